@@ -1,0 +1,69 @@
+//! How a command fails: one line for people, one exit code for machines.
+
+use std::fmt::Display;
+
+/// Why a command stopped. The exit codes are part of the program's interface: see `--help`.
+#[derive(Debug)]
+pub enum Failure {
+    /// An argument's value, or arguments that do not go together: exit code 2, as for unknown flags.
+    Usage(String),
+    /// A file or array that cannot be what was asked for: exit code 3.
+    Input(String),
+    /// Right arrays that a declared policy refuses: exit code 4.
+    Refused(String),
+    /// Results that could not be written: exit code 5.
+    Output(String),
+    /// Stopped by Ctrl-C: exit code 130.
+    #[cfg_attr(not(feature = "train"), allow(dead_code))]
+    Interrupted(String),
+}
+
+impl Failure {
+    /// The exit code.
+    pub fn code(&self) -> u8 {
+        match self {
+            Failure::Usage(_) => 2,
+            Failure::Input(_) => 3,
+            Failure::Refused(_) => 4,
+            Failure::Output(_) => 5,
+            Failure::Interrupted(_) => 130,
+        }
+    }
+
+    pub fn usage(message: impl Display) -> Failure {
+        Failure::Usage(message.to_string())
+    }
+
+    pub fn input(message: impl Display) -> Failure {
+        Failure::Input(message.to_string())
+    }
+
+    pub fn refused(message: impl Display) -> Failure {
+        Failure::Refused(message.to_string())
+    }
+
+    pub fn output(message: impl Display) -> Failure {
+        Failure::Output(message.to_string())
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Failure::Usage(message)
+        | Failure::Input(message)
+        | Failure::Refused(message)
+        | Failure::Output(message)
+        | Failure::Interrupted(message)) = self;
+        f.write_str(message)
+    }
+}
+
+/// What `--help` says of exit codes.
+pub const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  2    an argument is wrong, or arguments do not go together
+  3    an input file or array is missing, broken or of the wrong shape
+  4    a declared policy refuses the input (one value a channel, empty, not finite, no running statistics)
+  5    results could not be written; nothing was replaced
+  130  interrupted";

@@ -1,0 +1,25 @@
+//! The arithmetic between statistics and a scale and shift: one place for the layer, for inference and for folding.
+
+/// 1 / sqrt(variance + eps), with eps inside the root (Ioffe and Szegedy 2015, algorithm 1).
+///
+/// Where variance and eps are both 0 there is nothing to normalise: 0, so that y = beta and dx = 0 by declaration.
+pub fn inverse_deviation(variance: f64, epsilon: f64) -> f64 {
+    let radicand = variance + epsilon;
+    if radicand == 0.0 { 0.0 } else { 1.0 / radicand.sqrt() }
+}
+
+/// Batch norm with constant statistics as `y = x * scale + shift`: scale = gamma / sqrt(variance + eps),
+/// shift = beta - mean * scale.
+///
+/// For folding into a neighbouring linear layer. The layer itself computes `(x - mean) * scale + beta`, which keeps
+/// its digits where the mean is large.
+pub fn scale_and_shift(gamma: f64, beta: f64, mean: f64, variance: f64, epsilon: f64) -> (f64, f64) {
+    let scale = gamma * inverse_deviation(variance, epsilon);
+    (scale, beta - mean * scale)
+}
+
+/// The gamma and beta with which batch norm gives its input back: gamma = sqrt(variance + eps), beta = mean.
+/// (gamma = sqrt(variance) does not: it is 4.7 % off at a standard deviation of 0.01 and eps 1e-5.)
+pub fn undoing(mean: f64, variance: f64, epsilon: f64) -> (f64, f64) {
+    ((variance + epsilon).sqrt(), mean)
+}

@@ -1,0 +1,274 @@
+//! What can go wrong, by the place where it goes wrong.
+//!
+//! Every message names the argument, says what was expected and what came, and how to mend it.
+
+use thiserror::Error;
+
+/// A memory layout that cannot be the view of an array with a channel axis.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ViewError {
+    /// Fewer than two axes.
+    #[error(
+        "shape: expected at least 2 axes (samples and channels), got {rank} (shape {shape:?}); add an axis of length 1"
+    )]
+    Rank {
+        /// Number of axes given.
+        rank: usize,
+        /// The shape given.
+        shape: Vec<usize>,
+    },
+    /// The channel axis lies outside the shape.
+    #[error("channel_axis: expected {}..={} for {rank} axes, got {axis}", -(*rank as isize), *rank as isize - 1)]
+    ChannelAxis {
+        /// Axis given; negative counts from the end.
+        axis: isize,
+        /// Number of axes.
+        rank: usize,
+    },
+    /// Not one role for each axis, or not exactly one channel axis.
+    #[error(
+        "roles: expected {rank} roles with exactly one Channel, got {given} roles with {channels}; name each axis of the shape once"
+    )]
+    Roles {
+        /// Number of axes.
+        rank: usize,
+        /// Number of roles given.
+        given: usize,
+        /// How many of them were `Channel`.
+        channels: usize,
+    },
+    /// A channel axis of length zero.
+    #[error("shape: the channel axis (axis {axis}) must have at least 1 channel, got 0 in shape {shape:?}")]
+    NoChannels {
+        /// The channel axis.
+        axis: usize,
+        /// The shape given.
+        shape: Vec<usize>,
+    },
+    /// The shape's product does not fit an address space.
+    #[error("shape: {shape:?} has more elements than can be addressed ({limit}); check the shape for a wrong axis")]
+    Overflow {
+        /// The shape given.
+        shape: Vec<usize>,
+        /// Greatest number of elements.
+        limit: usize,
+    },
+    /// A buffer that is not exactly as long as a dense array of the shape.
+    #[error("data: shape {shape:?} needs {expected} elements, got {got}; pass the whole buffer and nothing more")]
+    Length {
+        /// The shape given.
+        shape: Vec<usize>,
+        /// Elements the shape needs.
+        expected: usize,
+        /// Elements the buffer has.
+        got: usize,
+    },
+    /// Not one stride for each axis.
+    #[error("strides: expected {rank}, one for each axis of the shape, got {got}")]
+    StrideCount {
+        /// Number of axes.
+        rank: usize,
+        /// Number of strides given.
+        got: usize,
+    },
+    /// Strides that lead outside the buffer.
+    #[error(
+        "strides: shape {shape:?} with strides {strides:?} from offset {offset} reaches elements {first}..={last}, the buffer has {got}; shorten the shape or pass a longer buffer"
+    )]
+    OutOfBounds {
+        /// The shape given.
+        shape: Vec<usize>,
+        /// The strides given, in elements.
+        strides: Vec<isize>,
+        /// Offset of the first logical element.
+        offset: usize,
+        /// Lowest element reached.
+        first: i128,
+        /// Highest element reached.
+        last: i128,
+        /// Elements the buffer has.
+        got: usize,
+    },
+    /// Two logical elements of an output share one place in memory.
+    #[error(
+        "strides: an output needs a place of its own for every element, but shape {shape:?} with strides {strides:?} overlaps itself; use distinct strides"
+    )]
+    Aliasing {
+        /// The shape given.
+        shape: Vec<usize>,
+        /// The strides given, in elements.
+        strides: Vec<isize>,
+    },
+}
+
+/// An option or a parameter outside what the formula allows.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// eps is NaN, infinite or negative.
+    #[error("epsilon: expected a finite number >= 0, got {got}; the usual value is 1e-5")]
+    Epsilon {
+        /// The value given.
+        got: f64,
+    },
+    /// An update weight outside 0..=1.
+    #[error(
+        "{argument}: expected a weight in 0..=1, got {got}; PyTorch's momentum 0.1 is weight_of_new 0.1, Keras' and Flax' 0.99 is weight_of_old 0.99"
+    )]
+    Weight {
+        /// Which of the two constructors.
+        argument: &'static str,
+        /// The value given.
+        got: f64,
+    },
+    /// A layer needs at least one channel.
+    #[error("channels: expected at least 1, got 0; leave it out to take the number from the first batch")]
+    Channels,
+    /// A vector whose length is not the number of channels.
+    #[error("{argument}: expected {expected} values, one for each channel, got {got}")]
+    Length {
+        /// The argument's name.
+        argument: &'static str,
+        /// Number of channels.
+        expected: usize,
+        /// Number of values given.
+        got: usize,
+    },
+    /// A parameter or statistic that is NaN or infinite.
+    #[error("{argument}[{channel}]: expected a finite number, got {got}; repair the value before it is installed")]
+    NotFinite {
+        /// The argument's name.
+        argument: &'static str,
+        /// Channel of the first bad value.
+        channel: usize,
+        /// The value given.
+        got: f64,
+    },
+    /// A negative variance.
+    #[error(
+        "{argument}[{channel}]: a variance is >= 0, got {got}; was the standard deviation's logarithm or a difference passed?"
+    )]
+    NegativeVariance {
+        /// The argument's name.
+        argument: &'static str,
+        /// Channel of the first bad value.
+        channel: usize,
+        /// The value given.
+        got: f64,
+    },
+    /// gamma or beta given to a layer built without it.
+    #[error(
+        "{argument}: this layer was built with {affine:?} and has none; build it with a configuration whose `affine` includes it"
+    )]
+    Absent {
+        /// The argument's name.
+        argument: &'static str,
+        /// What the layer was built with.
+        affine: crate::Affine,
+    },
+    /// Running statistics installed in a layer that keeps none.
+    #[error(
+        "running statistics: this layer was built with track_running_statistics(false), expected none, got {got} channels; build it with tracking on"
+    )]
+    Untracked {
+        /// Number of channels given.
+        got: usize,
+    },
+    /// An instruction set this machine lacks.
+    #[error("tier: this machine has {available:?}, got {got:?}; choose one of those or leave it out")]
+    Tier {
+        /// The tier asked for.
+        got: crate::Tier,
+        /// What can run here.
+        available: Vec<crate::Tier>,
+    },
+}
+
+/// A call whose arrays do not fit each other or the layer, or that a declared policy refuses.
+///
+/// The layer is unchanged, to the bit, and so are the caller's buffers.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The array's channel count is not the layer's.
+    #[error(
+        "{argument}: expected {expected} channels, got {got} (shape {shape:?}, channel axis {axis}); is the channel axis right?"
+    )]
+    Channels {
+        /// The argument's name.
+        argument: &'static str,
+        /// The layer's number of channels.
+        expected: usize,
+        /// The array's.
+        got: usize,
+        /// The array's shape.
+        shape: Vec<usize>,
+        /// The array's channel axis.
+        axis: usize,
+    },
+    /// Two arrays of one call differ in shape (compared as samples, space and channels).
+    #[error(
+        "{argument}: expected the input's axes {expected:?} (samples and space, then channels), got {got:?}; the two views must describe the same array"
+    )]
+    Shape {
+        /// The argument's name.
+        argument: &'static str,
+        /// The input's axes.
+        expected: Vec<usize>,
+        /// The argument's axes.
+        got: Vec<usize>,
+    },
+    /// The backward pass was given another batch than its forward pass.
+    #[error(
+        "x: the saved forward pass had {expected} values a channel, got {got}; pass the same input as to the forward pass"
+    )]
+    OtherBatch {
+        /// Values a channel in the forward pass.
+        expected: u64,
+        /// Values a channel now.
+        got: u64,
+    },
+    /// A vector whose length is not the number of channels.
+    #[error("{argument}: expected {expected} values, one for each channel of the input, got {got}")]
+    Length {
+        /// The argument's name.
+        argument: &'static str,
+        /// Number of channels.
+        expected: usize,
+        /// Number of values given.
+        got: usize,
+    },
+    /// Training on one value a channel: it has no spread to normalise by.
+    #[error(
+        "x: training needs at least 2 values a channel, got 1 (shape {shape:?}, channel axis {axis}); use a larger batch, drop the last one, or choose another `SingleValue` policy"
+    )]
+    SingleValue {
+        /// The input's shape.
+        shape: Vec<usize>,
+        /// The input's channel axis.
+        axis: usize,
+    },
+    /// Training on an empty batch under [`EmptyBatch::Error`](crate::EmptyBatch::Error).
+    #[error(
+        "x: expected at least 2 values a channel, got 0 (shape {shape:?}); skip the step or choose `EmptyBatch::Pass`"
+    )]
+    EmptyBatch {
+        /// The input's shape.
+        shape: Vec<usize>,
+    },
+    /// NaN or infinity under [`NonFinite::Error`](crate::NonFinite::Error).
+    #[error("x: expected finite values, got NaN, infinity or an overflowing variance in {} channel(s), the first is channel {}; find the source or choose `NonFinite::Skip`", channels.len(), channels[0])]
+    NonFinite {
+        /// The channels concerned, ascending.
+        channels: Vec<usize>,
+    },
+    /// Evaluation, or a policy that needs running statistics, without any.
+    #[error(
+        "running statistics: expected some, got none: {reason}; train first, install them with `set_running`, or choose `MissingRunning::BatchStatistics`"
+    )]
+    NoRunningStatistics {
+        /// Why there are none.
+        reason: &'static str,
+    },
+}

@@ -1,0 +1,328 @@
+//! Reductions over a channel's values: one fixed tree over the logical index.
+//!
+//! In pseudo-code, for a channel of n values v[0..n]:
+//!
+//! ```text
+//! leaves:  chunk k holds v[k*CHUNK .. (k+1)*CHUNK], the last one what is left
+//! chunk:   LANES running sums; value j of the chunk goes to lane j mod LANES; lanes are added pairwise
+//! tree:    leaves are merged pairwise, neighbours first, as a binary counter carries;
+//!          what is left over at the end is merged from the right
+//! ```
+//!
+//! The shape of the tree depends on n alone, so the result does not depend on where the values lie, on the number
+//! of threads, or on the vector width. Any aligned block of 2^k leaves is a subtree: work can be cut there freely.
+//!
+//! Departures from the pseudo-code, for speed:
+//! 1. A chunk that lies side by side in memory is reduced in place, any other is copied to a small scratch first.
+//! 2. Where channels are interleaved, a block of channels is transposed into the scratch together, so that every
+//!    line of memory is read once.
+//! 3. A chunk's last, incomplete group of lanes is filled up with values that add nothing.
+
+use super::raw::{Grid, Isa, Kernel, Readable};
+use crate::element::Element;
+use crate::moments::Moments;
+use crate::parallel;
+
+/// Values a leaf. A multiple of LANES; small enough that a chunk stays in the first-level cache between two looks.
+pub(crate) const CHUNK: usize = 1024;
+/// Independent running sums a leaf.
+pub(crate) const LANES: usize = 32;
+/// Runs of at least this many adjacent values are reduced channel by channel; shorter ones by blocks of channels.
+pub(crate) const RUN: usize = 16;
+/// Room between two channels of a tile, so that they do not compete for the same cache set.
+const PITCH: usize = CHUNK + 16;
+/// Bytes of adjacent channels that a block takes together: two cache lines, which memory delivers in pairs.
+const BLOCK_BYTES: usize = 128;
+
+/// Results of two neighbouring sets of values, joined; the left one comes first in the logical order.
+pub(crate) trait Merge: Copy + Send {
+    fn merge(self, right: Self) -> Self;
+}
+
+impl Merge for Moments {
+    fn merge(self, right: Moments) -> Moments {
+        Moments::merge(self, right)
+    }
+}
+
+/// The sums that the backward pass needs of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct GradientSums {
+    /// Sum of dy.
+    pub dy: f64,
+    /// Sum of dy * (x - mean).
+    pub dy_centered: f64,
+}
+
+impl Merge for GradientSums {
+    fn merge(self, right: GradientSums) -> GradientSums {
+        GradientSums { dy: self.dy + right.dy, dy_centered: self.dy_centered + right.dy_centered }
+    }
+}
+
+/// What is computed of one chunk of `N` arrays.
+pub(crate) trait Leaf<T, const N: usize>: Sync {
+    type Value: Merge;
+    fn leaf(&self, channel: usize, chunk: [&[T]; N]) -> Self::Value;
+}
+
+/// Leaves merged as they come, like a binary counter: `parts` holds one subtree for each set bit of `leaves`.
+struct Tree<V> {
+    parts: Vec<V>,
+    leaves: usize,
+}
+
+impl<V: Merge> Tree<V> {
+    fn new() -> Self {
+        Tree { parts: Vec::new(), leaves: 0 }
+    }
+
+    fn push(&mut self, leaf: V) {
+        let mut value = leaf;
+        for _ in 0..self.leaves.trailing_ones() {
+            let left = self.parts.pop().expect("one part for each bit");
+            value = left.merge(value);
+        }
+        self.parts.push(value);
+        self.leaves += 1;
+    }
+
+    fn finish(&mut self) -> Option<V> {
+        self.leaves = 0;
+        let last = self.parts.pop()?;
+        Some(self.parts.drain(..).rev().fold(last, |right, left| left.merge(right)))
+    }
+}
+
+/// Scratch of one thread: a tile for each array, and the trees of a block.
+pub(crate) struct Scratch<T, V, const N: usize> {
+    tiles: [Vec<T>; N],
+    trees: Vec<Tree<V>>,
+}
+
+impl<T: Element, V: Merge, const N: usize> Scratch<T, V, N> {
+    pub fn new(block: usize) -> Self {
+        Scratch {
+            tiles: std::array::from_fn(|_| vec![T::default(); block * PITCH]),
+            trees: (0..block).map(|_| Tree::new()).collect(),
+        }
+    }
+}
+
+/// Reduces one channel whose values come in runs, on this thread. `None` for no values.
+pub(crate) fn channel<T: Element, L: Leaf<T, N>, const N: usize>(
+    arrays: [&Readable<T>; N],
+    leaf: &L,
+    channel: usize,
+    range: std::ops::Range<usize>,
+    scratch: &mut Scratch<T, L::Value, N>,
+) -> Option<L::Value> {
+    let tree = &mut scratch.trees[0];
+    let mut tiles = scratch.tiles.each_mut();
+    for start in range.clone().step_by(CHUNK) {
+        let part = start..(start + CHUNK).min(range.end);
+        let mut pairs = arrays.iter().zip(tiles.iter_mut());
+        let chunk: [&[T]; N] = std::array::from_fn(|_| {
+            let (array, tile) = pairs.next().expect("one tile for each array");
+            array.chunk(channel, part.clone(), tile)
+        });
+        tree.push(leaf.leaf(channel, chunk));
+    }
+    tree.finish()
+}
+
+/// Reduces a block of channels, on this thread, into `scratch.trees`.
+fn block<T: Element, L: Leaf<T, N>, const N: usize>(
+    arrays: [&Readable<T>; N],
+    leaf: &L,
+    channels: std::ops::Range<usize>,
+    range: std::ops::Range<usize>,
+    scratch: &mut Scratch<T, L::Value, N>,
+) -> Vec<L::Value> {
+    for start in range.clone().step_by(CHUNK) {
+        let part = start..(start + CHUNK).min(range.end);
+        for (array, tile) in arrays.iter().zip(&mut scratch.tiles) {
+            array.gather_block(channels.clone(), part.clone(), tile, PITCH);
+        }
+        for (row, channel) in channels.clone().enumerate() {
+            let chunk = scratch.tiles.each_ref().map(|tile| &tile[row * PITCH..row * PITCH + part.len()]);
+            scratch.trees[row].push(leaf.leaf(channel, chunk));
+        }
+    }
+    scratch.trees[..channels.len()].iter_mut().map(|tree| tree.finish().expect("a cell is not empty")).collect()
+}
+
+/// Whether each array's values come in runs long enough to be taken in place.
+pub(crate) fn in_runs<T: Element, const N: usize>(arrays: [&Readable<T>; N]) -> bool {
+    arrays.iter().all(|array| {
+        let (length, stride) = array.geometry().inner();
+        stride == 1 && (length >= RUN || array.geometry().count == length)
+    })
+}
+
+/// One value for each channel; an empty vector for empty arrays.
+pub(crate) fn reduce<T: Element, L: Leaf<T, N>, const N: usize>(arrays: [&Readable<T>; N], leaf: &L) -> Vec<L::Value> {
+    let geometry = arrays[0].geometry();
+    if geometry.count == 0 {
+        return Vec::new();
+    }
+    let runs = in_runs(arrays);
+    let width = if runs { 1 } else { (BLOCK_BYTES / size_of::<T>()).min(geometry.channels) };
+    let blocks = geometry.channels.div_ceil(width);
+    let threads = parallel::threads_for(geometry.channels * geometry.count);
+    // A few tasks for each thread; a channel is cut into subtrees only where channels alone are too few.
+    let wanted = if threads > 1 { 4 * threads } else { 1 };
+    let leaves = geometry.count.div_ceil(CHUNK);
+    let segment = leaves.div_ceil(wanted.div_ceil(blocks).min(leaves)).next_power_of_two();
+    let grid = Grid { channels: geometry.channels, block: width, count: geometry.count, range: segment * CHUNK };
+    let cells = parallel::map(
+        grid.cells(),
+        threads,
+        || Scratch::new(width),
+        |scratch, number| {
+            let (channels, range) = grid.cell(number);
+            if runs {
+                channel(arrays, leaf, channels.start, range, scratch).into_iter().collect()
+            } else {
+                block(arrays, leaf, channels, range, scratch)
+            }
+        },
+    );
+    (0..geometry.channels)
+        .map(|channel| {
+            let mut tree = Tree::new();
+            for cell in cells.iter().skip(channel / width).step_by(blocks) {
+                tree.push(cell[channel % width]);
+            }
+            tree.finish().expect("every channel has a cell")
+        })
+        .collect()
+}
+
+/// The moments of a chunk.
+pub(crate) struct MomentsLeaf(pub Isa);
+
+impl<T: Element> Leaf<T, 1> for MomentsLeaf {
+    type Value = Moments;
+
+    fn leaf(&self, _: usize, [values]: [&[T]; 1]) -> Moments {
+        let mut shift = values[0];
+        if !T::WIDENS {
+            let mean = self.0.run(Sum(values)) / values.len() as f64;
+            // Where the sum overflows, any value of the chunk will do: a constant chunk is still exact.
+            if mean.is_finite() {
+                shift = T::from_f64(mean);
+            }
+        }
+        let (d, q) = self.0.run(Shifted { values, shift });
+        Moments::from_shifted(values.len(), shift.to_f64(), d, q)
+    }
+}
+
+/// The gradient sums of a chunk, about each channel's mean pair.
+pub(crate) struct GradientLeaf<'m> {
+    pub isa: Isa,
+    pub mean: &'m [f64],
+    pub rest: &'m [f64],
+}
+
+impl<T: Element> Leaf<T, 2> for GradientLeaf<'_> {
+    type Value = GradientSums;
+
+    fn leaf(&self, channel: usize, [x, dy]: [&[T]; 2]) -> GradientSums {
+        self.isa.run(Products { x, dy, mean: self.mean[channel], rest: self.rest[channel] })
+    }
+}
+
+/// Lanes added pairwise, halves onto each other.
+#[inline(always)]
+fn fold(mut lanes: [f64; LANES]) -> f64 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] += lanes[lane + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// A chunk's incomplete last group of lanes, filled up.
+#[inline(always)]
+fn filled<T: Copy>(tail: &[T], fill: T) -> [T; LANES] {
+    let mut group = [fill; LANES];
+    group[..tail.len()].copy_from_slice(tail);
+    group
+}
+
+struct Sum<'v, T>(&'v [T]);
+
+impl<T: Element> Kernel for Sum<'_, T> {
+    type Output = f64;
+    #[inline(always)]
+    fn run(self) -> f64 {
+        let (groups, tail) = self.0.as_chunks::<LANES>();
+        let mut sum = [0.0; LANES];
+        for group in groups.iter().chain([&filled(tail, T::default())]) {
+            sum = std::array::from_fn(|lane| sum[lane] + group[lane].to_f64());
+        }
+        fold(sum)
+    }
+}
+
+/// Sums of (v - shift) and of its square.
+struct Shifted<'v, T> {
+    values: &'v [T],
+    shift: T,
+}
+
+impl<T: Element> Kernel for Shifted<'_, T> {
+    type Output = (f64, f64);
+    #[inline(always)]
+    fn run(self) -> (f64, f64) {
+        let (groups, tail) = self.values.as_chunks::<LANES>();
+        let shift = self.shift.to_f64();
+        let (mut sum, mut squares) = ([0.0; LANES], [0.0; LANES]);
+        let mut add = |group: &[T; LANES]| {
+            let d: [f64; LANES] = std::array::from_fn(|lane| group[lane].to_f64() - shift);
+            sum = std::array::from_fn(|lane| sum[lane] + d[lane]);
+            squares = std::array::from_fn(|lane| squares[lane] + d[lane] * d[lane]);
+        };
+        for group in groups {
+            add(group);
+        }
+        // The shift itself deviates by nothing.
+        add(&filled(tail, self.shift));
+        (fold(sum), fold(squares))
+    }
+}
+
+/// Sums of dy and of dy * (x - mean).
+struct Products<'v, T> {
+    x: &'v [T],
+    dy: &'v [T],
+    mean: f64,
+    rest: f64,
+}
+
+impl<T: Element> Kernel for Products<'_, T> {
+    type Output = GradientSums;
+    #[inline(always)]
+    fn run(self) -> GradientSums {
+        let (groups, tail) = self.x.as_chunks::<LANES>();
+        let (dy_groups, dy_tail) = self.dy.as_chunks::<LANES>();
+        let (mut sum, mut products) = ([0.0; LANES], [0.0; LANES]);
+        let mut add = |x: &[T; LANES], dy: &[T; LANES]| {
+            let dy: [f64; LANES] = std::array::from_fn(|lane| dy[lane].to_f64());
+            sum = std::array::from_fn(|lane| sum[lane] + dy[lane]);
+            products =
+                std::array::from_fn(|lane| products[lane] + dy[lane] * ((x[lane].to_f64() - self.mean) - self.rest));
+        };
+        for (x, dy) in groups.iter().zip(dy_groups) {
+            add(x, dy);
+        }
+        // Where the upstream gradient is 0 nothing is added, whatever x is there.
+        add(&filled(tail, T::default()), &filled(dy_tail, T::default()));
+        GradientSums { dy: fold(sum), dy_centered: fold(products) }
+    }
+}

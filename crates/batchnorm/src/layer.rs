@@ -1,0 +1,301 @@
+//! The layer: parameters and running statistics around the formula. No element is looked at here.
+
+use crate::config::{Affine, Config};
+use crate::element::{Element, Parameter};
+use crate::error::{CallError, ConfigError};
+use crate::rule::{BatchMoments, ParameterGradients, Parameters, Rule, Saved};
+use crate::running::{RunningStatistics, finite};
+use crate::view::{Tensor, View, ViewMut};
+
+/// A batch-norm layer (Ioffe and Szegedy 2015).
+///
+/// Training and evaluation are different calls, never a mode. The layer does not depend on the number type of its
+/// arrays: it keeps parameters and statistics in `f64`, and its calls take `f32` and `f64` arrays of any rank,
+/// layout and channel axis.
+///
+/// ```
+/// use batchnorm::{Axes, BatchNorm, View};
+/// let mut layer = BatchNorm::new(2)?; // PyTorch's conventions
+/// let x: Vec<f32> = (0..24).map(|i| (i * i) as f32).collect();
+/// let x = View::new(&x, &[3, 2, 2, 2], Axes::NCHW)?;
+///
+/// let trained = layer.train(&x)?; // normalises by the batch, updates the running statistics
+/// let dy = View::new(trained.y.data(), &[3, 2, 2, 2], Axes::NCHW)?;
+/// let gradients = layer.backward(&x, &dy, &trained.saved)?;
+/// assert_eq!(gradients.dx.shape(), [3, 2, 2, 2]);
+///
+/// let y = layer.eval(&x)?.y; // normalises by the running statistics
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct BatchNorm {
+    config: Config,
+    rule: Rule,
+    gamma: Option<Vec<f64>>,
+    beta: Option<Vec<f64>>,
+    running: Option<RunningStatistics>,
+}
+
+/// What a training call returns.
+#[derive(Debug, Clone)]
+pub struct Trained<T> {
+    /// The output, of the input's shape.
+    pub y: Tensor<T>,
+    /// What the backward pass needs.
+    pub saved: Saved,
+    /// The batch's moments.
+    pub batch: BatchMoments,
+}
+
+/// What an evaluation call returns.
+#[derive(Debug, Clone)]
+pub struct Evaluated<T> {
+    /// The output, of the input's shape.
+    pub y: Tensor<T>,
+    /// What the backward pass needs.
+    pub saved: Saved,
+}
+
+/// What the backward pass returns.
+#[derive(Debug, Clone)]
+pub struct Gradients<T: Element> {
+    /// Gradient of the input, of its shape.
+    pub dx: Tensor<T>,
+    /// Gradient of gamma, if the layer has one.
+    pub dgamma: Option<Vec<T::Param>>,
+    /// Gradient of beta, if the layer has one.
+    pub dbeta: Option<Vec<T::Param>>,
+}
+
+impl BatchNorm {
+    /// A layer of so many channels by PyTorch's conventions; [`Config`] has the others.
+    ///
+    /// # Errors
+    /// Zero channels.
+    pub fn new(channels: usize) -> Result<BatchNorm, ConfigError> {
+        Config::pytorch().channels(channels).build()
+    }
+
+    pub(crate) fn from_config(config: Config) -> Result<BatchNorm, ConfigError> {
+        let rule = config.rule()?;
+        let running = config.channels.filter(|_| config.track_running_statistics).map(RunningStatistics::start);
+        Ok(BatchNorm { config, rule, gamma: None, beta: None, running })
+    }
+
+    /// The options the layer was built with; `channels` is filled in once known.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Number of channels, once given, seen in training, or installed with parameters or statistics.
+    pub fn channels(&self) -> Option<usize> {
+        self.config.channels
+    }
+
+    /// Scale of each channel; `None` if the layer has none or still does not know its channels.
+    pub fn gamma(&self) -> Option<Vec<f64>> {
+        self.parameter(self.config.affine.scales(), &self.gamma, 1.0)
+    }
+
+    /// Shift of each channel; `None` if the layer has none or still does not know its channels.
+    pub fn beta(&self) -> Option<Vec<f64>> {
+        self.parameter(self.config.affine.shifts(), &self.beta, 0.0)
+    }
+
+    fn parameter(&self, present: bool, set: &Option<Vec<f64>>, start: f64) -> Option<Vec<f64>> {
+        let channels = self.config.channels.filter(|_| present)?;
+        Some(set.clone().unwrap_or_else(|| vec![start; channels]))
+    }
+
+    /// Running statistics: `None` if the layer keeps none or has seen no batch and was given no channel count.
+    pub fn running(&self) -> Option<&RunningStatistics> {
+        self.running.as_ref()
+    }
+
+    /// Sets gamma.
+    ///
+    /// # Errors
+    /// A layer without gamma, another length than the channels, NaN or infinity.
+    pub fn set_gamma<P: Parameter>(&mut self, gamma: &[P]) -> Result<(), ConfigError> {
+        self.gamma = Some(self.checked("gamma", self.config.affine.scales(), gamma)?);
+        self.config.channels = Some(gamma.len());
+        Ok(())
+    }
+
+    /// Sets beta.
+    ///
+    /// # Errors
+    /// A layer without beta, another length than the channels, NaN or infinity.
+    pub fn set_beta<P: Parameter>(&mut self, beta: &[P]) -> Result<(), ConfigError> {
+        self.beta = Some(self.checked("beta", self.config.affine.shifts(), beta)?);
+        self.config.channels = Some(beta.len());
+        Ok(())
+    }
+
+    fn checked<P: Parameter>(
+        &self,
+        argument: &'static str,
+        present: bool,
+        values: &[P],
+    ) -> Result<Vec<f64>, ConfigError> {
+        let affine: Affine = self.config.affine;
+        if !present {
+            return Err(ConfigError::Absent { argument, affine });
+        }
+        if values.is_empty() && self.config.channels.is_none() {
+            return Err(ConfigError::Channels);
+        }
+        finite(argument, values, self.config.channels.unwrap_or(values.len()))
+    }
+
+    /// Installs running statistics.
+    ///
+    /// # Errors
+    /// A layer that keeps none, another number of channels.
+    pub fn set_running(&mut self, running: RunningStatistics) -> Result<(), ConfigError> {
+        let got = running.channels();
+        if !self.config.track_running_statistics {
+            return Err(ConfigError::Untracked { got });
+        }
+        if let Some(expected) = self.config.channels.filter(|&expected| expected != got) {
+            return Err(ConfigError::Length { argument: "running_mean", expected, got });
+        }
+        self.config.channels = Some(got);
+        self.running = Some(running);
+        Ok(())
+    }
+
+    /// One training step's forward pass: normalises by the batch and takes its moments into the running statistics.
+    /// [`forward_train`](Self::forward_train) and [`commit`](Self::commit) in one.
+    ///
+    /// # Errors
+    /// Shapes that do not fit and what the [policies](crate::Policies) refuse; the layer is unchanged then.
+    pub fn train<T: Element>(&mut self, x: &View<T>) -> Result<Trained<T>, CallError> {
+        let trained = self.forward_train(x)?;
+        self.commit(&trained.batch)?;
+        Ok(trained)
+    }
+
+    /// [`train`](Self::train) into the caller's buffer.
+    ///
+    /// # Errors
+    /// As `train`; `y` is untouched then.
+    pub fn train_into<T: Element>(
+        &mut self,
+        x: &View<T>,
+        y: &mut ViewMut<T>,
+    ) -> Result<(Saved, BatchMoments), CallError> {
+        let (saved, batch) = self.forward_train_into(x, y)?;
+        self.commit(&batch)?;
+        Ok((saved, batch))
+    }
+
+    /// The training forward pass alone; drop the returned moments to discard them, or [`commit`](Self::commit) them.
+    ///
+    /// # Errors
+    /// Shapes that do not fit and what the [policies](crate::Policies) refuse.
+    pub fn forward_train<T: Element>(&self, x: &View<T>) -> Result<Trained<T>, CallError> {
+        let (y, (saved, batch)) = Tensor::filled(&x.layout, |y| self.forward_train_into(x, y))?;
+        Ok(Trained { y, saved, batch })
+    }
+
+    /// [`forward_train`](Self::forward_train) into the caller's buffer.
+    ///
+    /// # Errors
+    /// As `forward_train`; `y` is untouched then.
+    pub fn forward_train_into<T: Element>(
+        &self,
+        x: &View<T>,
+        y: &mut ViewMut<T>,
+    ) -> Result<(Saved, BatchMoments), CallError> {
+        self.check_channels(x)?;
+        self.rule.train(x, self.parameters(), self.running.as_ref(), y)
+    }
+
+    /// Takes the moments of a batch into the running statistics, as the configuration and the policies say. A layer
+    /// that did not know its number of channels knows it then.
+    ///
+    /// # Errors
+    /// Another number of channels.
+    pub fn commit(&mut self, batch: &BatchMoments) -> Result<(), CallError> {
+        let moments = batch.channels();
+        if let Some(expected) = self.config.channels.filter(|&expected| expected != moments.len()) {
+            return Err(CallError::Length { argument: "batch", expected, got: moments.len() });
+        }
+        if moments.first().is_none_or(|first| first.count() == 0) {
+            return Ok(());
+        }
+        self.config.channels = Some(moments.len());
+        if self.config.track_running_statistics {
+            let running = self.running.get_or_insert_with(|| RunningStatistics::start(moments.len()));
+            running.update(moments, self.config.averaging, self.config.estimator, &self.config.policies);
+        }
+        Ok(())
+    }
+
+    /// The evaluation forward pass: normalises by the running statistics.
+    ///
+    /// # Errors
+    /// Shapes that do not fit; no running statistics, unless the policy says otherwise.
+    pub fn eval<T: Element>(&self, x: &View<T>) -> Result<Evaluated<T>, CallError> {
+        let (y, saved) = Tensor::filled(&x.layout, |y| self.eval_into(x, y))?;
+        Ok(Evaluated { y, saved })
+    }
+
+    /// [`eval`](Self::eval) into the caller's buffer.
+    ///
+    /// # Errors
+    /// As `eval`; `y` is untouched then.
+    pub fn eval_into<T: Element>(&self, x: &View<T>, y: &mut ViewMut<T>) -> Result<Saved, CallError> {
+        self.check_channels(x)?;
+        self.rule.eval(x, self.parameters(), self.running.as_ref(), y)
+    }
+
+    /// The backward pass of the forward pass that left `saved`; `x` is that pass's input again. The formulas are at
+    /// [`Saved::backward`].
+    ///
+    /// # Errors
+    /// Shapes that do not fit each other or the forward pass.
+    pub fn backward<T: Element>(&self, x: &View<T>, dy: &View<T>, saved: &Saved) -> Result<Gradients<T>, CallError> {
+        let (dx, parameters) = Tensor::filled(&x.layout, |dx| self.backward_into(x, dy, saved, dx))?;
+        let round = |values: Vec<f64>| values.into_iter().map(Parameter::from_f64).collect();
+        Ok(Gradients {
+            dx,
+            dgamma: self.config.affine.scales().then(|| round(parameters.dgamma)),
+            dbeta: self.config.affine.shifts().then(|| round(parameters.dbeta)),
+        })
+    }
+
+    /// [`backward`](Self::backward) into the caller's buffer; the gradients of gamma and beta in `f64`, whether the
+    /// layer has these parameters or not.
+    ///
+    /// # Errors
+    /// As `backward`; `dx` is untouched then.
+    pub fn backward_into<T: Element>(
+        &self,
+        x: &View<T>,
+        dy: &View<T>,
+        saved: &Saved,
+        dx: &mut ViewMut<T>,
+    ) -> Result<ParameterGradients, CallError> {
+        self.check_channels(x)?;
+        saved.backward(x, dy, dx)
+    }
+
+    fn parameters(&self) -> Parameters<'_, f64> {
+        Parameters { gamma: self.gamma.as_deref(), beta: self.beta.as_deref() }
+    }
+
+    fn check_channels<T: Element>(&self, x: &View<T>) -> Result<(), CallError> {
+        match self.config.channels {
+            Some(expected) if expected != x.channels() => Err(CallError::Channels {
+                argument: "x",
+                expected,
+                got: x.channels(),
+                shape: x.shape().to_vec(),
+                axis: x.channel_axis(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Where the elements of an array lie, seen the way batch norm sees them: channels, and in each channel its values
+//! in logical order.
+
+use crate::error::ViewError;
+
+/// What an axis of an array means to batch norm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AxisRole {
+    /// Samples of the batch; outermost in the logical order.
+    Sample,
+    /// Channels (features): each has its own statistics.
+    Channel,
+    /// Positions within a sample, such as height, width or time.
+    Space,
+}
+
+/// Which axis holds the channels, and in which order the others are walked.
+///
+/// A channel's values are numbered through the sample axes first, then the space axes, each in the order of the
+/// shape, the last one fastest. The order matters for nothing but the last bits of sums: two arrays with the same
+/// logical order give the same bits, wherever their elements lie in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Axes<'r> {
+    /// The channel axis by number; negative counts from the end. The first other axis is the samples.
+    Channel(isize),
+    /// A role for every axis.
+    Roles(&'r [AxisRole]),
+}
+
+impl Axes<'_> {
+    /// (samples, channels, ...): PyTorch, Burn, Candle, ONNX; also (samples, features).
+    pub const NCHW: Axes<'static> = Axes::Channel(1);
+    /// (samples, ..., channels): TensorFlow, Keras, Flax.
+    pub const NHWC: Axes<'static> = Axes::Channel(-1);
+    /// (rows, columns, channels, batch), as MATLAB's toolboxes order images.
+    pub const MATLAB: Axes<'static> =
+        Axes::Roles(&[AxisRole::Space, AxisRole::Space, AxisRole::Channel, AxisRole::Sample]);
+}
+
+/// Shape, strides and roles, checked once against the memory they describe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub shape: Vec<usize>,
+    pub strides: Vec<isize>,
+    pub channel_axis: usize,
+    /// The other axes in logical order, outermost first.
+    pub others: Vec<usize>,
+}
+
+impl Layout {
+    pub fn new(shape: &[usize], strides: Vec<isize>, axes: Axes) -> Result<Layout, ViewError> {
+        let rank = shape.len();
+        if rank < 2 {
+            return Err(ViewError::Rank { rank, shape: shape.to_vec() });
+        }
+        if strides.len() != rank {
+            return Err(ViewError::StrideCount { rank, got: strides.len() });
+        }
+        elements(shape)?;
+        let (channel_axis, others) = resolve(axes, rank)?;
+        if shape[channel_axis] == 0 {
+            return Err(ViewError::NoChannels { axis: channel_axis, shape: shape.to_vec() });
+        }
+        Ok(Layout { shape: shape.to_vec(), strides, channel_axis, others })
+    }
+
+    /// The same array laid out densely in row-major (C) order, with the same roles.
+    pub fn dense(&self) -> Layout {
+        Layout { strides: row_major(&self.shape), ..self.clone() }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.shape.contains(&0)
+    }
+
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    pub fn channels(&self) -> usize {
+        self.shape[self.channel_axis]
+    }
+
+    /// Lengths in logical order, channels last: what two arrays of one call must share.
+    pub fn logical_shape(&self) -> Vec<usize> {
+        self.others.iter().chain([&self.channel_axis]).map(|&axis| self.shape[axis]).collect()
+    }
+
+    /// Lowest and highest element reached, relative to the first logical one; `None` for an empty array.
+    fn span(&self) -> Option<(i128, i128)> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut span = (0i128, 0i128);
+        for (&length, &stride) in self.shape.iter().zip(&self.strides) {
+            let reach = (length as i128 - 1) * stride as i128;
+            if reach < 0 { span.0 += reach } else { span.1 += reach }
+        }
+        Some(span)
+    }
+
+    /// Errors unless every element, counted from `offset`, lies inside a buffer of `len` elements.
+    pub fn check_bounds(&self, offset: usize, len: usize) -> Result<(), ViewError> {
+        let Some((low, high)) = self.span() else { return Ok(()) };
+        let (first, last) = (offset as i128 + low, offset as i128 + high);
+        if first < 0 || last >= len as i128 {
+            let (shape, strides) = (self.shape.clone(), self.strides.clone());
+            return Err(ViewError::OutOfBounds { shape, strides, offset, first, last, got: len });
+        }
+        Ok(())
+    }
+
+    /// Errors unless each element surely has a place of its own: sorted by stride, each axis steps over all that
+    /// the smaller ones reach.
+    pub fn check_distinct(&self) -> Result<(), ViewError> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let mut axes: Vec<(i128, i128)> = self
+            .shape
+            .iter()
+            .zip(&self.strides)
+            .filter(|(length, _)| **length > 1)
+            .map(|(&length, &stride)| ((stride as i128).abs(), length as i128))
+            .collect();
+        axes.sort_unstable();
+        let mut reach = 0;
+        for (stride, length) in axes {
+            if stride <= reach {
+                return Err(ViewError::Aliasing { shape: self.shape.clone(), strides: self.strides.clone() });
+            }
+            reach += stride * (length - 1);
+        }
+        Ok(())
+    }
+
+    pub fn geometry(&self) -> Geometry {
+        let mut axes: Vec<(usize, isize)> = Vec::with_capacity(self.others.len());
+        for &axis in &self.others {
+            let (length, stride) = (self.shape[axis], self.strides[axis]);
+            if length == 1 {
+                continue;
+            }
+            match axes.last_mut() {
+                // The outer axis steps exactly over this one: walk the two as one.
+                Some(outer) if length > 0 && outer.1 == stride.wrapping_mul(length as isize) => {
+                    *outer = (outer.0 * length, stride);
+                }
+                _ => axes.push((length, stride)),
+            }
+        }
+        if axes.is_empty() {
+            axes.push((1, 1));
+        }
+        Geometry {
+            channels: self.channels(),
+            channel_stride: self.strides[self.channel_axis],
+            count: if self.is_empty() { 0 } else { axes.iter().map(|axis| axis.0).product() },
+            axes,
+        }
+    }
+}
+
+/// A layout as the kernels see it: axes that nest are one, axes of length one are gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    pub channels: usize,
+    pub channel_stride: isize,
+    /// Values a channel.
+    pub count: usize,
+    /// (length, stride) in logical order, innermost last; never empty.
+    axes: Vec<(usize, isize)>,
+}
+
+impl Geometry {
+    /// Length and stride of the innermost axis: a channel's values come in runs of this kind.
+    pub fn inner(&self) -> (usize, isize) {
+        self.axes[self.axes.len() - 1]
+    }
+
+    /// Whether the array is a dense table with one row of all channels for each logical index.
+    pub fn is_dense_rows(&self) -> bool {
+        (self.channels == 1 || self.channel_stride == 1)
+            && self.axes.len() == 1
+            && (self.count <= 1 || self.axes[0].1 == self.channels as isize)
+    }
+
+    /// Offset of a logical index, and how many values from there on lie on the same innermost axis.
+    pub fn locate(&self, channel: usize, index: usize) -> (isize, usize) {
+        let mut offset = channel as isize * self.channel_stride;
+        let mut rest = index;
+        let mut left = 0;
+        for (position, &(length, stride)) in self.axes.iter().enumerate().rev() {
+            // The outermost axis takes what is left: no division where there is one axis.
+            let at = if position == 0 { rest } else { rest % length };
+            rest = if position == 0 { 0 } else { rest / length };
+            offset += at as isize * stride;
+            if position + 1 == self.axes.len() {
+                left = length - at;
+            }
+        }
+        (offset, left)
+    }
+}
+
+/// Strides of a dense array, last axis fastest.
+pub(crate) fn row_major(shape: &[usize]) -> Vec<isize> {
+    let mut strides = vec![0; shape.len()];
+    let mut step = 1isize;
+    for (stride, &length) in strides.iter_mut().zip(shape).rev() {
+        *stride = step;
+        step = step.wrapping_mul(length as isize);
+    }
+    strides
+}
+
+/// Strides of a dense array, first axis fastest.
+pub(crate) fn column_major(shape: &[usize]) -> Vec<isize> {
+    let reversed: Vec<usize> = shape.iter().rev().copied().collect();
+    row_major(&reversed).into_iter().rev().collect()
+}
+
+/// The number of elements of a shape, if it can be addressed (zero lengths do not excuse an absurd shape).
+pub(crate) fn elements(shape: &[usize]) -> Result<usize, ViewError> {
+    // Half of the address space, for the widest element.
+    let limit = isize::MAX as usize / 8;
+    let overflow = || ViewError::Overflow { shape: shape.to_vec(), limit };
+    let nonzero = shape
+        .iter()
+        .filter(|&&length| length > 0)
+        .try_fold(1usize, |product, &length| product.checked_mul(length))
+        .filter(|&product| product <= limit)
+        .ok_or_else(overflow)?;
+    Ok(if shape.contains(&0) { 0 } else { nonzero })
+}
+
+fn resolve(axes: Axes, rank: usize) -> Result<(usize, Vec<usize>), ViewError> {
+    match axes {
+        Axes::Channel(axis) => {
+            let counted = if axis < 0 { axis.checked_add(rank as isize) } else { Some(axis) };
+            let channel = counted
+                .and_then(|axis| usize::try_from(axis).ok())
+                .filter(|&axis| axis < rank)
+                .ok_or(ViewError::ChannelAxis { axis, rank })?;
+            Ok((channel, (0..rank).filter(|&other| other != channel).collect()))
+        }
+        Axes::Roles(roles) => {
+            let with = |role| (0..roles.len()).filter(move |&axis| roles[axis] == role);
+            let channels = with(AxisRole::Channel).count();
+            match with(AxisRole::Channel).next() {
+                Some(channel) if channels == 1 && roles.len() == rank => {
+                    Ok((channel, with(AxisRole::Sample).chain(with(AxisRole::Space)).collect()))
+                }
+                _ => Err(ViewError::Roles { rank, given: roles.len(), channels }),
+            }
+        }
+    }
+}

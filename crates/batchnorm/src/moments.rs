@@ -1,0 +1,139 @@
+//! Count, mean and sum of squared deviations of a set of values: what batch norm knows of a channel.
+
+/// Count, mean and M2 (the sum of squared deviations from the mean) of the values of one channel.
+///
+/// Kept in `f64`, the mean as an unevaluated sum of two `f64`, so that `x - mean` keeps its digits when the mean is
+/// large against the spread.
+///
+/// Moments of disjoint sets are merged exactly as if the sets had been one (Chan, Golub and LeVeque 1983):
+///
+/// ```
+/// use batchnorm::Moments;
+/// let all = Moments::of(&[1.0, 2.0, 4.0, 9.0]);
+/// let merged = Moments::of(&[1.0, 2.0]).merge(Moments::of(&[4.0, 9.0]));
+/// assert_eq!(merged, all);
+/// assert_eq!(all.mean(), 4.0);
+/// assert_eq!(all.population_variance(), 9.5); // (9 + 4 + 0 + 25) / 4
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Moments {
+    count: u64,
+    mean: f64,
+    /// What `mean` lacks to the true mean; below half a unit in its last place.
+    rest: f64,
+    m2: f64,
+}
+
+impl Moments {
+    /// Moments of no values.
+    pub const EMPTY: Moments = Moments { count: 0, mean: 0.0, rest: 0.0, m2: 0.0 };
+
+    /// Moments of a slice, by the same reduction as the layer's.
+    pub fn of<T: crate::Element>(values: &[T]) -> Moments {
+        crate::kernel::moments_of(values)
+    }
+
+    /// From a shift `k` near the values, `d` = sum of (x - k) and `q` = sum of (x - k)^2.
+    pub(crate) fn from_shifted(count: usize, k: f64, d: f64, q: f64) -> Moments {
+        let n = count as f64;
+        let step = d / n;
+        let (mean, rest) = two_sum(k, step);
+        let m2 = q - d * step;
+        // Rounding may leave a hair below zero; written so that NaN stays NaN.
+        let m2 = if m2 < 0.0 { 0.0 } else { m2 };
+        Moments { count: count as u64, mean, rest, m2 }
+    }
+
+    /// The moments of the union of two disjoint sets.
+    #[must_use]
+    pub fn merge(self, other: Moments) -> Moments {
+        if self.count == 0 {
+            return other;
+        }
+        if other.count == 0 {
+            return self;
+        }
+        let count = self.count + other.count;
+        let share = other.count as f64 / count as f64;
+        // Rounded relative to the *difference* of the means, not to the means: the pair keeps what they share.
+        let delta = (other.mean - self.mean) + (other.rest - self.rest);
+        let (mean, rest) = two_sum(self.mean, self.rest + delta * share);
+        let m2 = self.m2 + other.m2 + delta * delta * (self.count as f64 * share);
+        Moments { count, mean, rest, m2 }
+    }
+
+    /// Number of values.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Mean, rounded to `f64`; 0 for no values.
+    pub fn mean(&self) -> f64 {
+        self.mean
+    }
+
+    /// Sum of squared deviations from the mean.
+    pub fn m2(&self) -> f64 {
+        self.m2
+    }
+
+    /// Population variance M2 / n: what batch norm normalises by. 0 for no values.
+    pub fn population_variance(&self) -> f64 {
+        if self.count == 0 { 0.0 } else { self.m2 / self.count as f64 }
+    }
+
+    /// Sample variance M2 / (n - 1); `None` for fewer than two values, of which there is none.
+    pub fn sample_variance(&self) -> Option<f64> {
+        (self.count > 1).then(|| self.m2 / (self.count - 1) as f64)
+    }
+
+    /// Whether mean and variance are finite: false where the channel held NaN or infinity, or where the `f64`
+    /// variance overflowed (f64 deviations beyond about 1e154).
+    pub fn is_finite(&self) -> bool {
+        self.mean.is_finite() && self.m2.is_finite()
+    }
+
+    /// The mean as an unevaluated sum: `x - mean` is computed as `(x - .0) - .1`.
+    pub(crate) fn mean_pair(&self) -> (f64, f64) {
+        (self.mean, self.rest)
+    }
+}
+
+/// `a + b` as the rounded sum and its rounding error (Knuth 1969).
+fn two_sum(a: f64, b: f64) -> (f64, f64) {
+    let sum = a + b;
+    let b_part = sum - a;
+    let a_part = sum - b_part;
+    (sum, (a - a_part) + (b - b_part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pooling_batches_of_16_14_and_2_keeps_the_variance_between_them() {
+        // torch's update_bn weighs the three equally and drops what lies between the means: 0.876 for 5.5 there.
+        let data: Vec<f64> = (0..32).map(|i| f64::from(i * i % 17) + if i < 16 { 0.0 } else { 5.0 }).collect();
+        let pooled = Moments::of(&data[..16]).merge(Moments::of(&data[16..30])).merge(Moments::of(&data[30..]));
+        let whole = Moments::of(&data);
+        assert!((pooled.population_variance() / whole.population_variance() - 1.0).abs() < 1e-15);
+        assert!((pooled.mean() - whole.mean()).abs() < 1e-15);
+    }
+
+    #[test]
+    fn a_mean_between_two_floats_keeps_its_rest() {
+        let moments = Moments::of(&[1e16, 1e16 + 2.0, 1e16 + 4.0, 1e16 + 4.0]);
+        assert_eq!(moments.mean_pair(), (1e16 + 2.0, 0.5));
+        assert_eq!(moments.m2(), 11.0);
+    }
+
+    #[test]
+    fn nothing_is_neutral() {
+        let one = Moments::of(&[3.0f32]);
+        assert_eq!(Moments::EMPTY.merge(one), one);
+        assert_eq!(one.merge(Moments::EMPTY), one);
+        assert_eq!(one.sample_variance(), None);
+        assert_eq!(Moments::EMPTY.population_variance(), 0.0);
+    }
+}

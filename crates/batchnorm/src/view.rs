@@ -1,0 +1,195 @@
+//! Views: any array with a channel axis, borrowed; and the dense arrays that calls return.
+
+use crate::element::Element;
+use crate::error::ViewError;
+use crate::kernel::raw::{Readable, Writable};
+use crate::layout::{Axes, Layout, column_major, elements, row_major};
+
+/// A borrowed array of any rank >= 2 and any strides, to be read.
+///
+/// ```
+/// use batchnorm::{Axes, View};
+/// let data = [0.0f32; 2 * 3 * 4 * 4];
+/// let nchw = View::new(&data, &[2, 3, 4, 4], Axes::NCHW)?;
+/// let nhwc = View::new(&data, &[2, 4, 4, 3], Axes::NHWC)?;
+/// assert_eq!((nchw.channels(), nhwc.channels()), (3, 3));
+/// # Ok::<(), batchnorm::ViewError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct View<'a, T> {
+    pub(crate) layout: Layout,
+    pub(crate) memory: Readable<'a, T>,
+}
+
+/// A borrowed array of any rank >= 2, to be written: a caller's output buffer. No element may share its place with
+/// another.
+#[derive(Debug)]
+pub struct ViewMut<'a, T> {
+    pub(crate) layout: Layout,
+    pub(crate) memory: Writable<'a, T>,
+}
+
+/// Checks that a dense buffer has exactly the shape's number of elements.
+fn check_dense(shape: &[usize], got: usize) -> Result<(), ViewError> {
+    let expected = elements(shape)?;
+    if got != expected {
+        return Err(ViewError::Length { shape: shape.to_vec(), expected, got });
+    }
+    Ok(())
+}
+
+impl<'a, T: Element> View<'a, T> {
+    /// A dense array in row-major (C) order.
+    ///
+    /// # Errors
+    /// Rank below 2, no such channel axis, zero channels, a buffer of another length than the shape's product.
+    pub fn new(data: &'a [T], shape: &[usize], axes: Axes) -> Result<Self, ViewError> {
+        let layout = Layout::new(shape, row_major(shape), axes)?;
+        check_dense(shape, data.len())?;
+        Self::with_layout(data, 0, layout)
+    }
+
+    /// A dense array in column-major (Fortran, MATLAB) order.
+    ///
+    /// # Errors
+    /// As [`View::new`].
+    pub fn column_major(data: &'a [T], shape: &[usize], axes: Axes) -> Result<Self, ViewError> {
+        let layout = Layout::new(shape, column_major(shape), axes)?;
+        check_dense(shape, data.len())?;
+        Self::with_layout(data, 0, layout)
+    }
+
+    /// An array of any strides (in elements, negative and zero allowed) whose first logical element is
+    /// `data[offset]`.
+    ///
+    /// # Errors
+    /// As [`View::new`], and if an element lies outside the buffer.
+    pub fn with_strides(
+        data: &'a [T],
+        shape: &[usize],
+        strides: &[isize],
+        offset: usize,
+        axes: Axes,
+    ) -> Result<Self, ViewError> {
+        Self::with_layout(data, offset, Layout::new(shape, strides.to_vec(), axes)?)
+    }
+
+    fn with_layout(data: &'a [T], offset: usize, layout: Layout) -> Result<Self, ViewError> {
+        layout.check_bounds(offset, data.len())?;
+        Ok(View { memory: Readable::from_slice(data, offset, &layout), layout })
+    }
+
+    /// The view of an `ndarray` array of any strides, without copying.
+    ///
+    /// # Errors
+    /// Rank below 2, no such channel axis, zero channels.
+    #[cfg(feature = "ndarray")]
+    pub fn of<D: ndarray::Dimension>(array: ndarray::ArrayView<'a, T, D>, axes: Axes) -> Result<Self, ViewError> {
+        let layout = Layout::new(array.shape(), array.strides().to_vec(), axes)?;
+        Ok(View { memory: Readable::from_array(array, &layout), layout })
+    }
+
+    /// Number of channels.
+    pub fn channels(&self) -> usize {
+        self.layout.channels()
+    }
+
+    /// Values a channel: the product of all other axes.
+    pub fn count(&self) -> usize {
+        self.memory.geometry().count
+    }
+
+    /// Lengths of the axes.
+    pub fn shape(&self) -> &[usize] {
+        &self.layout.shape
+    }
+
+    /// The channel axis, counted from the front.
+    pub fn channel_axis(&self) -> usize {
+        self.layout.channel_axis
+    }
+}
+
+impl<'a, T: Element> ViewMut<'a, T> {
+    /// A dense buffer in row-major (C) order.
+    ///
+    /// # Errors
+    /// As [`View::new`].
+    pub fn new(data: &'a mut [T], shape: &[usize], axes: Axes) -> Result<Self, ViewError> {
+        let layout = Layout::new(shape, row_major(shape), axes)?;
+        check_dense(shape, data.len())?;
+        Self::with_layout(data, 0, layout)
+    }
+
+    /// A buffer of any strides whose first logical element is `data[offset]`.
+    ///
+    /// # Errors
+    /// As [`View::with_strides`], and if elements may share a place.
+    pub fn with_strides(
+        data: &'a mut [T],
+        shape: &[usize],
+        strides: &[isize],
+        offset: usize,
+        axes: Axes,
+    ) -> Result<Self, ViewError> {
+        Self::with_layout(data, offset, Layout::new(shape, strides.to_vec(), axes)?)
+    }
+
+    pub(crate) fn with_layout(data: &'a mut [T], offset: usize, layout: Layout) -> Result<Self, ViewError> {
+        layout.check_bounds(offset, data.len())?;
+        layout.check_distinct()?;
+        Ok(ViewMut { memory: Writable::from_slice(data, offset, &layout), layout })
+    }
+
+    /// The view of a mutable `ndarray` array of any strides.
+    ///
+    /// # Errors
+    /// As [`View::of`].
+    #[cfg(feature = "ndarray")]
+    pub fn of<D: ndarray::Dimension>(array: ndarray::ArrayViewMut<'a, T, D>, axes: Axes) -> Result<Self, ViewError> {
+        let layout = Layout::new(array.shape(), array.strides().to_vec(), axes)?;
+        layout.check_distinct()?;
+        Ok(ViewMut { memory: Writable::from_array(array, &layout), layout })
+    }
+}
+
+/// A dense array in row-major (C) order, as calls return it: the shape of the input it belongs to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tensor<T> {
+    shape: Vec<usize>,
+    data: Vec<T>,
+}
+
+impl<T: Element> Tensor<T> {
+    /// Lengths of the axes.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The elements, last axis fastest.
+    pub fn data(&self) -> &[T] {
+        &self.data
+    }
+
+    /// The elements, last axis fastest, given away.
+    pub fn into_data(self) -> Vec<T> {
+        self.data
+    }
+
+    /// As an `ndarray` array, without copying.
+    #[cfg(feature = "ndarray")]
+    pub fn into_array(self) -> ndarray::ArrayD<T> {
+        ndarray::ArrayD::from_shape_vec(self.shape, self.data).expect("a tensor's data has its shape's length")
+    }
+
+    /// A new array of the given array's shape, filled by `write`.
+    pub(crate) fn filled<E, R>(
+        like: &Layout,
+        write: impl FnOnce(&mut ViewMut<T>) -> Result<R, E>,
+    ) -> Result<(Self, R), E> {
+        let mut data = vec![T::default(); like.len()];
+        let mut view = ViewMut::with_layout(&mut data, 0, like.dense()).expect("a dense layout fits its own buffer");
+        let result = write(&mut view)?;
+        Ok((Tensor { shape: like.shape.clone(), data }, result))
+    }
+}
