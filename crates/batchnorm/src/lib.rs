@@ -10,6 +10,7 @@ mod layer;
 mod layout;
 mod moments;
 mod parallel;
+pub mod reference;
 mod rule;
 mod running;
 mod view;

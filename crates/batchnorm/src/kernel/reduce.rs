@@ -206,16 +206,19 @@ impl<T: Element> Leaf<T, 1> for MomentsLeaf {
     type Value = Moments;
 
     fn leaf(&self, _: usize, [values]: [&[T]; 1]) -> Moments {
-        let mut shift = values[0];
+        let about = |shift: T| {
+            let (d, q) = self.0.run(Shifted { values, shift });
+            Moments::from_shifted(values.len(), shift.to_f64(), d, q)
+        };
         if !T::WIDENS {
-            let mean = self.0.run(Sum(values)) / values.len() as f64;
-            // Where the sum overflows, any value of the chunk will do: a constant chunk is still exact.
-            if mean.is_finite() {
-                shift = T::from_f64(mean);
+            let moments = about(T::from_f64(self.0.run(Sum(values)) / values.len() as f64));
+            if moments.is_finite() {
+                return moments;
             }
+            // The sum or the square of its rounding error overflowed. About a value of the chunk, constants of any
+            // size are exact all the same.
         }
-        let (d, q) = self.0.run(Shifted { values, shift });
-        Moments::from_shifted(values.len(), shift.to_f64(), d, q)
+        about(values[0])
     }
 }
 

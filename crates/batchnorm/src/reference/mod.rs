@@ -1,0 +1,45 @@
+//! Batch norm of one feature, written to be read: the twin that every fast loop is checked against.
+//!
+//! Four views of the same function of x = (x_1 .. x_n), gamma, beta and eps:
+//!
+//! - [`compact`]: the formula and its gradient in closed form;
+//! - [`staged`]: the computation graph node by node, forward and backward, each with its local derivative;
+//! - [`jacobian`]: every d y_i / d x_l;
+//! - any of them over another number type: they are generic over [`Real`], so that complex steps, dual numbers or
+//!   double-double arithmetic can be put in for `f64`.
+//!
+//! No care is taken here of overflow, policies or speed.
+
+pub mod compact;
+pub mod jacobian;
+pub mod staged;
+
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+/// The arithmetic the formulas need.
+pub trait Real:
+    Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + Neg<Output = Self>
+{
+    /// A constant.
+    fn constant(value: f64) -> Self;
+    /// Square root.
+    fn sqrt(self) -> Self;
+}
+
+impl Real for f64 {
+    fn constant(value: f64) -> f64 {
+        value
+    }
+    fn sqrt(self) -> f64 {
+        self.sqrt()
+    }
+}
+
+pub(crate) fn sum<R: Real>(values: impl IntoIterator<Item = R>) -> R {
+    values.into_iter().fold(R::constant(0.0), |sum, value| sum + value)
+}
+
+pub(crate) fn mean<R: Real>(values: impl ExactSizeIterator<Item = R>) -> R {
+    let n = R::constant(values.len() as f64);
+    sum(values) / n
+}

@@ -1,0 +1,105 @@
+//! Double-double arithmetic (Dekker 1971): about 106 bits, the truth for `f64`.
+
+use batchnorm::reference::Real;
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+#[derive(Debug, Clone, Copy)]
+pub struct DoubleDouble(pub f64, pub f64);
+
+fn two_sum(a: f64, b: f64) -> (f64, f64) {
+    let sum = a + b;
+    let part = sum - a;
+    (sum, (a - (sum - part)) + (b - part))
+}
+
+fn renormalized(high: f64, low: f64) -> DoubleDouble {
+    let sum = high + low;
+    DoubleDouble(sum, low - (sum - high))
+}
+
+impl DoubleDouble {
+    pub fn to_f64(self) -> f64 {
+        self.0 + self.1
+    }
+}
+
+impl From<f64> for DoubleDouble {
+    fn from(value: f64) -> Self {
+        DoubleDouble(value, 0.0)
+    }
+}
+
+impl Add for DoubleDouble {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        let (high, error) = two_sum(self.0, other.0);
+        let (low, rest) = two_sum(self.1, other.1);
+        let DoubleDouble(high, error) = renormalized(high, error + low);
+        renormalized(high, error + rest)
+    }
+}
+
+impl Neg for DoubleDouble {
+    type Output = Self;
+    fn neg(self) -> Self {
+        DoubleDouble(-self.0, -self.1)
+    }
+}
+
+impl Sub for DoubleDouble {
+    type Output = Self;
+    fn sub(self, other: Self) -> Self {
+        self + -other
+    }
+}
+
+impl Mul for DoubleDouble {
+    type Output = Self;
+    fn mul(self, other: Self) -> Self {
+        let product = self.0 * other.0;
+        let error = self.0.mul_add(other.0, -product);
+        renormalized(product, error + (self.0 * other.1 + self.1 * other.0))
+    }
+}
+
+impl Div for DoubleDouble {
+    type Output = Self;
+    fn div(self, other: Self) -> Self {
+        let first = self.0 / other.0;
+        let rest = self - other * DoubleDouble::from(first);
+        let second = rest.0 / other.0;
+        let rest = rest - other * DoubleDouble::from(second);
+        renormalized(first, second) + DoubleDouble::from(rest.0 / other.0)
+    }
+}
+
+impl Real for DoubleDouble {
+    fn constant(value: f64) -> Self {
+        value.into()
+    }
+
+    fn sqrt(self) -> Self {
+        if self.0 == 0.0 {
+            return self;
+        }
+        // One step of Newton's method from the f64 root doubles its digits.
+        let root = DoubleDouble::from(self.0.sqrt());
+        root + (self - root * root) / (root + root)
+    }
+}
+
+/// The values, widened.
+pub fn widened<T: batchnorm::Element>(values: &[T]) -> Vec<DoubleDouble> {
+    values.iter().map(|value| DoubleDouble::from(value.to_f64())).collect()
+}
+
+#[test]
+fn double_double_knows_thirty_digits() {
+    // sqrt(2)^2 - 2 and 1/3*3 - 1, and a sum that f64 loses.
+    let two = DoubleDouble::from(2.0);
+    assert!((two.sqrt() * two.sqrt() - two).to_f64().abs() < 1e-31);
+    let third = DoubleDouble::from(1.0) / DoubleDouble::from(3.0);
+    assert!((third * DoubleDouble::from(3.0) - DoubleDouble::from(1.0)).to_f64().abs() < 1e-31);
+    let sum = DoubleDouble::from(1e16) + DoubleDouble::from(1e-10) - DoubleDouble::from(1e16);
+    assert_eq!(sum.to_f64(), 1e-10);
+}
