@@ -89,6 +89,11 @@ fn folders_that_are_used_or_were_there_stay() {
     set.file("y", text("new")).unwrap();
     set.commit().unwrap();
     assert_eq!(content(&nested), pairs(&[("y", "new")]));
+
+    // A run without output files was still given its folder.
+    let empty = folder.path().join("empty");
+    FileSet::open(&empty).unwrap().commit().unwrap();
+    assert!(empty.is_dir());
 }
 
 #[test]

@@ -14,9 +14,8 @@ use super::{WriteError, folder_of};
 /// were; dropped without it, the set leaves nothing behind, not even a folder it created.
 ///
 /// All or none holds against errors, not against a power loss or a kill between two renames of the
-/// commit (microseconds, nothing is written then), and not between two processes that commit to the
-/// same folder at once. Within such a commit stale files go first: what is missing is seen, what is
-/// mixed is not.
+/// commit (every byte is written before the first of them), and not between two processes that commit
+/// to the same folder at once. A commit removes stale files first, then replaces in the order of staging.
 ///
 /// ```
 /// use batchnorm_io::atomic::FileSet;

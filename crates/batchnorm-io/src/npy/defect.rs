@@ -97,7 +97,10 @@ pub enum Defect {
         found: Vec<u8>,
     },
     /// A version of the format from the future.
-    #[error("expected version 1.0, 2.0 or 3.0 of the .npy format, found {major}.{minor}")]
+    #[error(
+        "expected version 1.0, 2.0 or 3.0 of the .npy format, found {major}.{minor}; \
+         save the array with np.save"
+    )]
     Version {
         /// The major number.
         major: u8,
@@ -105,7 +108,10 @@ pub enum Defect {
         minor: u8,
     },
     /// The header is not in the character set of its version.
-    #[error("the header must be {expected} in this version of the format, byte {at} of it is not")]
+    #[error(
+        "the header must be {expected} in this version of the format, byte {at} of it is not; \
+         save the array again with np.save"
+    )]
     Encoding {
         /// `ASCII` (1.0 and 2.0) or `UTF-8` (3.0).
         expected: &'static str,
@@ -113,7 +119,10 @@ pub enum Defect {
         at: usize,
     },
     /// The header is not a Python dictionary.
-    #[error("the header is not a Python dictionary: at byte {at} expected {expected}, found {found}")]
+    #[error(
+        "the header is not a Python dictionary: at byte {at} expected {expected}, found {found}; \
+         save the array again with np.save"
+    )]
     Syntax {
         /// Counted from the start of the header.
         at: usize,
@@ -123,25 +132,31 @@ pub enum Defect {
         found: String,
     },
     /// The dictionary has a key that the format does not know.
-    #[error("the header has the key '{key}', expected only 'descr', 'fortran_order' and 'shape'")]
+    #[error(
+        "the header has the key '{key}', expected only 'descr', 'fortran_order' and 'shape'; \
+         save the array again with np.save"
+    )]
     UnknownKey {
         /// The key.
         key: String,
     },
     /// The dictionary has a key twice.
-    #[error("the header has the key '{key}' twice, expected once")]
+    #[error("the header has the key '{key}' twice, expected once; save the array again with np.save")]
     DuplicateKey {
         /// The key.
         key: &'static str,
     },
     /// The dictionary lacks a key.
-    #[error("the header has no key '{key}', expected 'descr', 'fortran_order' and 'shape'")]
+    #[error(
+        "the header has no key '{key}', expected 'descr', 'fortran_order' and 'shape'; \
+         save the array again with np.save"
+    )]
     MissingKey {
         /// The key.
         key: &'static str,
     },
     /// A key's value is not of its kind.
-    #[error("the header's '{key}' must be {expected}, found {found}")]
+    #[error("the header's '{key}' must be {expected}, found {found}; save the array again with np.save")]
     Value {
         /// The key.
         key: &'static str,

@@ -88,7 +88,7 @@ impl Numbers {
     }
 }
 
-/// A Rust type that `.npy` files hold: [`f16`], [`f32`] or [`f64`]. No other type can have it.
+/// A Rust type that `.npy` files hold: [`half::f16`], [`f32`] or [`f64`]. No other type can have it.
 pub trait Number: Copy + layout::Layout {
     /// The type as a value.
     const TYPE: NumberType;
