@@ -1,0 +1,127 @@
+//! The reproducibility contract, R1 to R3: the same bits over threads, instruction sets and layouts.
+
+mod support;
+
+use batchnorm::{Axes, AxisRole, Config, Element, Policies, SingleValue, Tier, View};
+use support::Random;
+use support::run::{ORDERS, Order, Sizes, train};
+
+const THREADS: [usize; 6] = [1, 2, 3, 4, 8, 16];
+
+/// FNV-1a over everything a training step gives, in logical order.
+fn hash<T: Element>(outcome: &support::run::Outcome<T>) -> u64 {
+    let statistics = outcome.moments.iter().flat_map(|m| [m.mean(), m.m2(), m.population_variance()]);
+    let arrays = outcome.y.iter().chain(&outcome.dx).map(|value| value.to_f64());
+    let gradients = outcome.dgamma.iter().chain(&outcome.dbeta).copied();
+    arrays.chain(statistics).chain(gradients).fold(0xcbf2_9ce4_8422_2325, |hash, value| {
+        let bits = if value.is_nan() { f64::NAN.to_bits() } else { value.to_bits() };
+        bits.to_le_bytes().iter().fold(hash, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+    })
+}
+
+fn on_threads<R: Send>(threads: usize, run: impl FnOnce() -> R + Send) -> R {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool").install(run)
+}
+
+/// Runs one size over threads, layouts and tiers; the hashes must all be alike. Returns how many were compared.
+fn same_bits<T: Element>(sizes: Sizes, make: impl Fn(f64) -> T, random: &mut Random) -> usize {
+    let len = sizes.n * sizes.c * sizes.plane;
+    let mut array = |mean: f64| -> Vec<T> { (0..len).map(|_| make(mean + random.normal())).collect() };
+    let (x, dy) = (array(100.0), array(0.2));
+    let gamma: Vec<f64> = (0..sizes.c).map(|c| 0.3 - c as f64 / 7.0).collect();
+    let beta: Vec<f64> = (0..sizes.c).map(|c| c as f64 / 3.0).collect();
+    let run = |threads: usize, order: Order, tier: Tier| {
+        let policies = Policies { single_value: SingleValue::Population, ..Policies::default() };
+        let rule = Config::pytorch().policies(policies).tier(tier).rule().expect("an available tier");
+        on_threads(threads, || hash(&train(&rule, order, sizes, &x, &dy, &gamma, &beta)))
+    };
+    let first = run(1, Order::Nchw, Tier::Baseline);
+    let mut compared = 0;
+    // Large cases take seconds each: threads that cut differently, once for each layout.
+    let large = len > 3_000_000;
+    let threads: &[usize] = if large { &[1, 3, 16] } else { &THREADS };
+    for order in ORDERS {
+        for &threads in threads {
+            assert_eq!(run(threads, order, Tier::best()), first, "{sizes:?} {order:?}, {threads} threads");
+            compared += 1;
+        }
+        for tier in Tier::available() {
+            if !large {
+                assert_eq!(run(2, order, tier), first, "{sizes:?} {order:?}, {tier:?}");
+                compared += 1;
+            }
+        }
+    }
+    compared
+}
+
+#[test]
+fn r1_r2_r3_same_bits_over_threads_tiers_and_layouts_in_f32() {
+    println!("tiers here: {:?} (no others are tested)", Tier::available());
+    let mut random = Random::new(101);
+    let mut compared = 0;
+    for c in [1, 3, 4, 27, 33, 64, 251] {
+        for plane in [1, 2, 7 * 7, 13 * 17, 56 * 56] {
+            for n in [1, 2, 5, 32] {
+                compared += same_bits(Sizes { n, c, plane }, |value| value as f32, &mut random);
+            }
+        }
+    }
+    println!("R1-R3 f32: {compared} runs, one result for each of 140 sizes");
+}
+
+#[test]
+fn r1_r2_r3_same_bits_over_threads_tiers_and_layouts_in_f64() {
+    let mut random = Random::new(102);
+    for (c, plane, n) in [(1, 3136, 32), (3, 221, 32), (33, 49, 5), (4, 1, 1024), (251, 2, 7), (27, 1, 3000)] {
+        same_bits(Sizes { n, c, plane }, |value| value, &mut random);
+    }
+}
+
+#[test]
+fn the_tree_cut_at_every_block_edge_gives_the_same_bits() {
+    // Around lanes, chunks and subtrees of one channel, on pools that cut it differently.
+    let mut random = Random::new(103);
+    let data = random.normals_f32(300_000, 5.0, 1.0);
+    let edges = [31, 32, 33, 1023, 1024, 1025, 2047, 2049, 65_535, 65_536, 65_537, 131_073, 262_143, 299_999];
+    for len in edges {
+        let moments = |threads| on_threads(threads, || batchnorm::Moments::of(&data[..len]));
+        let first = moments(1);
+        for threads in THREADS {
+            let got = moments(threads);
+            assert_eq!((got.mean().to_bits(), got.m2().to_bits()), (first.mean().to_bits(), first.m2().to_bits()));
+        }
+    }
+}
+
+#[test]
+fn splitting_the_other_axes_differently_changes_nothing() {
+    let mut random = Random::new(104);
+    let data = random.normals_f32(6 * 5 * 4 * 7 * 3, 1.0, 1.0);
+    let rule = Config::pytorch().rule().unwrap();
+    let of = |shape: &[usize]| rule.moments(&View::new(&data, shape, Axes::NCHW).unwrap());
+    assert_eq!(of(&[6, 5, 84]), of(&[6, 5, 4, 7, 3]));
+    assert_eq!(of(&[6, 5, 84]), of(&[6, 5, 1, 28, 3, 1]));
+}
+
+#[test]
+fn matlab_order_by_roles_equals_the_transposed_array() {
+    // (rows, columns, channels, batch), columns of memory first, as MATLAB keeps it.
+    let (rows, columns, channels, batch) = (7, 5, 3, 4);
+    let mut random = Random::new(105);
+    let matlab = random.normals(rows * columns * channels * batch, 10.0, 2.0);
+    let nchw: Vec<f64> = (0..matlab.len())
+        .map(|i| {
+            let (b, c, r, k) =
+                (i / (columns * rows * channels), i / (columns * rows) % channels, i / columns % rows, i % columns);
+            matlab[r + rows * (k + columns * (c + channels * b))]
+        })
+        .collect();
+    let rule = Config::pytorch().rule().unwrap();
+    let roles = [AxisRole::Space, AxisRole::Space, AxisRole::Channel, AxisRole::Sample];
+    assert_eq!(Axes::MATLAB, Axes::Roles(&roles));
+    let shape = [rows, columns, channels, batch];
+    let by_roles = rule.moments(&View::column_major(&matlab, &shape, Axes::MATLAB).unwrap());
+    let by_axis = rule.moments(&View::new(&nchw, &[batch, channels, rows, columns], Axes::NCHW).unwrap());
+    assert_eq!(by_roles, by_axis);
+}
