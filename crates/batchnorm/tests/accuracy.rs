@@ -204,6 +204,76 @@ fn a8_f64_on_500_random_shapes() {
     println!("A8, worst of 500 shapes, mean/std up to 1e6: {worst_of_all}");
 }
 
+/// A value and its derivative by one variable.
+#[derive(Clone, Copy)]
+struct Dual(f64, f64);
+
+macro_rules! dual {
+    ($trait:ident, $method:ident, |$a:ident, $b:ident| $value:expr, $derivative:expr) => {
+        impl std::ops::$trait for Dual {
+            type Output = Dual;
+            fn $method(self, other: Dual) -> Dual {
+                let ($a, $b) = (self, other);
+                Dual($value, $derivative)
+            }
+        }
+    };
+}
+dual!(Add, add, |a, b| a.0 + b.0, a.1 + b.1);
+dual!(Sub, sub, |a, b| a.0 - b.0, a.1 - b.1);
+dual!(Mul, mul, |a, b| a.0 * b.0, a.0 * b.1 + a.1 * b.0);
+dual!(Div, div, |a, b| a.0 / b.0, (a.1 - a.0 / b.0 * b.1) / b.0);
+
+impl std::ops::Neg for Dual {
+    type Output = Dual;
+    fn neg(self) -> Dual {
+        Dual(-self.0, -self.1)
+    }
+}
+
+impl batchnorm::reference::Real for Dual {
+    fn constant(value: f64) -> Dual {
+        Dual(value, 0.0)
+    }
+    fn sqrt(self) -> Dual {
+        Dual(self.0.sqrt(), self.1 / (2.0 * self.0.sqrt()))
+    }
+}
+
+#[test]
+fn a8_gradients_against_dual_numbers_which_know_no_closed_form() {
+    let mut random = Random::new(80);
+    let mut worst = [0.0f64; 3];
+    for case in 0..300 {
+        let n = 2 + random.below(30);
+        let epsilon = [1e-5, 1e-8, 1e-3][case % 3];
+        let (mean, deviation) = (5.0 * random.normal(), 0.2 + random.uniform());
+        let (x, dy) = (random.normals(n, mean, deviation), random.normals(n, 0.2, 1.0));
+        let (gamma, beta) = (random.normal(), random.normal());
+        // d sum(y dy) by x_0 .. x_n-1, gamma, beta.
+        let derivative = |variable: usize| {
+            let dual = |value: f64, number: usize| Dual(value, f64::from(u8::from(number == variable)));
+            let inputs: Vec<Dual> = x.iter().enumerate().map(|(i, &x)| dual(x, i)).collect();
+            let (gamma, beta) = (dual(gamma, n), dual(beta, n + 1));
+            let y = batchnorm::reference::staged::forward(&inputs, gamma, beta, Dual(epsilon, 0.0)).y;
+            y.iter().zip(&dy).map(|(y, dy)| y.1 * dy).sum::<f64>()
+        };
+        let sizes = Sizes { n, c: 1, plane: 1 };
+        let got = train(&rule(epsilon), Order::Nchw, sizes, &x, &dy, &[gamma], &[beta]);
+        let moments = got.moments[0];
+        let inverse = batchnorm::inverse_deviation(moments.population_variance(), epsilon);
+        let max_dy = dy.iter().fold(0.0f64, |max, dy| max.max(dy.abs()));
+        for (i, dx) in got.dx.iter().enumerate() {
+            worst[0] = worst[0].max((dx - derivative(i)).abs() / (gamma.abs() * inverse * max_dy));
+        }
+        let products: f64 = x.iter().zip(&dy).map(|(x, dy)| ((x - moments.mean()) * inverse * dy).abs()).sum();
+        worst[1] = worst[1].max((got.dgamma[0] - derivative(n)).abs() / products);
+        worst[2] = worst[2].max((got.dbeta[0] - derivative(n + 1)).abs() / dy.iter().map(|dy| dy.abs()).sum::<f64>());
+    }
+    println!("A8 against dual numbers: dx {:.1e}, dgamma {:.1e}, dbeta {:.1e}", worst[0], worst[1], worst[2]);
+    assert!(worst.iter().all(|&error| error <= 1e-13));
+}
+
 #[test]
 fn a11_a_bad_value_stays_in_its_channel() {
     let mut random = Random::new(11);
