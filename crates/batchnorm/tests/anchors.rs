@@ -94,11 +94,19 @@ fn cs231n_forward_after_two_relu_layers_has_beta_as_means_and_gamma_as_deviation
 
 #[test]
 fn cs231n_network_of_two_hidden_layers() {
-    // N, D, H1, H2, C = 2, 15, 20, 30, 10: linear, BN, ReLU twice, linear, softmax loss; every parameter checked.
+    // With N = 2 the function bends sharply where the two samples nearly agree, and the gradient of W1 cancels to
+    // eps / (var + eps) of its terms: the differences' own error shows. The course sees 1e-4 there too.
+    check_network(2, 1e-3);
+    // With 20 samples nothing of the kind hides an error.
+    check_network(20, 1e-5);
+}
+
+/// D, H1, H2, C = 15, 20, 30, 10: linear, BN, ReLU twice, linear, softmax loss; the gradient of every parameter.
+fn check_network(n: usize, weight_limit: f64) {
     let mut random = Random::new(234);
-    let (n, sizes) = (2, [15, 20, 30, 10]);
+    let sizes = [15, 20, 30, 10];
     let x = random.normals(n * sizes[0], 0.0, 1.0);
-    let labels = [random.below(10), random.below(10)];
+    let labels: Vec<usize> = (0..n).map(|_| random.below(10)).collect();
     let weights: Vec<Vec<f64>> = (0..3).map(|l| random.normals(sizes[l] * sizes[l + 1], 0.0, 5e-2)).collect();
     let parameters = [vec![1.0; 20], vec![0.0; 20], vec![1.0; 30], vec![0.0; 30]];
 
@@ -115,7 +123,7 @@ fn cs231n_network_of_two_hidden_layers() {
             h = y.iter().map(|value| value.max(0.0)).collect();
         }
         let scores = linear(&h, &weights[2], 30, 10);
-        let loss = scores.chunks(10).zip(labels).map(|(row, label)| {
+        let loss = scores.chunks(10).zip(labels.iter().copied()).map(|(row, label)| {
             let largest = row.iter().fold(f64::MIN, |m, &s| m.max(s));
             (row.iter().map(|s| (s - largest).exp()).sum::<f64>()).ln() - (row[label] - largest)
         });
@@ -134,10 +142,12 @@ fn cs231n_network_of_two_hidden_layers() {
     let scores = linear(&inputs[2], &weights[2], 30, 10);
     let mut d: Vec<f64> = scores
         .chunks(10)
-        .zip(labels)
+        .zip(labels.iter().copied())
         .flat_map(|(row, label)| {
             let total: f64 = row.iter().map(|s| s.exp()).sum();
-            (0..10).map(move |c| (row[c].exp() / total - f64::from(u8::from(c == label))) / 2.0).collect::<Vec<_>>()
+            (0..10)
+                .map(move |c| (row[c].exp() / total - f64::from(u8::from(c == label))) / n as f64)
+                .collect::<Vec<_>>()
         })
         .collect();
     let mut gradients: Vec<(String, Vec<f64>)> = Vec::new();
@@ -176,13 +186,8 @@ fn cs231n_network_of_two_hidden_layers() {
             loss_of(&weights, &parameters)
         });
         let error = relative_error(&analytic, &numerical);
-        let largest = numerical.iter().fold(0.0f64, |max, value| max.max(value.abs()));
-        let absolute = analytic.iter().zip(&numerical).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-        println!("CS231n network {name}: relative {error:.1e}, of the largest {:.1e}", absolute / largest);
-        // With N = 2 the function bends sharply where the two samples nearly agree, and the gradient of W1 cancels
-        // to eps / (var + eps) of its terms: the differences' own error shows. The course sees 1e-4 there too.
-        assert!(error <= if is_weight { 1e-3 } else { 1e-7 }, "{name}: {error:e}");
-        assert!(absolute <= 1e-6 * largest, "{name}: {absolute:e} of {largest:e}");
+        println!("CS231n network of {n} samples, {name}: {error:.1e}");
+        assert!(error <= if is_weight { weight_limit } else { 1e-7 }, "{name}: {error:e}");
     }
 }
 
