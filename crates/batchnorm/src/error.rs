@@ -107,14 +107,14 @@ pub enum ViewError {
 #[non_exhaustive]
 pub enum ConfigError {
     /// eps is NaN, infinite or negative.
-    #[error("epsilon: expected a finite number >= 0, got {got}; the usual value is 1e-5")]
+    #[error("epsilon: expected a finite number >= 0, got {got:?}; the usual value is 1e-5")]
     Epsilon {
         /// The value given.
         got: f64,
     },
     /// An update weight outside 0..=1.
     #[error(
-        "{argument}: expected a weight in 0..=1, got {got}; PyTorch's momentum 0.1 is weight_of_new 0.1, Keras' and Flax' 0.99 is weight_of_old 0.99"
+        "{argument}: expected a weight in 0..=1, got {got:?}; PyTorch's momentum 0.1 is weight_of_new 0.1, Keras' and Flax' 0.99 is weight_of_old 0.99"
     )]
     Weight {
         /// Which of the two constructors.
@@ -136,7 +136,7 @@ pub enum ConfigError {
         got: usize,
     },
     /// A parameter or statistic that is NaN or infinite.
-    #[error("{argument}[{channel}]: expected a finite number, got {got}; repair the value before it is installed")]
+    #[error("{argument}[{channel}]: expected a finite number, got {got:?}; repair the value before it is installed")]
     NotFinite {
         /// The argument's name.
         argument: &'static str,
@@ -147,7 +147,7 @@ pub enum ConfigError {
     },
     /// A negative variance.
     #[error(
-        "{argument}[{channel}]: a variance is >= 0, got {got}; was the standard deviation's logarithm or a difference passed?"
+        "{argument}[{channel}]: a variance is >= 0, got {got:?}; was the standard deviation's logarithm or a difference passed?"
     )]
     NegativeVariance {
         /// The argument's name.
