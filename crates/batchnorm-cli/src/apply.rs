@@ -1,0 +1,262 @@
+//! `batchnorm apply`: the layer on arrays in .npy files.
+
+mod arrays;
+mod options;
+
+use crate::failure::Failure;
+use arrays::{Input, vector, widened};
+use batchnorm::{
+    Averaging, Axes, BatchNorm, CallError, Config, Element, ParameterGradients, Policies, RunningStatistics, Saved,
+    View, ViewMut,
+};
+use batchnorm_io::atomic::FileSet;
+use batchnorm_io::npy::{self, Number};
+pub use options::Arguments;
+use options::Mode;
+use serde_json::json;
+use std::io::Write;
+use std::path::Path;
+
+/// Every file this command may write; what a run does not write must not lie there from an earlier one.
+const FILES: [&str; 8] =
+    ["y.npy", "dx.npy", "mean.npy", "variance.npy", "dgamma.npy", "dbeta.npy", "running_mean.npy", "running_var.npy"];
+
+/// Reads, computes, and writes all files or none.
+pub fn run(arguments: Arguments) -> Result<(), Failure> {
+    let config = arguments.config().map_err(Failure::usage)?;
+    // eps and tier, before any file is read; their messages begin with the flag's name.
+    config.rule().map_err(|error| Failure::usage(format!("--{error}")))?;
+    if arguments.mode == Mode::Eval && (arguments.running_mean.is_none() || arguments.running_var.is_none()) {
+        return Err(Failure::usage(
+            "--mode eval: expected --running-mean and --running-var, the statistics to normalise by; \
+             give both or use --mode train",
+        ));
+    }
+    let job = Job { arguments, config };
+    match arrays::read(&job.arguments.input)? {
+        Input::F32(array) => job.run(array),
+        Input::F64(array) => job.run(array),
+    }
+}
+
+struct Job {
+    arguments: Arguments,
+    config: Config,
+}
+
+/// What a run computed.
+struct Results<T> {
+    y: Vec<T>,
+    mean: Vec<f64>,
+    variance: Vec<f64>,
+    non_finite: Vec<usize>,
+    gradients: Option<(Vec<T>, ParameterGradients)>,
+    running: Option<RunningStatistics>,
+}
+
+impl Job {
+    fn run<T: Element + Number>(&self, x: arrays::Typed<T>) -> Result<(), Failure> {
+        let Arguments { input, gradient, channel_axis, threads, .. } = &self.arguments;
+        let axes = Axes::Channel(*channel_axis);
+        let view = x.view(axes).map_err(|error| Failure::input(format!("{}: {error}", input.display())))?;
+        let mut layer = self.layer(view.channels())?;
+        let dy = match gradient {
+            None => None,
+            Some(path) => Some((path, widened::<T>(path)?)),
+        };
+        let dy_view = match &dy {
+            None => None,
+            Some((path, array)) if array.shape != x.shape => {
+                return Err(Failure::input(format!(
+                    "{}: expected the input's shape {:?}, got {:?}",
+                    path.display(),
+                    x.shape,
+                    array.shape
+                )));
+            }
+            Some((_, array)) => Some(array.view(axes).map_err(Failure::input)?),
+        };
+        let mut files = FileSet::open(&self.arguments.output_dir).map_err(Failure::output)?;
+        let mut compute = || self.compute(&mut layer, &view, dy_view.as_ref());
+        let results = match threads {
+            None => compute(),
+            Some(threads) => rayon::ThreadPoolBuilder::new()
+                .num_threads(*threads)
+                .build()
+                .map_err(|error| Failure::usage(format!("--threads {threads}: {error}")))?
+                .install(compute),
+        }
+        .map_err(|error| refusal(input, &error))?;
+        let written = self.stage(&mut files, &x.shape, &results).map_err(Failure::output)?;
+        files.commit().map_err(Failure::output)?;
+        self.report(&view, &results, &written);
+        Ok(())
+    }
+
+    /// The layer with the parameters and statistics of the files.
+    fn layer(&self, channels: usize) -> Result<BatchNorm, Failure> {
+        let mut layer = self.config.clone().channels(channels).build().map_err(Failure::usage)?;
+        let Arguments { gamma, beta, running_mean, running_var, .. } = &self.arguments;
+        let named = |path: &Path, error: batchnorm::ConfigError| Failure::input(format!("{}: {error}", path.display()));
+        if let Some(path) = gamma {
+            layer.set_gamma(&vector(path, channels)?).map_err(|error| named(path, error))?;
+        }
+        if let Some(path) = beta {
+            layer.set_beta(&vector(path, channels)?).map_err(|error| named(path, error))?;
+        }
+        let start = RunningStatistics::start(channels);
+        let (mut mean, mut variance) = (start.mean().to_vec(), start.variance().to_vec());
+        // Checked one at a time, so that an error names the right file.
+        if let Some(path) = running_mean {
+            mean = vector(path, channels)?;
+            RunningStatistics::from_parts(&mean, start.variance(), 0).map_err(|error| named(path, error))?;
+        }
+        if let Some(path) = running_var {
+            variance = vector(path, channels)?;
+            RunningStatistics::from_parts(start.mean(), &variance, 0).map_err(|error| named(path, error))?;
+        }
+        let running = RunningStatistics::from_parts(&mean, &variance, 0).map_err(Failure::input)?;
+        layer.set_running(running).map_err(Failure::input)?;
+        Ok(layer)
+    }
+
+    fn compute<T: Element>(
+        &self,
+        layer: &mut BatchNorm,
+        x: &View<T>,
+        dy: Option<&View<T>>,
+    ) -> Result<Results<T>, CallError> {
+        let (y, saved, mean, variance, non_finite): (_, Saved, Vec<f64>, Vec<f64>, _) = match self.arguments.mode {
+            Mode::Train => {
+                let trained = layer.train(x)?;
+                let channels = trained.batch.channels();
+                let mean = channels.iter().map(|moments| moments.mean()).collect();
+                let variance = channels.iter().map(|moments| moments.population_variance()).collect();
+                (trained.y, trained.saved, mean, variance, trained.batch.non_finite())
+            }
+            Mode::Eval => {
+                let evaluated = layer.eval(x)?;
+                let running = layer.running().expect("eval was given statistics");
+                (evaluated.y, evaluated.saved, running.mean().to_vec(), running.variance().to_vec(), Vec::new())
+            }
+        };
+        let gradients = match dy {
+            None => None,
+            Some(dy) => {
+                let mut dx = vec![T::default(); y.data().len()];
+                let mut out = ViewMut::new(&mut dx, x.shape(), Axes::Channel(x.channel_axis() as isize))
+                    .expect("a dense buffer of the input's shape");
+                let parameters = layer.backward_into(x, dy, &saved, &mut out)?;
+                Some((dx, parameters))
+            }
+        };
+        let running = (self.arguments.mode == Mode::Train).then(|| layer.running().cloned()).flatten();
+        Ok(Results { y: y.into_data(), mean, variance, non_finite, gradients, running })
+    }
+
+    /// Writes every result beside its place; gives the names.
+    fn stage<T: Element + Number>(
+        &self,
+        files: &mut FileSet,
+        shape: &[usize],
+        results: &Results<T>,
+    ) -> Result<Vec<&'static str>, batchnorm_io::atomic::WriteError> {
+        let mut vectors = vec![("mean.npy", &results.mean[..]), ("variance.npy", &results.variance[..])];
+        files.file("y.npy", |file| npy::write(file, shape, &results.y))?;
+        let mut written = vec!["y.npy"];
+        if let Some((dx, parameters)) = &results.gradients {
+            files.file("dx.npy", |file| npy::write(file, shape, dx))?;
+            written.push("dx.npy");
+            vectors.push(("dgamma.npy", &parameters.dgamma));
+            vectors.push(("dbeta.npy", &parameters.dbeta));
+        }
+        if let Some(running) = &results.running {
+            vectors.push(("running_mean.npy", running.mean()));
+            vectors.push(("running_var.npy", running.variance()));
+        }
+        for (name, values) in vectors {
+            files.file(name, |file| npy::write(file, &[values.len()], values))?;
+            written.push(name);
+        }
+        for name in FILES.iter().filter(|name| !written.contains(name)) {
+            files.absent(name)?;
+        }
+        Ok(written)
+    }
+
+    fn report<T: Element + Number>(&self, x: &View<T>, results: &Results<T>, written: &[&str]) {
+        let Arguments { mode, output_dir, json, .. } = &self.arguments;
+        let Config { epsilon, averaging, estimator, policies, tier, .. } = &self.config;
+        if !results.non_finite.is_empty() {
+            eprintln!(
+                "batchnorm: warning: {} of {} channels hold NaN or infinity (or their variance overflows): {}",
+                results.non_finite.len(),
+                x.channels(),
+                first_few(&results.non_finite)
+            );
+        }
+        if !json {
+            eprintln!(
+                "{} {:?} {}: {} channels of {} values, wrote {} in {}",
+                mode.name(),
+                x.shape(),
+                T::TYPE,
+                x.channels(),
+                x.count(),
+                written.join(" "),
+                output_dir.display()
+            );
+            return;
+        }
+        let Policies { single_value, empty_batch, non_finite, constant_channel, .. } = policies;
+        let averaging = match averaging {
+            Averaging::Cumulative => json!("cumulative"),
+            Averaging::Exponential(weight) => {
+                json!({"weight_of_new": weight.new_value(), "weight_of_old": weight.old_value()})
+            }
+        };
+        let summary = json!({
+            "command": "apply",
+            "version": env!("CARGO_PKG_VERSION"),
+            "mode": mode.name(),
+            "shape": x.shape(),
+            "type": T::TYPE.to_string(),
+            "channel_axis": x.channel_axis(),
+            "channels": x.channels(),
+            "values_a_channel": x.count(),
+            "epsilon": epsilon,
+            "averaging": averaging,
+            "running_estimator": format!("{estimator:?}").to_lowercase(),
+            "policies": {
+                "single_value": format!("{single_value:?}"),
+                "empty": format!("{empty_batch:?}"),
+                "non_finite": format!("{non_finite:?}"),
+                "constant": format!("{constant_channel:?}"),
+            },
+            "tier": format!("{:?}", tier.unwrap_or_else(batchnorm::Tier::best)).to_lowercase(),
+            "non_finite_channels": results.non_finite,
+            "output_dir": output_dir,
+            "files": written,
+        });
+        // A closed pipe is the reader's choice, not a failure of the run.
+        let _ = writeln!(std::io::stdout(), "{summary:#}");
+    }
+}
+
+/// Why the layer refused the input: a policy, or a shape.
+fn refusal(input: &Path, error: &CallError) -> Failure {
+    let flag = match error {
+        CallError::SingleValue { .. } => "--on-single-value",
+        CallError::EmptyBatch { .. } => "--on-empty",
+        CallError::NonFinite { .. } => "--on-non-finite",
+        CallError::NoRunningStatistics { .. } => "--running-mean and --running-var",
+        _ => return Failure::input(format!("{}: {error}", input.display())),
+    };
+    Failure::refused(format!("{}: {error} (here: {flag})", input.display()))
+}
+
+fn first_few(channels: &[usize]) -> String {
+    let listed: Vec<String> = channels.iter().take(10).map(usize::to_string).collect();
+    let rest = if channels.len() > 10 { ", ..." } else { "" };
+    listed.join(", ") + rest
+}
