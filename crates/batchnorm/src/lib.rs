@@ -1,5 +1,60 @@
-//! Batch normalisation, exact and reproducible.
-#![cfg_attr(not(feature = "ndarray"), allow(rustdoc::broken_intra_doc_links))]
+//! Batch normalisation, exact and reproducible: any rank, any layout, any number of threads, one result.
+//!
+//! For each channel, over all its values in a batch,
+//!
+//! ```text
+//! mean = 1/n sum x          variance = 1/n sum (x - mean)^2
+//! y    = gamma * (x - mean) / sqrt(variance + eps) + beta
+//! ```
+//!
+//! in training; in evaluation the same with running estimates of mean and variance.
+//!
+//! # A tour, in the order in which data flows
+//!
+//! 1. **[`View`] and [`ViewMut`]** borrow any array: a slice with a shape, any strides, an `ndarray` view.
+//!    [`Axes`] says which axis holds the channels.
+//! 2. **[`Moments`]**: count, mean and M2 of each channel. They merge exactly, whatever the grouping.
+//! 3. **[`Config`]** holds the options as types: [`Affine`], [`Averaging`] with [`UpdateWeight`], [`Estimator`],
+//!    [`Policies`], and presets for the conventions of PyTorch, Keras, Flax, ONNX and Burn. It is checked once.
+//! 4. **[`BatchNorm`]** is the layer: parameters and [`RunningStatistics`]. Training, evaluation and the backward
+//!    pass are calls of their own; there is no mode to forget.
+//! 5. **[`Rule`]** is the same without state, for frameworks that keep parameters and statistics themselves;
+//!    [`Saved`] is what a forward pass leaves for its backward pass.
+//! 6. **[`mod@reference`]** is the readable twin in plain loops: closed form, computation graph, Jacobian.
+//!
+//! ```
+//! use batchnorm::{Axes, BatchNorm, View};
+//! use ndarray::Array4;
+//!
+//! let mut layer = BatchNorm::new(3)?;
+//! let images = Array4::from_shape_fn((8, 3, 16, 16), |(n, c, h, w)| (n * 7 + c * 5 + h * w) as f32);
+//! let x = View::of(images.view(), Axes::NCHW)?;
+//!
+//! let trained = layer.train(&x)?;
+//! let upstream = images.mapv(|value| value.sin());
+//! let gradients = layer.backward(&x, &View::of(upstream.view(), Axes::NCHW)?, &trained.saved)?;
+//! let dx = gradients.dx.into_array(); // an ndarray again, of the input's shape
+//! let y = layer.eval(&x)?.y.into_array();
+//! # assert_eq!((dx.shape(), y.shape()), (images.shape(), images.shape()));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What holds
+//!
+//! - **Accuracy**: f32 output is the correctly rounded value of the formula in all but a vanishing share of cases,
+//!   f64 output is within a few units in the last place, whatever mean/std is; the bounds are in `docs/numerics.md`
+//!   and each is a test.
+//! - **Reproducibility**: the same bits over any number of threads, over the instruction sets of [`Tier`], and
+//!   wherever the channel axis stands.
+//! - **No surprises**: what happens with one value a channel, an empty batch, NaN or constant channels is declared
+//!   in [`Policies`]; a failed call changes nothing.
+//!
+//! # Features
+//!
+//! | feature | default | buys | costs |
+//! |---|---|---|---|
+//! | `ndarray` | yes | views of and into `ndarray` arrays | the crate `ndarray` |
+//! | `rayon` | yes | work spread over the current rayon pool | the crate `rayon` |
 
 mod affine;
 mod config;
@@ -26,3 +81,8 @@ pub use moments::Moments;
 pub use rule::{BatchMoments, ParameterGradients, Parameters, Rule, Saved};
 pub use running::{Averaging, Estimator, RunningStatistics, UpdateWeight};
 pub use view::{Tensor, View, ViewMut};
+
+/// The README's examples, compiled as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -126,7 +126,7 @@ impl Rule {
         y: &mut ViewMut<T>,
     ) -> Result<(Saved, BatchMoments), CallError> {
         same_shape("y", &x.layout, &y.layout)?;
-        let (gamma, beta) = parameters.resolve(x.channels())?;
+        let Widened { gamma, beta } = parameters.widened(x.channels())?;
         match x.count() {
             0 if self.policies.empty_batch == EmptyBatch::Error => {
                 return Err(CallError::EmptyBatch { shape: x.shape().to_vec() });
@@ -206,7 +206,7 @@ impl Rule {
             return Err(CallError::NoRunningStatistics { reason: "none were kept or installed" });
         };
         same_shape("y", &x.layout, &y.layout)?;
-        let (gamma, beta) = parameters.resolve(x.channels())?;
+        let Widened { gamma, beta } = parameters.widened(x.channels())?;
         if running.channels() != x.channels() {
             let (expected, got) = (x.channels(), running.channels());
             return Err(CallError::Length { argument: "running_mean", expected, got });
@@ -292,16 +292,22 @@ impl Saved {
     }
 }
 
+/// Parameters in `f64`, one value for each channel.
+struct Widened {
+    gamma: Option<Vec<f64>>,
+    beta: Option<Vec<f64>>,
+}
+
 impl<P: Parameter> Parameters<'_, P> {
     /// gamma and beta in `f64`, if they have one value for each channel.
-    fn resolve(&self, expected: usize) -> Result<(Option<Vec<f64>>, Option<Vec<f64>>), CallError> {
+    fn widened(&self, expected: usize) -> Result<Widened, CallError> {
         let widen = |argument, values: Option<&[P]>| match values {
             Some(values) if values.len() != expected => {
                 Err(CallError::Length { argument, expected, got: values.len() })
             }
             values => Ok(values.map(|values| values.iter().map(|value| value.to_f64()).collect())),
         };
-        Ok((widen("gamma", self.gamma)?, widen("beta", self.beta)?))
+        Ok(Widened { gamma: widen("gamma", self.gamma)?, beta: widen("beta", self.beta)? })
     }
 }
 

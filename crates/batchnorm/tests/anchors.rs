@@ -277,11 +277,12 @@ fn staged_compact_kernel_and_jacobian_agree() {
         let kernel = config.backward(&view, &View::new(&dy, &[n, 1], Axes::NCHW).unwrap(), &trained.saved).unwrap();
 
         let scale = gamma.abs() * nodes.inverse * dy.iter().fold(0.0f64, |m, d| m.max(d.abs()));
-        for i in 0..n {
+        for (i, closed) in closed.dx.iter().enumerate() {
             for other in [by_nodes.dx[i], by_jacobian[i], kernel.dx.data()[i]] {
-                assert!((other - closed.dx[i]).abs() <= 1e-12 * scale, "case {case}, n {n}, eps {epsilon:e}");
+                assert!((other - closed).abs() <= 1e-12 * scale, "case {case}, n {n}, eps {epsilon:e}");
             }
-            assert!((trained.y.data()[i] - nodes.y[i]).abs() <= 1e-12 * (nodes.y[i].abs() + beta.abs()));
+            let (y, truth) = (trained.y.data()[i], nodes.y[i]);
+            assert!((y - truth).abs() <= 1e-12 * (truth.abs() + beta.abs()));
         }
         let products: f64 = dy.iter().zip(&nodes.normalized).map(|(d, xhat)| (d * xhat).abs()).sum();
         for other in [by_nodes.dgamma, kernel.dgamma.as_ref().unwrap()[0]] {
@@ -301,7 +302,7 @@ fn outputs_go_into_the_caller_s_buffers_with_the_same_values() {
     let trained = one.train(&view).unwrap();
     let (mut y, mut dx) = (vec![f32::NAN; 72], vec![f32::NAN; 72]);
     let (saved, batch) = two.train_into(&view, &mut ViewMut::new(&mut y, &shape, Axes::NCHW).unwrap()).unwrap();
-    assert_eq!((&trained.y.data()[..], &trained.saved, &trained.batch), (&y[..], &saved, &batch));
+    assert_eq!((trained.y.data(), &trained.saved, &trained.batch), (&y[..], &saved, &batch));
     assert_eq!(one.running(), two.running());
     let gradients = one.backward(&view, &view_dy, &trained.saved).unwrap();
     let wide =

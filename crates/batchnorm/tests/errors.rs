@@ -10,6 +10,14 @@ use batchnorm::{
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
+/// The outcome of a call, whatever it gives and whichever of our types its error is.
+fn fails<T, E: std::error::Error + 'static>(result: Result<T, E>) -> Outcome {
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Box::new(error)),
+    }
+}
+
 /// A bad call, and what its message must hold: the argument and both values.
 struct Bad {
     what: &'static str,
@@ -37,8 +45,8 @@ fn layer(policies: Policies) -> BatchNorm {
 }
 
 /// Everything one can see of a layer.
-fn state(layer: &BatchNorm) -> (Config, Option<Vec<f64>>, Option<Vec<f64>>, Option<RunningStatistics>) {
-    (layer.config().clone(), layer.gamma(), layer.beta(), layer.running().cloned())
+fn state(layer: &BatchNorm) -> (Config, [Option<Vec<f64>>; 2], Option<RunningStatistics>) {
+    (layer.config().clone(), [layer.gamma(), layer.beta()], layer.running().cloned())
 }
 
 fn check(catalogue: Vec<Bad>, policies: Policies) -> usize {
@@ -62,103 +70,92 @@ fn check(catalogue: Vec<Bad>, policies: Policies) -> usize {
 
 fn views() -> Vec<Bad> {
     vec![
-        bad("no axis", &["shape", "2 axes", "got 0"], |_| Ok(drop(View::new(&X, &[], Axes::NCHW)?))),
-        bad("one axis", &["shape", "2 axes", "got 1", "[24]"], |_| Ok(drop(view(&[24])?))),
+        bad("no axis", &["shape", "2 axes", "got 0"], |_| fails(View::new(&X, &[], Axes::NCHW))),
+        bad("one axis", &["shape", "2 axes", "got 1", "[24]"], |_| fails(view(&[24]))),
         bad("channel axis too large", &["channel_axis", "-2..=1", "got 2"], |_| {
-            Ok(drop(View::new(&X, &[8, 3], Axes::Channel(2))?))
+            fails(View::new(&X, &[8, 3], Axes::Channel(2)))
         }),
         bad("channel axis too negative", &["channel_axis", "-2..=1", "got -3"], |_| {
-            Ok(drop(View::new(&X, &[8, 3], Axes::Channel(-3))?))
+            fails(View::new(&X, &[8, 3], Axes::Channel(-3)))
         }),
         bad("channel axis at the end of the numbers", &["channel_axis", "-9223372036854775808"], |_| {
-            Ok(drop(View::new(&X, &[8, 3], Axes::Channel(isize::MIN))?))
+            fails(View::new(&X, &[8, 3], Axes::Channel(isize::MIN)))
         }),
         bad("channel axis at the other end", &["channel_axis", "9223372036854775807"], |_| {
-            Ok(drop(View::new(&X, &[8, 3], Axes::Channel(isize::MAX))?))
+            fails(View::new(&X, &[8, 3], Axes::Channel(isize::MAX)))
         }),
-        bad("no channels", &["axis 1", "at least 1", "got 0"], |_| {
-            Ok(drop(View::<f32>::new(&[], &[8, 0], Axes::NCHW)?))
-        }),
-        bad("no channels, last", &["axis 2", "got 0"], |_| Ok(drop(View::<f32>::new(&[], &[8, 3, 0], Axes::NHWC)?))),
-        bad("buffer too short", &["data", "needs 27", "got 24"], |_| Ok(drop(view(&[9, 3])?))),
-        bad("buffer too long", &["data", "needs 21", "got 24"], |_| Ok(drop(view(&[7, 3])?))),
-        bad("shape product overflows", &["shape", "more elements"], |_| Ok(drop(view(&[usize::MAX, 3])?))),
+        bad("no channels", &["axis 1", "at least 1", "got 0"], |_| fails(View::<f32>::new(&[], &[8, 0], Axes::NCHW))),
+        bad("no channels, last", &["axis 2", "got 0"], |_| fails(View::<f32>::new(&[], &[8, 3, 0], Axes::NHWC))),
+        bad("buffer too short", &["data", "needs 27", "got 24"], |_| fails(view(&[9, 3]))),
+        bad("buffer too long", &["data", "needs 21", "got 24"], |_| fails(view(&[7, 3]))),
+        bad("shape product overflows", &["shape", "more elements"], |_| fails(view(&[usize::MAX, 3]))),
         bad("shape product overflows to a small number", &["shape", "more elements"], |_| {
-            Ok(drop(view(&[1 << 32, 3, 1 << 32])?))
+            fails(view(&[1 << 32, 3, 1 << 32]))
         }),
         bad("overflowing shape with an empty axis", &["shape", "more elements"], |_| {
-            Ok(drop(View::<f32>::new(&[], &[0, 1 << 40, 1 << 40], Axes::NCHW)?))
+            fails(View::<f32>::new(&[], &[0, 1 << 40, 1 << 40], Axes::NCHW))
         }),
         bad("roles too few", &["roles", "expected 2", "got 1"], |_| {
-            Ok(drop(View::new(&X, &[8, 3], Axes::Roles(&[AxisRole::Channel]))?))
+            fails(View::new(&X, &[8, 3], Axes::Roles(&[AxisRole::Channel])))
         }),
         bad("roles without a channel", &["roles", "exactly one Channel", "with 0"], |_| {
-            Ok(drop(View::new(&X, &[8, 3], Axes::Roles(&[AxisRole::Sample, AxisRole::Space]))?))
+            fails(View::new(&X, &[8, 3], Axes::Roles(&[AxisRole::Sample, AxisRole::Space])))
         }),
         bad("roles with two channels", &["roles", "exactly one Channel", "with 2"], |_| {
-            Ok(drop(View::new(&X, &[8, 3], Axes::Roles(&[AxisRole::Channel; 2]))?))
+            fails(View::new(&X, &[8, 3], Axes::Roles(&[AxisRole::Channel; 2])))
         }),
         bad("MATLAB roles on three axes", &["roles", "expected 3", "got 4"], |_| {
-            Ok(drop(View::new(&X, &[2, 4, 3], Axes::MATLAB)?))
+            fails(View::new(&X, &[2, 4, 3], Axes::MATLAB))
         }),
         bad("column-major buffer too short", &["data", "needs 27", "got 24"], |_| {
-            Ok(drop(View::column_major(&X, &[9, 3], Axes::NCHW)?))
+            fails(View::column_major(&X, &[9, 3], Axes::NCHW))
         }),
         bad("strides missing", &["strides", "expected 2", "got 1"], |_| {
-            Ok(drop(View::with_strides(&X, &[8, 3], &[3], 0, Axes::NCHW)?))
+            fails(View::with_strides(&X, &[8, 3], &[3], 0, Axes::NCHW))
         }),
         bad("strides beyond the buffer", &["strides", "0..=24", "has 24"], |_| {
-            Ok(drop(
-                View::with_strides(&X, &[9, 3], &[3, -1], 0, Axes::NCHW)
-                    .or_else(|_| View::with_strides(&X, &[9, 3], &[2, 4], 0, Axes::NCHW))?,
-            ))
+            fails(View::with_strides(&X, &[9, 3], &[2, 4], 0, Axes::NCHW))
         }),
         bad("strides before the buffer", &["strides", "-23..=0", "has 24"], |_| {
-            Ok(drop(View::with_strides(&X, &[8, 3], &[-3, -1], 0, Axes::NCHW)?))
+            fails(View::with_strides(&X, &[8, 3], &[-3, -1], 0, Axes::NCHW))
         }),
         bad("offset beyond the buffer", &["offset 24", "has 24"], |_| {
-            Ok(drop(View::with_strides(&X, &[1, 1], &[1, 1], 24, Axes::NCHW)?))
+            fails(View::with_strides(&X, &[1, 1], &[1, 1], 24, Axes::NCHW))
         }),
         bad("strides that overflow", &["strides", "has 24"], |_| {
-            Ok(drop(View::with_strides(&X, &[8, 3], &[isize::MAX, 1], 0, Axes::NCHW)?))
+            fails(View::with_strides(&X, &[8, 3], &[isize::MAX, 1], 0, Axes::NCHW))
         }),
         bad("output strides of zero", &["strides", "place of its own", "[0, 1]"], |_| {
-            Ok(drop(ViewMut::with_strides(&mut X.clone(), &[8, 3], &[0, 1], 0, Axes::NCHW)?))
+            fails(ViewMut::with_strides(&mut { X }, &[8, 3], &[0, 1], 0, Axes::NCHW))
         }),
         bad("output rows that overlap", &["strides", "place of its own", "[2, 1]"], |_| {
-            Ok(drop(ViewMut::with_strides(&mut X.clone(), &[8, 3], &[2, 1], 0, Axes::NCHW)?))
+            fails(ViewMut::with_strides(&mut { X }, &[8, 3], &[2, 1], 0, Axes::NCHW))
         }),
         bad("output too short", &["data", "needs 24", "got 23"], |_| {
-            Ok(drop(ViewMut::new(&mut X.clone()[..23], &[8, 3], Axes::NCHW)?))
+            fails(ViewMut::new(&mut { X }[..23], &[8, 3], Axes::NCHW))
         }),
         bad("output beyond the buffer", &["strides", "has 20"], |_| {
-            Ok(drop(ViewMut::with_strides(&mut X.clone()[..20], &[8, 3], &[3, 1], 0, Axes::NCHW)?))
+            fails(ViewMut::with_strides(&mut { X }[..20], &[8, 3], &[3, 1], 0, Axes::NCHW))
         }),
     ]
 }
 
 fn configurations() -> Vec<Bad> {
-    let built = |config: Config| -> Outcome { Ok(config.build().map(drop)?) };
+    let built = |config: Config| -> Outcome { fails(config.build()) };
     vec![
         bad("eps NaN", &["epsilon", ">= 0", "NaN"], move |_| built(Config::pytorch().epsilon(f64::NAN))),
         bad("eps infinite", &["epsilon", "finite", "inf"], move |_| built(Config::pytorch().epsilon(f64::INFINITY))),
         bad("eps negative", &["epsilon", ">= 0", "-0.001"], move |_| built(Config::keras().epsilon(-1e-3))),
         bad("eps just negative", &["epsilon", ">= 0"], move |_| built(Config::keras().epsilon(-f64::MIN_POSITIVE))),
-        bad("rule with eps NaN", &["epsilon", "NaN"], |_| Ok(Config::onnx().epsilon(f64::NAN).rule().map(drop)?)),
+        bad("rule with eps NaN", &["epsilon", "NaN"], |_| fails(Config::onnx().epsilon(f64::NAN).rule())),
         bad("zero channels", &["channels", "at least 1", "got 0"], move |_| built(Config::pytorch().channels(0))),
-        bad("new of zero channels", &["channels", "got 0"], |_| Ok(BatchNorm::new(0).map(drop)?)),
-        bad("weight of new above 1", &["weight_of_new", "0..=1", "1.5"], |_| Ok(UpdateWeight::of_new(1.5).map(drop)?)),
-        bad("weight of new negative", &["weight_of_new", "0..=1", "-1.2"], |_| {
-            Ok(UpdateWeight::of_new(-1.2).map(drop)?)
-        }),
-        bad("weight of new NaN", &["weight_of_new", "NaN"], |_| Ok(UpdateWeight::of_new(f64::NAN).map(drop)?)),
-        bad("weight of old above 1", &["weight_of_old", "0..=1", "99"], |_| Ok(UpdateWeight::of_old(99.0).map(drop)?)),
-        bad("weight of old infinite", &["weight_of_old", "-inf"], |_| {
-            Ok(UpdateWeight::of_old(f64::NEG_INFINITY).map(drop)?)
-        }),
-        bad("running mean empty", &["channels", "got 0"], |_| {
-            Ok(RunningStatistics::from_parts::<f64>(&[], &[], 0).map(drop)?)
-        }),
+        bad("new of zero channels", &["channels", "got 0"], |_| fails(BatchNorm::new(0))),
+        bad("weight of new above 1", &["weight_of_new", "0..=1", "1.5"], |_| fails(UpdateWeight::of_new(1.5))),
+        bad("weight of new negative", &["weight_of_new", "0..=1", "-1.2"], |_| fails(UpdateWeight::of_new(-1.2))),
+        bad("weight of new NaN", &["weight_of_new", "NaN"], |_| fails(UpdateWeight::of_new(f64::NAN))),
+        bad("weight of old above 1", &["weight_of_old", "0..=1", "99"], |_| fails(UpdateWeight::of_old(99.0))),
+        bad("weight of old infinite", &["weight_of_old", "-inf"], |_| fails(UpdateWeight::of_old(f64::NEG_INFINITY))),
+        bad("running mean empty", &["channels", "got 0"], |_| fails(RunningStatistics::from_parts::<f64>(&[], &[], 0))),
         bad("running variance of another length", &["running_variance", "expected 3", "got 2"], |_| {
             Ok(RunningStatistics::from_parts(&[0.0; 3], &[1.0; 2], 0).map(drop)?)
         }),
@@ -171,29 +168,29 @@ fn configurations() -> Vec<Bad> {
         bad("running variance negative", &["running_variance[1]", ">= 0", "-0.25"], |_| {
             Ok(RunningStatistics::from_parts(&[0.0; 2], &[1.0, -0.25], 0).map(drop)?)
         }),
-        bad("gamma too short", &["gamma", "expected 3", "got 2"], |layer| Ok(layer.set_gamma(&[1.0; 2])?)),
-        bad("gamma too long", &["gamma", "expected 3", "got 4"], |layer| Ok(layer.set_gamma(&[1.0f32; 4])?)),
-        bad("gamma empty", &["gamma", "expected 3", "got 0"], |layer| Ok(layer.set_gamma::<f64>(&[])?)),
-        bad("gamma NaN", &["gamma[2]", "finite", "NaN"], |layer| Ok(layer.set_gamma(&[1.0, 1.0, f64::NAN])?)),
-        bad("beta of another length", &["beta", "expected 3", "got 1"], |layer| Ok(layer.set_beta(&[0.0])?)),
-        bad("beta infinite", &["beta[0]", "-inf"], |layer| Ok(layer.set_beta(&[f32::NEG_INFINITY, 0.0, 0.0])?)),
+        bad("gamma too short", &["gamma", "expected 3", "got 2"], |layer| fails(layer.set_gamma(&[1.0; 2]))),
+        bad("gamma too long", &["gamma", "expected 3", "got 4"], |layer| fails(layer.set_gamma(&[1.0f32; 4]))),
+        bad("gamma empty", &["gamma", "expected 3", "got 0"], |layer| fails(layer.set_gamma::<f64>(&[]))),
+        bad("gamma NaN", &["gamma[2]", "finite", "NaN"], |layer| fails(layer.set_gamma(&[1.0, 1.0, f64::NAN]))),
+        bad("beta of another length", &["beta", "expected 3", "got 1"], |layer| fails(layer.set_beta(&[0.0]))),
+        bad("beta infinite", &["beta[0]", "-inf"], |layer| fails(layer.set_beta(&[f32::NEG_INFINITY, 0.0, 0.0]))),
         bad("gamma of a layer without", &["gamma", "ShiftOnly"], |_| {
             let mut other = Config::pytorch().affine(Affine::ShiftOnly).channels(3).build()?;
-            Ok(other.set_gamma(&[1.0; 3])?)
+            fails(other.set_gamma(&[1.0; 3]))
         }),
         bad("beta of a layer without", &["beta", "Neither"], |_| {
             let mut other = Config::pytorch().affine(Affine::Neither).channels(3).build()?;
-            Ok(other.set_beta(&[1.0; 3])?)
+            fails(other.set_beta(&[1.0; 3]))
         }),
         bad("no gamma for a layer that knows no channels", &["channels", "got 0"], |_| {
-            Ok(Config::pytorch().build()?.set_gamma::<f64>(&[])?)
+            fails(Config::pytorch().build()?.set_gamma::<f64>(&[]))
         }),
         bad("running statistics of another length", &["running_mean", "expected 3", "got 2"], |layer| {
-            Ok(layer.set_running(RunningStatistics::start(2))?)
+            fails(layer.set_running(RunningStatistics::start(2)))
         }),
         bad("running statistics untracked", &["track_running_statistics", "expected none", "got 3"], |_| {
             let mut other = Config::pytorch().track_running_statistics(false).channels(3).build()?;
-            Ok(other.set_running(RunningStatistics::start(3))?)
+            fails(other.set_running(RunningStatistics::start(3)))
         }),
     ]
 }
@@ -202,90 +199,90 @@ fn calls() -> Vec<Bad> {
     let other_batch = |layer: &BatchNorm| layer.forward_train(&view(&[4, 3, 2]).unwrap()).unwrap();
     vec![
         bad("train on other channels", &["x", "expected 3 channels", "got 4", "[6, 4]", "axis 1"], |layer| {
-            Ok(drop(layer.train(&view(&[6, 4])?)?))
+            fails(layer.train(&view(&[6, 4])?))
         }),
         bad("train on the wrong axis", &["x", "expected 3 channels", "got 8", "axis 0"], |layer| {
-            Ok(drop(layer.train(&View::new(&X, &[8, 3], Axes::Channel(0))?)?))
+            fails(layer.train(&View::new(&X, &[8, 3], Axes::Channel(0))?))
         }),
         bad("evaluate on other channels", &["x", "expected 3 channels", "got 2"], |layer| {
-            Ok(drop(layer.eval(&view(&[12, 2])?)?))
+            fails(layer.eval(&view(&[12, 2])?))
         }),
         bad("train on one value a channel", &["x", "at least 2", "got 1", "[1, 3]"], |layer| {
-            Ok(drop(layer.train(&View::new(&X[..3], &[1, 3], Axes::NCHW)?)?))
+            fails(layer.train(&View::new(&X[..3], &[1, 3], Axes::NCHW)?))
         }),
         bad("train on one value a channel, of any rank", &["x", "got 1", "[1, 3, 1, 1]"], |layer| {
-            Ok(drop(layer.forward_train(&View::new(&X[..3], &[1, 3, 1, 1], Axes::NCHW)?)?))
+            fails(layer.forward_train(&View::new(&X[..3], &[1, 3, 1, 1], Axes::NCHW)?))
         }),
         bad("output of another shape", &["y", "expected", "[4, 2, 3]", "[2, 4, 3]"], |layer| {
             let mut y = [0.0; 24];
             let mut out = ViewMut::new(&mut y, &[2, 3, 4], Axes::NCHW)?;
-            Ok(drop(layer.train_into(&view(&[4, 3, 2])?, &mut out)?))
+            fails(layer.train_into(&view(&[4, 3, 2])?, &mut out))
         }),
         bad("output of another shape in evaluation", &["y", "[8, 3]", "[2, 4, 3]"], |layer| {
             let mut y = [0.0; 24];
             let mut out = ViewMut::new(&mut y, &[2, 3, 4], Axes::NCHW)?;
-            Ok(drop(layer.eval_into(&view(&[8, 3])?, &mut out)?))
+            fails(layer.eval_into(&view(&[8, 3])?, &mut out))
         }),
         bad("output of other channels", &["y", "[8, 3]", "[3, 8]"], |layer| {
             let mut y = [0.0; 24];
             let mut out = ViewMut::new(&mut y, &[8, 3], Axes::Channel(0))?;
-            Ok(drop(layer.forward_train_into(&view(&[8, 3])?, &mut out)?))
+            fails(layer.forward_train_into(&view(&[8, 3])?, &mut out))
         }),
         bad("gradient of another shape", &["dy", "[4, 2, 3]", "[8, 3]"], move |layer| {
             let trained = other_batch(layer);
-            Ok(drop(layer.backward(&view(&[4, 3, 2])?, &view(&[8, 3])?, &trained.saved)?))
+            fails(layer.backward(&view(&[4, 3, 2])?, &view(&[8, 3])?, &trained.saved))
         }),
         bad("gradient buffer of another shape", &["dx", "[4, 2, 3]", "[8, 3]"], move |layer| {
             let trained = other_batch(layer);
             let mut dx = [0.0; 24];
             let mut out = ViewMut::new(&mut dx, &[8, 3], Axes::NCHW)?;
             let x = view(&[4, 3, 2])?;
-            Ok(drop(layer.backward_into(&x, &x, &trained.saved, &mut out)?))
+            fails(layer.backward_into(&x, &x, &trained.saved, &mut out))
         }),
         bad("backward on another batch", &["x", "had 8", "got 7"], move |layer| {
             let trained = other_batch(layer);
             let x = View::new(&X[..21], &[7, 3], Axes::NCHW)?;
-            Ok(drop(layer.backward(&x, &x, &trained.saved)?))
+            fails(layer.backward(&x, &x, &trained.saved))
         }),
         bad("backward on other channels", &["x", "expected 3 channels", "got 2"], move |layer| {
             let trained = other_batch(layer);
             let x = view(&[12, 2])?;
-            Ok(drop(layer.backward(&x, &x, &trained.saved)?))
+            fails(layer.backward(&x, &x, &trained.saved))
         }),
         bad("backward of another layer's pass", &["x", "expected 2 channels", "got 3"], |layer| {
             let trained = BatchNorm::new(2)?.forward_train(&view(&[12, 2])?)?;
             let x = View::new(&X, &[8, 3], Axes::NCHW)?;
-            Ok(drop(layer.backward(&x, &x, &trained.saved)?))
+            fails(layer.backward(&x, &x, &trained.saved))
         }),
         bad("commit of other channels", &["batch", "expected 3", "got 2"], |layer| {
             let batch = BatchNorm::new(2)?.forward_train(&view(&[12, 2])?)?.batch;
-            Ok(layer.commit(&batch)?)
+            fails(layer.commit(&batch))
         }),
         bad("caller's gamma of another length", &["gamma", "expected 3", "got 2"], |_| {
             let parameters = Parameters { gamma: Some(&[1.0f32; 2]), beta: None };
             let mut y = [0.0; 24];
             let mut out = ViewMut::new(&mut y, &[8, 3], Axes::NCHW)?;
-            Ok(drop(Config::pytorch().rule()?.train(&view(&[8, 3])?, parameters, None, &mut out)?))
+            fails(Config::pytorch().rule()?.train(&view(&[8, 3])?, parameters, None, &mut out))
         }),
         bad("caller's beta of another length", &["beta", "expected 3", "got 4"], |_| {
             let parameters = Parameters { gamma: None, beta: Some(&[1.0f64; 4]) };
             let mut y = [0.0; 24];
             let mut out = ViewMut::new(&mut y, &[8, 3], Axes::NCHW)?;
-            Ok(drop(Config::pytorch().rule()?.train(&view(&[8, 3])?, parameters, None, &mut out)?))
+            fails(Config::pytorch().rule()?.train(&view(&[8, 3])?, parameters, None, &mut out))
         }),
         bad("caller's statistics of another length", &["running_mean", "expected 3", "got 5"], |_| {
             let parameters = Parameters::<f32> { gamma: None, beta: None };
             let mut y = [0.0; 24];
             let mut out = ViewMut::new(&mut y, &[8, 3], Axes::NCHW)?;
             let running = RunningStatistics::start(5);
-            Ok(drop(Config::pytorch().rule()?.eval(&view(&[8, 3])?, parameters, Some(&running), &mut out)?))
+            fails(Config::pytorch().rule()?.eval(&view(&[8, 3])?, parameters, Some(&running), &mut out))
         }),
         bad("evaluation of a layer that saw nothing", &["running statistics", "expected some", "got none"], |_| {
-            Ok(drop(Config::pytorch().build()?.eval(&view(&[8, 3])?)?))
+            fails(Config::pytorch().build()?.eval(&view(&[8, 3])?))
         }),
         bad("evaluation of a layer that keeps none", &["running statistics", "got none"], |_| {
             let other = Config::pytorch().track_running_statistics(false).channels(3).build()?;
-            Ok(drop(other.eval(&view(&[8, 3])?)?))
+            fails(other.eval(&view(&[8, 3])?))
         }),
     ]
 }
@@ -312,10 +309,10 @@ fn what_stricter_policies_refuse() {
         x
     };
     let train =
-        |layer: &mut BatchNorm, x: &[f32]| -> Outcome { Ok(drop(layer.train(&View::new(x, &[8, 3], Axes::NCHW)?)?)) };
+        |layer: &mut BatchNorm, x: &[f32]| -> Outcome { fails(layer.train(&View::new(x, &[8, 3], Axes::NCHW)?)) };
     let catalogue = vec![
         bad("an empty batch", &["x", "at least 2", "got 0"], |layer| {
-            Ok(drop(layer.train(&View::<f32>::new(&[], &[0, 3], Axes::NCHW)?)?))
+            fails(layer.train(&View::<f32>::new(&[], &[0, 3], Axes::NCHW)?))
         }),
         bad("NaN", &["x", "1 channel(s)", "channel 1"], move |layer| train(layer, &dirty(f32::NAN))),
         bad("infinity", &["x", "1 channel(s)", "channel 1"], move |layer| train(layer, &dirty(f32::INFINITY))),

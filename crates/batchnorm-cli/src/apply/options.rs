@@ -1,8 +1,7 @@
 //! The flags of `apply`, and the configuration they stand for.
 
 use batchnorm::{
-    Averaging, Config, ConfigError, ConstantChannel, EmptyBatch, Estimator, NonFinite, Policies, SingleValue, Tier,
-    UpdateWeight,
+    Averaging, Config, ConstantChannel, EmptyBatch, Estimator, NonFinite, Policies, SingleValue, Tier, UpdateWeight,
 };
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -212,17 +211,14 @@ impl Arguments {
 
 /// `0.1`, `new:0.1`, `old:0.9` or `cumulative`.
 fn averaging(text: &str) -> Result<Averaging, String> {
-    if text == "cumulative" {
-        return Ok(Averaging::Cumulative);
-    }
-    let (of, number): (fn(f64) -> Result<UpdateWeight, ConfigError>, _) = match text.split_once(':') {
-        None => (UpdateWeight::of_new, text),
-        Some(("new", number)) => (UpdateWeight::of_new, number),
-        Some(("old", number)) => (UpdateWeight::of_old, number),
-        Some(_) => (UpdateWeight::of_new, ""),
+    let malformed = || format!("--update-weight: expected a number in 0..=1, new:W, old:W or cumulative, got `{text}`");
+    let number = |text: &str| text.parse::<f64>().map_err(|_| malformed());
+    let weight = match text.split_once(':') {
+        None if text == "cumulative" => return Ok(Averaging::Cumulative),
+        None => UpdateWeight::of_new(number(text)?),
+        Some(("new", weight)) => UpdateWeight::of_new(number(weight)?),
+        Some(("old", weight)) => UpdateWeight::of_old(number(weight)?),
+        Some(_) => return Err(malformed()),
     };
-    let weight: f64 = number.parse().map_err(|_| {
-        format!("--update-weight: expected a number in 0..=1, new:W, old:W or cumulative, got `{text}`")
-    })?;
-    of(weight).map(Averaging::from).map_err(|error| format!("--update-weight: {error}"))
+    weight.map(Averaging::from).map_err(|error| format!("--update-weight: {error}"))
 }

@@ -44,7 +44,7 @@ impl Worst {
             (dgamma, other.dgamma),
             (dbeta, other.dbeta),
         ] {
-            if !(other <= *own) {
+            if other.is_nan() || other > *own {
                 *own = other;
             }
         }
