@@ -17,6 +17,7 @@
 //! 2. Where channels are interleaved, a block of channels is transposed into the scratch together, so that every
 //!    line of memory is read once.
 //! 3. A chunk's last, incomplete group of lanes is filled up with values that add nothing.
+#![allow(clippy::needless_range_loop)] // loops over a fixed number of lanes, in the form the compiler vectorises
 
 use super::raw::{Grid, Isa, Kernel, Readable};
 use crate::element::Element;
@@ -266,11 +267,25 @@ impl<T: Element> Kernel for Sum<'_, T> {
     fn run(self) -> f64 {
         let (groups, tail) = self.0.as_chunks::<LANES>();
         let mut sum = [0.0; LANES];
-        for group in groups.iter().chain([&filled(tail, T::default())]) {
+        for group in groups {
+            sum = std::array::from_fn(|lane| sum[lane] + group[lane].to_f64());
+        }
+        if !tail.is_empty() {
+            let group = filled(tail, T::default());
             sum = std::array::from_fn(|lane| sum[lane] + group[lane].to_f64());
         }
         fold(sum)
     }
+}
+
+/// Two running sums in lanes.
+struct TwoSums {
+    first: [f64; LANES],
+    second: [f64; LANES],
+}
+
+impl TwoSums {
+    const ZERO: TwoSums = TwoSums { first: [0.0; LANES], second: [0.0; LANES] };
 }
 
 /// Sums of (v - shift) and of its square.
@@ -279,24 +294,35 @@ struct Shifted<'v, T> {
     shift: T,
 }
 
+impl<T: Element> Shifted<'_, T> {
+    // By value and always inlined, here and below: so the lanes stay in registers and the code is compiled for the
+    // caller's tier. (As a closure it was not: every tier ran at the baseline's speed.)
+    #[inline(always)]
+    fn add(&self, mut sums: TwoSums, group: &[T; LANES]) -> TwoSums {
+        let shift = self.shift.to_f64();
+        for lane in 0..LANES {
+            let d = group[lane].to_f64() - shift;
+            sums.first[lane] += d;
+            sums.second[lane] += d * d;
+        }
+        sums
+    }
+}
+
 impl<T: Element> Kernel for Shifted<'_, T> {
     type Output = (f64, f64);
     #[inline(always)]
     fn run(self) -> (f64, f64) {
         let (groups, tail) = self.values.as_chunks::<LANES>();
-        let shift = self.shift.to_f64();
-        let (mut sum, mut squares) = ([0.0; LANES], [0.0; LANES]);
-        let mut add = |group: &[T; LANES]| {
-            let d: [f64; LANES] = std::array::from_fn(|lane| group[lane].to_f64() - shift);
-            sum = std::array::from_fn(|lane| sum[lane] + d[lane]);
-            squares = std::array::from_fn(|lane| squares[lane] + d[lane] * d[lane]);
-        };
+        let mut sums = TwoSums::ZERO;
         for group in groups {
-            add(group);
+            sums = self.add(sums, group);
         }
-        // The shift itself deviates by nothing.
-        add(&filled(tail, self.shift));
-        (fold(sum), fold(squares))
+        if !tail.is_empty() {
+            // The shift itself deviates by nothing.
+            sums = self.add(sums, &filled(tail, self.shift));
+        }
+        (fold(sums.first), fold(sums.second))
     }
 }
 
@@ -308,24 +334,33 @@ struct Products<'v, T> {
     rest: f64,
 }
 
+impl<T: Element> Products<'_, T> {
+    #[inline(always)]
+    fn add(&self, mut sums: TwoSums, x: &[T; LANES], dy: &[T; LANES]) -> TwoSums {
+        let (mean, rest) = (self.mean, self.rest);
+        for lane in 0..LANES {
+            let dy = dy[lane].to_f64();
+            sums.first[lane] += dy;
+            sums.second[lane] += dy * ((x[lane].to_f64() - mean) - rest);
+        }
+        sums
+    }
+}
+
 impl<T: Element> Kernel for Products<'_, T> {
     type Output = GradientSums;
     #[inline(always)]
     fn run(self) -> GradientSums {
         let (groups, tail) = self.x.as_chunks::<LANES>();
         let (dy_groups, dy_tail) = self.dy.as_chunks::<LANES>();
-        let (mut sum, mut products) = ([0.0; LANES], [0.0; LANES]);
-        let mut add = |x: &[T; LANES], dy: &[T; LANES]| {
-            let dy: [f64; LANES] = std::array::from_fn(|lane| dy[lane].to_f64());
-            sum = std::array::from_fn(|lane| sum[lane] + dy[lane]);
-            products =
-                std::array::from_fn(|lane| products[lane] + dy[lane] * ((x[lane].to_f64() - self.mean) - self.rest));
-        };
+        let mut sums = TwoSums::ZERO;
         for (x, dy) in groups.iter().zip(dy_groups) {
-            add(x, dy);
+            sums = self.add(sums, x, dy);
         }
-        // Where the upstream gradient is 0 nothing is added, whatever x is there.
-        add(&filled(tail, T::default()), &filled(dy_tail, T::default()));
-        GradientSums { dy: fold(sum), dy_centered: fold(products) }
+        if !tail.is_empty() {
+            // Where the upstream gradient is 0 nothing is added, whatever x is there.
+            sums = self.add(sums, &filled(tail, T::default()), &filled(dy_tail, T::default()));
+        }
+        GradientSums { dy: fold(sums.first), dy_centered: fold(sums.second) }
     }
 }
