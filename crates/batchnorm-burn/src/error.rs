@@ -1,0 +1,39 @@
+//! What can go wrong in a forward pass, with the name of the layer it went wrong in.
+
+use batchnorm::{CallError, ConfigError, ViewError};
+use burn::tensor::DType;
+use thiserror::Error;
+
+/// A forward pass that could not be done. The layer is as it was.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[error("{layer}: {reason}")]
+pub struct ForwardError {
+    /// The layer's name.
+    pub layer: String,
+    /// What was wrong.
+    pub reason: Box<Reason>,
+}
+
+/// What was wrong with a forward pass.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum Reason {
+    /// A tensor that has no channel axis.
+    #[error("input: {0}")]
+    Layout(#[from] ViewError),
+    /// Shapes that do not fit the layer, or one value a channel in training.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// Options, parameters or running statistics that the layer should not have: public fields set or records loaded
+    /// since it was built.
+    #[error(transparent)]
+    State(#[from] ConfigError),
+    /// Another number type than the extension computes in.
+    #[error("{argument}: expected F32, got {got:?}; cast it with `.cast(DType::F32)`")]
+    Type {
+        /// Which tensor.
+        argument: &'static str,
+        /// Its number type.
+        got: DType,
+    },
+}

@@ -1,0 +1,170 @@
+//! The two passes as operations in Burn's graph.
+//!
+//! Burn tensors become views, the core computes, its buffers become Burn tensors. Under autodiff the forward pass
+//! registers a backward step that holds what the core saved.
+
+use batchnorm::{Axes, BatchMoments, CallError, Parameters, Rule, RunningStatistics, Saved, View, ViewMut};
+use burn::backend::autodiff::NodeId;
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::tensor::{Shape, Tensor, TensorData};
+
+/// Which forward pass, with all it needs beside tensors.
+#[derive(Debug, Clone)]
+pub enum Pass {
+    /// By the batch.
+    Train(Rule),
+    /// By the running statistics.
+    Eval(Rule, RunningStatistics),
+}
+
+/// What a forward pass leaves beside its output: what the backward pass needs, and in training the batch's moments.
+pub type Left = (Saved, Option<BatchMoments>);
+
+/// A backend that has the two passes.
+#[backend_extension(Flex, Autodiff)]
+pub trait BatchNormBackend: Backend {
+    /// The output and what else the pass leaves. On an error the tensor is the input, not to be used.
+    fn batch_norm_forward(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        pass: Pass,
+    ) -> (FloatTensor<Self>, Result<Left, CallError>);
+
+    /// dx, dgamma and dbeta.
+    fn batch_norm_backward(
+        x: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        saved: Saved,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+}
+
+/// The forward pass on Burn's tensors of at least two axes, all `f32`.
+pub fn forward<const D: usize>(
+    x: Tensor<D>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    pass: Pass,
+) -> Result<(Tensor<D>, Option<BatchMoments>), CallError> {
+    let (x, gamma, beta) = (x.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch());
+    let (y, left) = Dispatch::batch_norm_forward(x, gamma, beta, pass);
+    left.map(|(_, batch)| (Tensor::from_dispatch(y), batch))
+}
+
+/// A tensor as it lies in memory, strides and all.
+fn view(tensor: &FlexTensor) -> View<'_, f32> {
+    let layout = tensor.layout();
+    let shape: &[usize] = layout.shape();
+    View::with_strides(tensor.storage(), shape, layout.strides(), layout.start_offset(), Axes::NCHW)
+        .expect("the module checks the rank, and a tensor lies within its storage")
+}
+
+/// A tensor around a buffer, without copying.
+fn tensor(values: Vec<f32>, shape: Shape) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, shape))
+}
+
+fn rounded(values: Vec<f64>) -> FlexTensor {
+    let shape = Shape::new([values.len()]);
+    tensor(values.into_iter().map(|value| value as f32).collect(), shape)
+}
+
+/// A buffer of the tensor's size, filled through a view.
+fn filled<R>(
+    like: &FlexTensor,
+    write: impl FnOnce(&mut ViewMut<f32>) -> Result<R, CallError>,
+) -> Result<(FlexTensor, R), CallError> {
+    let shape = like.shape();
+    let mut values = vec![0.0; shape.num_elements()];
+    let mut view = ViewMut::new(&mut values, &shape, Axes::NCHW).expect("a dense buffer of a shape already viewed");
+    let result = write(&mut view)?;
+    Ok((tensor(values, shape), result))
+}
+
+impl BatchNormBackend for Flex {
+    fn batch_norm_forward(
+        x: FlexTensor,
+        gamma: FlexTensor,
+        beta: FlexTensor,
+        pass: Pass,
+    ) -> (FlexTensor, Result<Left, CallError>) {
+        // A vector of a few channels: a copy where it is not contiguous costs nothing.
+        let (gamma, beta) = (gamma.to_contiguous(), beta.to_contiguous());
+        let parameters = Parameters { gamma: gamma.as_slice::<f32>(), beta: beta.as_slice::<f32>() };
+        let outcome = filled(&x, |y| match &pass {
+            Pass::Train(rule) => rule.train(&view(&x), parameters, None, y).map(|(saved, batch)| (saved, Some(batch))),
+            Pass::Eval(rule, running) => rule.eval(&view(&x), parameters, Some(running), y).map(|saved| (saved, None)),
+        });
+        match outcome {
+            Ok((y, left)) => (y, Ok(left)),
+            Err(error) => (x, Err(error)),
+        }
+    }
+
+    fn batch_norm_backward(x: FlexTensor, dy: FlexTensor, saved: Saved) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let (dx, parameters) = filled(&x, |dx| saved.backward(&view(&x), &view(&dy), dx))
+            .expect("the graph gives the forward pass's input and a gradient of its output's shape");
+        (dx, rounded(parameters.dgamma), rounded(parameters.dbeta))
+    }
+}
+
+/// The backward step in the graph.
+#[derive(Debug)]
+struct Step;
+
+impl<B: BatchNormBackend> Backward<B, 3> for Step {
+    /// Where the graph keeps the input, and what the core saved. gamma is in there, as it was.
+    type State = (NodeId, Saved);
+
+    fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let dy = gradients.consume::<B>(&ops.node);
+        let (x, saved) = ops.state;
+        let x = checkpointer.retrieve_node_output::<FloatTensor<B>>(x);
+        let (dx, dgamma, dbeta) = B::batch_norm_backward(x, dy, saved);
+        for (parent, gradient) in ops.parents.into_iter().zip([dx, dgamma, dbeta]) {
+            // Who does not require a gradient is no parent.
+            if let Some(parent) = parent {
+                gradients.register::<B>(parent.id, gradient);
+            }
+        }
+    }
+}
+
+impl<B: BatchNormBackend, C: CheckpointStrategy> BatchNormBackend for Autodiff<B, C> {
+    fn batch_norm_forward(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        pass: Pass,
+    ) -> (FloatTensor<Self>, Result<Left, CallError>) {
+        let parents = [x.node(), gamma.node(), beta.node()];
+        match Step.prepare::<C>(parents).compute_bound().stateful() {
+            OpsKind::Tracked(mut step) => {
+                let input = step.checkpoint(&x);
+                let (gamma, beta) = (gamma.into_primitive(), beta.into_primitive());
+                match B::batch_norm_forward(x.into_primitive(), gamma, beta, pass) {
+                    (y, Ok(left)) => (step.finish((input, left.0.clone()), y), Ok(left)),
+                    (x, Err(error)) => (Self::from_inner(x), Err(error)),
+                }
+            }
+            OpsKind::UnTracked(step) => {
+                let (gamma, beta) = (gamma.into_primitive(), beta.into_primitive());
+                let (y, left) = B::batch_norm_forward(x.into_primitive(), gamma, beta, pass);
+                (step.finish(y), left)
+            }
+        }
+    }
+
+    fn batch_norm_backward(
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: Saved,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        unimplemented!("batch norm: the gradient of the gradient; no autodiff over autodiff")
+    }
+}

@@ -1,0 +1,209 @@
+//! The module.
+
+use batchnorm::{BatchMoments, CallError, ConfigError, RunningStatistics, ViewError};
+use burn::module::{Content, DisplaySettings, Flag, Module, ModuleDisplay, Param};
+use burn::tensor::{DType, Tensor, TensorData};
+
+use crate::config::{RunningVariance, options};
+use crate::error::{ForwardError, Reason};
+use crate::extension::{self, Pass};
+use crate::running::RunningTensor;
+
+/// Batch normalisation (Ioffe and Szegedy 2015) of tensors `[samples, channels, ...]` of rank 2 and more, `f32`:
+/// of each channel, over all other axes,
+///
+/// `y = gamma * (x - mean) / sqrt(variance + epsilon) + beta`
+///
+/// with the batch's mean and population variance in training and the running ones in evaluation. Gradients flow to
+/// the input, gamma and beta, to each if it requires one: in training through mean and variance, in evaluation with
+/// both constant. The gradient of a channel whose values are all alike is 0.
+///
+/// Built by [`BatchNormConfig`](crate::BatchNormConfig).
+///
+/// # State
+/// The running statistics are `f32`. In training each forward pass updates them before it returns, with
+/// `running = (1 - momentum) * running + momentum * batch` computed in `f64` and rounded once. They sit behind locks
+/// of the module's own, for Burn's forward passes take `&self`; they are what a record saves and what evaluation
+/// uses, and a clone gets a copy. Two threads that train one module update it one after the other, in no fixed order.
+/// Replicas made by `fork` or `clone` do not report back.
+///
+/// A channel that held NaN or infinity, or whose new statistics exceed `f32`, is not updated; see [`Trained`].
+#[derive(Module, Debug)]
+#[module(custom_display)]
+pub struct BatchNorm {
+    /// Scale of each channel.
+    pub gamma: Param<Tensor<1>>,
+    /// Shift of each channel.
+    pub beta: Param<Tensor<1>>,
+    /// Whether [`forward`](Self::forward) may train: [`freeze`](Module::freeze) and [`valid`](Module::valid) clear it.
+    pub training: Param<Flag>,
+    /// Running mean of each channel.
+    pub running_mean: RunningTensor,
+    /// Running variance of each channel.
+    pub running_var: RunningTensor,
+    /// Weight of the new value in the running statistics.
+    pub momentum: f64,
+    /// Added to the variance inside the square root.
+    pub epsilon: f64,
+    /// The variance that `running_var` estimates.
+    #[module(skip)]
+    pub running_variance: RunningVariance,
+    /// What errors call the layer.
+    #[module(skip)]
+    pub name: String,
+}
+
+/// What a training pass returns.
+#[derive(Debug, Clone)]
+pub struct Trained<const D: usize> {
+    /// The output, of the input's shape.
+    pub output: Tensor<D>,
+    /// The batch's moments.
+    pub batch: BatchMoments,
+    /// Channels whose running statistics were left as they were, because the batch's are not finite or the new ones
+    /// would exceed `f32`; ascending.
+    pub not_updated: Vec<usize>,
+}
+
+impl BatchNorm {
+    /// Training or evaluation by Burn's convention: [`forward_train`](Self::forward_train) if the input is on an
+    /// autodiff device and the layer is not frozen, else [`forward_eval`](Self::forward_eval).
+    ///
+    /// # Panics
+    /// As these.
+    pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        if input.is_autodiff() && self.training.is_enabled() {
+            self.forward_train(input)
+        } else {
+            self.forward_eval(input)
+        }
+    }
+
+    /// Normalises by the batch and updates the running statistics, whatever the device and the flag say.
+    ///
+    /// # Panics
+    /// Where [`try_forward_train`](Self::try_forward_train) errs, with its message.
+    pub fn forward_train<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        self.try_forward_train(input).unwrap_or_else(|error| panic!("{error}")).output
+    }
+
+    /// Normalises by the running statistics, whatever the device and the flag say.
+    ///
+    /// # Panics
+    /// Where [`try_forward_eval`](Self::try_forward_eval) errs, with its message.
+    pub fn forward_eval<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        self.try_forward_eval(input).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// [`forward_train`](Self::forward_train) with errors as values, and with the batch's moments. An empty batch
+    /// gives an empty output and changes nothing.
+    ///
+    /// # Errors
+    /// One value a channel; a rank below 2; another number of channels; another type than `f32`; options, parameters
+    /// or running statistics that are no such (set or loaded since the layer was built). The layer is unchanged then.
+    pub fn try_forward_train<const D: usize>(&self, input: Tensor<D>) -> Result<Trained<D>, ForwardError> {
+        self.train(input).map_err(|reason| self.error(reason))
+    }
+
+    /// [`forward_eval`](Self::forward_eval) with errors as values.
+    ///
+    /// # Errors
+    /// As [`try_forward_train`](Self::try_forward_train), but for one value a channel.
+    pub fn try_forward_eval<const D: usize>(&self, input: Tensor<D>) -> Result<Tensor<D>, ForwardError> {
+        self.eval(input).map_err(|reason| self.error(reason))
+    }
+
+    fn error(&self, reason: Reason) -> ForwardError {
+        ForwardError { layer: self.name.clone(), reason: Box::new(reason) }
+    }
+
+    fn train<const D: usize>(&self, input: Tensor<D>) -> Result<Trained<D>, Reason> {
+        let (gamma, beta) = self.parameters(&input)?;
+        let options = options(self.epsilon, self.momentum, self.running_variance)?;
+        let rule = options.rule()?;
+        let (output, batch) = extension::forward(input, gamma, beta, Pass::Train(rule))?;
+        let batch = batch.expect("a training pass has moments");
+        let not_updated = self.commit(&batch, options)?;
+        Ok(Trained { output, batch, not_updated })
+    }
+
+    fn eval<const D: usize>(&self, input: Tensor<D>) -> Result<Tensor<D>, Reason> {
+        let (gamma, beta) = self.parameters(&input)?;
+        let rule = options(self.epsilon, self.momentum, self.running_variance)?.rule()?;
+        let running = statistics(&self.running_mean.lock(), &self.running_var.lock())?;
+        let (output, _) = extension::forward(input, gamma, beta, Pass::Eval(rule, running))?;
+        Ok(output)
+    }
+
+    /// gamma and beta, if they and the input fit each other.
+    fn parameters<const D: usize>(&self, input: &Tensor<D>) -> Result<(Tensor<1>, Tensor<1>), Reason> {
+        let (gamma, beta) = (self.gamma.val(), self.beta.val());
+        for (argument, got) in [("input", input.dtype()), ("gamma", gamma.dtype()), ("beta", beta.dtype())] {
+            if got != DType::F32 {
+                return Err(Reason::Type { argument, got });
+            }
+        }
+        let shape = input.dims().to_vec();
+        let Some(&got) = shape.get(1) else {
+            return Err(ViewError::Rank { rank: shape.len(), shape }.into());
+        };
+        let [expected] = gamma.dims();
+        if got != expected {
+            return Err(CallError::Channels { argument: "input", expected, got, shape, axis: 1 }.into());
+        }
+        Ok((gamma, beta))
+    }
+
+    /// Takes a batch's moments into the running statistics; the channels that were not updated.
+    fn commit(&self, batch: &BatchMoments, options: batchnorm::Config) -> Result<Vec<usize>, Reason> {
+        let (mut mean, mut variance) = (self.running_mean.lock(), self.running_var.lock());
+        let old = statistics(&mean, &variance)?;
+        let mut layer = options.channels(old.channels()).build()?;
+        layer.set_running(old.clone())?;
+        layer.commit(batch)?;
+        let new = layer.running().expect("installed above");
+
+        let fits = |value: f64| (value as f32).is_finite();
+        let kept = |channel: usize| !(fits(new.mean()[channel]) && fits(new.variance()[channel]));
+        let rounded = |old: &[f64], new: &[f64]| -> Vec<f32> {
+            // The old value came from `f32` and goes back unchanged.
+            (0..new.len()).map(|channel| if kept(channel) { old[channel] } else { new[channel] } as f32).collect()
+        };
+        let (means, variances) = (rounded(old.mean(), new.mean()), rounded(old.variance(), new.variance()));
+        let mut not_updated = batch.non_finite();
+        not_updated.extend((0..new.channels()).filter(|&channel| kept(channel)));
+        not_updated.sort_unstable();
+        not_updated.dedup();
+
+        let channels = new.channels();
+        *mean = Tensor::from_data(TensorData::new(means, [channels]), &mean.device());
+        *variance = Tensor::from_data(TensorData::new(variances, [channels]), &variance.device());
+        Ok(not_updated)
+    }
+}
+
+/// The running statistics as the core takes them.
+fn statistics(mean: &Tensor<1>, variance: &Tensor<1>) -> Result<RunningStatistics, ConfigError> {
+    let values = |tensor: &Tensor<1>| tensor.to_data().iter::<f64>().collect::<Vec<f64>>();
+    // How many batches went in matters to a cumulative average alone, which this module does not offer.
+    RunningStatistics::from_parts(&values(mean), &values(variance), 0)
+}
+
+impl ModuleDisplay for BatchNorm {
+    fn custom_settings(&self) -> Option<DisplaySettings> {
+        DisplaySettings::new().with_new_line_after_attribute(false).optional()
+    }
+
+    fn custom_content(&self, content: Content) -> Option<Content> {
+        let [num_features] = self.gamma.shape().dims();
+        let content = content
+            .add("num_features", &num_features)
+            .add("momentum", &self.momentum)
+            .add("epsilon", &self.epsilon)
+            .add_debug_attribute("running_variance", &self.running_variance);
+        match self.training.is_enabled() {
+            true => content.optional(),
+            false => content.add("training", &self.training).optional(),
+        }
+    }
+}

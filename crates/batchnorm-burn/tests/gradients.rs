@@ -1,0 +1,198 @@
+//! Gradients against Burn's own, with a random upstream gradient.
+
+#![allow(missing_docs)]
+
+mod support;
+
+use batchnorm_burn::{BatchNorm, BatchNormConfig};
+use burn::module::{Module, Param, ParamGroup};
+use burn::tensor::{Device, Tensor};
+use support::{Source, bits, floats, vector};
+
+/// Greatest error allowed, by the measure of the accuracy contract: errors of dx against |gamma| / deviation *
+/// max|dy|, of dgamma against sum|dy * xhat|, of dbeta against sum|dy|.
+const BOUND: f64 = 1e-6;
+
+/// One channel's scales to measure errors by.
+struct Scale {
+    dx: f64,
+    dgamma: f64,
+    dbeta: f64,
+}
+
+/// The values of each channel, of `[samples, channels, ...]`.
+fn by_channel(values: &[f32], shape: &[usize]) -> Vec<Vec<f64>> {
+    let (channels, plane) = (shape[1], shape[2..].iter().product::<usize>());
+    let mut all = vec![Vec::new(); channels];
+    for (index, &value) in values.iter().enumerate() {
+        all[index / plane % channels].push(f64::from(value));
+    }
+    all
+}
+
+fn scales(x: &[f32], dy: &[f32], gamma: &[f32], shape: &[usize]) -> Vec<Scale> {
+    let (x, dy) = (by_channel(x, shape), by_channel(dy, shape));
+    let of = |(channel, x): (usize, &Vec<f64>)| {
+        let n = x.len() as f64;
+        let mean = x.iter().sum::<f64>() / n;
+        let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
+        let inverse = 1.0 / (variance + 1e-5).sqrt();
+        let dy = &dy[channel];
+        Scale {
+            dx: f64::from(gamma[channel]).abs() * inverse * dy.iter().fold(0.0, |most, dy| dy.abs().max(most)),
+            dgamma: dy.iter().zip(x).map(|(dy, x)| (dy * (x - mean) * inverse).abs()).sum(),
+            dbeta: dy.iter().map(|dy| dy.abs()).sum(),
+        }
+    };
+    x.iter().enumerate().map(of).collect()
+}
+
+/// Both layers with the same parameters.
+fn pair(gamma: &[f32], beta: &[f32], device: &Device) -> (BatchNorm, burn::nn::BatchNorm) {
+    let mut ours = BatchNormConfig::new(gamma.len()).init(device);
+    let mut theirs = burn::nn::BatchNormConfig::new(gamma.len()).init(device);
+    (ours.gamma, ours.beta) = (Param::from_tensor(vector(gamma, device)), Param::from_tensor(vector(beta, device)));
+    (theirs.gamma, theirs.beta) = (Param::from_tensor(vector(gamma, device)), Param::from_tensor(vector(beta, device)));
+    (ours, theirs)
+}
+
+fn training_gradients<const D: usize>(index: usize, shape: &[usize]) {
+    let mut source = Source::new(200 + index as u64);
+    let device = Device::default().autodiff();
+    let (gamma, beta) = (source.values(shape[1], 1.0, 0.5), source.values(shape[1], 0.0, 1.0));
+    let (ours, theirs) = pair(&gamma, &beta, &device);
+    let x = source.tensor::<D>(shape, &device);
+    let dy = source.tensor::<D>(shape, &device);
+
+    let (x_ours, x_theirs) = (x.clone().require_grad(), x.clone().require_grad());
+    let y_ours = ours.forward(x_ours.clone());
+    let y_theirs = theirs.forward(x_theirs.clone());
+    let mut all = [(&ours.gamma, &ours.beta, x_ours, y_ours), (&theirs.gamma, &theirs.beta, x_theirs, y_theirs)]
+        .map(|(gamma, beta, x, y)| {
+            let gradients = (y * dy.clone()).sum().backward();
+            let of = |tensor: Tensor<1>| floats(tensor.grad(&gradients).unwrap());
+            (floats(x.grad(&gradients).unwrap()), of(gamma.val()), of(beta.val()))
+        })
+        .into_iter();
+    let (ours, theirs) = (all.next().unwrap(), all.next().unwrap());
+
+    let scales = scales(&floats(x), &floats(dy), &gamma, shape);
+    let mut worst = [0.0f64; 3];
+    for (channel, (ours, theirs)) in by_channel(&ours.0, shape).iter().zip(by_channel(&theirs.0, shape)).enumerate() {
+        let error = ours.iter().zip(theirs).fold(0.0, |most: f64, (ours, theirs)| most.max((ours - theirs).abs()));
+        worst[0] = worst[0].max(error / scales[channel].dx);
+    }
+    for channel in 0..shape[1] {
+        let error = |ours: &[f32], theirs: &[f32]| (f64::from(ours[channel]) - f64::from(theirs[channel])).abs();
+        worst[1] = worst[1].max(error(&ours.1, &theirs.1) / scales[channel].dgamma);
+        worst[2] = worst[2].max(error(&ours.2, &theirs.2) / scales[channel].dbeta);
+    }
+    println!("{shape:?}: dx, dgamma, dbeta differ by {worst:?}");
+    assert!(worst.iter().all(|&worst| worst <= BOUND), "{shape:?}: {worst:?}");
+}
+
+#[test]
+fn in_training_they_equal_burns() {
+    for_each_shape!(training_gradients);
+}
+
+fn evaluation_gradients<const D: usize>(index: usize, shape: &[usize]) {
+    let mut source = Source::new(300 + index as u64);
+    let device = Device::default().autodiff();
+    let (gamma, beta) = (source.values(shape[1], 1.0, 0.5), source.values(shape[1], 0.0, 1.0));
+    let (ours, _) = pair(&gamma, &beta, &device);
+    let variance: Vec<f32> = source.values(shape[1], 3.0, 0.4);
+    ours.running_var.set(vector(&variance, &device));
+    let (x, dy) = (source.tensor::<D>(shape, &device).require_grad(), source.tensor::<D>(shape, &device));
+
+    let gradients = (ours.forward_eval(x.clone()) * dy.clone()).sum().backward();
+    let dx = by_channel(&floats(x.grad(&gradients).unwrap()), shape);
+    for (channel, dy) in by_channel(&floats(dy), shape).iter().enumerate() {
+        // Mean and variance are constants: dx is dy times one number.
+        let scale = f64::from(gamma[channel]) / (f64::from(variance[channel]) + 1e-5).sqrt();
+        for (dx, dy) in dx[channel].iter().zip(dy) {
+            assert_eq!(*dx as f32, (dy * scale) as f32, "{shape:?}, channel {channel}");
+        }
+    }
+}
+
+#[test]
+fn in_evaluation_the_statistics_are_constants() {
+    for_each_shape!(evaluation_gradients);
+}
+
+#[test]
+fn they_go_to_who_asked_and_are_the_same_for_him() {
+    let device = Device::default().autodiff();
+    let mut source = Source::new(400);
+    let x = source.tensor::<2>(&[9, 4], &device);
+    let dy = source.tensor::<2>(&[9, 4], &device);
+    let all = BatchNormConfig::new(4).init(&device);
+    let input = x.clone().require_grad();
+    let gradients = (all.forward(input.clone()) * dy.clone()).sum().backward();
+    let dbeta = bits(all.beta.val().grad(&gradients).unwrap());
+    let dx = bits(input.grad(&gradients).unwrap());
+    assert!(all.gamma.val().grad(&gradients).is_some());
+
+    // gamma frozen, the input not asked for: beta alone.
+    let frozen = all.clone().set_require_grad_group(ParamGroup::from_path("gamma"), false);
+    let gradients = (frozen.forward(x.clone()) * dy.clone()).sum().backward();
+    assert!(frozen.gamma.val().grad(&gradients).is_none());
+    assert!(x.grad(&gradients).is_none());
+    assert_eq!(bits(frozen.beta.val().grad(&gradients).unwrap()), dbeta);
+
+    // All parameters frozen: the input alone, and still in training.
+    let frozen = all.clone().no_grad();
+    let input = x.clone().require_grad();
+    let gradients = (frozen.forward(input.clone()) * dy.clone()).sum().backward();
+    assert!(frozen.beta.val().grad(&gradients).is_none());
+    assert_eq!(bits(input.grad(&gradients).unwrap()), dx);
+
+    // Nobody: the output requires none.
+    assert!(!frozen.forward(x).is_require_grad());
+}
+
+#[test]
+fn they_do_not_depend_on_how_the_tensors_lie_in_memory() {
+    let device = Device::default().autodiff();
+    let mut source = Source::new(500);
+    let norm = BatchNormConfig::new(3).init(&device);
+    // NHWC in memory, NCHW in shape; and every second sample of a larger batch.
+    let stored = source.tensor::<4>(&[8, 5, 4, 3], &device);
+    let strided = stored.clone().permute([0, 3, 1, 2]).narrow(0, 2, 4);
+    let dense = Tensor::<4>::from_data(strided.to_data(), &device);
+    let dy = source.tensor::<4>(&[4, 5, 4, 3], &device).permute([0, 3, 1, 2]);
+    let run = |x: Tensor<4>| {
+        let x = x.detach().require_grad();
+        let y = norm.forward_train(x.clone());
+        let gradients = (y.clone() * dy.clone()).sum().backward();
+        (bits(y), bits(x.grad(&gradients).unwrap()), bits(norm.gamma.val().grad(&gradients).unwrap()))
+    };
+    assert_eq!(run(strided), run(dense));
+}
+
+#[test]
+fn of_a_sum_they_are_nought_and_n() {
+    let device = Device::default().autodiff();
+    let norm = BatchNormConfig::new(5).init(&device);
+    let x = Source::new(600).tensor::<4>(&[6, 5, 3, 3], &device).require_grad();
+    // The upstream gradient of a sum is one number with strides of 0.
+    let gradients = norm.forward(x.clone()).sum().backward();
+    assert!(floats(x.grad(&gradients).unwrap()).iter().all(|dx| dx.abs() < 1e-6));
+    assert_eq!(floats(norm.beta.val().grad(&gradients).unwrap()), [54.0; 5]);
+}
+
+#[test]
+fn a_layer_twice_in_one_graph_adds_them() {
+    let device = Device::default().autodiff();
+    let mut source = Source::new(700);
+    let norm = BatchNormConfig::new(2).init(&device);
+    let [a, b, dy] = [0, 1, 2].map(|_| source.tensor::<2>(&[7, 2], &device));
+    let dbeta = |y: Tensor<2>| {
+        let gradients = (y * dy.clone()).sum().backward();
+        floats(norm.beta.val().grad(&gradients).unwrap())
+    };
+    let (first, second) = (dbeta(norm.forward(a.clone())), dbeta(norm.forward(b.clone())));
+    let both = dbeta(norm.forward(a) + norm.forward(b));
+    assert_eq!(both, [first[0] + second[0], first[1] + second[1]]);
+}
