@@ -1,1 +1,41 @@
-//! batchnorm-lab
+//! Experiments with batch normalisation: real digits, a network with and without it, a training loop, and paired
+//! comparisons one can check.
+//!
+//! In the order in which data flows:
+//!
+//! 1. [`digits`]: 1,797 images embedded in the crate, split once and for all;
+//! 2. [`random`]: start weights and batch order from named seeds, the same on every run;
+//! 3. [`network`]: fully connected, sigmoid, with or without batch norm before each activation;
+//! 4. [`training`]: plain stochastic gradient descent, step by step, timed;
+//! 5. [`comparison`]: what to compare, the runs it takes, what is still missing;
+//! 6. [`run`]: one network trained from one seed, with its curve;
+//! 7. [`summary`]: means and ranges over seeds, and paired factors.
+//!
+//! Nothing here prints or writes files. Progress goes to a callback, which can also stop the work; results are values
+//! that `serde` can write and read.
+//!
+//! ```
+//! use batchnorm_lab::comparison::{Comparison, Settings};
+//! use batchnorm_lab::digits::Digits;
+//! use std::ops::ControlFlow;
+//!
+//! let settings = Settings { seeds: vec![1], steps: 40, ..Settings::default() };
+//! let mut comparison = Comparison::new(settings, "an example".into())?;
+//! let digits = Digits::embedded();
+//! for task in comparison.missing() {
+//!     let outcome = comparison.perform(&task, &digits, &mut |_progress| ControlFlow::Continue(()));
+//!     let ControlFlow::Continue(run) = outcome else { break };
+//!     comparison.record(run);
+//! }
+//! assert!(comparison.complete);
+//! # Ok::<(), batchnorm_lab::comparison::SettingError>(())
+//! ```
+
+pub mod comparison;
+pub mod digits;
+pub mod machine;
+pub mod network;
+pub mod random;
+pub mod run;
+pub mod summary;
+pub mod training;

@@ -1,0 +1,133 @@
+//! The data set: 8 x 8 images of handwritten digits.
+
+use std::io::Read;
+
+use flate2::read::GzDecoder;
+use rand::seq::SliceRandom;
+
+use crate::random::{Purpose, generator};
+
+/// Pixels of an image: 8 rows of 8.
+pub const PIXELS: usize = 64;
+/// Classes: the digits 0 to 9.
+pub const CLASSES: usize = 10;
+/// Images of each class that are set aside for testing.
+pub const TEST_PER_CLASS: usize = 36;
+
+/// UCI's optical recognition of handwritten digits (Alpaydin and Kaynak 1998, CC BY 4.0); `data/README.md` says
+/// where it comes from.
+const ARCHIVE: &[u8] = include_bytes!("../data/digits.csv.gz");
+/// Pixels are counts of the 4 x 4 dark points beneath them.
+const BRIGHTEST: f32 = 16.0;
+/// The split belongs to the data set: it is the same whatever the experiment's seeds.
+const SPLIT_SEED: u64 = 0;
+
+/// Images with their classes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Images {
+    /// All pixels, [`PIXELS`] an image, each in 0..=1.
+    pub pixels: Vec<f32>,
+    /// The class of each image, 0 to 9.
+    pub classes: Vec<u8>,
+}
+
+impl Images {
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.classes.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.classes.is_empty()
+    }
+
+    /// The images at these places, in this order.
+    ///
+    /// # Panics
+    /// If there is no image at one of the places.
+    pub fn select(&self, places: &[usize]) -> Images {
+        Images {
+            pixels: places.iter().flat_map(|at| &self.pixels[at * PIXELS..][..PIXELS]).copied().collect(),
+            classes: places.iter().map(|&at| self.classes[at]).collect(),
+        }
+    }
+}
+
+/// The 1,797 images, split into 1,437 to train on and 360 to test with, 36 of each class.
+///
+/// The split is drawn once: in each class the places of its images are shuffled by ChaCha8 from seed 0, and the first
+/// 36 are for testing. (The file's order would not do: neighbours were often written by one hand.)
+#[derive(Debug, Clone, PartialEq)]
+pub struct Digits {
+    /// To train on; all classes mixed, in the file's order.
+    pub train: Images,
+    /// To test with, never trained on; in the file's order.
+    pub test: Images,
+}
+
+impl Digits {
+    /// The images embedded in this crate.
+    pub fn embedded() -> Digits {
+        let mut text = String::new();
+        GzDecoder::new(ARCHIVE).read_to_string(&mut text).expect("the embedded archive is whole");
+        split(&parse(&text))
+    }
+}
+
+fn parse(text: &str) -> Images {
+    let mut images = Images { pixels: Vec::new(), classes: Vec::new() };
+    for line in text.lines() {
+        let (pixels, class) = line.rsplit_once(',').expect("a line has 64 pixels and a class");
+        let number = |field: &str| field.parse::<u8>().expect("a field is a small number");
+        images.pixels.extend(pixels.split(',').map(|pixel| f32::from(number(pixel)) / BRIGHTEST));
+        images.classes.push(number(class));
+    }
+    images
+}
+
+fn split(all: &Images) -> Digits {
+    let mut generator = generator(SPLIT_SEED, Purpose::Split);
+    let mut for_testing = vec![false; all.len()];
+    for class in 0..CLASSES as u8 {
+        let mut places: Vec<usize> = (0..all.len()).filter(|&at| all.classes[at] == class).collect();
+        places.shuffle(&mut generator);
+        for &at in &places[..TEST_PER_CLASS] {
+            for_testing[at] = true;
+        }
+    }
+    let (test, train): (Vec<usize>, Vec<usize>) = (0..all.len()).partition(|&at| for_testing[at]);
+    Digits { train: all.select(&train), test: all.select(&test) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_split_is_stratified_and_loses_nothing() {
+        let digits = Digits::embedded();
+        assert_eq!((digits.train.len(), digits.test.len()), (1437, 360));
+        let of = |images: &Images, class| images.classes.iter().filter(|&&other| other == class).count();
+        for class in 0..10 {
+            assert_eq!(of(&digits.test, class), 36);
+        }
+        assert_eq!(of(&digits.train, 0), 178 - 36);
+        for images in [&digits.train, &digits.test] {
+            assert_eq!(images.pixels.len(), images.len() * PIXELS);
+            assert!(images.pixels.iter().all(|pixel| (0.0..=1.0).contains(pixel)));
+        }
+        assert_eq!(digits, Digits::embedded());
+    }
+
+    #[test]
+    fn the_first_image_is_the_nought_the_file_begins_with() {
+        let mut text = String::new();
+        GzDecoder::new(ARCHIVE).read_to_string(&mut text).unwrap();
+        let all = parse(&text);
+        assert_eq!(all.len(), 1797);
+        assert_eq!(all.classes[..5], [0, 1, 2, 3, 4]);
+        assert_eq!(all.pixels[..6], [0.0, 0.0, 5.0 / 16.0, 13.0 / 16.0, 9.0 / 16.0, 1.0 / 16.0]);
+        assert_eq!(all.select(&[2, 0]).classes, [2, 0]);
+    }
+}
