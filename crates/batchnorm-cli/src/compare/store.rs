@@ -1,0 +1,74 @@
+//! The file of a comparison, written whole after every run.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use batchnorm_io::atomic::FileSet;
+use batchnorm_lab::comparison::{Comparison, Difference, FORMAT};
+
+use crate::failure::Failure;
+
+const NAME: &str = "compare.json";
+
+/// compare.json in its folder.
+pub struct Store {
+    folder: PathBuf,
+    path: PathBuf,
+}
+
+impl Store {
+    pub fn new(folder: &Path) -> Store {
+        Store { folder: folder.to_path_buf(), path: folder.join(NAME) }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The comparison in the file; none where there is no file.
+    pub fn load(&self) -> Result<Option<Comparison>, Failure> {
+        let text = match std::fs::read_to_string(&self.path) {
+            Ok(text) => text,
+            // Where the folder is none, creating it says so.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+            Err(error) => return Err(self.broken(&error)),
+        };
+        let format = serde_json::from_str::<serde_json::Value>(&text).map_err(|error| self.broken(&error))?;
+        let format = &format["format"];
+        if format != FORMAT {
+            return Err(self.broken(&format!("expected format \"{FORMAT}\", got {format}")));
+        }
+        serde_json::from_str(&text).map(Some).map_err(|error| self.broken(&error))
+    }
+
+    fn broken(&self, reason: &dyn std::fmt::Display) -> Failure {
+        Failure::input(format!(
+            "{}: no comparison to go on from: {reason}; name another --output-dir, or --restart to replace it",
+            self.path.display()
+        ))
+    }
+
+    /// Why an earlier comparison cannot be gone on with.
+    pub fn refusal(&self, differences: &[Difference]) -> Failure {
+        let all: Vec<String> =
+            differences.iter().map(|(what, there, now)| format!("{what}: {there} there, {now} now")).collect();
+        Failure::usage(format!(
+            "--output-dir: {} holds another comparison ({}); name another folder, or --restart to replace it",
+            self.path.display(),
+            all.join("; ")
+        ))
+    }
+
+    /// Writes the file, whole or not at all; the folder is created.
+    pub fn save(&mut self, comparison: &Comparison) -> Result<(), Failure> {
+        let write = || {
+            let mut files = FileSet::open(&self.folder)?;
+            files.file(NAME, |out| {
+                serde_json::to_writer(&mut *out, comparison).map_err(io::Error::from)?;
+                out.write_all(b"\n")
+            })?;
+            files.commit()
+        };
+        write().map_err(Failure::output)
+    }
+}
