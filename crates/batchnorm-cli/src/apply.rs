@@ -3,7 +3,7 @@
 mod arrays;
 mod options;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, tell};
 use arrays::{Input, vector, widened};
 use batchnorm::{
     Averaging, Axes, BatchNorm, CallError, Config, Element, ParameterGradients, Policies, RunningStatistics, Saved,
@@ -33,6 +33,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         ));
     }
     let job = Job { arguments, config };
+    job.keep_inputs()?;
     match arrays::read(&job.arguments.input)? {
         Input::F32(array) => job.run(array),
         Input::F64(array) => job.run(array),
@@ -55,6 +56,25 @@ struct Results<T> {
 }
 
 impl Job {
+    /// Errors if a file to be read lies where a result would be written or an earlier one removed.
+    fn keep_inputs(&self) -> Result<(), Failure> {
+        let Arguments { input, gradient, gamma, beta, running_mean, running_var, output_dir, .. } = &self.arguments;
+        let Ok(folder) = output_dir.canonicalize() else { return Ok(()) }; // no folder yet, nothing in it
+        let optional = [gradient, gamma, beta, running_mean, running_var];
+        for path in optional.into_iter().flatten().chain([input]) {
+            let Ok(place) = path.canonicalize() else { continue }; // reading it will say what is wrong
+            if place.parent() == Some(&folder) && FILES.iter().any(|name| place.ends_with(name)) {
+                return Err(Failure::usage(format!(
+                    "--output-dir {}: expected a folder whose files are not read, but {} would be replaced or removed; \
+                     choose another folder",
+                    output_dir.display(),
+                    path.display()
+                )));
+            }
+        }
+        Ok(())
+    }
+
     fn run<T: Element + Number>(&self, x: arrays::Typed<T>) -> Result<(), Failure> {
         let Arguments { input, gradient, channel_axis, threads, .. } = &self.arguments;
         let axes = Axes::Channel(*channel_axis);
@@ -104,7 +124,7 @@ impl Job {
         if let Some(path) = beta {
             layer.set_beta(&vector(path, channels)?).map_err(|error| named(path, error))?;
         }
-        let start = RunningStatistics::start(channels);
+        let start = RunningStatistics::start(channels).map_err(Failure::input)?;
         let (mut mean, mut variance) = (start.mean().to_vec(), start.variance().to_vec());
         // Checked one at a time, so that an error names the right file.
         if let Some(path) = running_mean {
@@ -188,15 +208,15 @@ impl Job {
         let Arguments { mode, output_dir, json, .. } = &self.arguments;
         let Config { epsilon, averaging, estimator, policies, tier, .. } = &self.config;
         if !results.non_finite.is_empty() {
-            eprintln!(
+            tell(format_args!(
                 "batchnorm: warning: {} of {} channels hold NaN or infinity (or their variance overflows): {}",
                 results.non_finite.len(),
                 x.channels(),
                 first_few(&results.non_finite)
-            );
+            ));
         }
         if !json {
-            eprintln!(
+            tell(format_args!(
                 "{} {:?} {}: {} channels of {} values, wrote {} in {}",
                 mode.name(),
                 x.shape(),
@@ -205,7 +225,7 @@ impl Job {
                 x.count(),
                 written.join(" "),
                 output_dir.display()
-            );
+            ));
             return;
         }
         let Policies { single_value, empty_batch, non_finite, constant_channel, .. } = policies;
@@ -243,16 +263,25 @@ impl Job {
     }
 }
 
-/// Why the layer refused the input: a policy, or a shape.
+/// Why the layer refused the input: a policy, in terms of its flag, or a shape.
 fn refusal(input: &Path, error: &CallError) -> Failure {
-    let flag = match error {
-        CallError::SingleValue { .. } => "--on-single-value",
-        CallError::EmptyBatch { .. } => "--on-empty",
-        CallError::NonFinite { .. } => "--on-non-finite",
-        CallError::NoRunningStatistics { .. } => "--running-mean and --running-var",
-        _ => return Failure::input(format!("{}: {error}", input.display())),
-    };
-    Failure::refused(format!("{}: {error} (here: {flag})", input.display()))
+    let input = input.display();
+    Failure::refused(match error {
+        CallError::SingleValue { shape, axis } => format!(
+            "{input}: expected at least 2 values a channel, got 1 (shape {shape:?}, channel axis {axis}); \
+             pass a larger batch or choose with --on-single-value"
+        ),
+        CallError::EmptyBatch { shape } => format!(
+            "{input}: expected at least 2 values a channel, got 0 (shape {shape:?}); \
+             pass another batch or choose --on-empty pass"
+        ),
+        CallError::NonFinite { channels } => format!(
+            "{input}: expected finite values, got NaN, infinity or an overflowing variance in channels {}; \
+             find their source or choose with --on-non-finite",
+            first_few(channels)
+        ),
+        _ => return Failure::input(format!("{input}: {error}")),
+    })
 }
 
 fn first_few(channels: &[usize]) -> String {

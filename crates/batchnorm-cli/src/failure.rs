@@ -1,6 +1,7 @@
 //! How a command fails: one line for people, one exit code for machines.
 
 use std::fmt::Display;
+use std::io::Write;
 
 /// Why a command stopped. The exit codes are part of the program's interface: see `--help`.
 #[derive(Debug)]
@@ -58,12 +59,23 @@ impl Display for Failure {
     }
 }
 
+/// Says one line on stderr. Control characters, as in odd file names, are escaped; a closed stderr is the reader's
+/// choice, not a failure of the run.
+pub fn tell(message: impl Display) {
+    let line: String = message
+        .to_string()
+        .chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect();
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 /// What `--help` says of exit codes.
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0    done
   2    an argument is wrong, or arguments do not go together
   3    an input file or array is missing, broken or of the wrong shape
-  4    a declared policy refuses the input (one value a channel, empty, not finite, no running statistics)
+  4    a declared policy refuses the input (one value a channel, empty, not finite)
   5    results could not be written; nothing was replaced
   130  interrupted";

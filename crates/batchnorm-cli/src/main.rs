@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("batchnorm: {failure}");
+            failure::tell(format_args!("batchnorm: {failure}"));
             ExitCode::from(failure.code())
         }
     }

@@ -1,7 +1,7 @@
 //! `batchnorm apply` as a user runs it: results, every flag, and what it says of bad arguments and files.
 
 use batchnorm_io::npy::{self, Number, Numbers};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 struct Folder(tempfile::TempDir);
@@ -375,11 +375,96 @@ fn a_failed_run_leaves_an_earlier_result_whole() {
 }
 
 #[test]
+fn inputs_are_never_replaced_or_removed() {
+    let folder = Folder::new();
+    folder.save("x.npy", &[2, 3, 8], &x());
+    folder.run(&["--input", "x.npy", "--gradient", "x.npy", "--output-dir", "out"]);
+    let before = folder.names("out");
+    for arguments in [
+        vec!["--input", "out/dx.npy", "--output-dir", "out"],
+        vec!["--input", "out/y.npy", "--output-dir", "./out/../out"],
+        vec![
+            "--input",
+            "x.npy",
+            "--mode",
+            "eval",
+            "--running-mean",
+            "out/running_mean.npy",
+            "--running-var",
+            "out/running_var.npy",
+            "--output-dir",
+            "out",
+        ],
+    ] {
+        let output = folder.apply(&arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("would be replaced or removed"));
+        assert_eq!(folder.names("out"), before);
+    }
+    // Reading from there and writing elsewhere is the way; other names in the folder are nobody's business.
+    folder.run(&["--input", "out/dx.npy", "--output-dir", "next"]);
+    folder.save("out/input.npy", &[2, 3, 8], &x());
+    folder.run(&["--input", "out/input.npy", "--output-dir", "out"]);
+}
+
+#[test]
+fn odd_names_closed_pipes_and_huge_empty_arrays() {
+    let folder = Folder::new();
+    let output = folder.apply(&["--input", "no\nsuch.npy", "--output-dir", "out"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 1);
+    folder.save("x.npy", &[2, 3, 8], &x());
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+    let status = Command::new(env!("CARGO_BIN_EXE_batchnorm"))
+        .args(["apply", "--input", "x.npy", "--output-dir", "out"])
+        .current_dir(folder.0.path())
+        .stderr(full)
+        .status()
+        .expect("the program runs");
+    assert_eq!(status.code(), Some(0));
+    for channels in [200_000_000, 1 << 59] {
+        folder.save("nothing.npy", &[0, channels], &[] as &[f32]);
+        let output = folder.apply(&["--input", "nothing.npy", "--output-dir", "none"]);
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), message.lines().count()), (Some(3), 1), "{message}");
+        assert!(message.contains("1048576") && !folder.path("none").exists());
+    }
+}
+
+#[test]
 fn help_names_every_flag_and_exit_code() {
     let help = Command::new(env!("CARGO_BIN_EXE_batchnorm")).args(["apply", "--help"]).output().unwrap();
     let text = String::from_utf8_lossy(&help.stdout);
-    for part in ["--input", "--update-weight", "--on-single-value", "--tier", "NEW value", "Exit codes", "130"] {
+    for part in [
+        "--input",
+        "--channel-axis",
+        "--mode",
+        "--gradient",
+        "--gamma",
+        "--beta",
+        "--running-mean",
+        "--running-var",
+        "--preset",
+        "--epsilon",
+        "--update-weight",
+        "--running-estimator",
+        "--on-single-value",
+        "--on-empty",
+        "--on-non-finite",
+        "--on-constant",
+        "--threads",
+        "--tier",
+        "--output-dir",
+        "--json",
+        "NEW value",
+        "Exit codes:",
+        "  0 ",
+        "  2 ",
+        "  3 ",
+        "  4 ",
+        "  5 ",
+        "  130 ",
+    ] {
         assert!(text.contains(part), "{part}");
     }
-    assert!(Path::new(env!("CARGO_BIN_EXE_batchnorm")).exists());
 }

@@ -34,8 +34,8 @@ fn main() {
         for (order, shape, axes) in [("nchw", [n, c, h, w], Axes::NCHW), ("nhwc", [n, h, w, c], Axes::NHWC)] {
             for tier in Tier::available() {
                 let rule = Config::pytorch().tier(tier).rule().expect("an available tier");
-                let running = batchnorm::RunningStatistics::start(c);
-                let none = Parameters::<f32> { gamma: None, beta: None };
+                let running = batchnorm::RunningStatistics::start(c).expect("channels");
+                let none = Parameters::<f32>::default();
                 let view = View::new(&x, &shape, axes).expect("a dense array");
                 let view_dy = View::new(&dy, &shape, axes).expect("a dense array");
                 let mut times = [const { Vec::new() }; 4];

@@ -3,7 +3,7 @@
 use crate::error::ConfigError;
 use crate::kernel::raw::{Isa, Tier};
 use crate::layer::BatchNorm;
-use crate::running::{Averaging, Estimator, UpdateWeight};
+use crate::running::{Averaging, Estimator, UpdateWeight, check_channels};
 
 /// Which of the two parameters a layer has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -232,9 +232,7 @@ impl Config {
         if !(self.epsilon.is_finite() && self.epsilon >= 0.0) {
             return Err(ConfigError::Epsilon { got: self.epsilon });
         }
-        if self.channels == Some(0) {
-            return Err(ConfigError::Channels);
-        }
+        self.channels.map_or(Ok(()), check_channels)?;
         let tier = self.tier.unwrap_or_else(Tier::best);
         Isa::new(tier).ok_or_else(|| ConfigError::Tier { got: tier, available: Tier::available() })
     }

@@ -46,6 +46,20 @@ pub enum ViewError {
         /// The shape given.
         shape: Vec<usize>,
     },
+    /// More channels than a layer may have, or than an array without elements may.
+    #[error(
+        "shape: expected at most {limit} channels (axis {axis}) here, got {channels} in shape {shape:?}; is the channel axis right?"
+    )]
+    TooManyChannels {
+        /// Number of channels.
+        channels: usize,
+        /// How many there may be: fewer for an array without elements, whose statistics would be larger than it.
+        limit: usize,
+        /// The channel axis.
+        axis: usize,
+        /// The shape given.
+        shape: Vec<usize>,
+    },
     /// The shape's product does not fit an address space.
     #[error("shape: {shape:?} has more elements than can be addressed ({limit}); check the shape for a wrong axis")]
     Overflow {
@@ -122,9 +136,12 @@ pub enum ConfigError {
         /// The value given.
         got: f64,
     },
-    /// A layer needs at least one channel.
-    #[error("channels: expected at least 1, got 0; leave it out to take the number from the first batch")]
-    Channels,
+    /// No channel, or more than a layer may have.
+    #[error("channels: expected 1..={max}, got {got}; leave it out to take the number from the first batch", max = crate::MAX_CHANNELS)]
+    Channels {
+        /// The number given.
+        got: usize,
+    },
     /// A vector whose length is not the number of channels.
     #[error("{argument}: expected {expected} values, one for each channel, got {got}")]
     Length {
@@ -230,7 +247,7 @@ pub enum CallError {
         got: u64,
     },
     /// A vector whose length is not the number of channels.
-    #[error("{argument}: expected {expected} values, one for each channel of the input, got {got}")]
+    #[error("{argument}: expected {expected} values, one for each channel, got {got}")]
     Length {
         /// The argument's name.
         argument: &'static str,
@@ -241,7 +258,7 @@ pub enum CallError {
     },
     /// Training on one value a channel: it has no spread to normalise by.
     #[error(
-        "x: training needs at least 2 values a channel, got 1 (shape {shape:?}, channel axis {axis}); use a larger batch, drop the last one, or choose another `SingleValue` policy"
+        "x: normalising by the batch needs at least 2 values a channel, got 1 (shape {shape:?}, channel axis {axis}); use a larger batch, drop the last one, or choose another `SingleValue` policy"
     )]
     SingleValue {
         /// The input's shape.
@@ -263,12 +280,18 @@ pub enum CallError {
         /// The channels concerned, ascending.
         channels: Vec<usize>,
     },
+    /// An output too large for the memory.
+    #[error("x: its output needs {bytes} bytes (shape {shape:?}), which cannot be had; split the batch")]
+    Memory {
+        /// Size of the output.
+        bytes: usize,
+        /// The input's shape.
+        shape: Vec<usize>,
+    },
     /// Evaluation, or a policy that needs running statistics, without any.
-    #[error(
-        "running statistics: expected some, got none: {reason}; train first, install them with `set_running`, or choose `MissingRunning::BatchStatistics`"
-    )]
+    #[error("running statistics: expected some, got none: {reason}")]
     NoRunningStatistics {
-        /// Why there are none.
+        /// Why they are needed, and how to mend it.
         reason: &'static str,
     },
 }

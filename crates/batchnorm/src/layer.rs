@@ -1,10 +1,11 @@
 //! The layer: parameters and running statistics around the formula. No element is looked at here.
 
 use crate::config::{Affine, Config};
-use crate::element::{Element, Parameter};
+use crate::element::{Element, Number, Parameter};
 use crate::error::{CallError, ConfigError};
+use crate::layout::MAX_CHANNELS;
 use crate::rule::{BatchMoments, ParameterGradients, Parameters, Rule, Saved};
-use crate::running::{RunningStatistics, finite};
+use crate::running::{RunningStatistics, check_channels, counts, finite};
 use crate::view::{Tensor, View, ViewMut};
 
 /// A batch-norm layer (Ioffe and Szegedy 2015).
@@ -78,8 +79,20 @@ impl BatchNorm {
 
     pub(crate) fn from_config(config: Config) -> Result<BatchNorm, ConfigError> {
         let rule = config.rule()?;
-        let running = config.channels.filter(|_| config.track_running_statistics).map(RunningStatistics::start);
-        Ok(BatchNorm { config, rule, gamma: None, beta: None, running })
+        let mut layer = BatchNorm { config, rule, gamma: None, beta: None, running: None };
+        if let Some(channels) = layer.config.channels {
+            layer.set_channels(channels)?;
+        }
+        Ok(layer)
+    }
+
+    /// The number of channels is known from here on, and with it the start of the running statistics.
+    fn set_channels(&mut self, channels: usize) -> Result<(), ConfigError> {
+        if self.config.track_running_statistics && self.running.is_none() {
+            self.running = Some(RunningStatistics::start(channels)?);
+        }
+        self.config.channels = Some(channels);
+        Ok(())
     }
 
     /// The options the layer was built with; `channels` is filled in once known.
@@ -107,7 +120,7 @@ impl BatchNorm {
         Some(set.clone().unwrap_or_else(|| vec![start; channels]))
     }
 
-    /// Running statistics: `None` if the layer keeps none or has seen no batch and was given no channel count.
+    /// Running statistics: `None` if the layer keeps none or does not know its channels yet.
     pub fn running(&self) -> Option<&RunningStatistics> {
         self.running.as_ref()
     }
@@ -117,8 +130,9 @@ impl BatchNorm {
     /// # Errors
     /// A layer without gamma, another length than the channels, NaN or infinity.
     pub fn set_gamma<P: Parameter>(&mut self, gamma: &[P]) -> Result<(), ConfigError> {
-        self.gamma = Some(self.checked("gamma", self.config.affine.scales(), gamma)?);
-        self.config.channels = Some(gamma.len());
+        let gamma = self.checked("gamma", self.config.affine.scales(), gamma)?;
+        self.set_channels(gamma.len())?;
+        self.gamma = Some(gamma);
         Ok(())
     }
 
@@ -127,8 +141,9 @@ impl BatchNorm {
     /// # Errors
     /// A layer without beta, another length than the channels, NaN or infinity.
     pub fn set_beta<P: Parameter>(&mut self, beta: &[P]) -> Result<(), ConfigError> {
-        self.beta = Some(self.checked("beta", self.config.affine.shifts(), beta)?);
-        self.config.channels = Some(beta.len());
+        let beta = self.checked("beta", self.config.affine.shifts(), beta)?;
+        self.set_channels(beta.len())?;
+        self.beta = Some(beta);
         Ok(())
     }
 
@@ -142,8 +157,8 @@ impl BatchNorm {
         if !present {
             return Err(ConfigError::Absent { argument, affine });
         }
-        if values.is_empty() && self.config.channels.is_none() {
-            return Err(ConfigError::Channels);
+        if self.config.channels.is_none() {
+            check_channels(values.len())?;
         }
         finite(argument, values, self.config.channels.unwrap_or(values.len()))
     }
@@ -212,25 +227,23 @@ impl BatchNorm {
         self.rule.train(x, self.parameters(), self.running.as_ref(), y)
     }
 
-    /// Takes the moments of a batch into the running statistics, as the configuration and the policies say. A layer
+    /// Takes the moments of a batch into the running statistics, as the configuration and the policies say
+    /// ([`RunningStatistics::update`]). Gives the channels that were skipped because they are not finite. A layer
     /// that did not know its number of channels knows it then.
     ///
     /// # Errors
     /// Another number of channels.
-    pub fn commit(&mut self, batch: &BatchMoments) -> Result<(), CallError> {
-        let moments = batch.channels();
-        if let Some(expected) = self.config.channels.filter(|&expected| expected != moments.len()) {
-            return Err(CallError::Length { argument: "batch", expected, got: moments.len() });
+    pub fn commit(&mut self, batch: &BatchMoments) -> Result<Vec<usize>, CallError> {
+        let got = batch.channels().len();
+        if let Some(expected) = self.config.channels.filter(|&expected| expected != got) {
+            return Err(CallError::Length { argument: "batch", expected, got });
         }
-        if moments.first().is_none_or(|first| first.count() == 0) {
-            return Ok(());
+        if !counts(batch, &self.config.policies) {
+            return Ok(Vec::new());
         }
-        self.config.channels = Some(moments.len());
-        if self.config.track_running_statistics {
-            let running = self.running.get_or_insert_with(|| RunningStatistics::start(moments.len()));
-            running.update(moments, self.config.averaging, self.config.estimator, &self.config.policies);
-        }
-        Ok(())
+        let too_many = |_| CallError::Length { argument: "batch", expected: MAX_CHANNELS, got };
+        self.set_channels(got).map_err(too_many)?;
+        self.running.as_mut().map_or(Ok(Vec::new()), |running| running.update(batch, &self.config))
     }
 
     /// The evaluation forward pass: normalises by the running statistics.
@@ -258,7 +271,7 @@ impl BatchNorm {
     /// Shapes that do not fit each other or the forward pass.
     pub fn backward<T: Element>(&self, x: &View<T>, dy: &View<T>, saved: &Saved) -> Result<Gradients<T>, CallError> {
         let (dx, parameters) = Tensor::filled(&x.layout, |dx| self.backward_into(x, dy, saved, dx))?;
-        let round = |values: Vec<f64>| values.into_iter().map(Parameter::from_f64).collect();
+        let round = |values: Vec<f64>| values.into_iter().map(Number::from_f64).collect();
         Ok(Gradients {
             dx,
             dgamma: self.config.affine.scales().then(|| round(parameters.dgamma)),

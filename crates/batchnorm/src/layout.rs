@@ -37,6 +37,11 @@ impl Axes<'_> {
         Axes::Roles(&[AxisRole::Space, AxisRole::Space, AxisRole::Channel, AxisRole::Sample]);
 }
 
+/// The greatest number of channels: their statistics alone are gigabytes then.
+pub const MAX_CHANNELS: usize = 1 << 28;
+/// The greatest number of channels of an array without elements: its statistics should not dwarf it.
+const MAX_EMPTY_CHANNELS: usize = 1 << 20;
+
 /// Shape, strides and roles, checked once against the memory they describe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Layout {
@@ -58,8 +63,13 @@ impl Layout {
         }
         elements(shape)?;
         let (channel_axis, others) = resolve(axes, rank)?;
-        if shape[channel_axis] == 0 {
+        let channels = shape[channel_axis];
+        if channels == 0 {
             return Err(ViewError::NoChannels { axis: channel_axis, shape: shape.to_vec() });
+        }
+        let limit = if shape.contains(&0) { MAX_EMPTY_CHANNELS } else { MAX_CHANNELS };
+        if channels > limit {
+            return Err(ViewError::TooManyChannels { channels, limit, axis: channel_axis, shape: shape.to_vec() });
         }
         Ok(Layout { shape: shape.to_vec(), strides, channel_axis, others })
     }

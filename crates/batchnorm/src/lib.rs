@@ -13,7 +13,8 @@
 //!
 //! 1. **[`View`] and [`ViewMut`]** borrow any array: a slice with a shape, any strides, an `ndarray` view.
 //!    [`Axes`] says which axis holds the channels.
-//! 2. **[`Moments`]**: count, mean and M2 of each channel. They merge exactly, whatever the grouping.
+//! 2. **[`Moments`]**: count, mean and M2 of each channel. They merge, in any grouping, to the moments of the whole (to
+//!    about 1e-15).
 //! 3. **[`Config`]** holds the options as types: [`Affine`], [`Averaging`] with [`UpdateWeight`], [`Estimator`],
 //!    [`Policies`], and presets for the conventions of PyTorch, Keras, Flax, ONNX and Burn. It is checked once.
 //! 4. **[`BatchNorm`]** is the layer: parameters and [`RunningStatistics`]. Training, evaluation and the backward
@@ -42,8 +43,7 @@
 //! # What holds
 //!
 //! - **Accuracy**: f32 output is the correctly rounded value of the formula in all but a vanishing share of cases,
-//!   f64 output is within a few units in the last place, whatever mean/std is; the bounds are in `docs/numerics.md`
-//!   and each is a test.
+//!   f64 errors do not grow with mean/std; the bounds are in `docs/numerics.md` and each is a test.
 //! - **Reproducibility**: the same bits over any number of threads, over the instruction sets of [`Tier`], and
 //!   wherever the channel axis stands.
 //! - **No surprises**: what happens with one value a channel, an empty batch, NaN or constant channels is declared
@@ -72,11 +72,11 @@ mod view;
 
 pub use affine::{inverse_deviation, scale_and_shift, undoing};
 pub use config::{Affine, Config, ConstantChannel, EmptyBatch, MissingRunning, NonFinite, Policies, SingleValue};
-pub use element::{Element, Parameter};
+pub use element::{Element, Number, Parameter};
 pub use error::{CallError, ConfigError, ViewError};
 pub use kernel::raw::Tier;
 pub use layer::{BatchNorm, Evaluated, Gradients, Trained};
-pub use layout::{Axes, AxisRole};
+pub use layout::{Axes, AxisRole, MAX_CHANNELS};
 pub use moments::Moments;
 pub use rule::{BatchMoments, ParameterGradients, Parameters, Rule, Saved};
 pub use running::{Averaging, Estimator, RunningStatistics, UpdateWeight};

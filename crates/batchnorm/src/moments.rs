@@ -5,7 +5,7 @@
 /// Kept in `f64`, the mean as an unevaluated sum of two `f64`, so that `x - mean` keeps its digits when the mean is
 /// large against the spread.
 ///
-/// Moments of disjoint sets are merged exactly as if the sets had been one (Chan, Golub and LeVeque 1983):
+/// Moments of disjoint sets merge to the moments of their union (Chan, Golub and LeVeque 1983), whatever the sizes:
 ///
 /// ```
 /// use batchnorm::Moments;
@@ -33,6 +33,11 @@ impl Moments {
         crate::kernel::moments_of(values)
     }
 
+    /// The same with M2 at least the smallest number: for values that differ by less than `f64` can square.
+    pub(crate) fn not_constant(self) -> Moments {
+        Moments { m2: self.m2.max(f64::from_bits(1)), ..self }
+    }
+
     /// From a shift `k` near the values, `d` = sum of (x - k) and `q` = sum of (x - k)^2.
     pub(crate) fn from_shifted(count: usize, k: f64, d: f64, q: f64) -> Moments {
         let n = count as f64;
@@ -44,7 +49,7 @@ impl Moments {
         Moments { count: count as u64, mean, rest, m2 }
     }
 
-    /// The moments of the union of two disjoint sets.
+    /// The moments of the union of two disjoint sets. (The count stops at `u64::MAX`.)
     #[must_use]
     pub fn merge(self, other: Moments) -> Moments {
         if self.count == 0 {
@@ -53,13 +58,14 @@ impl Moments {
         if other.count == 0 {
             return self;
         }
-        let count = self.count + other.count;
+        let count = self.count.saturating_add(other.count);
         let share = other.count as f64 / count as f64;
         // Rounded relative to the *difference* of the means, not to the means: the pair keeps what they share.
         let delta = (other.mean - self.mean) + (other.rest - self.rest);
         let (mean, rest) = two_sum(self.mean, self.rest + delta * share);
         let m2 = self.m2 + other.m2 + delta * delta * (self.count as f64 * share);
-        Moments { count, mean, rest, m2 }
+        let union = Moments { count, mean, rest, m2 };
+        if m2 == 0.0 && delta != 0.0 { union.not_constant() } else { union }
     }
 
     /// Number of values.
@@ -85,6 +91,11 @@ impl Moments {
     /// Sample variance M2 / (n - 1); `None` for fewer than two values, of which there is none.
     pub fn sample_variance(&self) -> Option<f64> {
         (self.count > 1).then(|| self.m2 / (self.count - 1) as f64)
+    }
+
+    /// Whether all values are alike (or there are none).
+    pub fn is_constant(&self) -> bool {
+        self.m2 == 0.0
     }
 
     /// Whether mean and variance are finite: false where the channel held NaN or infinity, or where the `f64`

@@ -27,8 +27,16 @@ pub struct Parameters<'p, P> {
 }
 
 /// The moments of one training batch, one for each channel: what a commit takes into the running statistics.
+/// Those of micro-batches or of other machines are merged channel by channel first ([`Moments::merge`]).
 #[derive(Debug, Clone, PartialEq)]
 pub struct BatchMoments(Vec<Moments>);
+
+impl From<Vec<Moments>> for BatchMoments {
+    /// Moments that were computed or merged elsewhere, one for each channel.
+    fn from(channels: Vec<Moments>) -> Self {
+        BatchMoments(channels)
+    }
+}
 
 impl BatchMoments {
     /// One for each channel.
@@ -64,6 +72,13 @@ pub struct ParameterGradients {
     pub dgamma: Vec<f64>,
     /// Sum of dy, of each channel.
     pub dbeta: Vec<f64>,
+}
+
+impl<P> Default for Parameters<'_, P> {
+    /// Neither gamma nor beta.
+    fn default() -> Self {
+        Parameters { gamma: None, beta: None }
+    }
 }
 
 /// eps, policies and instruction set, checked: the formula without state.
@@ -111,6 +126,15 @@ impl Rule {
         BatchMoments(all)
     }
 
+    /// The moments, unless the policy refuses what they tell.
+    fn acceptable(&self, batch: BatchMoments) -> Result<BatchMoments, CallError> {
+        let channels = batch.non_finite();
+        if self.policies.non_finite == NonFinite::Error && !channels.is_empty() {
+            return Err(CallError::NonFinite { channels });
+        }
+        Ok(batch)
+    }
+
     /// The training forward pass, into `y`: of each channel
     /// `y = gamma * (x - mean) / sqrt(variance + eps) + beta` with the batch's mean and population variance.
     ///
@@ -137,10 +161,11 @@ impl Rule {
                     return Err(CallError::SingleValue { shape, axis });
                 }
                 SingleValue::UseRunning => {
-                    let reason = "policy SingleValue::UseRunning";
+                    let reason = "one value a channel under SingleValue::UseRunning; train on a larger batch first, \
+                                  install them, or choose another `SingleValue` policy";
                     let running = running.ok_or(CallError::NoRunningStatistics { reason })?;
-                    let saved = self.eval(x, parameters, Some(running), y)?;
-                    return Ok((saved, self.moments(x)));
+                    let batch = self.acceptable(self.moments(x))?;
+                    return Ok((self.eval(x, parameters, Some(running), y)?, batch));
                 }
                 SingleValue::Population | SingleValue::SkipUpdate => {}
             },
@@ -154,11 +179,7 @@ impl Rule {
         };
         let batch = if self.policies.non_finite == NonFinite::Error {
             // Decided before anything is written.
-            let batch = self.moments(x);
-            let channels = batch.non_finite();
-            if !channels.is_empty() {
-                return Err(CallError::NonFinite { channels });
-            }
+            let batch = self.acceptable(self.moments(x))?;
             let all = Coefficients::new(x.channels(), |channel| coefficients(channel, batch.0[channel]));
             map(self.isa, Normalize, [&x.memory], &mut y.memory, &all);
             batch
@@ -170,9 +191,9 @@ impl Rule {
         };
         let (mean, rest) = batch.0.iter().map(mean_or_nan).unzip();
         let declared_zero = self.policies.constant_channel == ConstantChannel::ZeroGradient;
-        let inverse_deviation = batch.0.iter().map(|moments| match moments.population_variance() {
-            0.0 if declared_zero => 0.0,
-            variance => inverse_deviation(variance, epsilon),
+        let inverse_deviation = batch.0.iter().map(|moments| match moments.is_constant() {
+            true if declared_zero => 0.0,
+            _ => inverse_deviation(moments.population_variance(), epsilon),
         });
         let saved = Saved {
             isa: self.isa.tier(),
@@ -203,7 +224,9 @@ impl Rule {
             if self.policies.missing_running == MissingRunning::BatchStatistics {
                 return self.train(x, parameters, None, y).map(|(saved, _)| saved);
             }
-            return Err(CallError::NoRunningStatistics { reason: "none were kept or installed" });
+            let reason = "evaluation normalises by them; train first, install them, \
+                          or choose `MissingRunning::BatchStatistics`";
+            return Err(CallError::NoRunningStatistics { reason });
         };
         same_shape("y", &x.layout, &y.layout)?;
         let Widened { gamma, beta } = parameters.widened(x.channels())?;
@@ -270,15 +293,14 @@ impl Saved {
             return Err(CallError::OtherBatch { expected: self.count, got: x.count() as u64 });
         }
         let isa = Isa::new(self.isa).expect("the forward pass ran on it");
-        let leaf = GradientLeaf { isa, mean: &self.mean, rest: &self.rest };
+        let inverse = &self.inverse_deviation;
+        let leaf = GradientLeaf { isa, mean: &self.mean, rest: &self.rest, inverse };
         let arrays = [&x.memory, &dy.memory];
-        let scale = |channel: usize| of(&self.gamma, channel, 1.0) * self.inverse_deviation[channel];
+        let scale = |channel: usize| of(&self.gamma, channel, 1.0) * inverse[channel];
         let mut sums = if self.batch_statistics {
             let n = self.count as f64;
             reduce_and_map(isa, &leaf, InputGradient, arrays, &mut dx.memory, |channel, sums: GradientSums| {
-                let inverse = self.inverse_deviation[channel];
-                // One factor at a time: the square of a tiny inverse deviation would underflow.
-                let slope = sums.dy_centered * inverse / n * inverse;
+                let slope = sums.dy_xhat / n * inverse[channel];
                 [self.mean[channel], self.rest[channel], scale(channel), sums.dy / n, slope]
             })
         } else {
@@ -286,7 +308,7 @@ impl Saved {
         };
         sums.resize(self.channels(), GradientSums::default());
         Ok(ParameterGradients {
-            dgamma: sums.iter().zip(&self.inverse_deviation).map(|(sum, inverse)| sum.dy_centered * inverse).collect(),
+            dgamma: sums.iter().map(|sum| sum.dy_xhat).collect(),
             dbeta: sums.iter().map(|sum| sum.dy).collect(),
         })
     }

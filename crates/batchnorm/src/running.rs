@@ -1,10 +1,12 @@
 //! Running statistics: what evaluation normalises by. The estimator and the direction of the update are decided
 //! here and nowhere else.
 
-use crate::config::{NonFinite, Policies, SingleValue};
+use crate::config::{Config, NonFinite, Policies, SingleValue};
 use crate::element::Parameter;
-use crate::error::ConfigError;
+use crate::error::{CallError, ConfigError};
+use crate::layout::MAX_CHANNELS;
 use crate::moments::Moments;
+use crate::rule::BatchMoments;
 
 /// The variance that the *running* variance estimates. (Normalising is always by the population variance.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -17,10 +19,10 @@ pub enum Estimator {
 }
 
 impl Estimator {
-    /// The variance of a batch by this estimator; of one value, 0.
+    /// The variance of a batch by this estimator; of one value, which has no sample variance, the population's.
     pub fn variance(self, moments: &Moments) -> f64 {
         match self {
-            Estimator::Sample => moments.sample_variance().unwrap_or(0.0),
+            Estimator::Sample => moments.sample_variance().unwrap_or(moments.population_variance()),
             Estimator::Population => moments.population_variance(),
         }
     }
@@ -103,23 +105,22 @@ pub struct RunningStatistics {
 impl RunningStatistics {
     /// Mean 0 and variance 1: a layer that has seen nothing passes its input through. (A variance that started at
     /// 0 would blow up the first evaluations.)
-    pub fn start(channels: usize) -> Self {
-        RunningStatistics {
-            mean: vec![0.0; channels],
-            variance: vec![1.0; channels],
-            batches: 0,
-            updates: vec![0; channels],
-        }
+    ///
+    /// # Errors
+    /// No channel, or more than [`MAX_CHANNELS`](crate::MAX_CHANNELS).
+    pub fn start(channels: usize) -> Result<Self, ConfigError> {
+        check_channels(channels)?;
+        let updates = vec![0; channels];
+        Ok(RunningStatistics { mean: vec![0.0; channels], variance: vec![1.0; channels], batches: 0, updates })
     }
 
-    /// From a checkpoint; `batches` is what a cumulative average goes on from.
+    /// From a checkpoint; `batches` is what a cumulative average goes on from. Where channels were skipped,
+    /// [`with_updates`](Self::with_updates) says how many updates each has had.
     ///
     /// # Errors
     /// Different lengths, no channel, NaN or infinity, a negative variance.
     pub fn from_parts<P: Parameter>(mean: &[P], variance: &[P], batches: u64) -> Result<Self, ConfigError> {
-        if mean.is_empty() {
-            return Err(ConfigError::Channels);
-        }
+        check_channels(mean.len())?;
         let mean = finite("running_mean", mean, mean.len())?;
         let variance = finite("running_variance", variance, mean.len())?;
         if let Some(channel) = variance.iter().position(|&value| value < 0.0) {
@@ -150,26 +151,49 @@ impl RunningStatistics {
         self.mean.len()
     }
 
-    /// Takes in the moments of one batch, one for each channel.
-    pub(crate) fn update(
-        &mut self,
-        batch: &[Moments],
-        averaging: Averaging,
-        estimator: Estimator,
-        policies: &Policies,
-    ) {
-        let count = batch.first().map_or(0, Moments::count);
-        let single = count == 1 && matches!(policies.single_value, SingleValue::SkipUpdate | SingleValue::UseRunning);
-        if count == 0 || single {
-            return;
+    /// Updates of each channel: fewer than [`batches`](Self::batches) where a channel was skipped.
+    pub fn updates(&self) -> &[u64] {
+        &self.updates
+    }
+
+    /// The same statistics with the number of updates of each channel, as [`updates`](Self::updates) gave it.
+    ///
+    /// # Errors
+    /// Another length than the channels.
+    pub fn with_updates(self, updates: &[u64]) -> Result<Self, ConfigError> {
+        if updates.len() != self.channels() {
+            let (expected, got) = (self.channels(), updates.len());
+            return Err(ConfigError::Length { argument: "updates", expected, got });
         }
-        self.batches += 1;
-        for (channel, moments) in batch.iter().enumerate() {
-            if !moments.is_finite() && policies.non_finite != NonFinite::Update {
+        Ok(RunningStatistics { updates: updates.to_vec(), ..self })
+    }
+
+    /// Takes in the moments of one batch by the conventions and policies of a configuration: of each channel
+    /// `running = old weight * running + new weight * batch`. Gives the channels that were skipped because they are
+    /// not finite.
+    ///
+    /// Channels without a value, and with one value where the policy says so, stay as they are; if that goes for all
+    /// of them, the batch does not count.
+    ///
+    /// # Errors
+    /// Another number of channels; the statistics are unchanged then.
+    pub fn update(&mut self, batch: &BatchMoments, config: &Config) -> Result<Vec<usize>, CallError> {
+        let (expected, got) = (self.channels(), batch.channels().len());
+        if got != expected {
+            return Err(CallError::Length { argument: "batch", expected, got });
+        }
+        let mut skipped = Vec::new();
+        self.batches += u64::from(counts(batch, &config.policies));
+        for (channel, moments) in batch.channels().iter().enumerate() {
+            if !informs(moments, &config.policies) {
+                continue;
+            }
+            if !moments.is_finite() && config.policies.non_finite != NonFinite::Update {
+                skipped.push(channel);
                 continue;
             }
             self.updates[channel] += 1;
-            let weight = match averaging {
+            let weight = match config.averaging {
                 Averaging::Exponential(weight) => weight,
                 Averaging::Cumulative => {
                     let new = 1.0 / self.updates[channel] as f64;
@@ -178,9 +202,29 @@ impl RunningStatistics {
             };
             let average = |old: f64, new: f64| weight.old * old + weight.new * new;
             self.mean[channel] = average(self.mean[channel], moments.mean());
-            self.variance[channel] = average(self.variance[channel], estimator.variance(moments));
+            self.variance[channel] = average(self.variance[channel], config.estimator.variance(moments));
         }
+        Ok(skipped)
     }
+}
+
+/// Whether the running statistics change by a channel's moments, if these are finite.
+fn informs(moments: &Moments, policies: &Policies) -> bool {
+    match moments.count() {
+        0 => false,
+        1 => !matches!(policies.single_value, SingleValue::SkipUpdate | SingleValue::UseRunning),
+        _ => true,
+    }
+}
+
+/// Whether a batch counts at all.
+pub(crate) fn counts(batch: &BatchMoments, policies: &Policies) -> bool {
+    batch.channels().iter().any(|moments| informs(moments, policies))
+}
+
+/// Errors unless a layer may have so many channels.
+pub(crate) fn check_channels(channels: usize) -> Result<(), ConfigError> {
+    if (1..=MAX_CHANNELS).contains(&channels) { Ok(()) } else { Err(ConfigError::Channels { got: channels }) }
 }
 
 /// The values in `f64`, if there are `expected` and all are finite.

@@ -1,7 +1,7 @@
 //! Views: any array with a channel axis, borrowed; and the dense arrays that calls return.
 
 use crate::element::Element;
-use crate::error::ViewError;
+use crate::error::{CallError, ViewError};
 use crate::kernel::raw::{Readable, Writable};
 use crate::layout::{Axes, Layout, column_major, elements, row_major};
 
@@ -183,13 +183,19 @@ impl<T: Element> Tensor<T> {
     }
 
     /// A new array of the given array's shape, filled by `write`.
-    pub(crate) fn filled<E, R>(
+    pub(crate) fn filled<R>(
         like: &Layout,
-        write: impl FnOnce(&mut ViewMut<T>) -> Result<R, E>,
-    ) -> Result<(Self, R), E> {
-        let mut data = vec![T::default(); like.len()];
+        write: impl FnOnce(&mut ViewMut<T>) -> Result<R, CallError>,
+    ) -> Result<(Self, R), CallError> {
+        let (len, shape) = (like.len(), like.shape.clone());
+        // An input with strides of 0 may have an output without end. Asked first and given back, for `vec!` gets its
+        // zeros from the system without touching them, but aborts where there is no memory.
+        if Vec::<T>::new().try_reserve_exact(len).is_err() {
+            return Err(CallError::Memory { bytes: len.saturating_mul(size_of::<T>()), shape });
+        }
+        let mut data = vec![T::default(); len];
         let mut view = ViewMut::with_layout(&mut data, 0, like.dense()).expect("a dense layout fits its own buffer");
         let result = write(&mut view)?;
-        Ok((Tensor { shape: like.shape.clone(), data }, result))
+        Ok((Tensor { shape, data }, result))
     }
 }

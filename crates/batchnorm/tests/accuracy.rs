@@ -204,6 +204,32 @@ fn a8_f64_on_500_random_shapes() {
     println!("A8, worst of 500 shapes, mean/std up to 1e6: {worst_of_all}");
 }
 
+#[test]
+fn f64_at_the_ends_of_its_range() {
+    // Deviations that f64 cannot square: with eps > 0 the derivative is that of the formula, not 0, and only values
+    // that are all alike count as constant.
+    let x = [0.0, 1e-170, 3e-170, 5e-170];
+    let dy = [1.0, 0.0, 0.0, -0.5];
+    let sizes = Sizes { n: 4, c: 1, plane: 1 };
+    let rule = Config::pytorch().rule().unwrap(); // the default: no gradient for constant channels
+    let got = train(&rule, Order::Nchw, sizes, &x, &dy, &[1.0], &[0.0]);
+    assert!(!got.moments[0].is_constant());
+    for (dx, dy) in got.dx.iter().zip(dy) {
+        assert!((dx - (dy - 0.125) / 1e-5f64.sqrt()).abs() < 1e-10);
+    }
+    let alike = Moments::of(&[1e-170; 3000]).merge(Moments::of(&[2e-170; 3000]));
+    assert!(!alike.is_constant() && Moments::of(&[1e-170; 3000]).is_constant());
+
+    // Gradient sums whose terms overflow or underflow before they are normalised; eps 0.
+    let mut random = Random::new(81);
+    for (size, upstream) in [(1e150, 1e160), (1e-150, 1e-180), (1e-100, 1e190), (1e100, 1e-190)] {
+        let (x, dy) = (random.normals(500, 0.0, size), random.normals(500, 0.0, upstream));
+        let worst = errors(Order::Nchw, Sizes { n: 500, c: 1, plane: 1 }, &x, &dy, &[1.0], &[0.0], 0.0);
+        println!("f64 x {size:e}, dy {upstream:e}: {worst}");
+        assert!(worst.dx <= 1e-13 && worst.dgamma <= 1e-13 && worst.y <= 1e-13);
+    }
+}
+
 /// A value and its derivative by one variable.
 #[derive(Clone, Copy)]
 struct Dual(f64, f64);

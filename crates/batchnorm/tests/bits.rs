@@ -2,7 +2,7 @@
 
 mod support;
 
-use batchnorm::{Axes, AxisRole, Config, Element, Policies, SingleValue, Tier, View};
+use batchnorm::{Axes, AxisRole, Config, Element, Parameters, Policies, RunningStatistics, SingleValue, Tier, View};
 use support::Random;
 use support::run::{ORDERS, Order, Sizes, train};
 
@@ -75,6 +75,47 @@ fn r1_r2_r3_same_bits_over_threads_tiers_and_layouts_in_f64() {
     let mut random = Random::new(102);
     for (c, plane, n) in [(1, 3136, 32), (3, 221, 32), (33, 49, 5), (4, 1, 1024), (251, 2, 7), (27, 1, 3000)] {
         same_bits(Sizes { n, c, plane }, |value| value, &mut random);
+    }
+}
+
+#[test]
+fn the_bits_are_those_that_were_recorded() {
+    // On another machine, another day, without threads or ndarray: a step of training must hash to this.
+    let sizes = Sizes { n: 5, c: 6, plane: 1500 };
+    let x: Vec<f32> = (0..45_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / 65_536.0).collect();
+    let dy: Vec<f32> = x.iter().rev().map(|x| x - 100.0).collect();
+    let rule = Config::pytorch().rule().unwrap();
+    let outcome = train(&rule, Order::Nchw, sizes, &x, &dy, &[0.5, 1.0, -2.0, 3.0, 0.1, 7.0], &[0.25; 6]);
+    assert_eq!(format!("{:016x}", hash(&outcome)), "fa5e5f92585431a3");
+}
+
+#[test]
+fn each_array_of_a_call_may_lie_in_an_order_of_its_own() {
+    let mut random = Random::new(106);
+    for sizes in [Sizes { n: 6, c: 5, plane: 49 }, Sizes { n: 300, c: 7, plane: 1 }, Sizes { n: 3, c: 4, plane: 9000 }]
+    {
+        let len = sizes.n * sizes.c * sizes.plane;
+        let (x, dy) = (random.normals_f32(len, 10.0, 1.0), random.normals_f32(len, 0.0, 1.0));
+        let rule = Config::pytorch().rule().unwrap();
+        let running = RunningStatistics::start(sizes.c).unwrap();
+        let none = Parameters::<f32>::default();
+        let mut results = Vec::new();
+        for (i, order) in ORDERS.into_iter().enumerate() {
+            let [other, third] = [ORDERS[(i + 1) % 4], ORDERS[(i + 2) % 4]];
+            let (x, dy) = (order.arranged(&x, sizes), other.arranged(&dy, sizes));
+            let (x, dy) = (order.view(&x, sizes), other.view(&dy, sizes));
+            let buffer = |order: Order| vec![0.0f32; order.arranged(&vec![0.0f32; len], sizes).len()];
+            let (mut y, mut dx, mut evaluated) = (buffer(third), buffer(third), buffer(other));
+            let (saved, batch) = rule.train(&x, none, None, &mut third.view_mut(&mut y, sizes)).unwrap();
+            let gradients = saved.backward(&x, &dy, &mut third.view_mut(&mut dx, sizes)).unwrap();
+            let constant = rule.eval(&x, none, Some(&running), &mut other.view_mut(&mut evaluated, sizes)).unwrap();
+            let mut dx_eval = buffer(order);
+            let gradients_eval = constant.backward(&x, &dy, &mut order.view_mut(&mut dx_eval, sizes)).unwrap();
+            let arrays =
+                [third.back(y, sizes), third.back(dx, sizes), other.back(evaluated, sizes), order.back(dx_eval, sizes)];
+            results.push((arrays, batch, gradients, gradients_eval));
+        }
+        assert!(results.iter().all(|result| *result == results[0]), "{sizes:?}");
     }
 }
 

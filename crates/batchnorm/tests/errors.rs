@@ -95,6 +95,12 @@ fn views() -> Vec<Bad> {
         bad("overflowing shape with an empty axis", &["shape", "more elements"], |_| {
             fails(View::<f32>::new(&[], &[0, 1 << 40, 1 << 40], Axes::NCHW))
         }),
+        bad("more channels than a layer may have", &["at most 268435456", "got 288230376151711744"], |_| {
+            fails(View::with_strides(&[1.0f32], &[2, 1 << 58], &[0, 0], 0, Axes::NCHW))
+        }),
+        bad("many channels of nothing", &["at most 1048576", "got 200000000"], |_| {
+            fails(View::<f32>::new(&[], &[0, 200_000_000], Axes::NCHW))
+        }),
         bad("roles too few", &["roles", "expected 2", "got 1"], |_| {
             fails(View::new(&X, &[8, 3], Axes::Roles(&[AxisRole::Channel])))
         }),
@@ -148,8 +154,18 @@ fn configurations() -> Vec<Bad> {
         bad("eps negative", &["epsilon", ">= 0", "-0.001"], move |_| built(Config::keras().epsilon(-1e-3))),
         bad("eps just negative", &["epsilon", ">= 0"], move |_| built(Config::keras().epsilon(-f64::MIN_POSITIVE))),
         bad("rule with eps NaN", &["epsilon", "NaN"], |_| fails(Config::onnx().epsilon(f64::NAN).rule())),
-        bad("zero channels", &["channels", "at least 1", "got 0"], move |_| built(Config::pytorch().channels(0))),
+        bad("zero channels", &["channels", "1..=268435456", "got 0"], move |_| built(Config::pytorch().channels(0))),
         bad("new of zero channels", &["channels", "got 0"], |_| fails(BatchNorm::new(0))),
+        bad("more channels than can be", &["channels", "1..=268435456", "got 18446744073709551615"], |_| {
+            fails(BatchNorm::new(usize::MAX))
+        }),
+        bad("running statistics of no channel", &["channels", "got 0"], |_| fails(RunningStatistics::start(0))),
+        bad("running statistics of too many channels", &["channels", "got 1152921504606846976"], |_| {
+            fails(RunningStatistics::start(1 << 60))
+        }),
+        bad("updates of another length", &["updates", "expected 2", "got 3"], |_| {
+            fails(RunningStatistics::start(2)?.with_updates(&[1, 2, 3]))
+        }),
         bad("weight of new above 1", &["weight_of_new", "0..=1", "1.5"], |_| fails(UpdateWeight::of_new(1.5))),
         bad("weight of new negative", &["weight_of_new", "0..=1", "-1.2"], |_| fails(UpdateWeight::of_new(-1.2))),
         bad("weight of new NaN", &["weight_of_new", "NaN"], |_| fails(UpdateWeight::of_new(f64::NAN))),
@@ -186,11 +202,11 @@ fn configurations() -> Vec<Bad> {
             fails(Config::pytorch().build()?.set_gamma::<f64>(&[]))
         }),
         bad("running statistics of another length", &["running_mean", "expected 3", "got 2"], |layer| {
-            fails(layer.set_running(RunningStatistics::start(2)))
+            fails(layer.set_running(RunningStatistics::start(2)?))
         }),
         bad("running statistics untracked", &["track_running_statistics", "expected none", "got 3"], |_| {
             let mut other = Config::pytorch().track_running_statistics(false).channels(3).build()?;
-            fails(other.set_running(RunningStatistics::start(3)))
+            fails(other.set_running(RunningStatistics::start(3)?))
         }),
     ]
 }
@@ -212,6 +228,10 @@ fn calls() -> Vec<Bad> {
         }),
         bad("train on one value a channel, of any rank", &["x", "got 1", "[1, 3, 1, 1]"], |layer| {
             fails(layer.forward_train(&View::new(&X[..3], &[1, 3, 1, 1], Axes::NCHW)?))
+        }),
+        bad("an output without end", &["x", "1152921504606846972 bytes", "[96076792050570581, 3]"], |layer| {
+            let shape = [96_076_792_050_570_581, 3];
+            fails(layer.forward_train(&View::with_strides(&[1.0f32], &shape, &[0, 0], 0, Axes::NCHW)?))
         }),
         bad("output of another shape", &["y", "expected", "[4, 2, 3]", "[2, 4, 3]"], |layer| {
             let mut y = [0.0; 24];
@@ -258,6 +278,15 @@ fn calls() -> Vec<Bad> {
             let batch = BatchNorm::new(2)?.forward_train(&view(&[12, 2])?)?.batch;
             fails(layer.commit(&batch))
         }),
+        bad("update by other channels", &["batch", "expected 3", "got 2"], |layer| {
+            let batch = BatchNorm::new(2)?.forward_train(&view(&[12, 2])?)?.batch;
+            fails(RunningStatistics::start(3)?.update(&batch, layer.config()))
+        }),
+        bad("one value and no running statistics to use", &["running statistics", "UseRunning"], |_| {
+            let policies = Policies { single_value: SingleValue::UseRunning, ..Policies::default() };
+            let mut other = Config::pytorch().track_running_statistics(false).policies(policies).build()?;
+            fails(other.train(&View::new(&X[..3], &[1, 3], Axes::NCHW)?))
+        }),
         bad("caller's gamma of another length", &["gamma", "expected 3", "got 2"], |_| {
             let parameters = Parameters { gamma: Some(&[1.0f32; 2]), beta: None };
             let mut y = [0.0; 24];
@@ -274,7 +303,7 @@ fn calls() -> Vec<Bad> {
             let parameters = Parameters::<f32> { gamma: None, beta: None };
             let mut y = [0.0; 24];
             let mut out = ViewMut::new(&mut y, &[8, 3], Axes::NCHW)?;
-            let running = RunningStatistics::start(5);
+            let running = RunningStatistics::start(5)?;
             fails(Config::pytorch().rule()?.eval(&view(&[8, 3])?, parameters, Some(&running), &mut out))
         }),
         bad("evaluation of a layer that saw nothing", &["running statistics", "expected some", "got none"], |_| {
@@ -323,12 +352,20 @@ fn what_stricter_policies_refuse() {
 #[test]
 fn a_failed_call_leaves_the_caller_s_buffer_untouched() {
     let layer = layer(Policies::default());
-    let mut y = [-7.0f32; 24];
     let x = view(&[8, 3]).unwrap();
-    assert!(layer.forward_train_into(&x, &mut ViewMut::new(&mut y, &[4, 3, 2], Axes::NCHW).unwrap()).is_err());
-    let (one, mut three) = (View::new(&X[..3], &[1, 3], Axes::NCHW).unwrap(), [-7.0f32; 3]);
+    let other = view(&[4, 3, 2]).unwrap();
+    let saved = layer.forward_train(&x).unwrap().saved;
+    let one = View::new(&X[..3], &[1, 3], Axes::NCHW).unwrap();
+    let mut buffer = [-7.0f32; 24];
+    let mut out = ViewMut::new(&mut buffer, &[4, 3, 2], Axes::NCHW).unwrap();
+    assert!(layer.forward_train_into(&x, &mut out).is_err());
+    assert!(layer.eval_into(&x, &mut out).is_err());
+    assert!(layer.backward_into(&x, &x, &saved, &mut out).is_err());
+    assert!(layer.backward_into(&other, &x, &saved, &mut out).is_err());
+    assert!(layer.backward_into(&one, &one, &saved, &mut out).is_err());
+    let mut three = [-7.0f32; 3];
     assert!(layer.forward_train_into(&one, &mut ViewMut::new(&mut three, &[1, 3], Axes::NCHW).unwrap()).is_err());
-    assert!(y.iter().chain(&three).all(|&value| value == -7.0));
+    assert!(buffer.iter().chain(&three).all(|&value| value == -7.0));
 }
 
 #[test]

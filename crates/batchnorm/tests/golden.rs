@@ -3,8 +3,8 @@
 mod support;
 
 use batchnorm::{
-    Affine, Averaging, Axes, BatchNorm, Config, Element, EmptyBatch, MissingRunning, Parameters, Policies,
-    RunningStatistics, Saved, UpdateWeight, View, ViewMut,
+    Affine, Averaging, Axes, BatchNorm, Config, EmptyBatch, MissingRunning, Parameters, Policies, RunningStatistics,
+    Saved, UpdateWeight, View, ViewMut,
 };
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -298,7 +298,7 @@ fn the_nine_onnx_operator_cases_with_onnx_conventions() {
         layer.set_running(RunningStatistics::from_parts(&narrow("mean"), &narrow("var"), 0).unwrap()).unwrap();
         let x = View::new(&x, shape, Axes::NCHW).unwrap();
         let y = if case.config.training { layer.train(&x).unwrap().y } else { layer.eval(&x).unwrap().y };
-        let got: Vec<f64> = y.data().iter().map(|value| value.to_f64()).collect();
+        let got: Vec<f64> = y.data().iter().map(|&value| f64::from(value)).collect();
         // The recorded float32 values are themselves up to 1.34 ulp off the formula.
         close(&case.name, &got, &case.expect.y, 2.0 * f64::from(f32::EPSILON));
         let running = layer.running().unwrap();

@@ -4,7 +4,7 @@ mod support;
 
 use batchnorm::{
     Affine, Averaging, Axes, BatchNorm, CallError, Config, ConstantChannel, EmptyBatch, Estimator, MissingRunning,
-    NonFinite, Policies, RunningStatistics, SingleValue, UpdateWeight, View,
+    Moments, NonFinite, Policies, RunningStatistics, SingleValue, UpdateWeight, View,
 };
 use support::Random;
 
@@ -57,6 +57,31 @@ fn one_value_by_running_statistics_needs_some() {
     let mut untracked =
         Config::pytorch().channels(2).track_running_statistics(false).policies(policies).build().unwrap();
     assert!(matches!(untracked.train(&column(&[1.0, 2.0])), Err(CallError::NoRunningStatistics { .. })));
+}
+
+#[test]
+fn one_value_that_is_not_finite_is_refused_or_taken_as_declared() {
+    let x = [f64::NAN, 2.0];
+    let mut refusing =
+        layer(Policies { single_value: SingleValue::UseRunning, non_finite: NonFinite::Error, ..Policies::default() });
+    assert_eq!(refusing.train(&column(&x)).unwrap_err(), CallError::NonFinite { channels: vec![0] });
+    let mut taking =
+        layer(Policies { single_value: SingleValue::Population, non_finite: NonFinite::Update, ..Policies::default() });
+    taking.train(&column(&x)).unwrap();
+    let running = taking.running().unwrap();
+    assert!(running.mean()[0].is_nan() && running.variance()[0].is_nan() && running.variance()[1] == 0.9 * 9.0);
+}
+
+#[test]
+fn a_batch_that_does_not_count_does_not_tell_a_layer_its_channels() {
+    let policies = Policies { single_value: SingleValue::SkipUpdate, ..Policies::default() };
+    let mut fresh = Config::pytorch().policies(policies).build().unwrap();
+    fresh.train(&column(&[1.0, 2.0])).unwrap();
+    assert_eq!((fresh.channels(), fresh.running()), (None, None));
+    assert!(matches!(fresh.eval(&column(&[1.0, 2.0])), Err(CallError::NoRunningStatistics { .. })));
+    // Whatever tells the channels starts the running statistics.
+    fresh.set_gamma(&[1.0, 2.0]).unwrap();
+    assert_eq!(fresh.running(), Some(&RunningStatistics::start(2).unwrap()));
 }
 
 #[test]
@@ -150,6 +175,47 @@ fn a_skipped_channel_keeps_the_right_weight_in_a_cumulative_average() {
     assert_eq!(running.mean()[0], (3.0 + 8.0) / 2.0);
     assert!((running.mean()[1] - (3.0 + 5.0 + 8.0) / 3.0).abs() < 1e-15);
     assert!((running.variance()[1] - (1.0 + 25.0 + 4.0) / 3.0).abs() < 1e-14);
+    assert_eq!((running.batches(), running.updates()), (3, &[2, 3][..]));
+
+    // Stored and restored, it goes on as if nothing had been.
+    let restored = RunningStatistics::from_parts(running.mean(), running.variance(), running.batches());
+    let restored = restored.unwrap().with_updates(running.updates()).unwrap();
+    assert_eq!(&restored, running);
+    let mut other =
+        Config::pytorch().averaging(Averaging::Cumulative).estimator(Estimator::Population).build().unwrap();
+    other.set_running(restored).unwrap();
+    other.train(&column(&[1.0, 2.0, 3.0, 4.0])).unwrap();
+    layer.train(&column(&[1.0, 2.0, 3.0, 4.0])).unwrap();
+    assert_eq!(other.running(), layer.running());
+}
+
+#[test]
+fn merged_moments_of_micro_batches_can_be_committed() {
+    let mut random = Random::new(502);
+    let x = random.normals(60, 2.0, 3.0);
+    let (mut whole, mut parts) = (layer(Policies::default()), layer(Policies::default()));
+    whole.train(&column(&x)).unwrap();
+    let batches: Vec<_> = [0..14, 14..50, 50..60]
+        .map(|range| parts.forward_train(&column(&x[range])).unwrap().batch)
+        .into_iter()
+        .collect();
+    let merged: Vec<_> = (0..2)
+        .map(|channel| batches.iter().fold(Moments::EMPTY, |all, batch| all.merge(batch.channels()[channel])))
+        .collect();
+    assert_eq!(parts.commit(&merged.into()).unwrap(), [] as [usize; 0]);
+    for (one, other) in [
+        (whole.running().unwrap().mean(), parts.running().unwrap().mean()),
+        (whole.running().unwrap().variance(), parts.running().unwrap().variance()),
+    ] {
+        assert!(one.iter().zip(other).all(|(one, other)| (one - other).abs() <= 1e-14 * one.abs()));
+    }
+}
+
+#[test]
+fn a_commit_tells_which_channels_it_skipped() {
+    let mut layer = layer(Policies::default());
+    let batch = layer.forward_train(&column(&[f64::NAN, 1.0, 2.0, 3.0])).unwrap().batch;
+    assert_eq!(layer.commit(&batch).unwrap(), [0]);
 }
 
 #[test]

@@ -2,9 +2,7 @@
 
 mod support;
 
-use batchnorm::reference::compact;
-use batchnorm::{Axes, BatchNorm, Moments, View, ViewMut};
-use ndarray::{Array4, ArrayD, Axis, s};
+use batchnorm::Moments;
 use proptest::prelude::*;
 use support::Random;
 use support::run::{ORDERS, Sizes, errors};
@@ -55,51 +53,61 @@ proptest! {
     }
 }
 
-/// The training output by the twin, in the array's own order.
-fn truth(x: &ArrayD<f64>, channel_axis: usize) -> ArrayD<f64> {
-    let mut y = x.clone();
-    for (c, mut part) in y.axis_iter_mut(Axis(channel_axis)).enumerate() {
-        let values: Vec<f64> = x.index_axis(Axis(channel_axis), c).iter().copied().collect();
-        let normal = compact::forward(&values, 1.0, 0.0, 1e-5).y;
-        part.iter_mut().zip(normal).for_each(|(y, normal)| *y = normal);
-    }
-    y
-}
+#[cfg(feature = "ndarray")]
+mod arrays {
+    use super::support::Random;
+    use batchnorm::reference::compact;
+    use batchnorm::{Axes, BatchNorm, View, ViewMut};
+    use ndarray::{Array4, ArrayD, Axis, s};
 
-#[test]
-fn ndarray_views_of_every_kind_need_no_copy() {
-    let mut random = Random::new(600);
-    let array = Array4::from_shape_fn((6, 5, 8, 9), |_| 3.0 + random.normal());
-    let mut views: Vec<(&str, ndarray::ArrayViewD<f64>)> = vec![
-        ("whole", array.view().into_dyn()),
-        ("permuted", array.view().permuted_axes([2, 0, 3, 1]).into_dyn()),
-        ("every second row", array.slice(s![.., .., ..;2, ..]).into_dyn()),
-        ("reversed", array.slice(s![..;-1, .., .., ..;-1]).into_dyn()),
-        ("cut out", array.slice(s![1..5, 2..4, 3..7, 1..8]).into_dyn()),
-        ("reversed channels", array.slice(s![.., ..;-2, .., ..]).into_dyn()),
-        ("one axis dropped", array.index_axis(Axis(3), 4).into_dyn()),
-        ("two axes", array.slice(s![.., .., 0, 0]).into_dyn()),
-    ];
-    let broadcast = ndarray::Array3::from_shape_fn((5, 8, 1), |_| 3.0 + random.normal());
-    views.push(("broadcast", broadcast.broadcast((6, 5, 8, 9)).expect("broadcasts").into_dyn()));
-    for (name, x) in views {
-        for axis in 0..x.ndim() {
-            let expected = truth(&x.to_owned(), axis);
-            let layer = BatchNorm::new(x.shape()[axis]).unwrap();
-            let view = View::of(x.clone(), Axes::Channel(axis as isize)).unwrap();
-            let y = layer.forward_train(&view).unwrap().y.into_array();
-            assert_eq!(y.shape(), x.shape());
-            let worst = y.iter().zip(&expected).map(|(y, truth)| (y - truth).abs()).fold(0.0, f64::max);
-            assert!(worst < 1e-12, "{name}, channel axis {axis}: {worst:e}");
-            // Into a view of the same kind inside a larger array, of which nothing else may change.
-            let mut large = ArrayD::from_elem(x.shape().iter().map(|n| 2 * n + 1).collect::<Vec<_>>(), -77.0);
-            let mut inner = large.view_mut();
+    /// The training output by the twin, in the array's own order.
+    fn truth(x: &ArrayD<f64>, channel_axis: usize) -> ArrayD<f64> {
+        let mut y = x.clone();
+        for (c, mut part) in y.axis_iter_mut(Axis(channel_axis)).enumerate() {
+            let values: Vec<f64> = x.index_axis(Axis(channel_axis), c).iter().copied().collect();
+            let normal = compact::forward(&values, 1.0, 0.0, 1e-5).y;
+            part.iter_mut().zip(normal).for_each(|(y, normal)| *y = normal);
+        }
+        y
+    }
+
+    #[test]
+    fn ndarray_views_of_every_kind_need_no_copy() {
+        let mut random = Random::new(600);
+        let array = Array4::from_shape_fn((6, 5, 8, 9), |_| 3.0 + random.normal());
+        let mut views: Vec<(&str, ndarray::ArrayViewD<f64>)> = vec![
+            ("whole", array.view().into_dyn()),
+            ("permuted", array.view().permuted_axes([2, 0, 3, 1]).into_dyn()),
+            ("every second row", array.slice(s![.., .., ..;2, ..]).into_dyn()),
+            ("reversed", array.slice(s![..;-1, .., .., ..;-1]).into_dyn()),
+            ("cut out", array.slice(s![1..5, 2..4, 3..7, 1..8]).into_dyn()),
+            ("reversed channels", array.slice(s![.., ..;-2, .., ..]).into_dyn()),
+            ("one axis dropped", array.index_axis(Axis(3), 4).into_dyn()),
+            ("two axes", array.slice(s![.., .., 0, 0]).into_dyn()),
+        ];
+        let broadcast = ndarray::Array3::from_shape_fn((5, 8, 1), |_| 3.0 + random.normal());
+        views.push(("broadcast", broadcast.broadcast((6, 5, 8, 9)).expect("broadcasts").into_dyn()));
+        for (name, x) in views {
             for axis in 0..x.ndim() {
-                inner.slice_axis_inplace(Axis(axis), ndarray::Slice::from(1..).step_by(2));
+                let expected = truth(&x.to_owned(), axis);
+                let layer = BatchNorm::new(x.shape()[axis]).unwrap();
+                let view = View::of(x.clone(), Axes::Channel(axis as isize)).unwrap();
+                let y = layer.forward_train(&view).unwrap().y.into_array();
+                assert_eq!(y.shape(), x.shape());
+                let worst = y.iter().zip(&expected).map(|(y, truth)| (y - truth).abs()).fold(0.0, f64::max);
+                assert!(worst < 1e-12, "{name}, channel axis {axis}: {worst:e}");
+                // Into a view of the same kind inside a larger array, of which nothing else may change.
+                let mut large = ArrayD::from_elem(x.shape().iter().map(|n| 2 * n + 1).collect::<Vec<_>>(), -77.0);
+                let mut inner = large.view_mut();
+                for axis in 0..x.ndim() {
+                    inner.slice_axis_inplace(Axis(axis), ndarray::Slice::from(1..).step_by(2));
+                }
+                layer
+                    .forward_train_into(&view, &mut ViewMut::of(inner, Axes::Channel(axis as isize)).unwrap())
+                    .unwrap();
+                let written = large.iter().filter(|&&value| value != -77.0).count();
+                assert_eq!(written, x.len(), "{name}: places outside the view changed");
             }
-            layer.forward_train_into(&view, &mut ViewMut::of(inner, Axes::Channel(axis as isize)).unwrap()).unwrap();
-            let written = large.iter().filter(|&&value| value != -77.0).count();
-            assert_eq!(written, x.len(), "{name}: places outside the view changed");
         }
     }
 }

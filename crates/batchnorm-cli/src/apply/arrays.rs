@@ -51,8 +51,12 @@ pub fn widened<T: Element + Number>(path: &Path) -> Result<Typed<T>, Failure> {
             T::TYPE
         )));
     }
-    // Nothing is rounded: the type is as wide as the file's, or wider.
-    let values = numbers.to_f64().into_iter().map(Element::from_f64).collect();
+    // Nothing is rounded: the type is as wide as the file's, or wider. (Where it is the same, the vector is reused.)
+    let values = match numbers {
+        Numbers::F16(values) => values.into_iter().map(|value| T::from_f64(value.to_f64())).collect(),
+        Numbers::F32(values) => values.into_iter().map(|value| T::from_f64(f64::from(value))).collect(),
+        Numbers::F64(values) => values.into_iter().map(T::from_f64).collect(),
+    };
     Ok(Typed { shape, fortran_order, values })
 }
 

@@ -22,7 +22,7 @@ const WIDE: usize = 64;
 
 /// A formula of `N` values at one place and `K` coefficients of their channel.
 pub(crate) trait Pointwise<const N: usize, const K: usize>: Copy + Send + Sync {
-    fn apply(coefficients: [f64; K], values: [f64; N]) -> f64;
+    fn apply(self, coefficients: [f64; K], values: [f64; N]) -> f64;
 }
 
 /// The coefficients of all channels, each kind in a vector of its own.
@@ -62,10 +62,10 @@ impl<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize> Kernel for 
     type Output = ();
     #[inline(always)]
     fn run(self) {
-        let _ = self.formula;
+        let formula = self.formula;
         let values = self.values.map(|array| &array[..self.out.len()]);
         for (at, out) in self.out.iter_mut().enumerate() {
-            *out = T::from_f64(P::apply(self.coefficients, std::array::from_fn(|n| values[n][at].to_f64())));
+            *out = T::from_f64(formula.apply(self.coefficients, std::array::from_fn(|n| values[n][at].to_f64())));
         }
     }
 }
@@ -82,13 +82,13 @@ impl<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize> Kernel for 
     type Output = ();
     #[inline(always)]
     fn run(self) {
-        let _ = self.formula;
+        let formula = self.formula;
         let width = self.coefficients.0[0].len();
         for (row, out) in self.out.chunks_mut(width).enumerate() {
             let values = self.values.map(|array| &array[row * width..][..out.len()]);
             let coefficients = self.coefficients.0.each_ref().map(|vector| &vector[..out.len()]);
             for (at, out) in out.iter_mut().enumerate() {
-                *out = T::from_f64(P::apply(
+                *out = T::from_f64(formula.apply(
                     std::array::from_fn(|k| coefficients[k][at]),
                     std::array::from_fn(|n| values[n][at].to_f64()),
                 ));

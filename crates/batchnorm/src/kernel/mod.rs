@@ -25,7 +25,7 @@ pub(crate) struct Normalize;
 
 impl map::Pointwise<1, 4> for Normalize {
     #[inline(always)]
-    fn apply([mean, rest, scale, shift]: [f64; 4], [x]: [f64; 1]) -> f64 {
+    fn apply(self, [mean, rest, scale, shift]: [f64; 4], [x]: [f64; 1]) -> f64 {
         ((x - mean) - rest) * scale + shift
     }
 }
@@ -36,7 +36,7 @@ pub(crate) struct InputGradient;
 
 impl map::Pointwise<2, 5> for InputGradient {
     #[inline(always)]
-    fn apply([mean, rest, scale, mean_dy, slope]: [f64; 5], [x, dy]: [f64; 2]) -> f64 {
+    fn apply(self, [mean, rest, scale, mean_dy, slope]: [f64; 5], [x, dy]: [f64; 2]) -> f64 {
         scale * ((dy - mean_dy) - ((x - mean) - rest) * slope)
     }
 }
@@ -47,7 +47,7 @@ pub(crate) struct Scale;
 
 impl map::Pointwise<2, 1> for Scale {
     #[inline(always)]
-    fn apply([scale]: [f64; 1], [_, dy]: [f64; 2]) -> f64 {
+    fn apply(self, [scale]: [f64; 1], [_, dy]: [f64; 2]) -> f64 {
         scale * dy
     }
 }

@@ -51,13 +51,13 @@ impl Merge for Moments {
 pub(crate) struct GradientSums {
     /// Sum of dy.
     pub dy: f64,
-    /// Sum of dy * (x - mean).
-    pub dy_centered: f64,
+    /// Sum of dy * xhat.
+    pub dy_xhat: f64,
 }
 
 impl Merge for GradientSums {
     fn merge(self, right: GradientSums) -> GradientSums {
-        GradientSums { dy: self.dy + right.dy, dy_centered: self.dy_centered + right.dy_centered }
+        GradientSums { dy: self.dy + right.dy, dy_xhat: self.dy_xhat + right.dy_xhat }
     }
 }
 
@@ -213,6 +213,10 @@ impl<T: Element> Leaf<T, 1> for MomentsLeaf {
         };
         if !T::WIDENS {
             let moments = about(T::from_f64(self.0.run(Sum(values)) / values.len() as f64));
+            if moments.m2() == 0.0 && values.iter().any(|value| value.to_f64() != values[0].to_f64()) {
+                // Deviations too small to square. That they are there decides whether the channel is constant.
+                return moments.not_constant();
+            }
             if moments.is_finite() {
                 return moments;
             }
@@ -223,18 +227,20 @@ impl<T: Element> Leaf<T, 1> for MomentsLeaf {
     }
 }
 
-/// The gradient sums of a chunk, about each channel's mean pair.
+/// The gradient sums of a chunk, with each channel's mean pair and inverse standard deviation.
 pub(crate) struct GradientLeaf<'m> {
     pub isa: Isa,
     pub mean: &'m [f64],
     pub rest: &'m [f64],
+    pub inverse: &'m [f64],
 }
 
 impl<T: Element> Leaf<T, 2> for GradientLeaf<'_> {
     type Value = GradientSums;
 
     fn leaf(&self, channel: usize, [x, dy]: [&[T]; 2]) -> GradientSums {
-        self.isa.run(Products { x, dy, mean: self.mean[channel], rest: self.rest[channel] })
+        let (mean, rest, inverse) = (self.mean[channel], self.rest[channel], self.inverse[channel]);
+        self.isa.run(Products { x, dy, mean, rest, inverse })
     }
 }
 
@@ -326,22 +332,23 @@ impl<T: Element> Kernel for Shifted<'_, T> {
     }
 }
 
-/// Sums of dy and of dy * (x - mean).
+/// Sums of dy and of dy * xhat. (Of dy * (x - mean) would do but for very large and very small f64 values.)
 struct Products<'v, T> {
     x: &'v [T],
     dy: &'v [T],
     mean: f64,
     rest: f64,
+    inverse: f64,
 }
 
 impl<T: Element> Products<'_, T> {
     #[inline(always)]
     fn add(&self, mut sums: TwoSums, x: &[T; LANES], dy: &[T; LANES]) -> TwoSums {
-        let (mean, rest) = (self.mean, self.rest);
+        let (mean, rest, inverse) = (self.mean, self.rest, self.inverse);
         for lane in 0..LANES {
             let dy = dy[lane].to_f64();
             sums.first[lane] += dy;
-            sums.second[lane] += dy * ((x[lane].to_f64() - mean) - rest);
+            sums.second[lane] += dy * (((x[lane].to_f64() - mean) - rest) * inverse);
         }
         sums
     }
@@ -361,6 +368,6 @@ impl<T: Element> Kernel for Products<'_, T> {
             // Where the upstream gradient is 0 nothing is added, whatever x is there.
             sums = self.add(sums, &filled(tail, T::default()), &filled(dy_tail, T::default()));
         }
-        GradientSums { dy: fold(sums.first), dy_centered: fold(sums.second) }
+        GradientSums { dy: fold(sums.first), dy_xhat: fold(sums.second) }
     }
 }

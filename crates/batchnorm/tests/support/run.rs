@@ -31,7 +31,7 @@ pub struct Outcome<T> {
 }
 
 impl Order {
-    fn arranged<T: Element>(self, data: &[T], Sizes { n, c, plane }: Sizes) -> Vec<T> {
+    pub fn arranged<T: Element>(self, data: &[T], Sizes { n, c, plane }: Sizes) -> Vec<T> {
         match self {
             Order::Nchw => data.to_vec(),
             Order::Nhwc => to_nhwc(data, c, plane),
@@ -46,7 +46,7 @@ impl Order {
         }
     }
 
-    fn back<T: Element>(self, data: Vec<T>, Sizes { n, c, plane }: Sizes) -> Vec<T> {
+    pub fn back<T: Element>(self, data: Vec<T>, Sizes { n, c, plane }: Sizes) -> Vec<T> {
         match self {
             Order::Nchw => data,
             Order::Nhwc => to_nchw(&data, c, plane),
@@ -68,7 +68,7 @@ impl Order {
         .expect("a right view")
     }
 
-    fn view_mut<T: Element>(self, data: &mut [T], Sizes { n, c, plane }: Sizes) -> ViewMut<'_, T> {
+    pub fn view_mut<T: Element>(self, data: &mut [T], Sizes { n, c, plane }: Sizes) -> ViewMut<'_, T> {
         match self {
             Order::Nchw => ViewMut::new(data, &[n, c, plane], Axes::NCHW),
             Order::Nhwc => ViewMut::new(data, &[n, plane, c], Axes::NHWC),
