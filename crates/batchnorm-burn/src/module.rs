@@ -158,10 +158,8 @@ impl BatchNorm {
     fn commit(&self, batch: &BatchMoments, options: batchnorm::Config) -> Result<Vec<usize>, Reason> {
         let (mut mean, mut variance) = (self.running_mean.lock(), self.running_var.lock());
         let old = statistics(&mean, &variance)?;
-        let mut layer = options.channels(old.channels()).build()?;
-        layer.set_running(old.clone())?;
-        layer.commit(batch)?;
-        let new = layer.running().expect("installed above");
+        let mut new = old.clone();
+        let mut not_updated = new.update(batch, &options)?;
 
         let fits = |value: f64| (value as f32).is_finite();
         let kept = |channel: usize| !(fits(new.mean()[channel]) && fits(new.variance()[channel]));
@@ -170,7 +168,6 @@ impl BatchNorm {
             (0..new.len()).map(|channel| if kept(channel) { old[channel] } else { new[channel] } as f32).collect()
         };
         let (means, variances) = (rounded(old.mean(), new.mean()), rounded(old.variance(), new.variance()));
-        let mut not_updated = batch.non_finite();
         not_updated.extend((0..new.channels()).filter(|&channel| kept(channel)));
         not_updated.sort_unstable();
         not_updated.dedup();
