@@ -235,7 +235,7 @@ where
     let cells = out.for_each_cell(
         grid,
         threads,
-        || Scratch::new(1),
+        || Scratch::new(1, count),
         |scratch, block, range, cell| {
             let mut values = Vec::with_capacity(block.len());
             for channel in block {

@@ -1,6 +1,7 @@
 //! The loops. `reduce` sums a channel in a fixed tree, `map` writes an output, `raw` hands out memory and
 //! instruction sets; above them nobody loops over elements.
 
+mod columns;
 pub(crate) mod map;
 pub(crate) mod raw;
 pub(crate) mod reduce;

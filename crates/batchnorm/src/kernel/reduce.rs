@@ -14,11 +14,13 @@
 //!
 //! Departures from the pseudo-code, for speed:
 //! 1. A chunk that lies side by side in memory is reduced in place, any other is copied to a small scratch first.
-//! 2. Where channels are interleaved, a block of channels is transposed into the scratch together, so that every
-//!    line of memory is read once.
+//! 2. Where all channels of a value lie side by side (NHWC, N x C), a block of channels is reduced at once
+//!    (`columns`); where arrays are interleaved in other ways, a block is transposed into the scratch together. So
+//!    every line of memory is read once.
 //! 3. A chunk's last, incomplete group of lanes is filled up with values that add nothing.
 #![allow(clippy::needless_range_loop)] // loops over a fixed number of lanes, in the form the compiler vectorises
 
+use super::columns::{Columns, ProductColumns, ShiftedColumns, SumColumns};
 use super::raw::{Grid, Isa, Kernel, Readable};
 use crate::element::Element;
 use crate::moments::Moments;
@@ -31,7 +33,11 @@ pub(crate) const LANES: usize = 32;
 /// Runs of at least this many adjacent values are reduced channel by channel; shorter ones by blocks of channels.
 pub(crate) const RUN: usize = 16;
 /// Room between two channels of a tile, so that they do not compete for the same cache set.
-const PITCH: usize = CHUNK + 16;
+const GAP: usize = 16;
+/// Channels side by side that are reduced at once: their lanes fit the first-level cache.
+const WIDE: usize = 32;
+/// The same for what is left over of a row.
+const NARROW: usize = 8;
 /// Bytes of adjacent channels that a block takes together: two cache lines, which memory delivers in pairs.
 const BLOCK_BYTES: usize = 128;
 
@@ -65,6 +71,9 @@ impl Merge for GradientSums {
 pub(crate) trait Leaf<T, const N: usize>: Sync {
     type Value: Merge;
     fn leaf(&self, channel: usize, chunk: [&[T]; N]) -> Self::Value;
+    /// The same of up to `W` channels that lie side by side, with the same bits. Values beyond the block's width
+    /// mean nothing.
+    fn columns<const W: usize>(&self, blocks: [Columns<T>; N]) -> [Self::Value; W];
 }
 
 /// Leaves merged as they come, like a binary counter: `parts` holds one subtree for each set bit of `leaves`.
@@ -97,14 +106,19 @@ impl<V: Merge> Tree<V> {
 
 /// Scratch of one thread: a tile for each array, and the trees of a block.
 pub(crate) struct Scratch<T, V, const N: usize> {
+    /// From one channel of a tile to the next.
+    pitch: usize,
     tiles: [Vec<T>; N],
     trees: Vec<Tree<V>>,
 }
 
 impl<T: Element, V: Merge, const N: usize> Scratch<T, V, N> {
-    pub fn new(block: usize) -> Self {
+    /// For blocks of so many channels of arrays with `count` values a channel: small arrays get a small one.
+    pub fn new(block: usize, count: usize) -> Self {
+        let pitch = count.min(CHUNK) + GAP;
         Scratch {
-            tiles: std::array::from_fn(|_| vec![T::default(); block * PITCH]),
+            pitch,
+            tiles: std::array::from_fn(|_| vec![T::default(); block * pitch]),
             trees: (0..block).map(|_| Tree::new()).collect(),
         }
     }
@@ -140,14 +154,48 @@ fn block<T: Element, L: Leaf<T, N>, const N: usize>(
     range: std::ops::Range<usize>,
     scratch: &mut Scratch<T, L::Value, N>,
 ) -> Vec<L::Value> {
+    let pitch = scratch.pitch;
     for start in range.clone().step_by(CHUNK) {
         let part = start..(start + CHUNK).min(range.end);
         for (array, tile) in arrays.iter().zip(&mut scratch.tiles) {
-            array.gather_block(channels.clone(), part.clone(), tile, PITCH);
+            array.gather_block(channels.clone(), part.clone(), tile, pitch);
         }
         for (row, channel) in channels.clone().enumerate() {
-            let chunk = scratch.tiles.each_ref().map(|tile| &tile[row * PITCH..row * PITCH + part.len()]);
+            let chunk = scratch.tiles.each_ref().map(|tile| &tile[row * pitch..row * pitch + part.len()]);
             scratch.trees[row].push(leaf.leaf(channel, chunk));
+        }
+    }
+    scratch.trees[..channels.len()].iter_mut().map(|tree| tree.finish().expect("a cell is not empty")).collect()
+}
+
+/// Reduces a block of channels of dense rows, on this thread.
+fn table<T: Element, L: Leaf<T, N>, const N: usize>(
+    arrays: [&Readable<T>; N],
+    leaf: &L,
+    channels: std::ops::Range<usize>,
+    range: std::ops::Range<usize>,
+    scratch: &mut Scratch<T, L::Value, N>,
+) -> Vec<L::Value> {
+    let pitch = arrays[0].geometry().channels;
+    for start in range.clone().step_by(CHUNK) {
+        let part = start..(start + CHUNK).min(range.end);
+        let blocks = |left: usize, width: usize| {
+            arrays.map(|array| Columns { rows: array.rows(part.clone()), pitch, left, width })
+        };
+        let mut left = channels.start;
+        while left < channels.end {
+            let trees = &mut scratch.trees[left - channels.start..];
+            let width = channels.end - left;
+            if width >= WIDE {
+                let values = leaf.columns::<WIDE>(blocks(left, WIDE));
+                trees.iter_mut().zip(values).for_each(|(tree, value)| tree.push(value));
+                left += WIDE;
+            } else {
+                let width = width.min(NARROW);
+                let values = leaf.columns::<NARROW>(blocks(left, width));
+                trees.iter_mut().zip(values).take(width).for_each(|(tree, value)| tree.push(value));
+                left += width;
+            }
         }
     }
     scratch.trees[..channels.len()].iter_mut().map(|tree| tree.finish().expect("a cell is not empty")).collect()
@@ -168,22 +216,34 @@ pub(crate) fn reduce<T: Element, L: Leaf<T, N>, const N: usize>(arrays: [&Readab
         return Vec::new();
     }
     let runs = in_runs(arrays);
-    let width = if runs { 1 } else { (BLOCK_BYTES / size_of::<T>()).min(geometry.channels) };
-    let blocks = geometry.channels.div_ceil(width);
+    let rows = !runs && arrays.iter().all(|array| array.geometry().is_dense_rows());
     let threads = parallel::threads_for(geometry.channels * geometry.count);
-    // A few tasks for each thread; a channel is cut into subtrees only where channels alone are too few.
+    // A few tasks for each thread.
     let wanted = if threads > 1 { 4 * threads } else { 1 };
     let leaves = geometry.count.div_ceil(CHUNK);
+    let width = if runs {
+        1
+    } else if rows {
+        // Rows are cut only where there are too few of them for the threads.
+        let parts = wanted.div_ceil(leaves);
+        geometry.channels.div_ceil(parts).next_multiple_of(WIDE).min(geometry.channels)
+    } else {
+        (BLOCK_BYTES / size_of::<T>()).min(geometry.channels)
+    };
+    let blocks = geometry.channels.div_ceil(width);
+    // A channel is cut into subtrees only where blocks alone are too few.
     let segment = leaves.div_ceil(wanted.div_ceil(blocks).min(leaves)).next_power_of_two();
     let grid = Grid { channels: geometry.channels, block: width, count: geometry.count, range: segment * CHUNK };
     let cells = parallel::map(
         grid.cells(),
         threads,
-        || Scratch::new(width),
+        || Scratch::new(width, if rows { 0 } else { geometry.count }),
         |scratch, number| {
             let (channels, range) = grid.cell(number);
             if runs {
                 channel(arrays, leaf, channels.start, range, scratch).into_iter().collect()
+            } else if rows {
+                table(arrays, leaf, channels, range, scratch)
             } else {
                 block(arrays, leaf, channels, range, scratch)
             }
@@ -225,6 +285,24 @@ impl<T: Element> Leaf<T, 1> for MomentsLeaf {
         }
         about(values[0])
     }
+
+    fn columns<const W: usize>(&self, [columns]: [Columns<T>; 1]) -> [Moments; W] {
+        let count = columns.len();
+        let mut shift = columns.row::<W>(0);
+        if !T::WIDENS {
+            shift = self.0.run(SumColumns::<T, W>(columns)).map(|sum| T::from_f64(sum / count as f64));
+        }
+        let (d, q) = self.0.run(ShiftedColumns { columns, shift });
+        std::array::from_fn(|w| {
+            let moments = Moments::from_shifted(count, shift[w].to_f64(), d[w], q[w]);
+            if T::WIDENS || w >= columns.width || (moments.is_finite() && moments.m2() != 0.0) {
+                return moments;
+            }
+            // The rare ends of the range, one channel at a time.
+            let values: Vec<T> = columns.column(w).collect();
+            self.leaf(columns.left + w, [&values])
+        })
+    }
 }
 
 /// The gradient sums of a chunk, with each channel's mean pair and inverse standard deviation.
@@ -241,6 +319,15 @@ impl<T: Element> Leaf<T, 2> for GradientLeaf<'_> {
     fn leaf(&self, channel: usize, [x, dy]: [&[T]; 2]) -> GradientSums {
         let (mean, rest, inverse) = (self.mean[channel], self.rest[channel], self.inverse[channel]);
         self.isa.run(Products { x, dy, mean, rest, inverse })
+    }
+
+    fn columns<const W: usize>(&self, [x, dy]: [Columns<T>; 2]) -> [GradientSums; W] {
+        let of = |vector: &[f64]| -> [f64; W] {
+            std::array::from_fn(|w| if w < x.width { vector[x.left + w] } else { 0.0 })
+        };
+        let (mean, rest, inverse) = (of(self.mean), of(self.rest), of(self.inverse));
+        let (sums, products) = self.isa.run(ProductColumns { x, dy, mean, rest, inverse });
+        std::array::from_fn(|w| GradientSums { dy: sums[w], dy_xhat: products[w] })
     }
 }
 
