@@ -65,7 +65,7 @@ fn one_value_a_channel() {
         norm.try_forward_train(Tensor::<2>::ones([1, 3], &device).require_grad()).unwrap_err().to_string(),
         norm.try_forward_train(Tensor::<4>::ones([1, 3, 1, 1], &device)).unwrap_err().to_string(),
     ] {
-        assert!(message.starts_with("BatchNorm: x: training needs at least 2 values a channel, got 1"), "{message}");
+        assert!(message.starts_with("BatchNorm: x: normalising by the batch needs at least 2 values a channel, got 1"), "{message}");
     }
     assert_eq!(bits(norm.running_var.value()), start);
     // Evaluation has its statistics from elsewhere.
