@@ -26,7 +26,10 @@ impl RunningVariance {
     }
 }
 
-/// Configuration of a [`BatchNorm`].
+/// Configuration of a [`BatchNorm`], with the fields of Burn's: a stored configuration of either is one of the other.
+///
+/// What Burn's has no field for comes last: [`with_name`](Self::with_name),
+/// [`with_running_variance`](Self::with_running_variance).
 #[derive(Config, Debug)]
 pub struct BatchNormConfig {
     /// Number of channels; at least 1.
@@ -37,6 +40,13 @@ pub struct BatchNormConfig {
     /// Weight of the *new* value in the running statistics, as in Burn and PyTorch; in 0..=1.
     #[config(default = 0.1)]
     pub momentum: f64,
+}
+
+/// A [`BatchNormConfig`] and what Burn's has no field for.
+#[derive(Config, Debug)]
+pub struct ExtendedConfig {
+    /// What Burn's configuration has.
+    pub base: BatchNormConfig,
     /// The variance that the running variance estimates.
     #[config(default = "RunningVariance::Sample")]
     pub running_variance: RunningVariance,
@@ -50,7 +60,7 @@ impl BatchNormConfig {
     /// # Panics
     /// Where [`try_init`](Self::try_init) errs.
     pub fn init(&self, device: &Device) -> BatchNorm {
-        self.try_init(device).unwrap_or_else(|error| panic!("BatchNormConfig: {error}"))
+        ExtendedConfig::new(self.clone()).init(device)
     }
 
     /// [`init`](Self::init), with bad options as an error.
@@ -58,22 +68,53 @@ impl BatchNormConfig {
     /// # Errors
     /// No features, an epsilon that is not finite or is negative, a momentum outside 0..=1.
     pub fn try_init(&self, device: &Device) -> Result<BatchNorm, ConfigError> {
-        let channels = self.num_features;
+        ExtendedConfig::new(self.clone()).try_init(device)
+    }
+
+    /// With a name for errors to call the layer by.
+    pub fn with_name(self, name: Option<String>) -> ExtendedConfig {
+        ExtendedConfig::new(self).with_name(name)
+    }
+
+    /// With the variance that the running variance estimates.
+    pub fn with_running_variance(self, running_variance: RunningVariance) -> ExtendedConfig {
+        ExtendedConfig::new(self).with_running_variance(running_variance)
+    }
+}
+
+impl ExtendedConfig {
+    /// As [`BatchNormConfig::init`].
+    ///
+    /// # Panics
+    /// Where [`try_init`](Self::try_init) errs.
+    pub fn init(&self, device: &Device) -> BatchNorm {
+        self.try_init(device).unwrap_or_else(|error| panic!("BatchNormConfig: {error}"))
+    }
+
+    /// As [`BatchNormConfig::try_init`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_init(&self, device: &Device) -> Result<BatchNorm, ConfigError> {
+        let BatchNormConfig { num_features: channels, epsilon, momentum } = self.base;
         // Built to be checked: the rules are the core's.
-        options(self.epsilon, self.momentum, self.running_variance)?.channels(channels).build()?;
+        options(epsilon, momentum, self.running_variance)?.channels(channels).build()?;
         Ok(BatchNorm {
             gamma: Initializer::Ones.init([channels], device),
             beta: Initializer::Zeros.init([channels], device),
             training: Param::from_bool(true),
             running_mean: RunningTensor::new(Tensor::zeros([channels], device)),
             running_var: RunningTensor::new(Tensor::ones([channels], device)),
-            momentum: self.momentum,
-            epsilon: self.epsilon,
+            momentum,
+            epsilon,
             running_variance: self.running_variance,
-            name: self.name.clone().unwrap_or_else(|| String::from("BatchNorm")),
+            name: self.name.clone().unwrap_or_else(|| String::from(DEFAULT_NAME)),
         })
     }
 }
+
+/// What errors call a layer that has no name.
+pub(crate) const DEFAULT_NAME: &str = "BatchNorm";
 
 /// The options as the core takes them, policies at their defaults.
 pub(crate) fn options(epsilon: f64, momentum: f64, running_variance: RunningVariance) -> Result<Options, ConfigError> {

@@ -28,8 +28,8 @@ pub enum Reason {
     /// since it was built.
     #[error(transparent)]
     State(#[from] ConfigError),
-    /// Another number type than the extension computes in.
-    #[error("{argument}: expected F32, got {got:?}; cast it with `.cast(DType::F32)`")]
+    /// Another number type than `f32`, `f64`, `f16` and `bf16`.
+    #[error("{argument}: expected F32, F64, F16 or BF16, got {got:?}; cast it with `.cast(DType::F32)`")]
     Type {
         /// Which tensor.
         argument: &'static str,

@@ -11,7 +11,7 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
-use burn::tensor::{Shape, Tensor, TensorData};
+use burn::tensor::{DType, Element, Shape, Tensor, TensorData};
 
 /// Which forward pass, with all it needs beside tensors.
 #[derive(Debug, Clone)]
@@ -22,8 +22,9 @@ pub enum Pass {
     Eval(Rule, RunningStatistics),
 }
 
-/// What a forward pass leaves beside its output: what the backward pass needs, and in training the batch's moments.
-pub type Left = (Saved, Option<BatchMoments>);
+/// What a forward pass leaves beside its output: what the backward pass needs, until the graph has taken it, and in
+/// training the batch's moments.
+pub type Left = (Option<Saved>, Option<BatchMoments>);
 
 /// A backend that has the two passes.
 #[backend_extension(Flex, Autodiff)]
@@ -44,7 +45,7 @@ pub trait BatchNormBackend: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
-/// The forward pass on Burn's tensors of at least two axes, all `f32`.
+/// The forward pass on Burn's tensors of at least two axes, on Flex, all `f32` or all `f64`.
 pub fn forward<const D: usize>(
     x: Tensor<D>,
     gamma: Tensor<1>,
@@ -56,34 +57,58 @@ pub fn forward<const D: usize>(
     left.map(|(_, batch)| (Tensor::from_dispatch(y), batch))
 }
 
-/// A tensor as it lies in memory, strides and all.
-fn view(tensor: &FlexTensor) -> View<'_, f32> {
+/// A tensor of the type as it lies in memory, strides and all.
+fn view<'t, T: batchnorm::Element>(tensor: &'t FlexTensor, storage: &'t [T]) -> View<'t, T> {
     let layout = tensor.layout();
     let shape: &[usize] = layout.shape();
-    View::with_strides(tensor.storage(), shape, layout.strides(), layout.start_offset(), Axes::NCHW)
+    View::with_strides(storage, shape, layout.strides(), layout.start_offset(), Axes::NCHW)
         .expect("the module checks the rank, and a tensor lies within its storage")
 }
 
 /// A tensor around a buffer, without copying.
-fn tensor(values: Vec<f32>, shape: Shape) -> FlexTensor {
+fn tensor<T: Element>(values: Vec<T>, shape: Shape) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))
 }
 
-fn rounded(values: Vec<f64>) -> FlexTensor {
+fn rounded<T: batchnorm::Number + Element>(values: Vec<f64>) -> FlexTensor {
     let shape = Shape::new([values.len()]);
-    tensor(values.into_iter().map(|value| value as f32).collect(), shape)
+    tensor(values.into_iter().map(T::from_f64).collect(), shape)
 }
 
 /// A buffer of the tensor's size, filled through a view.
-fn filled<R>(
+fn filled<T: batchnorm::Element + Element, R>(
     like: &FlexTensor,
-    write: impl FnOnce(&mut ViewMut<f32>) -> Result<R, CallError>,
+    write: impl FnOnce(&mut ViewMut<T>) -> Result<R, CallError>,
 ) -> Result<(FlexTensor, R), CallError> {
     let shape = like.shape();
-    let mut values = vec![0.0; shape.num_elements()];
+    let mut values = vec![T::default(); shape.num_elements()];
     let mut view = ViewMut::new(&mut values, &shape, Axes::NCHW).expect("a dense buffer of a shape already viewed");
     let result = write(&mut view)?;
     Ok((tensor(values, shape), result))
+}
+
+fn forward_of<T: batchnorm::Element<Param = T> + batchnorm::Parameter + Element>(
+    x: &FlexTensor,
+    storage: &[T],
+    gamma: Option<&[T]>,
+    beta: Option<&[T]>,
+    pass: &Pass,
+) -> Result<(FlexTensor, Left), CallError> {
+    let (view, parameters) = (view(x, storage), Parameters { gamma, beta });
+    filled(x, |y| match pass {
+        Pass::Train(rule) => rule.train(&view, parameters, None, y).map(|(saved, batch)| (Some(saved), Some(batch))),
+        Pass::Eval(rule, running) => rule.eval(&view, parameters, Some(running), y).map(|saved| (Some(saved), None)),
+    })
+}
+
+fn backward_of<T: batchnorm::Element + Element>(
+    tensors: [&FlexTensor; 2],
+    [x, dy]: [&[T]; 2],
+    saved: &Saved,
+) -> (FlexTensor, FlexTensor, FlexTensor) {
+    let (dx, parameters) = filled(tensors[0], |dx| saved.backward(&view(tensors[0], x), &view(tensors[1], dy), dx))
+        .expect("the graph gives the forward pass's input and a gradient of its output's shape");
+    (dx, rounded::<T>(parameters.dgamma), rounded::<T>(parameters.dbeta))
 }
 
 impl BatchNormBackend for Flex {
@@ -95,11 +120,10 @@ impl BatchNormBackend for Flex {
     ) -> (FlexTensor, Result<Left, CallError>) {
         // A vector of a few channels: a copy where it is not contiguous costs nothing.
         let (gamma, beta) = (gamma.to_contiguous(), beta.to_contiguous());
-        let parameters = Parameters { gamma: gamma.as_slice::<f32>(), beta: beta.as_slice::<f32>() };
-        let outcome = filled(&x, |y| match &pass {
-            Pass::Train(rule) => rule.train(&view(&x), parameters, None, y).map(|(saved, batch)| (saved, Some(batch))),
-            Pass::Eval(rule, running) => rule.eval(&view(&x), parameters, Some(running), y).map(|saved| (saved, None)),
-        });
+        let outcome = match x.dtype() {
+            DType::F64 => forward_of::<f64>(&x, x.storage(), gamma.as_slice(), beta.as_slice(), &pass),
+            _ => forward_of::<f32>(&x, x.storage(), gamma.as_slice(), beta.as_slice(), &pass),
+        };
         match outcome {
             Ok((y, left)) => (y, Ok(left)),
             Err(error) => (x, Err(error)),
@@ -107,9 +131,10 @@ impl BatchNormBackend for Flex {
     }
 
     fn batch_norm_backward(x: FlexTensor, dy: FlexTensor, saved: Saved) -> (FlexTensor, FlexTensor, FlexTensor) {
-        let (dx, parameters) = filled(&x, |dx| saved.backward(&view(&x), &view(&dy), dx))
-            .expect("the graph gives the forward pass's input and a gradient of its output's shape");
-        (dx, rounded(parameters.dgamma), rounded(parameters.dbeta))
+        match x.dtype() {
+            DType::F64 => backward_of::<f64>([&x, &dy], [x.storage(), dy.storage()], &saved),
+            _ => backward_of::<f32>([&x, &dy], [x.storage(), dy.storage()], &saved),
+        }
     }
 }
 
@@ -148,7 +173,10 @@ impl<B: BatchNormBackend, C: CheckpointStrategy> BatchNormBackend for Autodiff<B
                 let input = step.checkpoint(&x);
                 let (gamma, beta) = (gamma.into_primitive(), beta.into_primitive());
                 match B::batch_norm_forward(x.into_primitive(), gamma, beta, pass) {
-                    (y, Ok(left)) => (step.finish((input, left.0.clone()), y), Ok(left)),
+                    (y, Ok((saved, batch))) => {
+                        let saved = saved.expect("a forward pass on a plain backend leaves it");
+                        (step.finish((input, saved), y), Ok((None, batch)))
+                    }
                     (x, Err(error)) => (Self::from_inner(x), Err(error)),
                 }
             }

@@ -35,12 +35,15 @@
 //! too: nothing is copied. The backward pass takes the input again from the graph, which keeps it anyway.
 
 mod config;
+mod conversion;
 mod error;
 mod extension;
 mod module;
+mod portable;
 mod running;
 
-pub use config::{BatchNormConfig, RunningVariance};
+pub use config::{BatchNormConfig, ExtendedConfig, RunningVariance};
 pub use error::{ForwardError, Reason};
 pub use module::{BatchNorm, Trained};
+pub use portable::Arithmetic;
 pub use running::RunningTensor;

@@ -7,9 +7,10 @@ use burn::tensor::{DType, Tensor, TensorData};
 use crate::config::{RunningVariance, options};
 use crate::error::{ForwardError, Reason};
 use crate::extension::{self, Pass};
+use crate::portable::{self, Arithmetic};
 use crate::running::RunningTensor;
 
-/// Batch normalisation (Ioffe and Szegedy 2015) of tensors `[samples, channels, ...]` of rank 2 and more, `f32`:
+/// Batch normalisation (Ioffe and Szegedy 2015) of tensors `[samples, channels, ...]` of rank 2 and more:
 /// of each channel, over all other axes,
 ///
 /// `y = gamma * (x - mean) / sqrt(variance + epsilon) + beta`
@@ -19,6 +20,14 @@ use crate::running::RunningTensor;
 /// both constant. The gradient of a channel whose values are all alike is 0.
 ///
 /// Built by [`BatchNormConfig`](crate::BatchNormConfig).
+///
+/// # Number types
+/// `f32` and `f64` are computed as they are, `f16` and `bf16` in `f32` and cast back (statistics, gamma and beta are not
+/// narrowed by that); others are an error. The output has the input's type.
+///
+/// # Backends
+/// What this crate promises of accuracy and bits holds on Flex. On others the layer computes by tensor operations;
+/// [`arithmetic`](Self::arithmetic) says which.
 ///
 /// # State
 /// The running statistics are `f32`. In training each forward pass updates them before it returns, with
@@ -99,10 +108,10 @@ impl BatchNorm {
     /// gives an empty output and changes nothing.
     ///
     /// # Errors
-    /// One value a channel; a rank below 2; another number of channels; another type than `f32`; options, parameters
+    /// One value a channel; a rank below 2; another number of channels; another number type than those above; options, parameters
     /// or running statistics that are no such (set or loaded since the layer was built). The layer is unchanged then.
     pub fn try_forward_train<const D: usize>(&self, input: Tensor<D>) -> Result<Trained<D>, ForwardError> {
-        self.train(input).map_err(|reason| self.error(reason))
+        self.train(input, self.arithmetic()).map_err(|reason| self.error(reason))
     }
 
     /// [`forward_eval`](Self::forward_eval) with errors as values.
@@ -110,36 +119,49 @@ impl BatchNorm {
     /// # Errors
     /// As [`try_forward_train`](Self::try_forward_train), but for one value a channel.
     pub fn try_forward_eval<const D: usize>(&self, input: Tensor<D>) -> Result<Tensor<D>, ForwardError> {
-        self.eval(input).map_err(|reason| self.error(reason))
+        self.eval(input, self.arithmetic()).map_err(|reason| self.error(reason))
     }
 
     fn error(&self, reason: Reason) -> ForwardError {
         ForwardError { layer: self.name.clone(), reason: Box::new(reason) }
     }
 
-    fn train<const D: usize>(&self, input: Tensor<D>) -> Result<Trained<D>, Reason> {
-        let (gamma, beta) = self.parameters(&input)?;
+    /// How this layer computes on the device it is on.
+    pub fn arithmetic(&self) -> Arithmetic {
+        Arithmetic::on(&self.running_mean.lock().device())
+    }
+
+    pub(crate) fn train<const D: usize>(&self, input: Tensor<D>, by: Arithmetic) -> Result<Trained<D>, Reason> {
+        let (given, input, gamma, beta) = self.arguments(input)?;
         let options = options(self.epsilon, self.momentum, self.running_variance)?;
         let rule = options.rule()?;
-        let (output, batch) = extension::forward(input, gamma, beta, Pass::Train(rule))?;
-        let batch = batch.expect("a training pass has moments");
+        let (output, batch) = match by {
+            Arithmetic::Contract => {
+                let (output, batch) = extension::forward(input, gamma, beta, Pass::Train(rule))?;
+                (output, batch.expect("a training pass has moments"))
+            }
+            Arithmetic::TensorOperations => portable::train(input, gamma, beta, self.epsilon)?,
+        };
         let not_updated = self.commit(&batch, options)?;
-        Ok(Trained { output, batch, not_updated })
+        Ok(Trained { output: output.cast(given), batch, not_updated })
     }
 
-    fn eval<const D: usize>(&self, input: Tensor<D>) -> Result<Tensor<D>, Reason> {
-        let (gamma, beta) = self.parameters(&input)?;
+    pub(crate) fn eval<const D: usize>(&self, input: Tensor<D>, by: Arithmetic) -> Result<Tensor<D>, Reason> {
+        let (given, input, gamma, beta) = self.arguments(input)?;
         let rule = options(self.epsilon, self.momentum, self.running_variance)?.rule()?;
         let running = statistics(&self.running_mean.lock(), &self.running_var.lock())?;
-        let (output, _) = extension::forward(input, gamma, beta, Pass::Eval(rule, running))?;
-        Ok(output)
+        let output = match by {
+            Arithmetic::Contract => extension::forward(input, gamma, beta, Pass::Eval(rule, running))?.0,
+            Arithmetic::TensorOperations => portable::eval(input, gamma, beta, &running, self.epsilon)?,
+        };
+        Ok(output.cast(given))
     }
 
-    /// gamma and beta, if they and the input fit each other.
-    fn parameters<const D: usize>(&self, input: &Tensor<D>) -> Result<(Tensor<1>, Tensor<1>), Reason> {
+    /// The input's number type, and input, gamma and beta in the type to compute in, if they fit each other.
+    fn arguments<const D: usize>(&self, input: Tensor<D>) -> Result<(DType, Tensor<D>, Tensor<1>, Tensor<1>), Reason> {
         let (gamma, beta) = (self.gamma.val(), self.beta.val());
         for (argument, got) in [("input", input.dtype()), ("gamma", gamma.dtype()), ("beta", beta.dtype())] {
-            if got != DType::F32 {
+            if !matches!(got, DType::F32 | DType::F64 | DType::F16 | DType::BF16) {
                 return Err(Reason::Type { argument, got });
             }
         }
@@ -151,7 +173,11 @@ impl BatchNorm {
         if got != expected {
             return Err(CallError::Channels { argument: "input", expected, got, shape, axis: 1 }.into());
         }
-        Ok((gamma, beta))
+        let given = input.dtype();
+        // Casts are operations of the graph: gradients come back in the types the tensors have. The same type is
+        // no operation.
+        let inner = if given == DType::F64 { DType::F64 } else { DType::F32 };
+        Ok((given, input.cast(inner), gamma.cast(inner), beta.cast(inner)))
     }
 
     /// Takes a batch's moments into the running statistics; the channels that were not updated.

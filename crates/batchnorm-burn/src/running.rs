@@ -38,8 +38,19 @@ impl RunningTensor {
         self.lock().clone()
     }
 
-    /// Writes a value.
-    pub fn set(&self, value: Tensor<1>) {
+    /// The same as [`value`](Self::value): here no update is ever pending. Burn's name, so that code written for its
+    /// `RunningState` compiles.
+    pub fn value_sync(&self) -> Tensor<1> {
+        self.value()
+    }
+
+    /// From a parameter of a record.
+    pub fn from_record(record: Param<Tensor<1>>) -> Self {
+        Self::with_id(record.id, record.val())
+    }
+
+    /// Writes a value, at once.
+    pub fn update(&self, value: Tensor<1>) {
         *self.lock() = value.set_require_grad(false);
     }
 

@@ -102,7 +102,7 @@ fn evaluation_gradients<const D: usize>(index: usize, shape: &[usize]) {
     let (gamma, beta) = (source.values(shape[1], 1.0, 0.5), source.values(shape[1], 0.0, 1.0));
     let (ours, _) = pair(&gamma, &beta, &device);
     let variance: Vec<f32> = source.values(shape[1], 3.0, 0.4);
-    ours.running_var.set(vector(&variance, &device));
+    ours.running_var.update(vector(&variance, &device));
     let (x, dy) = (source.tensor::<D>(shape, &device).require_grad(), source.tensor::<D>(shape, &device));
 
     let gradients = (ours.forward_eval(x.clone()) * dy.clone()).sum().backward();

@@ -6,7 +6,7 @@ mod support;
 
 use batchnorm_burn::{BatchNorm, BatchNormConfig};
 use burn::module::Param;
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{Device, Tensor};
 use support::{bits, vector};
 
 fn layer() -> BatchNorm {
@@ -32,8 +32,6 @@ fn shapes_and_types() {
     refused(&layer(), Tensor::<1>::zeros([3], &device), &["input", "at least 2 axes", "[3]"]);
     refused(&layer(), Tensor::<2>::zeros([4, 5], &device), &["input", "expected 3 channels, got 5", "[4, 5]"]);
     refused(&layer(), Tensor::<4>::zeros([4, 1, 3, 3], &device), &["expected 3 channels, got 1"]);
-    let double = Tensor::<2>::zeros([4, 3], &device).cast(DType::F64);
-    refused(&layer(), double, &["input", "expected F32, got F64"]);
 }
 
 #[test]
@@ -46,13 +44,13 @@ fn fields_set_to_what_they_cannot_be() {
     refused(&BatchNorm { beta, ..layer() }, x(), &["beta", "expected 3", "got 2"]);
 
     let norm = layer();
-    norm.running_var.set(vector(&[1.0, -1.0, 1.0], &device));
+    norm.running_var.update(vector(&[1.0, -1.0, 1.0], &device));
     refused(&norm, x(), &["running_variance[1]", "-1"]);
-    norm.running_var.set(vector(&[1.0, f32::NAN, 1.0], &device));
+    norm.running_var.update(vector(&[1.0, f32::NAN, 1.0], &device));
     refused(&norm, x(), &["running_variance[1]", "NaN"]);
-    norm.running_var.set(vector(&[1.0; 4], &device));
+    norm.running_var.update(vector(&[1.0; 4], &device));
     refused(&norm, x(), &["running_variance", "3", "4"]);
-    norm.running_mean.set(vector(&[1.0; 4], &device));
+    norm.running_mean.update(vector(&[1.0; 4], &device));
     refused(&norm, x(), &["3", "4"]);
 }
 
@@ -65,7 +63,10 @@ fn one_value_a_channel() {
         norm.try_forward_train(Tensor::<2>::ones([1, 3], &device).require_grad()).unwrap_err().to_string(),
         norm.try_forward_train(Tensor::<4>::ones([1, 3, 1, 1], &device)).unwrap_err().to_string(),
     ] {
-        assert!(message.starts_with("BatchNorm: x: normalising by the batch needs at least 2 values a channel, got 1"), "{message}");
+        assert!(
+            message.starts_with("BatchNorm: x: normalising by the batch needs at least 2 values a channel, got 1"),
+            "{message}"
+        );
     }
     assert_eq!(bits(norm.running_var.value()), start);
     // Evaluation has its statistics from elsewhere.

@@ -8,7 +8,7 @@ use batchnorm::{Axes, Config, Estimator, RunningStatistics, UpdateWeight, View};
 use batchnorm_burn::{BatchNorm, BatchNormConfig, RunningVariance};
 use burn::module::{Module, Param};
 use burn::store::ModuleRecord;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use support::{Source, bits, floats, vector};
 
 /// The statistics as bits.
@@ -179,4 +179,34 @@ fn the_display_says_what_the_layer_is() {
         assert!(text.contains(part), "{text}");
     }
     assert!(format!("{:?}", norm.running_mean).contains("RunningTensor"));
+}
+
+#[test]
+fn other_number_types_are_computed_by_the_stated_path() {
+    let device = Device::default().autodiff();
+    let mut source = Source::new(5);
+    let x = source.tensor::<3>(&[6, 4, 5], &device);
+    let dy = source.tensor::<3>(&[6, 4, 5], &device);
+    let run = |dtype: DType| {
+        let norm = BatchNormConfig::new(4).init(&device);
+        let x = x.clone().cast(DType::BF16).cast(dtype).require_grad();
+        let y = norm.forward(x.clone());
+        assert_eq!(y.dtype(), dtype);
+        let gradients = (y.clone().cast(DType::F32) * dy.clone()).sum().backward();
+        let dx = x.grad(&gradients).unwrap();
+        assert_eq!(dx.dtype(), dtype);
+        let dgamma = norm.gamma.grad(&gradients).unwrap();
+        assert_eq!((dgamma.dtype(), norm.running_var.value().dtype()), (DType::F32, DType::F32));
+        (floats(y), floats(dx), floats(dgamma), statistics(&norm))
+    };
+    let single = run(DType::F32);
+    // The same input, in types that hold it: the same statistics to the bit, outputs to the type's rounding.
+    for (dtype, bound) in [(DType::F64, 1e-6), (DType::F16, 1e-3), (DType::BF16, 8e-3)] {
+        let other = run(dtype);
+        assert_eq!(other.3, single.3, "{dtype:?}");
+        for (a, b) in [(&other.0, &single.0), (&other.1, &single.1), (&other.2, &single.2)] {
+            let most = b.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+            assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() <= bound * most), "{dtype:?}");
+        }
+    }
 }

@@ -22,7 +22,8 @@ use store::Store;
 /// A sigmoid network of 64-100-100-100-10 learns 1,437 images of handwritten digits by plain gradient descent, once
 /// for each arm and seed; the arms of one seed start from the same weights and see the same batches. Accuracy is that
 /// on 360 other images, always by running statistics. Finished runs are kept in compare.json: the same command goes
-/// on where it was stopped.
+/// on where it was stopped. Beside it is report.html: what was found, curves, gradients and digits, in one page that
+/// needs no network.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// How many seeds, 1 to N; or a list, such as 3,17,42.
@@ -54,7 +55,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = Settings::default().threads.to_string(), allow_negative_numbers = true)]
     threads: String,
 
-    /// Folder for compare.json; created.
+    /// Folder for compare.json and report.html; created.
     #[arg(long, value_name = "DIR", default_value = "batchnorm-compare")]
     output_dir: PathBuf,
 
@@ -93,7 +94,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     } else {
         run_missing(&mut comparison, &mut store)?;
     }
-    if arguments.json { table::print_json(&comparison, store.path()) } else { table::print(&comparison, store.path()) }
+    if arguments.json { table::print_json(&comparison, &store) } else { table::print(&comparison, &store) }
 }
 
 fn run_missing(comparison: &mut Comparison, store: &mut Store) -> Result<(), Failure> {

@@ -90,8 +90,14 @@ fn a_tiny_comparison_is_written_printed_and_gone_on_with() {
     let tiny = ["--seeds", "1", "--steps", "20", "--evaluate-every", "5", "--learning-rate", "0.5"];
     let output = compare(folder.path(), &tiny);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    for part in ["without, rate 0.5", "batch norm, rate 0.5", "steps to 95.0 %", "not within 20 steps", "compare.json"]
-    {
+    for part in [
+        "without, rate 0.5",
+        "batch norm, rate 0.5",
+        "steps to 95.0 %",
+        "not within 20 steps",
+        "report.html",
+        "compare.json",
+    ] {
         assert!(text(&output.stdout).contains(part), "{}", text(&output.stdout));
     }
 
@@ -197,9 +203,12 @@ fn an_interrupt_keeps_what_is_finished() {
     refused(&output, 130, &["interrupted", "1 of 2 runs", "same command goes on"]);
     let partial = stored(folder.path());
     assert_eq!(partial["complete"], false);
+    let report = || std::fs::read_to_string(folder.path().join("batchnorm-compare/report.html")).unwrap();
+    assert!(report().contains("1 of 2 runs are finished"));
 
     assert!(compare(folder.path(), &arguments).status.success());
     let whole = stored(folder.path());
     assert_eq!(whole["complete"], true);
+    assert!(!report().contains("Incomplete:"));
     assert_eq!(kept(&whole["runs"][0]), kept(&partial["runs"][0]));
 }

@@ -14,12 +14,13 @@ use thiserror::Error;
 use crate::digits::{Digits, Images};
 use crate::machine::Machine;
 use crate::network::Architecture;
+use crate::probe::{Answer, Probing};
 use crate::run::{Ending, Point, Progress, Reached, Run};
 use crate::summary::Summary;
 use crate::training::Training;
 
 /// Marks the files of this version of the crate.
-pub const FORMAT: &str = "batchnorm-compare 1";
+pub const FORMAT: &str = "batchnorm-compare 2";
 /// Burn's version; a test compares it with Cargo.lock.
 const BURN: &str = "0.22.1";
 /// Images to train on: no batch is larger.
@@ -275,7 +276,10 @@ fn perform(
     let device = Device::default().autodiff();
     let network = settings.network.start(task.arm.batch_norm, task.seed, &device);
     let mut training = Training::new(network, train, settings.batch_size, task.arm.learning_rate, task.seed, &device);
-    let mut curve = vec![Point::new(0, 0.0, &[], training.evaluate(test))];
+    let mut probing = Probing::new(train, settings.batch_size);
+    let mut evaluation = training.evaluate(test);
+    probing.look(0, &training, &evaluation);
+    let mut curve = vec![Point::new(0, 0.0, &[], evaluation.score)];
     let mut losses = Vec::new();
     let mut ending = Ending::Finished;
     for step in 1..=settings.steps {
@@ -285,23 +289,33 @@ fn perform(
             break;
         }
         losses.push(loss);
-        if step % settings.evaluate_every == 0 || step == settings.steps {
-            let score = training.evaluate(test);
-            curve.push(Point::new(step, training.seconds(), &losses, score));
+        let last = step == settings.steps;
+        if step % settings.evaluate_every == 0 || last {
+            evaluation = training.evaluate(test);
+            if last || probing.due(step) {
+                probing.look(step, &training, &evaluation);
+            }
+            curve.push(Point::new(step, training.seconds(), &losses, evaluation.score));
             losses.clear();
-            observe(Progress { step, steps: settings.steps, accuracy: score.accuracy })?;
+            observe(Progress { step, steps: settings.steps, accuracy: evaluation.score.accuracy })?;
         }
     }
+    let finished = ending == Ending::Finished;
     let reached = curve.iter().find(|point| point.accuracy >= settings.target_accuracy);
     ControlFlow::Continue(Run {
         arm: task.arm.name.clone(),
         seed: task.seed,
         ending,
         target: reached.map(|point| Reached { step: point.step, seconds: point.seconds }),
-        final_accuracy: (ending == Ending::Finished).then(|| curve[curve.len() - 1].accuracy),
+        final_accuracy: finished.then_some(evaluation.score.accuracy),
         seconds: training.seconds(),
         fingerprint: format!("{:016x}", training.network().fingerprint()),
         curve,
+        probes: probing.probes(),
+        answers: match finished && settings.seeds.first() == Some(&task.seed) {
+            true => Answer::all(&evaluation.scores),
+            false => Vec::new(),
+        },
     })
 }
 

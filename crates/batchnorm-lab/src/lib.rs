@@ -7,9 +7,11 @@
 //! 2. [`random`]: start weights and batch order from named seeds, the same on every run;
 //! 3. [`network`]: fully connected, sigmoid, with or without batch norm before each activation;
 //! 4. [`training`]: plain stochastic gradient descent, step by step, timed;
-//! 5. [`comparison`]: what to compare, the runs it takes, what is still missing;
-//! 6. [`run`]: one network trained from one seed, with its curve;
-//! 7. [`summary`]: means and ranges over seeds, and paired factors.
+//! 5. [`probe`]: a look inside the network on its way, which does not change it;
+//! 6. [`comparison`]: what to compare, the runs it takes, what is still missing;
+//! 7. [`run`]: one network trained from one seed, with its curve;
+//! 8. [`summary`]: means and ranges over seeds, and paired factors;
+//! 9. [`report`]: a comparison as one page of HTML.
 //!
 //! Nothing here prints or writes files. Progress goes to a callback, which can also stop the work; results are values
 //! that `serde` can write and read.
@@ -35,7 +37,10 @@ pub mod comparison;
 pub mod digits;
 pub mod machine;
 pub mod network;
+pub mod probe;
 pub mod random;
+pub mod report;
 pub mod run;
 pub mod summary;
 pub mod training;
+pub mod words;

@@ -95,26 +95,44 @@ pub struct Network {
     output: Linear,
 }
 
+/// What a pass through the network gives.
+#[derive(Debug)]
+pub struct Forward {
+    /// Scores (logits) `[images, classes]`.
+    pub scores: Tensor<2>,
+    /// What the sigmoids of the last hidden layer get, `[images, units]`: after batch norm where there is one. None
+    /// without a hidden layer.
+    pub inputs: Option<Tensor<2>>,
+}
+
 impl Network {
     /// Scores (logits) `[images, classes]` in training: batch norm goes by the batch and updates its statistics.
     pub fn forward_train(&self, pixels: Tensor<2>) -> Tensor<2> {
-        self.forward(pixels, BatchNorm::forward_train)
+        self.forward(pixels, BatchNorm::forward_train).scores
     }
 
-    /// Scores in evaluation: batch norm goes by its running statistics, never by the batch.
-    pub fn forward_eval(&self, pixels: Tensor<2>) -> Tensor<2> {
+    /// Scores in evaluation, and what the last hidden layer's sigmoids got: batch norm goes by its running
+    /// statistics, never by the batch.
+    pub fn forward_eval(&self, pixels: Tensor<2>) -> Forward {
         self.forward(pixels, BatchNorm::forward_eval)
     }
 
-    fn forward(&self, pixels: Tensor<2>, normalise: fn(&BatchNorm, Tensor<2>) -> Tensor<2>) -> Tensor<2> {
-        let top = self.hidden.iter().fold(pixels, |below, layer| {
+    fn forward(&self, pixels: Tensor<2>, normalise: fn(&BatchNorm, Tensor<2>) -> Tensor<2>) -> Forward {
+        let start = (pixels, None);
+        let (top, inputs) = self.hidden.iter().fold(start, |(below, _), layer| {
             let sums = layer.linear.forward(below);
-            sigmoid(match &layer.norm {
+            let inputs = match &layer.norm {
                 Some(norm) => normalise(norm, sums),
                 None => sums,
-            })
+            };
+            (sigmoid(inputs.clone()), Some(inputs))
         });
-        self.output.forward(top)
+        Forward { scores: self.output.forward(top), inputs }
+    }
+
+    /// The weights of each linear layer, from the pixels to the classes: what both arms have.
+    pub fn weights(&self) -> impl Iterator<Item = Tensor<2>> {
+        self.hidden.iter().map(|layer| &layer.linear).chain([&self.output]).map(|linear| linear.weight.val())
     }
 
     /// A fingerprint of all weights, parameters and running statistics: the FNV-1a hash (64 bits) of their bits in the

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::probe::{Answer, Probe};
 use crate::training::Score;
 
 /// How a run ended.
@@ -60,6 +61,11 @@ pub struct Run {
     pub fingerprint: String,
     /// The curve, from step 0 on.
     pub curve: Vec<Point>,
+    /// What was looked at inside the network, from step 0 on.
+    pub probes: Vec<Probe>,
+    /// What the network says at the end of each test image, in the data set's order. Kept of the first seed's runs,
+    /// which reports show digits of; empty for others and where the run diverged.
+    pub answers: Vec<Answer>,
 }
 
 impl Point {

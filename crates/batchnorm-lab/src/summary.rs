@@ -30,7 +30,7 @@ impl Spread {
     }
 
     /// With the geometric mean, that of factors.
-    fn of_factors(values: &[f64]) -> Option<Spread> {
+    pub fn of_factors(values: &[f64]) -> Option<Spread> {
         let logarithms: Vec<f64> = values.iter().map(|value| value.ln()).collect();
         let spread = Spread::of(values)?;
         let mean = Spread::of(&logarithms)?.mean.exp().clamp(spread.least, spread.greatest);
@@ -162,6 +162,8 @@ mod tests {
             seconds: seconds(steps),
             fingerprint: String::new(),
             curve: vec![point],
+            probes: Vec::new(),
+            answers: Vec::new(),
         }
     }
 

@@ -10,7 +10,7 @@ use chacha20::ChaCha8Rng;
 use rand::seq::SliceRandom;
 
 use crate::digits::{Images, PIXELS};
-use crate::network::Network;
+use crate::network::{Forward, Network};
 use crate::random::{Purpose, generator};
 
 /// The order in which batches come: in every pass over the images a new shuffle, in full batches; the images left
@@ -52,6 +52,17 @@ pub struct Score {
     pub loss: f64,
     /// Share of images whose greatest score is at their class; NaN scores count as wrong.
     pub accuracy: f64,
+}
+
+/// A pass over images in evaluation.
+#[derive(Debug)]
+pub struct Evaluation {
+    /// How the network did.
+    pub score: Score,
+    /// All scores (logits), image after image.
+    pub scores: Vec<f32>,
+    /// What the sigmoids of the last hidden layer got, `[images, units]`.
+    pub inputs: Option<Tensor<2>>,
 }
 
 /// A network in training.
@@ -112,19 +123,35 @@ impl<'d> Training<'d> {
         self.time.as_secs_f64()
     }
 
-    /// How the network does on images, by its running statistics.
-    pub fn evaluate(&self, images: &Images) -> Score {
+    /// How the network does on images, by its running statistics, and what its pass over them showed.
+    pub fn evaluate(&self, images: &Images) -> Evaluation {
         let network = self.network.valid();
         let device = self.device.clone().without_autodiff();
         let (pixels, classes) = tensors(images, &device);
-        let scores = network.forward_eval(pixels);
+        let Forward { scores, inputs } = network.forward_eval(pixels);
         let loss = f64::from(
             CrossEntropyLossConfig::new().init(&device).forward(scores.clone(), classes).into_scalar::<f32>(),
         );
         let scores: Vec<f32> = scores.into_data().iter::<f32>().collect();
         let per_image = scores.chunks_exact(scores.len() / images.len());
         let right = per_image.zip(&images.classes).filter(|(scores, class)| best(scores) == Some(usize::from(**class)));
-        Score { loss, accuracy: right.count() as f64 / images.len() as f64 }
+        let accuracy = right.count() as f64 / images.len() as f64;
+        Evaluation { score: Score { loss, accuracy }, scores, inputs }
+    }
+
+    /// The Frobenius norm of the loss's gradient in the weights of each layer, from the pixels to the classes, on
+    /// these images as one training batch.
+    ///
+    /// It is taken on a copy, running statistics included: the training goes on as if nobody had asked.
+    pub fn gradient_norms(&self, images: &Images) -> Vec<f64> {
+        let network = self.network.clone();
+        let (pixels, classes) = tensors(images, &self.device);
+        let gradients = self.criterion.forward(network.forward_train(pixels), classes).backward();
+        let norm = |weights: Tensor<2>| {
+            let gradient = weights.grad(&gradients).expect("every layer is part of the loss").into_data();
+            gradient.iter::<f64>().map(|value| value * value).sum::<f64>().sqrt()
+        };
+        network.weights().map(norm).collect()
     }
 
     /// The network as it is now.
@@ -141,7 +168,7 @@ fn tensors(images: &Images, device: &Device) -> (Tensor<2>, Tensor<1, Int>) {
 }
 
 /// The place of the greatest score; `None` if one of them is NaN.
-fn best(scores: &[f32]) -> Option<usize> {
+pub(crate) fn best(scores: &[f32]) -> Option<usize> {
     if scores.iter().any(|score| score.is_nan()) {
         return None;
     }

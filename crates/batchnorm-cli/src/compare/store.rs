@@ -1,28 +1,36 @@
-//! The file of a comparison, written whole after every run.
+//! The files of a comparison, written whole after every run, both or none.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use batchnorm_io::atomic::FileSet;
 use batchnorm_lab::comparison::{Comparison, Difference, FORMAT};
+use batchnorm_lab::report;
 
 use crate::failure::Failure;
 
 const NAME: &str = "compare.json";
+/// For people; never read.
+const REPORT: &str = "report.html";
 
-/// compare.json in its folder.
+/// compare.json and its report in their folder.
 pub struct Store {
     folder: PathBuf,
     path: PathBuf,
+    report: PathBuf,
 }
 
 impl Store {
     pub fn new(folder: &Path) -> Store {
-        Store { folder: folder.to_path_buf(), path: folder.join(NAME) }
+        Store { folder: folder.to_path_buf(), path: folder.join(NAME), report: folder.join(REPORT) }
     }
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub fn report(&self) -> &Path {
+        &self.report
     }
 
     /// The comparison in the file; none where there is no file.
@@ -59,7 +67,7 @@ impl Store {
         ))
     }
 
-    /// Writes the file, whole or not at all; the folder is created.
+    /// Writes the comparison and its report, both whole or none; the folder is created.
     pub fn save(&mut self, comparison: &Comparison) -> Result<(), Failure> {
         let write = || {
             let mut files = FileSet::open(&self.folder)?;
@@ -67,6 +75,7 @@ impl Store {
                 serde_json::to_writer(&mut *out, comparison).map_err(io::Error::from)?;
                 out.write_all(b"\n")
             })?;
+            files.file(REPORT, |out| out.write_all(report::html(comparison).as_bytes()))?;
             files.commit()
         };
         write().map_err(Failure::output)

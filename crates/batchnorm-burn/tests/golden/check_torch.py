@@ -1,0 +1,21 @@
+"""Whether torch reads what tests/pytorch.rs wrote, strictly, and computes the same from it.
+
+Run: PYTHONPATH=<folder with safetensors> python check_torch.py <folder the test printed>
+"""
+import sys
+from pathlib import Path
+
+import torch
+from make_torch import Net
+from safetensors.torch import load_file
+
+folder = Path(sys.argv[1])
+net = Net()
+print(net.load_state_dict(load_file(folder / "from_burn.safetensors"), strict=True))
+net.eval()
+x = load_file(Path(__file__).parent / "torch_net_output.safetensors")["x"]
+ours = torch.tensor([float(line) for line in (folder / "from_burn_output.txt").read_text().split()])
+with torch.no_grad():
+    error = (net(x).flatten() - ours).abs().max().item()
+print("greatest difference of the output:", error)
+assert error <= 1e-6 * max(1.0, ours.abs().max().item())

@@ -1,0 +1,19 @@
+//! A compare.json as its page again, or as the picture of the README; to stdout.
+//!
+//! `cargo run --release -p batchnorm-lab --example render -- batchnorm-compare/compare.json > report.html`
+//! `cargo run --release -p batchnorm-lab --example render -- batchnorm-compare/compare.json picture > compare.svg`
+
+use batchnorm_lab::comparison::Comparison;
+use batchnorm_lab::report;
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let path = arguments.next().expect("the path of a compare.json");
+    let text = std::fs::read_to_string(&path).expect("a file that can be read");
+    let comparison: Comparison = serde_json::from_str(&text).expect("a comparison of this version's format");
+    match arguments.next().as_deref() {
+        None => print!("{}", report::html(&comparison)),
+        Some("picture") => print!("{}", report::picture(&comparison)),
+        Some(other) => panic!("expected nothing or `picture`, got `{other}`"),
+    }
+}

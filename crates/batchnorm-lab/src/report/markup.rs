@@ -1,0 +1,78 @@
+//! Pieces of HTML that are right by construction: text escaped, tags closed.
+
+/// Text that may stand between tags and in quoted attributes. Control characters, which HTML has no way to write,
+/// become the sign for what cannot be shown; a percent sign stays on its number's line.
+pub fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.replace(" %", "\u{a0}%").chars() {
+        match character {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            control if control.is_control() && !control.is_whitespace() => out.push('\u{fffd}'),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// A table with a caption; on a phone each row becomes a block, its cells named by their columns.
+pub struct Table {
+    caption: String,
+    columns: Vec<String>,
+    rows: String,
+}
+
+impl Table {
+    /// The first column names the rows.
+    pub fn new<'a>(caption: &str, columns: impl IntoIterator<Item = &'a str>) -> Table {
+        let columns = columns.into_iter().map(escape).collect();
+        Table { caption: escape(caption), columns, rows: String::new() }
+    }
+
+    /// A row of texts.
+    pub fn row<'a>(&mut self, cells: impl IntoIterator<Item = &'a str>) {
+        self.html_row(cells.into_iter().map(escape));
+    }
+
+    /// A row of pieces of HTML.
+    pub fn html_row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows += "<tr>";
+        for (index, (cell, column)) in cells.into_iter().zip(&self.columns).enumerate() {
+            self.rows += &match index {
+                0 => format!("<th scope=\"row\"><span class=\"of\">{column}</span> {cell}</th>"),
+                _ => format!("<td data-column=\"{column}\">{cell}</td>"),
+            };
+        }
+        self.rows += "</tr>\n";
+    }
+
+    /// The whole; without rows, nothing.
+    pub fn html(self) -> String {
+        if self.rows.is_empty() {
+            return String::new();
+        }
+        let head: String = self.columns.iter().map(|column| format!("<th scope=\"col\">{column}</th>")).collect();
+        let Table { caption, rows, .. } = self;
+        format!(
+            "<table>\n<caption>{caption}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n"
+        )
+    }
+}
+
+/// A section under a heading.
+pub fn section(id: &str, heading: &str, content: &str) -> String {
+    format!("<section aria-labelledby=\"{id}\">\n<h2 id=\"{id}\">{}</h2>\n{content}</section>\n", escape(heading))
+}
+
+/// A paragraph of text.
+pub fn paragraph(text: &str) -> String {
+    format!("<p>{}</p>\n", escape(text))
+}
+
+/// A figure with its caption.
+pub fn figure(picture: &str, caption: &str) -> String {
+    format!("<figure>\n{picture}<figcaption>{}</figcaption>\n</figure>\n", escape(caption))
+}
