@@ -96,6 +96,26 @@ fn in_training_they_equal_burns() {
     for_each_shape!(training_gradients);
 }
 
+#[test]
+fn in_training_they_equal_burns_on_50_random_shapes() {
+    let mut source = Source::new(800);
+    let mut done = 0;
+    while done < 50 {
+        let rank = 2 + done % 4;
+        let shape: Vec<usize> = source.values(rank, 4.0, 2.0).iter().map(|size| size.max(1.0) as usize).collect();
+        if shape.iter().product::<usize>() / shape[1] < 2 {
+            continue;
+        }
+        match rank {
+            2 => training_gradients::<2>(1000 + done, &shape),
+            3 => training_gradients::<3>(1000 + done, &shape),
+            4 => training_gradients::<4>(1000 + done, &shape),
+            _ => training_gradients::<5>(1000 + done, &shape),
+        }
+        done += 1;
+    }
+}
+
 fn evaluation_gradients<const D: usize>(index: usize, shape: &[usize]) {
     let mut source = Source::new(300 + index as u64);
     let device = Device::default().autodiff();
