@@ -14,7 +14,7 @@ use batchnorm_lab::comparison::{Comparison, Settings};
 use batchnorm_lab::digits::Digits;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, tell};
 use store::Store;
 
 /// Train the same network with and without batch norm on real digits, and compare.
@@ -90,7 +90,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         .map_err(|error| Failure::usage(format!("--threads {threads}: {error}; ask for fewer")))?;
 
     if comparison.complete {
-        eprintln!("All runs are in {} already; --restart runs them anew.", store.path().display());
+        tell(format_args!("All runs are in {} already; --restart runs them anew.", store.path().display()));
     } else {
         run_missing(&mut comparison, &mut store)?;
     }

@@ -10,7 +10,7 @@
 //! | anything else, or arrays that differ in layout | tiles: copied to a scratch, mapped there, copied back |
 
 use super::raw::{Cell, Grid, Isa, Kernel, Readable, Writable};
-use super::reduce::{CHUNK, Leaf, RUN, Scratch, channel as reduce_channel, in_runs, reduce};
+use super::reduce::{BLOCK_BYTES, CHUNK, Leaf, RUN, Scratch, channel as reduce_channel, in_runs, reduce};
 use crate::element::Element;
 use crate::parallel;
 use std::ops::Range;
@@ -164,7 +164,7 @@ pub(crate) fn map<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize
             );
         }
         Path::Tiles => {
-            let block = (128 / size_of::<T>()).min(channels);
+            let block = (BLOCK_BYTES / size_of::<T>()).min(channels);
             let grid = Grid { channels, block, count, range: CHUNK };
             let scratch = || (std::array::from_fn(|_| vec![T::default(); block * CHUNK]), vec![T::default(); CHUNK]);
             out.for_each_cell(grid, threads, scratch, |own: &mut ([Vec<T>; N], Vec<T>), block, range, cell| {

@@ -39,7 +39,7 @@ const WIDE: usize = 32;
 /// The same for what is left over of a row.
 const NARROW: usize = 8;
 /// Bytes of adjacent channels that a block takes together: two cache lines, which memory delivers in pairs.
-const BLOCK_BYTES: usize = 128;
+pub(crate) const BLOCK_BYTES: usize = 128;
 
 /// Results of two neighbouring sets of values, joined; the left one comes first in the logical order.
 pub(crate) trait Merge: Copy + Send {
