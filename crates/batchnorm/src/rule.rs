@@ -282,8 +282,36 @@ impl Saved {
         dy: &View<T>,
         dx: &mut ViewMut<T>,
     ) -> Result<ParameterGradients, CallError> {
-        same_shape("dy", &x.layout, &dy.layout)?;
         same_shape("dx", &x.layout, &dx.layout)?;
+        let leaf = self.gradient_leaf(x, dy)?;
+        let (isa, inverse) = (leaf.isa, &self.inverse_deviation);
+        let arrays = [&x.memory, &dy.memory];
+        let scale = |channel: usize| of(&self.gamma, channel, 1.0) * inverse[channel];
+        let sums = if self.batch_statistics {
+            let n = self.count as f64;
+            reduce_and_map(isa, &leaf, InputGradient, arrays, &mut dx.memory, |channel, sums: GradientSums| {
+                let slope = sums.dy_xhat / n * inverse[channel];
+                [self.mean[channel], self.rest[channel], scale(channel), sums.dy / n, slope]
+            })
+        } else {
+            reduce_and_map(isa, &leaf, Scale, arrays, &mut dx.memory, |channel, _| [scale(channel)])
+        };
+        Ok(self.parameters(sums))
+    }
+
+    /// dgamma and dbeta alone, where nobody asks for dx: one sweep over `x` and `dy`, and nothing is written. The
+    /// same bits as [`backward`](Self::backward)'s.
+    ///
+    /// # Errors
+    /// As `backward`.
+    pub fn parameter_gradients<T: Element>(&self, x: &View<T>, dy: &View<T>) -> Result<ParameterGradients, CallError> {
+        let leaf = self.gradient_leaf(x, dy)?;
+        Ok(self.parameters(reduce([&x.memory, &dy.memory], &leaf)))
+    }
+
+    /// What the sums of a backward pass need, once input and upstream gradient are found to fit the forward pass.
+    fn gradient_leaf<T: Element>(&self, x: &View<T>, dy: &View<T>) -> Result<GradientLeaf<'_>, CallError> {
+        same_shape("dy", &x.layout, &dy.layout)?;
         if x.channels() != self.channels() {
             let (expected, got) = (self.channels(), x.channels());
             let (shape, axis) = (x.shape().to_vec(), x.channel_axis());
@@ -293,24 +321,16 @@ impl Saved {
             return Err(CallError::OtherBatch { expected: self.count, got: x.count() as u64 });
         }
         let isa = Isa::new(self.isa).expect("the forward pass ran on it");
-        let inverse = &self.inverse_deviation;
-        let leaf = GradientLeaf { isa, mean: &self.mean, rest: &self.rest, inverse };
-        let arrays = [&x.memory, &dy.memory];
-        let scale = |channel: usize| of(&self.gamma, channel, 1.0) * inverse[channel];
-        let mut sums = if self.batch_statistics {
-            let n = self.count as f64;
-            reduce_and_map(isa, &leaf, InputGradient, arrays, &mut dx.memory, |channel, sums: GradientSums| {
-                let slope = sums.dy_xhat / n * inverse[channel];
-                [self.mean[channel], self.rest[channel], scale(channel), sums.dy / n, slope]
-            })
-        } else {
-            reduce_and_map(isa, &leaf, Scale, arrays, &mut dx.memory, |channel, _| [scale(channel)])
-        };
+        Ok(GradientLeaf { isa, mean: &self.mean, rest: &self.rest, inverse: &self.inverse_deviation })
+    }
+
+    /// The sums as gradients; zeros for an empty batch, which has none.
+    fn parameters(&self, mut sums: Vec<GradientSums>) -> ParameterGradients {
         sums.resize(self.channels(), GradientSums::default());
-        Ok(ParameterGradients {
+        ParameterGradients {
             dgamma: sums.iter().map(|sum| sum.dy_xhat).collect(),
             dbeta: sums.iter().map(|sum| sum.dy).collect(),
-        })
+        }
     }
 }
 

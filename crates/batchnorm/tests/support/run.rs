@@ -121,6 +121,10 @@ pub fn train<T: Element>(
     let (saved, batch) =
         rule.train(&x, parameters, None, &mut order.view_mut(&mut y, sizes)).expect("a right forward call");
     let gradients = saved.backward(&x, &dy, &mut order.view_mut(&mut dx, sizes)).expect("a right backward call");
+    let alone = saved.parameter_gradients(&x, &dy).expect("a right call");
+    let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(&alone.dgamma), bits(&gradients.dgamma), "dx asked for or not");
+    assert_eq!(bits(&alone.dbeta), bits(&gradients.dbeta), "dx asked for or not");
     if order == Order::Strided {
         let gaps = |buffer: &[T]| buffer.iter().filter(|value| value.to_f64() == -77.25).count();
         assert!(gaps(&y) >= y.len() - sizes.n * sizes.c * sizes.plane, "a gap was written");
