@@ -21,9 +21,17 @@ pub enum Reason {
     /// A tensor that has no channel axis.
     #[error("input: {0}")]
     Layout(#[from] ViewError),
-    /// Shapes that do not fit the layer, or one value a channel in training.
+    /// Shapes that do not fit the layer.
     #[error(transparent)]
-    Call(#[from] CallError),
+    Call(CallError),
+    /// Training on one value a channel: it has no spread to normalise by.
+    #[error(
+        "input: training needs at least 2 values a channel, got 1 (shape {shape:?}, channel axis 1); use a larger batch, drop the last one, or call `forward_eval`"
+    )]
+    SingleValue {
+        /// Shape of the input.
+        shape: Vec<usize>,
+    },
     /// Options, parameters or running statistics that the layer should not have: public fields set or records loaded
     /// since it was built.
     #[error(transparent)]
@@ -36,4 +44,14 @@ pub enum Reason {
         /// Its number type.
         got: DType,
     },
+}
+
+impl From<CallError> for Reason {
+    fn from(error: CallError) -> Self {
+        match error {
+            // The core's words are of a policy, which this module does not have.
+            CallError::SingleValue { shape, .. } => Reason::SingleValue { shape },
+            other => Reason::Call(other),
+        }
+    }
 }

@@ -43,6 +43,13 @@ pub trait BatchNormBackend: Backend {
         dy: FloatTensor<Self>,
         saved: Saved,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// dgamma and dbeta, of an input that requires no gradient.
+    fn batch_norm_parameter_gradients(
+        x: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        saved: Saved,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
 
 /// The forward pass on Burn's tensors of at least two axes, on Flex, all `f32` or all `f64`.
@@ -111,6 +118,18 @@ fn backward_of<T: batchnorm::Element + Element>(
     (dx, rounded::<T>(parameters.dgamma), rounded::<T>(parameters.dbeta))
 }
 
+/// The one place where dx is not wanted.
+///
+/// TODO: the core's `Saved::parameter_gradients(&x, &dy)`, once it has one; till then dx is computed and dropped.
+fn parameter_gradients_of<T: batchnorm::Element + Element>(
+    tensors: [&FlexTensor; 2],
+    storages: [&[T]; 2],
+    saved: &Saved,
+) -> (FlexTensor, FlexTensor) {
+    let (_, dgamma, dbeta) = backward_of(tensors, storages, saved);
+    (dgamma, dbeta)
+}
+
 impl BatchNormBackend for Flex {
     fn batch_norm_forward(
         x: FlexTensor,
@@ -136,6 +155,13 @@ impl BatchNormBackend for Flex {
             _ => backward_of::<f32>([&x, &dy], [x.storage(), dy.storage()], &saved),
         }
     }
+
+    fn batch_norm_parameter_gradients(x: FlexTensor, dy: FlexTensor, saved: Saved) -> (FlexTensor, FlexTensor) {
+        match x.dtype() {
+            DType::F64 => parameter_gradients_of::<f64>([&x, &dy], [x.storage(), dy.storage()], &saved),
+            _ => parameter_gradients_of::<f32>([&x, &dy], [x.storage(), dy.storage()], &saved),
+        }
+    }
 }
 
 /// The backward step in the graph.
@@ -150,15 +176,26 @@ impl<B: BatchNormBackend> Backward<B, 3> for Step {
         let dy = gradients.consume::<B>(&ops.node);
         let (x, saved) = ops.state;
         let x = checkpointer.retrieve_node_output::<FloatTensor<B>>(x);
-        let (dx, dgamma, dbeta) = B::batch_norm_backward(x, dy, saved);
-        for (parent, gradient) in ops.parents.into_iter().zip([dx, dgamma, dbeta]) {
-            // Who does not require a gradient is no parent.
+        // Who requires no gradient is no parent.
+        let [input, gamma, beta] = ops.parents;
+        let (dgamma, dbeta) = match input {
+            Some(input) => {
+                let (dx, dgamma, dbeta) = B::batch_norm_backward(x, dy, saved);
+                gradients.register::<B>(input.id, dx);
+                (dgamma, dbeta)
+            }
+            None => B::batch_norm_parameter_gradients(x, dy, saved),
+        };
+        for (parent, gradient) in [(gamma, dgamma), (beta, dbeta)] {
             if let Some(parent) = parent {
                 gradients.register::<B>(parent.id, gradient);
             }
         }
     }
 }
+
+/// Not reached: Burn 0.22 has no device that is autodiff over autodiff.
+const OF_A_GRADIENT: &str = "batch norm: the gradient of the gradient; no autodiff over autodiff";
 
 impl<B: BatchNormBackend, C: CheckpointStrategy> BatchNormBackend for Autodiff<B, C> {
     fn batch_norm_forward(
@@ -193,6 +230,14 @@ impl<B: BatchNormBackend, C: CheckpointStrategy> BatchNormBackend for Autodiff<B
         _: FloatTensor<Self>,
         _: Saved,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        unimplemented!("batch norm: the gradient of the gradient; no autodiff over autodiff")
+        unimplemented!("{OF_A_GRADIENT}")
+    }
+
+    fn batch_norm_parameter_gradients(
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: Saved,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        unimplemented!("{OF_A_GRADIENT}")
     }
 }

@@ -1,21 +1,59 @@
 //! Batch normalisation for [Burn](burn), on the arithmetic of the crate [`batchnorm`].
 //!
-//! [`BatchNormConfig`] is turned into the module [`BatchNorm`], with the names and fields of Burn's own:
+//! [`BatchNormConfig`] is turned into the module [`BatchNorm`], with the names and fields of Burn's own: a model that
+//! has Burn's layer has this one after a change of its import.
+//!
+//! ```
+//! use batchnorm_burn::{BatchNorm, BatchNormConfig}; // instead of burn::nn
+//! use burn::module::Module;
+//! use burn::nn::{Linear, LinearConfig};
+//! use burn::tensor::{Device, Distribution, Tensor, activation::relu};
+//!
+//! #[derive(Module, Debug)]
+//! struct Model {
+//!     hidden: Linear,
+//!     norm: BatchNorm,
+//!     output: Linear,
+//! }
+//!
+//! impl Model {
+//!     fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+//!         self.output.forward(relu(self.norm.forward(self.hidden.forward(x))))
+//!     }
+//! }
+//!
+//! let device = Device::default().autodiff();
+//! let model = Model {
+//!     hidden: LinearConfig::new(64, 100).init(&device),
+//!     norm: BatchNormConfig::new(100).init(&device),
+//!     output: LinearConfig::new(100, 10).init(&device),
+//! };
+//! let x = Tensor::random([60, 64], Distribution::Default, &device);
+//! let gradients = model.forward(x.clone()).square().mean().backward(); // normalises by the batch
+//! assert!(model.norm.gamma.grad(&gradients).is_some());
+//!
+//! let y = model.valid().forward(x.without_autodiff()); // normalises by the running statistics
+//! assert_eq!(y.dims(), [60, 10]);
+//! ```
+//!
+//! Whether a pass trains can be said, too, and mistakes come as values:
 //!
 //! ```
 //! use batchnorm_burn::BatchNormConfig;
 //! use burn::tensor::{Device, Distribution, Tensor};
 //!
-//! let device = Device::default().autodiff();
-//! let norm = BatchNormConfig::new(3).init(&device);
-//! let x = Tensor::<4>::random([8, 3, 5, 5], Distribution::Default, &device).require_grad();
+//! let device = Device::default(); // no autodiff needed
+//! let norm = BatchNormConfig::new(3).with_name(Some("encoder.norm2".into())).init(&device);
+//! let x = Tensor::<4>::random([8, 3, 5, 5], Distribution::Default, &device);
 //!
-//! let y = norm.forward_train(x.clone()); // by the batch; the running statistics follow at once
-//! let gradients = y.powi_scalar(2).sum().backward();
-//! assert_eq!(x.grad(&gradients).unwrap().dims(), [8, 3, 5, 5]);
+//! let trained = norm.try_forward_train(x.clone())?; // by the batch; the running statistics follow at once
+//! assert!(trained.not_updated.is_empty());
+//! let y = norm.try_forward_eval(x)?; // by the running statistics
+//! assert_eq!(y.dims(), [8, 3, 5, 5]);
 //!
-//! let y = norm.forward_eval(x); // by the running statistics, whatever the device
-//! # let _ = y;
+//! let error = norm.try_forward_train(Tensor::<2>::ones([1, 3], &device)).unwrap_err();
+//! assert!(error.to_string().starts_with("encoder.norm2: input: training needs at least 2 values a channel, got 1"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! What differs from `burn::nn::BatchNorm` of Burn 0.22, each on purpose:
@@ -39,41 +77,70 @@
 //! # In a model that has Burn's layer
 //!
 //! Change the import from `burn::nn` to `batchnorm_burn`. Old records load (save them from `model.valid()`: Burn's own
-//! lag one update); stored configurations too. A single layer goes over by [`From`], in both directions. Code that
-//! builds Burn's `RunningState` by hand must build a [`RunningTensor`], which has its methods.
+//! lag one update); stored configurations too. Code that builds Burn's `RunningState` by hand must build a
+//! [`RunningTensor`], which has its methods. A single layer goes over by [`From`], in both directions:
+//!
+//! ```
+//! use batchnorm_burn::{BatchNorm, RunningVariance};
+//! use burn::tensor::{Device, Distribution, Tensor};
+//!
+//! let device = Device::default();
+//! let theirs = burn::nn::BatchNormConfig::new(3).init(&device);
+//! let x = Tensor::<2>::random([8, 3], Distribution::Default, &device);
+//! let y = theirs.forward(x.clone()); // no autodiff: it evaluates
+//!
+//! let ours = BatchNorm::from(theirs); // the same parameters and statistics, Burn's convention of the variance
+//! ours.forward_eval(x).into_data().assert_approx_eq(&y.into_data(), burn::tensor::Tolerance::<f32>::default());
+//!
+//! // Trained in batches of 8 so far, and from here on by PyTorch's convention:
+//! let ours = ours.convert_running_variance(RunningVariance::Sample, 8);
+//! assert_eq!(ours.running_variance, RunningVariance::Sample);
+//!
+//! let back = burn::nn::BatchNorm::from(ours);
+//! # let _ = back;
+//! ```
 //!
 //! # Weights from PyTorch
 //!
-//! By Burn's own store and adapters, which know the layer by its name; `num_batches_tracked` may be there or not. (Ours
-//! are written without it; torch's `load_state_dict` accepts that, strictly.)
+//! By Burn's own store and adapters, which know the layer by its name. A file may have `num_batches_tracked` or not:
 //!
 //! ```
-//! use batchnorm_burn::BatchNormConfig;
-//! use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, SafetensorsStore};
-//! use burn::tensor::{Device, Tensor};
+//! use batchnorm_burn::{BatchNorm, BatchNormConfig};
+//! use burn::module::Module;
+//! use burn::nn::{Linear, LinearConfig, conv::{Conv2d, Conv2dConfig}};
+//! use burn::store::{ModuleSnapshot, PyTorchToBurnAdapter, SafetensorsStore};
+//! use burn::tensor::{Device, Tensor, activation::relu};
 //!
-//! #[derive(burn::module::Module, Debug)]
-//! struct Model {
-//!     norm: batchnorm_burn::BatchNorm,
+//! // In PyTorch: Conv2d(2, 3, 3), BatchNorm2d(3), Linear(48, 4), by these names; saved by safetensors.torch.save_file.
+//! #[derive(Module, Debug)]
+//! struct Net {
+//!     conv: Conv2d,
+//!     norm: BatchNorm,
+//!     output: Linear,
 //! }
+//!
 //! let device = Device::default();
-//! let mut model = Model { norm: BatchNormConfig::new(3).init(&device) };
-//!
-//! // norm.weight, norm.bias, norm.running_mean, norm.running_var
-//! let mut store = SafetensorsStore::from_bytes(None).with_to_adapter(BurnToPyTorchAdapter);
-//! model.save_into(&mut store)?;
-//! let file = store.get_bytes()?; // SafetensorsStore::from_file("model.safetensors") for a file
-//!
-//! let mut store = SafetensorsStore::from_bytes(Some(file)).with_from_adapter(PyTorchToBurnAdapter);
-//! let loaded = model.load_from(&mut store)?;
+//! let mut net = Net {
+//!     conv: Conv2dConfig::new([2, 3], [3, 3]).init(&device),
+//!     norm: BatchNormConfig::new(3).init(&device),
+//!     output: LinearConfig::new(48, 4).init(&device),
+//! };
+//! let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/torch_net.safetensors");
+//! let mut store = SafetensorsStore::from_file(file).with_from_adapter(PyTorchToBurnAdapter);
+//! let loaded = net.load_from(&mut store)?;
 //! assert!(loaded.missing.is_empty());
+//! assert_eq!(loaded.unused, ["norm.num_batches_tracked"]);
 //!
-//! // No autodiff, so by the running statistics.
-//! let y = model.norm.forward(Tensor::<2>::ones([4, 3], &device));
-//! assert_eq!(y.dims(), [4, 3]);
+//! // No autodiff, so by the running statistics of the file.
+//! let y = relu(net.norm.forward(net.conv.forward(Tensor::<4>::ones([5, 2, 6, 6], &device))));
+//! assert_eq!(net.output.forward(y.flatten::<2>(1, 3)).dims(), [5, 4]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! The other way, `with_to_adapter(BurnToPyTorchAdapter)` and `net.save_into(&mut store)` write what torch's
+//! `load_state_dict` takes, strictly, with no count; [`save_with_batch_count`] writes the count too.
 
+mod batch_count;
 mod config;
 mod conversion;
 mod error;
@@ -82,6 +149,7 @@ mod module;
 mod portable;
 mod running;
 
+pub use batch_count::save_with_batch_count;
 pub use config::{BatchNormConfig, ExtendedConfig, RunningVariance};
 pub use error::{ForwardError, Reason};
 pub use module::{BatchNorm, Trained};

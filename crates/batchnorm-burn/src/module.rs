@@ -126,7 +126,8 @@ impl BatchNorm {
         ForwardError { layer: self.name.clone(), reason: Box::new(reason) }
     }
 
-    /// How this layer computes on the device it is on.
+    /// How this layer computes on the device it is on: by the crate `batchnorm` on Flex, else by tensor operations, which
+    /// promise less and have been tested on Flex alone; see [`Arithmetic`].
     pub fn arithmetic(&self) -> Arithmetic {
         Arithmetic::on(&self.running_mean.lock().device())
     }

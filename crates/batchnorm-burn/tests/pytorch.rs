@@ -6,7 +6,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use batchnorm_burn::{BatchNorm, BatchNormConfig};
+use batchnorm_burn::{BatchNorm, BatchNormConfig, save_with_batch_count};
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig};
@@ -84,9 +84,54 @@ fn what_we_write_has_torchs_names_and_loads_again_to_the_bit() {
     for key in ["norm.weight", "norm.bias", "norm.running_mean", "norm.running_var"] {
         assert!(keys.iter().any(|name| name == key), "{keys:?} lacks {key}");
     }
+    assert!(!keys.iter().any(|name| name.contains("num_batches_tracked")), "{keys:?}");
     let mut again = Net::new(&device);
     again.load_from(&mut store().with_from_adapter(PyTorchToBurnAdapter)).unwrap();
     assert_eq!(bits(again.forward(stored("x", &device))), bits(y));
+}
+
+#[test]
+fn the_count_is_written_when_asked_for_as_torch_writes_it() {
+    let device = Device::default();
+    let net = loaded("torch_net.safetensors", &device);
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("from_burn_with_count.safetensors");
+    let store = || SafetensorsStore::from_file(&path).overwrite(true);
+    save_with_batch_count(&net, &mut store().with_to_adapter(BurnToPyTorchAdapter), 20).unwrap();
+
+    // The same names, types, shapes and values as in torch's own file, which had 20 steps.
+    let all = |mut store: SafetensorsStore| {
+        let tensors = store.get_all_tensors().unwrap();
+        let one = |(name, tensor): (&String, _)| (name.clone(), bridge::to_data(tensor).unwrap());
+        tensors.iter().map(one).collect::<Vec<_>>()
+    };
+    assert_eq!(all(store()), all(SafetensorsStore::from_file(golden("torch_net.safetensors"))));
+
+    let mut again = Net::new(&device);
+    again.load_from(&mut store().with_from_adapter(PyTorchToBurnAdapter)).unwrap();
+    assert_eq!(bits(again.forward(stored("x", &device))), bits(net.forward(stored("x", &device))));
+}
+
+#[test]
+fn every_batch_norm_gets_its_count_and_nothing_else_does() {
+    #[derive(Module, Debug)]
+    struct Nested {
+        nets: Vec<Net>,
+        theirs: Option<burn::nn::BatchNorm>,
+        other: burn::nn::LayerNorm,
+    }
+    let device = Device::default();
+    let nested = Nested {
+        nets: vec![Net::new(&device), Net::new(&device)],
+        theirs: Some(burn::nn::BatchNormConfig::new(2).init(&device)),
+        other: burn::nn::LayerNormConfig::new(2).init(&device),
+    };
+    let mut store = SafetensorsStore::from_bytes(None).with_to_adapter(BurnToPyTorchAdapter);
+    save_with_batch_count(&nested, &mut store, u64::MAX).unwrap();
+    let mut file = SafetensorsStore::from_bytes(Some(store.get_bytes().unwrap()));
+    let counts: Vec<String> = file.keys().unwrap().into_iter().filter(|name| name.contains("num_batches")).collect();
+    assert_eq!(counts, ["nets.0.norm", "nets.1.norm", "theirs"].map(|layer| format!("{layer}.num_batches_tracked")));
+    let data = bridge::to_data(file.get_tensor(&counts[0]).unwrap().unwrap()).unwrap();
+    assert_eq!(data.iter::<i64>().collect::<Vec<_>>(), [i64::MAX]);
 }
 
 #[test]

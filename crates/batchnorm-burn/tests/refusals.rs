@@ -54,29 +54,81 @@ fn fields_set_to_what_they_cannot_be() {
     refused(&norm, x(), &["3", "4"]);
 }
 
-#[test]
-fn one_value_a_channel() {
+/// The message a call panics with.
+fn panic_of<R>(call: impl FnOnce() -> R) -> String {
+    let call = std::panic::AssertUnwindSafe(call);
+    let payload = std::panic::catch_unwind(call).err().expect("the call panics");
+    payload.downcast_ref::<String>().cloned().expect("a message")
+}
+
+/// Every form of training says the same, with the layer's name, and leaves the statistics.
+fn training_refused<const D: usize>(shape: [usize; D], message: &str) {
     let device = Device::default().autodiff();
-    let norm = BatchNormConfig::new(3).init(&device);
-    let start = bits(norm.running_var.value());
-    for message in [
-        norm.try_forward_train(Tensor::<2>::ones([1, 3], &device).require_grad()).unwrap_err().to_string(),
-        norm.try_forward_train(Tensor::<4>::ones([1, 3, 1, 1], &device)).unwrap_err().to_string(),
-    ] {
-        assert!(
-            message.starts_with("BatchNorm: x: normalising by the batch needs at least 2 values a channel, got 1"),
-            "{message}"
-        );
-    }
-    assert_eq!(bits(norm.running_var.value()), start);
-    // Evaluation has its statistics from elsewhere.
+    let norm = BatchNormConfig::new(3).with_name(Some(String::from("encoder.norm2"))).init(&device);
+    let before = (bits(norm.running_mean.value()), bits(norm.running_var.value()));
+    let x = || Tensor::<D>::ones(shape, &device).require_grad();
+    assert_eq!(norm.try_forward_train(x()).map(|_| ()).unwrap_err().to_string(), message);
+    assert_eq!(panic_of(|| norm.forward_train(x())), message);
+    assert_eq!(panic_of(|| norm.forward(x())), message);
+    assert_eq!((bits(norm.running_mean.value()), bits(norm.running_var.value())), before);
+}
+
+#[test]
+fn one_value_a_channel_in_every_rank() {
+    let message = |shape: &str| {
+        format!(
+            "encoder.norm2: input: training needs at least 2 values a channel, got 1 (shape {shape}, channel axis 1); \
+             use a larger batch, drop the last one, or call `forward_eval`"
+        )
+    };
+    training_refused([1, 3], &message("[1, 3]"));
+    training_refused([1, 3, 1], &message("[1, 3, 1]"));
+    training_refused([1, 3, 1, 1], &message("[1, 3, 1, 1]"));
+    training_refused([1, 3, 1, 1, 1], &message("[1, 3, 1, 1, 1]"));
+    // Two values are enough, and evaluation has its statistics from elsewhere.
+    let (norm, device) = (layer(), Device::default());
+    assert!(norm.try_forward_train(Tensor::<3>::ones([1, 3, 2], &device)).is_ok());
     assert_eq!(norm.forward_eval(Tensor::<2>::ones([1, 3], &device)).dims(), [1, 3]);
 }
 
 #[test]
-#[should_panic(expected = "encoder.norm2: input: expected 3 channels, got 5")]
-fn the_plain_form_panics_as_burns_modules_do() {
-    layer().forward(Tensor::<2>::zeros([4, 5], &Device::default()));
+fn another_number_of_channels_in_every_rank() {
+    let message = |got: usize, shape: &str| {
+        format!(
+            "encoder.norm2: input: expected 3 channels, got {got} (shape {shape}, channel axis 1); is the channel axis \
+             right?"
+        )
+    };
+    training_refused([4, 5], &message(5, "[4, 5]"));
+    training_refused([4, 5, 2], &message(5, "[4, 5, 2]"));
+    training_refused([4, 1, 2, 3], &message(1, "[4, 1, 2, 3]"));
+    training_refused([4, 2, 1, 2, 3], &message(2, "[4, 2, 1, 2, 3]"));
+}
+
+#[test]
+fn a_rank_without_channels() {
+    training_refused(
+        [3],
+        "encoder.norm2: input: shape: expected at least 2 axes (samples and channels), got 1 (shape [3]); add an axis \
+         of length 1",
+    );
+}
+
+#[test]
+fn the_plain_evaluation_panics_with_the_same_words() {
+    let x = || Tensor::<2>::zeros([4, 5], &Device::default());
+    let said = layer().try_forward_eval(x()).unwrap_err().to_string();
+    assert!(said.starts_with("encoder.norm2: input: expected 3 channels, got 5"), "{said}");
+    assert_eq!(panic_of(|| layer().forward_eval(x())), said);
+    // No autodiff, so `forward` evaluates.
+    assert_eq!(panic_of(|| layer().forward(x())), said);
+}
+
+#[test]
+fn a_layer_without_a_name_is_called_by_its_type() {
+    let norm = BatchNormConfig::new(3).init(&Device::default());
+    let said = norm.try_forward_train(Tensor::<2>::ones([1, 3], &Device::default())).unwrap_err().to_string();
+    assert!(said.starts_with("BatchNorm: "), "{said}");
 }
 
 #[test]
