@@ -4,6 +4,14 @@ mod apply;
 #[cfg(feature = "train")]
 mod compare;
 mod failure;
+#[cfg(feature = "train")]
+mod flags;
+#[cfg(feature = "train")]
+mod predict;
+#[cfg(feature = "train")]
+mod terminal;
+#[cfg(feature = "train")]
+mod train;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -25,6 +33,12 @@ enum Command {
     /// Train the same network with and without batch norm on real digits, and compare.
     #[cfg(feature = "train")]
     Compare(compare::Arguments),
+    /// Train one network on the digits and write it to a file that PyTorch reads too.
+    #[cfg(feature = "train")]
+    Train(train::Arguments),
+    /// Recognise digits in pictures by a trained network.
+    #[cfg(feature = "train")]
+    Predict(predict::Arguments),
     /// Run the layer on arrays in .npy files, forward and backward.
     Apply(apply::Arguments),
 }
@@ -33,6 +47,10 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         #[cfg(feature = "train")]
         Command::Compare(arguments) => compare::run(arguments),
+        #[cfg(feature = "train")]
+        Command::Train(arguments) => train::run(arguments),
+        #[cfg(feature = "train")]
+        Command::Predict(arguments) => predict::run(arguments),
         Command::Apply(arguments) => apply::run(arguments),
     };
     match outcome {

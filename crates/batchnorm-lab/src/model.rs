@@ -133,15 +133,15 @@ impl Model {
         Ok(bytes)
     }
 
-    /// The model in a file's bytes, on a device.
+    /// The model in a file's bytes, ready to be asked and to be trained further.
     ///
     /// # Errors
     /// Anything but a whole file of this format, whose tensors are those that its description promises, all finite,
     /// running variances not negative.
-    pub fn from_bytes(bytes: Vec<u8>, device: &Device) -> Result<Model, ModelError> {
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Model, ModelError> {
         let description = described(&bytes)?;
         let plan = &description.plan;
-        let mut network = plan.start(device);
+        let mut network = plan.start();
         let mut store = SafetensorsStore::from_bytes(Some(bytes)).with_from_adapter(PyTorchToBurnAdapter);
         let loaded = network.load_from(&mut store).map_err(|error| ModelError::Store(error.to_string()))?;
         if !loaded.errors.is_empty() || !loaded.missing.is_empty() || !loaded.unused.is_empty() {

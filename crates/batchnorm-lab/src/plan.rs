@@ -47,20 +47,21 @@ impl Plan {
         self.architecture.check()
     }
 
-    /// The network it starts with, on an autodiff device.
+    /// The network it starts with, on the device of this crate's trainings.
     ///
     /// # Panics
     /// If [`check`](Self::check) objects.
-    pub fn start(&self, device: &Device) -> Network {
-        self.architecture.start(self.batch_norm, self.seed, device)
+    pub fn start(&self) -> Network {
+        self.architecture.start(self.batch_norm, self.seed, &Device::default().autodiff())
     }
 
-    /// The training of a network that has `done` steps of this plan behind it.
+    /// The training of a network, of [`start`](Self::start) or from a file, that has `done` steps of this plan behind it.
     ///
     /// # Panics
     /// If there are fewer images than a batch has.
-    pub fn training<'d>(&self, network: Network, done: usize, images: &'d Images, device: &Device) -> Training<'d> {
-        let mut training = Training::new(network, images, self.batch_size, self.learning_rate, self.seed, device);
+    pub fn training<'d>(&self, network: Network, done: usize, images: &'d Images) -> Training<'d> {
+        let device = Device::default().autodiff();
+        let mut training = Training::new(network, images, self.batch_size, self.learning_rate, self.seed, &device);
         training.skip(done);
         training
     }

@@ -10,25 +10,21 @@ use batchnorm_lab::training::Score;
 use burn::tensor::Device;
 use serde_json::{Value, json};
 
-fn device() -> Device {
-    Device::default().autodiff()
-}
-
 fn plan(batch_norm: bool, steps: usize) -> Plan {
     Plan { steps, architecture: Architecture { hidden: vec![7, 5], ..Architecture::default() }, ..Plan::of(batch_norm) }
 }
 
 /// The file after the steps from the network in `from` up to `to`, of a plan of `to` steps.
 fn trained(plan: &Plan, from: Option<Vec<u8>>, to: usize) -> Vec<u8> {
-    let (device, digits) = (device(), Digits::embedded());
+    let digits = Digits::embedded();
     let (network, done) = match from {
-        None => (plan.start(&device), 0),
+        None => (plan.start(), 0),
         Some(bytes) => {
-            let model = Model::from_bytes(bytes, &device).unwrap();
+            let model = Model::from_bytes(bytes).unwrap();
             (model.network, model.description.steps_done)
         }
     };
-    let mut training = plan.training(network, done, &digits.train, &device);
+    let mut training = plan.training(network, done, &digits.train);
     for _ in done..to {
         assert!(training.step().is_finite());
     }
@@ -46,11 +42,10 @@ fn a_training_that_was_stopped_ends_in_the_same_bytes() {
             let stopped = trained(&plan, None, stop);
             assert_eq!(trained(&plan, Some(stopped), 60), whole, "batch norm: {batch_norm}, stopped at {stop}");
         }
-        let again = Model::from_bytes(whole.clone(), &device()).unwrap();
+        let again = Model::from_bytes(whole.clone()).unwrap();
         assert_eq!(again.to_bytes().unwrap(), whole);
         let (digits, scores) = (Digits::embedded(), again.scores(&Digits::embedded().test.pixels));
-        let evaluated =
-            again.description.plan.training(again.network, 60, &digits.train, &device()).evaluate(&digits.test);
+        let evaluated = again.description.plan.training(again.network, 60, &digits.train).evaluate(&digits.test);
         assert_eq!(scores, evaluated.scores);
         assert_eq!(evaluated.score.accuracy, again.description.test_accuracy);
     }
@@ -89,7 +84,7 @@ fn filled(bytes: &[u8], tensor: &str, value: f32) -> Vec<u8> {
 fn every_defect_is_one_line_and_never_a_panic() {
     let whole = trained(&plan(true, 5), None, 5);
     let refused = |bytes: Vec<u8>, parts: &[&str]| {
-        let message = Model::from_bytes(bytes, &device()).unwrap_err().to_string();
+        let message = Model::from_bytes(bytes).unwrap_err().to_string();
         assert_eq!(message.lines().count(), 1, "{message}");
         assert!(message.len() < 400, "{message}");
         for part in parts {
@@ -145,7 +140,7 @@ fn every_defect_is_one_line_and_never_a_panic() {
     refused(filled(&whole, "hidden.1.linear.weight", f32::NAN), &["hidden.1.linear.weight", "finite", "NaN"]);
     refused(filled(&whole, "output.bias", f32::INFINITY), &["output.bias", "inf"]);
     refused(filled(&whole, "hidden.0.norm.running_var", -1e-3), &["running_var", ">= 0", "-0.001"]);
-    assert!(Model::from_bytes(filled(&whole, "hidden.0.norm.running_mean", -1e-3), &device()).is_ok());
+    assert!(Model::from_bytes(filled(&whole, "hidden.0.norm.running_mean", -1e-3)).is_ok());
 }
 
 #[test]
@@ -157,7 +152,7 @@ fn damage_anywhere_in_the_header_never_panics() {
         for byte in [b'0', b'9', b'"', 0xff] {
             let mut bytes = whole.clone();
             bytes[at] = byte;
-            refused += usize::from(Model::from_bytes(bytes, &device()).is_err());
+            refused += usize::from(Model::from_bytes(bytes).is_err());
         }
     }
     println!("{refused} of {} refused", 4 * header);
@@ -167,7 +162,8 @@ fn damage_anywhere_in_the_header_never_panics() {
 #[test]
 fn a_network_that_diverged_is_no_file() {
     let plan = plan(true, 1);
-    let network = Architecture { weight_deviation: 1e300, ..plan.architecture.clone() }.start(true, 1, &device());
+    let network =
+        Architecture { weight_deviation: 1e300, ..plan.architecture.clone() }.start(true, 1, &Device::default());
     let score = Score { loss: f64::NAN, accuracy: 0.1 };
     let error = Model { description: Description::new(plan, 1, score), network }.to_bytes().unwrap_err();
     assert!(matches!(&error, ModelError::Tensor { got, .. } if got.contains("inf")), "{error}");

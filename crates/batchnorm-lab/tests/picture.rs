@@ -10,14 +10,13 @@ use batchnorm_lab::model::{Description, Model};
 use batchnorm_lab::picture::{PictureError, Source, seen};
 use batchnorm_lab::plan::Plan;
 use batchnorm_lab::probe::Answer;
-use burn::tensor::Device;
 use std::sync::OnceLock;
 
 fn trained() -> &'static Model {
     static MODEL: OnceLock<Model> = OnceLock::new();
     MODEL.get_or_init(|| {
-        let (device, digits, plan) = (Device::default().autodiff(), Digits::embedded(), Plan::of(true));
-        let mut training = plan.training(plan.start(&device), 0, &digits.train, &device);
+        let (digits, plan) = (Digits::embedded(), Plan::of(true));
+        let mut training = plan.training(plan.start(), 0, &digits.train);
         for _ in 0..plan.steps {
             assert!(training.step().is_finite());
         }
