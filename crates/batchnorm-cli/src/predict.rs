@@ -29,7 +29,7 @@ pub struct Arguments {
     model: PathBuf,
 
     /// PNG pictures, folders of them, or folders with subfolders 0 to 9.
-    #[arg(value_name = "PATH", required_unless_present = "digits", conflicts_with = "digits")]
+    #[arg(value_name = "PATH", conflicts_with = "digits")]
     paths: Vec<PathBuf>,
 
     /// The embedded digits instead of pictures.
@@ -66,6 +66,9 @@ struct Asked {
 /// # Errors
 /// A model that is missing or broken, paths without a picture, pictures that cannot be read.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
+    if arguments.digits.is_none() && arguments.paths.is_empty() {
+        return Err(Failure::usage("PATH: expected a PNG picture, a folder of them or --digits test, got nothing"));
+    }
     let model = model_file::read(&arguments.model).map_err(|reason| {
         Failure::input(format!(
             "--model: {}: {reason}; name a file of `batchnorm train`, or train one",
@@ -78,8 +81,10 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     };
     let answers = ask(&model, &inputs.asked);
     if !inputs.asked.is_empty() || arguments.json {
-        let print = if arguments.json { table::print_json } else { table::print };
-        print(&arguments.model, &model, &inputs, &answers)?;
+        match arguments.json {
+            true => table::print_json(&arguments.model, &model, &inputs, &answers)?,
+            false => table::print(&model, &inputs, &answers)?,
+        }
     }
     match inputs.failed.split_last() {
         None => Ok(()),

@@ -18,7 +18,7 @@ use crate::terminal::{Stop, progress_bar, put, use_threads};
 use file::Store;
 
 /// How often the network is saved on its way: what a crash costs at most.
-const SAVE_EVERY: Duration = Duration::from_secs(2);
+const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// Steps between two looks at the clock and the bar.
 const LOOK_EVERY: usize = 5;
 
@@ -26,7 +26,7 @@ const LOOK_EVERY: usize = 5;
 ///
 /// A sigmoid network learns 1,437 embedded images of handwritten digits by plain gradient descent; its accuracy is that
 /// on 360 other images, by running statistics. The file is safetensors: weights by PyTorch's names, and under the
-/// metadata's key `batchnorm` what they are. It is saved every two seconds and on Ctrl-C, and the same command goes on
+/// metadata's key `batchnorm` what they are. It is saved every second and on Ctrl-C, and the same command goes on
 /// from there: it ends in the same file, to the bit, as if it had never been stopped (on one machine). More --steps
 /// train a finished network further.
 #[derive(clap::Args)]

@@ -86,7 +86,7 @@ fn find(path: &Path, found: &mut Vec<(PathBuf, Option<u8>)>) -> Result<(), Failu
     if found.len() > before {
         return Ok(());
     }
-    let holds = if entries.is_empty() { "an empty folder" } else { "a folder without" };
+    let holds = if entries.is_empty() { "an empty folder" } else { "a folder without any" };
     Err(Failure::input(format!(
         "{}: expected PNG pictures (*.png), or subfolders 0 to 9 with some, got {holds}",
         path.display()

@@ -83,7 +83,7 @@ impl<'s, 'a> Verdict<'s, 'a> {
 
 /// A table of all answers, and what a labelled set shows; of labelled sets the mistakes alone, for what is right is
 /// counted.
-pub fn print(_file: &Path, model: &Model, inputs: &Inputs, answers: &[Answer]) -> Result<(), Failure> {
+pub fn print(model: &Model, inputs: &Inputs, answers: &[Answer]) -> Result<(), Failure> {
     let all: Vec<Said> = inputs.asked.iter().zip(answers).map(|(asked, answer)| Said::new(asked, answer)).collect();
     let mut text = String::new();
     let description = &model.description;
@@ -94,7 +94,7 @@ pub fn print(_file: &Path, model: &Model, inputs: &Inputs, answers: &[Answer]) -
         );
     }
     if let [asked] = &inputs.asked[..] {
-        text += &format!("What the network sees of {}:\n{}", asked.name, picture(&asked.seen));
+        text += &format!("What the network sees of {}:\n{}", printable(&asked.name), picture(&asked.seen));
     }
     let unlabelled: Vec<&Said> = all.iter().filter(|said| said.asked.label.is_none()).collect();
     if !unlabelled.is_empty() {
