@@ -28,18 +28,15 @@ struct Arguments {
     command: Command,
 }
 
+// Each says what it does where its flags are: a comment here would hide all but the first line of that.
 #[derive(Subcommand)]
 enum Command {
-    /// Train the same network with and without batch norm on real digits, and compare.
     #[cfg(feature = "train")]
     Compare(compare::Arguments),
-    /// Train one network on the digits and write it to a file that PyTorch reads too.
     #[cfg(feature = "train")]
     Train(train::Arguments),
-    /// Recognise digits in pictures by a trained network.
     #[cfg(feature = "train")]
     Predict(predict::Arguments),
-    /// Run the layer on arrays in .npy files, forward and backward.
     Apply(apply::Arguments),
 }
 

@@ -148,7 +148,7 @@ impl Run<'_> {
                     store.path().display()
                 )));
             }
-            if self.done % LOOK_EVERY == 0 {
+            if self.done.is_multiple_of(LOOK_EVERY) {
                 bar.set_position(self.done as u64);
                 bar.set_message(format!("loss {:.4}", losses.iter().sum::<f64>() / losses.len() as f64));
                 losses.clear();

@@ -51,7 +51,7 @@ fn bad_arguments_are_named_and_nothing_is_written() {
         (&["--hidden", "100,,3"], &["--hidden", "``"]),
         (&["--hidden", "1000000000000"], &["--hidden", "10000000 weights"]),
         (&["--hidden", "18446744073709551615,18446744073709551615"], &["--hidden", "weights"]),
-        (&["--hidden", &"1,".repeat(200).trim_end_matches(',').to_owned()], &["--hidden", "100 hidden layers", "200"]),
+        (&["--hidden", "1,".repeat(200).trim_end_matches(',')], &["--hidden", "100 hidden layers", "200"]),
         (&["--threads", "0"], &["--threads", "0"]),
         (&["--threads", "1000000"], &["--threads", "1000000"]),
     ];

@@ -147,7 +147,7 @@ fn essential_chunks(bytes: &[u8]) -> Result<Vec<u8>, Defect> {
         }
         match (name, header) {
             (b"IHDR", _) => header = Some(check_header(content)?),
-            (b"PLTE", _) if palette > 0 || data || length % 3 != 0 || !(3..=768).contains(&length) => {
+            (b"PLTE", _) if palette > 0 || data || !length.is_multiple_of(3) || !(3..=768).contains(&length) => {
                 return broken("expected one palette of 1 to 256 colours, before the pixels");
             }
             (b"PLTE", _) => palette = length / 3,

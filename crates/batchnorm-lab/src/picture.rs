@@ -106,7 +106,7 @@ struct Bounds {
 impl Ink {
     /// And how strong the strongest is, where 1 is as far from the paper as a colour can be.
     fn of(Source { width, pixels }: Source) -> Result<(Ink, f32), PictureError> {
-        if width == 0 || pixels.is_empty() || pixels.len() % width != 0 {
+        if width == 0 || pixels.is_empty() || !pixels.len().is_multiple_of(width) {
             return Err(PictureError::Shape { width, pixels: pixels.len() });
         }
         let mut ink = Ink { width, values: pixels.iter().map(luminance_on_white).collect() };
