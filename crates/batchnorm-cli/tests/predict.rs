@@ -94,8 +94,8 @@ fn one_picture_of_every_kind_is_shown_and_recognised() {
     let three = first(&digits.test, 3);
     let grey16 = |ink: f32| ((65535.0 * ink) as u16).to_be_bytes().to_vec();
     let palette: Vec<u8> = (0..=255u8).flat_map(|at| [255 - at, 255 - at, 255]).collect();
-    type Paint<'p> = &'p dyn Fn(f32) -> Vec<u8>;
-    let kinds: [(&str, u8, u8, &[(&[u8; 4], &[u8])], Paint); 6] = [
+    type Kind<'k> = (&'k str, u8, u8, &'k [(&'k [u8; 4], &'k [u8])], &'k dyn Fn(f32) -> Vec<u8>);
+    let kinds: [Kind; 6] = [
         ("grey.png", 8, 0, &[], &|ink| vec![byte(1.0 - ink)]),
         ("grey-16-inverted.PNG", 16, 0, &[], &grey16),
         ("colour.png", 8, 2, &[], &|ink| vec![byte(1.0 - ink), byte(1.0 - 0.5 * ink), 255]),

@@ -54,7 +54,7 @@ pub enum Defect {
     #[error("expected a PNG picture, got no regular file")]
     NotAFile,
     /// It does not begin as a PNG does.
-    #[error("expected a PNG picture, got a file that does not begin as one; save it as .png")]
+    #[error("expected a PNG picture, got a file that does not begin as one; export it as PNG")]
     Signature,
     /// It ends too soon.
     #[error("the PNG picture is cut off after {0} bytes; fetch or save it again")]
