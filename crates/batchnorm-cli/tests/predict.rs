@@ -1,5 +1,7 @@
 //! `batchnorm predict` as a person calls it: the embedded digits, pictures of every kind, folders, and bad files.
 
+#![cfg(feature = "train")]
+
 mod support;
 
 use std::path::{Path, PathBuf};

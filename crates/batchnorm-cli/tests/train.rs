@@ -1,5 +1,7 @@
 //! `batchnorm train` as a person calls it: stopped, killed and gone on with, further, other files, bad arguments.
 
+#![cfg(feature = "train")]
+
 mod support;
 
 use std::path::Path;
