@@ -6,15 +6,13 @@ mod table;
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::process;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use batchnorm_lab::comparison::{Comparison, Settings};
 use batchnorm_lab::digits::Digits;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::failure::{Failure, tell};
+use crate::flags;
+use crate::terminal::{Stop, progress_bar, use_threads};
 use store::Store;
 
 /// Train the same network with and without batch norm on real digits, and compare.
@@ -75,7 +73,7 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let settings = request::settings(&arguments)?;
     let threads = settings.threads;
-    let mut comparison = Comparison::new(settings, command()).map_err(request::failure)?;
+    let mut comparison = Comparison::new(settings, command()).map_err(flags::failure)?;
     let mut store = Store::new(&arguments.output_dir);
     if !arguments.restart
         && let Some(earlier) = store.load()?
@@ -84,10 +82,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     // Before the long run: a folder that cannot be written shows now.
     store.save(&comparison)?;
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build_global()
-        .map_err(|error| Failure::usage(format!("--threads {threads}: {error}; ask for fewer")))?;
+    use_threads(threads)?;
 
     if comparison.complete {
         tell(format_args!("All runs are in {} already; --restart runs them anew.", store.path().display()));
@@ -98,17 +93,17 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 fn run_missing(comparison: &mut Comparison, store: &mut Store) -> Result<(), Failure> {
-    let stop = stop_on_ctrl_c()?;
+    let stop = Stop::on_ctrl_c()?;
     let digits = Digits::embedded();
     let (tasks, steps) = (comparison.missing(), comparison.settings.steps as u64);
-    let bar = progress_bar(comparison, tasks.len());
+    let bar = progress_bar(tasks.len() as u64 * steps);
     comparison.warm_up(&digits);
     for (index, task) in tasks.iter().enumerate() {
         let name = format!("seed {}, {}", task.seed, task.arm.name);
         let outcome = comparison.perform(task, &digits, &mut |progress| {
             bar.set_position(index as u64 * steps + progress.step as u64);
             bar.set_message(format!("{name}: {:.1} %", 100.0 * progress.accuracy));
-            if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if stop.asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         let ControlFlow::Continue(run) = outcome else {
             bar.finish_and_clear();
@@ -123,26 +118,6 @@ fn run_missing(comparison: &mut Comparison, store: &mut Store) -> Result<(), Fai
     }
     bar.finish_and_clear();
     Ok(())
-}
-
-/// Hidden where stderr is no terminal.
-fn progress_bar(comparison: &Comparison, runs: usize) -> ProgressBar {
-    let bar = ProgressBar::new(runs as u64 * comparison.settings.steps as u64);
-    let style = ProgressStyle::with_template("{bar:30} {percent:>3} %  {eta:>4} left  {msg}");
-    bar.with_style(style.expect("the template is right"))
-}
-
-/// The first Ctrl-C asks for a stop, the second one does not wait for it.
-fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>, Failure> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        if asked.swap(true, Ordering::Relaxed) {
-            process::exit(130);
-        }
-    })
-    .map_err(|error| Failure::output(format!("Ctrl-C cannot be handled here: {error}")))?;
-    Ok(stop)
 }
 
 /// The command line, for the record.

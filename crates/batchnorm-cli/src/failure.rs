@@ -10,7 +10,7 @@ pub enum Failure {
     Usage(String),
     /// A file or array that cannot be what was asked for: exit code 3.
     Input(String),
-    /// Right arrays that a declared policy refuses: exit code 4.
+    /// Right input that a declared policy refuses, or a training that diverges: exit code 4.
     Refused(String),
     /// Results that could not be written: exit code 5.
     Output(String),
@@ -76,6 +76,6 @@ Exit codes:
   0    done
   2    an argument is wrong, or arguments do not go together
   3    an input file or array is missing, broken or of the wrong shape
-  4    a declared policy refuses the input (one value a channel, empty, not finite)
+  4    a declared policy refuses the input (one value a channel, empty, not finite), or a training diverges
   5    results could not be written; nothing was replaced
   130  interrupted";

@@ -4,6 +4,14 @@ mod apply;
 #[cfg(feature = "train")]
 mod compare;
 mod failure;
+#[cfg(feature = "train")]
+mod flags;
+#[cfg(feature = "train")]
+mod predict;
+#[cfg(feature = "train")]
+mod terminal;
+#[cfg(feature = "train")]
+mod train;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -20,12 +28,15 @@ struct Arguments {
     command: Command,
 }
 
+// Each says what it does where its flags are: a comment here would hide all but the first line of that.
 #[derive(Subcommand)]
 enum Command {
-    /// Train the same network with and without batch norm on real digits, and compare.
     #[cfg(feature = "train")]
     Compare(compare::Arguments),
-    /// Run the layer on arrays in .npy files, forward and backward.
+    #[cfg(feature = "train")]
+    Train(train::Arguments),
+    #[cfg(feature = "train")]
+    Predict(predict::Arguments),
     Apply(apply::Arguments),
 }
 
@@ -33,6 +44,10 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         #[cfg(feature = "train")]
         Command::Compare(arguments) => compare::run(arguments),
+        #[cfg(feature = "train")]
+        Command::Train(arguments) => train::run(arguments),
+        #[cfg(feature = "train")]
+        Command::Predict(arguments) => predict::run(arguments),
         Command::Apply(arguments) => apply::run(arguments),
     };
     match outcome {

@@ -5,7 +5,8 @@
 //! 1. [`npy`] reads one NumPy array, `float16`, `float32` or `float64`, with memory bounded by the size
 //!    of the file whatever its header claims, and names the defect when it can not;
 //! 2. [`npy::write()`] turns a slice into the bytes `np.save` would write;
-//! 3. [`atomic`] puts the bytes in place: [`atomic::write_file`] for one file, [`atomic::FileSet`] for
+//! 3. [`picture`] reads a PNG picture of any kind, with its size looked at first;
+//! 4. [`atomic`] puts the bytes in place: [`atomic::write_file`] for one file, [`atomic::FileSet`] for
 //!    the several files of one run, all of them or none.
 //!
 //! This crate knows no framework and nothing of batch normalization; it never prints and never
@@ -29,3 +30,4 @@
 
 pub mod atomic;
 pub mod npy;
+pub mod picture;

@@ -9,13 +9,14 @@ use std::ops::ControlFlow;
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use crate::digits::{Digits, Images};
 use crate::machine::Machine;
 use crate::network::Architecture;
 use crate::probe::{Answer, Probing};
 use crate::run::{Ending, Point, Progress, Reached, Run};
+use crate::setting;
+pub use crate::setting::{Difference, SettingError};
 use crate::summary::Summary;
 use crate::training::Training;
 
@@ -23,8 +24,6 @@ use crate::training::Training;
 pub const FORMAT: &str = "batchnorm-compare 2";
 /// Burn's version; a test compares it with Cargo.lock.
 const BURN: &str = "0.22.1";
-/// Images to train on: no batch is larger.
-const TRAINING_IMAGES: usize = 1437;
 
 /// One of the things compared.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -77,8 +76,7 @@ impl Settings {
     /// # Errors
     /// The first setting that is out of range.
     pub fn check(&self) -> Result<(), SettingError> {
-        let error =
-            |setting, expected: &str, got: String| Err(SettingError { setting, expected: expected.to_owned(), got });
+        let error = |setting, expected, got: String| Err(SettingError::new(setting, expected, got));
         let distinct = |values: &mut Vec<String>| {
             let count = values.len();
             values.sort();
@@ -93,55 +91,17 @@ impl Settings {
             return error("seeds", "one or more, each different", format!("{:?}", self.seeds));
         }
         for arm in &self.arms {
-            if !(arm.learning_rate > 0.0 && arm.learning_rate <= 1e6) {
-                return error("learning_rate", "a number above 0, at most 1e6", arm.learning_rate.to_string());
-            }
+            setting::check_learning_rate(arm.learning_rate)?;
         }
-        let whole = [
-            ("steps", self.steps, 10_000_000),
-            ("batch_size", self.batch_size, TRAINING_IMAGES),
-            ("evaluate_every", self.evaluate_every, 10_000_000),
-            ("threads", self.threads, 1024),
-        ];
-        for (setting, got, most) in whole {
-            if !(1..=most).contains(&got) {
-                return error(setting, &format!("a number in 1..={most}"), got.to_string());
-            }
-        }
-        if self.batch_size == 1 && self.arms.iter().any(|arm| arm.batch_norm) {
-            return error("batch_size", "2 or more: batch norm needs two values to normalise by", String::from("1"));
-        }
+        setting::check_steps("steps", self.steps)?;
+        setting::check_batch_size(self.batch_size, self.arms.iter().any(|arm| arm.batch_norm))?;
+        setting::check_steps("evaluate_every", self.evaluate_every)?;
+        setting::check_whole("threads", self.threads, 1024)?;
         if !(self.target_accuracy > 0.0 && self.target_accuracy <= 1.0) {
             return error("target_accuracy", "a share above 0, at most 1", self.target_accuracy.to_string());
         }
-        let deviation = self.network.weight_deviation;
-        if !(deviation > 0.0 && deviation.is_finite()) {
-            return error("weight_deviation", "a finite number above 0", deviation.to_string());
-        }
-        if self.network.hidden.contains(&0) {
-            return error("hidden", "one unit or more in each layer", format!("{:?}", self.network.hidden));
-        }
-        let (epsilon, weight) = (self.network.epsilon, self.network.weight_of_new);
-        if !(epsilon >= 0.0 && epsilon.is_finite()) {
-            return error("epsilon", "a finite number >= 0", epsilon.to_string());
-        }
-        if !(0.0..=1.0).contains(&weight) {
-            return error("weight_of_new", "a weight in 0..=1", weight.to_string());
-        }
-        Ok(())
+        self.network.check()
     }
-}
-
-/// A setting out of range.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{setting}: expected {expected}, got {got}")]
-pub struct SettingError {
-    /// The setting's name, as the field's.
-    pub setting: &'static str,
-    /// What it may be.
-    pub expected: String,
-    /// What it is.
-    pub got: String,
 }
 
 /// Which programs ran.
@@ -362,9 +322,6 @@ impl Default for Settings {
         }
     }
 }
-
-/// Something in which two comparisons differ: the name of a setting, its value in the earlier one, and now.
-pub type Difference = (&'static str, String, String);
 
 fn differences(earlier: &Comparison, now: &Comparison) -> Vec<Difference> {
     let (old, new) = (&earlier.settings, &now.settings);

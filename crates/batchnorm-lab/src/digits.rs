@@ -13,6 +13,8 @@ pub const PIXELS: usize = 64;
 pub const CLASSES: usize = 10;
 /// Images of each class that are set aside for testing.
 pub const TEST_PER_CLASS: usize = 36;
+/// Images to train on.
+pub const TRAINING_IMAGES: usize = 1437;
 
 /// UCI's optical recognition of handwritten digits (Alpaydin and Kaynak 1998, CC BY 4.0); `data/README.md` says
 /// where it comes from.
@@ -107,7 +109,7 @@ mod tests {
     #[test]
     fn the_split_is_stratified_and_loses_nothing() {
         let digits = Digits::embedded();
-        assert_eq!((digits.train.len(), digits.test.len()), (1437, 360));
+        assert_eq!((digits.train.len(), digits.test.len()), (TRAINING_IMAGES, 360));
         let of = |images: &Images, class| images.classes.iter().filter(|&&other| other == class).count();
         for class in 0..10 {
             assert_eq!(of(&digits.test, class), 36);

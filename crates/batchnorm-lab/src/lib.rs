@@ -11,7 +11,9 @@
 //! 6. [`comparison`]: what to compare, the runs it takes, what is still missing;
 //! 7. [`run`]: one network trained from one seed, with its curve;
 //! 8. [`summary`]: means and ranges over seeds, and paired factors;
-//! 9. [`report`]: a comparison as one page of HTML.
+//! 9. [`report`]: a comparison as one page of HTML;
+//! 10. [`plan`]: what one network is trained on its own by, and [`model`]: the trained network as a file's bytes;
+//! 11. [`picture`]: what such a network sees of any picture of a digit.
 //!
 //! Nothing here prints or writes files. Progress goes to a callback, which can also stop the work; results are values
 //! that `serde` can write and read.
@@ -36,11 +38,15 @@
 pub mod comparison;
 pub mod digits;
 pub mod machine;
+pub mod model;
 pub mod network;
+pub mod picture;
+pub mod plan;
 pub mod probe;
 pub mod random;
 pub mod report;
 pub mod run;
+pub mod setting;
 pub mod summary;
 pub mod training;
 pub mod words;

@@ -17,6 +17,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::digits::{CLASSES, PIXELS};
 use crate::random::{Purpose, generator};
+use crate::setting::SettingError;
+
+/// Weights of the largest network, a hundred times what the digits need: 40 MB.
+pub const MOST_WEIGHTS: usize = 10_000_000;
+/// Hidden layers of the deepest network.
+pub const MOST_LAYERS: usize = 100;
 
 /// Sizes and start of the network, and the options of its batch norm.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,6 +48,54 @@ impl Default for Architecture {
 }
 
 impl Architecture {
+    /// Checks that the network can be built.
+    ///
+    /// # Errors
+    /// The first setting that is out of range; more than [`MOST_WEIGHTS`] weights count as such.
+    pub fn check(&self) -> Result<(), SettingError> {
+        let deviation = self.weight_deviation;
+        if !(deviation > 0.0 && deviation.is_finite()) {
+            return Err(SettingError::new("weight_deviation", "a finite number above 0", deviation));
+        }
+        let widths = || self.hidden.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+        if self.hidden.len() > MOST_LAYERS {
+            let most = format!("at most {MOST_LAYERS} hidden layers");
+            return Err(SettingError::new("hidden", &most, self.hidden.len()));
+        }
+        if self.hidden.contains(&0) {
+            return Err(SettingError::new("hidden", "one unit or more in each layer", widths()));
+        }
+        let weights = |(inputs, outputs): (usize, usize)| inputs.saturating_mul(outputs);
+        if self.layers().into_iter().map(weights).fold(0, usize::saturating_add) > MOST_WEIGHTS {
+            return Err(SettingError::new("hidden", &format!("at most {MOST_WEIGHTS} weights in all"), widths()));
+        }
+        if !(self.epsilon >= 0.0 && self.epsilon.is_finite()) {
+            return Err(SettingError::new("epsilon", "a finite number >= 0", self.epsilon));
+        }
+        if !(0.0..=1.0).contains(&self.weight_of_new) {
+            return Err(SettingError::new("weight_of_new", "a weight in 0..=1", self.weight_of_new));
+        }
+        Ok(())
+    }
+
+    /// Name and shape of every tensor of the network as PyTorch has them: `[outputs, inputs]` for weights.
+    pub fn tensors(&self, batch_norm: bool) -> Vec<(String, Vec<usize>)> {
+        let layers = self.layers();
+        let (&(inputs, classes), hidden) = layers.split_last().expect("there is an output layer");
+        let mut tensors = Vec::new();
+        for (index, &(inputs, units)) in hidden.iter().enumerate() {
+            tensors.push((format!("hidden.{index}.linear.weight"), vec![units, inputs]));
+            let vectors: &[&str] = match batch_norm {
+                true => &["norm.weight", "norm.bias", "norm.running_mean", "norm.running_var"],
+                false => &["linear.bias"],
+            };
+            tensors.extend(vectors.iter().map(|name| (format!("hidden.{index}.{name}"), vec![units])));
+        }
+        tensors.push((String::from("output.weight"), vec![classes, inputs]));
+        tensors.push((String::from("output.bias"), vec![classes]));
+        tensors
+    }
+
     /// Inputs and outputs of each linear layer, the last to the classes.
     fn layers(&self) -> Vec<(usize, usize)> {
         let widths: Vec<usize> = [PIXELS].into_iter().chain(self.hidden.iter().copied()).chain([CLASSES]).collect();
@@ -51,7 +105,7 @@ impl Architecture {
     /// The network a seed starts with. The weights are the same with and without batch norm.
     ///
     /// # Panics
-    /// If epsilon or the weight of the new value is out of range.
+    /// If [`check`](Self::check) objects.
     pub fn start(&self, batch_norm: bool, seed: u64, device: &Device) -> Network {
         let mut generator = generator(seed, Purpose::Weights);
         let mut linear = |(inputs, outputs): (usize, usize), bias: bool| {

@@ -102,6 +102,14 @@ impl<'d> Training<'d> {
         }
     }
 
+    /// Passes over the batches of the first `steps` steps, which the network has behind it: what follows is what would
+    /// have followed then.
+    pub fn skip(&mut self, steps: usize) {
+        for _ in 0..steps {
+            self.batches.draw();
+        }
+    }
+
     /// One step: the next batch forward, backward, weights -= learning rate * gradient. The batch's loss before the
     /// step, in nats; where it is not finite the step is not taken.
     pub fn step(&mut self) -> f64 {

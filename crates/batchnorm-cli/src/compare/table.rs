@@ -1,7 +1,5 @@
 //! What a comparison says, for people and for programs.
 
-use std::io::{self, Write};
-
 use batchnorm_lab::comparison::Comparison;
 use batchnorm_lab::words::{factor, final_accuracy, percent, ranged, reached};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
@@ -10,6 +8,7 @@ use serde_json::json;
 
 use super::store::Store;
 use crate::failure::Failure;
+use crate::terminal::put;
 
 /// The table, a sentence for each factor, and where the report and the curves are.
 pub fn print(comparison: &Comparison, store: &Store) -> Result<(), Failure> {
@@ -61,13 +60,4 @@ pub fn print_json(comparison: &Comparison, store: &Store) -> Result<(), Failure>
         "summary": comparison.summary,
     });
     put(&format!("{summary:#}\n"))
-}
-
-/// To stdout; a reader that has seen enough is no error.
-fn put(text: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::output(format!("stdout: {error}"))),
-        _ => Ok(()),
-    }
 }

@@ -1,0 +1,120 @@
+//! What to ask about: the embedded digits, or the pictures that paths lead to.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use batchnorm_io::picture;
+use batchnorm_lab::digits::{Digits, Images, PIXELS};
+use batchnorm_lab::picture::{Source, seen};
+
+use super::{Asked, Set};
+use crate::failure::Failure;
+
+/// What can be asked about, and why the rest cannot.
+pub struct Inputs {
+    pub asked: Vec<Asked>,
+    /// One line for each picture that could not be read.
+    pub failed: Vec<String>,
+}
+
+/// Digits of the data set, called by the part they are in and their place there.
+pub fn embedded(set: Set) -> Inputs {
+    let Digits { train, test } = Digits::embedded();
+    let named = |part: &str, images: &Images| -> Vec<Asked> {
+        let pixels = images.pixels.as_chunks::<PIXELS>().0;
+        let all = pixels.iter().zip(&images.classes).enumerate();
+        all.map(|(at, (&seen, &class))| Asked { name: format!("{part} {at}"), label: Some(class), seen }).collect()
+    };
+    let mut asked = Vec::new();
+    if set != Set::Test {
+        asked.extend(named("train", &train));
+    }
+    if set != Set::Train {
+        asked.extend(named("test", &test));
+    }
+    Inputs { asked, failed: Vec::new() }
+}
+
+/// The pictures at these paths, each as the network sees it.
+pub fn pictures(paths: &[PathBuf]) -> Result<Inputs, Failure> {
+    let mut found = Vec::new();
+    for path in paths {
+        find(path, &mut found)?;
+    }
+    let mut inputs = Inputs { asked: Vec::new(), failed: Vec::new() };
+    for (path, label) in found {
+        match look(&path) {
+            Ok(seen) => inputs.asked.push(Asked { name: path.display().to_string(), label, seen }),
+            Err(reason) => inputs.failed.push(reason),
+        }
+    }
+    Ok(inputs)
+}
+
+fn look(path: &Path) -> Result<[f32; PIXELS], String> {
+    let picture = picture::read(path).map_err(|error| error.to_string())?;
+    let source = Source { width: picture.width, pixels: &picture.pixels };
+    seen(source).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Adds the picture at a path, or those in the folder: of its subfolders 0 to 9, labelled, if it has such.
+fn find(path: &Path, found: &mut Vec<(PathBuf, Option<u8>)>) -> Result<(), Failure> {
+    if !path.is_dir() {
+        // What is wrong with a path that is no file, reading it will say.
+        found.push((path.to_path_buf(), None));
+        return Ok(());
+    }
+    let entries = entries(path)?;
+    let labelled: Vec<(&PathBuf, u8)> = entries.iter().filter_map(|entry| label(entry).map(|of| (entry, of))).collect();
+    let own = pngs(&entries);
+    let before = found.len();
+    match (labelled.is_empty(), own.is_empty()) {
+        (true, _) => found.extend(own.into_iter().map(|path| (path, None))),
+        (false, true) => {
+            for (folder, label) in labelled {
+                found.extend(pngs(&self::entries(folder)?).into_iter().map(|path| (path, Some(label))));
+            }
+        }
+        (false, false) => {
+            return Err(Failure::input(format!(
+                "{}: expected PNG pictures or subfolders 0 to 9, got both; give one of them, or each by its path",
+                path.display()
+            )));
+        }
+    }
+    if found.len() > before {
+        return Ok(());
+    }
+    let holds = if entries.is_empty() { "an empty folder" } else { "a folder without any" };
+    Err(Failure::input(format!(
+        "{}: expected PNG pictures (*.png), or subfolders 0 to 9 with some, got {holds}",
+        path.display()
+    )))
+}
+
+/// What is in a folder, by name.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let cannot = |error: std::io::Error| Failure::input(format!("{}: cannot be read: {error}", folder.display()));
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(folder).map_err(cannot)? {
+        entries.push(entry.map_err(cannot)?.path());
+    }
+    entries.sort();
+    Ok(entries)
+}
+
+fn pngs(entries: &[PathBuf]) -> Vec<PathBuf> {
+    let is_png =
+        |path: &&PathBuf| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("png")) && !path.is_dir();
+    entries.iter().filter(is_png).cloned().collect()
+}
+
+/// The digit a folder is named by.
+fn label(path: &Path) -> Option<u8> {
+    let digit = match path.file_name().and_then(OsStr::to_str)?.as_bytes() {
+        [digit @ b'0'..=b'9'] => digit - b'0',
+        _ => return None,
+    };
+    path.is_dir().then_some(digit)
+}

@@ -1,0 +1,214 @@
+//! `batchnorm train`: one network on the digits, into one file.
+
+mod file;
+mod request;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use batchnorm_lab::digits::Digits;
+use batchnorm_lab::model::{Description, Model, ModelError};
+use batchnorm_lab::plan::Plan;
+use batchnorm_lab::training::Training;
+use batchnorm_lab::words::percent;
+use serde_json::json;
+
+use crate::failure::{Failure, tell};
+use crate::terminal::{Stop, progress_bar, put, use_threads};
+use file::Store;
+
+/// How often the network is saved on its way: what a crash costs at most.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+/// Steps between two looks at the clock and the bar.
+const LOOK_EVERY: usize = 5;
+
+/// Train one network on the digits and write it to a file that PyTorch reads too.
+///
+/// A sigmoid network learns 1,437 embedded images of handwritten digits by plain gradient descent; its accuracy is that
+/// on 360 other images, by running statistics. The file is safetensors: weights by PyTorch's names, and under the
+/// metadata's key `batchnorm` what they are. It is saved every second and on Ctrl-C, and the same command goes on
+/// from there: it ends in the same file, to the bit, as if it had never been stopped (on one machine). More --steps
+/// train a finished network further.
+#[derive(clap::Args)]
+#[command(after_help = crate::failure::EXIT_CODES)]
+pub struct Arguments {
+    /// Steps in all. [default: 600; 3000 with --no-batch-norm]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    steps: Option<String>,
+
+    /// Learning rate. [default: 0.5; 3 with --no-batch-norm; what `compare` found best for each]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
+    learning_rate: Option<String>,
+
+    /// Images a step.
+    #[arg(long, value_name = "N", default_value_t = Plan::of(true).batch_size.to_string(), allow_negative_numbers = true)]
+    batch_size: String,
+
+    /// Seed of the start weights and of the order of the batches.
+    #[arg(long, value_name = "N", default_value_t = Plan::of(true).seed.to_string(), allow_negative_numbers = true)]
+    seed: String,
+
+    /// Units of each hidden layer.
+    #[arg(long, value_name = "N,N,...", default_value = "100,100,100", allow_negative_numbers = true)]
+    hidden: String,
+
+    /// Leave batch norm out: biases in its place.
+    #[arg(long)]
+    no_batch_norm: bool,
+
+    /// Threads. (The kernels of a network this small use one.)
+    #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true)]
+    threads: String,
+
+    /// The file to write, and to go on from.
+    #[arg(long, value_name = "FILE", default_value = "batchnorm-model.safetensors")]
+    output: PathBuf,
+
+    /// Replace what is in the file, whatever it is, and start anew.
+    #[arg(long)]
+    restart: bool,
+
+    /// Print the summary as JSON instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Trains what is missing and prints how the network does.
+///
+/// # Errors
+/// Bad arguments; a file of something else or of another training; a file that cannot be written; a loss that is not
+/// finite; Ctrl-C.
+pub fn run(arguments: Arguments) -> Result<(), Failure> {
+    let (plan, threads) = request::plan(&arguments)?;
+    let store = Store::new(&arguments.output);
+    let earlier = if arguments.restart { None } else { store.load()? };
+    if let Some(earlier) = &earlier {
+        store.expect_same(&earlier.description, &plan)?;
+    }
+    use_threads(threads)?;
+    let digits = Digits::embedded();
+    let planned = earlier.as_ref().map(|earlier| earlier.description.plan.steps);
+    let (network, done) = match earlier {
+        Some(Model { description, network }) => (network, description.steps_done),
+        None => (plan.start(), 0),
+    };
+    let mut run = Run { training: plan.training(network, done, &digits.train), plan, done, digits: &digits };
+    if planned == Some(run.done) && run.done == run.plan.steps {
+        tell(format_args!(
+            "{} has all {} steps already and stays as it is; --steps trains it further, --restart anew.",
+            arguments.output.display(),
+            run.done
+        ));
+    } else {
+        run.train(&store)?;
+    }
+    summary(&arguments, &run)
+}
+
+struct Run<'d> {
+    plan: Plan,
+    /// Steps behind the network.
+    done: usize,
+    training: Training<'d>,
+    digits: &'d Digits,
+}
+
+impl Run<'_> {
+    fn description(&self) -> Description {
+        Description::new(self.plan.clone(), self.done, self.training.evaluate(&self.digits.test).score)
+    }
+
+    fn model(&self) -> Model {
+        Model { description: self.description(), network: self.training.network().clone() }
+    }
+
+    /// Takes the missing steps; what is done is in the file, whatever happens.
+    fn train(&mut self, store: &Store) -> Result<(), Failure> {
+        let stop = Stop::on_ctrl_c()?;
+        // Before the long run: a file that cannot be written shows now.
+        self.save(store)?;
+        let bar = progress_bar(self.plan.steps as u64);
+        let mut saved = Instant::now();
+        let mut losses = Vec::new();
+        while self.done < self.plan.steps {
+            let loss = self.training.step();
+            if !loss.is_finite() {
+                bar.finish_and_clear();
+                return Err(self.diverged(self.done + 1, store));
+            }
+            self.done += 1;
+            losses.push(loss);
+            if stop.asked() && self.done < self.plan.steps {
+                bar.finish_and_clear();
+                self.save(store)?;
+                return Err(Failure::Interrupted(format!(
+                    "interrupted; {} of {} steps are in {}, the same command (without --restart) goes on from there",
+                    self.done,
+                    self.plan.steps,
+                    store.path().display()
+                )));
+            }
+            if self.done.is_multiple_of(LOOK_EVERY) {
+                bar.set_position(self.done as u64);
+                bar.set_message(format!("loss {:.4}", losses.iter().sum::<f64>() / losses.len() as f64));
+                losses.clear();
+                if saved.elapsed() >= SAVE_EVERY {
+                    self.save(store)?;
+                    saved = Instant::now();
+                }
+            }
+        }
+        bar.finish_and_clear();
+        self.save(store)
+    }
+
+    fn save(&self, store: &Store) -> Result<(), Failure> {
+        match self.model().to_bytes() {
+            Ok(bytes) => store.save(&bytes),
+            // The only way to a network that is no file: a step that overflowed.
+            Err(ModelError::Tensor { .. }) => Err(self.diverged(self.done, store)),
+            Err(error) => Err(Failure::output(error)),
+        }
+    }
+
+    fn diverged(&self, step: usize, store: &Store) -> Failure {
+        Failure::refused(format!(
+            "the training diverged: at step {step} the loss or a weight is not finite; {} keeps what was saved before; \
+             try a lower --learning-rate (it was {}) with --restart or another --output",
+            store.path().display(),
+            self.plan.learning_rate
+        ))
+    }
+}
+
+fn summary(arguments: &Arguments, run: &Run) -> Result<(), Failure> {
+    let Description { plan, steps_done, test_accuracy, test_loss, .. } = run.description();
+    let seconds = run.training.seconds();
+    if arguments.json {
+        let summary = json!({
+            "file": arguments.output,
+            "plan": plan,
+            "steps_done": steps_done,
+            "test_accuracy": test_accuracy,
+            "test_loss": test_loss,
+            "seconds": seconds,
+        });
+        return put(&format!("{summary:#}\n"));
+    }
+    let file = arguments.output.display();
+    put(&format!(
+        "network        64-{}-10, {} batch norm\n\
+         steps          {steps_done} of {} images at rate {}, seed {} ({seconds:.1} s of training now)\n\
+         test accuracy  {} of 360 digits not trained on\n\
+         test loss      {} nats\n\
+         file           {file}\n\
+         try it         batchnorm predict --model {file} --digits test\n",
+        plan.architecture.hidden.iter().map(|units| format!("{units}-")).collect::<String>().trim_end_matches('-'),
+        if plan.batch_norm { "with" } else { "without" },
+        plan.batch_size,
+        plan.learning_rate,
+        plan.seed,
+        percent(test_accuracy),
+        test_loss.map_or(String::from("not finite"), |loss| format!("{loss:.4}")),
+    ))
+}

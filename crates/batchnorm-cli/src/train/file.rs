@@ -1,0 +1,67 @@
+//! The file a training writes and goes on from.
+
+use std::path::{Path, PathBuf};
+
+use batchnorm_io::atomic::write_file;
+use batchnorm_lab::model::{Description, Model};
+use batchnorm_lab::plan::Plan;
+
+use crate::failure::Failure;
+use crate::predict::model_file;
+
+/// The model's file.
+pub struct Store {
+    path: PathBuf,
+}
+
+impl Store {
+    pub fn new(path: &Path) -> Store {
+        Store { path: path.to_path_buf() }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The model in the file; none where there is no file. Anything else is not ours to replace.
+    pub fn load(&self) -> Result<Option<Model>, Failure> {
+        // Not `exists`, which calls a link to nothing nothing, and a file nobody may look at too.
+        match self.path.symlink_metadata() {
+            Ok(metadata) if metadata.is_dir() => Ok(None), // writing says what is wrong with a folder
+            Ok(_) => model_file::read(&self.path).map(Some).map_err(|reason| {
+                Failure::input(format!(
+                    "--output: {}: no training to go on from: {reason}; name another --output, or --restart to \
+                     replace it",
+                    self.path.display()
+                ))
+            }),
+            Err(_) => Ok(None), // writing says what is wrong with the folder
+        }
+    }
+
+    /// Errs unless the training in the file goes the way of this plan, and not yet further.
+    pub fn expect_same(&self, there: &Description, plan: &Plan) -> Result<(), Failure> {
+        let path = self.path.display();
+        let differences = there.plan.differences(plan);
+        if !differences.is_empty() {
+            let all: Vec<String> =
+                differences.iter().map(|(what, there, now)| format!("{what}: {there} there, {now} now")).collect();
+            return Err(Failure::usage(format!(
+                "--output: {path} holds another training ({}); name another file, or --restart to replace it",
+                all.join("; ")
+            )));
+        }
+        if there.steps_done > plan.steps {
+            return Err(Failure::usage(format!(
+                "--steps: {path} has {} steps behind it, {} asked for; ask for more, name another --output, or \
+                 --restart to replace it",
+                there.steps_done, plan.steps
+            )));
+        }
+        Ok(())
+    }
+
+    pub fn save(&self, bytes: &[u8]) -> Result<(), Failure> {
+        write_file(&self.path, |out| out.write_all(bytes)).map_err(Failure::output)
+    }
+}

@@ -1,0 +1,65 @@
+//! What the tests of `train` and `predict` share: the program, its refusals, and PNG pictures made on the spot.
+
+// Not every test uses all of it.
+#![allow(dead_code)]
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// The program with these arguments, in a folder of its own.
+pub fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_batchnorm"));
+    command.current_dir(folder).args(arguments);
+    command
+}
+
+pub fn run(folder: &Path, arguments: &[&str]) -> Output {
+    command(folder, arguments).output().expect("the program starts")
+}
+
+pub fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+pub fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("the program writes UTF-8")
+}
+
+/// Success; its stdout.
+pub fn done(output: &Output) -> &str {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// Exit code, and one line on stderr that has all of `parts`; nothing on stdout.
+pub fn refused(output: &Output, code: i32, parts: &[&str]) {
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
+    assert!(message.starts_with("batchnorm: "), "{message}");
+    assert_eq!(text(&output.stdout), "");
+    for part in parts {
+        assert!(message.contains(part), "{message:?} lacks {part:?}");
+    }
+}
+
+fn chunk(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
+    let named = [&name[..], content].concat();
+    let mut crc = flate2::Crc::new();
+    crc.update(&named);
+    [&(content.len() as u32).to_be_bytes()[..], &named, &crc.sum().to_be_bytes()].concat()
+}
+
+/// A PNG of whole-byte pixels: colour type and depth as PNG numbers them, chunks between header and pixels, and the
+/// rows' bytes.
+pub fn png(width: usize, depth: u8, colour: u8, between: &[(&[u8; 4], &[u8])], rows: &[Vec<u8>]) -> Vec<u8> {
+    let sides = [(width as u32).to_be_bytes(), (rows.len() as u32).to_be_bytes()].concat();
+    let header = chunk(b"IHDR", &[&sides[..], &[depth, colour, 0, 0, 0]].concat());
+    let between: Vec<u8> = between.iter().flat_map(|(name, content)| chunk(name, content)).collect();
+    let raw: Vec<u8> = rows.iter().flat_map(|row| [&[0], &row[..]].concat()).collect();
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&raw).unwrap();
+    let data = chunk(b"IDAT", &encoder.finish().unwrap());
+    [b"\x89PNG\r\n\x1a\n".to_vec(), header, between, data, chunk(b"IEND", &[])].concat()
+}

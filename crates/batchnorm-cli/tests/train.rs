@@ -1,0 +1,231 @@
+//! `batchnorm train` as a person calls it: stopped, killed and gone on with, further, other files, bad arguments.
+
+#![cfg(feature = "train")]
+
+mod support;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use support::{command, done, folder, refused, run, text};
+
+const FILE: &str = "batchnorm-model.safetensors";
+
+fn train(folder: &Path, arguments: &[&str]) -> std::process::Output {
+    run(folder, &[&["train"], arguments].concat())
+}
+
+fn bytes(folder: &Path) -> Vec<u8> {
+    std::fs::read(folder.join(FILE)).expect("the model is there")
+}
+
+/// The description in the file.
+fn described(folder: &Path) -> Value {
+    let bytes = bytes(folder);
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&bytes[8..8 + length]).expect("the header is JSON");
+    serde_json::from_str(header["__metadata__"]["batchnorm"].as_str().unwrap()).expect("the description is JSON")
+}
+
+fn steps_done(folder: &Path) -> u64 {
+    described(folder)["steps_done"].as_u64().unwrap()
+}
+
+#[test]
+fn bad_arguments_are_named_and_nothing_is_written() {
+    let folder = folder();
+    let hundreds = vec!["1"; 200].join(",");
+    let bad: &[(&[&str], &[&str])] = &[
+        (&["--steps", "0"], &["--steps", "0"]),
+        (&["--steps", "-5"], &["--steps", "-5"]),
+        (&["--steps", "1e3"], &["--steps", "`1e3`"]),
+        (&["--steps", "99999999999"], &["--steps", "99999999999"]),
+        (&["--learning-rate", "0"], &["--learning-rate", "0"]),
+        (&["--learning-rate", "nan"], &["--learning-rate", "NaN"]),
+        (&["--learning-rate", "fast"], &["--learning-rate", "`fast`"]),
+        (&["--batch-size", "1"], &["--batch-size", "two values"]),
+        (&["--batch-size", "1438"], &["--batch-size", "1437", "1438"]),
+        (&["--seed", "-1"], &["--seed", "`-1`"]),
+        (&["--seed", "1,2"], &["--seed", "`1,2`"]),
+        (&["--hidden", ""], &["--hidden", "``"]),
+        (&["--hidden", "100,0"], &["--hidden", "100,0"]),
+        (&["--hidden", "100,,3"], &["--hidden", "``"]),
+        (&["--hidden", "1000000000000"], &["--hidden", "10000000 weights"]),
+        (&["--hidden", "18446744073709551615,18446744073709551615"], &["--hidden", "weights"]),
+        (&["--hidden", &hundreds], &["--hidden", "100 hidden layers", "200"]),
+        (&["--threads", "0"], &["--threads", "0"]),
+        (&["--threads", "1000000"], &["--threads", "1000000"]),
+    ];
+    for (arguments, parts) in bad {
+        refused(&train(folder.path(), arguments), 2, parts);
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn the_default_learns_the_digits_and_says_how_to_go_on() {
+    let folder = folder();
+    let output = train(folder.path(), &[]);
+    let shown = done(&output);
+    for part in ["64-100-100-100-10, with batch norm", FILE, "batchnorm predict --model"] {
+        assert!(shown.contains(part), "{shown}");
+    }
+    let description = described(folder.path());
+    assert_eq!((&description["steps_done"], &description["steps"]), (&600.into(), &600.into()));
+    assert!(description["test_accuracy"].as_f64().unwrap() >= 0.95, "{description}");
+    assert!(!description.to_string().contains("second"), "no times: {description}");
+
+    // The same command changes nothing, not even the file's time.
+    let path = folder.path().join(FILE);
+    let (before, time) = (bytes(folder.path()), std::fs::metadata(&path).unwrap().modified().unwrap());
+    let again = train(folder.path(), &["--json"]);
+    let summary: Value = serde_json::from_str(done(&again)).unwrap();
+    assert_eq!(summary["test_accuracy"], description["test_accuracy"]);
+    assert!(text(&again.stderr).contains("stays as it is"), "{}", text(&again.stderr));
+    assert_eq!(bytes(folder.path()), before);
+    assert_eq!(std::fs::metadata(&path).unwrap().modified().unwrap(), time);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn more_steps_go_on_and_other_settings_do_not_mix() {
+    let (at_once, in_two) = (folder(), folder());
+    let small = ["--hidden", "20,10", "--seed", "7"];
+    let steps = |folder: &Path, steps| train(folder, &[&small[..], &["--steps", steps]].concat());
+    done(&steps(at_once.path(), "70"));
+    done(&steps(in_two.path(), "30"));
+    done(&steps(in_two.path(), "70"));
+    assert_eq!(bytes(in_two.path()), bytes(at_once.path()));
+
+    let before = bytes(in_two.path());
+    refused(&steps(in_two.path(), "30"), 2, &["--steps", "70 steps behind it", "30 asked for"]);
+    let other = train(in_two.path(), &["--hidden", "20", "--batch-size", "50", "--no-batch-norm"]);
+    refused(
+        &other,
+        2,
+        &[
+            FILE,
+            "hidden layers: 20,10 there, 20 now",
+            "batch norm: yes there, no now",
+            "seed: 7 there, 1 now",
+            "batch size: 60 there, 50 now",
+            "learning rate: 0.5 there, 3 now",
+            "--restart",
+        ],
+    );
+    assert_eq!(bytes(in_two.path()), before);
+    done(&train(in_two.path(), &["--hidden", "20", "--no-batch-norm", "--steps", "5", "--restart"]));
+    assert_eq!(described(in_two.path())["batch_norm"], false);
+}
+
+/// Waits until the file has some steps; then there is more to do than this test takes.
+fn until_saved(folder: &Path) {
+    while !(folder.join(FILE).exists() && steps_done(folder) > 0) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_and_kill_lose_nothing_and_the_end_is_the_same_to_the_bit() {
+    let (stopped, whole) = (folder(), folder());
+    let arguments = ["train", "--steps", "5000"];
+    let start = || {
+        let mut command = command(stopped.path(), &arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts")
+    };
+    // Killed without a word after its first save.
+    let mut child = start();
+    until_saved(stopped.path());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let after_kill = steps_done(stopped.path());
+    assert!((1..5000).contains(&after_kill), "{after_kill}");
+    // Gone on with, and asked to stop.
+    let child = start();
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    refused(&output, 130, &["interrupted", "of 5000 steps", FILE, "same command"]);
+    let after_stop = steps_done(stopped.path());
+    assert!((after_kill + 1..5000).contains(&after_stop), "{after_kill}, {after_stop}");
+    assert!(text(&output.stderr).contains(&format!("{after_stop} of 5000")));
+    // Gone on with to the end, against one that nobody stopped.
+    done(&run(stopped.path(), &arguments));
+    done(&run(whole.path(), &arguments));
+    assert_eq!(bytes(stopped.path()), bytes(whole.path()));
+}
+
+#[test]
+fn a_file_of_something_else_is_left_alone() {
+    let folder = folder();
+    done(&train(folder.path(), &["--steps", "5"]));
+    let own = bytes(folder.path());
+    let foreign = [&24u64.to_le_bytes()[..], br#"{"__metadata__":{}}     "#].concat();
+    let cases: [(&[u8], &str); 5] = [
+        (b"", "safetensors"),
+        (b"my thesis", "safetensors"),
+        (&own[..own.len() / 2], "safetensors"),
+        (&own[..own.len() - 1], "safetensors"),
+        (&foreign, "without its description"),
+    ];
+    for (content, part) in cases {
+        std::fs::write(folder.path().join(FILE), content).unwrap();
+        refused(&train(folder.path(), &["--steps", "9"]), 3, &[FILE, part, "--restart"]);
+        assert_eq!(bytes(folder.path()), content);
+    }
+    done(&train(folder.path(), &["--steps", "5", "--restart"]));
+    assert_eq!(bytes(folder.path()), own);
+}
+
+#[test]
+fn a_file_that_cannot_be_written_fails_before_the_run() {
+    let folder = folder();
+    std::fs::write(folder.path().join("file"), "content").unwrap();
+    std::fs::create_dir(folder.path().join("folder")).unwrap();
+    // Ten million steps: it would not come back if it ran first.
+    let long = |output| train(folder.path(), &["--steps", "10000000", "--output", output]);
+    refused(&long("folder"), 5, &["folder"]);
+    refused(&long("file/below"), 5, &["file"]);
+    refused(&long("nowhere/model.safetensors"), 5, &["nowhere"]);
+    #[cfg(target_os = "linux")]
+    {
+        refused(&long("/proc/model.safetensors"), 5, &["/proc"]);
+        refused(&long("/dev/null"), 3, &["/dev/null"]);
+    }
+    assert_eq!(std::fs::read_to_string(folder.path().join("file")).unwrap(), "content");
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_the_training_and_keeps_the_file() {
+    let folder = folder();
+    let arguments = ["--steps", "5", "--hidden", "4"];
+    done(&train(folder.path(), &arguments));
+    // Weights to the classes so large that the scores overflow: the tensors lie in the order of their names.
+    let mut changed = bytes(folder.path());
+    let end = changed.len();
+    for value in changed[end - 4 * 40..].as_chunks_mut::<4>().0 {
+        *value = 3e38f32.to_le_bytes();
+    }
+    std::fs::write(folder.path().join(FILE), &changed).unwrap();
+    let output = train(folder.path(), &["--steps", "50", "--hidden", "4"]);
+    refused(&output, 4, &["diverged", "step 6", FILE, "--learning-rate", "0.5", "--restart"]);
+    assert_eq!(steps_done(folder.path()), 5);
+    assert_eq!(bytes(folder.path())[bytes(folder.path()).len() - 160..], changed[end - 160..]);
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let folder = folder();
+    let mut child = command(folder.path(), &["train", "--steps", "5"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stderr), "");
+}

@@ -1,0 +1,198 @@
+//! PNG pictures, of every colour type and depth, as red, green, blue and alpha in 16 bits.
+//!
+//! The size is looked at before anything is decoded, and only the chunks that hold the picture are: no file takes
+//! more memory than its bytes and those of [`MOST_PIXELS`] pixels.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+use zune_core::bytestream::ZCursor;
+use zune_core::colorspace::ColorSpace;
+use zune_core::options::DecoderOptions;
+use zune_core::result::DecodingResult;
+use zune_png::PngDecoder;
+
+/// Pixels of the largest picture that is read: 4096 x 4096.
+pub const MOST_PIXELS: u64 = 1 << 24;
+/// Bytes of the largest file that is read: 256 MiB, more than the largest picture takes without compression.
+pub const MOST_BYTES: u64 = 1 << 28;
+
+const SIGNATURE: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
+/// Length and name before a chunk's data, and the checksum behind it.
+const CHUNK_FRAME: usize = 12;
+
+/// A picture in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// Pixels in a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// Red, green, blue and alpha of each pixel, each in 0..=65535, row by row; alpha is not multiplied in.
+    pub pixels: Vec<[u16; 4]>,
+}
+
+/// A picture that could not be read: which, and why.
+#[derive(Debug, Error)]
+#[error("{}: {defect}", path.display())]
+pub struct PictureError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub defect: Defect,
+}
+
+/// What is wrong with a picture.
+#[derive(Debug, Error)]
+pub enum Defect {
+    /// The file cannot be opened or read.
+    #[error("cannot be read: {0}")]
+    Read(#[from] io::Error),
+    /// A folder, pipe or device.
+    #[error("expected a PNG picture, got no regular file")]
+    NotAFile,
+    /// It does not begin as a PNG does.
+    #[error("expected a PNG picture, got a file that does not begin as one; export it as PNG")]
+    Signature,
+    /// It ends too soon.
+    #[error("the PNG picture is cut off after {0} bytes; fetch or save it again")]
+    Truncated(usize),
+    /// More pixels or bytes than are read.
+    #[error("expected at most {MOST_PIXELS} pixels and {MOST_BYTES} bytes, got {0}; make the picture smaller")]
+    Size(String),
+    /// It begins as a PNG does, but breaks its rules.
+    #[error("the PNG picture is broken: {0}; fetch or save it again")]
+    Broken(String),
+}
+
+/// Reads the picture in a file.
+///
+/// # Errors
+/// [`PictureError`], with the path: the file cannot be read, or what [`decode`] says.
+pub fn read(path: &Path) -> Result<Picture, PictureError> {
+    let read = || {
+        // Before it is opened, because opening a pipe waits for a writer.
+        if !fs::metadata(path)?.is_file() {
+            return Err(Defect::NotAFile);
+        }
+        let mut bytes = Vec::new();
+        File::open(path)?.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
+        decode(&bytes)
+    };
+    read().map_err(|defect| PictureError { path: path.to_path_buf(), defect })
+}
+
+/// Decodes a picture. Grey is spread to all three colours, a palette is looked up, and depths below 16 bits are
+/// scaled so that full stays full.
+///
+/// # Errors
+/// No PNG, cut off, too large, or broken (checksums included).
+pub fn decode(bytes: &[u8]) -> Result<Picture, Defect> {
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(Defect::Size(format!("over {MOST_BYTES} bytes")));
+    }
+    let essence = essential_chunks(bytes)?;
+    let options = DecoderOptions::default()
+        .set_max_width(usize::MAX)
+        .set_max_height(usize::MAX)
+        .png_set_confirm_crc(true)
+        .inflate_set_confirm_adler(true);
+    let broken = |reason: String| Defect::Broken(reason.trim().trim_matches('"').to_owned());
+    let mut decoder = PngDecoder::new_with_options(ZCursor::new(&essence), options);
+    let decoded = decoder.decode().map_err(|error| broken(error.to_string()))?;
+    let (width, height) = decoder.dimensions().ok_or_else(|| broken(String::from("it has no size")))?;
+    let samples: Vec<u16> = match decoded {
+        // 255 times 257 is 65535.
+        DecodingResult::U8(samples) => samples.into_iter().map(|sample| u16::from(sample) * 257).collect(),
+        DecodingResult::U16(samples) => samples,
+        _ => return Err(broken(String::from("its samples are no integers"))),
+    };
+    let full = u16::MAX;
+    let pixels: Vec<[u16; 4]> = match decoder.colorspace() {
+        Some(ColorSpace::Luma) => samples.iter().map(|&grey| [grey, grey, grey, full]).collect(),
+        Some(ColorSpace::LumaA) => samples.as_chunks().0.iter().map(|&[grey, a]| [grey, grey, grey, a]).collect(),
+        Some(ColorSpace::RGB) => samples.as_chunks().0.iter().map(|&[r, g, b]| [r, g, b, full]).collect(),
+        Some(ColorSpace::RGBA) => samples.as_chunks().0.to_vec(),
+        other => return Err(broken(format!("its colours are {other:?}"))),
+    };
+    if pixels.len() != width * height {
+        return Err(broken(format!("{} pixels for {width} x {height}", pixels.len())));
+    }
+    Ok(Picture { width, height, pixels })
+}
+
+/// The file with those chunks alone that the pixels depend on; whole, of an allowed size, each chunk of a length its
+/// kind can have. The decoder behind trusts some of that, and would inflate texts and profiles of any size.
+fn essential_chunks(bytes: &[u8]) -> Result<Vec<u8>, Defect> {
+    if !bytes.starts_with(&SIGNATURE) {
+        let cut = !bytes.is_empty() && SIGNATURE.starts_with(bytes);
+        return Err(if cut { Defect::Truncated(bytes.len()) } else { Defect::Signature });
+    }
+    let (mut essence, mut rest) = (SIGNATURE.to_vec(), &bytes[SIGNATURE.len()..]);
+    let mut header: Option<(u8, u8)> = None;
+    let (mut palette, mut data) = (0, false);
+    let broken = |reason: &str| Err(Defect::Broken(reason.to_owned()));
+    loop {
+        let Some((&length, _)) = rest.split_first_chunk::<4>() else { return Err(Defect::Truncated(bytes.len())) };
+        let length = u32::from_be_bytes(length) as usize;
+        let Some((chunk, after)) = length.checked_add(CHUNK_FRAME).and_then(|end| rest.split_at_checked(end)) else {
+            return Err(Defect::Truncated(bytes.len()));
+        };
+        rest = after;
+        let (name, content) = (&chunk[4..8], &chunk[8..8 + length]);
+        if (name == b"IHDR") != header.is_none() {
+            return broken("expected one header, at the beginning");
+        }
+        match (name, header) {
+            (b"IHDR", _) => header = Some(check_header(content)?),
+            (b"PLTE", _) if palette > 0 || data || !length.is_multiple_of(3) || !(3..=768).contains(&length) => {
+                return broken("expected one palette of 1 to 256 colours, before the pixels");
+            }
+            (b"PLTE", _) => palette = length / 3,
+            (b"tRNS", Some((_, colour))) => {
+                let fits = match colour {
+                    0 => length == 2,
+                    2 => length == 6,
+                    3 => (1..=palette).contains(&length),
+                    _ => false,
+                };
+                if !fits || data {
+                    return broken("its transparency does not fit its colours");
+                }
+            }
+            (b"IDAT", Some((_, colour))) => {
+                if colour == 3 && palette == 0 {
+                    return broken("its palette is missing");
+                }
+                data = true;
+            }
+            (b"IEND", _) => {
+                essence.extend(chunk);
+                return if data { Ok(essence) } else { broken("it has no pixels") };
+            }
+            // A capital letter: nobody can draw the picture without it.
+            _ if name[0].is_ascii_uppercase() => return broken("it has a chunk that this program does not know"),
+            _ => continue,
+        }
+        essence.extend(chunk);
+    }
+}
+
+/// Depth and colour type of a header with an allowed size and a pair of them that exists.
+fn check_header(content: &[u8]) -> Result<(u8, u8), Defect> {
+    let &[w0, w1, w2, w3, h0, h1, h2, h3, depth, colour, 0, 0, 0..=1] = content else {
+        return Err(Defect::Broken(String::from("its header is malformed")));
+    };
+    let (width, height) = (u32::from_be_bytes([w0, w1, w2, w3]), u32::from_be_bytes([h0, h1, h2, h3]));
+    match u64::from(width) * u64::from(height) {
+        0 => return Err(Defect::Broken(format!("its size is {width} x {height}"))),
+        1..=MOST_PIXELS => {}
+        _ => return Err(Defect::Size(format!("{width} x {height} pixels"))),
+    }
+    match (colour, depth) {
+        (0, 1 | 2 | 4 | 8 | 16) | (2 | 4 | 6, 8 | 16) | (3, 1 | 2 | 4 | 8) => Ok((depth, colour)),
+        _ => Err(Defect::Broken(format!("there is no colour type {colour} of {depth} bits"))),
+    }
+}

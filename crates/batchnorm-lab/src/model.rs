@@ -1,0 +1,220 @@
+//! A trained network as the bytes of one safetensors file, and back.
+//!
+//! The tensors have the names and orientation of PyTorch (`hidden.0.linear.weight`, `hidden.0.norm.running_mean`);
+//! under the key `batchnorm` of the file's metadata is a [`Description`] as JSON. The same network gives the same
+//! bytes. What is read is checked before anything is built: a file costs no more memory than a few times its size.
+
+use burn::module::Module;
+use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, SafetensorsStore};
+use burn::tensor::{Device, Tensor, TensorData};
+use safetensors::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::digits::{CLASSES, PIXELS};
+use crate::network::Network;
+use crate::plan::Plan;
+use crate::training::Score;
+
+/// Marks the files of this version of the crate.
+pub const FORMAT: &str = "batchnorm-model 1";
+/// Key of the description in the file's metadata.
+pub const KEY: &str = "batchnorm";
+/// Bytes of the largest file that is read: the largest network takes less than a third of it.
+pub const MOST_BYTES: u64 = 1 << 27;
+/// What the pixels are, for whoever reads the file with something else.
+const INPUT: &str =
+    "8x8 pixels row by row, each the share of ink in 0..1 (counts of 4x4 dark points divided by 16), 1 is full ink";
+
+/// What a file says of its network and of the training behind it. No times: the same training gives the same file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Description {
+    /// [`FORMAT`].
+    pub format: String,
+    /// What the network takes.
+    pub input: String,
+    /// The class of each score.
+    pub classes: Vec<String>,
+    /// The network and what it is trained by.
+    #[serde(flatten)]
+    pub plan: Plan,
+    /// Steps behind it.
+    pub steps_done: usize,
+    /// Share of the embedded test images it classifies rightly.
+    pub test_accuracy: f64,
+    /// Mean cross-entropy on them, in nats; none where it is not finite.
+    pub test_loss: Option<f64>,
+}
+
+impl Description {
+    /// Of a network that has `done` steps of the plan behind it and this score on the test images.
+    pub fn new(plan: Plan, steps_done: usize, score: Score) -> Description {
+        Description {
+            format: FORMAT.to_owned(),
+            input: INPUT.to_owned(),
+            classes: (0..CLASSES).map(|class| class.to_string()).collect(),
+            plan,
+            steps_done,
+            test_accuracy: score.accuracy,
+            test_loss: Some(score.loss).filter(|loss| loss.is_finite()),
+        }
+    }
+
+    fn check(&self) -> Result<(), ModelError> {
+        let expect = |what: &str, fits: bool| {
+            if fits { Ok(()) } else { Err(ModelError::Description(what.to_owned())) }
+        };
+        let classes: Vec<String> = (0..CLASSES).map(|class| class.to_string()).collect();
+        expect("its input is another than this program's 8x8 pixels", self.input == INPUT)?;
+        expect("its classes are not the digits 0 to 9", self.classes == classes)?;
+        self.plan.check().map_err(|error| ModelError::Description(error.to_string()))?;
+        expect("it has more steps behind it than it has in all", self.steps_done <= self.plan.steps)?;
+        expect("its test accuracy is no share", (0.0..=1.0).contains(&self.test_accuracy))
+    }
+}
+
+/// A network with its description.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// What it is.
+    pub description: Description,
+    /// The network.
+    pub network: Network,
+}
+
+/// Bytes that are no model, or a network that cannot be one.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ModelError {
+    /// No safetensors file, or not all of it.
+    #[error("expected a safetensors file, whole; got: {0}")]
+    Safetensors(String),
+    /// A safetensors file of something else.
+    #[error("expected a file of `batchnorm train`, got a safetensors file without its description")]
+    Foreign,
+    /// A file of another version.
+    #[error("expected format \"{FORMAT}\", got {0}")]
+    Format(String),
+    /// A description that is broken or describes no network of this program.
+    #[error("its description is broken: {0}")]
+    Description(String),
+    /// Tensors that are not those described.
+    #[error("tensor {name}: expected {expected}, got {got}")]
+    Tensor {
+        /// The tensor.
+        name: String,
+        /// What its description promises.
+        expected: String,
+        /// What is there.
+        got: String,
+    },
+    /// Burn refused what passed all checks.
+    #[error("Burn's store: {0}")]
+    Store(String),
+}
+
+impl Model {
+    /// The file's bytes.
+    ///
+    /// # Errors
+    /// [`ModelError::Tensor`] if a value is not finite: a network that diverged is not worth a file.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, ModelError> {
+        let broken = |error: &dyn std::fmt::Display| ModelError::Store(error.to_string());
+        let description = serde_json::to_string(&self.description).map_err(|error| broken(&error))?;
+        // One key alone: several would come in another order each time.
+        let mut store = SafetensorsStore::from_bytes(None)
+            .clear_metadata()
+            .metadata(KEY, description)
+            .with_to_adapter(BurnToPyTorchAdapter);
+        self.network.valid().save_into(&mut store).map_err(|error| broken(&error))?;
+        let bytes = store.get_bytes().map_err(|error| broken(&error))?;
+        let file = SafeTensors::deserialize(&bytes).map_err(|error| broken(&error))?;
+        check_tensors(&file, &self.description.plan)?;
+        Ok(bytes)
+    }
+
+    /// The model in a file's bytes, ready to be asked and to be trained further.
+    ///
+    /// # Errors
+    /// Anything but a whole file of this format, whose tensors are those that its description promises, all finite,
+    /// running variances not negative.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Model, ModelError> {
+        let description = described(&bytes)?;
+        let plan = &description.plan;
+        let mut network = plan.start();
+        let mut store = SafetensorsStore::from_bytes(Some(bytes)).with_from_adapter(PyTorchToBurnAdapter);
+        let loaded = network.load_from(&mut store).map_err(|error| ModelError::Store(error.to_string()))?;
+        if !loaded.errors.is_empty() || !loaded.missing.is_empty() || !loaded.unused.is_empty() {
+            return Err(ModelError::Store(format!("{loaded:?}")));
+        }
+        Ok(Model { description, network })
+    }
+
+    /// Scores of images given by their pixels, by running statistics: image after image, one a class.
+    ///
+    /// # Panics
+    /// If `pixels` are no whole images.
+    pub fn scores(&self, pixels: &[f32]) -> Vec<f32> {
+        assert_eq!(pixels.len() % PIXELS, 0, "{} pixels are no whole images", pixels.len());
+        let network = self.network.valid();
+        let device = Device::default();
+        let pixels = TensorData::new(pixels.to_vec(), [pixels.len() / PIXELS, PIXELS]);
+        network.forward_eval(Tensor::from_data(pixels, &device)).scores.into_data().iter::<f32>().collect()
+    }
+}
+
+/// The description in a file all of which is checked.
+fn described(bytes: &[u8]) -> Result<Description, ModelError> {
+    let broken = |error: &dyn std::fmt::Display| ModelError::Safetensors(one_line(&error.to_string()));
+    let file = SafeTensors::deserialize(bytes).map_err(|error| broken(&error))?;
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| broken(&error))?;
+    let text = metadata.metadata().as_ref().and_then(|all| all.get(KEY)).ok_or(ModelError::Foreign)?;
+    let no_description = |error: serde_json::Error| ModelError::Description(one_line(&error.to_string()));
+    let value: serde_json::Value = serde_json::from_str(text).map_err(no_description)?;
+    match &value["format"] {
+        serde_json::Value::String(format) if format == FORMAT => {}
+        other => return Err(ModelError::Format(shortened(&other.to_string()))),
+    }
+    let description: Description = serde_json::from_value(value).map_err(no_description)?;
+    description.check()?;
+    check_tensors(&file, &description.plan)?;
+    Ok(description)
+}
+
+/// That the tensors are those of the plan's network, and their values such as a network can have.
+fn check_tensors(file: &SafeTensors, plan: &Plan) -> Result<(), ModelError> {
+    let expected = plan.architecture.tensors(plan.batch_norm);
+    let error =
+        |name: &str, expected: String, got: String| Err(ModelError::Tensor { name: shortened(name), expected, got });
+    for (name, shape) in &expected {
+        let expected = format!("F32 {shape:?}");
+        let Ok(tensor) = file.tensor(name) else { return error(name, expected, String::from("none")) };
+        if tensor.dtype() != Dtype::F32 || tensor.shape() != shape {
+            return error(name, expected, shortened(&format!("{:?} {:?}", tensor.dtype(), tensor.shape())));
+        }
+        let values = tensor.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes));
+        let variances = name.ends_with("running_var");
+        let odd = |value: &f32| !value.is_finite() || (variances && *value < 0.0);
+        if let Some(value) = values.into_iter().find(odd) {
+            let expected = if variances { "finite values >= 0" } else { "finite values" };
+            return error(name, expected.to_owned(), value.to_string());
+        }
+    }
+    match file.names().into_iter().filter(|name| expected.iter().all(|(known, _)| known != name)).min() {
+        Some(name) => error(name, String::from("none of that name"), String::from("one")),
+        None => Ok(()),
+    }
+}
+
+/// What comes out of a strange file may be long and odd; a message stays one line.
+fn one_line(text: &str) -> String {
+    shortened(&text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+fn shortened(text: &str) -> String {
+    let mut short: String = text.chars().take(120).collect();
+    if short.len() < text.len() {
+        short += " ...";
+    }
+    short
+}

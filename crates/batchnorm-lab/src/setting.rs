@@ -1,0 +1,55 @@
+//! Settings out of range, and settings that differ: what a comparison and a single training say of theirs.
+
+use thiserror::Error;
+
+use crate::digits::TRAINING_IMAGES;
+
+/// The most steps a run may have.
+const MOST_STEPS: usize = 10_000_000;
+
+/// A setting out of range.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{setting}: expected {expected}, got {got}")]
+pub struct SettingError {
+    /// The setting's name, as the field's.
+    pub setting: &'static str,
+    /// What it may be.
+    pub expected: String,
+    /// What it is.
+    pub got: String,
+}
+
+impl SettingError {
+    pub(crate) fn new(setting: &'static str, expected: &str, got: impl ToString) -> SettingError {
+        SettingError { setting, expected: expected.to_owned(), got: got.to_string() }
+    }
+}
+
+/// Something in which two experiments differ: the name of a setting, its value in the earlier one, and now.
+pub type Difference = (&'static str, String, String);
+
+pub(crate) fn check_whole(setting: &'static str, got: usize, most: usize) -> Result<(), SettingError> {
+    match got {
+        got if (1..=most).contains(&got) => Ok(()),
+        got => Err(SettingError::new(setting, &format!("a number in 1..={most}"), got)),
+    }
+}
+
+pub(crate) fn check_steps(setting: &'static str, got: usize) -> Result<(), SettingError> {
+    check_whole(setting, got, MOST_STEPS)
+}
+
+pub(crate) fn check_learning_rate(rate: f64) -> Result<(), SettingError> {
+    if rate > 0.0 && rate <= 1e6 {
+        return Ok(());
+    }
+    Err(SettingError::new("learning_rate", "a number above 0, at most 1e6", rate))
+}
+
+pub(crate) fn check_batch_size(size: usize, batch_norm: bool) -> Result<(), SettingError> {
+    check_whole("batch_size", size, TRAINING_IMAGES)?;
+    if size == 1 && batch_norm {
+        return Err(SettingError::new("batch_size", "2 or more: batch norm needs two values to normalise by", size));
+    }
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! Model files: the same bytes for the same network, everything read back to the bit, and every defect named.
+
+#![allow(missing_docs)]
+
+use batchnorm_lab::digits::Digits;
+use batchnorm_lab::model::{Description, KEY, Model, ModelError};
+use batchnorm_lab::network::Architecture;
+use batchnorm_lab::plan::Plan;
+use batchnorm_lab::training::Score;
+use burn::tensor::Device;
+use serde_json::{Value, json};
+
+fn plan(batch_norm: bool, steps: usize) -> Plan {
+    Plan { steps, architecture: Architecture { hidden: vec![7, 5], ..Architecture::default() }, ..Plan::of(batch_norm) }
+}
+
+/// The file after the steps from the network in `from` up to `to`, of a plan of `to` steps.
+fn trained(plan: &Plan, from: Option<Vec<u8>>, to: usize) -> Vec<u8> {
+    let digits = Digits::embedded();
+    let (network, done) = match from {
+        None => (plan.start(), 0),
+        Some(bytes) => {
+            let model = Model::from_bytes(bytes).unwrap();
+            (model.network, model.description.steps_done)
+        }
+    };
+    let mut training = plan.training(network, done, &digits.train);
+    for _ in done..to {
+        assert!(training.step().is_finite());
+    }
+    let description = Description::new(plan.clone(), to, training.evaluate(&digits.test).score);
+    Model { description, network: training.network().clone() }.to_bytes().unwrap()
+}
+
+#[test]
+fn a_training_that_was_stopped_ends_in_the_same_bytes() {
+    for batch_norm in [true, false] {
+        let plan = plan(batch_norm, 60);
+        let whole = trained(&plan, None, 60);
+        // 23 batches are one pass over the images: stops within a pass and at its end.
+        for stop in [0, 1, 23, 24, 59] {
+            let stopped = trained(&plan, None, stop);
+            assert_eq!(trained(&plan, Some(stopped), 60), whole, "batch norm: {batch_norm}, stopped at {stop}");
+        }
+        let again = Model::from_bytes(whole.clone()).unwrap();
+        assert_eq!(again.to_bytes().unwrap(), whole);
+        let (digits, scores) = (Digits::embedded(), again.scores(&Digits::embedded().test.pixels));
+        let evaluated = again.description.plan.training(again.network, 60, &digits.train).evaluate(&digits.test);
+        assert_eq!(scores, evaluated.scores);
+        assert_eq!(evaluated.score.accuracy, again.description.test_accuracy);
+    }
+}
+
+/// A file's header as JSON, and the bytes behind it.
+fn apart(bytes: &[u8]) -> (Value, Vec<u8>) {
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    (serde_json::from_slice(&bytes[8..8 + length]).unwrap(), bytes[8 + length..].to_vec())
+}
+
+fn together(header: &Value, data: &[u8]) -> Vec<u8> {
+    let header = header.to_string().into_bytes();
+    [&(header.len() as u64).to_le_bytes()[..], &header, data].concat()
+}
+
+/// The file with its description changed.
+fn described(bytes: &[u8], change: impl FnOnce(&mut Value)) -> Vec<u8> {
+    let (mut header, data) = apart(bytes);
+    let mut description: Value = serde_json::from_str(header["__metadata__"][KEY].as_str().unwrap()).unwrap();
+    change(&mut description);
+    header["__metadata__"][KEY] = description.to_string().into();
+    together(&header, &data)
+}
+
+/// The file with some tensors' values replaced by one value.
+fn filled(bytes: &[u8], tensor: &str, value: f32) -> Vec<u8> {
+    let (header, mut data) = apart(bytes);
+    let offsets = &header[tensor]["data_offsets"];
+    let at = offsets[0].as_u64().unwrap() as usize;
+    data[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    together(&header, &data)
+}
+
+#[test]
+fn every_defect_is_one_line_and_never_a_panic() {
+    let whole = trained(&plan(true, 5), None, 5);
+    let refused = |bytes: Vec<u8>, parts: &[&str]| {
+        let message = Model::from_bytes(bytes).unwrap_err().to_string();
+        assert_eq!(message.lines().count(), 1, "{message}");
+        assert!(message.len() < 400, "{message}");
+        for part in parts {
+            assert!(message.contains(part), "{message:?} lacks {part:?}");
+        }
+    };
+    for length in (0..whole.len()).step_by(7) {
+        refused(whole[..length].to_vec(), &["safetensors file, whole"]);
+    }
+    refused(b"GIF89a, and nothing of it a network".to_vec(), &["safetensors"]);
+    refused(vec![0xff; 1000], &["safetensors"]);
+    refused([whole.clone(), vec![0]].concat(), &["safetensors"]);
+
+    let (mut header, data) = apart(&whole);
+    header.as_object_mut().unwrap().remove("__metadata__");
+    refused(together(&header, &data), &["without its description"]);
+    refused(together(&json!({}), &[]), &["without its description"]);
+    refused(described(&whole, |it| *it = json!([])), &["format", "null"]);
+    refused(described(&whole, |it| it["format"] = "batchnorm-model 99".into()), &["format", "batchnorm-model 99"]);
+    refused(described(&whole, |it| it["format"] = "x\n".repeat(9999).into()), &["format"]);
+    refused(described(&whole, |it| it["surprise"] = 1.into()), &["description", "surprise"]);
+    refused(described(&whole, |it| it["seed"] = "one".into()), &["description"]);
+    refused(described(&whole, |it| it["input"] = "28x28".into()), &["input"]);
+    refused(described(&whole, |it| it["classes"][3] = "three".into()), &["classes"]);
+    refused(described(&whole, |it| it["steps_done"] = 6.into()), &["steps"]);
+    refused(described(&whole, |it| it["test_accuracy"] = 1.5.into()), &["accuracy"]);
+    refused(described(&whole, |it| it["learning_rate"] = (-1.0).into()), &["learning_rate"]);
+    for absurd in [json!([1_000_000_000_000u64]), json!([u64::MAX, u64::MAX]), json!(vec![1; 100_000])] {
+        refused(described(&whole, |it| it["architecture"]["hidden"] = absurd), &["hidden"]);
+    }
+    refused(
+        described(&whole, |it| it["architecture"]["hidden"] = json!([7, 6])),
+        &["hidden.1", "F32 [6, 7]", "[5, 7]"],
+    );
+    refused(described(&whole, |it| it["architecture"]["hidden"] = json!([7])), &["output.weight"]);
+    refused(described(&whole, |it| it["architecture"]["hidden"] = json!([7, 5, 5])), &["hidden.2", "got none"]);
+    refused(described(&whole, |it| it["architecture"]["epsilon"] = (-1.0).into()), &["epsilon"]);
+    refused(described(&whole, |it| it["batch_norm"] = false.into()), &["hidden.0.linear.bias", "got none"]);
+
+    let (mut header, data) = apart(&whole);
+    let moved = header.as_object_mut().unwrap().remove("output.bias").unwrap();
+    header["output.offset"] = moved;
+    refused(together(&header, &data), &["output.bias", "got none"]);
+    let (mut header, mut data) = apart(&whole);
+    let end = data.len();
+    header["intruder"] = json!({"dtype": "F32", "shape": [1], "data_offsets": [end, end + 4]});
+    data.extend([0; 4]);
+    refused(together(&header, &data), &["intruder"]);
+    let (mut header, data) = apart(&whole);
+    header["output.bias"]["dtype"] = "I32".into();
+    refused(together(&header, &data), &["output.bias", "F32 [10]", "I32 [10]"]);
+
+    refused(filled(&whole, "hidden.1.linear.weight", f32::NAN), &["hidden.1.linear.weight", "finite", "NaN"]);
+    refused(filled(&whole, "output.bias", f32::INFINITY), &["output.bias", "inf"]);
+    refused(filled(&whole, "hidden.0.norm.running_var", -1e-3), &["running_var", ">= 0", "-0.001"]);
+    assert!(Model::from_bytes(filled(&whole, "hidden.0.norm.running_mean", -1e-3)).is_ok());
+}
+
+#[test]
+fn damage_anywhere_in_the_header_never_panics() {
+    let whole = trained(&plan(true, 1), None, 1);
+    let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
+    let mut refused = 0;
+    for at in 0..header {
+        for byte in [b'0', b'9', b'"', 0xff] {
+            let mut bytes = whole.clone();
+            bytes[at] = byte;
+            refused += usize::from(Model::from_bytes(bytes).is_err());
+        }
+    }
+    println!("{refused} of {} refused", 4 * header);
+    assert!(refused > 2 * header);
+}
+
+#[test]
+fn a_network_that_diverged_is_no_file() {
+    let plan = plan(true, 1);
+    let network =
+        Architecture { weight_deviation: 1e300, ..plan.architecture.clone() }.start(true, 1, &Device::default());
+    let score = Score { loss: f64::NAN, accuracy: 0.1 };
+    let error = Model { description: Description::new(plan, 1, score), network }.to_bytes().unwrap_err();
+    assert!(matches!(&error, ModelError::Tensor { got, .. } if got.contains("inf")), "{error}");
+}
