@@ -9,11 +9,14 @@ use burn::tensor::{Bool, DType, Device, Int, Shape, Tensor, TensorData};
 /// Saves a module as `module.save_into(store)` does, with PyTorch's `num_batches_tracked` (an `int64` scalar) beside
 /// the running statistics of every batch norm in it, ours or Burn's.
 ///
-/// `batches` is the number of training batches the layers have seen; one network's layers see the same. It is the
+/// `batches` is the number of training batches the layers have seen. It is the
 /// caller's because nothing in Burn's layer or ours depends on it: no field, parameter or record has it. In PyTorch it
 /// is the weight of a cumulative average (`momentum=None`) and else is only carried along, so a file without it
 /// (`save_into`) is read too, by `load_state_dict` with `strict=True`. Loading takes files with it and without it; a
 /// store's `get_tensor("norm.num_batches_tracked")` reads it.
+///
+/// Two limits: all layers get the one count, also those that were frozen for some of the time; and a layer is known by
+/// the struct's name `BatchNorm` and the field `running_var`, as Burn's own adapters know it.
 ///
 /// ```
 /// use batchnorm_burn::{BatchNormConfig, save_with_batch_count};

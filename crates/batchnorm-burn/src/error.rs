@@ -35,7 +35,7 @@ pub enum Reason {
     /// Options, parameters or running statistics that the layer should not have: public fields set or records loaded
     /// since it was built.
     #[error(transparent)]
-    State(#[from] ConfigError),
+    State(ConfigError),
     /// Another number type than `f32`, `f64`, `f16` and `bf16`.
     #[error("{argument}: expected F32, F64, F16 or BF16, got {got:?}; cast it with `.cast(DType::F32)`")]
     Type {
@@ -44,6 +44,30 @@ pub enum Reason {
         /// Its number type.
         got: DType,
     },
+}
+
+impl From<ConfigError> for Reason {
+    fn from(error: ConfigError) -> Self {
+        // The core's names for what Burn's fields are called otherwise.
+        let named = |argument| match argument {
+            "running_variance" => "running_var",
+            "weight_of_new" => "momentum",
+            other => other,
+        };
+        Reason::State(match error {
+            ConfigError::Weight { argument, got } => ConfigError::Weight { argument: named(argument), got },
+            ConfigError::Length { argument, expected, got } => {
+                ConfigError::Length { argument: named(argument), expected, got }
+            }
+            ConfigError::NotFinite { argument, channel, got } => {
+                ConfigError::NotFinite { argument: named(argument), channel, got }
+            }
+            ConfigError::NegativeVariance { argument, channel, got } => {
+                ConfigError::NegativeVariance { argument: named(argument), channel, got }
+            }
+            other => other,
+        })
+    }
 }
 
 impl From<CallError> for Reason {

@@ -77,7 +77,9 @@
 //! # In a model that has Burn's layer
 //!
 //! Change the import from `burn::nn` to `batchnorm_burn`. Old records load (save them from `model.valid()`: Burn's own
-//! lag one update); stored configurations too. Code that builds Burn's `RunningState` by hand must build a
+//! lag one update); stored configurations too. The variance in an old record is the population variance, and training
+//! on from it goes towards the sample variance, PyTorch's: `.with_running_variance(RunningVariance::Population)` in the
+//! configuration keeps Burn's convention. Code that builds Burn's `RunningState` by hand must build a
 //! [`RunningTensor`], which has its methods. A single layer goes over by [`From`], in both directions:
 //!
 //! ```

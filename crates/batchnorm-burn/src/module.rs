@@ -174,6 +174,12 @@ impl BatchNorm {
         if got != expected {
             return Err(CallError::Channels { argument: "input", expected, got, shape, axis: 1 }.into());
         }
+        let vectors = [("beta", beta.dims()), ("running_mean", self.running_mean.lock().dims())];
+        for (argument, [got]) in vectors.into_iter().chain([("running_var", self.running_var.lock().dims())]) {
+            if got != expected {
+                return Err(ConfigError::Length { argument, expected, got }.into());
+            }
+        }
         let given = input.dtype();
         // Casts are operations of the graph: gradients come back in the types the tensors have. The same type is
         // no operation.

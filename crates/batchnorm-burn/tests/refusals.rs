@@ -39,19 +39,19 @@ fn fields_set_to_what_they_cannot_be() {
     let device = Device::default();
     let x = || Tensor::<2>::zeros([4, 3], &device);
     refused(&BatchNorm { epsilon: f64::NAN, ..layer() }, x(), &["epsilon", "NaN"]);
-    refused(&BatchNorm { momentum: 1.5, ..layer() }, x(), &["weight", "1.5"]);
+    refused(&BatchNorm { momentum: 1.5, ..layer() }, x(), &["momentum", "1.5"]);
     let beta = Param::from_tensor(vector(&[0.0; 2], &device));
     refused(&BatchNorm { beta, ..layer() }, x(), &["beta", "expected 3", "got 2"]);
 
     let norm = layer();
     norm.running_var.update(vector(&[1.0, -1.0, 1.0], &device));
-    refused(&norm, x(), &["running_variance[1]", "-1"]);
+    refused(&norm, x(), &["running_var[1]", "-1"]);
     norm.running_var.update(vector(&[1.0, f32::NAN, 1.0], &device));
-    refused(&norm, x(), &["running_variance[1]", "NaN"]);
+    refused(&norm, x(), &["running_var[1]", "NaN"]);
     norm.running_var.update(vector(&[1.0; 4], &device));
-    refused(&norm, x(), &["running_variance", "3", "4"]);
-    norm.running_mean.update(vector(&[1.0; 4], &device));
-    refused(&norm, x(), &["3", "4"]);
+    refused(&norm, x(), &["running_var", "expected 3", "got 4"]);
+    norm.running_mean.update(vector(&[1.0; 2], &device));
+    refused(&norm, x(), &["running_mean", "expected 3", "got 2"]);
 }
 
 /// The message a call panics with.

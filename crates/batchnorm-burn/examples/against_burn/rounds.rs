@@ -48,7 +48,12 @@ impl Spread {
     pub fn of(values: impl IntoIterator<Item = f64>) -> Spread {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
-        let at = |part: f64| values[((values.len() - 1) as f64 * part).round() as usize];
+        // Between the two nearest values, where the place is between two.
+        let at = |part: f64| {
+            let place = (values.len() - 1) as f64 * part;
+            let (low, high) = (values[place.floor() as usize], values[place.ceil() as usize]);
+            low + (high - low) * place.fract()
+        };
         Spread { median: at(0.5), low: at(0.25), high: at(0.75) }
     }
 }
