@@ -1,7 +1,8 @@
 //! Options as types. Nothing is checked here but when a layer is built: [`Config::build`] checks once.
 
 use crate::error::ConfigError;
-use crate::kernel::raw::{Isa, Tier};
+use crate::kernel::raw::Isa;
+use crate::kernel::tier::Tier;
 use crate::layer::BatchNorm;
 use crate::running::{Averaging, Estimator, UpdateWeight, check_channels};
 

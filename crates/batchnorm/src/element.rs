@@ -1,23 +1,29 @@
 //! The number types an array may hold.
 
+use crate::kernel::vector::{Vector, WIDTH};
+
 mod sealed {
-    pub trait Sealed {}
-    impl Sealed for f32 {}
-    impl Sealed for f64 {}
+    use super::{Vector, WIDTH};
+
+    /// How the kernels take eight elements at once.
+    pub trait Sealed: Sized {
+        fn load<V: Vector>(values: &[Self; WIDTH]) -> V;
+        fn store<V: Vector>(vector: V, out: &mut [Self; WIDTH]);
+    }
 }
 
 /// A type that converts from and to `f64`, in which all arithmetic is done.
 pub trait Number: sealed::Sealed + Copy + Default + Send + Sync + std::fmt::Debug + 'static {
     /// The value in `f64`, without rounding.
     fn to_f64(self) -> f64;
-    /// The nearest value of this type, ties to even.
+    /// The nearest value of this type, ties to even. (For `f16` and `bf16` by way of `f32`: within a hair of that.)
     fn from_f64(value: f64) -> Self;
 }
 
 /// A type in which gamma, beta and their gradients may be stored: `f32` or `f64`.
 pub trait Parameter: Number {}
 
-/// A type an array may hold: `f32` or `f64`.
+/// A type an array may hold: `f32`, `f64`, and with the feature `half` also `f16` and `bf16`.
 ///
 /// All arithmetic is done in `f64` and rounded once, on storing. The layer itself does not depend on this type,
 /// only its calls do.
@@ -32,23 +38,68 @@ pub trait Element: Number {
 }
 
 macro_rules! number {
-    ($type:ty, $widens:literal) => {
+    ($type:ty, $param:ty, $widens:literal, $to_f64:expr, $from_f64:expr, $load:expr, $store:expr) => {
+        impl sealed::Sealed for $type {
+            #[inline(always)]
+            fn load<V: Vector>(values: &[Self; WIDTH]) -> V {
+                $load(values)
+            }
+            #[inline(always)]
+            fn store<V: Vector>(vector: V, out: &mut [Self; WIDTH]) {
+                $store(vector, out)
+            }
+        }
         impl Number for $type {
             #[inline(always)]
             fn to_f64(self) -> f64 {
-                f64::from(self)
+                $to_f64(self)
             }
             #[inline(always)]
             fn from_f64(value: f64) -> Self {
-                value as $type
+                $from_f64(value)
             }
         }
-        impl Parameter for $type {}
         impl Element for $type {
-            type Param = $type;
+            type Param = $param;
             const WIDENS: bool = $widens;
         }
     };
 }
-number!(f32, true);
-number!(f64, false);
+number!(f32, f32, true, f64::from, |value| value as f32, V::from_f32, V::to_f32);
+number!(f64, f64, false, f64::from, |value| value, V::from_f64, V::to_f64);
+impl Parameter for f32 {}
+impl Parameter for f64 {}
+
+#[cfg(feature = "half")]
+mod halves {
+    use super::*;
+    use half::{bf16, f16};
+
+    // Reading and writing bits is free: the arrays have the same bytes.
+    number!(
+        f16,
+        f32,
+        true,
+        f16::to_f64,
+        |value| f16::from_f32(value as f32),
+        |values: &[f16; WIDTH]| V::from_f16(&values.map(f16::to_bits)),
+        |vector: V, out: &mut [f16; WIDTH]| {
+            let mut bits = [0; WIDTH];
+            vector.to_f16(&mut bits);
+            *out = bits.map(f16::from_bits);
+        }
+    );
+    number!(
+        bf16,
+        f32,
+        true,
+        bf16::to_f64,
+        |value| bf16::from_f32(value as f32),
+        |values: &[bf16; WIDTH]| V::from_bf16(&values.map(bf16::to_bits)),
+        |vector: V, out: &mut [bf16; WIDTH]| {
+            let mut bits = [0; WIDTH];
+            vector.to_bf16(&mut bits);
+            *out = bits.map(bf16::from_bits);
+        }
+    );
+}

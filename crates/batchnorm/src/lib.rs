@@ -74,7 +74,7 @@ pub use affine::{inverse_deviation, scale_and_shift, undoing};
 pub use config::{Affine, Config, ConstantChannel, EmptyBatch, MissingRunning, NonFinite, Policies, SingleValue};
 pub use element::{Element, Number, Parameter};
 pub use error::{CallError, ConfigError, ViewError};
-pub use kernel::raw::Tier;
+pub use kernel::tier::Tier;
 pub use layer::{BatchNorm, Evaluated, Gradients, Trained};
 pub use layout::{Axes, AxisRole, MAX_CHANNELS};
 pub use moments::Moments;

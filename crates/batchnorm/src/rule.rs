@@ -7,10 +7,12 @@ use crate::affine::inverse_deviation;
 use crate::config::{Config, ConstantChannel, EmptyBatch, MissingRunning, NonFinite, Policies, SingleValue};
 use crate::element::{Element, Parameter};
 use crate::error::{CallError, ConfigError};
-use crate::kernel::map::{Coefficients, map, reduce_and_map};
-use crate::kernel::raw::{Isa, Tier};
-use crate::kernel::reduce::{GradientLeaf, GradientSums, MomentsLeaf, reduce};
-use crate::kernel::{InputGradient, Normalize, Scale};
+use crate::kernel::leaves::{GradientLeaf, GradientSums, MomentsLeaf};
+use crate::kernel::map::{map, reduce_and_map};
+use crate::kernel::pointwise::{Coefficients, InputGradient, Normalize, NormalizeByConstants, Scale};
+use crate::kernel::raw::Isa;
+use crate::kernel::reduce::reduce;
+use crate::kernel::tier::Tier;
 use crate::layout::Layout;
 use crate::moments::Moments;
 use crate::running::RunningStatistics;
@@ -181,7 +183,7 @@ impl Rule {
             // Decided before anything is written.
             let batch = self.acceptable(self.moments(x))?;
             let all = Coefficients::new(x.channels(), |channel| coefficients(channel, batch.0[channel]));
-            map(self.isa, Normalize, [&x.memory], &mut y.memory, &all);
+            map(self.isa, Normalize, [&x.memory], &mut y.memory, all);
             batch
         } else {
             let leaf = MomentsLeaf(self.isa);
@@ -238,9 +240,9 @@ impl Rule {
             running.variance().iter().map(|&variance| inverse_deviation(variance, self.epsilon)).collect();
         let all = Coefficients::new(x.channels(), |channel| {
             let scale = of(&gamma, channel, 1.0) * inverse[channel];
-            [running.mean()[channel], 0.0, scale, of(&beta, channel, 0.0)]
+            [running.mean()[channel], scale, of(&beta, channel, 0.0)]
         });
-        map(self.isa, Normalize, [&x.memory], &mut y.memory, &all);
+        map(self.isa, NormalizeByConstants, [&x.memory], &mut y.memory, all);
         Ok(Saved {
             isa: self.isa.tier(),
             batch_statistics: false,

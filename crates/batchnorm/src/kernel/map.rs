@@ -5,97 +5,29 @@
 //!
 //! | layout | path |
 //! |---|---|
-//! | a channel's values lie side by side in runs (NCHW, large planes) | runs: one channel's coefficients for a whole run |
+//! | a channel's values lie side by side in runs (NCHW) | runs: one channel's coefficients for a whole run |
 //! | rows of all channels lie side by side (NHWC, N x C) | rows: coefficients as vectors beside the row |
 //! | anything else, or arrays that differ in layout | tiles: copied to a scratch, mapped there, copied back |
+//!
+//! Outputs of at least [`STREAM`] bytes are streamed: written past the caches, which would otherwise first read
+//! every line that is to be overwritten, and lose to it what the next channel needs. What is streamed is put together
+//! in a small buffer first, so that whole lines go out, also where a channel's runs are short.
 
-use super::raw::{Cell, Grid, Isa, Kernel, Readable, Writable};
-use super::reduce::{BLOCK_BYTES, CHUNK, Leaf, RUN, Scratch, channel as reduce_channel, in_runs, reduce};
+use super::grid::Grid;
+use super::leaves::Leaf;
+use super::pointwise::{Coefficients, Pointwise, Rows, Run};
+use super::raw::{Cell, Isa, Readable, Writable};
+use super::reduce::{CHUNK, RUN, Scratch, Way, cell as reduce_cell, in_runs, reduce, way};
 use crate::element::Element;
 use crate::parallel;
 use std::ops::Range;
 
 /// Elements a task: large against the cost of handing it out, small against a tensor worth several threads.
 const TASK: usize = 1 << 16;
-/// Narrower rows are handled several at a time.
-const WIDE: usize = 64;
-
-/// A formula of `N` values at one place and `K` coefficients of their channel.
-pub(crate) trait Pointwise<const N: usize, const K: usize>: Copy + Send + Sync {
-    fn apply(self, coefficients: [f64; K], values: [f64; N]) -> f64;
-}
-
-/// The coefficients of all channels, each kind in a vector of its own.
-#[derive(Debug, Clone)]
-pub(crate) struct Coefficients<const K: usize>([Vec<f64>; K]);
-
-impl<const K: usize> Coefficients<K> {
-    pub fn new(channels: usize, of: impl Fn(usize) -> [f64; K]) -> Self {
-        let mut all: [Vec<f64>; K] = std::array::from_fn(|_| Vec::with_capacity(channels));
-        for channel in 0..channels {
-            for (vector, value) in all.iter_mut().zip(of(channel)) {
-                vector.push(value);
-            }
-        }
-        Coefficients(all)
-    }
-
-    fn of(&self, channel: usize) -> [f64; K] {
-        std::array::from_fn(|kind| self.0[kind][channel])
-    }
-
-    /// The vectors repeated until they are at least [`WIDE`].
-    fn widened(&self) -> Self {
-        let times = WIDE.div_ceil(self.0[0].len());
-        Coefficients(std::array::from_fn(|kind| self.0[kind].repeat(times)))
-    }
-}
-
-struct OneRun<'v, T, P, const N: usize, const K: usize> {
-    formula: P,
-    coefficients: [f64; K],
-    values: [&'v [T]; N],
-    out: &'v mut [T],
-}
-
-impl<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize> Kernel for OneRun<'_, T, P, N, K> {
-    type Output = ();
-    #[inline(always)]
-    fn run(self) {
-        let formula = self.formula;
-        let values = self.values.map(|array| &array[..self.out.len()]);
-        for (at, out) in self.out.iter_mut().enumerate() {
-            *out = T::from_f64(formula.apply(self.coefficients, std::array::from_fn(|n| values[n][at].to_f64())));
-        }
-    }
-}
-
-/// Whole rows, all as wide as the coefficient vectors, but for a shorter last one.
-struct Rows<'v, T, P, const N: usize, const K: usize> {
-    formula: P,
-    coefficients: &'v Coefficients<K>,
-    values: [&'v [T]; N],
-    out: &'v mut [T],
-}
-
-impl<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize> Kernel for Rows<'_, T, P, N, K> {
-    type Output = ();
-    #[inline(always)]
-    fn run(self) {
-        let formula = self.formula;
-        let width = self.coefficients.0[0].len();
-        for (row, out) in self.out.chunks_mut(width).enumerate() {
-            let values = self.values.map(|array| &array[row * width..][..out.len()]);
-            let coefficients = self.coefficients.0.each_ref().map(|vector| &vector[..out.len()]);
-            for (at, out) in out.iter_mut().enumerate() {
-                *out = T::from_f64(formula.apply(
-                    std::array::from_fn(|k| coefficients[k][at]),
-                    std::array::from_fn(|n| values[n][at].to_f64()),
-                ));
-            }
-        }
-    }
-}
+/// Bytes from which on an output is streamed: more than the caches of one core.
+const STREAM: usize = 4 << 20;
+/// Bytes that are put together before they are streamed.
+const STAGE: usize = 8192;
 
 enum Path {
     Runs,
@@ -122,30 +54,40 @@ fn all_in_runs<T: Element, const N: usize>(arrays: [&Readable<T>; N], out: &Writ
         && (out.geometry().count >= RUN || out.geometry().channels == 1)
 }
 
+/// Buffer for what is streamed; empty where nothing is.
+fn stage<T: Element>(out: &Writable<T>) -> Vec<T> {
+    let bytes = out.geometry().channels * out.geometry().count * size_of::<T>();
+    if bytes >= STREAM { vec![T::default(); STAGE / size_of::<T>()] } else { Vec::new() }
+}
+
 /// `out = formula(coefficients of the channel, values)` for every element.
 pub(crate) fn map<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize>(
     isa: Isa,
     formula: P,
     arrays: [&Readable<T>; N],
     out: &mut Writable<T>,
-    coefficients: &Coefficients<K>,
+    coefficients: Coefficients<K>,
 ) {
     let (channels, count) = (out.geometry().channels, out.geometry().count);
     if count == 0 {
         return;
     }
     let threads = parallel::threads_for(channels * count);
+    let staged = stage(out);
     match path(arrays, out) {
         Path::Runs => {
-            let range = count.min(TASK);
-            let grid = Grid { channels, block: (TASK / range).clamp(1, channels), count, range };
+            let Blocked(block) = Blocked::of(arrays);
+            let range = count.min(TASK.div_ceil(block));
+            let grid = Grid { channels, block: (TASK / range).clamp(block, channels), count, range };
             out.for_each_cell(
                 grid,
                 threads,
-                || (),
-                |(), block, range, cell| {
-                    for channel in block {
-                        map_channel(isa, formula, arrays, cell, channel, range.clone(), coefficients.of(channel));
+                || staged.clone(),
+                |stage, channels, range, cell| {
+                    for start in channels.clone().step_by(block) {
+                        let channels = start..(start + block).min(channels.end);
+                        let all: Vec<_> = channels.clone().map(|channel| coefficients.of(channel)).collect();
+                        map_runs(isa, formula, arrays, cell, channels, range.clone(), stage, &all);
                     }
                 },
             );
@@ -156,15 +98,27 @@ pub(crate) fn map<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize
             out.for_each_cell(
                 grid,
                 threads,
-                || (),
-                |(), _, range, cell| {
-                    let values = arrays.map(|array| array.rows(range.clone()));
-                    isa.run(Rows { formula, coefficients: &wide, values, out: cell.rows() });
+                || staged.clone(),
+                |stage, _, range, cell| {
+                    if stage.is_empty() {
+                        let values = arrays.map(|array| array.rows(range.clone()));
+                        return isa.run(Rows { formula, coefficients: &wide, values, out: cell.rows() });
+                    }
+                    // As many rows as fit, at least one.
+                    let rows = (stage.len() / channels).max(1);
+                    stage.resize(stage.len().max(channels), T::default());
+                    for start in range.clone().step_by(rows) {
+                        let part = start..(start + rows).min(range.end);
+                        let values = arrays.map(|array| array.rows(part.clone()));
+                        let out = &mut stage[..part.len() * channels];
+                        isa.run(Rows { formula, coefficients: &wide, values, out: &mut *out });
+                        cell.stream_rows(part, out);
+                    }
                 },
             );
         }
         Path::Tiles => {
-            let block = (BLOCK_BYTES / size_of::<T>()).min(channels);
+            let block = (128 / size_of::<T>()).min(channels);
             let grid = Grid { channels, block, count, range: CHUNK };
             let scratch = || (std::array::from_fn(|_| vec![T::default(); block * CHUNK]), vec![T::default(); CHUNK]);
             out.for_each_cell(grid, threads, scratch, |own: &mut ([Vec<T>; N], Vec<T>), block, range, cell| {
@@ -176,7 +130,7 @@ pub(crate) fn map<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize
                 for (row, channel) in block.enumerate() {
                     let values = tiles.each_ref().map(|tile| &tile[row * CHUNK..][..range.len()]);
                     let coefficients = coefficients.of(channel);
-                    isa.run(OneRun { formula, coefficients, values, out: result });
+                    isa.run(Run { formula, coefficients, values, out: &mut *result });
                     cell.scatter(channel, range.clone(), result);
                 }
             });
@@ -184,31 +138,64 @@ pub(crate) fn map<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize
     }
 }
 
-/// One channel of a cell, run by run.
-fn map_channel<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize>(
+/// How many neighbouring channels are taken together where values lie in runs.
+struct Blocked(usize);
+
+impl Blocked {
+    fn of<T: Element, const N: usize>(arrays: [&Readable<T>; N]) -> Blocked {
+        match way(arrays) {
+            Way::Blocks(block) => Blocked(block),
+            Way::Runs | Way::Rows => Blocked(1),
+        }
+    }
+}
+
+/// A block of channels that lie in runs: run after run, and in each all channels of the block.
+#[allow(clippy::too_many_arguments)]
+fn map_runs<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize>(
     isa: Isa,
     formula: P,
     arrays: [&Readable<T>; N],
     cell: &mut Cell<T>,
-    channel: usize,
+    channels: Range<usize>,
     range: Range<usize>,
-    coefficients: [f64; K],
+    stage: &mut [T],
+    coefficients: &[[f64; K]],
 ) {
     let mut index = range.start;
     while index < range.end {
-        let out = cell.run(channel, index);
-        let values = arrays.map(|array| array.run(channel, index));
-        let len = values.iter().map(|run| run.len()).fold(out.len(), usize::min);
-        let values = values.map(|run| &run[..len]);
-        isa.run(OneRun { formula, coefficients, values, out: &mut out[..len] });
+        // As far as all arrays go side by side; the same for every channel.
+        let len = arrays.iter().map(|array| array.left(index)).fold(cell.left(index), usize::min);
+        let together = channels.len() * len;
+        if channels.len() > 1 && together <= stage.len() && cell.adjoin(len) {
+            for ((out, channel), &coefficients) in stage.chunks_exact_mut(len).zip(channels.clone()).zip(coefficients) {
+                let values = arrays.map(|array| &array.run(channel, index)[..len]);
+                isa.run(Run { formula, coefficients, values, out });
+            }
+            cell.stream_runs(channels.clone(), index, &stage[..together]);
+        } else {
+            for (channel, &coefficients) in channels.clone().zip(coefficients) {
+                let values = arrays.map(|array| &array.run(channel, index)[..len]);
+                if stage.is_empty() {
+                    isa.run(Run { formula, coefficients, values, out: &mut cell.run(channel, index)[..len] });
+                    continue;
+                }
+                for start in (0..len).step_by(stage.len()) {
+                    let end = (start + stage.len()).min(len);
+                    let (values, out) = (values.map(|run| &run[start..end]), &mut stage[..end - start]);
+                    isa.run(Run { formula, coefficients, values, out: &mut *out });
+                    cell.stream_runs(channel..channel + 1, index + start, out);
+                }
+            }
+        }
         index += len;
     }
 }
 
 /// Reduces each channel, turns the result into coefficients, and maps with them. Returns the reduced values.
 ///
-/// Where channels come in runs and are many enough for the threads, each channel is mapped right after it was
-/// reduced, while the cache still holds it; else in two sweeps. The bits are the same.
+/// Where channels come in runs and are many enough for the threads, each block of channels is mapped right after it
+/// was reduced, while the cache still holds it; else in two sweeps. The bits are the same.
 pub(crate) fn reduce_and_map<T, L, P, const N: usize, const K: usize>(
     isa: Isa,
     leaf: &L,
@@ -227,24 +214,32 @@ where
     if count == 0 || !all_in_runs(arrays, out) || (threads > 1 && channels < 2 * threads) {
         let values = reduce(arrays, leaf);
         let all = Coefficients::new(values.len(), |channel| coefficients(channel, values[channel]));
-        map(isa, formula, arrays, out, &all);
+        map(isa, formula, arrays, out, all);
         return values;
     }
-    let block = (TASK / count).clamp(1, (channels / (2 * threads)).max(1));
-    let grid = Grid { channels, block, count, range: count };
+    // Enough tasks for the threads come before blocks that are long in memory.
+    let most = (channels / (2 * threads)).max(1);
+    let way = match way(arrays) {
+        Way::Blocks(block) if threads > 1 => Way::Blocks(block.min(most)),
+        way => way,
+    };
+    let block = if let Way::Blocks(block) = way { block } else { 1 };
+    let grid = Grid { channels, block: (TASK / count).clamp(block, most.max(block)), count, range: count };
+    let staged = stage(out);
     let cells = out.for_each_cell(
         grid,
         threads,
-        || Scratch::new(1, count),
-        |scratch, block, range, cell| {
-            let mut values = Vec::with_capacity(block.len());
-            for channel in block {
-                let value =
-                    reduce_channel(arrays, leaf, channel, range.clone(), scratch).expect("the cell is not empty");
-                map_channel(isa, formula, arrays, cell, channel, range.clone(), coefficients(channel, value));
-                values.push(value);
+        || (Scratch::new(way, count), staged.clone()),
+        |(scratch, stage), channels, range, cell| {
+            let mut all = Vec::with_capacity(channels.len());
+            for start in channels.clone().step_by(block) {
+                let channels = start..(start + block).min(channels.end);
+                let values = reduce_cell(way, arrays, leaf, channels.clone(), range.clone(), scratch);
+                let of: Vec<_> = channels.clone().zip(&values).map(|(c, &value)| coefficients(c, value)).collect();
+                map_runs(isa, formula, arrays, cell, channels, range.clone(), stage, &of);
+                all.extend(values);
             }
-            values
+            all
         },
     );
     cells.into_iter().flatten().collect()

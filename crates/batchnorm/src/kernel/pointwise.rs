@@ -1,0 +1,211 @@
+//! Formulas of one element, and the loops that compute an output slice from input slices.
+
+#![allow(clippy::needless_range_loop)]
+
+use super::raw::Kernel;
+use super::vector::{Vector, WIDTH, load_all, splat_all};
+use crate::element::Element;
+
+/// Rows that are computed while a column's coefficients are in registers.
+const DEEP: usize = 4;
+/// Coefficient vectors are repeated until they are at least this wide: narrower rows are taken several at a time.
+const WIDENED: usize = 64;
+
+/// A formula of `N` values at one place and `K` coefficients of their channel.
+pub(crate) trait Pointwise<const N: usize, const K: usize>: Copy + Send + Sync {
+    fn apply<V: Vector>(self, coefficients: [V; K], values: [V; N]) -> V;
+}
+
+/// y = (x - mean) * scale + shift, the mean as a pair. Coefficients: mean, rest, scale, shift.
+#[derive(Clone, Copy)]
+pub(crate) struct Normalize;
+
+impl Pointwise<1, 4> for Normalize {
+    #[inline(always)]
+    fn apply<V: Vector>(self, [mean, rest, scale, shift]: [V; 4], [x]: [V; 1]) -> V {
+        x.sub(mean).sub(rest).mul(scale).add(shift)
+    }
+}
+
+/// The same with a mean that is one number. Coefficients: mean, scale, shift.
+#[derive(Clone, Copy)]
+pub(crate) struct NormalizeByConstants;
+
+impl Pointwise<1, 3> for NormalizeByConstants {
+    #[inline(always)]
+    fn apply<V: Vector>(self, [mean, scale, shift]: [V; 3], [x]: [V; 1]) -> V {
+        x.sub(mean).mul(scale).add(shift)
+    }
+}
+
+/// dx = scale * ((dy - mean of dy) - (x - mean) * slope). Coefficients: mean, rest, scale, mean of dy, slope.
+#[derive(Clone, Copy)]
+pub(crate) struct InputGradient;
+
+impl Pointwise<2, 5> for InputGradient {
+    #[inline(always)]
+    fn apply<V: Vector>(self, [mean, rest, scale, mean_dy, slope]: [V; 5], [x, dy]: [V; 2]) -> V {
+        scale.mul(dy.sub(mean_dy).sub(x.sub(mean).sub(rest).mul(slope)))
+    }
+}
+
+/// dx = scale * dy: the statistics are constants, and x does not matter.
+#[derive(Clone, Copy)]
+pub(crate) struct Scale;
+
+impl Pointwise<2, 1> for Scale {
+    #[inline(always)]
+    fn apply<V: Vector>(self, [scale]: [V; 1], [_, dy]: [V; 2]) -> V {
+        scale.mul(dy)
+    }
+}
+
+/// The coefficients of all channels, each kind in a vector of its own.
+#[derive(Debug, Clone)]
+pub(crate) struct Coefficients<const K: usize>([Vec<f64>; K]);
+
+impl<const K: usize> Coefficients<K> {
+    pub fn new(channels: usize, of: impl Fn(usize) -> [f64; K]) -> Self {
+        let mut all: [Vec<f64>; K] = std::array::from_fn(|_| Vec::with_capacity(channels));
+        for channel in 0..channels {
+            for (vector, value) in all.iter_mut().zip(of(channel)) {
+                vector.push(value);
+            }
+        }
+        Coefficients(all)
+    }
+
+    pub fn of(&self, channel: usize) -> [f64; K] {
+        std::array::from_fn(|kind| self.0[kind][channel])
+    }
+
+    /// The vectors repeated until they are wide enough for [`Rows`].
+    pub fn widened(mut self) -> Self {
+        let times = WIDENED.div_ceil(self.0[0].len());
+        if times > 1 {
+            self.0 = self.0.map(|vector| vector.repeat(times));
+        }
+        self
+    }
+}
+
+/// Values of one channel. The outputs must not be the inputs: some are computed twice.
+pub(crate) struct Run<'v, T, P, const N: usize, const K: usize> {
+    pub formula: P,
+    pub coefficients: [f64; K],
+    pub values: [&'v [T]; N],
+    pub out: &'v mut [T],
+}
+
+impl<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize> Kernel<()> for Run<'_, T, P, N, K> {
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let Run { formula, coefficients, values, out } = self;
+        let (len, coefficients) = (out.len(), splat_all::<V, K>(coefficients));
+        let mut at = 0;
+        while at + WIDTH <= len {
+            let result = formula.apply(coefficients, load_all::<V, T, N>(values, at));
+            T::store(result, eight_mut(&mut out[at..]));
+            at += WIDTH;
+        }
+        if at == len {
+            return;
+        }
+        if len >= WIDTH {
+            // The last whole vector that there is: its first values a second time.
+            let at = len - WIDTH;
+            let result = formula.apply(coefficients, load_all::<V, T, N>(values, at));
+            return T::store(result, eight_mut(&mut out[at..]));
+        }
+        let mut padded = [[T::default(); WIDTH]; N];
+        for n in 0..N {
+            padded[n][..len].copy_from_slice(&values[n][..len]);
+        }
+        let mut loaded = [V::splat(0.0); N];
+        for n in 0..N {
+            loaded[n] = T::load(&padded[n]);
+        }
+        let mut result = [T::default(); WIDTH];
+        T::store(formula.apply(coefficients, loaded), &mut result);
+        out.copy_from_slice(&result[..len]);
+    }
+}
+
+/// Whole rows, all as wide as the coefficient vectors, but for a shorter last one. The outputs must not be the inputs.
+pub(crate) struct Rows<'v, T, P, const N: usize, const K: usize> {
+    pub formula: P,
+    pub coefficients: &'v Coefficients<K>,
+    pub values: [&'v [T]; N],
+    pub out: &'v mut [T],
+}
+
+impl<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize> Kernel<()> for Rows<'_, T, P, N, K> {
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let Rows { formula, coefficients, values, out } = self;
+        let width = coefficients.0[0].len();
+        let mut start = 0;
+        let mut blocks = out.chunks_exact_mut(width * DEEP);
+        for block in &mut blocks {
+            these_rows::<V, T, P, N, K, DEEP>(formula, coefficients, values, start, block);
+            start += width * DEEP;
+        }
+        for row in blocks.into_remainder().chunks_mut(width) {
+            let len = row.len();
+            these_rows::<V, T, P, N, K, 1>(formula, coefficients, values, start, row);
+            start += len;
+        }
+    }
+}
+
+/// `R` rows of one width that follow each other.
+#[inline(always)]
+fn these_rows<V: Vector, T: Element, P: Pointwise<N, K>, const N: usize, const K: usize, const R: usize>(
+    formula: P,
+    coefficients: &Coefficients<K>,
+    values: [&[T]; N],
+    start: usize,
+    out: &mut [T],
+) {
+    let width = out.len() / R;
+    let mut vectors: [&[f64]; K] = [&[]; K];
+    for k in 0..K {
+        vectors[k] = &coefficients.0[k][..width];
+    }
+    if width < WIDTH {
+        for at in 0..out.len() {
+            // One value, in all lanes.
+            let mut numbers = [0.0; K];
+            for k in 0..K {
+                numbers[k] = vectors[k][at % width];
+            }
+            let mut loaded = [V::splat(0.0); N];
+            for n in 0..N {
+                loaded[n] = V::splat(values[n][start + at].to_f64());
+            }
+            let mut result = [T::default(); WIDTH];
+            T::store(formula.apply(splat_all::<V, K>(numbers), loaded), &mut result);
+            out[at] = result[0];
+        }
+        return;
+    }
+    let mut column = 0;
+    loop {
+        let coefficients = load_all::<V, f64, K>(vectors, column);
+        for r in 0..R {
+            let at = r * width + column;
+            let result = formula.apply(coefficients, load_all::<V, T, N>(values, start + at));
+            T::store(result, eight_mut(&mut out[at..]));
+        }
+        if column + WIDTH == width {
+            return;
+        }
+        // The last vector may have some columns a second time.
+        column = (column + WIDTH).min(width - WIDTH);
+    }
+}
+
+#[inline(always)]
+fn eight_mut<T>(values: &mut [T]) -> &mut [T; WIDTH] {
+    values.first_chunk_mut::<WIDTH>().expect("there are eight values")
+}
