@@ -35,10 +35,14 @@ pub trait Element: Number {
     /// Then the spread about any one value of a chunk is accurate enough; else it is taken about the chunk's mean,
     /// which costs a second look at the chunk.
     const WIDENS: bool;
+
+    /// The largest positive number that is stored as 0.
+    #[doc(hidden)]
+    const VANISHES: f64;
 }
 
 macro_rules! number {
-    ($type:ty, $param:ty, $widens:literal, $to_f64:expr, $from_f64:expr, $load:expr, $store:expr) => {
+    ($type:ty, $param:ty, $widens:literal, $vanishes:expr, $to_f64:expr, $from_f64:expr, $load:expr, $store:expr) => {
         impl sealed::Sealed for $type {
             #[inline(always)]
             fn load<V: Vector>(values: &[Self; WIDTH]) -> V {
@@ -62,11 +66,15 @@ macro_rules! number {
         impl Element for $type {
             type Param = $param;
             const WIDENS: bool = $widens;
+            const VANISHES: f64 = $vanishes;
         }
     };
 }
-number!(f32, f32, true, f64::from, |value| value as f32, V::from_f32, V::to_f32);
-number!(f64, f64, false, f64::from, |value| value, V::from_f64, V::to_f64);
+/// Half of the smallest f32: to even, so to 0.
+const TWO_TO_MINUS_150: f64 = f64::from_bits((1023 - 150) << 52);
+
+number!(f32, f32, true, TWO_TO_MINUS_150, f64::from, |value| value as f32, V::from_f32, V::to_f32);
+number!(f64, f64, false, 0.0, f64::from, |value| value, V::from_f64, V::to_f64);
 impl Parameter for f32 {}
 impl Parameter for f64 {}
 
@@ -80,6 +88,8 @@ mod halves {
         f16,
         f32,
         true,
+        // Half of the smallest number, and what f32 rounds to that.
+        1.0 / (1u64 << 25) as f64 * (1.0 + 1.0 / (1u64 << 24) as f64),
         f16::to_f64,
         |value| f16::from_f32(value as f32),
         |values: &[f16; WIDTH]| V::from_f16(&values.map(f16::to_bits)),
@@ -93,6 +103,7 @@ mod halves {
         bf16,
         f32,
         true,
+        65_536.0 * TWO_TO_MINUS_150 + TWO_TO_MINUS_150,
         bf16::to_f64,
         |value| bf16::from_f32(value as f32),
         |values: &[bf16; WIDTH]| V::from_bf16(&values.map(bf16::to_bits)),

@@ -1,5 +1,6 @@
 //! What is computed of a chunk: its moments, or the sums that the backward pass needs.
 
+use super::activation::Activate;
 use super::raw::Isa;
 use super::sums::{Columns, LANES, Rows, Run, Terms};
 use super::tree::Merge;
@@ -61,14 +62,16 @@ impl Terms<1, 1, 2> for Deviation {
     }
 }
 
-/// dy, and dy * xhat. (dy * (x - mean) would do but for very large and very small f64 values.)
+/// dz and dz * xhat, dz = dy f'(z). (dz * (x - mean) would do but for very large and very small f64 values.)
 #[derive(Clone, Copy)]
-struct Products;
+struct Products<A>(A);
 
-impl Terms<2, 3, 2> for Products {
+impl<A: Activate> Terms<2, 5, 2> for Products<A> {
     #[inline(always)]
-    fn of<V: Vector>(self, [mean, rest, inverse]: [V; 3], [x, dy]: [V; 2]) -> [V; 2] {
-        [dy, dy.mul(x.sub(mean).sub(rest).mul(inverse))]
+    fn of<V: Vector>(self, [mean, rest, inverse, scale, shift]: [V; 5], [x, dy]: [V; 2]) -> [V; 2] {
+        let deviation = x.sub(mean).sub(rest);
+        let dz = self.0.backward(deviation.mul(scale).add(shift), dy);
+        [dz, dz.mul(deviation.mul(inverse))]
     }
 }
 
@@ -136,7 +139,7 @@ impl<T: Element> Leaf<T, 1> for MomentsLeaf {
 /// The sums that the backward pass needs of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct GradientSums {
-    /// Sum of dy.
+    /// Sum of dy (behind an activation: of dy times its derivative, here and below).
     pub dy: f64,
     /// Sum of dy * xhat.
     pub dy_xhat: f64,
@@ -148,37 +151,36 @@ impl Merge for GradientSums {
     }
 }
 
-/// The gradient sums of a chunk, with each channel's mean pair and inverse standard deviation.
-pub(crate) struct GradientLeaf<'m> {
+/// The gradient sums of a chunk. Of each channel: mean, its rest, inverse standard deviation, scale, shift.
+pub(crate) struct GradientLeaf<'m, A> {
     pub isa: Isa,
-    pub mean: &'m [f64],
-    pub rest: &'m [f64],
-    pub inverse: &'m [f64],
+    pub activation: A,
+    pub constants: [&'m [f64]; 5],
 }
 
-impl<T: Element> Leaf<T, 2> for GradientLeaf<'_> {
+impl<T: Element, A: Activate> Leaf<T, 2> for GradientLeaf<'_, A> {
     type Value = GradientSums;
 
     fn run(&self, channel: usize, values: [&[T]; 2]) -> GradientSums {
-        let constants = [self.mean[channel], self.rest[channel], self.inverse[channel]];
-        let [dy, dy_xhat] = self.isa.run(Run { terms: Products, constants, values });
+        let constants = self.constants.map(|vector| vector[channel]);
+        let [dy, dy_xhat] = self.isa.run(Run { terms: Products(self.activation), constants, values });
         GradientSums { dy, dy_xhat }
     }
 
     fn rows(&self, columns: [Columns<T>; 2], tables: &mut Tables, out: &mut Vec<GradientSums>) {
         let [first, _] = columns;
         let vectors = first.vectors();
-        let (tables, constants) = tables.of(vectors, 3);
-        let all = [self.mean, self.rest, self.inverse];
+        let (tables, constants) = tables.of(vectors, self.constants.len());
         let line = vectors * WIDTH;
-        for (constants, all) in constants.chunks_exact_mut(line).zip(all) {
+        for (constants, all) in constants.chunks_exact_mut(line).zip(self.constants) {
             for (vector, constants) in constants.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
                 constants.copy_from_slice(&all[first.channel(vector)..][..WIDTH]);
             }
         }
         let constants = std::array::from_fn(|k| &constants[k * line..(k + 1) * line]);
         let [dy, dy_xhat] = tables;
-        self.isa.run(Rows { terms: Products, constants, columns, tables: [&mut *dy, &mut *dy_xhat] });
+        let tables = [&mut *dy, &mut *dy_xhat];
+        self.isa.run(Rows { terms: Products(self.activation), constants, columns, tables });
         out.extend((0..first.width).map(|column| {
             let place = first.place(column);
             GradientSums { dy: dy[place], dy_xhat: dy_xhat[place] }

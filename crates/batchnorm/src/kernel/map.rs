@@ -192,34 +192,37 @@ fn map_runs<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize>(
     }
 }
 
-/// Reduces each channel, turns the result into coefficients, and maps with them. Returns the reduced values.
+/// Reduces each channel, turns the result into coefficients, and maps with them, maybe other arrays than those that
+/// are reduced. Returns the reduced values.
 ///
 /// Where channels come in runs and are many enough for the threads, each block of channels is mapped right after it
 /// was reduced, while the cache still holds it; else in two sweeps. The bits are the same.
-pub(crate) fn reduce_and_map<T, L, P, const N: usize, const K: usize>(
-    isa: Isa,
+pub(crate) fn reduce_and_map<T, L, P, const N: usize, const M: usize, const K: usize>(
     leaf: &L,
+    reduced: [&Readable<T>; N],
+    isa: Isa,
     formula: P,
-    arrays: [&Readable<T>; N],
+    mapped: [&Readable<T>; M],
     out: &mut Writable<T>,
     coefficients: impl Fn(usize, L::Value) -> [f64; K] + Sync + Send,
 ) -> Vec<L::Value>
 where
     T: Element,
     L: Leaf<T, N>,
-    P: Pointwise<N, K>,
+    P: Pointwise<M, K>,
 {
     let (channels, count) = (out.geometry().channels, out.geometry().count);
     let threads = parallel::threads_for(channels * count);
-    if count == 0 || !all_in_runs(arrays, out) || (threads > 1 && channels < 2 * threads) {
-        let values = reduce(arrays, leaf);
+    let runs = all_in_runs(mapped, out) && in_runs(reduced);
+    if count == 0 || !runs || (threads > 1 && channels < 2 * threads) {
+        let values = reduce(reduced, leaf);
         let all = Coefficients::new(values.len(), |channel| coefficients(channel, values[channel]));
-        map(isa, formula, arrays, out, all);
+        map(isa, formula, mapped, out, all);
         return values;
     }
     // Enough tasks for the threads come before blocks that are long in memory.
     let most = (channels / (2 * threads)).max(1);
-    let way = match way(arrays) {
+    let way = match way(reduced) {
         Way::Blocks(block) if threads > 1 => Way::Blocks(block.min(most)),
         way => way,
     };
@@ -234,9 +237,9 @@ where
             let mut all = Vec::with_capacity(channels.len());
             for start in channels.clone().step_by(block) {
                 let channels = start..(start + block).min(channels.end);
-                let values = reduce_cell(way, arrays, leaf, channels.clone(), range.clone(), scratch);
+                let values = reduce_cell(way, reduced, leaf, channels.clone(), range.clone(), scratch);
                 let of: Vec<_> = channels.clone().zip(&values).map(|(c, &value)| coefficients(c, value)).collect();
-                map_runs(isa, formula, arrays, cell, channels, range.clone(), stage, &of);
+                map_runs(isa, formula, mapped, cell, channels, range.clone(), stage, &of);
                 all.extend(values);
             }
             all

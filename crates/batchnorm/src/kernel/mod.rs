@@ -1,6 +1,7 @@
 //! The loops. `reduce` sums a channel in a fixed tree, `map` writes an output, `raw` hands out memory and
 //! instruction sets; above them nobody loops over elements.
 
+pub(crate) mod activation;
 mod grid;
 pub(crate) mod leaves;
 pub(crate) mod map;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::needless_range_loop)]
 
+use super::activation::Activate;
 use super::raw::Kernel;
 use super::vector::{Vector, WIDTH, load_all, splat_all};
 use crate::element::Element;
@@ -16,47 +17,78 @@ pub(crate) trait Pointwise<const N: usize, const K: usize>: Copy + Send + Sync {
     fn apply<V: Vector>(self, coefficients: [V; K], values: [V; N]) -> V;
 }
 
-/// y = (x - mean) * scale + shift, the mean as a pair. Coefficients: mean, rest, scale, shift.
-#[derive(Clone, Copy)]
-pub(crate) struct Normalize;
+/// z = (x - mean) * scale + shift, the mean as a pair.
+#[inline(always)]
+fn normalized<V: Vector>(x: V, [mean, rest, scale, shift]: [V; 4]) -> V {
+    x.sub(mean).sub(rest).mul(scale).add(shift)
+}
 
-impl Pointwise<1, 4> for Normalize {
+/// y = f((x - mean) * scale + shift). Coefficients: mean, rest, scale, shift.
+#[derive(Clone, Copy)]
+pub(crate) struct Normalize<A>(pub A);
+
+impl<A: Activate> Pointwise<1, 4> for Normalize<A> {
     #[inline(always)]
-    fn apply<V: Vector>(self, [mean, rest, scale, shift]: [V; 4], [x]: [V; 1]) -> V {
-        x.sub(mean).sub(rest).mul(scale).add(shift)
+    fn apply<V: Vector>(self, coefficients: [V; 4], [x]: [V; 1]) -> V {
+        self.0.forward(normalized(x, coefficients))
     }
 }
 
-/// The same with a mean that is one number. Coefficients: mean, scale, shift.
+/// y = f((x - mean) * scale + shift + residual). Coefficients: mean, rest, scale, shift.
 #[derive(Clone, Copy)]
-pub(crate) struct NormalizeByConstants;
+pub(crate) struct NormalizeAdding<A>(pub A);
 
-impl Pointwise<1, 3> for NormalizeByConstants {
+impl<A: Activate> Pointwise<2, 4> for NormalizeAdding<A> {
+    #[inline(always)]
+    fn apply<V: Vector>(self, coefficients: [V; 4], [x, residual]: [V; 2]) -> V {
+        self.0.forward(normalized(x, coefficients).add(residual))
+    }
+}
+
+/// The same as [`Normalize`] with a mean that is one number. Coefficients: mean, scale, shift.
+#[derive(Clone, Copy)]
+pub(crate) struct NormalizeByConstants<A>(pub A);
+
+impl<A: Activate> Pointwise<1, 3> for NormalizeByConstants<A> {
     #[inline(always)]
     fn apply<V: Vector>(self, [mean, scale, shift]: [V; 3], [x]: [V; 1]) -> V {
-        x.sub(mean).mul(scale).add(shift)
+        self.0.forward(x.sub(mean).mul(scale).add(shift))
     }
 }
 
-/// dx = scale * ((dy - mean of dy) - (x - mean) * slope). Coefficients: mean, rest, scale, mean of dy, slope.
+/// dx = scale * ((dz - mean of dz) - (x - mean) * slope), dz = dy f'(z). Coefficients: mean, rest, scale, shift, mean
+/// of dz, slope.
 #[derive(Clone, Copy)]
-pub(crate) struct InputGradient;
+pub(crate) struct InputGradient<A>(pub A);
 
-impl Pointwise<2, 5> for InputGradient {
+impl<A: Activate> Pointwise<2, 6> for InputGradient<A> {
     #[inline(always)]
-    fn apply<V: Vector>(self, [mean, rest, scale, mean_dy, slope]: [V; 5], [x, dy]: [V; 2]) -> V {
-        scale.mul(dy.sub(mean_dy).sub(x.sub(mean).sub(rest).mul(slope)))
+    fn apply<V: Vector>(self, [mean, rest, scale, shift, mean_dz, slope]: [V; 6], [x, dy]: [V; 2]) -> V {
+        let deviation = x.sub(mean).sub(rest);
+        let dz = self.0.backward(deviation.mul(scale).add(shift), dy);
+        scale.mul(dz.sub(mean_dz).sub(deviation.mul(slope)))
     }
 }
 
-/// dx = scale * dy: the statistics are constants, and x does not matter.
+/// dx = scale * dz, dz = dy f'(z): the statistics are constants. Coefficients: mean, scale, shift.
 #[derive(Clone, Copy)]
-pub(crate) struct Scale;
+pub(crate) struct Scale<A>(pub A);
 
-impl Pointwise<2, 1> for Scale {
+impl<A: Activate> Pointwise<2, 3> for Scale<A> {
     #[inline(always)]
-    fn apply<V: Vector>(self, [scale]: [V; 1], [_, dy]: [V; 2]) -> V {
-        scale.mul(dy)
+    fn apply<V: Vector>(self, [mean, scale, shift]: [V; 3], [x, dy]: [V; 2]) -> V {
+        scale.mul(self.0.backward(x.sub(mean).mul(scale).add(shift), dy))
+    }
+}
+
+/// dz = dy f'(z), told from y = f(z). A coefficient that is not used, for formulas have some.
+#[derive(Clone, Copy)]
+pub(crate) struct Mask<A>(pub A);
+
+impl<A: Activate> Pointwise<2, 1> for Mask<A> {
+    #[inline(always)]
+    fn apply<V: Vector>(self, _: [V; 1], [dy, y]: [V; 2]) -> V {
+        self.0.backward(y, dy)
     }
 }
 

@@ -391,6 +391,11 @@ impl<'a, T: Element> Writable<'a, T> {
         &self.geometry
     }
 
+    /// The same memory, to be read as long as it is not written.
+    pub fn as_readable(&self) -> Readable<'_, T> {
+        Readable { first: self.first, geometry: self.geometry.clone(), borrow: PhantomData }
+    }
+
     /// Runs `task(scratch, channels, range, cell)` for each cell of the grid, spread over threads; the results in
     /// the order of the cells.
     pub fn for_each_cell<S, R: Send>(
