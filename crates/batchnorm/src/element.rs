@@ -8,7 +8,8 @@ mod sealed {
     /// How the kernels take eight elements at once.
     pub trait Sealed: Sized {
         fn load<V: Vector>(values: &[Self; WIDTH]) -> V;
-        fn store<V: Vector>(vector: V, out: &mut [Self; WIDTH]);
+        /// `past` as for [`Vector`].
+        fn store<V: Vector>(vector: V, out: &mut [Self; WIDTH], past: bool);
     }
 }
 
@@ -49,8 +50,8 @@ macro_rules! number {
                 $load(values)
             }
             #[inline(always)]
-            fn store<V: Vector>(vector: V, out: &mut [Self; WIDTH]) {
-                $store(vector, out)
+            fn store<V: Vector>(vector: V, out: &mut [Self; WIDTH], past: bool) {
+                $store(vector, out, past)
             }
         }
         impl Number for $type {
@@ -73,8 +74,8 @@ macro_rules! number {
 /// Half of the smallest f32: to even, so to 0.
 const TWO_TO_MINUS_150: f64 = f64::from_bits((1023 - 150) << 52);
 
-number!(f32, f32, true, TWO_TO_MINUS_150, f64::from, |value| value as f32, V::from_f32, V::to_f32);
-number!(f64, f64, false, 0.0, f64::from, |value| value, V::from_f64, V::to_f64);
+number!(f32, f32, true, TWO_TO_MINUS_150, f64::from, |value| value as f32, V::from_f32, V::put_f32);
+number!(f64, f64, false, 0.0, f64::from, |value| value, V::from_f64, V::put_f64);
 impl Parameter for f32 {}
 impl Parameter for f64 {}
 
@@ -82,6 +83,15 @@ impl Parameter for f64 {}
 mod halves {
     use super::*;
     use half::{bf16, f16};
+
+    use half::slice::HalfFloatSliceExt;
+
+    fn bits<H>(halves: &mut [H; WIDTH]) -> &mut [u16; WIDTH]
+    where
+        [H]: HalfFloatSliceExt,
+    {
+        halves.reinterpret_cast_mut().first_chunk_mut().expect("as many bits as halves")
+    }
 
     // Reading and writing bits is free: the arrays have the same bytes.
     number!(
@@ -93,10 +103,8 @@ mod halves {
         f16::to_f64,
         |value| f16::from_f32(value as f32),
         |values: &[f16; WIDTH]| V::from_f16(&values.map(f16::to_bits)),
-        |vector: V, out: &mut [f16; WIDTH]| {
-            let mut bits = [0; WIDTH];
-            vector.to_f16(&mut bits);
-            *out = bits.map(f16::from_bits);
+        |vector: V, out: &mut [f16; WIDTH], past| {
+            vector.put_f16(bits(out), past);
         }
     );
     number!(
@@ -107,10 +115,8 @@ mod halves {
         bf16::to_f64,
         |value| bf16::from_f32(value as f32),
         |values: &[bf16; WIDTH]| V::from_bf16(&values.map(bf16::to_bits)),
-        |vector: V, out: &mut [bf16; WIDTH]| {
-            let mut bits = [0; WIDTH];
-            vector.to_bf16(&mut bits);
-            *out = bits.map(bf16::from_bits);
+        |vector: V, out: &mut [bf16; WIDTH], past| {
+            vector.put_bf16(bits(out), past);
         }
     );
 }

@@ -5,8 +5,8 @@ use crate::element::{Element, Number, Parameter};
 use crate::error::{CallError, ConfigError};
 use crate::layout::MAX_CHANNELS;
 use crate::rule::{BatchMoments, Input, Parameters, Rule};
-use crate::saved::{ParameterGradients, Saved};
 use crate::running::{RunningStatistics, check_channels, counts, finite};
+use crate::saved::{ParameterGradients, Saved};
 use crate::view::{Tensor, View, ViewMut};
 
 /// A batch-norm layer (Ioffe and Szegedy 2015).
@@ -259,10 +259,7 @@ impl BatchNorm {
     ///
     /// # Errors
     /// Shapes that do not fit; no running statistics, unless the policy says otherwise.
-    pub fn eval<'i, 'v: 'i, T: Element>(
-        &self,
-        input: impl Into<Input<'i, 'v, T>>,
-    ) -> Result<Evaluated<T>, CallError> {
+    pub fn eval<'i, 'v: 'i, T: Element>(&self, input: impl Into<Input<'i, 'v, T>>) -> Result<Evaluated<T>, CallError> {
         let input = input.into();
         let (y, saved) = Tensor::filled(&input.x().layout, |y| self.eval_into(input, y))?;
         Ok(Evaluated { y, saved })

@@ -72,7 +72,9 @@ mod saved;
 mod view;
 
 pub use affine::{inverse_deviation, scale_and_shift, undoing};
-pub use config::{Activation, Affine, Config, ConstantChannel, EmptyBatch, MissingRunning, NonFinite, Policies, SingleValue};
+pub use config::{
+    Activation, Affine, Config, ConstantChannel, EmptyBatch, MissingRunning, NonFinite, Policies, SingleValue,
+};
 pub use element::{Element, Number, Parameter};
 pub use error::{CallError, ConfigError, ViewError};
 pub use kernel::tier::Tier;
@@ -80,8 +82,8 @@ pub use layer::{BatchNorm, Evaluated, Gradients, Trained};
 pub use layout::{Axes, AxisRole, MAX_CHANNELS};
 pub use moments::Moments;
 pub use rule::{BatchMoments, Input, Parameters, Rule};
-pub use saved::{ParameterGradients, Saved};
 pub use running::{Averaging, Estimator, RunningStatistics, UpdateWeight};
+pub use saved::{ParameterGradients, Saved};
 pub use view::{Tensor, View, ViewMut};
 
 /// The README's examples, compiled as tests.

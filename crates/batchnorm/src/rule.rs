@@ -4,7 +4,9 @@
 //! tensors of their own call it directly. Here shapes and policies are decided; the loops are in `kernel`.
 
 use crate::affine::inverse_deviation;
-use crate::config::{Activation, Config, ConstantChannel, EmptyBatch, MissingRunning, NonFinite, Policies, SingleValue};
+use crate::config::{
+    Activation, Config, ConstantChannel, EmptyBatch, MissingRunning, NonFinite, Policies, SingleValue,
+};
 use crate::element::{Element, Parameter};
 use crate::error::{CallError, ConfigError};
 use crate::kernel::activation::Linear;

@@ -10,24 +10,24 @@
 //! | anything else, or arrays that differ in layout | tiles: copied to a scratch, mapped there, copied back |
 //!
 //! Outputs of at least [`STREAM`] bytes are streamed: written past the caches, which would otherwise first read
-//! every line that is to be overwritten, and lose to it what the next channel needs. What is streamed is put together
-//! in a small buffer first, so that whole lines go out, also where a channel's runs are short.
+//! every line that is to be overwritten, and lose to it what the next channel needs.
 
 use super::grid::Grid;
 use super::leaves::Leaf;
 use super::pointwise::{Coefficients, Pointwise, Rows, Run};
 use super::raw::{Cell, Isa, Readable, Writable};
-use super::reduce::{CHUNK, RUN, Scratch, Way, cell as reduce_cell, in_runs, reduce, way};
+use super::reduce::{CHUNK, RUN, Scratch, Way, chunks, in_runs, reduce, way};
 use crate::element::Element;
 use crate::parallel;
 use std::ops::Range;
 
 /// Elements a task: large against the cost of handing it out, small against a tensor worth several threads.
 const TASK: usize = 1 << 16;
-/// Bytes from which on an output is streamed: more than the caches of one core.
-const STREAM: usize = 4 << 20;
-/// Bytes that are put together before they are streamed.
-const STAGE: usize = 8192;
+/// Bytes from which on an output is streamed: several times the second-level caches. (At 13 MB it still lost here, at
+/// 26 MB it won 10 to 30 %.)
+const STREAM: usize = 20 << 20;
+/// Bytes side by side that are worth streaming: of shorter runs too much is unaligned. (Planes of 28 x 28 lost.)
+const LONG: usize = 4096;
 
 enum Path {
     Runs,
@@ -54,10 +54,11 @@ fn all_in_runs<T: Element, const N: usize>(arrays: [&Readable<T>; N], out: &Writ
         && (out.geometry().count >= RUN || out.geometry().channels == 1)
 }
 
-/// Buffer for what is streamed; empty where nothing is.
-fn stage<T: Element>(out: &Writable<T>) -> Vec<T> {
-    let bytes = out.geometry().channels * out.geometry().count * size_of::<T>();
-    if bytes >= STREAM { vec![T::default(); STAGE / size_of::<T>()] } else { Vec::new() }
+/// Whether to stream an output.
+fn past<T: Element>(out: &Writable<T>) -> bool {
+    let (geometry, size) = (out.geometry(), size_of::<T>());
+    let long = geometry.is_dense_rows() || geometry.inner().0 * size >= LONG;
+    geometry.channels * geometry.count * size >= STREAM && long
 }
 
 /// `out = formula(coefficients of the channel, values)` for every element.
@@ -73,7 +74,7 @@ pub(crate) fn map<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize
         return;
     }
     let threads = parallel::threads_for(channels * count);
-    let staged = stage(out);
+    let past = past(out);
     match path(arrays, out) {
         Path::Runs => {
             let Blocked(block) = Blocked::of(arrays);
@@ -82,12 +83,12 @@ pub(crate) fn map<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize
             out.for_each_cell(
                 grid,
                 threads,
-                || staged.clone(),
-                |stage, channels, range, cell| {
+                || (),
+                |(), channels, range, cell| {
                     for start in channels.clone().step_by(block) {
                         let channels = start..(start + block).min(channels.end);
                         let all: Vec<_> = channels.clone().map(|channel| coefficients.of(channel)).collect();
-                        map_runs(isa, formula, arrays, cell, channels, range.clone(), stage, &all);
+                        map_runs(isa, formula, arrays, cell, channels, range.clone(), past, &all);
                     }
                 },
             );
@@ -98,22 +99,13 @@ pub(crate) fn map<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize
             out.for_each_cell(
                 grid,
                 threads,
-                || staged.clone(),
-                |stage, _, range, cell| {
-                    if stage.is_empty() {
-                        let values = arrays.map(|array| array.rows(range.clone()));
-                        return isa.run(Rows { formula, coefficients: &wide, values, out: cell.rows() });
+                || (),
+                |(), _, range, cell| {
+                    if past {
+                        cell.stream();
                     }
-                    // As many rows as fit, at least one.
-                    let rows = (stage.len() / channels).max(1);
-                    stage.resize(stage.len().max(channels), T::default());
-                    for start in range.clone().step_by(rows) {
-                        let part = start..(start + rows).min(range.end);
-                        let values = arrays.map(|array| array.rows(part.clone()));
-                        let out = &mut stage[..part.len() * channels];
-                        isa.run(Rows { formula, coefficients: &wide, values, out: &mut *out });
-                        cell.stream_rows(part, out);
-                    }
+                    let values = arrays.map(|array| array.rows(range.clone()));
+                    isa.run(Rows { formula, coefficients: &wide, values, out: cell.rows(), past });
                 },
             );
         }
@@ -130,7 +122,7 @@ pub(crate) fn map<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize
                 for (row, channel) in block.enumerate() {
                     let values = tiles.each_ref().map(|tile| &tile[row * CHUNK..][..range.len()]);
                     let coefficients = coefficients.of(channel);
-                    isa.run(Run { formula, coefficients, values, out: &mut *result });
+                    isa.run(Run { formula, coefficients, values, out: &mut *result, past: false });
                     cell.scatter(channel, range.clone(), result);
                 }
             });
@@ -159,34 +151,19 @@ fn map_runs<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize>(
     cell: &mut Cell<T>,
     channels: Range<usize>,
     range: Range<usize>,
-    stage: &mut [T],
+    past: bool,
     coefficients: &[[f64; K]],
 ) {
+    if past {
+        cell.stream();
+    }
     let mut index = range.start;
     while index < range.end {
         // As far as all arrays go side by side; the same for every channel.
         let len = arrays.iter().map(|array| array.left(index)).fold(cell.left(index), usize::min);
-        let together = channels.len() * len;
-        if channels.len() > 1 && together <= stage.len() && cell.adjoin(len) {
-            for ((out, channel), &coefficients) in stage.chunks_exact_mut(len).zip(channels.clone()).zip(coefficients) {
-                let values = arrays.map(|array| &array.run(channel, index)[..len]);
-                isa.run(Run { formula, coefficients, values, out });
-            }
-            cell.stream_runs(channels.clone(), index, &stage[..together]);
-        } else {
-            for (channel, &coefficients) in channels.clone().zip(coefficients) {
-                let values = arrays.map(|array| &array.run(channel, index)[..len]);
-                if stage.is_empty() {
-                    isa.run(Run { formula, coefficients, values, out: &mut cell.run(channel, index)[..len] });
-                    continue;
-                }
-                for start in (0..len).step_by(stage.len()) {
-                    let end = (start + stage.len()).min(len);
-                    let (values, out) = (values.map(|run| &run[start..end]), &mut stage[..end - start]);
-                    isa.run(Run { formula, coefficients, values, out: &mut *out });
-                    cell.stream_runs(channel..channel + 1, index + start, out);
-                }
-            }
+        for (channel, &coefficients) in channels.clone().zip(coefficients) {
+            let values = arrays.map(|array| &array.run(channel, index)[..len]);
+            isa.run(Run { formula, coefficients, values, out: &mut cell.run(channel, index)[..len], past });
         }
         index += len;
     }
@@ -228,18 +205,21 @@ where
     };
     let block = if let Way::Blocks(block) = way { block } else { 1 };
     let grid = Grid { channels, block: (TASK / count).clamp(block, most.max(block)), count, range: count };
-    let staged = stage(out);
+    let past = past(out);
     let cells = out.for_each_cell(
         grid,
         threads,
-        || (Scratch::new(way, count), staged.clone()),
-        |(scratch, stage), channels, range, cell| {
+        || Scratch::new(way, count),
+        |scratch, channels, range, cell| {
             let mut all = Vec::with_capacity(channels.len());
             for start in channels.clone().step_by(block) {
                 let channels = start..(start + block).min(channels.end);
-                let values = reduce_cell(way, reduced, leaf, channels.clone(), range.clone(), scratch);
+                for part in chunks(range.clone()) {
+                    scratch.push(way, reduced, leaf, channels.clone(), part);
+                }
+                let values = scratch.finish();
                 let of: Vec<_> = channels.clone().zip(&values).map(|(c, &value)| coefficients(c, value)).collect();
-                map_runs(isa, formula, mapped, cell, channels, range.clone(), stage, &of);
+                map_runs(isa, formula, mapped, cell, channels, range.clone(), past, &of);
                 all.extend(values);
             }
             all

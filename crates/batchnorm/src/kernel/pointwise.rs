@@ -111,13 +111,23 @@ impl<const K: usize> Coefficients<K> {
         std::array::from_fn(|kind| self.0[kind][channel])
     }
 
-    /// The vectors repeated until they are wide enough for [`Rows`].
+    /// The vectors for [`Rows`]: repeated until they are wide enough, and then going on with their beginning for a
+    /// vector that reaches over the end of a row.
     pub fn widened(mut self) -> Self {
         let times = WIDENED.div_ceil(self.0[0].len());
-        if times > 1 {
-            self.0 = self.0.map(|vector| vector.repeat(times));
-        }
+        self.0 = self.0.map(|mut vector| {
+            if times > 1 {
+                vector = vector.repeat(times);
+            }
+            vector.extend_from_within(..WIDTH);
+            vector
+        });
         self
+    }
+
+    /// How many channels, or repetitions of them, the vectors for [`Rows`] hold.
+    fn width(&self) -> usize {
+        self.0[0].len() - WIDTH
     }
 }
 
@@ -127,27 +137,29 @@ pub(crate) struct Run<'v, T, P, const N: usize, const K: usize> {
     pub coefficients: [f64; K],
     pub values: [&'v [T]; N],
     pub out: &'v mut [T],
+    /// Whether to write past the caches; a fence must follow.
+    pub past: bool,
 }
 
 impl<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize> Kernel<()> for Run<'_, T, P, N, K> {
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let Run { formula, coefficients, values, out } = self;
+        let Run { formula, coefficients, values, out, past } = self;
         let (len, coefficients) = (out.len(), splat_all::<V, K>(coefficients));
-        let mut at = 0;
-        while at + WIDTH <= len {
-            let result = formula.apply(coefficients, load_all::<V, T, N>(values, at));
-            T::store(result, eight_mut(&mut out[at..]));
-            at += WIDTH;
-        }
-        if at == len {
-            return;
-        }
         if len >= WIDTH {
-            // The last whole vector that there is: its first values a second time.
-            let at = len - WIDTH;
-            let result = formula.apply(coefficients, load_all::<V, T, N>(values, at));
-            return T::store(result, eight_mut(&mut out[at..]));
+            // The first and the last vector anyhow, what is between them where vectors are aligned: some values are
+            // computed twice.
+            for at in [0, len - WIDTH] {
+                let result = formula.apply(coefficients, load_all::<V, T, N>(values, at));
+                T::store(result, eight_mut(&mut out[at..]), false);
+            }
+            let mut at = unaligned(out).min(len);
+            while at + WIDTH <= len {
+                let result = formula.apply(coefficients, load_all::<V, T, N>(values, at));
+                T::store(result, eight_mut(&mut out[at..]), past);
+                at += WIDTH;
+            }
+            return;
         }
         let mut padded = [[T::default(); WIDTH]; N];
         for n in 0..N {
@@ -158,7 +170,7 @@ impl<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize> Kernel<()> 
             loaded[n] = T::load(&padded[n]);
         }
         let mut result = [T::default(); WIDTH];
-        T::store(formula.apply(coefficients, loaded), &mut result);
+        T::store(formula.apply(coefficients, loaded), &mut result, false);
         out.copy_from_slice(&result[..len]);
     }
 }
@@ -169,13 +181,18 @@ pub(crate) struct Rows<'v, T, P, const N: usize, const K: usize> {
     pub coefficients: &'v Coefficients<K>,
     pub values: [&'v [T]; N],
     pub out: &'v mut [T],
+    /// Whether to write past the caches; a fence must follow.
+    pub past: bool,
 }
 
 impl<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize> Kernel<()> for Rows<'_, T, P, N, K> {
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let Rows { formula, coefficients, values, out } = self;
-        let width = coefficients.0[0].len();
+        let Rows { formula, coefficients, values, out, past } = self;
+        let width = coefficients.width();
+        if past && out.len() >= WIDTH {
+            return in_order::<V, T, P, N, K>(formula, coefficients, values, out);
+        }
         let mut start = 0;
         let mut blocks = out.chunks_exact_mut(width * DEEP);
         for block in &mut blocks {
@@ -216,7 +233,7 @@ fn these_rows<V: Vector, T: Element, P: Pointwise<N, K>, const N: usize, const K
                 loaded[n] = V::splat(values[n][start + at].to_f64());
             }
             let mut result = [T::default(); WIDTH];
-            T::store(formula.apply(splat_all::<V, K>(numbers), loaded), &mut result);
+            T::store(formula.apply(splat_all::<V, K>(numbers), loaded), &mut result, false);
             out[at] = result[0];
         }
         return;
@@ -227,7 +244,7 @@ fn these_rows<V: Vector, T: Element, P: Pointwise<N, K>, const N: usize, const K
         for r in 0..R {
             let at = r * width + column;
             let result = formula.apply(coefficients, load_all::<V, T, N>(values, start + at));
-            T::store(result, eight_mut(&mut out[at..]));
+            T::store(result, eight_mut(&mut out[at..]), false);
         }
         if column + WIDTH == width {
             return;
@@ -235,6 +252,44 @@ fn these_rows<V: Vector, T: Element, P: Pointwise<N, K>, const N: usize, const K
         // The last vector may have some columns a second time.
         column = (column + WIDTH).min(width - WIDTH);
     }
+}
+
+/// All rows as one, past the caches: in order, and in vectors that are aligned, which may reach over the end of a row.
+#[inline(always)]
+fn in_order<V: Vector, T: Element, P: Pointwise<N, K>, const N: usize, const K: usize>(
+    formula: P,
+    coefficients: &Coefficients<K>,
+    values: [&[T]; N],
+    out: &mut [T],
+) {
+    let (len, width) = (out.len(), coefficients.width());
+    let mut vectors: [&[f64]; K] = [&[]; K];
+    for k in 0..K {
+        vectors[k] = &coefficients.0[k];
+    }
+    // The first and the last vector anyhow, as for a run.
+    for at in [0, len - WIDTH] {
+        let result = formula.apply(load_all::<V, f64, K>(vectors, at % width), load_all::<V, T, N>(values, at));
+        T::store(result, eight_mut(&mut out[at..]), false);
+    }
+    let mut at = unaligned(out).min(len);
+    let mut column = at % width;
+    while at + WIDTH <= len {
+        let result = formula.apply(load_all::<V, f64, K>(vectors, column), load_all::<V, T, N>(values, at));
+        T::store(result, eight_mut(&mut out[at..]), true);
+        at += WIDTH;
+        column += WIDTH;
+        if column >= width {
+            column -= width;
+        }
+    }
+}
+
+/// How many elements come before the first vector that is aligned to its size.
+#[inline(always)]
+fn unaligned<T>(out: &[T]) -> usize {
+    let bytes = (out.as_ptr() as usize).wrapping_neg() % size_of::<[T; WIDTH]>();
+    bytes / size_of::<T>()
 }
 
 #[inline(always)]

@@ -81,7 +81,7 @@ mod x86 {
     macro_rules! vector {
         ($name:ident($($part:tt)+), $splat:ident, $add:ident, $sub:ident, $mul:ident,
          |$a:ident, $limit:ident, $yes:ident, $no:ident| $select:expr,
-         $load:ident, $store:ident, |$narrow:ident| $widen:expr, |$wide:ident| $round:expr) => {
+         $load:ident, $store:ident, $stream:ident, |$narrow:ident| $widen:expr, |$wide:ident| $round:expr) => {
             impl Vector for $name {
                 #[inline(always)]
                 fn splat(value: f64) -> Self {
@@ -117,12 +117,25 @@ mod x86 {
                     $(unsafe { $store(first.add($part * 4), self.$part) };)+
                 }
                 #[inline(always)]
+                fn put_f64(self, out: &mut [f64; WIDTH], past: bool) {
+                    if past && aligned(out) {
+                        let first = out.as_mut_ptr();
+                        $(unsafe { $stream(first.add($part * 4), self.$part) };)+
+                    } else {
+                        self.to_f64(out);
+                    }
+                }
+                #[inline(always)]
                 fn from_f32(values: &[f32; WIDTH]) -> Self {
                     Self::widened(unsafe { _mm256_loadu_ps(values.as_ptr()) })
                 }
                 #[inline(always)]
-                fn to_f32(self, out: &mut [f32; WIDTH]) {
-                    unsafe { _mm256_storeu_ps(out.as_mut_ptr(), self.rounded()) }
+                fn put_f32(self, out: &mut [f32; WIDTH], past: bool) {
+                    if past && aligned(out) {
+                        unsafe { _mm256_stream_ps(out.as_mut_ptr(), self.rounded()) }
+                    } else {
+                        unsafe { _mm256_storeu_ps(out.as_mut_ptr(), self.rounded()) }
+                    }
                 }
                 #[cfg(feature = "half")]
                 #[inline(always)]
@@ -131,12 +144,9 @@ mod x86 {
                 }
                 #[cfg(feature = "half")]
                 #[inline(always)]
-                fn to_f16(self, bits: &mut [u16; WIDTH]) {
+                fn put_f16(self, bits: &mut [u16; WIDTH], past: bool) {
                     const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
-                    unsafe {
-                        let halves = _mm256_cvtps_ph::<NEAREST>(self.rounded());
-                        _mm_storeu_si128(bits.as_mut_ptr().cast(), halves);
-                    }
+                    put_halves(unsafe { _mm256_cvtps_ph::<NEAREST>(self.rounded()) }, bits, past);
                 }
                 #[cfg(feature = "half")]
                 #[inline(always)]
@@ -149,8 +159,8 @@ mod x86 {
                 }
                 #[cfg(feature = "half")]
                 #[inline(always)]
-                fn to_bf16(self, bits: &mut [u16; WIDTH]) {
-                    unsafe {
+                fn put_bf16(self, bits: &mut [u16; WIDTH], past: bool) {
+                    let halves = unsafe {
                         let single = self.rounded();
                         let all = _mm256_castps_si256(single);
                         // To nearest, ties to even: just below half of the lower half is added, and the last bit kept.
@@ -162,8 +172,9 @@ mod x86 {
                         let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(single, single));
                         let wide = _mm256_blendv_epi8(nearest, quiet, nan);
                         let packed = _mm256_permute4x64_epi64::<0b1000>(_mm256_packus_epi32(wide, wide));
-                        _mm_storeu_si128(bits.as_mut_ptr().cast(), _mm256_castsi256_si128(packed));
-                    }
+                        _mm256_castsi256_si128(packed)
+                    };
+                    put_halves(halves, bits, past);
                 }
             }
             impl $name {
@@ -179,22 +190,43 @@ mod x86 {
             }
         };
     }
+    /// Whether an array begins at a multiple of its size, as stores past the caches want it.
+    #[inline(always)]
+    fn aligned<T>(array: &[T; WIDTH]) -> bool {
+        (array.as_ptr() as usize).is_multiple_of(size_of::<[T; WIDTH]>())
+    }
+    #[cfg(feature = "half")]
+    #[inline(always)]
+    fn put_halves(halves: __m128i, bits: &mut [u16; WIDTH], past: bool) {
+        let to = bits.as_mut_ptr().cast();
+        if past && aligned(bits) {
+            unsafe { _mm_stream_si128(to, halves) }
+        } else {
+            unsafe { _mm_storeu_si128(to, halves) }
+        }
+    }
     macro_rules! part {
         ($part:tt, $value:expr) => {
             $value
         };
     }
     vector!(
-        Avx512(0), _mm512_set1_pd, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd,
+        Avx512(0),
+        _mm512_set1_pd,
+        _mm512_add_pd,
+        _mm512_sub_pd,
+        _mm512_mul_pd,
         |a, limit, yes, no| _mm512_mask_blend_pd(_mm512_cmp_pd_mask::<_CMP_LE_OQ>(a, limit), no, yes),
-        _mm512_loadu_pd, _mm512_storeu_pd,
+        _mm512_loadu_pd,
+        _mm512_storeu_pd,
+        _mm512_stream_pd,
         |narrow| Avx512(_mm512_cvtps_pd(narrow)),
         |wide| _mm512_cvtpd_ps(wide.0)
     );
     vector!(
         Avx2(0 1), _mm256_set1_pd, _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd,
         |a, limit, yes, no| _mm256_blendv_pd(no, yes, _mm256_cmp_pd::<_CMP_LE_OQ>(a, limit)),
-        _mm256_loadu_pd, _mm256_storeu_pd,
+        _mm256_loadu_pd, _mm256_storeu_pd, _mm256_stream_pd,
         |narrow| Avx2(
             _mm256_cvtps_pd(_mm256_castps256_ps128(narrow)),
             _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(narrow))
@@ -449,56 +481,22 @@ impl<T: Element> Cell<'_, T> {
         self.geometry.locate(0, index).1.min(self.range.end - index)
     }
 
-    /// Whether the runs of neighbouring channels follow each other without gaps, and are this long.
-    pub fn adjoin(&self, len: usize) -> bool {
-        self.geometry.inner() == (len, 1) && self.geometry.channel_stride == len as isize
-    }
-
-    /// Streams values to a run of one channel from a logical index on, or to whole adjoining runs of some channels.
-    pub fn stream_runs(&mut self, channels: Range<usize>, index: usize, from: &[T]) {
-        let len = from.len() / channels.len();
-        assert!(self.channels.start <= channels.start && channels.end <= self.channels.end);
-        assert!(self.range.contains(&index) && self.geometry.inner().1 == 1 && len <= self.left(index));
-        assert!(channels.len() == 1 || (self.adjoin(len) && len * channels.len() == from.len()));
-        let (offset, _) = self.geometry.locate(channels.start, index);
-        // SAFETY: these elements exist (fact 1), are adjacent (stride 1, and runs that adjoin; the first starts where
-        // its axis does, for all of its length is left) and belong to this cell alone (fact 2).
-        unsafe { self.stream(offset, from) }
-    }
-
-    /// Streams rows of all channels. Needs dense rows and a cell of all channels.
-    pub fn stream_rows(&mut self, range: Range<usize>, from: &[T]) {
-        let geometry = self.geometry;
-        assert!(geometry.is_dense_rows() && self.channels == (0..geometry.channels));
-        assert!(self.range.start <= range.start && range.start < range.end && range.end <= self.range.end);
-        assert!(from.len() == range.len() * geometry.channels);
-        let (offset, _) = geometry.locate(0, range.start);
-        // SAFETY: as in `rows`.
-        unsafe { self.stream(offset, from) }
-    }
-
-    /// Writes past the caches where whole lines are written.
-    ///
-    /// # Safety
-    /// `from.len()` elements from the offset on must exist, be adjacent and belong to this cell alone.
-    unsafe fn stream(&mut self, offset: isize, from: &[T]) {
-        self.streamed = true;
-        // SAFETY: the caller's promise; a cell's memory is not what a task reads from.
-        unsafe { stream(from.as_ptr(), self.first.offset(offset), from.len()) }
-    }
-
-    /// Waits until what was streamed is where others, and this thread, see it.
+    /// Waits until what was streamed is where others see it.
     fn settle(&mut self) {
         if std::mem::take(&mut self.streamed) {
             fence();
         }
     }
 
+    /// From here on, what is written may have been put past the caches: a fence follows before others see it.
+    pub fn stream(&mut self) {
+        self.streamed = true;
+    }
+
     /// As [`Readable::run`], cut at the end of the cell.
     #[inline]
     pub fn run(&mut self, channel: usize, index: usize) -> &mut [T] {
         assert!(self.channels.contains(&channel) && self.range.contains(&index) && self.geometry.inner().1 == 1);
-        self.settle();
         let (offset, left) = self.geometry.locate(channel, index);
         let len = left.min(self.range.end - index);
         // SAFETY: these elements exist (fact 1), are adjacent (stride 1) and belong to this cell alone (fact 2).
@@ -510,7 +508,6 @@ impl<T: Element> Cell<'_, T> {
     pub fn rows(&mut self) -> &mut [T] {
         let geometry = self.geometry;
         assert!(geometry.is_dense_rows() && self.channels == (0..geometry.channels) && !self.range.is_empty());
-        self.settle();
         let (offset, _) = geometry.locate(0, self.range.start);
         // SAFETY: as in `Readable::rows`, and the rows belong to this cell alone (fact 2).
         unsafe { std::slice::from_raw_parts_mut(self.first.offset(offset), self.range.len() * geometry.channels) }
@@ -520,7 +517,6 @@ impl<T: Element> Cell<'_, T> {
     pub fn scatter(&mut self, channel: usize, range: Range<usize>, from: &[T]) {
         assert!(self.channels.contains(&channel) && from.len() == range.len());
         assert!(self.range.start <= range.start && range.end <= self.range.end);
-        self.settle();
         let stride = self.geometry.inner().1;
         let mut done = 0;
         while done < from.len() {
@@ -533,46 +529,6 @@ impl<T: Element> Cell<'_, T> {
             done += len;
         }
     }
-}
-
-/// Bytes of a cache line.
-const LINE: usize = 64;
-
-/// Copies `len` elements; whole lines of `to` past the caches, its ends through them.
-///
-/// # Safety
-/// Both ranges must be valid, and disjoint. [`fence`] must follow before anybody reads them.
-#[cfg(target_arch = "x86_64")]
-#[inline]
-unsafe fn stream<T: Copy>(from: *const T, to: *mut T, len: usize) {
-    use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
-    let head = (to.align_offset(LINE)).min(len);
-    let lines = (len - head) * size_of::<T>() / LINE;
-    let body = lines * LINE / size_of::<T>();
-    // SAFETY: the three parts make up the caller's ranges; the middle one starts on a line, and has whole ones.
-    // Every x86-64 has these instructions.
-    unsafe {
-        std::ptr::copy_nonoverlapping(from, to, head);
-        let (source, target) = (from.add(head).cast::<__m128i>(), to.add(head).cast::<__m128i>());
-        for line in 0..lines {
-            let at = 4 * line;
-            let parts = [0, 1, 2, 3].map(|part| _mm_loadu_si128(source.add(at + part)));
-            for (part, value) in parts.into_iter().enumerate() {
-                _mm_stream_si128(target.add(at + part), value);
-            }
-        }
-        std::ptr::copy_nonoverlapping(from.add(head + body), to.add(head + body), len - head - body);
-    }
-}
-
-/// Where there are no such stores: a copy.
-///
-/// # Safety
-/// As above.
-#[cfg(not(target_arch = "x86_64"))]
-unsafe fn stream<T: Copy>(from: *const T, to: *mut T, len: usize) {
-    // SAFETY: the caller's promise.
-    unsafe { std::ptr::copy_nonoverlapping(from, to, len) }
 }
 
 /// Makes streamed stores visible, in order before whatever follows.

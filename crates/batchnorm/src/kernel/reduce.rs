@@ -21,8 +21,8 @@
 //! | rows of all channels (NHWC, N x C) | reduced row by row, all channels at a time, against a table of lanes |
 //! | anything else, or rows of very few channels | copied, that of some neighbouring channels together |
 
-use super::leaves::{Leaf, Tables};
 use super::grid::Grid;
+use super::leaves::{Leaf, Tables};
 use super::raw::Readable;
 use super::sums::Columns;
 use super::tree::Tree;
@@ -109,20 +109,19 @@ impl<T: Element, V: super::tree::Merge, const N: usize> Scratch<T, V, N> {
     }
 }
 
-/// Reduces some channels on this thread, one value for each: one channel by `Way::Runs`, at most a block by
-/// `Way::Blocks`. The range is not empty.
-pub(crate) fn cell<T: Element, L: Leaf<T, N>, const N: usize>(
-    way: Way,
-    arrays: [&Readable<T>; N],
-    leaf: &L,
-    channels: Range<usize>,
-    range: Range<usize>,
-    scratch: &mut Scratch<T, L::Value, N>,
-) -> Vec<L::Value> {
-    let Scratch { tiles, pitch, tables, tree } = scratch;
-    let pitch = *pitch;
-    for start in range.clone().step_by(CHUNK) {
-        let part = start..(start + CHUNK).min(range.end);
+impl<T: Element, V: super::tree::Merge, const N: usize> Scratch<T, V, N> {
+    /// Reduces one chunk of some channels: of one by `Way::Runs`, of at most a block by `Way::Blocks`. Chunks of the
+    /// same channels follow each other in logical order.
+    pub fn push<L: Leaf<T, N, Value = V>>(
+        &mut self,
+        way: Way,
+        arrays: [&Readable<T>; N],
+        leaf: &L,
+        channels: Range<usize>,
+        part: Range<usize>,
+    ) {
+        let Scratch { tiles, pitch, tables, tree } = self;
+        let pitch = *pitch;
         let mut values = tree.leaf();
         match way {
             Way::Runs => {
@@ -136,7 +135,7 @@ pub(crate) fn cell<T: Element, L: Leaf<T, N>, const N: usize>(
                 for (array, tile) in arrays.iter().zip(tiles.iter_mut()) {
                     array.gather_block(channels.clone(), part.clone(), tile, pitch);
                 }
-                for (row, channel) in channels.clone().enumerate() {
+                for (row, channel) in channels.enumerate() {
                     let chunk = tiles.each_ref().map(|tile| &tile[row * pitch..row * pitch + part.len()]);
                     values.push(leaf.run(channel, chunk));
                 }
@@ -150,7 +149,16 @@ pub(crate) fn cell<T: Element, L: Leaf<T, N>, const N: usize>(
         }
         tree.push(values);
     }
-    tree.finish().expect("the range is not empty")
+
+    /// One value for each of the channels whose chunks were pushed; as new for the next ones.
+    pub fn finish(&mut self) -> Vec<V> {
+        self.tree.finish().expect("at least one chunk was pushed")
+    }
+}
+
+/// A range cut into chunks.
+pub(crate) fn chunks(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    range.clone().step_by(CHUNK).map(move |start| start..(start + CHUNK).min(range.end))
 }
 
 /// One value for each channel; an empty vector for empty arrays.
@@ -181,7 +189,8 @@ pub(crate) fn reduce<T: Element, L: Leaf<T, N>, const N: usize>(arrays: [&Readab
         || Scratch::new(way, count),
         |scratch, number| {
             let (channels, range) = grid.cell(number);
-            cell(way, arrays, leaf, channels, range, scratch)
+            chunks(range).for_each(|part| scratch.push(way, arrays, leaf, channels.clone(), part));
+            scratch.finish()
         },
     );
     // Cells are numbered with the block fastest.

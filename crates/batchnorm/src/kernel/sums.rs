@@ -38,12 +38,21 @@ where
         let (constants, len) = (splat_all::<V, K>(constants), values[0].len());
         let mut even = [V::splat(0.0); S];
         let mut odd = even;
-        let mut at = 0;
-        while at + LANES <= len {
-            even = added(even, terms.of(constants, load_all::<V, T, N>(values, at)));
-            odd = added(odd, terms.of(constants, load_all::<V, T, N>(values, at + WIDTH)));
-            at += LANES;
+        let mut groups: [&[[T; LANES]]; N] = [&[]; N];
+        for n in 0..N {
+            groups[n] = &values[n].as_chunks::<LANES>().0[..len / LANES];
         }
+        for group in 0..len / LANES {
+            let (mut left, mut right) = ([V::splat(0.0); N], [V::splat(0.0); N]);
+            for n in 0..N {
+                let values = &groups[n][group];
+                left[n] = T::load(eight(values));
+                right[n] = T::load(eight(&values[WIDTH..]));
+            }
+            even = added(even, terms.of(constants, left));
+            odd = added(odd, terms.of(constants, right));
+        }
+        let at = len / LANES * LANES;
         if at + WIDTH <= len {
             even = added(even, terms.of(constants, load_all::<V, T, N>(values, at)));
             odd = added_first(odd, terms, constants, values, at + WIDTH);

@@ -11,6 +11,9 @@ use half::{bf16, f16};
 pub const WIDTH: usize = 8;
 
 /// Eight `f64`, and how they are got from and put to the number types of arrays.
+///
+/// What is put with `past` may go past the caches where the place is aligned to the bytes that are put; others see
+/// it after a fence only.
 pub trait Vector: Copy {
     fn splat(value: f64) -> Self;
     fn add(self, other: Self) -> Self;
@@ -20,20 +23,21 @@ pub trait Vector: Copy {
     fn select_le(self, limit: Self, yes: Self, no: Self) -> Self;
     fn from_f64(values: &[f64; WIDTH]) -> Self;
     fn to_f64(self, out: &mut [f64; WIDTH]);
+    fn put_f64(self, out: &mut [f64; WIDTH], past: bool);
     fn from_f32(values: &[f32; WIDTH]) -> Self;
-    fn to_f32(self, out: &mut [f32; WIDTH]);
+    fn put_f32(self, out: &mut [f32; WIDTH], past: bool);
     /// From the bits of IEEE binary16.
     #[cfg(feature = "half")]
     fn from_f16(bits: &[u16; WIDTH]) -> Self;
     /// Rounded to `f32`, then to binary16.
     #[cfg(feature = "half")]
-    fn to_f16(self, bits: &mut [u16; WIDTH]);
+    fn put_f16(self, bits: &mut [u16; WIDTH], past: bool);
     /// From the bits of bfloat16.
     #[cfg(feature = "half")]
     fn from_bf16(bits: &[u16; WIDTH]) -> Self;
     /// Rounded to `f32`, then to bfloat16.
     #[cfg(feature = "half")]
-    fn to_bf16(self, bits: &mut [u16; WIDTH]);
+    fn put_bf16(self, bits: &mut [u16; WIDTH], past: bool);
 }
 
 /// The same number in all lanes of a vector, for each of some numbers.
@@ -109,7 +113,11 @@ impl Vector for Plain {
         Plain(values.map(f64::from))
     }
     #[inline(always)]
-    fn to_f32(self, out: &mut [f32; WIDTH]) {
+    fn put_f64(self, out: &mut [f64; WIDTH], _: bool) {
+        self.to_f64(out);
+    }
+    #[inline(always)]
+    fn put_f32(self, out: &mut [f32; WIDTH], _: bool) {
         *out = self.0.map(|value| value as f32);
     }
     #[cfg(feature = "half")]
@@ -119,7 +127,7 @@ impl Vector for Plain {
     }
     #[cfg(feature = "half")]
     #[inline(always)]
-    fn to_f16(self, bits: &mut [u16; WIDTH]) {
+    fn put_f16(self, bits: &mut [u16; WIDTH], _: bool) {
         *bits = self.0.map(|value| f16::from_f32(value as f32).to_bits());
     }
     #[cfg(feature = "half")]
@@ -129,7 +137,7 @@ impl Vector for Plain {
     }
     #[cfg(feature = "half")]
     #[inline(always)]
-    fn to_bf16(self, bits: &mut [u16; WIDTH]) {
+    fn put_bf16(self, bits: &mut [u16; WIDTH], _: bool) {
         *bits = self.0.map(|value| bf16::from_f32(value as f32).to_bits());
     }
 }
