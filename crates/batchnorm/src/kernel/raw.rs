@@ -145,7 +145,7 @@ mod x86 {
                 #[cfg(feature = "half")]
                 #[inline(always)]
                 fn put_f16(self, bits: &mut [u16; WIDTH], past: bool) {
-                    const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+                    const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT;
                     put_halves(unsafe { _mm256_cvtps_ph::<NEAREST>(self.rounded()) }, bits, past);
                 }
                 #[cfg(feature = "half")]
