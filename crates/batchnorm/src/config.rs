@@ -1,7 +1,8 @@
 //! Options as types. Nothing is checked here but when a layer is built: [`Config::build`] checks once.
 
 use crate::error::ConfigError;
-use crate::kernel::raw::{Isa, Tier};
+use crate::kernel::raw::Isa;
+use crate::kernel::tier::Tier;
 use crate::layer::BatchNorm;
 use crate::running::{Averaging, Estimator, UpdateWeight, check_channels};
 
@@ -81,6 +82,33 @@ pub enum ConstantChannel {
     Derivative,
 }
 
+/// What follows the normalisation in the same pass over memory: y = f(gamma * xhat + beta), and
+/// y = f(gamma * xhat + beta + residual) where the input has a residual ([`Input::adding`](crate::Input::adding)).
+///
+/// The backward pass tells the sign of z = gamma * xhat + beta from the input again instead of storing it; the
+/// derivative at 0 is that of the negative side, as PyTorch's.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Activation {
+    /// Nothing: f(z) = z.
+    #[default]
+    Identity,
+    /// The rectifier, f(z) = max(z, 0). NaN stays NaN.
+    Relu,
+    /// The leaky rectifier: z where it is positive, slope * z where not. The slope is finite and >= 0.
+    LeakyRelu(f64),
+}
+
+impl Activation {
+    /// Slope on the negative side: 1, 0, or as given.
+    pub fn slope(self) -> f64 {
+        match self {
+            Activation::Identity => 1.0,
+            Activation::Relu => 0.0,
+            Activation::LeakyRelu(slope) => slope,
+        }
+    }
+}
+
 /// What evaluation does without running statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MissingRunning {
@@ -126,6 +154,8 @@ pub struct Config {
     pub track_running_statistics: bool,
     /// Which parameters there are.
     pub affine: Affine,
+    /// What follows in the same pass.
+    pub activation: Activation,
     /// Number of channels; `None` takes it from the first training batch.
     pub channels: Option<usize>,
     /// What to do in degenerate cases.
@@ -148,6 +178,7 @@ impl Config {
             estimator,
             track_running_statistics: true,
             affine: Affine::ScaleAndShift,
+            activation: Activation::Identity,
             channels: None,
             policies: Policies::default(),
             tier: None,
@@ -204,6 +235,11 @@ impl Config {
         Config { affine, ..self }
     }
 
+    /// Sets what follows in the same pass.
+    pub fn activation(self, activation: Activation) -> Config {
+        Config { activation, ..self }
+    }
+
     /// Sets the number of channels.
     pub fn channels(self, channels: usize) -> Config {
         Config { channels: Some(channels), ..self }
@@ -222,7 +258,7 @@ impl Config {
     /// Checks the options and builds the layer: gamma 1, beta 0, running mean 0, running variance 1.
     ///
     /// # Errors
-    /// eps not finite or negative, zero channels, a tier this machine lacks.
+    /// eps or an activation's slope not finite or negative, zero channels, a tier this machine lacks.
     pub fn build(self) -> Result<BatchNorm, ConfigError> {
         BatchNorm::from_config(self)
     }
@@ -231,6 +267,10 @@ impl Config {
     pub(crate) fn check(&self) -> Result<Isa, ConfigError> {
         if !(self.epsilon.is_finite() && self.epsilon >= 0.0) {
             return Err(ConfigError::Epsilon { got: self.epsilon });
+        }
+        let slope = self.activation.slope();
+        if !(slope.is_finite() && slope >= 0.0) {
+            return Err(ConfigError::Slope { got: slope });
         }
         self.channels.map_or(Ok(()), check_channels)?;
         let tier = self.tier.unwrap_or_else(Tier::best);

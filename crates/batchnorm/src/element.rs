@@ -1,23 +1,30 @@
 //! The number types an array may hold.
 
+use crate::kernel::vector::{Vector, WIDTH};
+
 mod sealed {
-    pub trait Sealed {}
-    impl Sealed for f32 {}
-    impl Sealed for f64 {}
+    use super::{Vector, WIDTH};
+
+    /// How the kernels take eight elements at once.
+    pub trait Sealed: Sized {
+        fn load<V: Vector>(values: &[Self; WIDTH]) -> V;
+        /// `past` as for [`Vector`].
+        fn store<V: Vector>(vector: V, out: &mut [Self; WIDTH], past: bool);
+    }
 }
 
 /// A type that converts from and to `f64`, in which all arithmetic is done.
 pub trait Number: sealed::Sealed + Copy + Default + Send + Sync + std::fmt::Debug + 'static {
     /// The value in `f64`, without rounding.
     fn to_f64(self) -> f64;
-    /// The nearest value of this type, ties to even.
+    /// The nearest value of this type, ties to even. (For `f16` and `bf16` by way of `f32`: within a hair of that.)
     fn from_f64(value: f64) -> Self;
 }
 
 /// A type in which gamma, beta and their gradients may be stored: `f32` or `f64`.
 pub trait Parameter: Number {}
 
-/// A type an array may hold: `f32` or `f64`.
+/// A type an array may hold: `f32`, `f64`, and with the feature `half` also `f16` and `bf16`.
 ///
 /// All arithmetic is done in `f64` and rounded once, on storing. The layer itself does not depend on this type,
 /// only its calls do.
@@ -29,26 +36,87 @@ pub trait Element: Number {
     /// Then the spread about any one value of a chunk is accurate enough; else it is taken about the chunk's mean,
     /// which costs a second look at the chunk.
     const WIDENS: bool;
+
+    /// The largest positive number that is stored as 0.
+    #[doc(hidden)]
+    const VANISHES: f64;
 }
 
 macro_rules! number {
-    ($type:ty, $widens:literal) => {
+    ($type:ty, $param:ty, $widens:literal, $vanishes:expr, $to_f64:expr, $from_f64:expr, $load:expr, $store:expr) => {
+        impl sealed::Sealed for $type {
+            #[inline(always)]
+            fn load<V: Vector>(values: &[Self; WIDTH]) -> V {
+                $load(values)
+            }
+            #[inline(always)]
+            fn store<V: Vector>(vector: V, out: &mut [Self; WIDTH], past: bool) {
+                $store(vector, out, past)
+            }
+        }
         impl Number for $type {
             #[inline(always)]
             fn to_f64(self) -> f64 {
-                f64::from(self)
+                $to_f64(self)
             }
             #[inline(always)]
             fn from_f64(value: f64) -> Self {
-                value as $type
+                $from_f64(value)
             }
         }
-        impl Parameter for $type {}
         impl Element for $type {
-            type Param = $type;
+            type Param = $param;
             const WIDENS: bool = $widens;
+            const VANISHES: f64 = $vanishes;
         }
     };
 }
-number!(f32, true);
-number!(f64, false);
+/// Half of the smallest f32: to even, so to 0.
+const TWO_TO_MINUS_150: f64 = f64::from_bits((1023 - 150) << 52);
+
+number!(f32, f32, true, TWO_TO_MINUS_150, f64::from, |value| value as f32, V::from_f32, V::put_f32);
+number!(f64, f64, false, 0.0, f64::from, |value| value, V::from_f64, V::put_f64);
+impl Parameter for f32 {}
+impl Parameter for f64 {}
+
+#[cfg(feature = "half")]
+mod halves {
+    use super::*;
+    use half::{bf16, f16};
+
+    use half::slice::HalfFloatSliceExt;
+
+    fn bits<H>(halves: &mut [H; WIDTH]) -> &mut [u16; WIDTH]
+    where
+        [H]: HalfFloatSliceExt,
+    {
+        halves.reinterpret_cast_mut().first_chunk_mut().expect("as many bits as halves")
+    }
+
+    // Reading and writing bits is free: the arrays have the same bytes.
+    number!(
+        f16,
+        f32,
+        true,
+        // Half of the smallest number, and what f32 rounds to that.
+        1.0 / (1u64 << 25) as f64 * (1.0 + 1.0 / (1u64 << 24) as f64),
+        f16::to_f64,
+        |value| f16::from_f32(value as f32),
+        |values: &[f16; WIDTH]| V::from_f16(&values.map(f16::to_bits)),
+        |vector: V, out: &mut [f16; WIDTH], past| {
+            vector.put_f16(bits(out), past);
+        }
+    );
+    number!(
+        bf16,
+        f32,
+        true,
+        65_536.0 * TWO_TO_MINUS_150 + TWO_TO_MINUS_150,
+        bf16::to_f64,
+        |value| bf16::from_f32(value as f32),
+        |values: &[bf16; WIDTH]| V::from_bf16(&values.map(bf16::to_bits)),
+        |vector: V, out: &mut [bf16; WIDTH], past| {
+            vector.put_bf16(bits(out), past);
+        }
+    );
+}

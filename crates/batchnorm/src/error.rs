@@ -152,6 +152,12 @@ pub enum ConfigError {
         /// Number of values given.
         got: usize,
     },
+    /// A slope that is negative, NaN or infinite.
+    #[error("activation: a leaky rectifier's slope is finite and >= 0, got {got:?}; 0.01 is usual")]
+    Slope {
+        /// The value given.
+        got: f64,
+    },
     /// A parameter or statistic that is NaN or infinite.
     #[error("{argument}[{channel}]: expected a finite number, got {got:?}; repair the value before it is installed")]
     NotFinite {
@@ -245,6 +251,14 @@ pub enum CallError {
         expected: u64,
         /// Values a channel now.
         got: u64,
+    },
+    /// A backward pass for an input without a residual after a forward pass with one, or the other way round.
+    #[error("the saved forward pass was {forward}: call `{call}`")]
+    OtherPass {
+        /// What the forward pass was.
+        forward: &'static str,
+        /// The backward pass that belongs to it.
+        call: &'static str,
     },
     /// A vector whose length is not the number of channels.
     #[error("{argument}: expected {expected} values, one for each channel, got {got}")]

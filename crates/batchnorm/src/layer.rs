@@ -4,8 +4,9 @@ use crate::config::{Affine, Config};
 use crate::element::{Element, Number, Parameter};
 use crate::error::{CallError, ConfigError};
 use crate::layout::MAX_CHANNELS;
-use crate::rule::{BatchMoments, ParameterGradients, Parameters, Rule, Saved};
+use crate::rule::{BatchMoments, Input, Parameters, Rule};
 use crate::running::{RunningStatistics, check_channels, counts, finite};
+use crate::saved::{ParameterGradients, Saved};
 use crate::view::{Tensor, View, ViewMut};
 
 /// A batch-norm layer (Ioffe and Szegedy 2015).
@@ -185,8 +186,11 @@ impl BatchNorm {
     ///
     /// # Errors
     /// Shapes that do not fit and what the [policies](crate::Policies) refuse; the layer is unchanged then.
-    pub fn train<T: Element>(&mut self, x: &View<T>) -> Result<Trained<T>, CallError> {
-        let trained = self.forward_train(x)?;
+    pub fn train<'i, 'v: 'i, T: Element>(
+        &mut self,
+        input: impl Into<Input<'i, 'v, T>>,
+    ) -> Result<Trained<T>, CallError> {
+        let trained = self.forward_train(input)?;
         self.commit(&trained.batch)?;
         Ok(trained)
     }
@@ -195,12 +199,12 @@ impl BatchNorm {
     ///
     /// # Errors
     /// As `train`; `y` is untouched then.
-    pub fn train_into<T: Element>(
+    pub fn train_into<'i, 'v: 'i, T: Element>(
         &mut self,
-        x: &View<T>,
+        input: impl Into<Input<'i, 'v, T>>,
         y: &mut ViewMut<T>,
     ) -> Result<(Saved, BatchMoments), CallError> {
-        let (saved, batch) = self.forward_train_into(x, y)?;
+        let (saved, batch) = self.forward_train_into(input, y)?;
         self.commit(&batch)?;
         Ok((saved, batch))
     }
@@ -209,8 +213,12 @@ impl BatchNorm {
     ///
     /// # Errors
     /// Shapes that do not fit and what the [policies](crate::Policies) refuse.
-    pub fn forward_train<T: Element>(&self, x: &View<T>) -> Result<Trained<T>, CallError> {
-        let (y, (saved, batch)) = Tensor::filled(&x.layout, |y| self.forward_train_into(x, y))?;
+    pub fn forward_train<'i, 'v: 'i, T: Element>(
+        &self,
+        input: impl Into<Input<'i, 'v, T>>,
+    ) -> Result<Trained<T>, CallError> {
+        let input = input.into();
+        let (y, (saved, batch)) = Tensor::filled(&input.x().layout, |y| self.forward_train_into(input, y))?;
         Ok(Trained { y, saved, batch })
     }
 
@@ -218,13 +226,14 @@ impl BatchNorm {
     ///
     /// # Errors
     /// As `forward_train`; `y` is untouched then.
-    pub fn forward_train_into<T: Element>(
+    pub fn forward_train_into<'i, 'v: 'i, T: Element>(
         &self,
-        x: &View<T>,
+        input: impl Into<Input<'i, 'v, T>>,
         y: &mut ViewMut<T>,
     ) -> Result<(Saved, BatchMoments), CallError> {
-        self.check_channels(x)?;
-        self.rule.train(x, self.parameters(), self.running.as_ref(), y)
+        let input = input.into();
+        self.check_channels(input.x())?;
+        self.rule.train(input, self.parameters(), self.running.as_ref(), y)
     }
 
     /// Takes the moments of a batch into the running statistics, as the configuration and the policies say
@@ -250,8 +259,9 @@ impl BatchNorm {
     ///
     /// # Errors
     /// Shapes that do not fit; no running statistics, unless the policy says otherwise.
-    pub fn eval<T: Element>(&self, x: &View<T>) -> Result<Evaluated<T>, CallError> {
-        let (y, saved) = Tensor::filled(&x.layout, |y| self.eval_into(x, y))?;
+    pub fn eval<'i, 'v: 'i, T: Element>(&self, input: impl Into<Input<'i, 'v, T>>) -> Result<Evaluated<T>, CallError> {
+        let input = input.into();
+        let (y, saved) = Tensor::filled(&input.x().layout, |y| self.eval_into(input, y))?;
         Ok(Evaluated { y, saved })
     }
 
@@ -259,9 +269,14 @@ impl BatchNorm {
     ///
     /// # Errors
     /// As `eval`; `y` is untouched then.
-    pub fn eval_into<T: Element>(&self, x: &View<T>, y: &mut ViewMut<T>) -> Result<Saved, CallError> {
-        self.check_channels(x)?;
-        self.rule.eval(x, self.parameters(), self.running.as_ref(), y)
+    pub fn eval_into<'i, 'v: 'i, T: Element>(
+        &self,
+        input: impl Into<Input<'i, 'v, T>>,
+        y: &mut ViewMut<T>,
+    ) -> Result<Saved, CallError> {
+        let input = input.into();
+        self.check_channels(input.x())?;
+        self.rule.eval(input, self.parameters(), self.running.as_ref(), y)
     }
 
     /// The backward pass of the forward pass that left `saved`; `x` is that pass's input again. The formulas are at
@@ -271,12 +286,17 @@ impl BatchNorm {
     /// Shapes that do not fit each other or the forward pass.
     pub fn backward<T: Element>(&self, x: &View<T>, dy: &View<T>, saved: &Saved) -> Result<Gradients<T>, CallError> {
         let (dx, parameters) = Tensor::filled(&x.layout, |dx| self.backward_into(x, dy, saved, dx))?;
+        Ok(self.gradients(dx, parameters))
+    }
+
+    /// The gradients of what the layer has, rounded.
+    fn gradients<T: Element>(&self, dx: Tensor<T>, parameters: ParameterGradients) -> Gradients<T> {
         let round = |values: Vec<f64>| values.into_iter().map(Number::from_f64).collect();
-        Ok(Gradients {
+        Gradients {
             dx,
             dgamma: self.config.affine.scales().then(|| round(parameters.dgamma)),
             dbeta: self.config.affine.shifts().then(|| round(parameters.dbeta)),
-        })
+        }
     }
 
     /// [`backward`](Self::backward) into the caller's buffer; the gradients of gamma and beta in `f64`, whether the
@@ -293,6 +313,25 @@ impl BatchNorm {
     ) -> Result<ParameterGradients, CallError> {
         self.check_channels(x)?;
         saved.backward(x, dy, dx)
+    }
+
+    /// The backward pass of a forward pass with a residual ([`Input::adding`]); `y` is its output. The residual's
+    /// gradient comes beside the others. The formulas are at [`Saved::backward_adding`].
+    ///
+    /// # Errors
+    /// Shapes that do not fit each other or the forward pass.
+    pub fn backward_adding<T: Element>(
+        &self,
+        x: &View<T>,
+        y: &View<T>,
+        dy: &View<T>,
+        saved: &Saved,
+    ) -> Result<(Gradients<T>, Tensor<T>), CallError> {
+        self.check_channels(x)?;
+        let (dresidual, (dx, parameters)) = Tensor::filled(&x.layout, |dresidual| {
+            Tensor::filled(&x.layout, |dx| saved.backward_adding(x, y, dy, dx, dresidual))
+        })?;
+        Ok((self.gradients(dx, parameters), dresidual))
     }
 
     fn parameters(&self) -> Parameters<'_, f64> {

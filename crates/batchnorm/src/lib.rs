@@ -68,18 +68,22 @@ mod parallel;
 pub mod reference;
 mod rule;
 mod running;
+mod saved;
 mod view;
 
 pub use affine::{inverse_deviation, scale_and_shift, undoing};
-pub use config::{Affine, Config, ConstantChannel, EmptyBatch, MissingRunning, NonFinite, Policies, SingleValue};
+pub use config::{
+    Activation, Affine, Config, ConstantChannel, EmptyBatch, MissingRunning, NonFinite, Policies, SingleValue,
+};
 pub use element::{Element, Number, Parameter};
 pub use error::{CallError, ConfigError, ViewError};
-pub use kernel::raw::Tier;
+pub use kernel::tier::Tier;
 pub use layer::{BatchNorm, Evaluated, Gradients, Trained};
 pub use layout::{Axes, AxisRole, MAX_CHANNELS};
 pub use moments::Moments;
-pub use rule::{BatchMoments, ParameterGradients, Parameters, Rule, Saved};
+pub use rule::{BatchMoments, Input, Parameters, Rule};
 pub use running::{Averaging, Estimator, RunningStatistics, UpdateWeight};
+pub use saved::{ParameterGradients, Saved};
 pub use view::{Tensor, View, ViewMut};
 
 /// The README's examples, compiled as tests.

@@ -4,16 +4,21 @@
 //! tensors of their own call it directly. Here shapes and policies are decided; the loops are in `kernel`.
 
 use crate::affine::inverse_deviation;
-use crate::config::{Config, ConstantChannel, EmptyBatch, MissingRunning, NonFinite, Policies, SingleValue};
+use crate::config::{
+    Activation, Config, ConstantChannel, EmptyBatch, MissingRunning, NonFinite, Policies, SingleValue,
+};
 use crate::element::{Element, Parameter};
 use crate::error::{CallError, ConfigError};
-use crate::kernel::map::{Coefficients, map, reduce_and_map};
-use crate::kernel::raw::{Isa, Tier};
-use crate::kernel::reduce::{GradientLeaf, GradientSums, MomentsLeaf, reduce};
-use crate::kernel::{InputGradient, Normalize, Scale};
+use crate::kernel::activation::Linear;
+use crate::kernel::leaves::MomentsLeaf;
+use crate::kernel::map::{map, reduce_and_map};
+use crate::kernel::pointwise::{Coefficients, Normalize, NormalizeAdding, NormalizeByConstants};
+use crate::kernel::raw::Isa;
+use crate::kernel::reduce::reduce;
 use crate::layout::Layout;
 use crate::moments::Moments;
 use crate::running::RunningStatistics;
+use crate::saved::{Saved, behind, leaky};
 use crate::view::{View, ViewMut};
 
 /// gamma and beta as somebody else keeps them; absent ones count as 1 and 0. Values are taken as they are: NaN in
@@ -50,30 +55,6 @@ impl BatchMoments {
     }
 }
 
-/// What a forward pass leaves for its backward pass: of each channel the mean, the inverse standard deviation and
-/// gamma, and whether the statistics depend on the input. The input itself is not kept; backward takes it again.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Saved {
-    isa: Tier,
-    /// Whether mean and variance are functions of the input (training) or constants (evaluation).
-    batch_statistics: bool,
-    count: u64,
-    mean: Vec<f64>,
-    rest: Vec<f64>,
-    /// 0 where the gradient is declared to be 0.
-    inverse_deviation: Vec<f64>,
-    gamma: Option<Vec<f64>>,
-}
-
-/// The gradients of gamma and beta in `f64`, before rounding to a parameter type.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ParameterGradients {
-    /// Sum of dy * xhat, of each channel.
-    pub dgamma: Vec<f64>,
-    /// Sum of dy, of each channel.
-    pub dbeta: Vec<f64>,
-}
-
 impl<P> Default for Parameters<'_, P> {
     /// Neither gamma nor beta.
     fn default() -> Self {
@@ -103,6 +84,7 @@ impl<P> Default for Parameters<'_, P> {
 #[derive(Debug, Clone, Copy)]
 pub struct Rule {
     epsilon: f64,
+    activation: Activation,
     policies: Policies,
     isa: Isa,
 }
@@ -114,7 +96,8 @@ impl Config {
     /// # Errors
     /// As [`Config::build`].
     pub fn rule(&self) -> Result<Rule, ConfigError> {
-        Ok(Rule { isa: self.check()?, epsilon: self.epsilon, policies: self.policies })
+        let isa = self.check()?;
+        Ok(Rule { isa, epsilon: self.epsilon, activation: self.activation, policies: self.policies })
     }
 }
 
@@ -136,20 +119,22 @@ impl Rule {
     }
 
     /// The training forward pass, into `y`: of each channel
-    /// `y = gamma * (x - mean) / sqrt(variance + eps) + beta` with the batch's mean and population variance.
+    /// `y = f(gamma * (x - mean) / sqrt(variance + eps) + beta)` with the batch's mean and population variance, f the
+    /// [`Activation`]; the input's residual is added before f.
     ///
     /// `running` is needed for [`SingleValue::UseRunning`] alone, and never changed.
     ///
     /// # Errors
     /// Shapes and lengths that do not fit, and what the policies refuse. `y` is untouched then.
-    pub fn train<T: Element, P: Parameter>(
+    pub fn train<'i, 'v: 'i, T: Element, P: Parameter>(
         &self,
-        x: &View<T>,
+        input: impl Into<Input<'i, 'v, T>>,
         parameters: Parameters<P>,
         running: Option<&RunningStatistics>,
         y: &mut ViewMut<T>,
     ) -> Result<(Saved, BatchMoments), CallError> {
-        same_shape("y", &x.layout, &y.layout)?;
+        let input @ Input { x, .. } = input.into();
+        input.check(y)?;
         let Widened { gamma, beta } = parameters.widened(x.channels())?;
         match x.count() {
             0 if self.policies.empty_batch == EmptyBatch::Error => {
@@ -165,27 +150,35 @@ impl Rule {
                                   install them, or choose another `SingleValue` policy";
                     let running = running.ok_or(CallError::NoRunningStatistics { reason })?;
                     let batch = self.acceptable(self.moments(x))?;
-                    return Ok((self.eval(x, parameters, Some(running), y)?, batch));
+                    return Ok((self.eval(input, parameters, Some(running), y)?, batch));
                 }
                 SingleValue::Population | SingleValue::SkipUpdate => {}
             },
             _ => {}
         }
-        let epsilon = self.epsilon;
+        let scale_of = |channel: usize, moments: &Moments| {
+            gamma[channel] * inverse_deviation(moments.population_variance(), self.epsilon)
+        };
         let coefficients = |channel: usize, moments: Moments| {
             let (mean, rest) = mean_or_nan(&moments);
-            let scale = of(&gamma, channel, 1.0) * inverse_deviation(moments.population_variance(), epsilon);
-            [mean, rest, scale, of(&beta, channel, 0.0)]
+            [mean, rest, scale_of(channel, &moments), beta[channel]]
         };
         let batch = if self.policies.non_finite == NonFinite::Error {
             // Decided before anything is written.
             let batch = self.acceptable(self.moments(x))?;
             let all = Coefficients::new(x.channels(), |channel| coefficients(channel, batch.0[channel]));
-            map(self.isa, Normalize, [&x.memory], &mut y.memory, &all);
+            self.normalize(input, y, all);
             batch
         } else {
-            let leaf = MomentsLeaf(self.isa);
-            let mut all = reduce_and_map(self.isa, &leaf, Normalize, [&x.memory], &mut y.memory, coefficients);
+            let (leaf, isa, xs, out) = (MomentsLeaf(self.isa), self.isa, [&x.memory], &mut y.memory);
+            let mut all = match (leaky::<T>(self.activation), input.residual) {
+                (None, None) => reduce_and_map(&leaf, xs, isa, Normalize(Linear), xs, out, coefficients),
+                (Some(leaky), None) => reduce_and_map(&leaf, xs, isa, Normalize(leaky), xs, out, coefficients),
+                (_, Some(residual)) => {
+                    let formula = NormalizeAdding(behind::<T>(self.activation));
+                    reduce_and_map(&leaf, xs, isa, formula, [&x.memory, &residual.memory], out, coefficients)
+                }
+            };
             all.resize(x.channels(), Moments::EMPTY);
             BatchMoments(all)
         };
@@ -193,16 +186,19 @@ impl Rule {
         let declared_zero = self.policies.constant_channel == ConstantChannel::ZeroGradient;
         let inverse_deviation = batch.0.iter().map(|moments| match moments.is_constant() {
             true if declared_zero => 0.0,
-            _ => inverse_deviation(moments.population_variance(), epsilon),
+            _ => inverse_deviation(moments.population_variance(), self.epsilon),
         });
         let saved = Saved {
             isa: self.isa.tier(),
             batch_statistics: true,
+            activation: self.activation,
+            residual: input.residual.is_some(),
             count: x.count() as u64,
             mean,
             rest,
             inverse_deviation: inverse_deviation.collect(),
-            gamma,
+            scale: batch.0.iter().enumerate().map(|(channel, moments)| scale_of(channel, moments)).collect(),
+            shift: beta,
         };
         Ok((saved, batch))
     }
@@ -213,148 +209,143 @@ impl Rule {
     /// # Errors
     /// Shapes and lengths that do not fit; no running statistics under [`MissingRunning::Error`]. `y` is untouched
     /// then.
-    pub fn eval<T: Element, P: Parameter>(
+    pub fn eval<'i, 'v: 'i, T: Element, P: Parameter>(
         &self,
-        x: &View<T>,
+        input: impl Into<Input<'i, 'v, T>>,
         parameters: Parameters<P>,
         running: Option<&RunningStatistics>,
         y: &mut ViewMut<T>,
     ) -> Result<Saved, CallError> {
+        let input @ Input { x, .. } = input.into();
         let Some(running) = running else {
             if self.policies.missing_running == MissingRunning::BatchStatistics {
-                return self.train(x, parameters, None, y).map(|(saved, _)| saved);
+                return self.train(input, parameters, None, y).map(|(saved, _)| saved);
             }
-            let reason = "evaluation normalises by them; train first, install them, \
-                          or choose `MissingRunning::BatchStatistics`";
-            return Err(CallError::NoRunningStatistics { reason });
+            return Err(CallError::NoRunningStatistics { reason: NOTHING_TO_EVALUATE_BY });
         };
-        same_shape("y", &x.layout, &y.layout)?;
-        let Widened { gamma, beta } = parameters.widened(x.channels())?;
-        if running.channels() != x.channels() {
-            let (expected, got) = (x.channels(), running.channels());
-            return Err(CallError::Length { argument: "running_mean", expected, got });
+        input.check(y)?;
+        let saved = self.constants(x.channels(), x.count(), input.residual.is_some(), parameters, running)?;
+        let Saved { mean, scale, shift, .. } = &saved;
+        match (leaky::<T>(self.activation), input.residual) {
+            (_, Some(_)) => {
+                let all = |channel| [mean[channel], 0.0, scale[channel], shift[channel]];
+                self.normalize(input, y, Coefficients::new(x.channels(), all));
+            }
+            (leaky, None) => {
+                let all = Coefficients::new(x.channels(), |channel| [mean[channel], scale[channel], shift[channel]]);
+                match leaky {
+                    None => map(self.isa, NormalizeByConstants(Linear), [&x.memory], &mut y.memory, all),
+                    Some(leaky) => map(self.isa, NormalizeByConstants(leaky), [&x.memory], &mut y.memory, all),
+                }
+            }
+        }
+        Ok(saved)
+    }
+
+    /// y from the input, and coefficients that are known already: mean, rest, scale, shift.
+    fn normalize<T: Element>(&self, input: Input<T>, y: &mut ViewMut<T>, all: Coefficients<4>) {
+        let (x, out) = (&input.x.memory, &mut y.memory);
+        match (leaky::<T>(self.activation), input.residual) {
+            (None, None) => map(self.isa, Normalize(Linear), [x], out, all),
+            (Some(leaky), None) => map(self.isa, Normalize(leaky), [x], out, all),
+            (_, Some(residual)) => {
+                map(self.isa, NormalizeAdding(behind::<T>(self.activation)), [x, &residual.memory], out, all);
+            }
+        }
+    }
+
+    /// What an evaluation leaves, which is also what it computes with.
+    fn constants<P: Parameter>(
+        &self,
+        channels: usize,
+        count: usize,
+        residual: bool,
+        parameters: Parameters<P>,
+        running: &RunningStatistics,
+    ) -> Result<Saved, CallError> {
+        let Widened { gamma, beta } = parameters.widened(channels)?;
+        if running.channels() != channels {
+            let got = running.channels();
+            return Err(CallError::Length { argument: "running_mean", expected: channels, got });
         }
         let inverse: Vec<f64> =
             running.variance().iter().map(|&variance| inverse_deviation(variance, self.epsilon)).collect();
-        let all = Coefficients::new(x.channels(), |channel| {
-            let scale = of(&gamma, channel, 1.0) * inverse[channel];
-            [running.mean()[channel], 0.0, scale, of(&beta, channel, 0.0)]
-        });
-        map(self.isa, Normalize, [&x.memory], &mut y.memory, &all);
         Ok(Saved {
             isa: self.isa.tier(),
             batch_statistics: false,
-            count: x.count() as u64,
+            activation: self.activation,
+            residual,
+            count: count as u64,
             mean: running.mean().to_vec(),
-            rest: vec![0.0; x.channels()],
+            rest: vec![0.0; channels],
+            scale: gamma.iter().zip(&inverse).map(|(gamma, inverse)| gamma * inverse).collect(),
             inverse_deviation: inverse,
-            gamma,
+            shift: beta,
         })
     }
 }
 
-impl Saved {
-    /// Whether the forward pass normalised by the batch (then the gradient flows through mean and variance) or by
-    /// constants.
-    pub fn used_batch_statistics(&self) -> bool {
-        self.batch_statistics
-    }
+const NOTHING_TO_EVALUATE_BY: &str = "evaluation normalises by them; train first, install them, \
+                                      or choose `MissingRunning::BatchStatistics`";
 
-    /// Number of channels.
-    pub fn channels(&self) -> usize {
-        self.mean.len()
-    }
+/// What a forward pass takes: an array, and maybe a second one of the same shape that is added behind the scale and
+/// shift, before the activation. A `&View` alone is an input too.
+#[derive(Debug)]
+pub struct Input<'i, 'v, T> {
+    x: &'i View<'v, T>,
+    residual: Option<&'i View<'v, T>>,
+}
 
-    /// The backward pass, dx into a buffer. With s = gamma / sqrt(variance + eps) and xhat the normalised input,
-    /// each channel has
-    ///
-    /// - after training: `dx = s * (dy - mean(dy) - xhat * mean(dy * xhat))`,
-    /// - after evaluation: `dx = s * dy`,
-    /// - both: `dgamma = sum(dy * xhat)`, `dbeta = sum(dy)`.
-    ///
-    /// `x` must be the forward pass's input. gamma is that of the forward pass, even if it was changed since.
-    ///
-    /// # Errors
-    /// Shapes that do not fit each other or the forward pass. `dx` is untouched then.
-    pub fn backward<T: Element>(
-        &self,
-        x: &View<T>,
-        dy: &View<T>,
-        dx: &mut ViewMut<T>,
-    ) -> Result<ParameterGradients, CallError> {
-        same_shape("dx", &x.layout, &dx.layout)?;
-        let leaf = self.gradient_leaf(x, dy)?;
-        let (isa, inverse) = (leaf.isa, &self.inverse_deviation);
-        let arrays = [&x.memory, &dy.memory];
-        let scale = |channel: usize| of(&self.gamma, channel, 1.0) * inverse[channel];
-        let sums = if self.batch_statistics {
-            let n = self.count as f64;
-            reduce_and_map(isa, &leaf, InputGradient, arrays, &mut dx.memory, |channel, sums: GradientSums| {
-                let slope = sums.dy_xhat / n * inverse[channel];
-                [self.mean[channel], self.rest[channel], scale(channel), sums.dy / n, slope]
-            })
-        } else {
-            reduce_and_map(isa, &leaf, Scale, arrays, &mut dx.memory, |channel, _| [scale(channel)])
-        };
-        Ok(self.parameters(sums))
-    }
-
-    /// dgamma and dbeta alone, where nobody asks for dx: one sweep over `x` and `dy`, and nothing is written. The
-    /// same bits as [`backward`](Self::backward)'s.
-    ///
-    /// # Errors
-    /// As `backward`.
-    pub fn parameter_gradients<T: Element>(&self, x: &View<T>, dy: &View<T>) -> Result<ParameterGradients, CallError> {
-        let leaf = self.gradient_leaf(x, dy)?;
-        Ok(self.parameters(reduce([&x.memory, &dy.memory], &leaf)))
-    }
-
-    /// What the sums of a backward pass need, once input and upstream gradient are found to fit the forward pass.
-    fn gradient_leaf<T: Element>(&self, x: &View<T>, dy: &View<T>) -> Result<GradientLeaf<'_>, CallError> {
-        same_shape("dy", &x.layout, &dy.layout)?;
-        if x.channels() != self.channels() {
-            let (expected, got) = (self.channels(), x.channels());
-            let (shape, axis) = (x.shape().to_vec(), x.channel_axis());
-            return Err(CallError::Channels { argument: "x", expected, got, shape, axis });
-        }
-        if x.count() as u64 != self.count {
-            return Err(CallError::OtherBatch { expected: self.count, got: x.count() as u64 });
-        }
-        let isa = Isa::new(self.isa).expect("the forward pass ran on it");
-        Ok(GradientLeaf { isa, mean: &self.mean, rest: &self.rest, inverse: &self.inverse_deviation })
-    }
-
-    /// The sums as gradients; zeros for an empty batch, which has none.
-    fn parameters(&self, mut sums: Vec<GradientSums>) -> ParameterGradients {
-        sums.resize(self.channels(), GradientSums::default());
-        ParameterGradients {
-            dgamma: sums.iter().map(|sum| sum.dy_xhat).collect(),
-            dbeta: sums.iter().map(|sum| sum.dy).collect(),
-        }
+impl<T> Clone for Input<'_, '_, T> {
+    fn clone(&self) -> Self {
+        *self
     }
 }
 
-/// Parameters in `f64`, one value for each channel.
+impl<T> Copy for Input<'_, '_, T> {}
+
+impl<'i, 'v, T> From<&'i View<'v, T>> for Input<'i, 'v, T> {
+    fn from(x: &'i View<'v, T>) -> Self {
+        Input { x, residual: None }
+    }
+}
+
+impl<'i, 'v, T: Element> Input<'i, 'v, T> {
+    /// With a residual: the other way around the block, as in a residual network (He et al. 2016).
+    pub fn adding(x: &'i View<'v, T>, residual: &'i View<'v, T>) -> Self {
+        Input { x, residual: Some(residual) }
+    }
+
+    /// The array that is normalised.
+    pub(crate) fn x(&self) -> &'i View<'v, T> {
+        self.x
+    }
+
+    /// Whether output and residual have the input's shape.
+    fn check(&self, y: &ViewMut<T>) -> Result<(), CallError> {
+        same_shape("y", &self.x.layout, &y.layout)?;
+        self.residual.map_or(Ok(()), |residual| same_shape("residual", &self.x.layout, &residual.layout))
+    }
+}
+
+/// Parameters in `f64`, one value for each channel; 1 and 0 where there are none.
 struct Widened {
-    gamma: Option<Vec<f64>>,
-    beta: Option<Vec<f64>>,
+    gamma: Vec<f64>,
+    beta: Vec<f64>,
 }
 
 impl<P: Parameter> Parameters<'_, P> {
     /// gamma and beta in `f64`, if they have one value for each channel.
     fn widened(&self, expected: usize) -> Result<Widened, CallError> {
-        let widen = |argument, values: Option<&[P]>| match values {
+        let widen = |argument, values: Option<&[P]>, absent: f64| match values {
             Some(values) if values.len() != expected => {
                 Err(CallError::Length { argument, expected, got: values.len() })
             }
-            values => Ok(values.map(|values| values.iter().map(|value| value.to_f64()).collect())),
+            Some(values) => Ok(values.iter().map(|value| value.to_f64()).collect()),
+            None => Ok(vec![absent; expected]),
         };
-        Ok(Widened { gamma: widen("gamma", self.gamma)?, beta: widen("beta", self.beta)? })
+        Ok(Widened { gamma: widen("gamma", self.gamma, 1.0)?, beta: widen("beta", self.beta, 0.0)? })
     }
-}
-
-fn of(vector: &Option<Vec<f64>>, channel: usize, absent: f64) -> f64 {
-    vector.as_ref().map_or(absent, |values| values[channel])
 }
 
 /// The mean as a pair; NaN where the channel is not finite, so that all of its output is.
@@ -362,7 +353,7 @@ fn mean_or_nan(moments: &Moments) -> (f64, f64) {
     if moments.is_finite() { moments.mean_pair() } else { (f64::NAN, 0.0) }
 }
 
-fn same_shape(argument: &'static str, x: &Layout, other: &Layout) -> Result<(), CallError> {
+pub(crate) fn same_shape(argument: &'static str, x: &Layout, other: &Layout) -> Result<(), CallError> {
     let (expected, got) = (x.logical_shape(), other.logical_shape());
     if expected == got { Ok(()) } else { Err(CallError::Shape { argument, expected, got }) }
 }

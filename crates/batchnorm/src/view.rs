@@ -135,6 +135,11 @@ impl<'a, T: Element> ViewMut<'a, T> {
         Self::with_layout(data, offset, Layout::new(shape, strides.to_vec(), axes)?)
     }
 
+    /// The same array, to be read.
+    pub fn as_view(&self) -> View<'_, T> {
+        View { memory: self.memory.as_readable(), layout: self.layout.clone() }
+    }
+
     pub(crate) fn with_layout(data: &'a mut [T], offset: usize, layout: Layout) -> Result<Self, ViewError> {
         layout.check_bounds(offset, data.len())?;
         layout.check_distinct()?;

@@ -3,6 +3,8 @@
 
 mod support;
 
+#[cfg(feature = "half")]
+use batchnorm::Element;
 use batchnorm::{Axes, BatchNorm, Config, Moments, RunningStatistics, View};
 use support::measure::{Worst, ulp};
 use support::run::{ORDERS, Order, Sizes, errors, rule, train};
@@ -298,6 +300,46 @@ fn a8_gradients_against_dual_numbers_which_know_no_closed_form() {
     }
     println!("A8 against dual numbers: dx {:.1e}, dgamma {:.1e}, dbeta {:.1e}", worst[0], worst[1], worst[2]);
     assert!(worst.iter().all(|&error| error <= 1e-13));
+}
+
+#[cfg(feature = "half")]
+fn a10<T: Element>(name: &str, make: impl Fn(f64) -> T, random: &mut Random) {
+    let mut worst = [0.0f64; 2];
+    for (sizes, mean) in [(Sizes { n: 32, c: 3, plane: 196 }, 0.0), (Sizes { n: 500, c: 9, plane: 1 }, 30.0)] {
+        let len = sizes.n * sizes.c * sizes.plane;
+        let x: Vec<T> = (0..len).map(|_| make(mean + random.normal())).collect();
+        let dy: Vec<T> = (0..len).map(|_| make(random.normal())).collect();
+        let (gamma, beta) = (random.normals(sizes.c, 1.0, 1.0), random.normals(sizes.c, 0.0, 1.0));
+        for order in ORDERS {
+            let got = errors(order, sizes, &x, &dy, &gamma, &beta, 1e-5);
+            // Half a unit is correct rounding; the statistics are those of f64.
+            assert!(got.y_ulps <= 0.502 && got.variance <= 1e-13 && got.mean <= 1e-13, "{name} {order:?}: {got}");
+            assert!(got.dgamma <= 1e-12 && got.dbeta <= 1e-12, "{name} {order:?}: {got}");
+            worst = [worst[0].max(got.y_ulps), worst[1].max(got.dx)];
+        }
+    }
+    println!("A10 {name}: y {:.4} ulp (0.5 is correct rounding), dx {:.1e}", worst[0], worst[1]);
+}
+
+#[cfg(feature = "half")]
+#[test]
+fn a10_half_precision_is_rounded_once_from_f64_statistics() {
+    let mut random = Random::new(10);
+    a10("f16", half::f16::from_f64, &mut random);
+    a10("bf16", half::bf16::from_f64, &mut random);
+}
+
+#[cfg(feature = "half")]
+#[test]
+fn a10_three_thousand_bf16_steps_do_not_stall() {
+    // torch's running mean in bf16 stops at 6.7 of 10.
+    let mut layer = BatchNorm::new(1).unwrap();
+    let x: Vec<half::bf16> = (0..64).map(|i| half::bf16::from_f64(if i % 2 == 0 { 9.0 } else { 11.0 })).collect();
+    let view = View::new(&x, &[64, 1], Axes::NCHW).unwrap();
+    for _ in 0..3000 {
+        layer.train(&view).unwrap();
+    }
+    assert!((layer.running().unwrap().mean()[0] - 10.0).abs() < 1e-12);
 }
 
 #[test]

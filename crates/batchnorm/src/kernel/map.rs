@@ -5,97 +5,29 @@
 //!
 //! | layout | path |
 //! |---|---|
-//! | a channel's values lie side by side in runs (NCHW, large planes) | runs: one channel's coefficients for a whole run |
+//! | a channel's values lie side by side in runs (NCHW) | runs: one channel's coefficients for a whole run |
 //! | rows of all channels lie side by side (NHWC, N x C) | rows: coefficients as vectors beside the row |
 //! | anything else, or arrays that differ in layout | tiles: copied to a scratch, mapped there, copied back |
+//!
+//! Outputs of at least [`STREAM`] bytes are streamed: written past the caches, which would otherwise first read
+//! every line that is to be overwritten, and lose to it what the next channel needs.
 
-use super::raw::{Cell, Grid, Isa, Kernel, Readable, Writable};
-use super::reduce::{BLOCK_BYTES, CHUNK, Leaf, RUN, Scratch, channel as reduce_channel, in_runs, reduce};
+use super::grid::Grid;
+use super::leaves::Leaf;
+use super::pointwise::{Coefficients, Pointwise, Rows, Run};
+use super::raw::{Cell, Isa, Readable, Writable};
+use super::reduce::{CHUNK, RUN, Scratch, Way, chunks, in_runs, reduce, way};
 use crate::element::Element;
 use crate::parallel;
 use std::ops::Range;
 
 /// Elements a task: large against the cost of handing it out, small against a tensor worth several threads.
 const TASK: usize = 1 << 16;
-/// Narrower rows are handled several at a time.
-const WIDE: usize = 64;
-
-/// A formula of `N` values at one place and `K` coefficients of their channel.
-pub(crate) trait Pointwise<const N: usize, const K: usize>: Copy + Send + Sync {
-    fn apply(self, coefficients: [f64; K], values: [f64; N]) -> f64;
-}
-
-/// The coefficients of all channels, each kind in a vector of its own.
-#[derive(Debug, Clone)]
-pub(crate) struct Coefficients<const K: usize>([Vec<f64>; K]);
-
-impl<const K: usize> Coefficients<K> {
-    pub fn new(channels: usize, of: impl Fn(usize) -> [f64; K]) -> Self {
-        let mut all: [Vec<f64>; K] = std::array::from_fn(|_| Vec::with_capacity(channels));
-        for channel in 0..channels {
-            for (vector, value) in all.iter_mut().zip(of(channel)) {
-                vector.push(value);
-            }
-        }
-        Coefficients(all)
-    }
-
-    fn of(&self, channel: usize) -> [f64; K] {
-        std::array::from_fn(|kind| self.0[kind][channel])
-    }
-
-    /// The vectors repeated until they are at least [`WIDE`].
-    fn widened(&self) -> Self {
-        let times = WIDE.div_ceil(self.0[0].len());
-        Coefficients(std::array::from_fn(|kind| self.0[kind].repeat(times)))
-    }
-}
-
-struct OneRun<'v, T, P, const N: usize, const K: usize> {
-    formula: P,
-    coefficients: [f64; K],
-    values: [&'v [T]; N],
-    out: &'v mut [T],
-}
-
-impl<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize> Kernel for OneRun<'_, T, P, N, K> {
-    type Output = ();
-    #[inline(always)]
-    fn run(self) {
-        let formula = self.formula;
-        let values = self.values.map(|array| &array[..self.out.len()]);
-        for (at, out) in self.out.iter_mut().enumerate() {
-            *out = T::from_f64(formula.apply(self.coefficients, std::array::from_fn(|n| values[n][at].to_f64())));
-        }
-    }
-}
-
-/// Whole rows, all as wide as the coefficient vectors, but for a shorter last one.
-struct Rows<'v, T, P, const N: usize, const K: usize> {
-    formula: P,
-    coefficients: &'v Coefficients<K>,
-    values: [&'v [T]; N],
-    out: &'v mut [T],
-}
-
-impl<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize> Kernel for Rows<'_, T, P, N, K> {
-    type Output = ();
-    #[inline(always)]
-    fn run(self) {
-        let formula = self.formula;
-        let width = self.coefficients.0[0].len();
-        for (row, out) in self.out.chunks_mut(width).enumerate() {
-            let values = self.values.map(|array| &array[row * width..][..out.len()]);
-            let coefficients = self.coefficients.0.each_ref().map(|vector| &vector[..out.len()]);
-            for (at, out) in out.iter_mut().enumerate() {
-                *out = T::from_f64(formula.apply(
-                    std::array::from_fn(|k| coefficients[k][at]),
-                    std::array::from_fn(|n| values[n][at].to_f64()),
-                ));
-            }
-        }
-    }
-}
+/// Bytes from which on an output is streamed: several times the second-level caches. (At 13 MB it still lost here, at
+/// 26 MB it won 10 to 30 %.)
+const STREAM: usize = 20 << 20;
+/// Bytes side by side that are worth streaming: of shorter runs too much is unaligned. (Planes of 28 x 28 lost.)
+const LONG: usize = 4096;
 
 enum Path {
     Runs,
@@ -122,30 +54,41 @@ fn all_in_runs<T: Element, const N: usize>(arrays: [&Readable<T>; N], out: &Writ
         && (out.geometry().count >= RUN || out.geometry().channels == 1)
 }
 
+/// Whether to stream an output.
+fn past<T: Element>(out: &Writable<T>) -> bool {
+    let (geometry, size) = (out.geometry(), size_of::<T>());
+    let long = geometry.is_dense_rows() || geometry.inner().0 * size >= LONG;
+    geometry.channels * geometry.count * size >= STREAM && long
+}
+
 /// `out = formula(coefficients of the channel, values)` for every element.
 pub(crate) fn map<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize>(
     isa: Isa,
     formula: P,
     arrays: [&Readable<T>; N],
     out: &mut Writable<T>,
-    coefficients: &Coefficients<K>,
+    coefficients: Coefficients<K>,
 ) {
     let (channels, count) = (out.geometry().channels, out.geometry().count);
     if count == 0 {
         return;
     }
     let threads = parallel::threads_for(channels * count);
+    let past = past(out);
     match path(arrays, out) {
         Path::Runs => {
-            let range = count.min(TASK);
-            let grid = Grid { channels, block: (TASK / range).clamp(1, channels), count, range };
+            let Blocked(block) = Blocked::of(arrays);
+            let range = count.min(TASK.div_ceil(block));
+            let grid = Grid { channels, block: (TASK / range).clamp(block, channels), count, range };
             out.for_each_cell(
                 grid,
                 threads,
                 || (),
-                |(), block, range, cell| {
-                    for channel in block {
-                        map_channel(isa, formula, arrays, cell, channel, range.clone(), coefficients.of(channel));
+                |(), channels, range, cell| {
+                    for start in channels.clone().step_by(block) {
+                        let channels = start..(start + block).min(channels.end);
+                        let all: Vec<_> = channels.clone().map(|channel| coefficients.of(channel)).collect();
+                        map_runs(isa, formula, arrays, cell, channels, range.clone(), past, &all);
                     }
                 },
             );
@@ -158,13 +101,16 @@ pub(crate) fn map<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize
                 threads,
                 || (),
                 |(), _, range, cell| {
+                    if past {
+                        cell.stream();
+                    }
                     let values = arrays.map(|array| array.rows(range.clone()));
-                    isa.run(Rows { formula, coefficients: &wide, values, out: cell.rows() });
+                    isa.run(Rows { formula, coefficients: &wide, values, out: cell.rows(), past });
                 },
             );
         }
         Path::Tiles => {
-            let block = (BLOCK_BYTES / size_of::<T>()).min(channels);
+            let block = (128 / size_of::<T>()).min(channels);
             let grid = Grid { channels, block, count, range: CHUNK };
             let scratch = || (std::array::from_fn(|_| vec![T::default(); block * CHUNK]), vec![T::default(); CHUNK]);
             out.for_each_cell(grid, threads, scratch, |own: &mut ([Vec<T>; N], Vec<T>), block, range, cell| {
@@ -176,7 +122,7 @@ pub(crate) fn map<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize
                 for (row, channel) in block.enumerate() {
                     let values = tiles.each_ref().map(|tile| &tile[row * CHUNK..][..range.len()]);
                     let coefficients = coefficients.of(channel);
-                    isa.run(OneRun { formula, coefficients, values, out: result });
+                    isa.run(Run { formula, coefficients, values, out: &mut *result, past: false });
                     cell.scatter(channel, range.clone(), result);
                 }
             });
@@ -184,67 +130,99 @@ pub(crate) fn map<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize
     }
 }
 
-/// One channel of a cell, run by run.
-fn map_channel<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize>(
+/// How many neighbouring channels are taken together where values lie in runs.
+struct Blocked(usize);
+
+impl Blocked {
+    fn of<T: Element, const N: usize>(arrays: [&Readable<T>; N]) -> Blocked {
+        match way(arrays) {
+            Way::Blocks(block) => Blocked(block),
+            Way::Runs | Way::Rows => Blocked(1),
+        }
+    }
+}
+
+/// A block of channels that lie in runs: run after run, and in each all channels of the block.
+#[allow(clippy::too_many_arguments)]
+fn map_runs<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize>(
     isa: Isa,
     formula: P,
     arrays: [&Readable<T>; N],
     cell: &mut Cell<T>,
-    channel: usize,
+    channels: Range<usize>,
     range: Range<usize>,
-    coefficients: [f64; K],
+    past: bool,
+    coefficients: &[[f64; K]],
 ) {
+    if past {
+        cell.stream();
+    }
     let mut index = range.start;
     while index < range.end {
-        let out = cell.run(channel, index);
-        let values = arrays.map(|array| array.run(channel, index));
-        let len = values.iter().map(|run| run.len()).fold(out.len(), usize::min);
-        let values = values.map(|run| &run[..len]);
-        isa.run(OneRun { formula, coefficients, values, out: &mut out[..len] });
+        // As far as all arrays go side by side; the same for every channel.
+        let len = arrays.iter().map(|array| array.left(index)).fold(cell.left(index), usize::min);
+        for (channel, &coefficients) in channels.clone().zip(coefficients) {
+            let values = arrays.map(|array| &array.run(channel, index)[..len]);
+            isa.run(Run { formula, coefficients, values, out: &mut cell.run(channel, index)[..len], past });
+        }
         index += len;
     }
 }
 
-/// Reduces each channel, turns the result into coefficients, and maps with them. Returns the reduced values.
+/// Reduces each channel, turns the result into coefficients, and maps with them, maybe other arrays than those that
+/// are reduced. Returns the reduced values.
 ///
-/// Where channels come in runs and are many enough for the threads, each channel is mapped right after it was
-/// reduced, while the cache still holds it; else in two sweeps. The bits are the same.
-pub(crate) fn reduce_and_map<T, L, P, const N: usize, const K: usize>(
-    isa: Isa,
+/// Where channels come in runs and are many enough for the threads, each block of channels is mapped right after it
+/// was reduced, while the cache still holds it; else in two sweeps. The bits are the same.
+pub(crate) fn reduce_and_map<T, L, P, const N: usize, const M: usize, const K: usize>(
     leaf: &L,
+    reduced: [&Readable<T>; N],
+    isa: Isa,
     formula: P,
-    arrays: [&Readable<T>; N],
+    mapped: [&Readable<T>; M],
     out: &mut Writable<T>,
     coefficients: impl Fn(usize, L::Value) -> [f64; K] + Sync + Send,
 ) -> Vec<L::Value>
 where
     T: Element,
     L: Leaf<T, N>,
-    P: Pointwise<N, K>,
+    P: Pointwise<M, K>,
 {
     let (channels, count) = (out.geometry().channels, out.geometry().count);
     let threads = parallel::threads_for(channels * count);
-    if count == 0 || !all_in_runs(arrays, out) || (threads > 1 && channels < 2 * threads) {
-        let values = reduce(arrays, leaf);
+    let runs = all_in_runs(mapped, out) && in_runs(reduced);
+    if count == 0 || !runs || (threads > 1 && channels < 2 * threads) {
+        let values = reduce(reduced, leaf);
         let all = Coefficients::new(values.len(), |channel| coefficients(channel, values[channel]));
-        map(isa, formula, arrays, out, &all);
+        map(isa, formula, mapped, out, all);
         return values;
     }
-    let block = (TASK / count).clamp(1, (channels / (2 * threads)).max(1));
-    let grid = Grid { channels, block, count, range: count };
+    // Enough tasks for the threads come before blocks that are long in memory.
+    let most = (channels / (2 * threads)).max(1);
+    let way = match way(reduced) {
+        Way::Blocks(block) if threads > 1 => Way::Blocks(block.min(most)),
+        way => way,
+    };
+    let block = if let Way::Blocks(block) = way { block } else { 1 };
+    let grid = Grid { channels, block: (TASK / count).clamp(block, most.max(block)), count, range: count };
+    let past = past(out);
     let cells = out.for_each_cell(
         grid,
         threads,
-        || Scratch::new(1, count),
-        |scratch, block, range, cell| {
-            let mut values = Vec::with_capacity(block.len());
-            for channel in block {
-                let value =
-                    reduce_channel(arrays, leaf, channel, range.clone(), scratch).expect("the cell is not empty");
-                map_channel(isa, formula, arrays, cell, channel, range.clone(), coefficients(channel, value));
-                values.push(value);
+        || Scratch::new(way, count),
+        |scratch, channels, range, cell| {
+            let mut all = Vec::with_capacity(channels.len());
+            for start in channels.clone().step_by(block) {
+                let channels = start..(start + block).min(channels.end);
+                for part in chunks(range.clone()) {
+                    scratch.push(way, reduced, leaf, channels.clone(), part);
+                }
+                let values = scratch.finish();
+                let of: Vec<_> = channels.clone().zip(&values).map(|(c, &value)| coefficients(c, value)).collect();
+                map_runs(isa, formula, mapped, cell, channels, range.clone(), past, &of);
+                all.extend(values);
             }
-            values
+            all
         },
     );
     cells.into_iter().flatten().collect()

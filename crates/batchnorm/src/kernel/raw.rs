@@ -10,52 +10,14 @@
 //! 3. An [`Isa`] exists only for instruction sets that this machine was found to have.
 #![allow(unsafe_code)]
 
+use super::grid::Grid;
+use super::tier::Tier;
+use super::vector::{Plain, Vector};
 use crate::element::Element;
 use crate::layout::{Geometry, Layout};
 use crate::parallel;
 use std::marker::PhantomData;
 use std::ops::Range;
-
-/// An instruction set the kernels are compiled for. All give the same bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Tier {
-    /// What every processor of the target has (x86-64: SSE2).
-    Baseline,
-    /// x86-64 with AVX2.
-    Avx2,
-    /// x86-64 with AVX-512 F, VL, DQ and BW.
-    Avx512,
-}
-
-impl Tier {
-    /// All tiers this machine can run, slowest first.
-    pub fn available() -> Vec<Tier> {
-        [Tier::Baseline, Tier::Avx2, Tier::Avx512].into_iter().filter(|tier| tier.is_supported()).collect()
-    }
-
-    /// The fastest tier this machine can run.
-    pub fn best() -> Tier {
-        *Tier::available().last().expect("the baseline always runs")
-    }
-
-    /// Whether this machine can run the tier.
-    pub fn is_supported(self) -> bool {
-        match self {
-            Tier::Baseline => true,
-            #[cfg(target_arch = "x86_64")]
-            Tier::Avx2 => is_x86_feature_detected!("avx2"),
-            #[cfg(target_arch = "x86_64")]
-            Tier::Avx512 => {
-                is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512vl")
-                    && is_x86_feature_detected!("avx512dq")
-                    && is_x86_feature_detected!("avx512bw")
-            }
-            #[cfg(not(target_arch = "x86_64"))]
-            _ => false,
-        }
-    }
-}
 
 /// A tier that was found to run here.
 #[derive(Debug, Clone, Copy)]
@@ -72,16 +34,16 @@ impl Isa {
 
     /// Runs a kernel compiled for this tier.
     #[inline(always)]
-    pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
+    pub fn run<R, K: Kernel<R>>(self, kernel: K) -> R {
         #[cfg(target_arch = "x86_64")]
         {
-            #[target_feature(enable = "avx2")]
-            fn avx2<K: Kernel>(kernel: K) -> K::Output {
-                kernel.run()
+            #[target_feature(enable = "avx2,f16c")]
+            fn avx2<R, K: Kernel<R>>(kernel: K) -> R {
+                kernel.run::<x86::Avx2>()
             }
-            #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw")]
-            fn avx512<K: Kernel>(kernel: K) -> K::Output {
-                kernel.run()
+            #[target_feature(enable = "avx2,f16c,avx512f,avx512vl,avx512dq,avx512bw")]
+            fn avx512<R, K: Kernel<R>>(kernel: K) -> R {
+                kernel.run::<x86::Avx512>()
             }
             match self.0 {
                 Tier::Baseline => {}
@@ -91,15 +53,186 @@ impl Isa {
                 Tier::Avx512 => return unsafe { avx512(kernel) },
             }
         }
-        kernel.run()
+        kernel.run::<Plain>()
     }
 }
 
 /// One straight-line loop over slices. `run` and all it calls must be `#[inline(always)]`, so that it is compiled
 /// with the features of the tier that runs it.
-pub(crate) trait Kernel {
-    type Output;
-    fn run(self) -> Self::Output;
+pub(crate) trait Kernel<R> {
+    fn run<V: Vector>(self) -> R;
+}
+
+/// The vectors of the tiers. A vector type is named by [`Isa::run`] alone, in code compiled with its features, which
+/// this machine was found to have (fact 3): that is the SAFETY of every block here. Loads and stores go to arrays of
+/// the length they move.
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::super::vector::{Vector, WIDTH};
+    use std::arch::x86_64::*;
+
+    #[derive(Clone, Copy)]
+    pub struct Avx512(__m512d);
+
+    #[derive(Clone, Copy)]
+    pub struct Avx2(__m256d, __m256d);
+
+    /// One vector of eight, or two of four, by the same operations.
+    macro_rules! vector {
+        ($name:ident($($part:tt)+), $splat:ident, $add:ident, $sub:ident, $mul:ident,
+         |$a:ident, $limit:ident, $yes:ident, $no:ident| $select:expr,
+         $load:ident, $store:ident, $stream:ident, |$narrow:ident| $widen:expr, |$wide:ident| $round:expr) => {
+            impl Vector for $name {
+                #[inline(always)]
+                fn splat(value: f64) -> Self {
+                    $name($(part!($part, unsafe { $splat(value) })),+)
+                }
+                #[inline(always)]
+                fn add(self, other: Self) -> Self {
+                    $name($(unsafe { $add(self.$part, other.$part) }),+)
+                }
+                #[inline(always)]
+                fn sub(self, other: Self) -> Self {
+                    $name($(unsafe { $sub(self.$part, other.$part) }),+)
+                }
+                #[inline(always)]
+                fn mul(self, other: Self) -> Self {
+                    $name($(unsafe { $mul(self.$part, other.$part) }),+)
+                }
+                #[inline(always)]
+                fn select_le(self, limit: Self, yes: Self, no: Self) -> Self {
+                    $name($({
+                        let ($a, $limit, $yes, $no) = (self.$part, limit.$part, yes.$part, no.$part);
+                        unsafe { $select }
+                    }),+)
+                }
+                #[inline(always)]
+                fn from_f64(values: &[f64; WIDTH]) -> Self {
+                    let first = values.as_ptr();
+                    $name($(unsafe { $load(first.add($part * 4)) }),+)
+                }
+                #[inline(always)]
+                fn to_f64(self, out: &mut [f64; WIDTH]) {
+                    let first = out.as_mut_ptr();
+                    $(unsafe { $store(first.add($part * 4), self.$part) };)+
+                }
+                #[inline(always)]
+                fn put_f64(self, out: &mut [f64; WIDTH], past: bool) {
+                    if past && aligned(out) {
+                        let first = out.as_mut_ptr();
+                        $(unsafe { $stream(first.add($part * 4), self.$part) };)+
+                    } else {
+                        self.to_f64(out);
+                    }
+                }
+                #[inline(always)]
+                fn from_f32(values: &[f32; WIDTH]) -> Self {
+                    Self::widened(unsafe { _mm256_loadu_ps(values.as_ptr()) })
+                }
+                #[inline(always)]
+                fn put_f32(self, out: &mut [f32; WIDTH], past: bool) {
+                    if past && aligned(out) {
+                        unsafe { _mm256_stream_ps(out.as_mut_ptr(), self.rounded()) }
+                    } else {
+                        unsafe { _mm256_storeu_ps(out.as_mut_ptr(), self.rounded()) }
+                    }
+                }
+                #[cfg(feature = "half")]
+                #[inline(always)]
+                fn from_f16(bits: &[u16; WIDTH]) -> Self {
+                    Self::widened(unsafe { _mm256_cvtph_ps(_mm_loadu_si128(bits.as_ptr().cast())) })
+                }
+                #[cfg(feature = "half")]
+                #[inline(always)]
+                fn put_f16(self, bits: &mut [u16; WIDTH], past: bool) {
+                    const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT;
+                    put_halves(unsafe { _mm256_cvtps_ph::<NEAREST>(self.rounded()) }, bits, past);
+                }
+                #[cfg(feature = "half")]
+                #[inline(always)]
+                fn from_bf16(bits: &[u16; WIDTH]) -> Self {
+                    // The upper half of an f32.
+                    Self::widened(unsafe {
+                        let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(bits.as_ptr().cast()));
+                        _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
+                    })
+                }
+                #[cfg(feature = "half")]
+                #[inline(always)]
+                fn put_bf16(self, bits: &mut [u16; WIDTH], past: bool) {
+                    let halves = unsafe {
+                        let single = self.rounded();
+                        let all = _mm256_castps_si256(single);
+                        // To nearest, ties to even: just below half of the lower half is added, and the last bit kept.
+                        let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(all), _mm256_set1_epi32(1));
+                        let half = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff));
+                        let nearest = _mm256_srli_epi32::<16>(_mm256_add_epi32(all, half));
+                        // NaN keeps its sign and the upper bits of its payload, and is quiet.
+                        let quiet = _mm256_or_si256(_mm256_srli_epi32::<16>(all), _mm256_set1_epi32(0x40));
+                        let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(single, single));
+                        let wide = _mm256_blendv_epi8(nearest, quiet, nan);
+                        let packed = _mm256_permute4x64_epi64::<0b1000>(_mm256_packus_epi32(wide, wide));
+                        _mm256_castsi256_si128(packed)
+                    };
+                    put_halves(halves, bits, past);
+                }
+            }
+            impl $name {
+                #[inline(always)]
+                fn widened($narrow: __m256) -> Self {
+                    unsafe { $widen }
+                }
+                #[inline(always)]
+                fn rounded(self) -> __m256 {
+                    let $wide = self;
+                    unsafe { $round }
+                }
+            }
+        };
+    }
+    /// Whether an array begins at a multiple of its size, as stores past the caches want it.
+    #[inline(always)]
+    fn aligned<T>(array: &[T; WIDTH]) -> bool {
+        (array.as_ptr() as usize).is_multiple_of(size_of::<[T; WIDTH]>())
+    }
+    #[cfg(feature = "half")]
+    #[inline(always)]
+    fn put_halves(halves: __m128i, bits: &mut [u16; WIDTH], past: bool) {
+        let to = bits.as_mut_ptr().cast();
+        if past && aligned(bits) {
+            unsafe { _mm_stream_si128(to, halves) }
+        } else {
+            unsafe { _mm_storeu_si128(to, halves) }
+        }
+    }
+    macro_rules! part {
+        ($part:tt, $value:expr) => {
+            $value
+        };
+    }
+    vector!(
+        Avx512(0),
+        _mm512_set1_pd,
+        _mm512_add_pd,
+        _mm512_sub_pd,
+        _mm512_mul_pd,
+        |a, limit, yes, no| _mm512_mask_blend_pd(_mm512_cmp_pd_mask::<_CMP_LE_OQ>(a, limit), no, yes),
+        _mm512_loadu_pd,
+        _mm512_storeu_pd,
+        _mm512_stream_pd,
+        |narrow| Avx512(_mm512_cvtps_pd(narrow)),
+        |wide| _mm512_cvtpd_ps(wide.0)
+    );
+    vector!(
+        Avx2(0 1), _mm256_set1_pd, _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd,
+        |a, limit, yes, no| _mm256_blendv_pd(no, yes, _mm256_cmp_pd::<_CMP_LE_OQ>(a, limit)),
+        _mm256_loadu_pd, _mm256_storeu_pd, _mm256_stream_pd,
+        |narrow| Avx2(
+            _mm256_cvtps_pd(_mm256_castps256_ps128(narrow)),
+            _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(narrow))
+        ),
+        |wide| _mm256_set_m128(_mm256_cvtpd_ps(wide.1), _mm256_cvtpd_ps(wide.0))
+    );
 }
 
 /// Borrowed memory to read, with the geometry that was checked against it.
@@ -133,6 +266,11 @@ impl<'a, T: Element> Readable<'a, T> {
 
     pub fn geometry(&self) -> &Geometry {
         &self.geometry
+    }
+
+    /// How many values of a channel lie on one innermost axis from a logical index on; the same for all channels.
+    pub fn left(&self, index: usize) -> usize {
+        self.geometry.locate(0, index).1
     }
 
     /// The values from a logical index on, as far as they lie side by side. The innermost stride must be 1.
@@ -201,8 +339,15 @@ impl<'a, T: Element> Readable<'a, T> {
         assert!(channels.end <= geometry.channels && range.end <= geometry.count && range.len() <= pitch);
         assert!(tile.len() >= channels.len() * pitch);
         if !geometry.is_dense_rows() || channels.len() == 1 {
-            for (row, channel) in channels.enumerate() {
-                self.gather(channel, range.clone(), &mut tile[row * pitch..row * pitch + range.len()]);
+            // Run after run, all channels of each: where channels are neighbours, memory is read in order.
+            let mut start = range.start;
+            while start < range.end {
+                let end = (start + self.left(start)).min(range.end);
+                let (from, to) = (start - range.start, end - range.start);
+                for (row, channel) in channels.clone().enumerate() {
+                    self.gather(channel, start..end, &mut tile[row * pitch + from..row * pitch + to]);
+                }
+                start = end;
             }
             return;
         }
@@ -245,28 +390,6 @@ fn transpose<T: Copy>(
     }
 }
 
-/// How an output is cut into cells: blocks of channels times ranges of logical indices. Cells are numbered with the
-/// channel block fastest.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Grid {
-    pub channels: usize,
-    pub block: usize,
-    pub count: usize,
-    pub range: usize,
-}
-
-impl Grid {
-    pub fn cells(&self) -> usize {
-        self.channels.div_ceil(self.block) * self.count.div_ceil(self.range)
-    }
-
-    pub fn cell(&self, number: usize) -> (Range<usize>, Range<usize>) {
-        let blocks = self.channels.div_ceil(self.block);
-        let (channel, start) = (number % blocks * self.block, number / blocks * self.range);
-        (channel..(channel + self.block).min(self.channels), start..(start + self.range).min(self.count))
-    }
-}
-
 /// Borrowed memory to write, with the geometry that was checked against it.
 #[derive(Debug)]
 pub(crate) struct Writable<'a, T> {
@@ -300,6 +423,11 @@ impl<'a, T: Element> Writable<'a, T> {
         &self.geometry
     }
 
+    /// The same memory, to be read as long as it is not written.
+    pub fn as_readable(&self) -> Readable<'_, T> {
+        Readable { first: self.first, geometry: self.geometry.clone(), borrow: PhantomData }
+    }
+
     /// Runs `task(scratch, channels, range, cell)` for each cell of the grid, spread over threads; the results in
     /// the order of the cells.
     pub fn for_each_cell<S, R: Send>(
@@ -316,8 +444,10 @@ impl<'a, T: Element> Writable<'a, T> {
             let (channels, range) = grid.cell(number);
             // Cells of different numbers are disjoint (fact 2), and each number comes once.
             let first = memory.pointer();
-            let mut cell = Cell { first, geometry, channels: channels.clone(), range: range.clone() };
-            task(own, channels, range, &mut cell)
+            let mut cell = Cell { first, geometry, channels: channels.clone(), range: range.clone(), streamed: false };
+            let result = task(own, channels, range, &mut cell);
+            cell.settle();
+            result
         })
     }
 }
@@ -341,9 +471,28 @@ pub(crate) struct Cell<'g, T> {
     geometry: &'g Geometry,
     channels: Range<usize>,
     range: Range<usize>,
+    /// Whether streamed values may still be on their way to memory.
+    streamed: bool,
 }
 
 impl<T: Element> Cell<'_, T> {
+    /// As [`Readable::left`], cut at the end of the cell.
+    pub fn left(&self, index: usize) -> usize {
+        self.geometry.locate(0, index).1.min(self.range.end - index)
+    }
+
+    /// Waits until what was streamed is where others see it.
+    fn settle(&mut self) {
+        if std::mem::take(&mut self.streamed) {
+            fence();
+        }
+    }
+
+    /// From here on, what is written may have been put past the caches: a fence follows before others see it.
+    pub fn stream(&mut self) {
+        self.streamed = true;
+    }
+
     /// As [`Readable::run`], cut at the end of the cell.
     #[inline]
     pub fn run(&mut self, channel: usize, index: usize) -> &mut [T] {
@@ -379,5 +528,14 @@ impl<T: Element> Cell<'_, T> {
             }
             done += len;
         }
+    }
+}
+
+/// Makes streamed stores visible, in order before whatever follows.
+fn fence() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 has this instruction; it touches no memory of ours.
+    unsafe {
+        std::arch::x86_64::_mm_sfence()
     }
 }

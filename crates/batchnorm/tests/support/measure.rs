@@ -51,11 +51,18 @@ impl Worst {
     }
 }
 
-/// Spacing of the type's numbers at a magnitude, never below the smallest normal one's.
+/// Spacing of the type's numbers at a magnitude, never below that of its smallest numbers.
 pub fn ulp<T: Element>(magnitude: f64) -> f64 {
-    let (bits, smallest) = if size_of::<T>() == 4 { (23, -126) } else { (52, -1022) };
+    let one = T::from_f64(1.0).to_f64();
+    // Bits of the fraction, and the exponent of the smallest normal number.
+    let bits = (1..60).find(|&bits| T::from_f64(one + 2f64.powi(-bits)).to_f64() == one).expect("a finite type") - 1;
+    let smallest = match (size_of::<T>(), bits) {
+        (8, _) => -1022,
+        (2, 10) => -14,
+        _ => -126,
+    };
     let exponent = if magnitude == 0.0 { smallest } else { (magnitude.log2().floor() as i32).max(smallest) };
-    2f64.powi(exponent - bits).max(if size_of::<T>() == 4 { 2f64.powi(-149) } else { f64::from_bits(1) })
+    2f64.powi(exponent - bits).max(f64::from_bits(1))
 }
 
 /// What a layer computed of one channel.

@@ -1,0 +1,201 @@
+//! What a forward pass leaves, and the backward pass from it.
+
+use crate::config::Activation;
+use crate::element::Element;
+use crate::error::CallError;
+use crate::kernel::activation::{Activate, Leaky, Linear};
+use crate::kernel::leaves::{GradientLeaf, GradientSums};
+use crate::kernel::map::{map, reduce_and_map};
+use crate::kernel::pointwise::{Coefficients, InputGradient, Mask, Scale};
+use crate::kernel::raw::Isa;
+use crate::kernel::reduce::reduce;
+use crate::kernel::tier::Tier;
+use crate::rule::same_shape;
+use crate::view::{View, ViewMut};
+
+/// What a forward pass leaves for its backward pass: of each channel the mean, the inverse standard deviation, scale
+/// and shift, and whether the statistics depend on the input. The input itself is not kept; backward takes it again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Saved {
+    pub(crate) isa: Tier,
+    /// Whether mean and variance are functions of the input (training) or constants (evaluation).
+    pub(crate) batch_statistics: bool,
+    pub(crate) activation: Activation,
+    /// Whether the input had a residual.
+    pub(crate) residual: bool,
+    pub(crate) count: u64,
+    pub(crate) mean: Vec<f64>,
+    pub(crate) rest: Vec<f64>,
+    /// 0 where the gradient is declared to be 0.
+    pub(crate) inverse_deviation: Vec<f64>,
+    /// gamma times the inverse standard deviation.
+    pub(crate) scale: Vec<f64>,
+    pub(crate) shift: Vec<f64>,
+}
+
+/// The gradients of gamma and beta in `f64`, before rounding to a parameter type.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParameterGradients {
+    /// Sum of dy * xhat, of each channel.
+    pub dgamma: Vec<f64>,
+    /// Sum of dy, of each channel.
+    pub dbeta: Vec<f64>,
+}
+
+impl Saved {
+    /// Whether the forward pass normalised by the batch (then the gradient flows through mean and variance) or by
+    /// constants.
+    pub fn used_batch_statistics(&self) -> bool {
+        self.batch_statistics
+    }
+
+    /// Number of channels.
+    pub fn channels(&self) -> usize {
+        self.mean.len()
+    }
+
+    /// The backward pass, dx into a buffer. With s = gamma / sqrt(variance + eps) and xhat the normalised input,
+    /// each channel has
+    ///
+    /// - after training: `dx = s * (dy - mean(dy) - xhat * mean(dy * xhat))`,
+    /// - after evaluation: `dx = s * dy`,
+    /// - both: `dgamma = sum(dy * xhat)`, `dbeta = sum(dy)`.
+    ///
+    /// Behind an activation f, dy stands for `dy * f'(gamma * xhat + beta)` in all of them.
+    ///
+    /// `x` must be the forward pass's input. gamma and beta are those of the forward pass, even if they were changed
+    /// since.
+    ///
+    /// # Errors
+    /// Shapes that do not fit each other or the forward pass; a forward pass with a residual. `dx` is untouched then.
+    pub fn backward<T: Element>(
+        &self,
+        x: &View<T>,
+        dy: &View<T>,
+        dx: &mut ViewMut<T>,
+    ) -> Result<ParameterGradients, CallError> {
+        self.check(x, dy, false)?;
+        same_shape("dx", &x.layout, &dx.layout)?;
+        Ok(match leaky::<T>(self.activation) {
+            None => self.backward_behind(Linear, x, dy, dx),
+            Some(leaky) => self.backward_behind(leaky, x, dy, dx),
+        })
+    }
+
+    /// dgamma and dbeta alone, where nobody asks for dx: one sweep over `x` and `dy`, and nothing is written. The
+    /// same bits as [`backward`](Self::backward)'s.
+    ///
+    /// # Errors
+    /// As `backward`.
+    pub fn parameter_gradients<T: Element>(&self, x: &View<T>, dy: &View<T>) -> Result<ParameterGradients, CallError> {
+        self.check(x, dy, false)?;
+        let arrays = [&x.memory, &dy.memory];
+        Ok(self.parameters(match leaky::<T>(self.activation) {
+            None => reduce(arrays, &self.leaf(Linear)),
+            Some(leaky) => reduce(arrays, &self.leaf(leaky)),
+        }))
+    }
+
+    /// The backward pass of a forward pass with a residual, y = f(gamma * xhat + beta + residual). `y` is that pass's
+    /// output, which tells f's derivative.
+    ///
+    /// The residual's gradient `dy * f'` goes into `dresidual`; dx and the parameters' gradients follow from it as in
+    /// [`backward`](Self::backward).
+    ///
+    /// # Errors
+    /// Shapes that do not fit each other or the forward pass; a forward pass without a residual. The buffers are
+    /// untouched then.
+    pub fn backward_adding<T: Element>(
+        &self,
+        x: &View<T>,
+        y: &View<T>,
+        dy: &View<T>,
+        dx: &mut ViewMut<T>,
+        dresidual: &mut ViewMut<T>,
+    ) -> Result<ParameterGradients, CallError> {
+        self.check(x, dy, true)?;
+        same_shape("y", &x.layout, &y.layout)?;
+        same_shape("dx", &x.layout, &dx.layout)?;
+        same_shape("dresidual", &x.layout, &dresidual.layout)?;
+        let none = Coefficients::new(self.channels(), |_| [0.0]);
+        let mask = Mask(behind::<T>(self.activation));
+        map(self.isa(), mask, [&dy.memory, &y.memory], &mut dresidual.memory, none);
+        Ok(self.backward_behind(Linear, x, &dresidual.as_view(), dx))
+    }
+
+    /// All there is to do once the arguments are found to be right.
+    fn backward_behind<T: Element, A: Activate>(
+        &self,
+        activation: A,
+        x: &View<T>,
+        dy: &View<T>,
+        dx: &mut ViewMut<T>,
+    ) -> ParameterGradients {
+        let (leaf, isa, out) = (self.leaf(activation), self.isa(), &mut dx.memory);
+        let arrays = [&x.memory, &dy.memory];
+        // Where the gradient is declared to be 0, so is the inverse standard deviation.
+        let scale = |channel: usize| if self.inverse_deviation[channel] == 0.0 { 0.0 } else { self.scale[channel] };
+        self.parameters(if self.batch_statistics {
+            let (formula, n) = (InputGradient(activation), self.count as f64);
+            reduce_and_map(&leaf, arrays, isa, formula, arrays, out, |channel, sums: GradientSums| {
+                let slope = sums.dy_xhat / n * self.inverse_deviation[channel];
+                let (mean, rest, shift) = (self.mean[channel], self.rest[channel], self.shift[channel]);
+                [mean, rest, scale(channel), shift, sums.dy / n, slope]
+            })
+        } else {
+            reduce_and_map(&leaf, arrays, isa, Scale(activation), arrays, out, |channel, _| {
+                [self.mean[channel], self.scale[channel], self.shift[channel]]
+            })
+        })
+    }
+
+    fn isa(&self) -> Isa {
+        Isa::new(self.isa).expect("the forward pass ran on it")
+    }
+
+    /// What the sums of a backward pass need.
+    fn leaf<A: Activate>(&self, activation: A) -> GradientLeaf<'_, A> {
+        let constants = [&self.mean, &self.rest, &self.inverse_deviation, &self.scale, &self.shift];
+        GradientLeaf { isa: self.isa(), activation, constants: constants.map(|vector| &vector[..]) }
+    }
+
+    /// Whether input and upstream gradient fit each other and the forward pass.
+    fn check<T: Element>(&self, x: &View<T>, dy: &View<T>, residual: bool) -> Result<(), CallError> {
+        match (self.residual, residual) {
+            (true, false) => {
+                return Err(CallError::OtherPass { forward: "with a residual", call: "backward_adding" });
+            }
+            (false, true) => return Err(CallError::OtherPass { forward: "without a residual", call: "backward" }),
+            _ => {}
+        }
+        same_shape("dy", &x.layout, &dy.layout)?;
+        if x.channels() != self.channels() {
+            let (expected, got) = (self.channels(), x.channels());
+            let (shape, axis) = (x.shape().to_vec(), x.channel_axis());
+            return Err(CallError::Channels { argument: "x", expected, got, shape, axis });
+        }
+        if x.count() as u64 != self.count {
+            return Err(CallError::OtherBatch { expected: self.count, got: x.count() as u64 });
+        }
+        Ok(())
+    }
+
+    /// The sums as gradients; zeros for an empty batch, which has none.
+    fn parameters(&self, mut sums: Vec<GradientSums>) -> ParameterGradients {
+        sums.resize(self.channels(), GradientSums::default());
+        ParameterGradients {
+            dgamma: sums.iter().map(|sum| sum.dy_xhat).collect(),
+            dbeta: sums.iter().map(|sum| sum.dy).collect(),
+        }
+    }
+}
+
+/// The activation as the kernels take it; none for the identity, which has kernels of its own.
+pub(crate) fn leaky<T: Element>(activation: Activation) -> Option<Leaky> {
+    (activation != Activation::Identity).then(|| behind::<T>(activation))
+}
+
+/// The same with the identity as a rectifier that leaks everything.
+pub(crate) fn behind<T: Element>(activation: Activation) -> Leaky {
+    Leaky { slope: activation.slope(), vanishes: T::VANISHES }
+}
