@@ -11,7 +11,7 @@ use batchnorm::{
 };
 use batchnorm_io::atomic::FileSet;
 use batchnorm_io::npy::{self, Number};
-pub use options::Arguments;
+pub use options::{Arguments, TierName};
 use options::Mode;
 use serde_json::json;
 use std::io::Write;

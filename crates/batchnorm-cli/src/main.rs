@@ -1,6 +1,7 @@
 //! The program `batchnorm`: arguments in, files and tables out. One file for each command.
 
 mod apply;
+mod bench;
 #[cfg(feature = "train")]
 mod compare;
 mod failure;
@@ -8,7 +9,6 @@ mod failure;
 mod flags;
 #[cfg(feature = "train")]
 mod predict;
-#[cfg(feature = "train")]
 mod terminal;
 #[cfg(feature = "train")]
 mod train;
@@ -38,6 +38,7 @@ enum Command {
     #[cfg(feature = "train")]
     Predict(predict::Arguments),
     Apply(apply::Arguments),
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "train")]
         Command::Predict(arguments) => predict::run(arguments),
         Command::Apply(arguments) => apply::run(arguments),
+        Command::Bench(arguments) => bench::run(arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

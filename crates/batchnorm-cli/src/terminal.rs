@@ -1,41 +1,10 @@
 //! What commands that take long share: a bar, Ctrl-C, threads, and stdout.
 
 use std::io::{self, Write};
-use std::process;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::failure::Failure;
-
-/// Hidden where stderr is no terminal.
-pub fn progress_bar(steps: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} {percent:>3} %  {eta:>4} left  {msg}");
-    ProgressBar::new(steps).with_style(style.expect("the template is right"))
-}
-
-/// Whether somebody asked to stop.
-pub struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    /// The first Ctrl-C asks for a stop, the second one does not wait for it.
-    pub fn on_ctrl_c() -> Result<Stop, Failure> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let asked = Arc::clone(&stop);
-        ctrlc::set_handler(move || {
-            if asked.swap(true, Ordering::Relaxed) {
-                process::exit(130);
-            }
-        })
-        .map_err(|error| Failure::output(format!("Ctrl-C cannot be handled here: {error}")))?;
-        Ok(Stop(stop))
-    }
-
-    pub fn asked(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+#[cfg(feature = "train")]
+pub use long::{Stop, progress_bar};
 
 /// The threads that everything after this uses.
 pub fn use_threads(threads: usize) -> Result<(), Failure> {
@@ -51,5 +20,44 @@ pub fn put(text: &str) -> Result<(), Failure> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::output(format!("stdout: {error}"))),
         _ => Ok(()),
+    }
+}
+
+#[cfg(feature = "train")]
+mod long {
+    use std::process;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use indicatif::{ProgressBar, ProgressStyle};
+
+    use crate::failure::Failure;
+
+    /// Hidden where stderr is no terminal.
+    pub fn progress_bar(steps: u64) -> ProgressBar {
+        let style = ProgressStyle::with_template("{bar:30} {percent:>3} %  {eta:>4} left  {msg}");
+        ProgressBar::new(steps).with_style(style.expect("the template is right"))
+    }
+
+    /// Whether somebody asked to stop.
+    pub struct Stop(Arc<AtomicBool>);
+
+    impl Stop {
+        /// The first Ctrl-C asks for a stop, the second one does not wait for it.
+        pub fn on_ctrl_c() -> Result<Stop, Failure> {
+            let stop = Arc::new(AtomicBool::new(false));
+            let asked = Arc::clone(&stop);
+            ctrlc::set_handler(move || {
+                if asked.swap(true, Ordering::Relaxed) {
+                    process::exit(130);
+                }
+            })
+            .map_err(|error| Failure::output(format!("Ctrl-C cannot be handled here: {error}")))?;
+            Ok(Stop(stop))
+        }
+
+        pub fn asked(&self) -> bool {
+            self.0.load(Ordering::Relaxed)
+        }
     }
 }

@@ -157,6 +157,16 @@ pub enum TierName {
     Avx512,
 }
 
+impl From<TierName> for Tier {
+    fn from(name: TierName) -> Tier {
+        match name {
+            TierName::Baseline => Tier::Baseline,
+            TierName::Avx2 => Tier::Avx2,
+            TierName::Avx512 => Tier::Avx512,
+        }
+    }
+}
+
 impl Arguments {
     /// The configuration, not yet checked but for the update weight.
     pub fn config(&self) -> Result<Config, String> {
@@ -179,11 +189,7 @@ impl Arguments {
                 RunningEstimator::Population => Estimator::Population,
             });
         }
-        config.tier = self.tier.map(|tier| match tier {
-            TierName::Baseline => Tier::Baseline,
-            TierName::Avx2 => Tier::Avx2,
-            TierName::Avx512 => Tier::Avx512,
-        });
+        config.tier = self.tier.map(Tier::from);
         Ok(config.policies(Policies {
             single_value: match self.on_single_value {
                 OnSingleValue::Error => SingleValue::Error,
