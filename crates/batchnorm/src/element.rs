@@ -1,12 +1,91 @@
 //! The number types an array may hold.
 
+use crate::config::Activation;
+use crate::kernel::calls::{self, Of};
+use crate::kernel::leaves::GradientSums;
+use crate::kernel::pointwise::Coefficients;
+use crate::kernel::raw::{Isa, Readable, Writable};
 use crate::kernel::vector::{Vector, WIDTH};
+use crate::moments::Moments;
+
+/// The functions of `calls`, as methods that are compiled for each type in this crate.
+macro_rules! calls {
+    ($then:ident; $($name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)*) => {
+        $then!($($name($($argument: $type),*) $(-> $result)?;)*);
+    };
+}
+macro_rules! all_calls {
+    ($then:ident) => {
+        calls! { $then;
+            moments(isa: Isa, x: &Readable<Self>) -> Vec<Moments>;
+            train(
+                isa: Isa,
+                activation: Activation,
+                x: &Readable<Self>,
+                residual: Option<&Readable<Self>>,
+                y: &mut Writable<Self>,
+                of: Of<Moments, 4>
+            ) -> Vec<Moments>;
+            normalize(
+                isa: Isa,
+                activation: Activation,
+                x: &Readable<Self>,
+                residual: Option<&Readable<Self>>,
+                y: &mut Writable<Self>,
+                all: Coefficients<4>
+            );
+            normalize_by_constants(
+                isa: Isa,
+                activation: Activation,
+                x: &Readable<Self>,
+                y: &mut Writable<Self>,
+                all: Coefficients<3>
+            );
+            gradient_sums(
+                isa: Isa,
+                activation: Activation,
+                constants: [&[f64]; 5],
+                arrays: [&Readable<Self>; 2]
+            ) -> Vec<GradientSums>;
+            backward(
+                isa: Isa,
+                activation: Activation,
+                constants: [&[f64]; 5],
+                arrays: [&Readable<Self>; 2],
+                dx: &mut Writable<Self>,
+                of: Of<GradientSums, 6>
+            ) -> Vec<GradientSums>;
+            backward_by_constants(
+                isa: Isa,
+                activation: Activation,
+                constants: [&[f64]; 5],
+                arrays: [&Readable<Self>; 2],
+                dx: &mut Writable<Self>,
+                of: Of<GradientSums, 3>
+            ) -> Vec<GradientSums>;
+            behind(isa: Isa, activation: Activation, arrays: [&Readable<Self>; 2], dz: &mut Writable<Self>);
+        }
+    };
+}
+macro_rules! declared {
+    ($($name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)*) => {
+        $(fn $name($($argument: $type),*) $(-> $result)?;)*
+    };
+}
+macro_rules! forwarded {
+    ($($name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)*) => {
+        $(fn $name($($argument: $type),*) $(-> $result)? {
+            calls::$name($($argument),*)
+        })*
+    };
+}
 
 mod sealed {
-    use super::{Vector, WIDTH};
+    use super::*;
 
-    /// How the kernels take eight elements at once.
+    /// How the kernels take eight elements at once, and the kernels.
     pub trait Sealed: Sized {
+        all_calls!(declared);
         fn load<V: Vector>(values: &[Self; WIDTH]) -> V;
         /// `past` as for [`Vector`].
         fn store<V: Vector>(vector: V, out: &mut [Self; WIDTH], past: bool);
@@ -45,6 +124,7 @@ pub trait Element: Number {
 macro_rules! number {
     ($type:ty, $param:ty, $widens:literal, $vanishes:expr, $to_f64:expr, $from_f64:expr, $load:expr, $store:expr) => {
         impl sealed::Sealed for $type {
+            all_calls!(forwarded);
             #[inline(always)]
             fn load<V: Vector>(values: &[Self; WIDTH]) -> V {
                 $load(values)

@@ -9,16 +9,12 @@ use crate::config::{
 };
 use crate::element::{Element, Parameter};
 use crate::error::{CallError, ConfigError};
-use crate::kernel::activation::Linear;
-use crate::kernel::leaves::MomentsLeaf;
-use crate::kernel::map::{map, reduce_and_map};
-use crate::kernel::pointwise::{Coefficients, Normalize, NormalizeAdding, NormalizeByConstants};
+use crate::kernel::pointwise::Coefficients;
 use crate::kernel::raw::Isa;
-use crate::kernel::reduce::reduce;
 use crate::layout::Layout;
 use crate::moments::Moments;
 use crate::running::RunningStatistics;
-use crate::saved::{Saved, behind, leaky};
+use crate::saved::Saved;
 use crate::view::{View, ViewMut};
 
 /// gamma and beta as somebody else keeps them; absent ones count as 1 and 0. Values are taken as they are: NaN in
@@ -104,7 +100,7 @@ impl Config {
 impl Rule {
     /// Moments of each channel: one sweep over the input.
     pub fn moments<T: Element>(&self, x: &View<T>) -> BatchMoments {
-        let mut all = reduce([&x.memory], &MomentsLeaf(self.isa));
+        let mut all = T::moments(self.isa, &x.memory);
         all.resize(x.channels(), Moments::EMPTY);
         BatchMoments(all)
     }
@@ -170,15 +166,8 @@ impl Rule {
             self.normalize(input, y, all);
             batch
         } else {
-            let (leaf, isa, xs, out) = (MomentsLeaf(self.isa), self.isa, [&x.memory], &mut y.memory);
-            let mut all = match (leaky::<T>(self.activation), input.residual) {
-                (None, None) => reduce_and_map(&leaf, xs, isa, Normalize(Linear), xs, out, coefficients),
-                (Some(leaky), None) => reduce_and_map(&leaf, xs, isa, Normalize(leaky), xs, out, coefficients),
-                (_, Some(residual)) => {
-                    let formula = NormalizeAdding(behind::<T>(self.activation));
-                    reduce_and_map(&leaf, xs, isa, formula, [&x.memory, &residual.memory], out, coefficients)
-                }
-            };
+            let residual = input.residual.map(|residual| &residual.memory);
+            let mut all = T::train(self.isa, self.activation, &x.memory, residual, &mut y.memory, &coefficients);
             all.resize(x.channels(), Moments::EMPTY);
             BatchMoments(all)
         };
@@ -226,32 +215,20 @@ impl Rule {
         input.check(y)?;
         let saved = self.constants(x.channels(), x.count(), input.residual.is_some(), parameters, running)?;
         let Saved { mean, scale, shift, .. } = &saved;
-        match (leaky::<T>(self.activation), input.residual) {
-            (_, Some(_)) => {
-                let all = |channel| [mean[channel], 0.0, scale[channel], shift[channel]];
-                self.normalize(input, y, Coefficients::new(x.channels(), all));
-            }
-            (leaky, None) => {
-                let all = Coefficients::new(x.channels(), |channel| [mean[channel], scale[channel], shift[channel]]);
-                match leaky {
-                    None => map(self.isa, NormalizeByConstants(Linear), [&x.memory], &mut y.memory, all),
-                    Some(leaky) => map(self.isa, NormalizeByConstants(leaky), [&x.memory], &mut y.memory, all),
-                }
-            }
+        if input.residual.is_some() {
+            let all = |channel| [mean[channel], 0.0, scale[channel], shift[channel]];
+            self.normalize(input, y, Coefficients::new(x.channels(), all));
+        } else {
+            let all = Coefficients::new(x.channels(), |channel| [mean[channel], scale[channel], shift[channel]]);
+            T::normalize_by_constants(self.isa, self.activation, &x.memory, &mut y.memory, all);
         }
         Ok(saved)
     }
 
     /// y from the input, and coefficients that are known already: mean, rest, scale, shift.
     fn normalize<T: Element>(&self, input: Input<T>, y: &mut ViewMut<T>, all: Coefficients<4>) {
-        let (x, out) = (&input.x.memory, &mut y.memory);
-        match (leaky::<T>(self.activation), input.residual) {
-            (None, None) => map(self.isa, Normalize(Linear), [x], out, all),
-            (Some(leaky), None) => map(self.isa, Normalize(leaky), [x], out, all),
-            (_, Some(residual)) => {
-                map(self.isa, NormalizeAdding(behind::<T>(self.activation)), [x, &residual.memory], out, all);
-            }
-        }
+        let residual = input.residual.map(|residual| &residual.memory);
+        T::normalize(self.isa, self.activation, &input.x.memory, residual, &mut y.memory, all);
     }
 
     /// What an evaluation leaves, which is also what it computes with.

@@ -3,12 +3,8 @@
 use crate::config::Activation;
 use crate::element::Element;
 use crate::error::CallError;
-use crate::kernel::activation::{Activate, Leaky, Linear};
-use crate::kernel::leaves::{GradientLeaf, GradientSums};
-use crate::kernel::map::{map, reduce_and_map};
-use crate::kernel::pointwise::{Coefficients, InputGradient, Mask, Scale};
+use crate::kernel::leaves::GradientSums;
 use crate::kernel::raw::Isa;
-use crate::kernel::reduce::reduce;
 use crate::kernel::tier::Tier;
 use crate::rule::same_shape;
 use crate::view::{View, ViewMut};
@@ -76,10 +72,7 @@ impl Saved {
     ) -> Result<ParameterGradients, CallError> {
         self.check(x, dy, false)?;
         same_shape("dx", &x.layout, &dx.layout)?;
-        Ok(match leaky::<T>(self.activation) {
-            None => self.backward_behind(Linear, x, dy, dx),
-            Some(leaky) => self.backward_behind(leaky, x, dy, dx),
-        })
+        Ok(self.backward_behind(self.activation, x, dy, dx))
     }
 
     /// dgamma and dbeta alone, where nobody asks for dx: one sweep over `x` and `dy`, and nothing is written. The
@@ -90,10 +83,7 @@ impl Saved {
     pub fn parameter_gradients<T: Element>(&self, x: &View<T>, dy: &View<T>) -> Result<ParameterGradients, CallError> {
         self.check(x, dy, false)?;
         let arrays = [&x.memory, &dy.memory];
-        Ok(self.parameters(match leaky::<T>(self.activation) {
-            None => reduce(arrays, &self.leaf(Linear)),
-            Some(leaky) => reduce(arrays, &self.leaf(leaky)),
-        }))
+        Ok(self.parameters(T::gradient_sums(self.isa(), self.activation, self.constants(), arrays)))
     }
 
     /// The backward pass of a forward pass with a residual, y = f(gamma * xhat + beta + residual). `y` is that pass's
@@ -117,33 +107,30 @@ impl Saved {
         same_shape("y", &x.layout, &y.layout)?;
         same_shape("dx", &x.layout, &dx.layout)?;
         same_shape("dresidual", &x.layout, &dresidual.layout)?;
-        let none = Coefficients::new(self.channels(), |_| [0.0]);
-        let mask = Mask(behind::<T>(self.activation));
-        map(self.isa(), mask, [&dy.memory, &y.memory], &mut dresidual.memory, none);
-        Ok(self.backward_behind(Linear, x, &dresidual.as_view(), dx))
+        T::behind(self.isa(), self.activation, [&dy.memory, &y.memory], &mut dresidual.memory);
+        Ok(self.backward_behind(Activation::Identity, x, &dresidual.as_view(), dx))
     }
 
     /// All there is to do once the arguments are found to be right.
-    fn backward_behind<T: Element, A: Activate>(
+    fn backward_behind<T: Element>(
         &self,
-        activation: A,
+        activation: Activation,
         x: &View<T>,
         dy: &View<T>,
         dx: &mut ViewMut<T>,
     ) -> ParameterGradients {
-        let (leaf, isa, out) = (self.leaf(activation), self.isa(), &mut dx.memory);
-        let arrays = [&x.memory, &dy.memory];
+        let (isa, constants, arrays) = (self.isa(), self.constants(), [&x.memory, &dy.memory]);
         // Where the gradient is declared to be 0, so is the inverse standard deviation.
         let scale = |channel: usize| if self.inverse_deviation[channel] == 0.0 { 0.0 } else { self.scale[channel] };
+        let n = self.count as f64;
         self.parameters(if self.batch_statistics {
-            let (formula, n) = (InputGradient(activation), self.count as f64);
-            reduce_and_map(&leaf, arrays, isa, formula, arrays, out, |channel, sums: GradientSums| {
+            T::backward(isa, activation, constants, arrays, &mut dx.memory, &|channel, sums| {
                 let slope = sums.dy_xhat / n * self.inverse_deviation[channel];
                 let (mean, rest, shift) = (self.mean[channel], self.rest[channel], self.shift[channel]);
                 [mean, rest, scale(channel), shift, sums.dy / n, slope]
             })
         } else {
-            reduce_and_map(&leaf, arrays, isa, Scale(activation), arrays, out, |channel, _| {
+            T::backward_by_constants(isa, activation, constants, arrays, &mut dx.memory, &|channel, _| {
                 [self.mean[channel], self.scale[channel], self.shift[channel]]
             })
         })
@@ -153,10 +140,9 @@ impl Saved {
         Isa::new(self.isa).expect("the forward pass ran on it")
     }
 
-    /// What the sums of a backward pass need.
-    fn leaf<A: Activate>(&self, activation: A) -> GradientLeaf<'_, A> {
-        let constants = [&self.mean, &self.rest, &self.inverse_deviation, &self.scale, &self.shift];
-        GradientLeaf { isa: self.isa(), activation, constants: constants.map(|vector| &vector[..]) }
+    /// What the sums of a backward pass need of each channel.
+    fn constants(&self) -> [&[f64]; 5] {
+        [&self.mean, &self.rest, &self.inverse_deviation, &self.scale, &self.shift].map(|vector| &vector[..])
     }
 
     /// Whether input and upstream gradient fit each other and the forward pass.
@@ -188,14 +174,4 @@ impl Saved {
             dbeta: sums.iter().map(|sum| sum.dy).collect(),
         }
     }
-}
-
-/// The activation as the kernels take it; none for the identity, which has kernels of its own.
-pub(crate) fn leaky<T: Element>(activation: Activation) -> Option<Leaky> {
-    (activation != Activation::Identity).then(|| behind::<T>(activation))
-}
-
-/// The same with the identity as a rectifier that leaks everything.
-pub(crate) fn behind<T: Element>(activation: Activation) -> Leaky {
-    Leaky { slope: activation.slope(), vanishes: T::VANISHES }
 }

@@ -1,13 +1,14 @@
-//! The loops. `reduce` sums a channel in a fixed tree, `map` writes an output, `raw` hands out memory and
-//! instruction sets; above them nobody loops over elements.
+//! The loops. `calls` is what is asked for from above; `reduce` sums a channel in a fixed tree, `map` writes an output,
+//! `raw` hands out memory and instruction sets; above them nobody loops over elements.
 
-pub(crate) mod activation;
+mod activation;
+pub(crate) mod calls;
 mod grid;
 pub(crate) mod leaves;
-pub(crate) mod map;
+mod map;
 pub(crate) mod pointwise;
 pub(crate) mod raw;
-pub(crate) mod reduce;
+mod reduce;
 mod sums;
 pub(crate) mod tier;
 mod tree;
@@ -24,6 +25,6 @@ use tier::Tier;
 pub(crate) fn moments_of<T: Element>(values: &[T]) -> Moments {
     let view = View::new(values, &[values.len(), 1], Axes::NCHW).expect("a slice is a dense column");
     let isa = Isa::new(Tier::best()).expect("the best tier runs here");
-    let all = reduce::reduce([&view.memory], &leaves::MomentsLeaf(isa));
+    let all = T::moments(isa, &view.memory);
     all.first().copied().unwrap_or(Moments::EMPTY)
 }

@@ -1,0 +1,139 @@
+//! What the layers above call, for each element type compiled here once: through [`Element`]'s sealed methods, so that
+//! no crate that uses this one compiles the loops again.
+
+use super::activation::{Activate, Leaky, Linear};
+use super::leaves::{GradientLeaf, GradientSums, MomentsLeaf};
+use super::map::{map, reduce_and_map};
+use super::pointwise::{
+    Coefficients, InputGradient, Mask, Normalize, NormalizeAdding, NormalizeByConstants, Scale,
+};
+use super::raw::{Isa, Readable, Writable};
+use super::reduce::reduce;
+use crate::config::Activation;
+use crate::element::Element;
+use crate::moments::Moments;
+
+/// The coefficients of a channel, from what was reduced of it.
+pub type Of<'f, V, const K: usize> = &'f (dyn Fn(usize, V) -> [f64; K] + Sync);
+
+/// The activation as the loops take it, the identity as a rectifier that leaks everything.
+fn leaky<T: Element>(activation: Activation) -> Leaky {
+    Leaky { slope: activation.slope(), vanishes: T::VANISHES }
+}
+
+pub fn moments<T: Element>(isa: Isa, x: &Readable<T>) -> Vec<Moments> {
+    reduce([x], &MomentsLeaf(isa))
+}
+
+/// y by the batch. Coefficients: as [`Normalize`].
+pub fn train<T: Element>(
+    isa: Isa,
+    activation: Activation,
+    x: &Readable<T>,
+    residual: Option<&Readable<T>>,
+    y: &mut Writable<T>,
+    of: Of<Moments, 4>,
+) -> Vec<Moments> {
+    let (leaf, leaky) = (MomentsLeaf(isa), leaky::<T>(activation));
+    match (activation, residual) {
+        (Activation::Identity, None) => reduce_and_map(&leaf, [x], isa, Normalize(Linear), [x], y, of),
+        (_, None) => reduce_and_map(&leaf, [x], isa, Normalize(leaky), [x], y, of),
+        (_, Some(residual)) => reduce_and_map(&leaf, [x], isa, NormalizeAdding(leaky), [x, residual], y, of),
+    }
+}
+
+/// y by coefficients that are known already: as [`Normalize`].
+pub fn normalize<T: Element>(
+    isa: Isa,
+    activation: Activation,
+    x: &Readable<T>,
+    residual: Option<&Readable<T>>,
+    y: &mut Writable<T>,
+    all: Coefficients<4>,
+) {
+    let leaky = leaky::<T>(activation);
+    match (activation, residual) {
+        (Activation::Identity, None) => map(isa, Normalize(Linear), [x], y, all),
+        (_, None) => map(isa, Normalize(leaky), [x], y, all),
+        (_, Some(residual)) => map(isa, NormalizeAdding(leaky), [x, residual], y, all),
+    }
+}
+
+/// y by constants. Coefficients: as [`NormalizeByConstants`].
+pub fn normalize_by_constants<T: Element>(
+    isa: Isa,
+    activation: Activation,
+    x: &Readable<T>,
+    y: &mut Writable<T>,
+    all: Coefficients<3>,
+) {
+    match activation {
+        Activation::Identity => map(isa, NormalizeByConstants(Linear), [x], y, all),
+        _ => map(isa, NormalizeByConstants(leaky::<T>(activation)), [x], y, all),
+    }
+}
+
+/// The sums of x and dy that the backward pass needs. Constants: as [`GradientLeaf`].
+pub fn gradient_sums<T: Element>(
+    isa: Isa,
+    activation: Activation,
+    constants: [&[f64]; 5],
+    arrays: [&Readable<T>; 2],
+) -> Vec<GradientSums> {
+    match activation {
+        Activation::Identity => reduce(arrays, &GradientLeaf { isa, activation: Linear, constants }),
+        _ => reduce(arrays, &GradientLeaf { isa, activation: leaky::<T>(activation), constants }),
+    }
+}
+
+/// dx of x and dy where the statistics are those of the batch. Coefficients: as [`InputGradient`].
+pub fn backward<T: Element>(
+    isa: Isa,
+    activation: Activation,
+    constants: [&[f64]; 5],
+    arrays: [&Readable<T>; 2],
+    dx: &mut Writable<T>,
+    of: Of<GradientSums, 6>,
+) -> Vec<GradientSums> {
+    fn by<T: Element, A: Activate>(
+        leaf: &GradientLeaf<A>,
+        arrays: [&Readable<T>; 2],
+        dx: &mut Writable<T>,
+        of: Of<GradientSums, 6>,
+    ) -> Vec<GradientSums> {
+        reduce_and_map(leaf, arrays, leaf.isa, InputGradient(leaf.activation), arrays, dx, of)
+    }
+    match activation {
+        Activation::Identity => by(&GradientLeaf { isa, activation: Linear, constants }, arrays, dx, of),
+        _ => by(&GradientLeaf { isa, activation: leaky::<T>(activation), constants }, arrays, dx, of),
+    }
+}
+
+/// dx of x and dy where the statistics are constants. Coefficients: as [`Scale`].
+pub fn backward_by_constants<T: Element>(
+    isa: Isa,
+    activation: Activation,
+    constants: [&[f64]; 5],
+    arrays: [&Readable<T>; 2],
+    dx: &mut Writable<T>,
+    of: Of<GradientSums, 3>,
+) -> Vec<GradientSums> {
+    fn by<T: Element, A: Activate>(
+        leaf: &GradientLeaf<A>,
+        arrays: [&Readable<T>; 2],
+        dx: &mut Writable<T>,
+        of: Of<GradientSums, 3>,
+    ) -> Vec<GradientSums> {
+        reduce_and_map(leaf, arrays, leaf.isa, Scale(leaf.activation), arrays, dx, of)
+    }
+    match activation {
+        Activation::Identity => by(&GradientLeaf { isa, activation: Linear, constants }, arrays, dx, of),
+        _ => by(&GradientLeaf { isa, activation: leaky::<T>(activation), constants }, arrays, dx, of),
+    }
+}
+
+/// dy behind the activation, told from y: of arrays [dy, y].
+pub fn behind<T: Element>(isa: Isa, activation: Activation, arrays: [&Readable<T>; 2], dz: &mut Writable<T>) {
+    let none = Coefficients::new(dz.geometry().channels, |_| [0.0]);
+    map(isa, Mask(leaky::<T>(activation)), arrays, dz, none);
+}
