@@ -7,9 +7,12 @@ mod failure;
 #[cfg(feature = "train")]
 mod flags;
 #[cfg(feature = "train")]
+mod model_file;
+#[cfg(feature = "train")]
 mod predict;
 #[cfg(feature = "train")]
 mod terminal;
+mod text;
 #[cfg(feature = "train")]
 mod train;
 

@@ -2,37 +2,41 @@
 
 use std::path::{Path, PathBuf};
 
-use batchnorm_io::atomic::write_file;
+use batchnorm_io::atomic::{expect_writable, write_file};
 use batchnorm_lab::model::{Description, Model};
 use batchnorm_lab::plan::Plan;
 
 use crate::failure::Failure;
-use crate::predict::model_file;
+use crate::{flags, model_file};
 
 /// The model's file.
 pub struct Store {
     path: PathBuf,
+    /// As it was asked for.
+    shown: PathBuf,
 }
 
 impl Store {
     pub fn new(path: &Path) -> Store {
-        Store { path: path.to_path_buf() }
+        // Through a link to the file it leads to, which alone is replaced.
+        Store { path: path.canonicalize().unwrap_or_else(|_| path.to_path_buf()), shown: path.to_path_buf() }
     }
 
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.shown
     }
 
     /// The model in the file; none where there is no file. Anything else is not ours to replace.
     pub fn load(&self) -> Result<Option<Model>, Failure> {
         // Not `exists`, which calls a link to nothing nothing, and a file nobody may look at too.
         match self.path.symlink_metadata() {
-            Ok(metadata) if metadata.is_dir() => Ok(None), // writing says what is wrong with a folder
+            // A folder, pipe or device: never replaced, as writing says.
+            Ok(_) if self.path.metadata().is_ok_and(|metadata| !metadata.is_file()) => Ok(None),
             Ok(_) => model_file::read(&self.path).map(Some).map_err(|reason| {
                 Failure::input(format!(
                     "--output: {}: no training to go on from: {reason}; name another --output, or --restart to \
                      replace it",
-                    self.path.display()
+                    self.shown.display()
                 ))
             }),
             Err(_) => Ok(None), // writing says what is wrong with the folder
@@ -41,14 +45,12 @@ impl Store {
 
     /// Errs unless the training in the file goes the way of this plan, and not yet further.
     pub fn expect_same(&self, there: &Description, plan: &Plan) -> Result<(), Failure> {
-        let path = self.path.display();
+        let path = self.shown.display();
         let differences = there.plan.differences(plan);
         if !differences.is_empty() {
-            let all: Vec<String> =
-                differences.iter().map(|(what, there, now)| format!("{what}: {there} there, {now} now")).collect();
             return Err(Failure::usage(format!(
                 "--output: {path} holds another training ({}); name another file, or --restart to replace it",
-                all.join("; ")
+                flags::differences(&differences)
             )));
         }
         if there.steps_done > plan.steps {
@@ -59,6 +61,11 @@ impl Store {
             )));
         }
         Ok(())
+    }
+
+    /// Errs unless the file can be written; changes nothing.
+    pub fn expect_writable(&self) -> Result<(), Failure> {
+        expect_writable(&self.path).map_err(Failure::output)
     }
 
     pub fn save(&self, bytes: &[u8]) -> Result<(), Failure> {
