@@ -126,7 +126,7 @@ impl Run<'_> {
         Model { description: self.description(), network: self.training.network().clone() }
     }
 
-    /// Takes the missing steps; what is done is in the file, whatever happens.
+    /// Takes the missing steps, and saves on the way, on Ctrl-C and at the end.
     fn train(&mut self, store: &Store) -> Result<(), Failure> {
         let stop = Stop::on_ctrl_c()?;
         // Before the long run. Nothing is replaced yet: what is there is worth more than a network just begun.

@@ -75,8 +75,8 @@ pub fn read(path: &Path) -> Result<Picture, PictureError> {
     decoded.map_err(|defect| PictureError { path: path.to_path_buf(), defect })
 }
 
-/// Decodes a picture. Grey is spread to all three colours, a palette is looked up, and depths below 16 bits are
-/// scaled so that full stays full.
+/// Decodes a picture. Grey is spread to all three colours, a palette is looked up (an index beyond it is
+/// black, as other programs have it), and depths below 16 bits are scaled so that full stays full.
 ///
 /// # Errors
 /// No PNG, cut off, too large, or broken (checksums included).
