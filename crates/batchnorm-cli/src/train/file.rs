@@ -11,32 +11,33 @@ use crate::{flags, model_file};
 
 /// The model's file.
 pub struct Store {
+    /// Where it is written.
+    place: PathBuf,
+    /// As it was asked for: `place` or a link to it.
     path: PathBuf,
-    /// As it was asked for.
-    shown: PathBuf,
 }
 
 impl Store {
     pub fn new(path: &Path) -> Store {
         // Through a link to the file it leads to, which alone is replaced.
-        Store { path: path.canonicalize().unwrap_or_else(|_| path.to_path_buf()), shown: path.to_path_buf() }
+        Store { place: path.canonicalize().unwrap_or_else(|_| path.to_path_buf()), path: path.to_path_buf() }
     }
 
     pub fn path(&self) -> &Path {
-        &self.shown
+        &self.path
     }
 
     /// The model in the file; none where there is no file. Anything else is not ours to replace.
     pub fn load(&self) -> Result<Option<Model>, Failure> {
         // Not `exists`, which calls a link to nothing nothing, and a file nobody may look at too.
-        match self.path.symlink_metadata() {
+        match self.place.symlink_metadata() {
             // A folder, pipe or device: never replaced, as writing says.
-            Ok(_) if self.path.metadata().is_ok_and(|metadata| !metadata.is_file()) => Ok(None),
-            Ok(_) => model_file::read(&self.path).map(Some).map_err(|reason| {
+            Ok(_) if self.place.metadata().is_ok_and(|metadata| !metadata.is_file()) => Ok(None),
+            Ok(_) => model_file::read(&self.place).map(Some).map_err(|reason| {
                 Failure::input(format!(
                     "--output: {}: no training to go on from: {reason}; name another --output, or --restart to \
                      replace it",
-                    self.shown.display()
+                    self.path.display()
                 ))
             }),
             Err(_) => Ok(None), // writing says what is wrong with the folder
@@ -45,7 +46,7 @@ impl Store {
 
     /// Errs unless the training in the file goes the way of this plan, and not yet further.
     pub fn expect_same(&self, there: &Description, plan: &Plan) -> Result<(), Failure> {
-        let path = self.shown.display();
+        let path = self.path.display();
         let differences = there.plan.differences(plan);
         if !differences.is_empty() {
             return Err(Failure::usage(format!(
@@ -65,10 +66,10 @@ impl Store {
 
     /// Errs unless the file can be written; changes nothing.
     pub fn expect_writable(&self) -> Result<(), Failure> {
-        expect_writable(&self.path).map_err(Failure::output)
+        expect_writable(&self.place).map_err(Failure::output)
     }
 
     pub fn save(&self, bytes: &[u8]) -> Result<(), Failure> {
-        write_file(&self.path, |out| out.write_all(bytes)).map_err(Failure::output)
+        write_file(&self.place, |out| out.write_all(bytes)).map_err(Failure::output)
     }
 }
