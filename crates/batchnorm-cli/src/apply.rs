@@ -4,6 +4,7 @@ mod arrays;
 mod options;
 
 use crate::failure::{Failure, tell};
+use crate::text;
 use arrays::{Input, vector, widened};
 use batchnorm::{
     Averaging, Axes, BatchNorm, CallError, Config, Element, ParameterGradients, Policies, RunningStatistics, Saved,
@@ -255,7 +256,7 @@ impl Job {
             },
             "tier": format!("{:?}", tier.unwrap_or_else(batchnorm::Tier::best)).to_lowercase(),
             "non_finite_channels": results.non_finite,
-            "output_dir": output_dir,
+            "output_dir": text::path(output_dir),
             "files": written,
         });
         // A closed pipe is the reader's choice, not a failure of the run.

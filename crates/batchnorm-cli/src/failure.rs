@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::io::Write;
 
+use crate::text;
+
 /// Why a command stopped. The exit codes are part of the program's interface: see `--help`.
 #[derive(Debug)]
 pub enum Failure {
@@ -62,12 +64,7 @@ impl Display for Failure {
 /// Says one line on stderr. Control characters, as in odd file names, are escaped; a closed stderr is the reader's
 /// choice, not a failure of the run.
 pub fn tell(message: impl Display) {
-    let line: String = message
-        .to_string()
-        .chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
-        .collect();
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", text::one_line(&message.to_string()));
 }
 
 /// What `--help` says of exit codes.
@@ -77,5 +74,5 @@ Exit codes:
   2    an argument is wrong, or arguments do not go together
   3    an input file or array is missing, broken or of the wrong shape
   4    a declared policy refuses the input (one value a channel, empty, not finite), or a training diverges
-  5    results could not be written; nothing was replaced
+  5    results could not be written; every file is whole, as it was or new
   130  interrupted";

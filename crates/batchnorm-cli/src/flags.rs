@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use batchnorm_lab::setting::SettingError;
+use batchnorm_lab::setting::{Difference, SettingError};
 
 use crate::failure::Failure;
 
@@ -11,7 +11,11 @@ use crate::failure::Failure;
 pub const WHOLE: &str = "a whole number";
 
 pub fn number<T: FromStr>(flag: &str, text: &str, what: &str) -> Result<T, Failure> {
-    text.parse().map_err(|_| expected(flag, what, format!("`{text}`")))
+    text.parse().map_err(|_| match text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
+        // A whole number that is none for the type, which is as wide as usize, or u64: it is too large.
+        true => expected(flag, format!("{what} up to {}", usize::MAX), text),
+        false => expected(flag, what, format!("`{text}`")),
+    })
 }
 
 /// Numbers with commas between them.
@@ -38,4 +42,10 @@ pub fn failure(error: SettingError) -> Failure {
         _ => return Failure::usage(error),
     };
     expected(flag, what, got)
+}
+
+/// In what a file's experiment differs from the one asked for.
+pub fn differences(all: &[Difference]) -> String {
+    let words: Vec<String> = all.iter().map(|(what, there, now)| format!("{what}: {there} there, {now} now")).collect();
+    words.join("; ")
 }

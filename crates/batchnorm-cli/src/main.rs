@@ -8,8 +8,11 @@ mod failure;
 #[cfg(feature = "train")]
 mod flags;
 #[cfg(feature = "train")]
+mod model_file;
+#[cfg(feature = "train")]
 mod predict;
 mod terminal;
+mod text;
 #[cfg(feature = "train")]
 mod train;
 

@@ -1,7 +1,6 @@
 //! `batchnorm predict`: digits in pictures, by a network that `batchnorm train` wrote.
 
 mod inputs;
-pub mod model_file;
 mod table;
 
 use std::path::PathBuf;
@@ -12,15 +11,16 @@ use batchnorm_lab::probe::Answer;
 use clap::ValueEnum;
 
 use crate::failure::{Failure, tell};
+use crate::model_file;
 
 /// Recognise digits in pictures by a trained network.
 ///
 /// A PATH is a PNG picture of one digit, or a folder of them. A folder whose subfolders are named 0 to 9 is a labelled
-/// set: accuracy, confusions and the worst mistakes are shown. Dark on light or light on dark, any size up to 4096 x
+/// set: accuracy, confusions and the worst mistakes are shown. Other subfolders, and pictures deeper down, are ignored. Dark on light or light on dark, any size up to 4096 x
 /// 4096: the digit is cut out, scaled and counted as those of the data set were; 8 x 8 pixels are taken as they are.
 ///
-/// Every picture is looked at. Those that cannot be read, or are blank, are named at the end, and the exit code is 3
-/// then; the others' answers are printed all the same.
+/// Every picture is looked at. Those that cannot be read, or are blank, and folders without any are named at the end,
+/// and the exit code is 3 then; the others' answers are printed all the same.
 #[derive(clap::Args)]
 #[command(after_help = crate::failure::EXIT_CODES)]
 pub struct Arguments {
@@ -64,7 +64,7 @@ struct Asked {
 /// Asks the network about everything and prints what it says.
 ///
 /// # Errors
-/// A model that is missing or broken, paths without a picture, pictures that cannot be read.
+/// A model that is missing or broken, paths without a picture, pictures that cannot be read; the others are answered first.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     if arguments.digits.is_none() && arguments.paths.is_empty() {
         return Err(Failure::usage("PATH: expected a PNG picture, a folder of them or --digits test, got nothing"));
@@ -77,7 +77,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     })?;
     let inputs = match arguments.digits {
         Some(set) => inputs::embedded(set),
-        None => inputs::pictures(&arguments.paths)?,
+        None => inputs::pictures(&arguments.paths),
     };
     let answers = ask(&model, &inputs.asked);
     if !inputs.asked.is_empty() || arguments.json {
@@ -94,7 +94,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
                 tell(format_args!("batchnorm: {reason}"));
             }
             let (failed, all) = (inputs.failed.len(), inputs.failed.len() + inputs.asked.len());
-            Err(Failure::input(format!("{failed} of {all} pictures could not be read")))
+            Err(Failure::input(format!("{failed} of {all} pictures and folders could not be read")))
         }
     }
 }

@@ -6,7 +6,7 @@ mod request;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use batchnorm_lab::digits::Digits;
+use batchnorm_lab::digits::{CLASSES, Digits};
 use batchnorm_lab::model::{Description, Model, ModelError};
 use batchnorm_lab::plan::Plan;
 use batchnorm_lab::training::Training;
@@ -15,20 +15,21 @@ use serde_json::json;
 
 use crate::failure::{Failure, tell};
 use crate::terminal::{Stop, progress_bar, put, use_threads};
+use crate::text;
 use file::Store;
 
-/// How often the network is saved on its way: what a crash costs at most.
+/// How often the network is saved on its way, or after each step that takes longer: what a crash costs.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
-/// Steps between two looks at the clock and the bar.
-const LOOK_EVERY: usize = 5;
+/// Steps behind each loss that is shown, their mean.
+const SHOWN_STEPS: usize = 5;
 
 /// Train one network on the digits and write it to a file that PyTorch reads too.
 ///
 /// A sigmoid network learns 1,437 embedded images of handwritten digits by plain gradient descent; its accuracy is that
 /// on 360 other images, by running statistics. The file is safetensors: weights by PyTorch's names, and under the
-/// metadata's key `batchnorm` what they are. It is saved every second and on Ctrl-C, and the same command goes on
-/// from there: it ends in the same file, to the bit, as if it had never been stopped (on one machine). More --steps
-/// train a finished network further.
+/// metadata's key `batchnorm` what they are. It is saved about every second (after each step that takes longer) and on
+/// Ctrl-C, and the same command goes on from there: it ends in the same file, to the bit, as if it had never been
+/// stopped (on one machine). More --steps train a finished network further.
 #[derive(clap::Args)]
 #[command(after_help = crate::failure::EXIT_CODES)]
 pub struct Arguments {
@@ -60,11 +61,11 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true)]
     threads: String,
 
-    /// The file to write, and to go on from.
+    /// The file to write, and to go on from; of a link, the file it leads to.
     #[arg(long, value_name = "FILE", default_value = "batchnorm-model.safetensors")]
     output: PathBuf,
 
-    /// Replace what is in the file, whatever it is, and start anew.
+    /// Start anew and replace what is in the file, whatever it is, at the first save.
     #[arg(long)]
     restart: bool,
 
@@ -92,7 +93,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Some(Model { description, network }) => (network, description.steps_done),
         None => (plan.start(), 0),
     };
-    let mut run = Run { training: plan.training(network, done, &digits.train), plan, done, digits: &digits };
+    let mut run =
+        Run { training: plan.training(network, done, &digits.train), plan, done, saved: None, digits: &digits };
     if planned == Some(run.done) && run.done == run.plan.steps {
         tell(format_args!(
             "{} has all {} steps already and stays as it is; --steps trains it further, --restart anew.",
@@ -109,6 +111,8 @@ struct Run<'d> {
     plan: Plan,
     /// Steps behind the network.
     done: usize,
+    /// Steps behind the network in the file, where this run has written it.
+    saved: Option<usize>,
     training: Training<'d>,
     digits: &'d Digits,
 }
@@ -122,12 +126,15 @@ impl Run<'_> {
         Model { description: self.description(), network: self.training.network().clone() }
     }
 
-    /// Takes the missing steps; what is done is in the file, whatever happens.
+    /// Takes the missing steps, and saves on the way, on Ctrl-C and at the end.
     fn train(&mut self, store: &Store) -> Result<(), Failure> {
         let stop = Stop::on_ctrl_c()?;
-        // Before the long run: a file that cannot be written shows now.
-        self.save(store)?;
+        // Before the long run. Nothing is replaced yet: what is there is worth more than a network just begun.
+        store.expect_writable()?;
         let bar = progress_bar(self.plan.steps as u64);
+        // The time left is judged by the steps from here on.
+        bar.set_position(self.done as u64);
+        bar.reset_eta();
         let mut saved = Instant::now();
         let mut losses = Vec::new();
         while self.done < self.plan.steps {
@@ -148,23 +155,27 @@ impl Run<'_> {
                     store.path().display()
                 )));
             }
-            if self.done.is_multiple_of(LOOK_EVERY) {
-                bar.set_position(self.done as u64);
+            bar.set_position(self.done as u64);
+            if losses.len() == SHOWN_STEPS {
                 bar.set_message(format!("loss {:.4}", losses.iter().sum::<f64>() / losses.len() as f64));
                 losses.clear();
-                if saved.elapsed() >= SAVE_EVERY {
-                    self.save(store)?;
-                    saved = Instant::now();
-                }
+            }
+            if saved.elapsed() >= SAVE_EVERY {
+                self.save(store)?;
+                saved = Instant::now();
             }
         }
         bar.finish_and_clear();
         self.save(store)
     }
 
-    fn save(&self, store: &Store) -> Result<(), Failure> {
+    fn save(&mut self, store: &Store) -> Result<(), Failure> {
         match self.model().to_bytes() {
-            Ok(bytes) => store.save(&bytes),
+            Ok(bytes) => {
+                store.save(&bytes)?;
+                self.saved = Some(self.done);
+                Ok(())
+            }
             // The only way to a network that is no file: a step that overflowed.
             Err(ModelError::Tensor { .. }) => Err(self.diverged(self.done, store)),
             Err(error) => Err(Failure::output(error)),
@@ -172,8 +183,9 @@ impl Run<'_> {
     }
 
     fn diverged(&self, step: usize, store: &Store) -> Failure {
+        let kept = self.saved.map_or(String::from("is as it was"), |steps| format!("holds step {steps}"));
         Failure::refused(format!(
-            "the training diverged: at step {step} the loss or a weight is not finite; {} keeps what was saved before; \
+            "the training diverged: at step {step} the loss or a weight is not finite; {} {kept}; \
              try a lower --learning-rate (it was {}) with --restart or another --output",
             store.path().display(),
             self.plan.learning_rate
@@ -184,9 +196,17 @@ impl Run<'_> {
 fn summary(arguments: &Arguments, run: &Run) -> Result<(), Failure> {
     let Description { plan, steps_done, test_accuracy, test_loss, .. } = run.description();
     let seconds = run.training.seconds();
+    let chance = (CLASSES as f64).ln();
+    if test_loss.is_none_or(|loss| loss > chance) {
+        tell(format_args!(
+            "batchnorm: warning: the network is worse than chance: its test loss is not below {chance:.4} nats; train \
+             it for more --steps, or try another --learning-rate (it was {}) with --restart",
+            plan.learning_rate
+        ));
+    }
     if arguments.json {
         let summary = json!({
-            "file": arguments.output,
+            "file": text::path(&arguments.output),
             "plan": plan,
             "steps_done": steps_done,
             "test_accuracy": test_accuracy,
@@ -195,14 +215,13 @@ fn summary(arguments: &Arguments, run: &Run) -> Result<(), Failure> {
         });
         return put(&format!("{summary:#}\n"));
     }
-    let file = arguments.output.display();
     put(&format!(
         "network        64-{}-10, {} batch norm\n\
          steps          {steps_done} of {} images at rate {}, seed {} ({seconds:.1} s of training now)\n\
          test accuracy  {} of 360 digits not trained on\n\
          test loss      {} nats\n\
-         file           {file}\n\
-         try it         batchnorm predict --model {file} --digits test\n",
+         file           {}\n\
+         try it         batchnorm predict --model {} --digits test\n",
         plan.architecture.hidden.iter().map(|units| format!("{units}-")).collect::<String>().trim_end_matches('-'),
         if plan.batch_norm { "with" } else { "without" },
         plan.batch_size,
@@ -210,5 +229,7 @@ fn summary(arguments: &Arguments, run: &Run) -> Result<(), Failure> {
         plan.seed,
         percent(test_accuracy),
         test_loss.map_or(String::from("not finite"), |loss| format!("{loss:.4}")),
+        text::one_line(&text::path(&arguments.output)),
+        text::word(&arguments.output),
     ))
 }

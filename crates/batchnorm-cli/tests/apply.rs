@@ -1,5 +1,7 @@
 //! `batchnorm apply` as a user runs it: results, every flag, and what it says of bad arguments and files.
 
+mod support;
+
 use batchnorm_io::npy::{self, Number, Numbers};
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -467,4 +469,14 @@ fn help_names_every_flag_and_exit_code() {
     ] {
         assert!(text.contains(part), "{part}");
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn paths_that_are_not_utf8_are_shown_as_they_can_be() {
+    let folder = Folder::new();
+    folder.save("x.npy", &[2, 3, 8], &x());
+    let summary =
+        support::json_with_odd_path(folder.0.path(), &["apply", "--input", "x.npy", "--json", "--output-dir"]);
+    assert!(summary["output_dir"].as_str().unwrap().contains('\u{fffd}'));
 }

@@ -1,9 +1,12 @@
 //! `batchnorm compare` as a person calls it: bad arguments, a tiny comparison, going on with one, folders and pipes.
 
+mod support;
+
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
+use support::{folder, refused, text};
 
 /// `batchnorm compare` with these arguments, in a folder of its own.
 fn compare(folder: &Path, arguments: &[&str]) -> Output {
@@ -16,14 +19,6 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-fn folder() -> tempfile::TempDir {
-    tempfile::tempdir().expect("a temporary folder")
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).expect("the program writes UTF-8")
-}
-
 fn stored(folder: &Path) -> Value {
     let text = std::fs::read_to_string(folder.join("batchnorm-compare/compare.json")).expect("compare.json is there");
     serde_json::from_str(&text).expect("compare.json is JSON")
@@ -32,18 +27,6 @@ fn stored(folder: &Path) -> Value {
 /// What tells a run that was kept from one that was done again: its time.
 fn kept(run: &Value) -> (&Value, &Value, &Value) {
     (&run["arm"], &run["fingerprint"], &run["seconds"])
-}
-
-/// Exit code, and one line on stderr that has all of `parts`; nothing on stdout.
-fn refused(output: &Output, code: i32, parts: &[&str]) {
-    let message = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{message}");
-    assert_eq!(message.lines().count(), 1, "{message}");
-    assert!(message.starts_with("batchnorm: "), "{message}");
-    assert_eq!(text(&output.stdout), "");
-    for part in parts {
-        assert!(message.contains(part), "{message:?} lacks {part:?}");
-    }
 }
 
 #[test]
@@ -211,4 +194,15 @@ fn an_interrupt_keeps_what_is_finished() {
     assert_eq!(whole["complete"], true);
     assert!(!report().contains("Incomplete:"));
     assert_eq!(kept(&whole["runs"][0]), kept(&partial["runs"][0]));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn paths_that_are_not_utf8_are_shown_as_they_can_be() {
+    let folder = folder();
+    let summary = support::json_with_odd_path(
+        folder.path(),
+        &["compare", "--seeds", "1", "--steps", "5", "--json", "--output-dir"],
+    );
+    assert!(summary["file"].as_str().unwrap().contains('\u{fffd}'));
 }

@@ -150,6 +150,13 @@ fn a_folder_by_digits_is_a_labelled_set_as_good_as_the_digits() {
     assert!(text(&output.stderr).contains("2 of 362 pictures"), "{}", text(&output.stderr));
     let failed = serde_json::from_slice::<Value>(&output.stdout).unwrap()["failed"].clone();
     assert_eq!(failed.as_array().unwrap().len(), 2);
+
+    // An empty folder among the paths: the others are answered.
+    std::fs::create_dir(folder.path().join("empty")).unwrap();
+    let output = predict(folder.path(), &["empty", "set"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stderr).contains("an empty folder"), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("of 360"), "{}", text(&output.stdout));
 }
 
 #[test]
@@ -224,4 +231,15 @@ fn bad_models_are_one_line() {
     let missing = run(folder.path(), &["predict", "--digits", "test"]);
     refused(&missing, 3, &["--model", "batchnorm-model.safetensors", "batchnorm train"]);
     refused(&run(folder.path(), &["predict", "--model", ".", "--digits", "test"]), 3, &["--model", "folder"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn paths_that_are_not_utf8_are_shown_as_they_can_be() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = folder();
+    let odd = folder.path().join(std::ffi::OsStr::from_bytes(b"odd-\xff"));
+    std::fs::copy(model(), odd).unwrap();
+    let said = support::json_with_odd_path(folder.path(), &["predict", "--digits", "test", "--json", "--model"]);
+    assert!(said["model"].as_str().unwrap().contains('\u{fffd}'));
 }

@@ -5,8 +5,8 @@
 mod support;
 
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::{command, done, folder, refused, run, text};
@@ -41,6 +41,7 @@ fn bad_arguments_are_named_and_nothing_is_written() {
         (&["--steps", "0"], &["--steps", "0"]),
         (&["--steps", "-5"], &["--steps", "-5"]),
         (&["--steps", "1e3"], &["--steps", "`1e3`"]),
+        (&["--steps", "99999999999999999999"], &["--steps", "a whole number up to", "got 99999999999999999999"]),
         (&["--steps", "99999999999"], &["--steps", "99999999999"]),
         (&["--learning-rate", "0"], &["--learning-rate", "0"]),
         (&["--learning-rate", "nan"], &["--learning-rate", "NaN"]),
@@ -120,9 +121,15 @@ fn more_steps_go_on_and_other_settings_do_not_mix() {
     assert_eq!(described(in_two.path())["batch_norm"], false);
 }
 
-/// Waits until the file has some steps; then there is more to do than this test takes.
-fn until_saved(folder: &Path) {
-    while !(folder.join(FILE).exists() && steps_done(folder) > 0) {
+/// Waits until the file has more than some steps behind it, or the program ends or takes too long.
+fn until_saved(child: &mut Child, folder: &Path, steps: u64) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !(folder.join(FILE).exists() && steps_done(folder) > steps) {
+        let ended = child.try_wait().unwrap();
+        if ended.is_some() || Instant::now() > deadline {
+            let _ = child.kill();
+            panic!("no save of more than {steps} steps; ended: {ended:?}");
+        }
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -138,14 +145,14 @@ fn ctrl_c_and_kill_lose_nothing_and_the_end_is_the_same_to_the_bit() {
     };
     // Killed without a word after its first save.
     let mut child = start();
-    until_saved(stopped.path());
+    until_saved(&mut child, stopped.path(), 0);
     child.kill().unwrap();
     child.wait().unwrap();
     let after_kill = steps_done(stopped.path());
     assert!((1..5000).contains(&after_kill), "{after_kill}");
     // Gone on with, and asked to stop.
-    let child = start();
-    std::thread::sleep(Duration::from_millis(500));
+    let mut child = start();
+    until_saved(&mut child, stopped.path(), after_kill);
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     let output = child.wait_with_output().unwrap();
     refused(&output, 130, &["interrupted", "of 5000 steps", FILE, "same command"]);
@@ -193,7 +200,9 @@ fn a_file_that_cannot_be_written_fails_before_the_run() {
     #[cfg(target_os = "linux")]
     {
         refused(&long("/proc/model.safetensors"), 5, &["/proc"]);
-        refused(&long("/dev/null"), 3, &["/dev/null"]);
+        let device = long("/dev/null");
+        refused(&device, 5, &["/dev/null", "a pipe, socket or device", "name another"]);
+        assert!(!text(&device.stderr).contains("--restart"));
     }
     assert_eq!(std::fs::read_to_string(folder.path().join("file")).unwrap(), "content");
 }
@@ -211,7 +220,7 @@ fn a_loss_that_is_not_finite_stops_the_training_and_keeps_the_file() {
     }
     std::fs::write(folder.path().join(FILE), &changed).unwrap();
     let output = train(folder.path(), &["--steps", "50", "--hidden", "4"]);
-    refused(&output, 4, &["diverged", "step 6", FILE, "--learning-rate", "0.5", "--restart"]);
+    refused(&output, 4, &["diverged", "step 6", FILE, "is as it was", "--learning-rate", "0.5", "--restart"]);
     assert_eq!(steps_done(folder.path()), 5);
     assert_eq!(bytes(folder.path())[bytes(folder.path()).len() - 160..], changed[end - 160..]);
 }
@@ -219,7 +228,7 @@ fn a_loss_that_is_not_finite_stops_the_training_and_keeps_the_file() {
 #[test]
 fn a_reader_that_leaves_is_no_error() {
     let folder = folder();
-    let mut child = command(folder.path(), &["train", "--steps", "5"])
+    let mut child = command(folder.path(), &["train", "--steps", "100"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -228,4 +237,53 @@ fn a_reader_that_leaves_is_no_error() {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!(text(&output.stderr), "");
+}
+
+#[cfg(unix)]
+#[test]
+fn restart_keeps_the_old_file_until_there_is_something_better() {
+    let folder = folder();
+    done(&train(folder.path(), &["--steps", "5", "--hidden", "4"]));
+    let before = bytes(folder.path());
+    done(&train(folder.path(), &["--steps", "5", "--hidden", "4", "--restart"]));
+    assert_eq!(bytes(folder.path()), before);
+    // Killed before a second is over, or a step if that is longer: this network's steps are slow.
+    let mut command = command(folder.path(), &["train", "--restart", "--hidden", "1000,1000", "--steps", "1000"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program starts");
+    std::thread::sleep(Duration::from_millis(300));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(bytes(folder.path()), before);
+}
+
+#[test]
+fn a_network_worse_than_chance_is_warned_of() {
+    let folder = folder();
+    let output = train(folder.path(), &["--no-batch-norm", "--learning-rate", "1000", "--steps", "20"]);
+    done(&output);
+    assert!(text(&output.stderr).contains("warning") && text(&output.stderr).contains("worse than chance"));
+    assert_eq!(text(&output.stderr).lines().count(), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_is_written_through_and_one_to_nothing_is_named() {
+    let folder = folder();
+    std::fs::create_dir(folder.path().join("real")).unwrap();
+    std::os::unix::fs::symlink("real/model", folder.path().join(FILE)).unwrap();
+    refused(&train(folder.path(), &["--steps", "5"]), 3, &[FILE, "a link to real/model", "nothing"]);
+    done(&train(folder.path(), &["--steps", "5", "--output", "real/model"]));
+    done(&train(folder.path(), &["--steps", "9"]));
+    assert!(folder.path().join(FILE).is_symlink());
+    assert_eq!(steps_done(folder.path()), 9);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn paths_that_are_not_utf8_and_names_a_shell_would_split() {
+    let folder = folder();
+    let summary = support::json_with_odd_path(folder.path(), &["train", "--steps", "5", "--json", "--output"]);
+    assert!(summary["file"].as_str().unwrap().contains('\u{fffd}'));
+    let output = train(folder.path(), &["--steps", "5", "--output", "my\u{1b}[31m model"]);
+    assert!(done(&output).contains(r"--model 'my\u{1b}[31m model' --digits"), "{}", text(&output.stdout));
 }

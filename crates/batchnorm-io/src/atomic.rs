@@ -50,6 +50,16 @@ pub fn write_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<
     part::sync_folder(&folder_of(path))
 }
 
+/// Makes sure, by trying, that [`write_file`] can put a file at `path`, and changes nothing: before a long
+/// computation.
+///
+/// # Errors
+/// As [`write_file`], but for what fails later, such as a full disk.
+pub fn expect_writable(path: &Path) -> Result<(), WriteError> {
+    part::expect_place(path)?;
+    part::expect_writable(&folder_of(path))
+}
+
 /// The folder a file is in; `.` for a bare name.
 fn folder_of(path: &Path) -> PathBuf {
     match path.parent() {

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use batchnorm_io::atomic::{WriteError, write_file};
+use batchnorm_io::atomic::{WriteError, expect_writable, write_file};
 use tempfile::tempdir;
 
 /// The names in a folder, hidden ones too.
@@ -133,4 +133,19 @@ mod unix {
         symlink(folder.path(), &link).unwrap();
         assert!(matches!(write_file(&link, |_| Ok(())).unwrap_err(), WriteError::NotAFile { .. }));
     }
+}
+
+#[test]
+fn a_place_is_tried_without_a_change() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("y");
+    expect_writable(&path).unwrap();
+    fs::write(&path, "old").unwrap();
+    expect_writable(&path).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert!(matches!(expect_writable(folder.path()).unwrap_err(), WriteError::NotAFile { found: "a folder", .. }));
+    let nowhere = folder.path().join("nowhere/y");
+    assert!(matches!(expect_writable(&nowhere).unwrap_err(), WriteError::CreateFile { .. }));
+    assert!(matches!(expect_writable("..".as_ref()).unwrap_err(), WriteError::Name { .. }));
 }

@@ -113,7 +113,7 @@ fn files_that_are_no_pictures_are_named() {
     std::fs::write(&path, "<html>").unwrap();
     let message = read(&path).unwrap_err().to_string();
     assert!(message.contains("page.png") && message.contains("expected a PNG"), "{message}");
-    assert!(read(folder.path()).unwrap_err().to_string().contains("no regular file"));
+    assert!(read(folder.path()).unwrap_err().to_string().contains("expected a regular file, got a folder"));
     assert!(read(&folder.path().join("none.png")).unwrap_err().to_string().contains("none.png"));
 }
 

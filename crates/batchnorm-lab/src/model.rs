@@ -28,6 +28,7 @@ const INPUT: &str =
 
 /// What a file says of its network and of the training behind it. No times: the same training gives the same file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+// Serde promises this for no struct with a flattened field; a test holds it to it.
 #[serde(deny_unknown_fields)]
 pub struct Description {
     /// [`FORMAT`].
@@ -68,7 +69,7 @@ impl Description {
         let classes: Vec<String> = (0..CLASSES).map(|class| class.to_string()).collect();
         expect("its input is another than this program's 8x8 pixels", self.input == INPUT)?;
         expect("its classes are not the digits 0 to 9", self.classes == classes)?;
-        self.plan.check().map_err(|error| ModelError::Description(error.to_string()))?;
+        self.plan.check().map_err(|error| ModelError::Description(shortened(&error.to_string())))?;
         expect("it has more steps behind it than it has in all", self.steps_done <= self.plan.steps)?;
         expect("its test accuracy is no share", (0.0..=1.0).contains(&self.test_accuracy))
     }
@@ -87,7 +88,7 @@ pub struct Model {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ModelError {
     /// No safetensors file, or not all of it.
-    #[error("expected a safetensors file, whole; got: {0}")]
+    #[error("cut off, or no safetensors file: {0}")]
     Safetensors(String),
     /// A safetensors file of something else.
     #[error("expected a file of `batchnorm train`, got a safetensors file without its description")]

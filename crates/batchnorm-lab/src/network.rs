@@ -26,6 +26,7 @@ pub const MOST_LAYERS: usize = 100;
 
 /// Sizes and start of the network, and the options of its batch norm.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Architecture {
     /// Units of each hidden layer.
     pub hidden: Vec<usize>,

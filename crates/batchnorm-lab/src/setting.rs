@@ -39,6 +39,14 @@ pub(crate) fn check_steps(setting: &'static str, got: usize) -> Result<(), Setti
     check_whole(setting, got, MOST_STEPS)
 }
 
+/// Checks a number of threads, 1 to 1024.
+///
+/// # Errors
+/// Any other number.
+pub fn check_threads(got: usize) -> Result<(), SettingError> {
+    check_whole("threads", got, 1024)
+}
+
 pub(crate) fn check_learning_rate(rate: f64) -> Result<(), SettingError> {
     if rate > 0.0 && rate <= 1e6 {
         return Ok(());

@@ -92,7 +92,7 @@ fn every_defect_is_one_line_and_never_a_panic() {
         }
     };
     for length in (0..whole.len()).step_by(7) {
-        refused(whole[..length].to_vec(), &["safetensors file, whole"]);
+        refused(whole[..length].to_vec(), &["cut off, or no safetensors file"]);
     }
     refused(b"GIF89a, and nothing of it a network".to_vec(), &["safetensors"]);
     refused(vec![0xff; 1000], &["safetensors"]);
@@ -106,13 +106,23 @@ fn every_defect_is_one_line_and_never_a_panic() {
     refused(described(&whole, |it| it["format"] = "batchnorm-model 99".into()), &["format", "batchnorm-model 99"]);
     refused(described(&whole, |it| it["format"] = "x\n".repeat(9999).into()), &["format"]);
     refused(described(&whole, |it| it["surprise"] = 1.into()), &["description", "surprise"]);
+    refused(described(&whole, |it| it["architecture"]["surprise"] = 1.into()), &["description", "surprise"]);
     refused(described(&whole, |it| it["seed"] = "one".into()), &["description"]);
+    for field in ["seed", "architecture", "input", "steps_done", "test_accuracy"] {
+        let without = described(&whole, |it| drop(it.as_object_mut().unwrap().remove(field)));
+        refused(without, &["description", "missing", field]);
+    }
     refused(described(&whole, |it| it["input"] = "28x28".into()), &["input"]);
     refused(described(&whole, |it| it["classes"][3] = "three".into()), &["classes"]);
     refused(described(&whole, |it| it["steps_done"] = 6.into()), &["steps"]);
     refused(described(&whole, |it| it["test_accuracy"] = 1.5.into()), &["accuracy"]);
     refused(described(&whole, |it| it["learning_rate"] = (-1.0).into()), &["learning_rate"]);
-    for absurd in [json!([1_000_000_000_000u64]), json!([u64::MAX, u64::MAX]), json!(vec![1; 100_000])] {
+    for absurd in [
+        json!([1_000_000_000_000u64]),
+        json!([u64::MAX, u64::MAX]),
+        json!(vec![1; 100_000]),
+        json!(vec![u64::MAX; 100]),
+    ] {
         refused(described(&whole, |it| it["architecture"]["hidden"] = absurd), &["hidden"]);
     }
     refused(

@@ -107,6 +107,8 @@ fn enlarged_digits_are_recognised_as_the_digits_themselves() {
         let got = accuracy(&pictures, &digits.classes);
         println!("seed 1, {name}: {got:.4} against {score:.4}");
         assert!(got >= score - 0.02, "{name}: {got} against {score}");
+        // README's figure, 98.3 %; other processors may round a digit to the other side.
+        assert!((got - 0.983).abs() < 0.005, "{name}: {got}");
     }
 }
 
@@ -192,7 +194,8 @@ fn most_digits_drawn_with_a_pen_are_recognised() {
     }
     let got = accuracy(&pictures, &classes);
     println!("seed 1: {got:.3} of {} drawings", classes.len());
-    assert!(got >= 0.7, "{got}");
+    // README's figure, 73 %; other processors may round a drawing or two to the other side.
+    assert!((got - 0.73).abs() < 0.015, "{got}");
 }
 
 #[test]

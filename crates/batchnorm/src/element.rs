@@ -1,4 +1,5 @@
 //! The number types an array may hold.
+#![allow(private_interfaces)] // of sealed methods, which nobody outside can name
 
 use crate::config::Activation;
 use crate::kernel::calls::{self, Of};

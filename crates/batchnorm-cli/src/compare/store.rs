@@ -8,6 +8,7 @@ use batchnorm_lab::comparison::{Comparison, Difference, FORMAT};
 use batchnorm_lab::report;
 
 use crate::failure::Failure;
+use crate::flags;
 
 const NAME: &str = "compare.json";
 /// For people; never read.
@@ -58,12 +59,10 @@ impl Store {
 
     /// Why an earlier comparison cannot be gone on with.
     pub fn refusal(&self, differences: &[Difference]) -> Failure {
-        let all: Vec<String> =
-            differences.iter().map(|(what, there, now)| format!("{what}: {there} there, {now} now")).collect();
         Failure::usage(format!(
             "--output-dir: {} holds another comparison ({}); name another folder, or --restart to replace it",
             self.path.display(),
-            all.join("; ")
+            flags::differences(differences)
         ))
     }
 

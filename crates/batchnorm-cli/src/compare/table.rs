@@ -9,6 +9,7 @@ use serde_json::json;
 use super::store::Store;
 use crate::failure::Failure;
 use crate::terminal::put;
+use crate::text;
 
 /// The table, a sentence for each factor, and where the report and the curves are.
 pub fn print(comparison: &Comparison, store: &Store) -> Result<(), Failure> {
@@ -32,7 +33,7 @@ pub fn print(comparison: &Comparison, store: &Store) -> Result<(), Failure> {
         let cells = row.into_iter().map(|text| Cell::new(text).set_alignment(CellAlignment::Right));
         table.add_row([Cell::new(&arm.arm)].into_iter().chain(cells));
     }
-    let mut text = format!(
+    let mut shown = format!(
         "{}: mean (least to greatest) over {} seeds; {} steps of {} images.\n{table}\n",
         "Accuracy on 360 digits not trained on",
         settings.seeds.len(),
@@ -40,19 +41,19 @@ pub fn print(comparison: &Comparison, store: &Store) -> Result<(), Failure> {
         settings.batch_size
     );
     for of_arm in &comparison.summary.factors {
-        text += &factor(of_arm, settings.target_accuracy, settings.steps);
-        text.push('\n');
+        shown += &factor(of_arm, settings.target_accuracy, settings.steps);
+        shown.push('\n');
     }
-    text += &format!("All of it to look at: {}\n", store.report().display());
-    text += &format!("Curves, settings and machine: {}\n", store.path().display());
-    put(&text)
+    shown += &format!("All of it to look at: {}\n", store.report().display());
+    shown += &format!("Curves, settings and machine: {}\n", store.path().display());
+    put(&shown)
 }
 
 /// The same as JSON, without the curves.
 pub fn print_json(comparison: &Comparison, store: &Store) -> Result<(), Failure> {
     let summary = json!({
-        "file": store.path(),
-        "report": store.report(),
+        "file": text::path(store.path()),
+        "report": text::path(store.report()),
         "complete": comparison.complete,
         "settings": comparison.settings,
         "machine": comparison.machine,

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use batchnorm_io::picture;
@@ -9,12 +10,11 @@ use batchnorm_lab::digits::{Digits, Images, PIXELS};
 use batchnorm_lab::picture::{Source, seen};
 
 use super::{Asked, Set};
-use crate::failure::Failure;
 
 /// What can be asked about, and why the rest cannot.
 pub struct Inputs {
     pub asked: Vec<Asked>,
-    /// One line for each picture that could not be read.
+    /// One line for each picture or folder that could not be read.
     pub failed: Vec<String>,
 }
 
@@ -37,19 +37,19 @@ pub fn embedded(set: Set) -> Inputs {
 }
 
 /// The pictures at these paths, each as the network sees it.
-pub fn pictures(paths: &[PathBuf]) -> Result<Inputs, Failure> {
+pub fn pictures(paths: &[PathBuf]) -> Inputs {
+    let mut inputs = Inputs { asked: Vec::new(), failed: Vec::new() };
     let mut found = Vec::new();
     for path in paths {
-        find(path, &mut found)?;
+        find(path, &mut found, &mut inputs.failed);
     }
-    let mut inputs = Inputs { asked: Vec::new(), failed: Vec::new() };
     for (path, label) in found {
         match look(&path) {
             Ok(seen) => inputs.asked.push(Asked { name: path.display().to_string(), label, seen }),
             Err(reason) => inputs.failed.push(reason),
         }
     }
-    Ok(inputs)
+    inputs
 }
 
 fn look(path: &Path) -> Result<[f32; PIXELS], String> {
@@ -58,50 +58,49 @@ fn look(path: &Path) -> Result<[f32; PIXELS], String> {
     seen(source).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// Adds the picture at a path, or those in the folder: of its subfolders 0 to 9, labelled, if it has such.
-fn find(path: &Path, found: &mut Vec<(PathBuf, Option<u8>)>) -> Result<(), Failure> {
+/// Adds the picture at a path, or those in the folder: of its subfolders 0 to 9, labelled, if it has such. A folder
+/// that cannot be read or has none adds a line to `failed`.
+fn find(path: &Path, found: &mut Vec<(PathBuf, Option<u8>)>, failed: &mut Vec<String>) {
     if !path.is_dir() {
         // What is wrong with a path that is no file, reading it will say.
         found.push((path.to_path_buf(), None));
-        return Ok(());
+        return;
     }
-    let entries = entries(path)?;
+    let before = (found.len(), failed.len());
+    let entries = entries(path, failed);
     let labelled: Vec<(&PathBuf, u8)> = entries.iter().filter_map(|entry| label(entry).map(|of| (entry, of))).collect();
     let own = pngs(&entries);
-    let before = found.len();
     match (labelled.is_empty(), own.is_empty()) {
         (true, _) => found.extend(own.into_iter().map(|path| (path, None))),
         (false, true) => {
             for (folder, label) in labelled {
-                found.extend(pngs(&self::entries(folder)?).into_iter().map(|path| (path, Some(label))));
+                let pictures = pngs(&self::entries(folder, failed));
+                found.extend(pictures.into_iter().map(|path| (path, Some(label))));
             }
         }
-        (false, false) => {
-            return Err(Failure::input(format!(
-                "{}: expected PNG pictures or subfolders 0 to 9, got both; give one of them, or each by its path",
-                path.display()
-            )));
-        }
+        (false, false) => failed.push(format!(
+            "{}: expected PNG pictures or subfolders 0 to 9, got both; give one of them, or each by its path",
+            path.display()
+        )),
     }
-    if found.len() > before {
-        return Ok(());
+    if (found.len(), failed.len()) == before {
+        let holds = if entries.is_empty() { "an empty folder" } else { "a folder without any" };
+        failed.push(format!(
+            "{}: expected PNG pictures (*.png), or subfolders 0 to 9 with some, got {holds}",
+            path.display()
+        ));
     }
-    let holds = if entries.is_empty() { "an empty folder" } else { "a folder without any" };
-    Err(Failure::input(format!(
-        "{}: expected PNG pictures (*.png), or subfolders 0 to 9 with some, got {holds}",
-        path.display()
-    )))
 }
 
-/// What is in a folder, by name.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let cannot = |error: std::io::Error| Failure::input(format!("{}: cannot be read: {error}", folder.display()));
-    let mut entries = Vec::new();
-    for entry in fs::read_dir(folder).map_err(cannot)? {
-        entries.push(entry.map_err(cannot)?.path());
-    }
+/// What is in a folder, by name; where it cannot be read, why is added to `failed`.
+fn entries(folder: &Path, failed: &mut Vec<String>) -> Vec<PathBuf> {
+    let read = || fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>();
+    let mut entries = read().unwrap_or_else(|error| {
+        failed.push(format!("{}: cannot be read: {error}", folder.display()));
+        Vec::new()
+    });
     entries.sort();
-    Ok(entries)
+    entries
 }
 
 fn pngs(entries: &[PathBuf]) -> Vec<PathBuf> {

@@ -14,6 +14,7 @@ use super::Asked;
 use super::inputs::Inputs;
 use crate::failure::Failure;
 use crate::terminal::put;
+use crate::text;
 
 /// Mistakes that are shown.
 const MISTAKES: usize = 10;
@@ -85,33 +86,33 @@ impl<'s, 'a> Verdict<'s, 'a> {
 /// counted.
 pub fn print(model: &Model, inputs: &Inputs, answers: &[Answer]) -> Result<(), Failure> {
     let all: Vec<Said> = inputs.asked.iter().zip(answers).map(|(asked, answer)| Said::new(asked, answer)).collect();
-    let mut text = String::new();
+    let mut shown = String::new();
     let description = &model.description;
     if description.steps_done < description.plan.steps {
-        text += &format!(
+        shown += &format!(
             "The network is not trained to the end: {} of {} steps.\n",
             description.steps_done, description.plan.steps
         );
     }
     if let [asked] = &inputs.asked[..] {
-        text += &format!("What the network sees of {}:\n{}", printable(&asked.name), picture(&asked.seen));
+        shown += &format!("What the network sees of {}:\n{}", text::one_line(&asked.name), picture(&asked.seen));
     }
     let unlabelled: Vec<&Said> = all.iter().filter(|said| said.asked.label.is_none()).collect();
     if !unlabelled.is_empty() {
-        text += &format!("{}\n", answers_table(&unlabelled));
+        shown += &format!("{}\n", answers_table(&unlabelled));
     }
     if let Some(verdict) = Verdict::of(&all) {
         let Verdict { labelled, right, .. } = verdict;
-        text +=
+        shown +=
             &format!("Accuracy: {} ({right} of {labelled})\n{}\n", percent(verdict.accuracy()), confusions(&verdict));
         if verdict.mistakes.is_empty() {
-            text += "No mistakes.\n";
+            shown += "No mistakes.\n";
         } else {
-            let shown = &verdict.mistakes[..verdict.mistakes.len().min(MISTAKES)];
-            text += &format!("Worst mistakes, {} of {}:\n{}\n", shown.len(), labelled - right, answers_table(shown));
+            let worst = &verdict.mistakes[..verdict.mistakes.len().min(MISTAKES)];
+            shown += &format!("Worst mistakes, {} of {}:\n{}\n", worst.len(), labelled - right, answers_table(worst));
         }
     }
-    put(&text)
+    put(&shown)
 }
 
 /// Everything as JSON: every answer, and what a labelled set shows.
@@ -138,7 +139,7 @@ pub fn print_json(file: &Path, model: &Model, inputs: &Inputs, answers: &[Answer
         })
     });
     let summary = json!({
-        "model": file,
+        "model": text::path(file),
         "steps_done": model.description.steps_done,
         "steps": model.description.plan.steps,
         "answers": all.iter().zip(answers).map(one).collect::<Vec<_>>(),
@@ -158,7 +159,7 @@ fn answers_table(all: &[&Said]) -> Table {
     table.load_style(UTF8_FULL_CONDENSED).set_header(header);
     let digit = |of: Option<(usize, f64)>| of.map_or(String::from("none"), |(class, _)| class.to_string());
     for said in all {
-        let mut row = vec![Cell::new(printable(&said.asked.name))];
+        let mut row = vec![Cell::new(text::one_line(&said.asked.name))];
         let mut right = |text: String| row.push(Cell::new(text).set_alignment(CellAlignment::Right));
         if labelled {
             right(said.asked.label.map_or(String::new(), |label| label.to_string()));
@@ -189,9 +190,4 @@ fn picture(seen: &[f32; PIXELS]) -> String {
     let shade = |ink: &f32| SHADES[(ink * (SHADES.len() - 1) as f32).round() as usize];
     let line = |row: &[f32]| format!("  │{}│\n", row.iter().map(shade).collect::<String>());
     format!("  ┌{0}┐\n{1}  └{0}┘\n", "─".repeat(16), seen.chunks(8).map(line).collect::<String>())
-}
-
-/// A name on one line, whatever is in it.
-fn printable(name: &str) -> String {
-    name.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }

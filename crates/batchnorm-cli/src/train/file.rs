@@ -2,21 +2,25 @@
 
 use std::path::{Path, PathBuf};
 
-use batchnorm_io::atomic::write_file;
+use batchnorm_io::atomic::{expect_writable, write_file};
 use batchnorm_lab::model::{Description, Model};
 use batchnorm_lab::plan::Plan;
 
 use crate::failure::Failure;
-use crate::predict::model_file;
+use crate::{flags, model_file};
 
 /// The model's file.
 pub struct Store {
+    /// Where it is written.
+    place: PathBuf,
+    /// As it was asked for: `place` or a link to it.
     path: PathBuf,
 }
 
 impl Store {
     pub fn new(path: &Path) -> Store {
-        Store { path: path.to_path_buf() }
+        // Through a link to the file it leads to, which alone is replaced.
+        Store { place: path.canonicalize().unwrap_or_else(|_| path.to_path_buf()), path: path.to_path_buf() }
     }
 
     pub fn path(&self) -> &Path {
@@ -26,9 +30,10 @@ impl Store {
     /// The model in the file; none where there is no file. Anything else is not ours to replace.
     pub fn load(&self) -> Result<Option<Model>, Failure> {
         // Not `exists`, which calls a link to nothing nothing, and a file nobody may look at too.
-        match self.path.symlink_metadata() {
-            Ok(metadata) if metadata.is_dir() => Ok(None), // writing says what is wrong with a folder
-            Ok(_) => model_file::read(&self.path).map(Some).map_err(|reason| {
+        match self.place.symlink_metadata() {
+            // A folder, pipe or device: never replaced, as writing says.
+            Ok(_) if self.place.metadata().is_ok_and(|metadata| !metadata.is_file()) => Ok(None),
+            Ok(_) => model_file::read(&self.place).map(Some).map_err(|reason| {
                 Failure::input(format!(
                     "--output: {}: no training to go on from: {reason}; name another --output, or --restart to \
                      replace it",
@@ -44,11 +49,9 @@ impl Store {
         let path = self.path.display();
         let differences = there.plan.differences(plan);
         if !differences.is_empty() {
-            let all: Vec<String> =
-                differences.iter().map(|(what, there, now)| format!("{what}: {there} there, {now} now")).collect();
             return Err(Failure::usage(format!(
                 "--output: {path} holds another training ({}); name another file, or --restart to replace it",
-                all.join("; ")
+                flags::differences(&differences)
             )));
         }
         if there.steps_done > plan.steps {
@@ -61,7 +64,12 @@ impl Store {
         Ok(())
     }
 
+    /// Errs unless the file can be written; changes nothing.
+    pub fn expect_writable(&self) -> Result<(), Failure> {
+        expect_writable(&self.place).map_err(Failure::output)
+    }
+
     pub fn save(&self, bytes: &[u8]) -> Result<(), Failure> {
-        write_file(&self.path, |out| out.write_all(bytes)).map_err(Failure::output)
+        write_file(&self.place, |out| out.write_all(bytes)).map_err(Failure::output)
     }
 }

@@ -2,10 +2,11 @@
 
 use batchnorm_lab::network::Architecture;
 use batchnorm_lab::plan::Plan;
+use batchnorm_lab::setting;
 
 use super::Arguments;
 use crate::failure::Failure;
-use crate::flags::{self, WHOLE, expected, list, number};
+use crate::flags::{self, WHOLE, list, number};
 
 /// The plan asked for, in range, and the number of threads.
 pub fn plan(arguments: &Arguments) -> Result<(Plan, usize), Failure> {
@@ -22,8 +23,6 @@ pub fn plan(arguments: &Arguments) -> Result<(Plan, usize), Failure> {
     plan.architecture = Architecture { hidden, ..plan.architecture };
     plan.check().map_err(flags::failure)?;
     let threads = number("--threads", &arguments.threads, WHOLE)?;
-    if !(1..=1024).contains(&threads) {
-        return Err(expected("--threads", "a number in 1..=1024", threads));
-    }
+    setting::check_threads(threads).map_err(flags::failure)?;
     Ok((plan, threads))
 }

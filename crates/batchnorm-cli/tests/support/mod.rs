@@ -1,4 +1,4 @@
-//! What the tests of `train` and `predict` share: the program, its refusals, and PNG pictures made on the spot.
+//! What the tests of the commands share: the program, its refusals, and PNG pictures made on the spot.
 
 // Not every test uses all of it.
 #![allow(dead_code)]
@@ -42,6 +42,15 @@ pub fn refused(output: &Output, code: i32, parts: &[&str]) {
     for part in parts {
         assert!(message.contains(part), "{message:?} lacks {part:?}");
     }
+}
+
+/// The JSON that the program prints, its last argument a path that is not UTF-8.
+#[cfg(target_os = "linux")]
+pub fn json_with_odd_path(folder: &Path, arguments: &[&str]) -> serde_json::Value {
+    use std::os::unix::ffi::OsStrExt;
+    let odd = std::ffi::OsStr::from_bytes(b"odd-\xff");
+    let output = command(folder, arguments).arg(odd).output().expect("the program starts");
+    serde_json::from_str(done(&output)).expect("stdout is JSON")
 }
 
 fn chunk(name: &[u8; 4], content: &[u8]) -> Vec<u8> {

@@ -19,11 +19,7 @@ pub(super) struct Part {
 impl Part {
     /// Writes the content for `target` into a hidden file beside it.
     pub fn write(target: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Self, WriteError> {
-        if target.file_name().is_none() {
-            let path = target.to_path_buf();
-            return Err(WriteError::Name { path, expected: "a path that ends in the name of a file" });
-        }
-        expect_replaceable(target)?;
+        expect_place(target)?;
         let (hidden, file) = create_hidden(&folder_of(target))?;
         // From here on every way out, a panic in `write` too, deletes the hidden file.
         let part = Self { hidden, target: target.to_path_buf(), in_place: false };
@@ -59,6 +55,22 @@ impl Drop for Part {
             let _ = fs::remove_file(&self.hidden);
         }
     }
+}
+
+/// Errs unless `target` ends in a name, and nothing is there that no file may replace.
+pub(super) fn expect_place(target: &Path) -> Result<(), WriteError> {
+    if target.file_name().is_none() {
+        let path = target.to_path_buf();
+        return Err(WriteError::Name { path, expected: "a path that ends in the name of a file" });
+    }
+    expect_replaceable(target)
+}
+
+/// Errs unless a file can be created in `folder` and removed, which is tried.
+pub(super) fn expect_writable(folder: &Path) -> Result<(), WriteError> {
+    let (probe, file) = create_hidden(folder)?;
+    drop(file);
+    fs::remove_file(&probe).map_err(|reason| WriteError::CreateFile { folder: folder.to_path_buf(), reason })
 }
 
 /// Errs if something is at `target` that a rename would destroy or fail on. Links are followed: a link

@@ -53,9 +53,7 @@ impl FileSet {
         let mut set = Self { folder: folder.to_path_buf(), created: Vec::new(), parts: Vec::new(), stale: Vec::new() };
         // Errors below drop `set`, which removes what it created.
         set.create_folders()?;
-        let (probe, file) = part::create_hidden(folder)?;
-        drop(file);
-        fs::remove_file(&probe).map_err(|reason| WriteError::CreateFile { folder: set.folder.clone(), reason })?;
+        part::expect_writable(folder)?;
         Ok(set)
     }
 

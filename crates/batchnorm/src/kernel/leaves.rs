@@ -138,7 +138,7 @@ impl<T: Element> Leaf<T, 1> for MomentsLeaf {
 
 /// The sums that the backward pass needs of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct GradientSums {
+pub(crate) struct GradientSums {
     /// Sum of dy (behind an activation: of dy times its derivative, here and below).
     pub dy: f64,
     /// Sum of dy * xhat.

@@ -94,7 +94,7 @@ impl<A: Activate> Pointwise<2, 1> for Mask<A> {
 
 /// The coefficients of all channels, each kind in a vector of its own.
 #[derive(Debug, Clone)]
-pub struct Coefficients<const K: usize>([Vec<f64>; K]);
+pub(crate) struct Coefficients<const K: usize>([Vec<f64>; K]);
 
 impl<const K: usize> Coefficients<K> {
     pub fn new(channels: usize, of: impl Fn(usize) -> [f64; K]) -> Self {

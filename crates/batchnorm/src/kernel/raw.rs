@@ -21,7 +21,7 @@ use std::ops::Range;
 
 /// A tier that was found to run here.
 #[derive(Debug, Clone, Copy)]
-pub struct Isa(Tier);
+pub(crate) struct Isa(Tier);
 
 impl Isa {
     pub fn new(tier: Tier) -> Option<Isa> {
@@ -237,7 +237,7 @@ mod x86 {
 
 /// Borrowed memory to read, with the geometry that was checked against it.
 #[derive(Debug, Clone)]
-pub struct Readable<'a, T> {
+pub(crate) struct Readable<'a, T> {
     first: *const T,
     geometry: Geometry,
     borrow: PhantomData<&'a [T]>,
@@ -392,7 +392,7 @@ fn transpose<T: Copy>(
 
 /// Borrowed memory to write, with the geometry that was checked against it.
 #[derive(Debug)]
-pub struct Writable<'a, T> {
+pub(crate) struct Writable<'a, T> {
     first: *mut T,
     geometry: Geometry,
     borrow: PhantomData<&'a mut [T]>,
