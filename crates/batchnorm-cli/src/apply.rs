@@ -12,8 +12,8 @@ use batchnorm::{
 };
 use batchnorm_io::atomic::FileSet;
 use batchnorm_io::npy::{self, Number};
-pub use options::{Arguments, TierName};
 use options::Mode;
+pub use options::{Arguments, TierName};
 use serde_json::json;
 use std::io::Write;
 use std::path::Path;

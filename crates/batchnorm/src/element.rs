@@ -167,14 +167,26 @@ mod halves {
 
     use half::slice::HalfFloatSliceExt;
 
-    fn bits<H>(halves: &mut [H; WIDTH]) -> &mut [u16; WIDTH]
-    where
-        [H]: HalfFloatSliceExt,
-    {
-        halves.reinterpret_cast_mut().first_chunk_mut().expect("as many bits as halves")
+    /// Loads and stores by bits, which are free: the arrays have the same bytes. Functions, for what a closure does
+    /// with a vector is not sure to be inlined.
+    macro_rules! by_bits {
+        ($type:ident, $load:ident, $from:ident, $store:ident, $put:ident) => {
+            #[inline(always)]
+            fn $load<V: Vector>(values: &[$type; WIDTH]) -> V {
+                let mut bits = [0; WIDTH];
+                bits.copy_from_slice(values.reinterpret_cast());
+                V::$from(&bits)
+            }
+            #[inline(always)]
+            fn $store<V: Vector>(vector: V, out: &mut [$type; WIDTH], past: bool) {
+                let bits = out.reinterpret_cast_mut().first_chunk_mut().expect("as many bits as halves");
+                vector.$put(bits, past);
+            }
+        };
     }
+    by_bits!(f16, load_f16, from_f16, store_f16, put_f16);
+    by_bits!(bf16, load_bf16, from_bf16, store_bf16, put_bf16);
 
-    // Reading and writing bits is free: the arrays have the same bytes.
     number!(
         f16,
         f32,
@@ -183,10 +195,8 @@ mod halves {
         1.0 / (1u64 << 25) as f64 * (1.0 + 1.0 / (1u64 << 24) as f64),
         f16::to_f64,
         |value| f16::from_f32(value as f32),
-        |values: &[f16; WIDTH]| V::from_f16(&values.map(f16::to_bits)),
-        |vector: V, out: &mut [f16; WIDTH], past| {
-            vector.put_f16(bits(out), past);
-        }
+        load_f16,
+        store_f16
     );
     number!(
         bf16,
@@ -195,9 +205,7 @@ mod halves {
         65_536.0 * TWO_TO_MINUS_150 + TWO_TO_MINUS_150,
         bf16::to_f64,
         |value| bf16::from_f32(value as f32),
-        |values: &[bf16; WIDTH]| V::from_bf16(&values.map(bf16::to_bits)),
-        |vector: V, out: &mut [bf16; WIDTH], past| {
-            vector.put_bf16(bits(out), past);
-        }
+        load_bf16,
+        store_bf16
     );
 }

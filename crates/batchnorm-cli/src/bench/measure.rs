@@ -186,8 +186,7 @@ fn backward<T: Element>(work: &Work, arrays: &mut Arrays<T>, saved: &Saved) -> R
 fn check<T: Element>(work: &Work, arrays: &Arrays<T>) -> Result<(), Failure> {
     let plane: usize = if work.axes == Axes::NCHW { work.shape[2..].iter().product() } else { 1 };
     for channel in [0, work.channels - 1] {
-        let places: Vec<usize> =
-            (0..arrays.x.len()).filter(|place| place / plane % work.channels == channel).collect();
+        let places: Vec<usize> = (0..arrays.x.len()).filter(|place| place / plane % work.channels == channel).collect();
         let values: Vec<f64> = places.iter().map(|&place| arrays.x[place].to_f64()).collect();
         let truth = compact::forward(&values, 1.0, 0.0, 1e-5).y;
         for (place, mut z) in places.into_iter().zip(truth) {

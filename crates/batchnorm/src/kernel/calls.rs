@@ -4,9 +4,7 @@
 use super::activation::{Activate, Leaky, Linear};
 use super::leaves::{GradientLeaf, GradientSums, MomentsLeaf};
 use super::map::{map, reduce_and_map};
-use super::pointwise::{
-    Coefficients, InputGradient, Mask, Normalize, NormalizeAdding, NormalizeByConstants, Scale,
-};
+use super::pointwise::{Coefficients, InputGradient, Mask, Normalize, NormalizeAdding, NormalizeByConstants, Scale};
 use super::raw::{Isa, Readable, Writable};
 use super::reduce::reduce;
 use crate::config::Activation;
