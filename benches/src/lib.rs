@@ -112,6 +112,23 @@ impl<T: Element> Data<T> {
     }
 }
 
+impl<T: Element> Data<T> {
+    /// The outputs where mean and variance are constants.
+    pub fn evaluated(&self, fusion: Fusion, mean: f64, variance: f64) -> Vec<f64> {
+        let mut all = vec![0.0; self.x.len()];
+        for channel in 0..self.channels {
+            let places: Vec<usize> = self.places(channel).collect();
+            let x: Vec<f64> = places.iter().map(|&place| self.x[place].to_f64()).collect();
+            let (gamma, beta) = (f64::from(self.gamma[channel]), f64::from(self.beta[channel]));
+            for (y, place) in compact::forward_eval(&x, gamma, beta, mean, variance, EPSILON).into_iter().zip(places) {
+                let y = if fusion == Fusion::AddRelu { y + self.residual[place].to_f64() } else { y };
+                all[place] = if fusion == Fusion::Nothing { y } else { y.max(0.0) };
+            }
+        }
+        all
+    }
+}
+
 /// Half a unit in the last place of a type, relative, and a little: how far one rounding may be off.
 pub fn one_rounding<T: Element>() -> f64 {
     // The spacing above 1, found by halving.
