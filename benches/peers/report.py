@@ -148,7 +148,7 @@ def markdown(result):
     out.append(f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads used, {machine['system']}; "
                f"{result['date']}; busy with something else before {machine['busy'][0]:.0%}, after {machine['busy'][1]:.0%}.  ")
     out.append(f"batchnorm {result['batchnorm']} ({result['rustc']}), torch {versions['torch']}, {onednn}.  ")
-    out.append(f"{result['rounds']} interleaved rounds of {"few shapes (--quick)" if result["quick"] else "these shapes"}, "
+    out.append(f"{result['rounds']} interleaved rounds of {'few shapes (--quick)' if result['quick'] else 'these shapes'}, "
                "f32; figures are medians, quartiles in brackets; ratios are taken round by round, above 1 batchnorm is "
                "faster.\n")
     if max(machine["busy"]) > IDLE:
