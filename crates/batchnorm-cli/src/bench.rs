@@ -100,7 +100,7 @@ fn work(arguments: &Arguments) -> Result<Work, Failure> {
     let sizes: Option<Vec<usize>> = arguments.shape.split(',').map(|word| word.trim().parse().ok()).collect();
     let sizes = sizes.filter(|sizes| (2..=8).contains(&sizes.len()) && !sizes.contains(&0));
     let sizes = sizes.ok_or_else(|| Failure::usage(format!("{expected}, got `{}`", arguments.shape)))?;
-    if sizes.iter().product::<usize>() / sizes[1] < 2 {
+    if sizes.iter().enumerate().all(|(axis, &size)| axis == 1 || size == 1) {
         return Err(Failure::usage(format!("{expected}, with at least 2 values a channel, got `{}`", arguments.shape)));
     }
     let axes = if arguments.layout == Layout::Nchw { Axes::NCHW } else { Axes::NHWC };

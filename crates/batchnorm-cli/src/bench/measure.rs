@@ -68,7 +68,10 @@ impl<T: Element> Arrays<T> {
         let array = |seed: u64, wanted: bool| -> Result<Vec<T>, Failure> {
             let len = if wanted { len } else { 0 };
             let mut values = Vec::new();
-            values.try_reserve_exact(len).map_err(|_| too_large())?;
+            // More than any machine has is refused at once; what is only too much for this one, where it fails.
+            if len > isize::MAX as usize / 16 || values.try_reserve_exact(len).is_err() {
+                return Err(too_large());
+            }
             let mut state = seed;
             // Spread over -1..1, around 0.3; Knuth's linear congruential generator.
             values.extend((0..len).map(|_| {
