@@ -9,15 +9,11 @@ use crate::kernel::raw::{Isa, Readable, Writable};
 use crate::kernel::vector::{Vector, WIDTH};
 use crate::moments::Moments;
 
-/// The functions of `calls`, as methods that are compiled for each type in this crate.
-macro_rules! calls {
-    ($then:ident; $($name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)*) => {
-        $then!($($name($($argument: $type),*) $(-> $result)?;)*);
-    };
-}
+/// The functions of `calls`, to be declared as methods and forwarded to: so they are compiled for each type here, and in
+/// no other crate.
 macro_rules! all_calls {
     ($then:ident) => {
-        calls! { $then;
+        $then! {
             moments(isa: Isa, x: &Readable<Self>) -> Vec<Moments>;
             train(
                 isa: Isa,

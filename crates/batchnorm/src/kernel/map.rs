@@ -77,7 +77,7 @@ pub(crate) fn map<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize
     let past = past(out);
     match path(arrays, out) {
         Path::Runs => {
-            let Blocked(block) = Blocked::of(arrays);
+            let block = if let Way::Blocks(block) = way(arrays) { block } else { 1 };
             let range = count.min(TASK.div_ceil(block));
             let grid = Grid { channels, block: (TASK / range).clamp(block, channels), count, range };
             out.for_each_cell(
@@ -126,18 +126,6 @@ pub(crate) fn map<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize
                     cell.scatter(channel, range.clone(), result);
                 }
             });
-        }
-    }
-}
-
-/// How many neighbouring channels are taken together where values lie in runs.
-struct Blocked(usize);
-
-impl Blocked {
-    fn of<T: Element, const N: usize>(arrays: [&Readable<T>; N]) -> Blocked {
-        match way(arrays) {
-            Way::Blocks(block) => Blocked(block),
-            Way::Runs | Way::Rows => Blocked(1),
         }
     }
 }
