@@ -100,7 +100,11 @@ pub fn measure<T: Element>(work: &Work) -> Result<Measured, Failure> {
     let mut times = [const { Vec::new() }; 4];
     // Two rounds that are not counted: pages and caches.
     for round in 0..work.rounds + 2 {
-        let copied = timed(|| Ok(copy(&arrays.x, &mut arrays.y)))?.0;
+        let copied = timed(|| {
+            copy(&arrays.x, &mut arrays.y);
+            Ok(())
+        })?
+        .0;
         let evaluated = timed(|| eval(work, &mut arrays, &running))?.0;
         let (trained, saved) = timed(|| train(work, &mut arrays))?;
         let back = timed(|| backward(work, &mut arrays, &saved))?.0;
