@@ -2,71 +2,17 @@
 
 #![allow(missing_docs)]
 
+#[path = "../../batchnorm/tests/golden/form.rs"]
+mod form;
 mod support;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use batchnorm_burn::{BatchNorm, BatchNormConfig};
 use burn::module::Param;
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use serde::Deserialize;
+use form::{Array, Case, Settings, Step, load};
 use support::by_channel;
-
-#[derive(Deserialize)]
-struct File {
-    cases: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-struct Array {
-    shape: Vec<usize>,
-    data: Vec<f64>,
-}
-
-#[derive(Deserialize)]
-struct Case {
-    name: String,
-    config: Settings,
-    initial: Initial,
-    steps: Vec<Step>,
-}
-
-#[derive(Deserialize)]
-struct Settings {
-    channels: usize,
-    epsilon: f64,
-    weight_of_new_value: Option<f64>,
-    track_running_stats: bool,
-}
-
-#[derive(Deserialize)]
-struct Initial {
-    gamma: Option<Array>,
-    beta: Option<Array>,
-    running_mean: Option<Array>,
-    running_var: Option<Array>,
-}
-
-#[derive(Deserialize)]
-struct Step {
-    training: bool,
-    uses_batch_statistics: bool,
-    x: Array,
-    dy: Array,
-    expect: Values,
-    exact: Option<Values>,
-}
-
-#[derive(Deserialize)]
-struct Values {
-    y: Array,
-    dx: Array,
-    dgamma: Option<Array>,
-    dbeta: Option<Array>,
-    running_mean: Option<Array>,
-    running_var: Option<Array>,
-}
 
 /// Rounding of a value to `f32`, relative: the state of a layer has it whatever the type of its input.
 const F32: f64 = 1.0 / (1 << 24) as f64;
@@ -365,9 +311,7 @@ fn run(case: &Case, precision: &Precision) -> [f64; 6] {
 
 #[test]
 fn torchs_recorded_values_statistics_and_gradients() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../batchnorm/tests/golden/torch.json");
-    let text = std::fs::read_to_string(path).expect("the core's golden file is in the repository");
-    let cases = serde_json::from_str::<File>(&text).expect("the golden file's form").cases;
+    let cases: Vec<Case> = load("torch.json");
     assert_eq!(cases.len(), 100);
     // 13 cases are what the module does not offer or refuses; 5 more hold what f32 does not.
     for (precision, refusals) in PRECISIONS.iter().zip([13, 18]) {

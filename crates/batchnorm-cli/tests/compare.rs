@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
-use support::{folder, refused, text};
+use support::{folder, may_lose_its_reader, refused, text};
 
 /// `batchnorm compare` with these arguments, in a folder of its own.
 fn compare(folder: &Path, arguments: &[&str]) -> Output {
@@ -14,9 +14,7 @@ fn compare(folder: &Path, arguments: &[&str]) -> Output {
 }
 
 fn command(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_batchnorm"));
-    command.current_dir(folder).arg("compare").args(arguments);
-    command
+    support::command(folder, &[&["compare"], arguments].concat())
 }
 
 fn stored(folder: &Path) -> Value {
@@ -158,15 +156,7 @@ fn a_folder_that_cannot_be_written_fails_before_the_run() {
 #[test]
 fn a_reader_that_leaves_is_no_error() {
     let folder = folder();
-    let mut child = command(folder.path(), &["--seeds", "1", "--steps", "5"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    drop(child.stdout.take());
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    assert_eq!(text(&output.stderr), "");
+    may_lose_its_reader(command(folder.path(), &["--seeds", "1", "--steps", "5"]));
 }
 
 #[cfg(unix)]

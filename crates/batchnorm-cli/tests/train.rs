@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::{command, done, folder, refused, run, text};
+use support::{command, done, folder, may_lose_its_reader, refused, run, text};
 
 const FILE: &str = "batchnorm-model.safetensors";
 
@@ -228,15 +228,7 @@ fn a_loss_that_is_not_finite_stops_the_training_and_keeps_the_file() {
 #[test]
 fn a_reader_that_leaves_is_no_error() {
     let folder = folder();
-    let mut child = command(folder.path(), &["train", "--steps", "100"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    drop(child.stdout.take());
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    assert_eq!(text(&output.stderr), "");
+    may_lose_its_reader(command(folder.path(), &["train", "--steps", "100"]));
 }
 
 #[cfg(unix)]

@@ -152,12 +152,10 @@ impl Rule {
             },
             _ => {}
         }
-        let scale_of = |channel: usize, moments: &Moments| {
-            gamma[channel] * inverse_deviation(moments.population_variance(), self.epsilon)
-        };
+        let inverse_of = |moments: &Moments| inverse_deviation(moments.population_variance(), self.epsilon);
         let coefficients = |channel: usize, moments: Moments| {
             let (mean, rest) = mean_or_nan(&moments);
-            [mean, rest, scale_of(channel, &moments), beta[channel]]
+            [mean, rest, gamma[channel] * inverse_of(&moments), beta[channel]]
         };
         let batch = if self.policies.non_finite == NonFinite::Error {
             // Decided before anything is written.
@@ -173,10 +171,13 @@ impl Rule {
         };
         let (mean, rest) = batch.0.iter().map(mean_or_nan).unzip();
         let declared_zero = self.policies.constant_channel == ConstantChannel::ZeroGradient;
-        let inverse_deviation = batch.0.iter().map(|moments| match moments.is_constant() {
-            true if declared_zero => 0.0,
-            _ => inverse_deviation(moments.population_variance(), self.epsilon),
-        });
+        let mut inverse: Vec<f64> = batch.0.iter().map(inverse_of).collect();
+        let scale = products(&gamma, &inverse);
+        for (inverse, moments) in inverse.iter_mut().zip(&batch.0) {
+            if declared_zero && moments.is_constant() {
+                *inverse = 0.0;
+            }
+        }
         let saved = Saved {
             isa: self.isa.tier(),
             batch_statistics: true,
@@ -185,8 +186,8 @@ impl Rule {
             count: x.count() as u64,
             mean,
             rest,
-            inverse_deviation: inverse_deviation.collect(),
-            scale: batch.0.iter().enumerate().map(|(channel, moments)| scale_of(channel, moments)).collect(),
+            inverse_deviation: inverse,
+            scale,
             shift: beta,
         };
         Ok((saved, batch))
@@ -255,7 +256,7 @@ impl Rule {
             count: count as u64,
             mean: running.mean().to_vec(),
             rest: vec![0.0; channels],
-            scale: gamma.iter().zip(&inverse).map(|(gamma, inverse)| gamma * inverse).collect(),
+            scale: products(&gamma, &inverse),
             inverse_deviation: inverse,
             shift: beta,
         })
@@ -323,6 +324,11 @@ impl<P: Parameter> Parameters<'_, P> {
         };
         Ok(Widened { gamma: widen("gamma", self.gamma, 1.0)?, beta: widen("beta", self.beta, 0.0)? })
     }
+}
+
+/// gamma times the inverse standard deviation, of each channel.
+fn products(gamma: &[f64], inverse: &[f64]) -> Vec<f64> {
+    gamma.iter().zip(inverse).map(|(gamma, inverse)| gamma * inverse).collect()
 }
 
 /// The mean as a pair; NaN where the channel is not finite, so that all of its output is.

@@ -1,81 +1,16 @@
 //! Values recorded from torch 2.15 and from ONNX's operator cases (see golden/README.md for how).
 
+#[path = "golden/form.rs"]
+mod form;
 mod support;
 
 use batchnorm::{
     Affine, Averaging, Axes, BatchNorm, Config, EmptyBatch, MissingRunning, Parameters, Policies, RunningStatistics,
     Saved, UpdateWeight, View, ViewMut,
 };
+use form::{Array, Case, Step, load};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-
-#[derive(Deserialize)]
-struct File<C> {
-    cases: Vec<C>,
-}
-
-#[derive(Deserialize, Clone)]
-struct Array {
-    shape: Vec<usize>,
-    data: Vec<f64>,
-}
-
-#[derive(Deserialize)]
-struct Case {
-    name: String,
-    source: String,
-    config: Settings,
-    initial: Initial,
-    steps: Vec<Step>,
-}
-
-#[derive(Deserialize)]
-struct Settings {
-    channels: usize,
-    epsilon: f64,
-    weight_of_new_value: Option<f64>,
-    gamma: bool,
-    beta: bool,
-    track_running_stats: bool,
-}
-
-#[derive(Deserialize)]
-struct Initial {
-    gamma: Option<Array>,
-    beta: Option<Array>,
-    running_mean: Option<Array>,
-    running_var: Option<Array>,
-    batches: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct Step {
-    training: bool,
-    uses_batch_statistics: bool,
-    x: Array,
-    dy: Array,
-    expect: Values,
-    exact: Option<Values>,
-}
-
-#[derive(Deserialize)]
-struct Values {
-    y: Array,
-    dx: Array,
-    dgamma: Option<Array>,
-    dbeta: Option<Array>,
-    running_mean: Option<Array>,
-    running_var: Option<Array>,
-    batches: Option<u64>,
-    batch_mean: Option<Array>,
-    batch_var: Option<Array>,
-}
-
-fn load<C: for<'de> Deserialize<'de>>(name: &str) -> Vec<C> {
-    let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(path).expect("the golden file is in the repository");
-    serde_json::from_str::<File<C>>(&text).expect("the golden file's form").cases
-}
 
 fn layer(case: &Case) -> Result<BatchNorm, batchnorm::ConfigError> {
     let settings = &case.config;

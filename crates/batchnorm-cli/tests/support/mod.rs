@@ -5,7 +5,7 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// The program with these arguments, in a folder of its own.
 pub fn command(folder: &Path, arguments: &[&str]) -> Command {
@@ -42,6 +42,15 @@ pub fn refused(output: &Output, code: i32, parts: &[&str]) {
     for part in parts {
         assert!(message.contains(part), "{message:?} lacks {part:?}");
     }
+}
+
+/// A reader of stdout that leaves before anything comes is no error.
+pub fn may_lose_its_reader(mut command: Command) {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stderr), "");
 }
 
 /// The JSON that the program prints, its last argument a path that is not UTF-8.

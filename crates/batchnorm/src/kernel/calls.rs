@@ -1,7 +1,7 @@
 //! What the layers above call, for each element type compiled here once: through [`Element`]'s sealed methods, so that
 //! no crate that uses this one compiles the loops again.
 
-use super::activation::{Activate, Leaky, Linear};
+use super::activation::{Leaky, Linear};
 use super::leaves::{GradientLeaf, GradientSums, MomentsLeaf};
 use super::map::{map, reduce_and_map};
 use super::pointwise::{Coefficients, InputGradient, Mask, Normalize, NormalizeAdding, NormalizeByConstants, Scale};
@@ -19,6 +19,22 @@ fn leaky<T: Element>(activation: Activation) -> Leaky {
     Leaky { slope: activation.slope(), vanishes: T::VANISHES }
 }
 
+/// An expression with the activation's own kernels: the identity has some without arithmetic of its own.
+macro_rules! behind {
+    ($activation:expr, |$kernels:ident| $call:expr) => {
+        match $activation {
+            Activation::Identity => {
+                let $kernels = Linear;
+                $call
+            }
+            other => {
+                let $kernels = leaky::<T>(other);
+                $call
+            }
+        }
+    };
+}
+
 pub fn moments<T: Element>(isa: Isa, x: &Readable<T>) -> Vec<Moments> {
     reduce([x], &MomentsLeaf(isa))
 }
@@ -32,11 +48,13 @@ pub fn train<T: Element>(
     y: &mut Writable<T>,
     of: Of<Moments, 4>,
 ) -> Vec<Moments> {
-    let (leaf, leaky) = (MomentsLeaf(isa), leaky::<T>(activation));
-    match (activation, residual) {
-        (Activation::Identity, None) => reduce_and_map(&leaf, [x], isa, Normalize(Linear), [x], y, of),
-        (_, None) => reduce_and_map(&leaf, [x], isa, Normalize(leaky), [x], y, of),
-        (_, Some(residual)) => reduce_and_map(&leaf, [x], isa, NormalizeAdding(leaky), [x, residual], y, of),
+    let leaf = MomentsLeaf(isa);
+    match residual {
+        None => behind!(activation, |f| reduce_and_map(&leaf, [x], isa, Normalize(f), [x], y, of)),
+        Some(residual) => {
+            let formula = NormalizeAdding(leaky::<T>(activation));
+            reduce_and_map(&leaf, [x], isa, formula, [x, residual], y, of)
+        }
     }
 }
 
@@ -49,11 +67,9 @@ pub fn normalize<T: Element>(
     y: &mut Writable<T>,
     all: Coefficients<4>,
 ) {
-    let leaky = leaky::<T>(activation);
-    match (activation, residual) {
-        (Activation::Identity, None) => map(isa, Normalize(Linear), [x], y, all),
-        (_, None) => map(isa, Normalize(leaky), [x], y, all),
-        (_, Some(residual)) => map(isa, NormalizeAdding(leaky), [x, residual], y, all),
+    match residual {
+        None => behind!(activation, |f| map(isa, Normalize(f), [x], y, all)),
+        Some(residual) => map(isa, NormalizeAdding(leaky::<T>(activation)), [x, residual], y, all),
     }
 }
 
@@ -65,10 +81,7 @@ pub fn normalize_by_constants<T: Element>(
     y: &mut Writable<T>,
     all: Coefficients<3>,
 ) {
-    match activation {
-        Activation::Identity => map(isa, NormalizeByConstants(Linear), [x], y, all),
-        _ => map(isa, NormalizeByConstants(leaky::<T>(activation)), [x], y, all),
-    }
+    behind!(activation, |f| map(isa, NormalizeByConstants(f), [x], y, all))
 }
 
 /// The sums of x and dy that the backward pass needs. Constants: as [`GradientLeaf`].
@@ -78,10 +91,7 @@ pub fn gradient_sums<T: Element>(
     constants: [&[f64]; 5],
     arrays: [&Readable<T>; 2],
 ) -> Vec<GradientSums> {
-    match activation {
-        Activation::Identity => reduce(arrays, &GradientLeaf { isa, activation: Linear, constants }),
-        _ => reduce(arrays, &GradientLeaf { isa, activation: leaky::<T>(activation), constants }),
-    }
+    behind!(activation, |f| reduce(arrays, &GradientLeaf { isa, activation: f, constants }))
 }
 
 /// dx of x and dy where the statistics are those of the batch. Coefficients: as [`InputGradient`].
@@ -93,18 +103,10 @@ pub fn backward<T: Element>(
     dx: &mut Writable<T>,
     of: Of<GradientSums, 6>,
 ) -> Vec<GradientSums> {
-    fn by<T: Element, A: Activate>(
-        leaf: &GradientLeaf<A>,
-        arrays: [&Readable<T>; 2],
-        dx: &mut Writable<T>,
-        of: Of<GradientSums, 6>,
-    ) -> Vec<GradientSums> {
-        reduce_and_map(leaf, arrays, leaf.isa, InputGradient(leaf.activation), arrays, dx, of)
-    }
-    match activation {
-        Activation::Identity => by(&GradientLeaf { isa, activation: Linear, constants }, arrays, dx, of),
-        _ => by(&GradientLeaf { isa, activation: leaky::<T>(activation), constants }, arrays, dx, of),
-    }
+    behind!(activation, |f| {
+        let leaf = GradientLeaf { isa, activation: f, constants };
+        reduce_and_map(&leaf, arrays, isa, InputGradient(f), arrays, dx, of)
+    })
 }
 
 /// dx of x and dy where the statistics are constants. Coefficients: as [`Scale`].
@@ -116,18 +118,10 @@ pub fn backward_by_constants<T: Element>(
     dx: &mut Writable<T>,
     of: Of<GradientSums, 3>,
 ) -> Vec<GradientSums> {
-    fn by<T: Element, A: Activate>(
-        leaf: &GradientLeaf<A>,
-        arrays: [&Readable<T>; 2],
-        dx: &mut Writable<T>,
-        of: Of<GradientSums, 3>,
-    ) -> Vec<GradientSums> {
-        reduce_and_map(leaf, arrays, leaf.isa, Scale(leaf.activation), arrays, dx, of)
-    }
-    match activation {
-        Activation::Identity => by(&GradientLeaf { isa, activation: Linear, constants }, arrays, dx, of),
-        _ => by(&GradientLeaf { isa, activation: leaky::<T>(activation), constants }, arrays, dx, of),
-    }
+    behind!(activation, |f| {
+        let leaf = GradientLeaf { isa, activation: f, constants };
+        reduce_and_map(&leaf, arrays, isa, Scale(f), arrays, dx, of)
+    })
 }
 
 /// dy behind the activation, told from y: of arrays [dy, y].

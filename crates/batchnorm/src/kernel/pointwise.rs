@@ -4,7 +4,7 @@
 
 use super::activation::Activate;
 use super::raw::Kernel;
-use super::vector::{Vector, WIDTH, load_all, splat_all};
+use super::vector::{Vector, WIDTH, load_all, load_last, splat_all};
 use crate::element::Element;
 
 /// Rows that are computed while a column's coefficients are in registers.
@@ -161,17 +161,12 @@ impl<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize> Kernel<()> 
             }
             return;
         }
-        let mut padded = [[T::default(); WIDTH]; N];
-        for n in 0..N {
-            padded[n][..len].copy_from_slice(&values[n][..len]);
+        if len > 0 {
+            let mut result = [T::default(); WIDTH];
+            let loaded = load_last::<V, T, N>(values.map(|array| &array[..len]), 0);
+            T::store(formula.apply(coefficients, loaded), &mut result, false);
+            out.copy_from_slice(&result[..len]);
         }
-        let mut loaded = [V::splat(0.0); N];
-        for n in 0..N {
-            loaded[n] = T::load(&padded[n]);
-        }
-        let mut result = [T::default(); WIDTH];
-        T::store(formula.apply(coefficients, loaded), &mut result, false);
-        out.copy_from_slice(&result[..len]);
     }
 }
 

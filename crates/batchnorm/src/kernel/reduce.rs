@@ -25,7 +25,7 @@ use super::grid::Grid;
 use super::leaves::{Leaf, Tables};
 use super::raw::Readable;
 use super::sums::Columns;
-use super::tree::Tree;
+use super::tree::{Merge, Tree};
 use crate::element::Element;
 use crate::parallel;
 use std::ops::Range;
@@ -91,7 +91,7 @@ pub(crate) struct Scratch<T, V, const N: usize> {
     tree: Tree<V>,
 }
 
-impl<T: Element, V: super::tree::Merge, const N: usize> Scratch<T, V, N> {
+impl<T: Element, V: Merge, const N: usize> Scratch<T, V, N> {
     /// For arrays with `count` values a channel: small arrays get a small one.
     pub fn new(way: Way, count: usize) -> Self {
         let pitch = count.min(CHUNK) + GAP;
@@ -107,9 +107,7 @@ impl<T: Element, V: super::tree::Merge, const N: usize> Scratch<T, V, N> {
             tree: Tree::new(),
         }
     }
-}
 
-impl<T: Element, V: super::tree::Merge, const N: usize> Scratch<T, V, N> {
     /// Reduces one chunk of some channels: of one by `Way::Runs`, of at most a block by `Way::Blocks`. Chunks of the
     /// same channels follow each other in logical order.
     pub fn push<L: Leaf<T, N, Value = V>>(

@@ -6,7 +6,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::raw::Kernel;
-use super::vector::{Vector, WIDTH, eight, load_all, splat_all};
+use super::vector::{Vector, WIDTH, eight, load_all, load_last, splat_all};
 use crate::element::Element;
 
 /// Independent running sums of a chunk: enough for additions that take four cycles not to wait for each other.
@@ -94,16 +94,7 @@ where
     if left == 0 {
         return sums;
     }
-    let mut padded = [[values[0][at]; WIDTH]; N];
-    for n in 0..N {
-        padded[n] = [values[n][at]; WIDTH];
-        padded[n][..left].copy_from_slice(&values[n][at..at + left]);
-    }
-    let mut loaded = [V::splat(0.0); N];
-    for n in 0..N {
-        loaded[n] = T::load(&padded[n]);
-    }
-    let mut all = terms.of(constants, loaded);
+    let mut all = terms.of(constants, load_last::<V, T, N>(values, at));
     let numbers = V::from_f64(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
     for s in 0..S {
         all[s] = sums[s].add(numbers.select_le(V::splat(left as f64 - 1.0), all[s], V::splat(0.0)));

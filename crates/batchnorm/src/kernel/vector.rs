@@ -63,6 +63,19 @@ pub fn load_all<V: Vector, T: Element, const N: usize>(arrays: [&[T]; N], at: us
     all
 }
 
+/// The values from a place on where fewer than eight are left, at least one: the other lanes hold anything.
+#[inline(always)]
+pub fn load_last<V: Vector, T: Element, const N: usize>(arrays: [&[T]; N], at: usize) -> [V; N] {
+    let mut all = [V::splat(0.0); N];
+    for n in 0..N {
+        let left = &arrays[n][at..];
+        let mut padded = [left[0]; WIDTH];
+        padded[..left.len()].copy_from_slice(left);
+        all[n] = T::load(&padded);
+    }
+    all
+}
+
 #[inline(always)]
 pub fn eight<T>(values: &[T]) -> &[T; WIDTH] {
     values.first_chunk::<WIDTH>().expect("there are eight values")
