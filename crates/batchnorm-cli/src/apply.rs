@@ -4,6 +4,7 @@ mod arrays;
 mod options;
 
 use crate::failure::{Failure, tell};
+use crate::terminal::use_threads;
 use crate::text;
 use arrays::{Input, vector, widened};
 use batchnorm::{
@@ -98,16 +99,10 @@ impl Job {
             Some((_, array)) => Some(array.view(axes).map_err(Failure::input)?),
         };
         let mut files = FileSet::open(&self.arguments.output_dir).map_err(Failure::output)?;
-        let mut compute = || self.compute(&mut layer, &view, dy_view.as_ref());
-        let results = match threads {
-            None => compute(),
-            Some(threads) => rayon::ThreadPoolBuilder::new()
-                .num_threads(*threads)
-                .build()
-                .map_err(|error| Failure::usage(format!("--threads {threads}: {error}")))?
-                .install(compute),
+        if let Some(threads) = threads {
+            use_threads(*threads)?;
         }
-        .map_err(|error| refusal(input, &error))?;
+        let results = self.compute(&mut layer, &view, dy_view.as_ref()).map_err(|error| refusal(input, &error))?;
         let written = self.stage(&mut files, &x.shape, &results).map_err(Failure::output)?;
         files.commit().map_err(Failure::output)?;
         self.report(&view, &results, &written);

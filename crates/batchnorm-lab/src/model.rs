@@ -54,7 +54,7 @@ impl Description {
         Description {
             format: FORMAT.to_owned(),
             input: INPUT.to_owned(),
-            classes: (0..CLASSES).map(|class| class.to_string()).collect(),
+            classes: classes(),
             plan,
             steps_done,
             test_accuracy: score.accuracy,
@@ -66,13 +66,17 @@ impl Description {
         let expect = |what: &str, fits: bool| {
             if fits { Ok(()) } else { Err(ModelError::Description(what.to_owned())) }
         };
-        let classes: Vec<String> = (0..CLASSES).map(|class| class.to_string()).collect();
         expect("its input is another than this program's 8x8 pixels", self.input == INPUT)?;
-        expect("its classes are not the digits 0 to 9", self.classes == classes)?;
+        expect("its classes are not the digits 0 to 9", self.classes == classes())?;
         self.plan.check().map_err(|error| ModelError::Description(shortened(&error.to_string())))?;
         expect("it has more steps behind it than it has in all", self.steps_done <= self.plan.steps)?;
         expect("its test accuracy is no share", (0.0..=1.0).contains(&self.test_accuracy))
     }
+}
+
+/// The digits.
+fn classes() -> Vec<String> {
+    (0..CLASSES).map(|class| class.to_string()).collect()
 }
 
 /// A network with its description.
