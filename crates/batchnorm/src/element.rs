@@ -21,20 +21,13 @@ macro_rules! all_calls {
                 x: &Readable<Self>,
                 residual: Option<&Readable<Self>>,
                 y: &mut Writable<Self>,
-                of: Of<Moments, 4>
+                of: Of<Moments, 3>
             ) -> Vec<Moments>;
             normalize(
                 isa: Isa,
                 activation: Activation,
                 x: &Readable<Self>,
                 residual: Option<&Readable<Self>>,
-                y: &mut Writable<Self>,
-                all: Coefficients<4>
-            );
-            normalize_by_constants(
-                isa: Isa,
-                activation: Activation,
-                x: &Readable<Self>,
                 y: &mut Writable<Self>,
                 all: Coefficients<3>
             );
@@ -50,7 +43,7 @@ macro_rules! all_calls {
                 constants: [&[f64]; 5],
                 arrays: [&Readable<Self>; 2],
                 dx: &mut Writable<Self>,
-                of: Of<GradientSums, 6>
+                of: Of<GradientSums, 5>
             ) -> Vec<GradientSums>;
             backward_by_constants(
                 isa: Isa,

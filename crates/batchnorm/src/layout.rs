@@ -2,6 +2,7 @@
 //! in logical order.
 
 use crate::error::ViewError;
+use std::ops::Range;
 
 /// What an axis of an array means to batch norm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,6 +189,26 @@ impl Geometry {
         self.axes[self.axes.len() - 1]
     }
 
+    /// Where a logical index lies in channel 0.
+    ///
+    /// # Panics
+    /// Unless there are these channels, and from there on so many values in each, side by side.
+    pub fn side_by_side(&self, channels: &Range<usize>, index: usize, len: usize) -> isize {
+        let (offset, left) = self.locate(0, index);
+        assert!(channels.end <= self.channels && index < self.count && len <= left && self.inner().1 == 1);
+        offset
+    }
+
+    /// The runs of each channel in a range of logical indices.
+    pub fn runs(&self, range: Range<usize>) -> Runs<'_> {
+        Runs { geometry: self, range, next: None }
+    }
+
+    /// From a run to the next one of its channel.
+    pub fn next_run(&self) -> Option<isize> {
+        self.axes.len().checked_sub(2).map(|axis| self.axes[axis].1)
+    }
+
     /// Whether the array is a dense table with one row of all channels for each logical index.
     pub fn is_dense_rows(&self) -> bool {
         (self.channels == 1 || self.channel_stride == 1)
@@ -210,6 +231,35 @@ impl Geometry {
             }
         }
         (offset, left)
+    }
+}
+
+/// The runs of a geometry in a range of logical indices.
+#[derive(Debug)]
+pub(crate) struct Runs<'g> {
+    geometry: &'g Geometry,
+    range: Range<usize>,
+    /// Offset of the next run, where it is known without a division.
+    next: Option<isize>,
+}
+
+impl Iterator for Runs<'_> {
+    /// Offset in channel 0, and how many values lie on one innermost axis from there.
+    type Item = (isize, usize);
+
+    fn next(&mut self) -> Option<(isize, usize)> {
+        if self.range.is_empty() {
+            return None;
+        }
+        let (length, stride) = self.geometry.inner();
+        let located = || self.geometry.locate(0, self.range.start);
+        let (offset, left) = self.next.map_or_else(located, |offset| (offset, length));
+        let len = left.min(self.range.len());
+        self.range.start += len;
+        if let [(_, outer), _] = self.geometry.axes[..] {
+            self.next = Some(offset - (length - left) as isize * stride + outer);
+        }
+        Some((offset, len))
     }
 }
 

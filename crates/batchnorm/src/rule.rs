@@ -155,7 +155,8 @@ impl Rule {
         let inverse_of = |moments: &Moments| inverse_deviation(moments.population_variance(), self.epsilon);
         let coefficients = |channel: usize, moments: Moments| {
             let (mean, rest) = mean_or_nan(&moments);
-            [mean, rest, gamma[channel] * inverse_of(&moments), beta[channel]]
+            let scale = gamma[channel] * inverse_of(&moments);
+            [mean, scale, shifted(beta[channel], rest, scale)]
         };
         let batch = if self.policies.non_finite == NonFinite::Error {
             // Decided before anything is written.
@@ -169,7 +170,7 @@ impl Rule {
             all.resize(x.channels(), Moments::EMPTY);
             BatchMoments(all)
         };
-        let (mean, rest) = batch.0.iter().map(mean_or_nan).unzip();
+        let (mean, rest): (_, Vec<f64>) = batch.0.iter().map(mean_or_nan).unzip();
         let declared_zero = self.policies.constant_channel == ConstantChannel::ZeroGradient;
         let mut inverse: Vec<f64> = batch.0.iter().map(inverse_of).collect();
         let scale = products(&gamma, &inverse);
@@ -185,10 +186,10 @@ impl Rule {
             residual: input.residual.is_some(),
             count: x.count() as u64,
             mean,
-            rest,
+            lag: products(&rest, &inverse),
             inverse_deviation: inverse,
+            shift: (0..x.channels()).map(|channel| shifted(beta[channel], rest[channel], scale[channel])).collect(),
             scale,
-            shift: beta,
         };
         Ok((saved, batch))
     }
@@ -216,18 +217,13 @@ impl Rule {
         input.check(y)?;
         let saved = self.constants(x.channels(), x.count(), input.residual.is_some(), parameters, running)?;
         let Saved { mean, scale, shift, .. } = &saved;
-        if input.residual.is_some() {
-            let all = |channel| [mean[channel], 0.0, scale[channel], shift[channel]];
-            self.normalize(input, y, Coefficients::new(x.channels(), all));
-        } else {
-            let all = Coefficients::new(x.channels(), |channel| [mean[channel], scale[channel], shift[channel]]);
-            T::normalize_by_constants(self.isa, self.activation, &x.memory, &mut y.memory, all);
-        }
+        let all = Coefficients::new(x.channels(), |channel| [mean[channel], scale[channel], shift[channel]]);
+        self.normalize(input, y, all);
         Ok(saved)
     }
 
-    /// y from the input, and coefficients that are known already: mean, rest, scale, shift.
-    fn normalize<T: Element>(&self, input: Input<T>, y: &mut ViewMut<T>, all: Coefficients<4>) {
+    /// y from the input, and coefficients that are known already: mean, scale, shift.
+    fn normalize<T: Element>(&self, input: Input<T>, y: &mut ViewMut<T>, all: Coefficients<3>) {
         let residual = input.residual.map(|residual| &residual.memory);
         T::normalize(self.isa, self.activation, &input.x.memory, residual, &mut y.memory, all);
     }
@@ -255,7 +251,7 @@ impl Rule {
             residual,
             count: count as u64,
             mean: running.mean().to_vec(),
-            rest: vec![0.0; channels],
+            lag: vec![0.0; channels],
             scale: products(&gamma, &inverse),
             inverse_deviation: inverse,
             shift: beta,
@@ -334,6 +330,12 @@ fn products(gamma: &[f64], inverse: &[f64]) -> Vec<f64> {
 /// The mean as a pair; NaN where the channel is not finite, so that all of its output is.
 fn mean_or_nan(moments: &Moments) -> (f64, f64) {
     if moments.is_finite() { moments.mean_pair() } else { (f64::NAN, 0.0) }
+}
+
+/// The shift by which the mean's rest need not be subtracted from every x: (x - mean - rest) * scale + beta is
+/// (x - mean) * scale + (beta - rest * scale), and x - mean is as exact where it matters.
+fn shifted(beta: f64, rest: f64, scale: f64) -> f64 {
+    if rest == 0.0 { beta } else { beta - rest * scale }
 }
 
 pub(crate) fn same_shape(argument: &'static str, x: &Layout, other: &Layout) -> Result<(), CallError> {

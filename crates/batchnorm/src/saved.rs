@@ -21,11 +21,13 @@ pub struct Saved {
     pub(crate) residual: bool,
     pub(crate) count: u64,
     pub(crate) mean: Vec<f64>,
-    pub(crate) rest: Vec<f64>,
+    /// What the mean's rest, which its f64 does not hold, takes off xhat.
+    pub(crate) lag: Vec<f64>,
     /// 0 where the gradient is declared to be 0.
     pub(crate) inverse_deviation: Vec<f64>,
     /// gamma times the inverse standard deviation.
     pub(crate) scale: Vec<f64>,
+    /// beta, less what the mean's rest takes off.
     pub(crate) shift: Vec<f64>,
 }
 
@@ -125,9 +127,10 @@ impl Saved {
         let n = self.count as f64;
         self.parameters(if self.batch_statistics {
             T::backward(isa, activation, constants, arrays, &mut dx.memory, &|channel, sums| {
-                let slope = sums.dy_xhat / n * self.inverse_deviation[channel];
-                let (mean, rest, shift) = (self.mean[channel], self.rest[channel], self.shift[channel]);
-                [mean, rest, scale(channel), shift, sums.dy / n, slope]
+                let (mean_dz, mean_dz_xhat) = (sums.dy / n, sums.dy_xhat / n);
+                let offset = mean_dz - mean_dz_xhat * self.lag[channel];
+                let slope = mean_dz_xhat * self.inverse_deviation[channel];
+                [self.mean[channel], scale(channel), self.shift[channel], offset, slope]
             })
         } else {
             T::backward_by_constants(isa, activation, constants, arrays, &mut dx.memory, &|channel, _| {
@@ -142,7 +145,7 @@ impl Saved {
 
     /// What the sums of a backward pass need of each channel.
     fn constants(&self) -> [&[f64]; 5] {
-        [&self.mean, &self.rest, &self.inverse_deviation, &self.scale, &self.shift].map(|vector| &vector[..])
+        [&self.mean, &self.scale, &self.shift, &self.inverse_deviation, &self.lag].map(|vector| &vector[..])
     }
 
     /// Whether input and upstream gradient fit each other and the forward pass.

@@ -4,7 +4,7 @@
 use super::activation::{Leaky, Linear};
 use super::leaves::{GradientLeaf, GradientSums, MomentsLeaf};
 use super::map::{map, reduce_and_map};
-use super::pointwise::{Coefficients, InputGradient, Mask, Normalize, NormalizeAdding, NormalizeByConstants, Scale};
+use super::pointwise::{Coefficients, InputGradient, Mask, Normalize, NormalizeAdding, Scale};
 use super::raw::{Isa, Readable, Writable};
 use super::reduce::reduce;
 use crate::config::Activation;
@@ -46,7 +46,7 @@ pub fn train<T: Element>(
     x: &Readable<T>,
     residual: Option<&Readable<T>>,
     y: &mut Writable<T>,
-    of: Of<Moments, 4>,
+    of: Of<Moments, 3>,
 ) -> Vec<Moments> {
     let leaf = MomentsLeaf(isa);
     match residual {
@@ -65,23 +65,12 @@ pub fn normalize<T: Element>(
     x: &Readable<T>,
     residual: Option<&Readable<T>>,
     y: &mut Writable<T>,
-    all: Coefficients<4>,
+    all: Coefficients<3>,
 ) {
     match residual {
         None => behind!(activation, |f| map(isa, Normalize(f), [x], y, all)),
         Some(residual) => map(isa, NormalizeAdding(leaky::<T>(activation)), [x, residual], y, all),
     }
-}
-
-/// y by constants. Coefficients: as [`NormalizeByConstants`].
-pub fn normalize_by_constants<T: Element>(
-    isa: Isa,
-    activation: Activation,
-    x: &Readable<T>,
-    y: &mut Writable<T>,
-    all: Coefficients<3>,
-) {
-    behind!(activation, |f| map(isa, NormalizeByConstants(f), [x], y, all))
 }
 
 /// The sums of x and dy that the backward pass needs. Constants: as [`GradientLeaf`].
@@ -101,7 +90,7 @@ pub fn backward<T: Element>(
     constants: [&[f64]; 5],
     arrays: [&Readable<T>; 2],
     dx: &mut Writable<T>,
-    of: Of<GradientSums, 6>,
+    of: Of<GradientSums, 5>,
 ) -> Vec<GradientSums> {
     behind!(activation, |f| {
         let leaf = GradientLeaf { isa, activation: f, constants };

@@ -2,7 +2,7 @@
 
 use super::activation::Activate;
 use super::raw::Isa;
-use super::sums::{Columns, LANES, Rows, Run, Terms};
+use super::sums::{Chunk, Columns, LANES, Rows, Run, Terms};
 use super::tree::Merge;
 use super::vector::{Vector, WIDTH};
 use crate::element::Element;
@@ -12,8 +12,8 @@ use crate::moments::Moments;
 pub(crate) trait Leaf<T, const N: usize>: Sync {
     type Value: Merge;
 
-    /// Of one channel, whose chunk lies side by side.
-    fn run(&self, channel: usize, chunk: [&[T]; N]) -> Self::Value;
+    /// Of one channel.
+    fn run(&self, channel: usize, chunk: Chunk<T, N>) -> Self::Value;
 
     /// Of neighbouring channels in rows, with the same bits, appended to `out`.
     fn rows(&self, chunk: [Columns<T>; N], tables: &mut Tables, out: &mut Vec<Self::Value>);
@@ -66,10 +66,10 @@ impl Terms<1, 1, 2> for Deviation {
 #[derive(Clone, Copy)]
 struct Products<A>(A);
 
-impl<A: Activate> Terms<2, 5, 2> for Products<A> {
+impl<A: Activate> Terms<2, 4, 2> for Products<A> {
     #[inline(always)]
-    fn of<V: Vector>(self, [mean, rest, inverse, scale, shift]: [V; 5], [x, dy]: [V; 2]) -> [V; 2] {
-        let deviation = x.sub(mean).sub(rest);
+    fn of<V: Vector>(self, [mean, scale, shift, inverse]: [V; 4], [x, dy]: [V; 2]) -> [V; 2] {
+        let deviation = x.sub(mean);
         let dz = self.0.backward(deviation.mul(scale).add(shift), dy);
         [dz, dz.mul(deviation.mul(inverse))]
     }
@@ -87,15 +87,16 @@ pub(crate) struct MomentsLeaf(pub Isa);
 impl<T: Element> Leaf<T, 1> for MomentsLeaf {
     type Value = Moments;
 
-    fn run(&self, _: usize, [values]: [&[T]; 1]) -> Moments {
+    fn run(&self, _: usize, chunk: Chunk<T, 1>) -> Moments {
+        let (count, first) = (chunk.len(), chunk.pieces[0][0][0].to_f64());
         let about = |shift: f64| {
-            let [d, q] = self.0.run(Run { terms: Deviation, constants: [shift], values: [values] });
-            Moments::from_shifted(values.len(), shift, d, q)
+            let [d, q] = self.0.run(Run { terms: Deviation, constants: [shift], chunk });
+            Moments::from_shifted(count, shift, d, q)
         };
         if !T::WIDENS {
-            let [sum] = self.0.run(Run { terms: Value, constants: [], values: [values] });
-            let moments = about(sum / values.len() as f64);
-            if moments.m2() == 0.0 && values.iter().any(|value| value.to_f64() != values[0].to_f64()) {
+            let [sum] = self.0.run(Run { terms: Value, constants: [], chunk });
+            let moments = about(sum / count as f64);
+            if moments.m2() == 0.0 && chunk.values().any(|value| value.to_f64() != first) {
                 // Deviations too small to square. That they are there decides whether the channel is constant.
                 return moments.not_constant();
             }
@@ -105,7 +106,7 @@ impl<T: Element> Leaf<T, 1> for MomentsLeaf {
             // The sum or the square of its rounding error overflowed. About a value of the chunk, constants of any
             // size are exact all the same.
         }
-        about(values[0].to_f64())
+        about(first)
     }
 
     fn rows(&self, [columns]: [Columns<T>; 1], tables: &mut Tables, out: &mut Vec<Moments>) {
@@ -131,7 +132,7 @@ impl<T: Element> Leaf<T, 1> for MomentsLeaf {
             }
             // The rare ends of the range, one channel at a time.
             let values: Vec<T> = columns.column(column).collect();
-            self.run(columns.left + column, [&values])
+            self.run(columns.left + column, Chunk { pieces: &[[&values]], ahead: [0] })
         }));
     }
 }
@@ -151,7 +152,15 @@ impl Merge for GradientSums {
     }
 }
 
-/// The gradient sums of a chunk. Of each channel: mean, its rest, inverse standard deviation, scale, shift.
+impl GradientSums {
+    /// From sums about a mean's f64, its rest taking `lag` off xhat.
+    fn about(dy: f64, dy_xhat: f64, lag: f64) -> Self {
+        GradientSums { dy, dy_xhat: dy_xhat - dy * lag }
+    }
+}
+
+/// The gradient sums of a chunk. Of each channel: mean, scale, shift, inverse standard deviation, and what the mean's
+/// rest takes off xhat.
 pub(crate) struct GradientLeaf<'m, A> {
     pub isa: Isa,
     pub activation: A,
@@ -161,18 +170,20 @@ pub(crate) struct GradientLeaf<'m, A> {
 impl<T: Element, A: Activate> Leaf<T, 2> for GradientLeaf<'_, A> {
     type Value = GradientSums;
 
-    fn run(&self, channel: usize, values: [&[T]; 2]) -> GradientSums {
-        let constants = self.constants.map(|vector| vector[channel]);
-        let [dy, dy_xhat] = self.isa.run(Run { terms: Products(self.activation), constants, values });
-        GradientSums { dy, dy_xhat }
+    fn run(&self, channel: usize, chunk: Chunk<T, 2>) -> GradientSums {
+        let [mean, scale, shift, inverse, lag] = self.constants.map(|vector| vector[channel]);
+        let constants = [mean, scale, shift, inverse];
+        let [dy, dy_xhat] = self.isa.run(Run { terms: Products(self.activation), constants, chunk });
+        GradientSums::about(dy, dy_xhat, lag)
     }
 
     fn rows(&self, columns: [Columns<T>; 2], tables: &mut Tables, out: &mut Vec<GradientSums>) {
         let [first, _] = columns;
         let vectors = first.vectors();
-        let (tables, constants) = tables.of(vectors, self.constants.len());
+        let [of_terms @ .., lags] = &self.constants;
+        let (tables, constants) = tables.of(vectors, of_terms.len());
         let line = vectors * WIDTH;
-        for (constants, all) in constants.chunks_exact_mut(line).zip(self.constants) {
+        for (constants, all) in constants.chunks_exact_mut(line).zip(of_terms) {
             for (vector, constants) in constants.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
                 constants.copy_from_slice(&all[first.channel(vector)..][..WIDTH]);
             }
@@ -183,7 +194,7 @@ impl<T: Element, A: Activate> Leaf<T, 2> for GradientLeaf<'_, A> {
         self.isa.run(Rows { terms: Products(self.activation), constants, columns, tables });
         out.extend((0..first.width).map(|column| {
             let place = first.place(column);
-            GradientSums { dy: dy[place], dy_xhat: dy_xhat[place] }
+            GradientSums::about(dy[place], dy_xhat[place], lags[first.left + column])
         }));
     }
 }

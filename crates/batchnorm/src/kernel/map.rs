@@ -15,19 +15,21 @@
 use super::grid::Grid;
 use super::leaves::Leaf;
 use super::pointwise::{Coefficients, Pointwise, Rows, Run};
-use super::raw::{Cell, Isa, Readable, Writable};
+use super::raw::{AHEAD, Cell, Isa, Readable, Writable};
 use super::reduce::{CHUNK, RUN, Scratch, Way, chunks, in_runs, reduce, way};
 use crate::element::Element;
 use crate::parallel;
 use std::ops::Range;
 
+/// Bytes of a second-level cache.
+const CACHE: usize = 2 << 20;
 /// Elements a task: large against the cost of handing it out, small against a tensor worth several threads.
 const TASK: usize = 1 << 16;
 /// Bytes from which on an output is streamed: several times the second-level caches. (At 13 MB it still lost here, at
 /// 26 MB it won 10 to 30 %.)
 const STREAM: usize = 20 << 20;
 /// Bytes side by side that are worth streaming: of shorter runs too much is unaligned. (Planes of 28 x 28 lost.)
-const LONG: usize = 4096;
+const LONG: usize = 2048;
 
 enum Path {
     Runs,
@@ -77,19 +79,17 @@ pub(crate) fn map<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize
     let past = past(out);
     match path(arrays, out) {
         Path::Runs => {
-            let block = if let Way::Blocks(block) = way(arrays) { block } else { 1 };
-            let range = count.min(TASK.div_ceil(block));
-            let grid = Grid { channels, block: (TASK / range).clamp(block, channels), count, range };
+            // In the order of memory, where channels are neighbours in it.
+            let range = out.geometry().inner().0.min(TASK);
+            let grid = Grid { channels, block: (TASK / range).clamp(1, channels), count, range };
+            let ahead = [(AHEAD / size_of::<T>()) as isize; N];
             out.for_each_cell(
                 grid,
                 threads,
                 || (),
                 |(), channels, range, cell| {
-                    for start in channels.clone().step_by(block) {
-                        let channels = start..(start + block).min(channels.end);
-                        let all: Vec<_> = channels.clone().map(|channel| coefficients.of(channel)).collect();
-                        map_runs(isa, formula, arrays, cell, channels, range.clone(), past, &all);
-                    }
+                    let all: Vec<_> = channels.clone().map(|channel| coefficients.of(channel)).collect();
+                    map_runs(isa, formula, arrays, (ahead, count), cell, channels, range, past, &all);
                 },
             );
         }
@@ -122,7 +122,7 @@ pub(crate) fn map<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize
                 for (row, channel) in block.enumerate() {
                     let values = tiles.each_ref().map(|tile| &tile[row * CHUNK..][..range.len()]);
                     let coefficients = coefficients.of(channel);
-                    isa.run(Run { formula, coefficients, values, out: &mut *result, past: false });
+                    isa.run(Run { formula, coefficients, values, ahead: [0; N], out: &mut *result, past: false });
                     cell.scatter(channel, range.clone(), result);
                 }
             });
@@ -130,12 +130,14 @@ pub(crate) fn map<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize
     }
 }
 
-/// A block of channels that lie in runs: run after run, and in each all channels of the block.
+/// A block of channels that lie in runs: run after run, and in each all channels of the block. From the last run on: the
+/// one that was reduced last is the likeliest to be in a cache.
 #[allow(clippy::too_many_arguments)]
 fn map_runs<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize>(
     isa: Isa,
     formula: P,
     arrays: [&Readable<T>; N],
+    (ahead, half): ([isize; N], usize),
     cell: &mut Cell<T>,
     channels: Range<usize>,
     range: Range<usize>,
@@ -145,15 +147,23 @@ fn map_runs<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize>(
     if past {
         cell.stream();
     }
-    let mut index = range.start;
-    while index < range.end {
-        // As far as all arrays go side by side; the same for every channel.
-        let len = arrays.iter().map(|array| array.left(index)).fold(cell.left(index), usize::min);
-        for (channel, &coefficients) in channels.clone().zip(coefficients) {
-            let values = arrays.map(|array| &array.run(channel, index)[..len]);
-            isa.run(Run { formula, coefficients, values, out: &mut cell.run(channel, index)[..len], past });
+    let length = cell.geometry().inner().0;
+    let mut end = range.end;
+    while end > range.start {
+        let start = ((end - 1) / length * length).max(range.start);
+        let mut index = start;
+        while index < end {
+            // As far as all arrays go side by side; the same for every channel.
+            let len = arrays.iter().map(|array| array.left(index)).fold(end - index, usize::min);
+            let ahead = if index < half { ahead } else { [0; N] };
+            let mut runs = arrays.map(|array| array.runs(channels.clone(), index, len));
+            for (out, &coefficients) in cell.runs(channels.clone(), index, len).zip(coefficients) {
+                let values = runs.each_mut().map(|runs| runs.next().expect("as many as of the output"));
+                isa.run(Run { formula, coefficients, values, ahead, out, past });
+            }
+            index += len;
         }
-        index += len;
+        end = start;
     }
 }
 
@@ -187,13 +197,19 @@ where
     }
     // Enough tasks for the threads come before blocks that are long in memory.
     let most = (channels / (2 * threads)).max(1);
-    let way = match way(reduced) {
-        Way::Blocks(block) if threads > 1 => Way::Blocks(block.min(most)),
-        way => way,
+    let block = match way(reduced) {
+        Way::Blocks(block) => block.min(most),
+        Way::Rows => 1,
     };
-    let block = if let Way::Blocks(block) = way { block } else { 1 };
+    let way = Way::Blocks(block);
     let grid = Grid { channels, block: (TASK / count).clamp(block, most.max(block)), count, range: count };
     let past = past(out);
+    // What is mapped comes from a cache, where it fits one twice: time to ask for the next block of channels.
+    let fits = M * block * count * size_of::<T>() <= CACHE * 2 / 3;
+    let half = if fits { count / 2 } else { count };
+    let ahead = mapped.map(|array| if fits { block as isize * array.geometry().channel_stride } else { -array.ahead() });
+    let reading = reduced.map(|array| array.ahead());
+    let reading = if fits { reduced.map(|array| array.halfway()) } else { reading };
     let cells = out.for_each_cell(
         grid,
         threads,
@@ -203,11 +219,11 @@ where
             for start in channels.clone().step_by(block) {
                 let channels = start..(start + block).min(channels.end);
                 for part in chunks(range.clone()) {
-                    scratch.push(way, reduced, leaf, channels.clone(), part);
+                    scratch.push(way, reduced, reading, leaf, channels.clone(), part);
                 }
                 let values = scratch.finish();
                 let of: Vec<_> = channels.clone().zip(&values).map(|(c, &value)| coefficients(c, value)).collect();
-                map_runs(isa, formula, mapped, cell, channels, range.clone(), past, &of);
+                map_runs(isa, formula, mapped, (ahead, half), cell, channels, range.clone(), past, &of);
                 all.extend(values);
             }
             all

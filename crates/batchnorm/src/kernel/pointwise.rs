@@ -3,10 +3,15 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::activation::Activate;
-use super::raw::Kernel;
-use super::vector::{Vector, WIDTH, load_all, load_last, splat_all};
+use super::raw::{AHEAD, Kernel, ask};
+use super::vector::{Vector, WIDTH, eight, load_all, load_last, splat_all};
 use crate::element::Element;
+use std::ops::Range;
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
+/// Values of two vectors.
+const PAIR: usize = 2 * WIDTH;
 /// Rows that are computed while a column's coefficients are in registers.
 const DEEP: usize = 4;
 /// Coefficient vectors are repeated until they are at least this wide: narrower rows are taken several at a time.
@@ -17,56 +22,44 @@ pub(crate) trait Pointwise<const N: usize, const K: usize>: Copy + Send + Sync {
     fn apply<V: Vector>(self, coefficients: [V; K], values: [V; N]) -> V;
 }
 
-/// z = (x - mean) * scale + shift, the mean as a pair.
+/// z = (x - mean) * scale + shift.
 #[inline(always)]
-fn normalized<V: Vector>(x: V, [mean, rest, scale, shift]: [V; 4]) -> V {
-    x.sub(mean).sub(rest).mul(scale).add(shift)
+fn normalized<V: Vector>(x: V, [mean, scale, shift]: [V; 3]) -> V {
+    x.sub(mean).mul(scale).add(shift)
 }
 
-/// y = f((x - mean) * scale + shift). Coefficients: mean, rest, scale, shift.
+/// y = f((x - mean) * scale + shift). Coefficients: mean, scale, shift.
 #[derive(Clone, Copy)]
 pub(crate) struct Normalize<A>(pub A);
 
-impl<A: Activate> Pointwise<1, 4> for Normalize<A> {
+impl<A: Activate> Pointwise<1, 3> for Normalize<A> {
     #[inline(always)]
-    fn apply<V: Vector>(self, coefficients: [V; 4], [x]: [V; 1]) -> V {
+    fn apply<V: Vector>(self, coefficients: [V; 3], [x]: [V; 1]) -> V {
         self.0.forward(normalized(x, coefficients))
     }
 }
 
-/// y = f((x - mean) * scale + shift + residual). Coefficients: mean, rest, scale, shift.
+/// y = f((x - mean) * scale + shift + residual). Coefficients: mean, scale, shift.
 #[derive(Clone, Copy)]
 pub(crate) struct NormalizeAdding<A>(pub A);
 
-impl<A: Activate> Pointwise<2, 4> for NormalizeAdding<A> {
+impl<A: Activate> Pointwise<2, 3> for NormalizeAdding<A> {
     #[inline(always)]
-    fn apply<V: Vector>(self, coefficients: [V; 4], [x, residual]: [V; 2]) -> V {
+    fn apply<V: Vector>(self, coefficients: [V; 3], [x, residual]: [V; 2]) -> V {
         self.0.forward(normalized(x, coefficients).add(residual))
     }
 }
 
-/// The same as [`Normalize`] with a mean that is one number. Coefficients: mean, scale, shift.
-#[derive(Clone, Copy)]
-pub(crate) struct NormalizeByConstants<A>(pub A);
-
-impl<A: Activate> Pointwise<1, 3> for NormalizeByConstants<A> {
-    #[inline(always)]
-    fn apply<V: Vector>(self, [mean, scale, shift]: [V; 3], [x]: [V; 1]) -> V {
-        self.0.forward(x.sub(mean).mul(scale).add(shift))
-    }
-}
-
-/// dx = scale * ((dz - mean of dz) - (x - mean) * slope), dz = dy f'(z). Coefficients: mean, rest, scale, shift, mean
-/// of dz, slope.
+/// dx = scale * ((dz - offset) - (x - mean) * slope), dz = dy f'(z). Coefficients: mean, scale, shift, offset, slope.
 #[derive(Clone, Copy)]
 pub(crate) struct InputGradient<A>(pub A);
 
-impl<A: Activate> Pointwise<2, 6> for InputGradient<A> {
+impl<A: Activate> Pointwise<2, 5> for InputGradient<A> {
     #[inline(always)]
-    fn apply<V: Vector>(self, [mean, rest, scale, shift, mean_dz, slope]: [V; 6], [x, dy]: [V; 2]) -> V {
-        let deviation = x.sub(mean).sub(rest);
+    fn apply<V: Vector>(self, [mean, scale, shift, offset, slope]: [V; 5], [x, dy]: [V; 2]) -> V {
+        let deviation = x.sub(mean);
         let dz = self.0.backward(deviation.mul(scale).add(shift), dy);
-        scale.mul(dz.sub(mean_dz).sub(deviation.mul(slope)))
+        scale.mul(dz.sub(offset).sub(deviation.mul(slope)))
     }
 }
 
@@ -77,7 +70,7 @@ pub(crate) struct Scale<A>(pub A);
 impl<A: Activate> Pointwise<2, 3> for Scale<A> {
     #[inline(always)]
     fn apply<V: Vector>(self, [mean, scale, shift]: [V; 3], [x, dy]: [V; 2]) -> V {
-        scale.mul(self.0.backward(x.sub(mean).mul(scale).add(shift), dy))
+        scale.mul(self.0.backward(normalized(x, [mean, scale, shift]), dy))
     }
 }
 
@@ -136,6 +129,8 @@ pub(crate) struct Run<'v, T, P, const N: usize, const K: usize> {
     pub formula: P,
     pub coefficients: [f64; K],
     pub values: [&'v [T]; N],
+    /// How many elements on lies what memory is to be asked for meanwhile.
+    pub ahead: [isize; N],
     pub out: &'v mut [T],
     /// Whether to write past the caches; a fence must follow.
     pub past: bool,
@@ -144,29 +139,62 @@ pub(crate) struct Run<'v, T, P, const N: usize, const K: usize> {
 impl<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize> Kernel<()> for Run<'_, T, P, N, K> {
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let Run { formula, coefficients, values, out, past } = self;
+        let Run { formula, coefficients, values, ahead, out, past } = self;
         let (len, coefficients) = (out.len(), splat_all::<V, K>(coefficients));
-        if len >= WIDTH {
-            // The first and the last vector anyhow, what is between them where vectors are aligned: some values are
-            // computed twice.
-            for at in [0, len - WIDTH] {
-                let result = formula.apply(coefficients, load_all::<V, T, N>(values, at));
-                T::store(result, eight_mut(&mut out[at..]), false);
-            }
-            let mut at = unaligned(out).min(len);
-            while at + WIDTH <= len {
-                let result = formula.apply(coefficients, load_all::<V, T, N>(values, at));
-                T::store(result, eight_mut(&mut out[at..]), past);
-                at += WIDTH;
-            }
-            return;
+        // Past the caches go whole lines alone: what is before and behind them is written as usual, to the value.
+        let head = if past { to_line(out).min(len) } else { 0 };
+        edge::<V, T, P, N, K>(formula, coefficients, values, out, 0..head);
+        // Two vectors a round.
+        let pairs = out[head..].as_chunks_mut::<PAIR>().0;
+        let mut from: [&[[T; PAIR]]; N] = [&[]; N];
+        for n in 0..N {
+            from[n] = &values[n][head..].as_chunks::<PAIR>().0[..pairs.len()];
         }
-        if len > 0 {
-            let mut result = [T::default(); WIDTH];
-            let loaded = load_last::<V, T, N>(values.map(|array| &array[..len]), 0);
-            T::store(formula.apply(coefficients, loaded), &mut result, false);
-            out.copy_from_slice(&result[..len]);
+        for pair in 0..pairs.len() {
+            let (mut left, mut right) = ([V::splat(0.0); N], [V::splat(0.0); N]);
+            for n in 0..N {
+                let values = &from[n][pair];
+                ask(values.as_ptr().wrapping_offset(ahead[n]), PAIR);
+                left[n] = T::load(eight(values));
+                right[n] = T::load(eight(&values[WIDTH..]));
+            }
+            let (left, right) = (formula.apply(coefficients, left), formula.apply(coefficients, right));
+            let to = &mut pairs[pair];
+            T::store(left, eight_mut(to), past);
+            T::store(right, eight_mut(&mut to[WIDTH..]), past);
         }
+        let mut tail = head + pairs.len() * PAIR;
+        if !past && tail + WIDTH > len && len >= WIDTH && tail < len {
+            // A whole vector, some of it a second time, is faster than an incomplete one.
+            tail = len - WIDTH;
+        }
+        edge::<V, T, P, N, K>(formula, coefficients, values, out, tail..len);
+    }
+}
+
+/// A few values, and no other.
+#[inline(always)]
+fn edge<V: Vector, T: Element, P: Pointwise<N, K>, const N: usize, const K: usize>(
+    formula: P,
+    coefficients: [V; K],
+    values: [&[T]; N],
+    out: &mut [T],
+    range: Range<usize>,
+) {
+    let mut at = range.start;
+    while at + WIDTH <= range.end {
+        let result = formula.apply(coefficients, load_all::<V, T, N>(values, at));
+        T::store(result, eight_mut(&mut out[at..]), false);
+        at += WIDTH;
+    }
+    if at < range.end {
+        let mut cut = values;
+        for n in 0..N {
+            cut[n] = &values[n][..range.end];
+        }
+        let mut result = [T::default(); WIDTH];
+        T::store(formula.apply(coefficients, load_last::<V, T, N>(cut, at)), &mut result, false);
+        out[at..range.end].copy_from_slice(&result[..range.end - at]);
     }
 }
 
@@ -218,18 +246,7 @@ fn these_rows<V: Vector, T: Element, P: Pointwise<N, K>, const N: usize, const K
     }
     if width < WIDTH {
         for at in 0..out.len() {
-            // One value, in all lanes.
-            let mut numbers = [0.0; K];
-            for k in 0..K {
-                numbers[k] = vectors[k][at % width];
-            }
-            let mut loaded = [V::splat(0.0); N];
-            for n in 0..N {
-                loaded[n] = V::splat(values[n][start + at].to_f64());
-            }
-            let mut result = [T::default(); WIDTH];
-            T::store(formula.apply(splat_all::<V, K>(numbers), loaded), &mut result, false);
-            out[at] = result[0];
+            one::<V, T, P, N, K>(formula, vectors, at % width, values, start + at, &mut out[at]);
         }
         return;
     }
@@ -262,14 +279,17 @@ fn in_order<V: Vector, T: Element, P: Pointwise<N, K>, const N: usize, const K: 
     for k in 0..K {
         vectors[k] = &coefficients.0[k];
     }
-    // The first and the last vector anyhow, as for a run.
-    for at in [0, len - WIDTH] {
-        let result = formula.apply(load_all::<V, f64, K>(vectors, at % width), load_all::<V, T, N>(values, at));
-        T::store(result, eight_mut(&mut out[at..]), false);
+    // Whole lines alone, as for a run.
+    let head = to_line(out).min(len);
+    let tail = head + (len - head) / WIDTH * WIDTH;
+    for at in (0..head).chain(tail..len) {
+        one::<V, T, P, N, K>(formula, vectors, at % width, values, at, &mut out[at]);
     }
-    let mut at = unaligned(out).min(len);
-    let mut column = at % width;
-    while at + WIDTH <= len {
+    let (mut at, mut column) = (head, head % width);
+    while at < tail {
+        for n in 0..N {
+            ask(values[n][at..].as_ptr().wrapping_byte_add(AHEAD), WIDTH);
+        }
         let result = formula.apply(load_all::<V, f64, K>(vectors, column), load_all::<V, T, N>(values, at));
         T::store(result, eight_mut(&mut out[at..]), true);
         at += WIDTH;
@@ -280,11 +300,33 @@ fn in_order<V: Vector, T: Element, P: Pointwise<N, K>, const N: usize, const K: 
     }
 }
 
-/// How many elements come before the first vector that is aligned to its size.
+/// One value, in all lanes.
 #[inline(always)]
-fn unaligned<T>(out: &[T]) -> usize {
-    let bytes = (out.as_ptr() as usize).wrapping_neg() % size_of::<[T; WIDTH]>();
-    bytes / size_of::<T>()
+fn one<V: Vector, T: Element, P: Pointwise<N, K>, const N: usize, const K: usize>(
+    formula: P,
+    coefficients: [&[f64]; K],
+    column: usize,
+    values: [&[T]; N],
+    at: usize,
+    out: &mut T,
+) {
+    let mut numbers = [0.0; K];
+    for k in 0..K {
+        numbers[k] = coefficients[k][column];
+    }
+    let mut loaded = [V::splat(0.0); N];
+    for n in 0..N {
+        loaded[n] = V::splat(values[n][at].to_f64());
+    }
+    let mut result = [T::default(); WIDTH];
+    T::store(formula.apply(splat_all::<V, K>(numbers), loaded), &mut result, false);
+    *out = result[0];
+}
+
+/// How many elements come before the first cache line.
+#[inline(always)]
+fn to_line<T>(out: &[T]) -> usize {
+    (out.as_ptr() as usize).wrapping_neg() % LINE / size_of::<T>()
 }
 
 #[inline(always)]

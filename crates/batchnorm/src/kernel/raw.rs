@@ -57,6 +57,9 @@ impl Isa {
     }
 }
 
+/// Bytes from what is computed to what memory is asked for: some of its latencies.
+pub(crate) const AHEAD: usize = 4096;
+
 /// One straight-line loop over slices. `run` and all it calls must be `#[inline(always)]`, so that it is compiled
 /// with the features of the tier that runs it.
 pub(crate) trait Kernel<R> {
@@ -273,14 +276,12 @@ impl<'a, T: Element> Readable<'a, T> {
         self.geometry.locate(0, index).1
     }
 
-    /// The values from a logical index on, as far as they lie side by side. The innermost stride must be 1.
+    /// `len` values from a logical index on of each of some channels, side by side. The innermost stride must be 1.
     #[inline]
-    pub fn run(&self, channel: usize, index: usize) -> &[T] {
-        let geometry = &self.geometry;
-        assert!(channel < geometry.channels && index < geometry.count && geometry.inner().1 == 1);
-        let (offset, left) = geometry.locate(channel, index);
-        // SAFETY: the elements `index..index + left` of the channel exist (fact 1) and are adjacent (stride 1).
-        unsafe { std::slice::from_raw_parts(self.first.offset(offset), left) }
+    pub fn runs(&self, channels: Range<usize>, index: usize, len: usize) -> impl Iterator<Item = &[T]> {
+        let (first, stride) = (self.geometry.side_by_side(&channels, index, len), self.geometry.channel_stride);
+        // SAFETY: the elements `index..index + len` of each channel exist (fact 1) and are adjacent, as was asserted.
+        channels.map(move |at| unsafe { std::slice::from_raw_parts(self.first.offset(first + at as isize * stride), len) })
     }
 
     /// The rows of all channels in a range of logical indices, as one slice. Needs dense rows.
@@ -293,43 +294,28 @@ impl<'a, T: Element> Readable<'a, T> {
         unsafe { std::slice::from_raw_parts(self.first.offset(offset), range.len() * geometry.channels) }
     }
 
-    /// Values of one channel in logical order, as a slice: in place where they lie side by side, else copied to
-    /// `scratch`.
-    #[inline]
-    pub fn chunk<'s>(&'s self, channel: usize, range: Range<usize>, scratch: &'s mut [T]) -> &'s [T] {
-        if self.geometry.inner().1 == 1 {
-            let run = self.run(channel, range.start);
-            if run.len() >= range.len() {
-                return &run[..range.len()];
-            }
+    /// How many elements on from a value lies one that is wanted soon after it where a channel is read in order: a
+    /// little on in a long run, the same place of the next run else.
+    pub fn ahead(&self) -> isize {
+        let geometry = &self.geometry;
+        match geometry.next_run() {
+            Some(stride) if geometry.inner().0 * size_of::<T>() < 8 * AHEAD => stride,
+            _ => (AHEAD / size_of::<T>()) as isize,
         }
-        let len = range.len();
-        self.gather(channel, range, &mut scratch[..len]);
-        &scratch[..len]
     }
 
-    /// Copies values of one channel, in logical order.
-    pub fn gather(&self, channel: usize, range: Range<usize>, into: &mut [T]) {
+    /// From a value to the same place half of the channel on.
+    pub fn halfway(&self) -> isize {
         let geometry = &self.geometry;
-        assert!(channel < geometry.channels && range.end <= geometry.count && into.len() == range.len());
-        let stride = geometry.inner().1;
-        let mut done = 0;
-        while done < into.len() {
-            let (offset, left) = geometry.locate(channel, range.start + done);
-            let len = left.min(into.len() - done);
-            let part = &mut into[done..done + len];
-            // SAFETY: the `len` elements from here on, `stride` apart, exist (fact 1).
-            unsafe {
-                let source = self.first.offset(offset);
-                if stride == 1 {
-                    part.copy_from_slice(std::slice::from_raw_parts(source, len));
-                } else {
-                    for (at, value) in part.iter_mut().enumerate() {
-                        *value = *source.offset(at as isize * stride);
-                    }
-                }
-            }
-            done += len;
+        let runs = geometry.count / geometry.inner().0;
+        geometry.next_run().map_or((geometry.count / 2) as isize, |stride| (runs / 2).max(1) as isize * stride)
+    }
+
+    /// Asks memory for values of one channel that come in runs.
+    pub fn ask(&self, channel: usize, range: Range<usize>) {
+        for (offset, len) in self.geometry.runs(range) {
+            let first = self.first.wrapping_offset(offset + channel as isize * self.geometry.channel_stride);
+            ask(first, len);
         }
     }
 
@@ -340,14 +326,24 @@ impl<'a, T: Element> Readable<'a, T> {
         assert!(tile.len() >= channels.len() * pitch);
         if !geometry.is_dense_rows() || channels.len() == 1 {
             // Run after run, all channels of each: where channels are neighbours, memory is read in order.
-            let mut start = range.start;
-            while start < range.end {
-                let end = (start + self.left(start)).min(range.end);
-                let (from, to) = (start - range.start, end - range.start);
+            let (stride, ahead, mut done) = (geometry.inner().1, self.ahead(), 0);
+            for (offset, len) in geometry.runs(range) {
                 for (row, channel) in channels.clone().enumerate() {
-                    self.gather(channel, start..end, &mut tile[row * pitch + from..row * pitch + to]);
+                    let into = &mut tile[row * pitch + done..][..len];
+                    // SAFETY: the `len` elements from here on, `stride` apart, exist (fact 1).
+                    unsafe {
+                        let source = self.first.offset(offset + channel as isize * geometry.channel_stride);
+                        if stride == 1 {
+                            ask(source.wrapping_offset(ahead), len);
+                            into.copy_from_slice(std::slice::from_raw_parts(source, len));
+                        } else {
+                            for (at, value) in into.iter_mut().enumerate() {
+                                *value = *source.offset(at as isize * stride);
+                            }
+                        }
+                    }
                 }
-                start = end;
+                done += len;
             }
             return;
         }
@@ -476,9 +472,9 @@ pub(crate) struct Cell<'g, T> {
 }
 
 impl<T: Element> Cell<'_, T> {
-    /// As [`Readable::left`], cut at the end of the cell.
-    pub fn left(&self, index: usize) -> usize {
-        self.geometry.locate(0, index).1.min(self.range.end - index)
+    /// That of the whole array.
+    pub fn geometry(&self) -> &Geometry {
+        self.geometry
     }
 
     /// Waits until what was streamed is where others see it.
@@ -493,14 +489,18 @@ impl<T: Element> Cell<'_, T> {
         self.streamed = true;
     }
 
-    /// As [`Readable::run`], cut at the end of the cell.
+    /// As [`Readable::runs`], within the cell.
     #[inline]
-    pub fn run(&mut self, channel: usize, index: usize) -> &mut [T] {
-        assert!(self.channels.contains(&channel) && self.range.contains(&index) && self.geometry.inner().1 == 1);
-        let (offset, left) = self.geometry.locate(channel, index);
-        let len = left.min(self.range.end - index);
-        // SAFETY: these elements exist (fact 1), are adjacent (stride 1) and belong to this cell alone (fact 2).
-        unsafe { std::slice::from_raw_parts_mut(self.first.offset(offset), len) }
+    pub fn runs(&mut self, channels: Range<usize>, index: usize, len: usize) -> impl Iterator<Item = &mut [T]> {
+        assert!(self.channels.start <= channels.start && channels.end <= self.channels.end);
+        assert!(self.range.start <= index && len <= self.range.end - index);
+        let (first, stride) = (self.geometry.side_by_side(&channels, index, len), self.geometry.channel_stride);
+        let memory = self.first;
+        // SAFETY: these elements exist (fact 1), are adjacent, as was asserted, and belong to this cell alone (fact 2),
+        // each channel's to the slice that is made once.
+        channels.map(move |at| unsafe {
+            std::slice::from_raw_parts_mut(memory.offset(first + at as isize * stride), len)
+        })
     }
 
     /// The cell's rows of all channels, as one slice. Needs dense rows and a cell of all channels.
@@ -517,17 +517,28 @@ impl<T: Element> Cell<'_, T> {
     pub fn scatter(&mut self, channel: usize, range: Range<usize>, from: &[T]) {
         assert!(self.channels.contains(&channel) && from.len() == range.len());
         assert!(self.range.start <= range.start && range.end <= self.range.end);
-        let stride = self.geometry.inner().1;
-        let mut done = 0;
-        while done < from.len() {
-            let (offset, left) = self.geometry.locate(channel, range.start + done);
-            let len = left.min(from.len() - done);
-            for (at, &value) in from[done..done + len].iter().enumerate() {
+        let (stride, mut from) = (self.geometry.inner().1, from.iter());
+        for (offset, len) in self.geometry.runs(range) {
+            let first = offset + channel as isize * self.geometry.channel_stride;
+            for (at, &value) in from.by_ref().take(len).enumerate() {
                 // SAFETY: the element exists (fact 1) and belongs to this cell alone (fact 2).
-                unsafe { *self.first.offset(offset + at as isize * stride) = value };
+                unsafe { *self.first.offset(first + at as isize * stride) = value };
             }
-            done += len;
         }
+    }
+}
+
+/// Asks memory for some values, line by line. Any place will do, even none of ours.
+#[inline(always)]
+pub fn ask<T>(first: *const T, len: usize) {
+    for byte in (0..len * size_of::<T>()).step_by(64) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: every x86-64 has this instruction, which reads nothing that could be seen and never faults.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(first.cast::<i8>().wrapping_add(byte))
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (first, byte);
     }
 }
 

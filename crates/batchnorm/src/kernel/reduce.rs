@@ -24,7 +24,7 @@
 use super::grid::Grid;
 use super::leaves::{Leaf, Tables};
 use super::raw::Readable;
-use super::sums::Columns;
+use super::sums::{Chunk, Columns, LANES};
 use super::tree::{Merge, Tree};
 use crate::element::Element;
 use crate::parallel;
@@ -43,15 +43,15 @@ const BLOCK: usize = 32;
 const NARROW: usize = 8;
 /// Channels of rows that are reduced together at most: their tables are half a megabyte.
 const WIDE: usize = 2048;
+/// Runs that a chunk may reach over without being copied.
+const PIECES: usize = 4;
 /// Room between two channels of a tile, so that they do not compete for the same cache set.
 const GAP: usize = 16;
 
 /// How the chunks of some arrays are reduced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// Runs of one channel after the other.
-    Runs,
-    /// Blocks of so many channels, copied.
+    /// Blocks of so many neighbouring channels.
     Blocks(usize),
     /// Rows of all channels.
     Rows,
@@ -63,8 +63,7 @@ pub(crate) fn way<T: Element, const N: usize>(arrays: [&Readable<T>; N]) -> Way 
     let fitting = |bytes: usize| (bytes / size_of::<T>()).clamp(1, geometry.channels.min(BLOCK));
     if in_runs(arrays) {
         let run = arrays.iter().map(|array| array.geometry().inner().0).min().expect("at least one array");
-        let block = fitting(NEAR / run);
-        if run >= CHUNK || block == 1 { Way::Runs } else { Way::Blocks(block) }
+        Way::Blocks(fitting(NEAR / run))
     } else if geometry.channels >= NARROW && arrays.iter().all(|array| array.geometry().is_dense_rows()) {
         Way::Rows
     } else {
@@ -79,6 +78,31 @@ pub(crate) fn in_runs<T: Element, const N: usize>(arrays: [&Readable<T>; N]) -> 
         let (length, stride) = array.geometry().inner();
         stride == 1 && (length >= RUN || array.geometry().count == length)
     })
+}
+
+/// The pieces of a channel's chunk where they lie, and how many they are; `None` if it must be copied together.
+fn in_place<'a, T: Element, const N: usize>(
+    arrays: [&'a Readable<T>; N],
+    channel: usize,
+    part: Range<usize>,
+    pieces: &mut [[&'a [T]; N]; PIECES],
+) -> Option<usize> {
+    let mut index = part.start;
+    if arrays.iter().any(|array| array.geometry().inner().1 != 1) {
+        return None;
+    }
+    for (found, piece) in pieces.iter_mut().enumerate() {
+        let len = arrays.iter().map(|array| array.left(index)).fold(part.end - index, usize::min);
+        *piece = arrays.map(|array| array.runs(channel..channel + 1, index, len).next().expect("one channel"));
+        index += len;
+        if index == part.end {
+            return Some(found + 1);
+        }
+        if len % LANES != 0 {
+            return None;
+        }
+    }
+    None
 }
 
 /// Scratch of one thread.
@@ -96,7 +120,6 @@ impl<T: Element, V: Merge, const N: usize> Scratch<T, V, N> {
     pub fn new(way: Way, count: usize) -> Self {
         let pitch = count.min(CHUNK) + GAP;
         let channels = match way {
-            Way::Runs => 1,
             Way::Blocks(channels) => channels,
             Way::Rows => 0,
         };
@@ -108,12 +131,13 @@ impl<T: Element, V: Merge, const N: usize> Scratch<T, V, N> {
         }
     }
 
-    /// Reduces one chunk of some channels: of one by `Way::Runs`, of at most a block by `Way::Blocks`. Chunks of the
-    /// same channels follow each other in logical order.
+    /// Reduces one chunk of some channels, at most a block. Chunks of the same channels follow each other in logical
+    /// order.
     pub fn push<L: Leaf<T, N, Value = V>>(
         &mut self,
         way: Way,
         arrays: [&Readable<T>; N],
+        ahead: [isize; N],
         leaf: &L,
         channels: Range<usize>,
         part: Range<usize>,
@@ -122,20 +146,26 @@ impl<T: Element, V: Merge, const N: usize> Scratch<T, V, N> {
         let pitch = *pitch;
         let mut values = tree.leaf();
         match way {
-            Way::Runs => {
-                let mut tiles = tiles.iter_mut();
-                let chunk = arrays.map(|array| {
-                    array.chunk(channels.start, part.clone(), tiles.next().expect("one tile for each array"))
-                });
-                values.push(leaf.run(channels.start, chunk));
-            }
             Way::Blocks(_) => {
-                for (array, tile) in arrays.iter().zip(tiles.iter_mut()) {
-                    array.gather_block(channels.clone(), part.clone(), tile, pitch);
-                }
-                for (row, channel) in channels.enumerate() {
-                    let chunk = tiles.each_ref().map(|tile| &tile[row * pitch..row * pitch + part.len()]);
-                    values.push(leaf.run(channel, chunk));
+                let mut pieces = [[&[][..]; N]; PIECES];
+                if in_place(arrays, channels.start, part.clone(), &mut pieces).is_some() {
+                    for channel in channels {
+                        let found = in_place(arrays, channel, part.clone(), &mut pieces).expect("as the first one");
+                        values.push(leaf.run(channel, Chunk { pieces: &pieces[..found], ahead }));
+                    }
+                } else {
+                    for (array, tile) in arrays.iter().zip(tiles.iter_mut()) {
+                        array.gather_block(channels.clone(), part.clone(), tile, pitch);
+                    }
+                    let next = part.end..(part.end + part.len()).min(arrays[0].geometry().count);
+                    for (row, channel) in channels.enumerate() {
+                        // Meanwhile memory is busy with the next chunk.
+                        if in_runs(arrays) {
+                            arrays.iter().for_each(|array| array.ask(channel, next.clone()));
+                        }
+                        let chunk = tiles.each_ref().map(|tile| &tile[row * pitch..row * pitch + part.len()]);
+                        values.push(leaf.run(channel, Chunk { pieces: &[chunk], ahead: [0; N] }));
+                    }
                 }
             }
             Way::Rows => {
@@ -172,7 +202,6 @@ pub(crate) fn reduce<T: Element, L: Leaf<T, N>, const N: usize>(arrays: [&Readab
     let wanted = if threads > 1 { 4 * threads } else { 1 };
     let leaves = count.div_ceil(CHUNK);
     let block = match way {
-        Way::Runs => 1,
         Way::Blocks(block) => block,
         // Rows are cut only where there are too few of them for the threads.
         Way::Rows => channels.div_ceil(wanted.div_ceil(leaves)).next_multiple_of(32).min(channels).min(WIDE),
@@ -181,13 +210,14 @@ pub(crate) fn reduce<T: Element, L: Leaf<T, N>, const N: usize>(arrays: [&Readab
     // A channel is cut into subtrees only where blocks alone are too few.
     let segment = leaves.div_ceil(wanted.div_ceil(blocks).min(leaves)).next_power_of_two();
     let grid = Grid { channels, block, count, range: segment * CHUNK };
+    let ahead = arrays.map(|array| array.ahead());
     let cells = parallel::map(
         grid.cells(),
         threads,
         || Scratch::new(way, count),
         |scratch, number| {
             let (channels, range) = grid.cell(number);
-            chunks(range).for_each(|part| scratch.push(way, arrays, leaf, channels.clone(), part));
+            chunks(range).for_each(|part| scratch.push(way, arrays, ahead, leaf, channels.clone(), part));
             scratch.finish()
         },
     );

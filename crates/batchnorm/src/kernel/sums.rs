@@ -5,7 +5,7 @@
 //! lanes, all channels at a time). So the bits are the same.
 #![allow(clippy::needless_range_loop)]
 
-use super::raw::Kernel;
+use super::raw::{AHEAD, Kernel, ask};
 use super::vector::{Vector, WIDTH, eight, load_all, load_last, splat_all};
 use crate::element::Element;
 
@@ -20,11 +20,31 @@ pub(crate) trait Terms<const N: usize, const K: usize, const S: usize>: Copy {
     fn of<V: Vector>(self, constants: [V; K], values: [V; N]) -> [V; S];
 }
 
-/// The sums of a chunk that lies side by side in `N` arrays.
+/// A chunk of `N` arrays in logical order, in pieces that each lie side by side: all but the last are full groups of
+/// [`LANES`] values.
+#[derive(Clone, Copy)]
+pub(crate) struct Chunk<'v, T, const N: usize> {
+    pub pieces: &'v [[&'v [T]; N]],
+    /// How many elements on lies what memory is to be asked for meanwhile.
+    pub ahead: [isize; N],
+}
+
+impl<T: Copy, const N: usize> Chunk<'_, T, N> {
+    pub fn len(self) -> usize {
+        self.pieces.iter().map(|piece| piece[0].len()).sum()
+    }
+
+    /// The values of the first array.
+    pub fn values(self) -> impl Iterator<Item = T> {
+        self.pieces.iter().flat_map(|piece| piece[0].iter().copied())
+    }
+}
+
+/// The sums of a chunk.
 pub(crate) struct Run<'v, F, T, const N: usize, const K: usize> {
     pub terms: F,
     pub constants: [f64; K],
-    pub values: [&'v [T]; N],
+    pub chunk: Chunk<'v, T, N>,
 }
 
 impl<F, T, const N: usize, const K: usize, const S: usize> Kernel<[f64; S]> for Run<'_, F, T, N, K>
@@ -34,24 +54,30 @@ where
 {
     #[inline(always)]
     fn run<V: Vector>(self) -> [f64; S] {
-        let Run { terms, constants, values } = self;
-        let (constants, len) = (splat_all::<V, K>(constants), values[0].len());
+        let Run { terms, constants, chunk: Chunk { pieces, ahead } } = self;
+        let constants = splat_all::<V, K>(constants);
         let mut even = [V::splat(0.0); S];
         let mut odd = even;
-        let mut groups: [&[[T; LANES]]; N] = [&[]; N];
-        for n in 0..N {
-            groups[n] = &values[n].as_chunks::<LANES>().0[..len / LANES];
-        }
-        for group in 0..len / LANES {
-            let (mut left, mut right) = ([V::splat(0.0); N], [V::splat(0.0); N]);
+        for values in pieces {
+            let whole = values[0].len() / LANES;
+            let mut groups: [&[[T; LANES]]; N] = [&[]; N];
             for n in 0..N {
-                let values = &groups[n][group];
-                left[n] = T::load(eight(values));
-                right[n] = T::load(eight(&values[WIDTH..]));
+                groups[n] = &values[n].as_chunks::<LANES>().0[..whole];
             }
-            even = added(even, terms.of(constants, left));
-            odd = added(odd, terms.of(constants, right));
+            for group in 0..whole {
+                let (mut left, mut right) = ([V::splat(0.0); N], [V::splat(0.0); N]);
+                for n in 0..N {
+                    let values = &groups[n][group];
+                    ask(values.as_ptr().wrapping_offset(ahead[n]), LANES);
+                    left[n] = T::load(eight(values));
+                    right[n] = T::load(eight(&values[WIDTH..]));
+                }
+                even = added(even, terms.of(constants, left));
+                odd = added(odd, terms.of(constants, right));
+            }
         }
+        let values = pieces[pieces.len() - 1];
+        let len = values[0].len();
         let at = len / LANES * LANES;
         if at + WIDTH <= len {
             even = added(even, terms.of(constants, load_all::<V, T, N>(values, at)));
@@ -217,7 +243,9 @@ where
             for r in 0..R {
                 let mut values = [V::splat(0.0); N];
                 for n in 0..N {
-                    values[n] = T::load(eight(&columns[n].rows[(first + r * LANES) * pitch + channel..]));
+                    let value = eight(&columns[n].rows[(first + r * LANES) * pitch + channel..]);
+                    ask(value.as_ptr().wrapping_byte_add(AHEAD), WIDTH);
+                    values[n] = T::load(value);
                 }
                 sums = added(sums, terms.of(constants, values));
             }
