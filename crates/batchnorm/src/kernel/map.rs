@@ -12,17 +12,17 @@
 //! Outputs of at least [`STREAM`] bytes are streamed: written past the caches, which would otherwise first read
 //! every line that is to be overwritten, and lose to it what the next channel needs.
 
+use super::ahead::{AHEAD, Twice};
 use super::grid::Grid;
 use super::leaves::Leaf;
 use super::pointwise::{Coefficients, Pointwise, Rows, Run};
-use super::raw::{AHEAD, Cell, Isa, Readable, Writable};
+use super::raw::{Cell, Isa, Readable, Writable};
 use super::reduce::{CHUNK, RUN, Scratch, Way, chunks, in_runs, reduce, way};
+use super::vector::WIDTH;
 use crate::element::Element;
 use crate::parallel;
 use std::ops::Range;
 
-/// Bytes of a second-level cache.
-const CACHE: usize = 2 << 20;
 /// Elements a task: large against the cost of handing it out, small against a tensor worth several threads.
 const TASK: usize = 1 << 16;
 /// Bytes from which on an output is streamed: several times the second-level caches. (At 13 MB it still lost here, at
@@ -94,8 +94,10 @@ pub(crate) fn map<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize
             );
         }
         Path::Rows => {
-            let wide = coefficients.widened();
-            let grid = Grid { channels, block: channels, count, range: (TASK / channels).max(1) };
+            // Each cell as aligned as the first.
+            let range = (TASK / channels).max(1).next_multiple_of(WIDTH);
+            let grid = Grid { channels, block: channels, count, range };
+            let wide = coefficients.widened(out.to_line() % WIDTH);
             out.for_each_cell(
                 grid,
                 threads,
@@ -137,7 +139,7 @@ fn map_runs<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize>(
     isa: Isa,
     formula: P,
     arrays: [&Readable<T>; N],
-    (ahead, half): ([isize; N], usize),
+    (ahead, until): ([isize; N], usize),
     cell: &mut Cell<T>,
     channels: Range<usize>,
     range: Range<usize>,
@@ -155,7 +157,7 @@ fn map_runs<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize>(
         while index < end {
             // As far as all arrays go side by side; the same for every channel.
             let len = arrays.iter().map(|array| array.left(index)).fold(end - index, usize::min);
-            let ahead = if index < half { ahead } else { [0; N] };
+            let ahead = if index < until { ahead } else { [0; N] };
             let mut runs = arrays.map(|array| array.runs(channels.clone(), index, len));
             for (out, &coefficients) in cell.runs(channels.clone(), index, len).zip(coefficients) {
                 let values = runs.each_mut().map(|runs| runs.next().expect("as many as of the output"));
@@ -204,12 +206,7 @@ where
     let way = Way::Blocks(block);
     let grid = Grid { channels, block: (TASK / count).clamp(block, most.max(block)), count, range: count };
     let past = past(out);
-    // What is mapped comes from a cache, where it fits one twice: time to ask for the next block of channels.
-    let fits = M * block * count * size_of::<T>() <= CACHE * 2 / 3;
-    let half = if fits { count / 2 } else { count };
-    let ahead = mapped.map(|array| if fits { block as isize * array.geometry().channel_stride } else { -array.ahead() });
-    let reading = reduced.map(|array| array.ahead());
-    let reading = if fits { reduced.map(|array| array.halfway()) } else { reading };
+    let ahead = Twice::new(reduced, mapped, block);
     let cells = out.for_each_cell(
         grid,
         threads,
@@ -219,11 +216,11 @@ where
             for start in channels.clone().step_by(block) {
                 let channels = start..(start + block).min(channels.end);
                 for part in chunks(range.clone()) {
-                    scratch.push(way, reduced, reading, leaf, channels.clone(), part);
+                    scratch.push(way, reduced, ahead.reducing, leaf, channels.clone(), part);
                 }
                 let values = scratch.finish();
                 let of: Vec<_> = channels.clone().zip(&values).map(|(c, &value)| coefficients(c, value)).collect();
-                map_runs(isa, formula, mapped, (ahead, half), cell, channels, range.clone(), past, &of);
+                map_runs(isa, formula, mapped, (ahead.mapping, ahead.until), cell, channels, range.clone(), past, &of);
                 all.extend(values);
             }
             all

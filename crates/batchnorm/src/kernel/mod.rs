@@ -2,6 +2,7 @@
 //! `raw` hands out memory and instruction sets; above them nobody loops over elements.
 
 mod activation;
+mod ahead;
 pub(crate) mod calls;
 mod grid;
 pub(crate) mod leaves;

@@ -3,17 +3,16 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::activation::Activate;
-use super::raw::{AHEAD, Kernel, ask};
+use super::ahead::AHEAD;
+use super::raw::{Kernel, ask, to_line};
 use super::vector::{Vector, WIDTH, eight, load_all, load_last, splat_all};
 use crate::element::Element;
 use std::ops::Range;
 
-/// Bytes of a cache line.
-const LINE: usize = 64;
+/// Values of a run that is worth aligning.
+const ALIGNED: usize = 128;
 /// Values of two vectors.
 const PAIR: usize = 2 * WIDTH;
-/// Rows that are computed while a column's coefficients are in registers.
-const DEEP: usize = 4;
 /// Coefficient vectors are repeated until they are at least this wide: narrower rows are taken several at a time.
 const WIDENED: usize = 64;
 
@@ -104,24 +103,31 @@ impl<const K: usize> Coefficients<K> {
         std::array::from_fn(|kind| self.0[kind][channel])
     }
 
-    /// The vectors for [`Rows`]: repeated until they are wide enough, and then going on with their beginning for a
-    /// vector that reaches over the end of a row.
-    pub fn widened(mut self) -> Self {
-        let times = WIDENED.div_ceil(self.0[0].len());
-        self.0 = self.0.map(|mut vector| {
-            if times > 1 {
-                vector = vector.repeat(times);
-            }
-            vector.extend_from_within(..WIDTH);
-            vector
-        });
-        self
+    /// For [`Rows`] whose first value that is aligned is the one numbered `phase`.
+    pub fn widened(self, phase: usize) -> Widened<K> {
+        let channels = self.0[0].len();
+        let width = channels * WIDENED.div_ceil(channels);
+        let first = [0; K];
+        let mut all = Widened { vectors: self.0, first, width };
+        for (vector, first) in all.vectors.iter_mut().zip(&mut all.first) {
+            let mut wide = Vec::with_capacity(width + 2 * WIDTH);
+            // So many unused ones that the one numbered `phase`, and each eighth from it on, begins a line.
+            *first = (wide.as_ptr() as usize / size_of::<f64>() + phase).wrapping_neg() % WIDTH;
+            wide.resize(*first, 0.0);
+            wide.extend(vector.iter().cycle().take(width + WIDTH));
+            *vector = wide;
+        }
+        all
     }
+}
 
-    /// How many channels, or repetitions of them, the vectors for [`Rows`] hold.
-    fn width(&self) -> usize {
-        self.0[0].len() - WIDTH
-    }
+/// Coefficients as [`Rows`] read them: repeated until they are wide enough, and then going on with their beginning for a
+/// vector that reaches over the end of a row.
+#[derive(Debug)]
+pub(crate) struct Widened<const K: usize> {
+    vectors: [Vec<f64>; K],
+    first: [usize; K],
+    width: usize,
 }
 
 /// Values of one channel. The outputs must not be the inputs: some are computed twice.
@@ -142,8 +148,7 @@ impl<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize> Kernel<()> 
         let Run { formula, coefficients, values, ahead, out, past } = self;
         let (len, coefficients) = (out.len(), splat_all::<V, K>(coefficients));
         // Past the caches go whole lines alone: what is before and behind them is written as usual, to the value.
-        let head = if past { to_line(out).min(len) } else { 0 };
-        edge::<V, T, P, N, K>(formula, coefficients, values, out, 0..head);
+        let head = if past || len >= ALIGNED { to_line(out.as_ptr()).min(len) } else { 0 };
         // Two vectors a round.
         let pairs = out[head..].as_chunks_mut::<PAIR>().0;
         let mut from: [&[[T; PAIR]]; N] = [&[]; N];
@@ -163,12 +168,18 @@ impl<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize> Kernel<()> 
             T::store(left, eight_mut(to), past);
             T::store(right, eight_mut(&mut to[WIDTH..]), past);
         }
-        let mut tail = head + pairs.len() * PAIR;
-        if !past && tail + WIDTH > len && len >= WIDTH && tail < len {
-            // A whole vector, some of it a second time, is faster than an incomplete one.
-            tail = len - WIDTH;
+        let tail = head + pairs.len() * PAIR;
+        if past || len < WIDTH {
+            edge::<V, T, P, N, K>(formula, coefficients, values, out, 0..head);
+            edge::<V, T, P, N, K>(formula, coefficients, values, out, tail..len);
+        } else {
+            // Whole vectors, some values a second time, are faster than incomplete ones.
+            for at in (0..head).step_by(WIDTH).chain((tail..len).step_by(WIDTH)) {
+                let at = at.min(len - WIDTH);
+                let result = formula.apply(coefficients, load_all::<V, T, N>(values, at));
+                T::store(result, eight_mut(&mut out[at..]), false);
+            }
         }
-        edge::<V, T, P, N, K>(formula, coefficients, values, out, tail..len);
     }
 }
 
@@ -198,10 +209,11 @@ fn edge<V: Vector, T: Element, P: Pointwise<N, K>, const N: usize, const K: usiz
     }
 }
 
-/// Whole rows, all as wide as the coefficient vectors, but for a shorter last one. The outputs must not be the inputs.
+/// Whole rows of all channels, as one array: in order, in vectors that are aligned and may reach over the end of a row.
+/// The outputs must not be the inputs.
 pub(crate) struct Rows<'v, T, P, const N: usize, const K: usize> {
     pub formula: P,
-    pub coefficients: &'v Coefficients<K>,
+    pub coefficients: &'v Widened<K>,
     pub values: [&'v [T]; N],
     pub out: &'v mut [T],
     /// Whether to write past the caches; a fence must follow.
@@ -211,91 +223,55 @@ pub(crate) struct Rows<'v, T, P, const N: usize, const K: usize> {
 impl<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize> Kernel<()> for Rows<'_, T, P, N, K> {
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let Rows { formula, coefficients, values, out, past } = self;
-        let width = coefficients.width();
-        if past && out.len() >= WIDTH {
-            return in_order::<V, T, P, N, K>(formula, coefficients, values, out);
+        let Rows { formula, coefficients: Widened { vectors: all, first, width }, values, out, past } = self;
+        let (len, width) = (out.len(), *width);
+        let mut vectors: [&[f64]; K] = [&[]; K];
+        for k in 0..K {
+            vectors[k] = &all[k][first[k]..];
         }
-        let mut start = 0;
-        let mut blocks = out.chunks_exact_mut(width * DEEP);
-        for block in &mut blocks {
-            these_rows::<V, T, P, N, K, DEEP>(formula, coefficients, values, start, block);
-            start += width * DEEP;
+        let head = to_line(out.as_ptr()).min(len);
+        let tail = head + (len - head) / WIDTH * WIDTH;
+        if past || len < WIDTH {
+            // Past the caches go whole lines alone, as for a run.
+            for at in (0..head).chain(tail..len) {
+                one::<V, T, P, N, K>(formula, vectors, at % width, values, at, &mut out[at]);
+            }
+        } else {
+            // Whole vectors, some values a second time, are faster.
+            for at in (0..head).step_by(WIDTH).chain((tail..len).step_by(WIDTH)) {
+                let at = at.min(len - WIDTH);
+                let coefficients = load_all::<V, f64, K>(vectors, at % width);
+                let result = formula.apply(coefficients, load_all::<V, T, N>(values, at));
+                T::store(result, eight_mut(&mut out[at..]), false);
+            }
         }
-        for row in blocks.into_remainder().chunks_mut(width) {
-            let len = row.len();
-            these_rows::<V, T, P, N, K, 1>(formula, coefficients, values, start, row);
-            start += len;
-        }
-    }
-}
-
-/// `R` rows of one width that follow each other.
-#[inline(always)]
-fn these_rows<V: Vector, T: Element, P: Pointwise<N, K>, const N: usize, const K: usize, const R: usize>(
-    formula: P,
-    coefficients: &Coefficients<K>,
-    values: [&[T]; N],
-    start: usize,
-    out: &mut [T],
-) {
-    let width = out.len() / R;
-    let mut vectors: [&[f64]; K] = [&[]; K];
-    for k in 0..K {
-        vectors[k] = &coefficients.0[k][..width];
-    }
-    if width < WIDTH {
-        for at in 0..out.len() {
-            one::<V, T, P, N, K>(formula, vectors, at % width, values, start + at, &mut out[at]);
-        }
-        return;
-    }
-    let mut column = 0;
-    loop {
-        let coefficients = load_all::<V, f64, K>(vectors, column);
-        for r in 0..R {
-            let at = r * width + column;
-            let result = formula.apply(coefficients, load_all::<V, T, N>(values, start + at));
-            T::store(result, eight_mut(&mut out[at..]), false);
-        }
-        if column + WIDTH == width {
-            return;
-        }
-        // The last vector may have some columns a second time.
-        column = (column + WIDTH).min(width - WIDTH);
-    }
-}
-
-/// All rows as one, past the caches: in order, and in vectors that are aligned, which may reach over the end of a row.
-#[inline(always)]
-fn in_order<V: Vector, T: Element, P: Pointwise<N, K>, const N: usize, const K: usize>(
-    formula: P,
-    coefficients: &Coefficients<K>,
-    values: [&[T]; N],
-    out: &mut [T],
-) {
-    let (len, width) = (out.len(), coefficients.width());
-    let mut vectors: [&[f64]; K] = [&[]; K];
-    for k in 0..K {
-        vectors[k] = &coefficients.0[k];
-    }
-    // Whole lines alone, as for a run.
-    let head = to_line(out).min(len);
-    let tail = head + (len - head) / WIDTH * WIDTH;
-    for at in (0..head).chain(tail..len) {
-        one::<V, T, P, N, K>(formula, vectors, at % width, values, at, &mut out[at]);
-    }
-    let (mut at, mut column) = (head, head % width);
-    while at < tail {
-        for n in 0..N {
-            ask(values[n][at..].as_ptr().wrapping_byte_add(AHEAD), WIDTH);
-        }
-        let result = formula.apply(load_all::<V, f64, K>(vectors, column), load_all::<V, T, N>(values, at));
-        T::store(result, eight_mut(&mut out[at..]), true);
-        at += WIDTH;
-        column += WIDTH;
-        if column >= width {
-            column -= width;
+        let (mut at, mut column) = (head, head % width);
+        while at < tail {
+            // To the end of the row, and over it where no vector ends there.
+            let count = (width - column).div_ceil(WIDTH).min((tail - at) / WIDTH);
+            let mut coefficients: [&[[f64; WIDTH]]; K] = [&[]; K];
+            for k in 0..K {
+                coefficients[k] = &vectors[k][column..].as_chunks().0[..count];
+            }
+            let mut from: [&[[T; WIDTH]]; N] = [&[]; N];
+            for n in 0..N {
+                from[n] = &values[n][at..].as_chunks().0[..count];
+            }
+            let to = &mut out[at..].as_chunks_mut().0[..count];
+            for vector in 0..count {
+                let (mut of, mut loaded) = ([V::splat(0.0); K], [V::splat(0.0); N]);
+                for k in 0..K {
+                    of[k] = V::from_f64(&coefficients[k][vector]);
+                }
+                for n in 0..N {
+                    let values = &from[n][vector];
+                    ask(values.as_ptr().wrapping_byte_add(AHEAD), WIDTH);
+                    loaded[n] = T::load(values);
+                }
+                T::store(formula.apply(of, loaded), &mut to[vector], past);
+            }
+            at += count * WIDTH;
+            column = (column + count * WIDTH) % width;
         }
     }
 }
@@ -321,12 +297,6 @@ fn one<V: Vector, T: Element, P: Pointwise<N, K>, const N: usize, const K: usize
     let mut result = [T::default(); WIDTH];
     T::store(formula.apply(splat_all::<V, K>(numbers), loaded), &mut result, false);
     *out = result[0];
-}
-
-/// How many elements come before the first cache line.
-#[inline(always)]
-fn to_line<T>(out: &[T]) -> usize {
-    (out.as_ptr() as usize).wrapping_neg() % LINE / size_of::<T>()
 }
 
 #[inline(always)]

@@ -10,6 +10,7 @@
 //! 3. An [`Isa`] exists only for instruction sets that this machine was found to have.
 #![allow(unsafe_code)]
 
+use super::ahead::soon;
 use super::grid::Grid;
 use super::tier::Tier;
 use super::vector::{Plain, Vector};
@@ -57,9 +58,8 @@ impl Isa {
     }
 }
 
-/// Bytes from what is computed to what memory is asked for: some of its latencies.
-pub(crate) const AHEAD: usize = 4096;
-
+/// Bytes of a cache line.
+const LINE: usize = 64;
 /// One straight-line loop over slices. `run` and all it calls must be `#[inline(always)]`, so that it is compiled
 /// with the features of the tier that runs it.
 pub(crate) trait Kernel<R> {
@@ -281,7 +281,8 @@ impl<'a, T: Element> Readable<'a, T> {
     pub fn runs(&self, channels: Range<usize>, index: usize, len: usize) -> impl Iterator<Item = &[T]> {
         let (first, stride) = (self.geometry.side_by_side(&channels, index, len), self.geometry.channel_stride);
         // SAFETY: the elements `index..index + len` of each channel exist (fact 1) and are adjacent, as was asserted.
-        channels.map(move |at| unsafe { std::slice::from_raw_parts(self.first.offset(first + at as isize * stride), len) })
+        channels
+            .map(move |at| unsafe { std::slice::from_raw_parts(self.first.offset(first + at as isize * stride), len) })
     }
 
     /// The rows of all channels in a range of logical indices, as one slice. Needs dense rows.
@@ -292,23 +293,6 @@ impl<'a, T: Element> Readable<'a, T> {
         let (offset, _) = geometry.locate(0, range.start);
         // SAFETY: all elements of these rows exist (fact 1) and dense rows follow each other without gaps.
         unsafe { std::slice::from_raw_parts(self.first.offset(offset), range.len() * geometry.channels) }
-    }
-
-    /// How many elements on from a value lies one that is wanted soon after it where a channel is read in order: a
-    /// little on in a long run, the same place of the next run else.
-    pub fn ahead(&self) -> isize {
-        let geometry = &self.geometry;
-        match geometry.next_run() {
-            Some(stride) if geometry.inner().0 * size_of::<T>() < 8 * AHEAD => stride,
-            _ => (AHEAD / size_of::<T>()) as isize,
-        }
-    }
-
-    /// From a value to the same place half of the channel on.
-    pub fn halfway(&self) -> isize {
-        let geometry = &self.geometry;
-        let runs = geometry.count / geometry.inner().0;
-        geometry.next_run().map_or((geometry.count / 2) as isize, |stride| (runs / 2).max(1) as isize * stride)
     }
 
     /// Asks memory for values of one channel that come in runs.
@@ -326,7 +310,7 @@ impl<'a, T: Element> Readable<'a, T> {
         assert!(tile.len() >= channels.len() * pitch);
         if !geometry.is_dense_rows() || channels.len() == 1 {
             // Run after run, all channels of each: where channels are neighbours, memory is read in order.
-            let (stride, ahead, mut done) = (geometry.inner().1, self.ahead(), 0);
+            let (stride, ahead, mut done) = (geometry.inner().1, soon(self), 0);
             for (offset, len) in geometry.runs(range) {
                 for (row, channel) in channels.clone().enumerate() {
                     let into = &mut tile[row * pitch + done..][..len];
@@ -419,6 +403,11 @@ impl<'a, T: Element> Writable<'a, T> {
         &self.geometry
     }
 
+    /// How many elements come before the first cache line, counted from the first element.
+    pub fn to_line(&self) -> usize {
+        to_line(self.first)
+    }
+
     /// The same memory, to be read as long as it is not written.
     pub fn as_readable(&self) -> Readable<'_, T> {
         Readable { first: self.first, geometry: self.geometry.clone(), borrow: PhantomData }
@@ -498,9 +487,8 @@ impl<T: Element> Cell<'_, T> {
         let memory = self.first;
         // SAFETY: these elements exist (fact 1), are adjacent, as was asserted, and belong to this cell alone (fact 2),
         // each channel's to the slice that is made once.
-        channels.map(move |at| unsafe {
-            std::slice::from_raw_parts_mut(memory.offset(first + at as isize * stride), len)
-        })
+        channels
+            .map(move |at| unsafe { std::slice::from_raw_parts_mut(memory.offset(first + at as isize * stride), len) })
     }
 
     /// The cell's rows of all channels, as one slice. Needs dense rows and a cell of all channels.
@@ -531,7 +519,7 @@ impl<T: Element> Cell<'_, T> {
 /// Asks memory for some values, line by line. Any place will do, even none of ours.
 #[inline(always)]
 pub fn ask<T>(first: *const T, len: usize) {
-    for byte in (0..len * size_of::<T>()).step_by(64) {
+    for byte in (0..len * size_of::<T>()).step_by(LINE) {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: every x86-64 has this instruction, which reads nothing that could be seen and never faults.
         unsafe {
@@ -540,6 +528,12 @@ pub fn ask<T>(first: *const T, len: usize) {
         #[cfg(not(target_arch = "x86_64"))]
         let _ = (first, byte);
     }
+}
+
+/// How many elements come before the first cache line.
+#[inline(always)]
+pub fn to_line<T>(first: *const T) -> usize {
+    (first as usize).wrapping_neg() % LINE / size_of::<T>()
 }
 
 /// Makes streamed stores visible, in order before whatever follows.

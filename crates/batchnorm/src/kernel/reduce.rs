@@ -21,6 +21,7 @@
 //! | rows of all channels (NHWC, N x C) | reduced row by row, all channels at a time, against a table of lanes |
 //! | anything else, or rows of very few channels | copied, that of some neighbouring channels together |
 
+use super::ahead::soon;
 use super::grid::Grid;
 use super::leaves::{Leaf, Tables};
 use super::raw::Readable;
@@ -43,6 +44,10 @@ const BLOCK: usize = 32;
 const NARROW: usize = 8;
 /// Channels of rows that are reduced together at most: their tables are half a megabyte.
 const WIDE: usize = 2048;
+/// Bytes of arrays that caches hold: there, rows are reduced by so few channels that their tables stay in the first-level
+/// cache. (From memory the rows must come whole.)
+const SMALL: usize = 8 << 20;
+const FEW: usize = 64;
 /// Runs that a chunk may reach over without being copied.
 const PIECES: usize = 4;
 /// Room between two channels of a tile, so that they do not compete for the same cache set.
@@ -204,13 +209,14 @@ pub(crate) fn reduce<T: Element, L: Leaf<T, N>, const N: usize>(arrays: [&Readab
     let block = match way {
         Way::Blocks(block) => block,
         // Rows are cut only where there are too few of them for the threads.
+        Way::Rows if N * channels * count * size_of::<T>() <= SMALL => FEW.min(channels),
         Way::Rows => channels.div_ceil(wanted.div_ceil(leaves)).next_multiple_of(32).min(channels).min(WIDE),
     };
     let blocks = channels.div_ceil(block);
     // A channel is cut into subtrees only where blocks alone are too few.
     let segment = leaves.div_ceil(wanted.div_ceil(blocks).min(leaves)).next_power_of_two();
     let grid = Grid { channels, block, count, range: segment * CHUNK };
-    let ahead = arrays.map(|array| array.ahead());
+    let ahead = arrays.map(soon);
     let cells = parallel::map(
         grid.cells(),
         threads,

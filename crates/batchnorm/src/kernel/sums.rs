@@ -5,7 +5,8 @@
 //! lanes, all channels at a time). So the bits are the same.
 #![allow(clippy::needless_range_loop)]
 
-use super::raw::{AHEAD, Kernel, ask};
+use super::ahead::AHEAD;
+use super::raw::{Kernel, ask};
 use super::vector::{Vector, WIDTH, eight, load_all, load_last, splat_all};
 use crate::element::Element;
 
