@@ -53,7 +53,22 @@ macro_rules! all_calls {
                 dx: &mut Writable<Self>,
                 of: Of<GradientSums, 3>
             ) -> Vec<GradientSums>;
-            behind(isa: Isa, activation: Activation, arrays: [&Readable<Self>; 2], dz: &mut Writable<Self>);
+            backward_adding(
+                isa: Isa,
+                activation: Activation,
+                constants: [&[f64]; 5],
+                arrays: [&Readable<Self>; 3],
+                outs: [&mut Writable<Self>; 2],
+                of: Of<GradientSums, 5>
+            ) -> Vec<GradientSums>;
+            backward_adding_by_constants(
+                isa: Isa,
+                activation: Activation,
+                constants: [&[f64]; 5],
+                arrays: [&Readable<Self>; 3],
+                outs: [&mut Writable<Self>; 2],
+                of: Of<GradientSums, 3>
+            ) -> Vec<GradientSums>;
         }
     };
 }

@@ -74,7 +74,14 @@ impl Saved {
     ) -> Result<ParameterGradients, CallError> {
         self.check(x, dy, false)?;
         same_shape("dx", &x.layout, &dx.layout)?;
-        Ok(self.backward_behind(self.activation, x, dy, dx))
+        let (isa, activation, constants) = (self.isa(), self.activation, self.constants());
+        let (arrays, dx) = ([&x.memory, &dy.memory], &mut dx.memory);
+        Ok(self.parameters(if self.batch_statistics {
+            T::backward(isa, activation, constants, arrays, dx, &|channel, sums| self.by_batch(channel, sums))
+        } else {
+            let of = |channel, _| self.by_constants(channel);
+            T::backward_by_constants(isa, activation, constants, arrays, dx, &of)
+        }))
     }
 
     /// dgamma and dbeta alone, where nobody asks for dx: one sweep over `x` and `dy`, and nothing is written. The
@@ -109,34 +116,31 @@ impl Saved {
         same_shape("y", &x.layout, &y.layout)?;
         same_shape("dx", &x.layout, &dx.layout)?;
         same_shape("dresidual", &x.layout, &dresidual.layout)?;
-        T::behind(self.isa(), self.activation, [&dy.memory, &y.memory], &mut dresidual.memory);
-        Ok(self.backward_behind(Activation::Identity, x, &dresidual.as_view(), dx))
+        let arrays = [&x.memory, &dy.memory, &y.memory];
+        let outs = [&mut dx.memory.reborrow(), &mut dresidual.memory.reborrow()];
+        let (isa, activation, constants) = (self.isa(), self.activation, self.constants());
+        Ok(self.parameters(if self.batch_statistics {
+            T::backward_adding(isa, activation, constants, arrays, outs, &|channel, sums| self.by_batch(channel, sums))
+        } else {
+            let of = |channel, _| self.by_constants(channel);
+            T::backward_adding_by_constants(isa, activation, constants, arrays, outs, &of)
+        }))
     }
 
-    /// All there is to do once the arguments are found to be right.
-    fn backward_behind<T: Element>(
-        &self,
-        activation: Activation,
-        x: &View<T>,
-        dy: &View<T>,
-        dx: &mut ViewMut<T>,
-    ) -> ParameterGradients {
-        let (isa, constants, arrays) = (self.isa(), self.constants(), [&x.memory, &dy.memory]);
+    /// The coefficients of a channel's dx where the statistics are those of the batch.
+    fn by_batch(&self, channel: usize, sums: GradientSums) -> [f64; 5] {
         // Where the gradient is declared to be 0, so is the inverse standard deviation.
-        let scale = |channel: usize| if self.inverse_deviation[channel] == 0.0 { 0.0 } else { self.scale[channel] };
+        let scale = if self.inverse_deviation[channel] == 0.0 { 0.0 } else { self.scale[channel] };
         let n = self.count as f64;
-        self.parameters(if self.batch_statistics {
-            T::backward(isa, activation, constants, arrays, &mut dx.memory, &|channel, sums| {
-                let (mean_dz, mean_dz_xhat) = (sums.dy / n, sums.dy_xhat / n);
-                let offset = mean_dz - mean_dz_xhat * self.lag[channel];
-                let slope = mean_dz_xhat * self.inverse_deviation[channel];
-                [self.mean[channel], scale(channel), self.shift[channel], offset, slope]
-            })
-        } else {
-            T::backward_by_constants(isa, activation, constants, arrays, &mut dx.memory, &|channel, _| {
-                [self.mean[channel], self.scale[channel], self.shift[channel]]
-            })
-        })
+        let (mean_dz, mean_dz_xhat) = (sums.dy / n, sums.dy_xhat / n);
+        let offset = mean_dz - mean_dz_xhat * self.lag[channel];
+        let slope = mean_dz_xhat * self.inverse_deviation[channel];
+        [self.mean[channel], scale, self.shift[channel], offset, slope]
+    }
+
+    /// The same where they are constants.
+    fn by_constants(&self, channel: usize) -> [f64; 3] {
+        [self.mean[channel], self.scale[channel], self.shift[channel]]
     }
 
     fn isa(&self) -> Isa {

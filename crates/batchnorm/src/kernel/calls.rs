@@ -4,7 +4,7 @@
 use super::activation::{Leaky, Linear};
 use super::leaves::{GradientLeaf, GradientSums, MomentsLeaf};
 use super::map::{map, reduce_and_map};
-use super::pointwise::{Coefficients, InputGradient, Mask, Normalize, NormalizeAdding, Scale};
+use super::pointwise::{Coefficients, InputGradient, Normalize, NormalizeAdding, Scale};
 use super::raw::{Isa, Readable, Writable};
 use super::reduce::reduce;
 use crate::config::Activation;
@@ -50,10 +50,10 @@ pub fn train<T: Element>(
 ) -> Vec<Moments> {
     let leaf = MomentsLeaf(isa);
     match residual {
-        None => behind!(activation, |f| reduce_and_map(&leaf, [x], isa, Normalize(f), [x], y, of)),
+        None => behind!(activation, |f| reduce_and_map(&leaf, [x], isa, Normalize(f), [x], [y], of)),
         Some(residual) => {
             let formula = NormalizeAdding(leaky::<T>(activation));
-            reduce_and_map(&leaf, [x], isa, formula, [x, residual], y, of)
+            reduce_and_map(&leaf, [x], isa, formula, [x, residual], [y], of)
         }
     }
 }
@@ -68,8 +68,8 @@ pub fn normalize<T: Element>(
     all: Coefficients<3>,
 ) {
     match residual {
-        None => behind!(activation, |f| map(isa, Normalize(f), [x], y, all)),
-        Some(residual) => map(isa, NormalizeAdding(leaky::<T>(activation)), [x, residual], y, all),
+        None => behind!(activation, |f| map(isa, Normalize(f), [x], [y], all)),
+        Some(residual) => map(isa, NormalizeAdding(leaky::<T>(activation)), [x, residual], [y], all),
     }
 }
 
@@ -94,7 +94,7 @@ pub fn backward<T: Element>(
 ) -> Vec<GradientSums> {
     behind!(activation, |f| {
         let leaf = GradientLeaf { isa, activation: f, constants };
-        reduce_and_map(&leaf, arrays, isa, InputGradient(f), arrays, dx, of)
+        reduce_and_map(&leaf, arrays, isa, InputGradient(f), arrays, [dx], of)
     })
 }
 
@@ -109,12 +109,40 @@ pub fn backward_by_constants<T: Element>(
 ) -> Vec<GradientSums> {
     behind!(activation, |f| {
         let leaf = GradientLeaf { isa, activation: f, constants };
-        reduce_and_map(&leaf, arrays, isa, Scale(f), arrays, dx, of)
+        reduce_and_map(&leaf, arrays, isa, Scale(f), arrays, [dx], of)
     })
 }
 
-/// dy behind the activation, told from y: of arrays [dy, y].
-pub fn behind<T: Element>(isa: Isa, activation: Activation, arrays: [&Readable<T>; 2], dz: &mut Writable<T>) {
-    let none = Coefficients::new(dz.geometry().channels, |_| [0.0]);
-    map(isa, Mask(leaky::<T>(activation)), arrays, dz, none);
+/// dx and the residual's gradient of x, dy and y, by batch statistics. Coefficients: as [`InputGradient`].
+pub fn backward_adding<T: Element>(
+    isa: Isa,
+    activation: Activation,
+    constants: [&[f64]; 5],
+    arrays: [&Readable<T>; 3],
+    outs: [&mut Writable<T>; 2],
+    of: Of<GradientSums, 5>,
+) -> Vec<GradientSums> {
+    let activation = leaky::<T>(activation);
+    reduce_and_map(
+        &GradientLeaf { isa, activation, constants },
+        arrays,
+        isa,
+        InputGradient(activation),
+        arrays,
+        outs,
+        of,
+    )
+}
+
+/// The same where the statistics are constants. Coefficients: as [`Scale`].
+pub fn backward_adding_by_constants<T: Element>(
+    isa: Isa,
+    activation: Activation,
+    constants: [&[f64]; 5],
+    arrays: [&Readable<T>; 3],
+    outs: [&mut Writable<T>; 2],
+    of: Of<GradientSums, 3>,
+) -> Vec<GradientSums> {
+    let activation = leaky::<T>(activation);
+    reduce_and_map(&GradientLeaf { isa, activation, constants }, arrays, isa, Scale(activation), arrays, outs, of)
 }

@@ -75,6 +75,15 @@ impl<A: Activate> Terms<2, 4, 2> for Products<A> {
     }
 }
 
+/// The same with y = f(z + residual) as the third array, which tells the derivative.
+impl<A: Activate> Terms<3, 4, 2> for Products<A> {
+    #[inline(always)]
+    fn of<V: Vector>(self, [mean, _, _, inverse]: [V; 4], [x, dy, y]: [V; 3]) -> [V; 2] {
+        let dz = self.0.backward(y, dy);
+        [dz, dz.mul(x.sub(mean).mul(inverse))]
+    }
+}
+
 impl Merge for Moments {
     fn merge(self, right: Moments) -> Moments {
         Moments::merge(self, right)
@@ -167,18 +176,21 @@ pub(crate) struct GradientLeaf<'m, A> {
     pub constants: [&'m [f64]; 5],
 }
 
-impl<T: Element, A: Activate> Leaf<T, 2> for GradientLeaf<'_, A> {
+impl<T: Element, A: Activate, const N: usize> Leaf<T, N> for GradientLeaf<'_, A>
+where
+    Products<A>: Terms<N, 4, 2>,
+{
     type Value = GradientSums;
 
-    fn run(&self, channel: usize, chunk: Chunk<T, 2>) -> GradientSums {
+    fn run(&self, channel: usize, chunk: Chunk<T, N>) -> GradientSums {
         let [mean, scale, shift, inverse, lag] = self.constants.map(|vector| vector[channel]);
         let constants = [mean, scale, shift, inverse];
         let [dy, dy_xhat] = self.isa.run(Run { terms: Products(self.activation), constants, chunk });
         GradientSums::about(dy, dy_xhat, lag)
     }
 
-    fn rows(&self, columns: [Columns<T>; 2], tables: &mut Tables, out: &mut Vec<GradientSums>) {
-        let [first, _] = columns;
+    fn rows(&self, columns: [Columns<T>; N], tables: &mut Tables, out: &mut Vec<GradientSums>) {
+        let first = columns[0];
         let vectors = first.vectors();
         let [of_terms @ .., lags] = &self.constants;
         let (tables, constants) = tables.of(vectors, of_terms.len());

@@ -20,6 +20,7 @@ use super::raw::{Cell, Isa, Readable, Writable};
 use super::reduce::{CHUNK, RUN, Scratch, Way, chunks, in_runs, reduce, way};
 use super::vector::WIDTH;
 use crate::element::Element;
+use crate::layout::Geometry;
 use crate::parallel;
 use std::ops::Range;
 
@@ -37,59 +38,62 @@ enum Path {
     Tiles,
 }
 
-fn path<T: Element, const N: usize>(arrays: [&Readable<T>; N], out: &Writable<T>) -> Path {
-    if all_in_runs(arrays, out) {
+fn path<T: Element, const N: usize, const O: usize>(arrays: [&Readable<T>; N], outs: [&Geometry; O]) -> Path {
+    if all_in_runs(arrays, outs) {
         Path::Runs
-    } else if arrays.iter().all(|array| array.geometry().is_dense_rows()) && out.geometry().is_dense_rows() {
+    } else if arrays.iter().map(|array| array.geometry()).chain(outs).all(Geometry::is_dense_rows) {
         Path::Rows
     } else {
         Path::Tiles
     }
 }
 
-fn all_in_runs<T: Element, const N: usize>(arrays: [&Readable<T>; N], out: &Writable<T>) -> bool {
-    let (length, stride) = out.geometry().inner();
-    // A single channel of any length is one run; runs of a few values are not worth a call each.
-    in_runs(arrays)
-        && stride == 1
-        && (length >= RUN || out.geometry().count == length)
-        && (out.geometry().count >= RUN || out.geometry().channels == 1)
+fn all_in_runs<T: Element, const N: usize, const O: usize>(arrays: [&Readable<T>; N], outs: [&Geometry; O]) -> bool {
+    let in_runs_out = |out: &Geometry| {
+        let (length, stride) = out.inner();
+        // A single channel of any length is one run; runs of a few values are not worth a call each.
+        stride == 1 && (length >= RUN || out.count == length) && (out.count >= RUN || out.channels == 1)
+    };
+    in_runs(arrays) && outs.into_iter().all(in_runs_out)
 }
 
 /// Whether to stream an output.
-fn past<T: Element>(out: &Writable<T>) -> bool {
-    let (geometry, size) = (out.geometry(), size_of::<T>());
+fn past<T>(geometry: &Geometry) -> bool {
+    let size = size_of::<T>();
     let long = geometry.is_dense_rows() || geometry.inner().0 * size >= LONG;
     geometry.channels * geometry.count * size >= STREAM && long
 }
 
-/// `out = formula(coefficients of the channel, values)` for every element.
-pub(crate) fn map<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize>(
+/// `outs = formula(coefficients of the channel, values)` for every element.
+pub(crate) fn map<T: Element, P: Pointwise<N, K, O>, const N: usize, const K: usize, const O: usize>(
     isa: Isa,
     formula: P,
     arrays: [&Readable<T>; N],
-    out: &mut Writable<T>,
+    mut outs: [&mut Writable<T>; O],
     coefficients: Coefficients<K>,
 ) {
-    let (channels, count) = (out.geometry().channels, out.geometry().count);
+    let geometries = outs.each_ref().map(|out| out.geometry().clone());
+    let geometry = &geometries[0];
+    let (channels, count) = (geometry.channels, geometry.count);
     if count == 0 {
         return;
     }
     let threads = parallel::threads_for(channels * count);
-    let past = past(out);
-    match path(arrays, out) {
+    let past = past::<T>(geometry);
+    match path(arrays, geometries.each_ref()) {
         Path::Runs => {
             // In the order of memory, where channels are neighbours in it.
-            let range = out.geometry().inner().0.min(TASK);
+            let range = geometry.inner().0.min(TASK);
             let grid = Grid { channels, block: (TASK / range).clamp(1, channels), count, range };
             let ahead = [(AHEAD / size_of::<T>()) as isize; N];
-            out.for_each_cell(
+            Writable::for_each_cell(
+                &mut outs,
                 grid,
                 threads,
                 || (),
-                |(), channels, range, cell| {
+                |(), channels, range, cells| {
                     let all: Vec<_> = channels.clone().map(|channel| coefficients.of(channel)).collect();
-                    map_runs(isa, formula, arrays, (ahead, count), cell, channels, range, past, &all);
+                    map_runs(isa, formula, arrays, (ahead, count), cells, channels, range, past, &all);
                 },
             );
         }
@@ -97,35 +101,42 @@ pub(crate) fn map<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize
             // Each cell as aligned as the first.
             let range = (TASK / channels).max(1).next_multiple_of(WIDTH);
             let grid = Grid { channels, block: channels, count, range };
-            let wide = coefficients.widened(out.to_line() % WIDTH);
-            out.for_each_cell(
+            let wide = coefficients.widened(outs[0].to_line() % WIDTH);
+            Writable::for_each_cell(
+                &mut outs,
                 grid,
                 threads,
                 || (),
-                |(), _, range, cell| {
+                |(), _, range, cells| {
                     if past {
-                        cell.stream();
+                        cells.iter_mut().for_each(Cell::stream);
                     }
                     let values = arrays.map(|array| array.rows(range.clone()));
-                    isa.run(Rows { formula, coefficients: &wide, values, out: cell.rows(), past });
+                    let outs = cells.each_mut().map(Cell::rows);
+                    isa.run(Rows { formula, coefficients: &wide, values, outs, past });
                 },
             );
         }
         Path::Tiles => {
             let block = (128 / size_of::<T>()).min(channels);
             let grid = Grid { channels, block, count, range: CHUNK };
-            let scratch = || (std::array::from_fn(|_| vec![T::default(); block * CHUNK]), vec![T::default(); CHUNK]);
-            out.for_each_cell(grid, threads, scratch, |own: &mut ([Vec<T>; N], Vec<T>), block, range, cell| {
-                let (tiles, result) = own;
+            let scratch = || {
+                let tiles: [Vec<T>; N] = std::array::from_fn(|_| vec![T::default(); block * CHUNK]);
+                let results: [Vec<T>; O] = std::array::from_fn(|_| vec![T::default(); CHUNK]);
+                (tiles, results)
+            };
+            Writable::for_each_cell(&mut outs, grid, threads, scratch, |(tiles, results), block, range, cells| {
                 for (array, tile) in arrays.iter().zip(tiles.iter_mut()) {
                     array.gather_block(block.clone(), range.clone(), tile, CHUNK);
                 }
-                let result = &mut result[..range.len()];
                 for (row, channel) in block.enumerate() {
                     let values = tiles.each_ref().map(|tile| &tile[row * CHUNK..][..range.len()]);
+                    let outs = results.each_mut().map(|result| &mut result[..range.len()]);
                     let coefficients = coefficients.of(channel);
-                    isa.run(Run { formula, coefficients, values, ahead: [0; N], out: &mut *result, past: false });
-                    cell.scatter(channel, range.clone(), result);
+                    isa.run(Run { formula, coefficients, values, ahead: [0; N], outs, past: false });
+                    for (cell, result) in cells.iter_mut().zip(results.iter()) {
+                        cell.scatter(channel, range.clone(), &result[..range.len()]);
+                    }
                 }
             });
         }
@@ -135,21 +146,21 @@ pub(crate) fn map<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize
 /// A block of channels that lie in runs: run after run, and in each all channels of the block. From the last run on: the
 /// one that was reduced last is the likeliest to be in a cache.
 #[allow(clippy::too_many_arguments)]
-fn map_runs<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize>(
+fn map_runs<T: Element, P: Pointwise<N, K, O>, const N: usize, const K: usize, const O: usize>(
     isa: Isa,
     formula: P,
     arrays: [&Readable<T>; N],
     (ahead, until): ([isize; N], usize),
-    cell: &mut Cell<T>,
+    cells: &mut [Cell<T>; O],
     channels: Range<usize>,
     range: Range<usize>,
     past: bool,
     coefficients: &[[f64; K]],
 ) {
     if past {
-        cell.stream();
+        cells.iter_mut().for_each(Cell::stream);
     }
-    let length = cell.geometry().inner().0;
+    let length = cells[0].geometry().inner().0;
     let mut end = range.end;
     while end > range.start {
         let start = ((end - 1) / length * length).max(range.start);
@@ -157,11 +168,14 @@ fn map_runs<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize>(
         while index < end {
             // As far as all arrays go side by side; the same for every channel.
             let len = arrays.iter().map(|array| array.left(index)).fold(end - index, usize::min);
+            let len = cells.iter().map(|cell| cell.left(index)).fold(len, usize::min);
             let ahead = if index < until { ahead } else { [0; N] };
             let mut runs = arrays.map(|array| array.runs(channels.clone(), index, len));
-            for (out, &coefficients) in cell.runs(channels.clone(), index, len).zip(coefficients) {
-                let values = runs.each_mut().map(|runs| runs.next().expect("as many as of the output"));
-                isa.run(Run { formula, coefficients, values, ahead, out, past });
+            let mut outs = cells.each_mut().map(|cell| cell.runs(channels.clone(), index, len));
+            for &coefficients in coefficients {
+                let values = runs.each_mut().map(|runs| runs.next().expect("one for each channel"));
+                let outs = outs.each_mut().map(|runs| runs.next().expect("one for each channel"));
+                isa.run(Run { formula, coefficients, values, ahead, outs, past });
             }
             index += len;
         }
@@ -174,27 +188,28 @@ fn map_runs<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize>(
 ///
 /// Where channels come in runs and are many enough for the threads, each block of channels is mapped right after it
 /// was reduced, while the cache still holds it; else in two sweeps. The bits are the same.
-pub(crate) fn reduce_and_map<T, L, P, const N: usize, const M: usize, const K: usize>(
+pub(crate) fn reduce_and_map<T, L, P, const N: usize, const M: usize, const K: usize, const O: usize>(
     leaf: &L,
     reduced: [&Readable<T>; N],
     isa: Isa,
     formula: P,
     mapped: [&Readable<T>; M],
-    out: &mut Writable<T>,
+    mut outs: [&mut Writable<T>; O],
     coefficients: impl Fn(usize, L::Value) -> [f64; K] + Sync + Send,
 ) -> Vec<L::Value>
 where
     T: Element,
     L: Leaf<T, N>,
-    P: Pointwise<M, K>,
+    P: Pointwise<M, K, O>,
 {
-    let (channels, count) = (out.geometry().channels, out.geometry().count);
+    let geometries = outs.each_ref().map(|out| out.geometry().clone());
+    let (channels, count) = (geometries[0].channels, geometries[0].count);
     let threads = parallel::threads_for(channels * count);
-    let runs = all_in_runs(mapped, out) && in_runs(reduced);
+    let runs = all_in_runs(mapped, geometries.each_ref()) && in_runs(reduced);
     if count == 0 || !runs || (threads > 1 && channels < 2 * threads) {
         let values = reduce(reduced, leaf);
         let all = Coefficients::new(values.len(), |channel| coefficients(channel, values[channel]));
-        map(isa, formula, mapped, out, all);
+        map(isa, formula, mapped, outs, all);
         return values;
     }
     // Enough tasks for the threads come before blocks that are long in memory.
@@ -205,13 +220,14 @@ where
     };
     let way = Way::Blocks(block);
     let grid = Grid { channels, block: (TASK / count).clamp(block, most.max(block)), count, range: count };
-    let past = past(out);
+    let past = past::<T>(&geometries[0]);
     let ahead = Twice::new(reduced, mapped, block);
-    let cells = out.for_each_cell(
+    let cells = Writable::for_each_cell(
+        &mut outs,
         grid,
         threads,
         || Scratch::new(way, count),
-        |scratch, channels, range, cell| {
+        |scratch, channels, range, cells| {
             let mut all = Vec::with_capacity(channels.len());
             for start in channels.clone().step_by(block) {
                 let channels = start..(start + block).min(channels.end);
@@ -220,7 +236,7 @@ where
                 }
                 let values = scratch.finish();
                 let of: Vec<_> = channels.clone().zip(&values).map(|(c, &value)| coefficients(c, value)).collect();
-                map_runs(isa, formula, mapped, (ahead.mapping, ahead.until), cell, channels, range.clone(), past, &of);
+                map_runs(isa, formula, mapped, (ahead.mapping, ahead.until), cells, channels, range.clone(), past, &of);
                 all.extend(values);
             }
             all

@@ -12,6 +12,7 @@ pub(crate) mod raw;
 mod reduce;
 mod sums;
 pub(crate) mod tier;
+mod transpose;
 mod tree;
 pub(crate) mod vector;
 

@@ -16,9 +16,9 @@ const PAIR: usize = 2 * WIDTH;
 /// Coefficient vectors are repeated until they are at least this wide: narrower rows are taken several at a time.
 const WIDENED: usize = 64;
 
-/// A formula of `N` values at one place and `K` coefficients of their channel.
-pub(crate) trait Pointwise<const N: usize, const K: usize>: Copy + Send + Sync {
-    fn apply<V: Vector>(self, coefficients: [V; K], values: [V; N]) -> V;
+/// A formula of `N` values at one place and `K` coefficients of their channel, with `O` results.
+pub(crate) trait Pointwise<const N: usize, const K: usize, const O: usize>: Copy + Send + Sync {
+    fn apply<V: Vector>(self, coefficients: [V; K], values: [V; N]) -> [V; O];
 }
 
 /// z = (x - mean) * scale + shift.
@@ -31,10 +31,10 @@ fn normalized<V: Vector>(x: V, [mean, scale, shift]: [V; 3]) -> V {
 #[derive(Clone, Copy)]
 pub(crate) struct Normalize<A>(pub A);
 
-impl<A: Activate> Pointwise<1, 3> for Normalize<A> {
+impl<A: Activate> Pointwise<1, 3, 1> for Normalize<A> {
     #[inline(always)]
-    fn apply<V: Vector>(self, coefficients: [V; 3], [x]: [V; 1]) -> V {
-        self.0.forward(normalized(x, coefficients))
+    fn apply<V: Vector>(self, coefficients: [V; 3], [x]: [V; 1]) -> [V; 1] {
+        [self.0.forward(normalized(x, coefficients))]
     }
 }
 
@@ -42,23 +42,37 @@ impl<A: Activate> Pointwise<1, 3> for Normalize<A> {
 #[derive(Clone, Copy)]
 pub(crate) struct NormalizeAdding<A>(pub A);
 
-impl<A: Activate> Pointwise<2, 3> for NormalizeAdding<A> {
+impl<A: Activate> Pointwise<2, 3, 1> for NormalizeAdding<A> {
     #[inline(always)]
-    fn apply<V: Vector>(self, coefficients: [V; 3], [x, residual]: [V; 2]) -> V {
-        self.0.forward(normalized(x, coefficients).add(residual))
+    fn apply<V: Vector>(self, coefficients: [V; 3], [x, residual]: [V; 2]) -> [V; 1] {
+        [self.0.forward(normalized(x, coefficients).add(residual))]
     }
 }
 
-/// dx = scale * ((dz - offset) - (x - mean) * slope), dz = dy f'(z). Coefficients: mean, scale, shift, offset, slope.
+/// dx = scale * ((dz - offset) - (x - mean) * slope).
+#[inline(always)]
+fn input_gradient<V: Vector>(x: V, dz: V, [mean, scale, _, offset, slope]: [V; 5]) -> V {
+    scale.mul(dz.sub(offset).sub(x.sub(mean).mul(slope)))
+}
+
+/// dx of x and dy, dz = dy f'(z) with z computed again. Coefficients: mean, scale, shift, offset, slope.
 #[derive(Clone, Copy)]
 pub(crate) struct InputGradient<A>(pub A);
 
-impl<A: Activate> Pointwise<2, 5> for InputGradient<A> {
+impl<A: Activate> Pointwise<2, 5, 1> for InputGradient<A> {
     #[inline(always)]
-    fn apply<V: Vector>(self, [mean, scale, shift, offset, slope]: [V; 5], [x, dy]: [V; 2]) -> V {
-        let deviation = x.sub(mean);
-        let dz = self.0.backward(deviation.mul(scale).add(shift), dy);
-        scale.mul(dz.sub(offset).sub(deviation.mul(slope)))
+    fn apply<V: Vector>(self, all: [V; 5], [x, dy]: [V; 2]) -> [V; 1] {
+        let [mean, scale, shift, ..] = all;
+        [input_gradient(x, self.0.backward(normalized(x, [mean, scale, shift]), dy), all)]
+    }
+}
+
+/// The same of x, dy and y, dz = dy f'(y), and dz itself: the gradient of a residual.
+impl<A: Activate> Pointwise<3, 5, 2> for InputGradient<A> {
+    #[inline(always)]
+    fn apply<V: Vector>(self, all: [V; 5], [x, dy, y]: [V; 3]) -> [V; 2] {
+        let dz = self.0.backward(y, dy);
+        [input_gradient(x, dz, all), dz]
     }
 }
 
@@ -66,21 +80,20 @@ impl<A: Activate> Pointwise<2, 5> for InputGradient<A> {
 #[derive(Clone, Copy)]
 pub(crate) struct Scale<A>(pub A);
 
-impl<A: Activate> Pointwise<2, 3> for Scale<A> {
+impl<A: Activate> Pointwise<2, 3, 1> for Scale<A> {
     #[inline(always)]
-    fn apply<V: Vector>(self, [mean, scale, shift]: [V; 3], [x, dy]: [V; 2]) -> V {
-        scale.mul(self.0.backward(normalized(x, [mean, scale, shift]), dy))
+    fn apply<V: Vector>(self, all: [V; 3], [x, dy]: [V; 2]) -> [V; 1] {
+        let [_, scale, _] = all;
+        [scale.mul(self.0.backward(normalized(x, all), dy))]
     }
 }
 
-/// dz = dy f'(z), told from y = f(z). A coefficient that is not used, for formulas have some.
-#[derive(Clone, Copy)]
-pub(crate) struct Mask<A>(pub A);
-
-impl<A: Activate> Pointwise<2, 1> for Mask<A> {
+/// The same of x, dy and y, dz = dy f'(y), and dz itself.
+impl<A: Activate> Pointwise<3, 3, 2> for Scale<A> {
     #[inline(always)]
-    fn apply<V: Vector>(self, _: [V; 1], [dy, y]: [V; 2]) -> V {
-        self.0.backward(y, dy)
+    fn apply<V: Vector>(self, [_, scale, _]: [V; 3], [_, dy, y]: [V; 3]) -> [V; 2] {
+        let dz = self.0.backward(y, dy);
+        [scale.mul(dz), dz]
     }
 }
 
@@ -131,31 +144,37 @@ pub(crate) struct Widened<const K: usize> {
 }
 
 /// Values of one channel. The outputs must not be the inputs: some are computed twice.
-pub(crate) struct Run<'v, T, P, const N: usize, const K: usize> {
+pub(crate) struct Run<'v, T, P, const N: usize, const K: usize, const O: usize> {
     pub formula: P,
     pub coefficients: [f64; K],
     pub values: [&'v [T]; N],
     /// How many elements on lies what memory is to be asked for meanwhile.
     pub ahead: [isize; N],
-    pub out: &'v mut [T],
+    pub outs: [&'v mut [T]; O],
     /// Whether to write past the caches; a fence must follow.
     pub past: bool,
 }
 
-impl<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize> Kernel<()> for Run<'_, T, P, N, K> {
+impl<T, P, const N: usize, const K: usize, const O: usize> Kernel<()> for Run<'_, T, P, N, K, O>
+where
+    T: Element,
+    P: Pointwise<N, K, O>,
+{
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let Run { formula, coefficients, values, ahead, out, past } = self;
-        let (len, coefficients) = (out.len(), splat_all::<V, K>(coefficients));
+        let Run { formula, coefficients, values, ahead, mut outs, past } = self;
+        let (len, coefficients) = (outs[0].len(), splat_all::<V, K>(coefficients));
         // Past the caches go whole lines alone: what is before and behind them is written as usual, to the value.
-        let head = if past || len >= ALIGNED { to_line(out.as_ptr()).min(len) } else { 0 };
+        let head = if past || len >= ALIGNED { to_line(outs[0].as_ptr()).min(len) } else { 0 };
         // Two vectors a round.
-        let pairs = out[head..].as_chunks_mut::<PAIR>().0;
+        let pairs = (len - head) / PAIR;
+        let tail = head + pairs * PAIR;
         let mut from: [&[[T; PAIR]]; N] = [&[]; N];
         for n in 0..N {
-            from[n] = &values[n][head..].as_chunks::<PAIR>().0[..pairs.len()];
+            from[n] = &values[n][head..].as_chunks::<PAIR>().0[..pairs];
         }
-        for pair in 0..pairs.len() {
+        let to = outs.each_mut().map(|out| &mut out[head..].as_chunks_mut::<PAIR>().0[..pairs]);
+        for pair in 0..pairs {
             let (mut left, mut right) = ([V::splat(0.0); N], [V::splat(0.0); N]);
             for n in 0..N {
                 let values = &from[n][pair];
@@ -164,20 +183,21 @@ impl<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize> Kernel<()> 
                 right[n] = T::load(eight(&values[WIDTH..]));
             }
             let (left, right) = (formula.apply(coefficients, left), formula.apply(coefficients, right));
-            let to = &mut pairs[pair];
-            T::store(left, eight_mut(to), past);
-            T::store(right, eight_mut(&mut to[WIDTH..]), past);
+            for o in 0..O {
+                let to = &mut to[o][pair];
+                T::store(left[o], eight_mut(to), past);
+                T::store(right[o], eight_mut(&mut to[WIDTH..]), past);
+            }
         }
-        let tail = head + pairs.len() * PAIR;
         if past || len < WIDTH {
-            edge::<V, T, P, N, K>(formula, coefficients, values, out, 0..head);
-            edge::<V, T, P, N, K>(formula, coefficients, values, out, tail..len);
+            edge::<V, T, P, N, K, O>(formula, coefficients, values, &mut outs, 0..head);
+            edge::<V, T, P, N, K, O>(formula, coefficients, values, &mut outs, tail..len);
         } else {
             // Whole vectors, some values a second time, are faster than incomplete ones.
             for at in (0..head).step_by(WIDTH).chain((tail..len).step_by(WIDTH)) {
                 let at = at.min(len - WIDTH);
                 let result = formula.apply(coefficients, load_all::<V, T, N>(values, at));
-                T::store(result, eight_mut(&mut out[at..]), false);
+                store_all::<V, T, O>(result, &mut outs, at);
             }
         }
     }
@@ -185,17 +205,20 @@ impl<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize> Kernel<()> 
 
 /// A few values, and no other.
 #[inline(always)]
-fn edge<V: Vector, T: Element, P: Pointwise<N, K>, const N: usize, const K: usize>(
+fn edge<V, T, P, const N: usize, const K: usize, const O: usize>(
     formula: P,
     coefficients: [V; K],
     values: [&[T]; N],
-    out: &mut [T],
+    outs: &mut [&mut [T]; O],
     range: Range<usize>,
-) {
+) where
+    V: Vector,
+    T: Element,
+    P: Pointwise<N, K, O>,
+{
     let mut at = range.start;
     while at + WIDTH <= range.end {
-        let result = formula.apply(coefficients, load_all::<V, T, N>(values, at));
-        T::store(result, eight_mut(&mut out[at..]), false);
+        store_all::<V, T, O>(formula.apply(coefficients, load_all::<V, T, N>(values, at)), outs, at);
         at += WIDTH;
     }
     if at < range.end {
@@ -203,38 +226,45 @@ fn edge<V: Vector, T: Element, P: Pointwise<N, K>, const N: usize, const K: usiz
         for n in 0..N {
             cut[n] = &values[n][..range.end];
         }
-        let mut result = [T::default(); WIDTH];
-        T::store(formula.apply(coefficients, load_last::<V, T, N>(cut, at)), &mut result, false);
-        out[at..range.end].copy_from_slice(&result[..range.end - at]);
+        let results = formula.apply(coefficients, load_last::<V, T, N>(cut, at));
+        for o in 0..O {
+            let mut result = [T::default(); WIDTH];
+            T::store(results[o], &mut result, false);
+            outs[o][at..range.end].copy_from_slice(&result[..range.end - at]);
+        }
     }
 }
 
 /// Whole rows of all channels, as one array: in order, in vectors that are aligned and may reach over the end of a row.
 /// The outputs must not be the inputs.
-pub(crate) struct Rows<'v, T, P, const N: usize, const K: usize> {
+pub(crate) struct Rows<'v, T, P, const N: usize, const K: usize, const O: usize> {
     pub formula: P,
     pub coefficients: &'v Widened<K>,
     pub values: [&'v [T]; N],
-    pub out: &'v mut [T],
+    pub outs: [&'v mut [T]; O],
     /// Whether to write past the caches; a fence must follow.
     pub past: bool,
 }
 
-impl<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize> Kernel<()> for Rows<'_, T, P, N, K> {
+impl<T, P, const N: usize, const K: usize, const O: usize> Kernel<()> for Rows<'_, T, P, N, K, O>
+where
+    T: Element,
+    P: Pointwise<N, K, O>,
+{
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let Rows { formula, coefficients: Widened { vectors: all, first, width }, values, out, past } = self;
-        let (len, width) = (out.len(), *width);
+        let Rows { formula, coefficients: Widened { vectors: all, first, width }, values, mut outs, past } = self;
+        let (len, width) = (outs[0].len(), *width);
         let mut vectors: [&[f64]; K] = [&[]; K];
         for k in 0..K {
             vectors[k] = &all[k][first[k]..];
         }
-        let head = to_line(out.as_ptr()).min(len);
+        let head = to_line(outs[0].as_ptr()).min(len);
         let tail = head + (len - head) / WIDTH * WIDTH;
         if past || len < WIDTH {
             // Past the caches go whole lines alone, as for a run.
             for at in (0..head).chain(tail..len) {
-                one::<V, T, P, N, K>(formula, vectors, at % width, values, at, &mut out[at]);
+                one::<V, T, P, N, K, O>(formula, vectors, at % width, values, at, &mut outs);
             }
         } else {
             // Whole vectors, some values a second time, are faster.
@@ -242,7 +272,7 @@ impl<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize> Kernel<()> 
                 let at = at.min(len - WIDTH);
                 let coefficients = load_all::<V, f64, K>(vectors, at % width);
                 let result = formula.apply(coefficients, load_all::<V, T, N>(values, at));
-                T::store(result, eight_mut(&mut out[at..]), false);
+                store_all::<V, T, O>(result, &mut outs, at);
             }
         }
         let (mut at, mut column) = (head, head % width);
@@ -257,7 +287,7 @@ impl<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize> Kernel<()> 
             for n in 0..N {
                 from[n] = &values[n][at..].as_chunks().0[..count];
             }
-            let to = &mut out[at..].as_chunks_mut().0[..count];
+            let to = outs.each_mut().map(|out| &mut out[at..].as_chunks_mut().0[..count]);
             for vector in 0..count {
                 let (mut of, mut loaded) = ([V::splat(0.0); K], [V::splat(0.0); N]);
                 for k in 0..K {
@@ -268,7 +298,10 @@ impl<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize> Kernel<()> 
                     ask(values.as_ptr().wrapping_byte_add(AHEAD), WIDTH);
                     loaded[n] = T::load(values);
                 }
-                T::store(formula.apply(of, loaded), &mut to[vector], past);
+                let results = formula.apply(of, loaded);
+                for o in 0..O {
+                    T::store(results[o], &mut to[o][vector], past);
+                }
             }
             at += count * WIDTH;
             column = (column + count * WIDTH) % width;
@@ -278,14 +311,18 @@ impl<T: Element, P: Pointwise<N, K>, const N: usize, const K: usize> Kernel<()> 
 
 /// One value, in all lanes.
 #[inline(always)]
-fn one<V: Vector, T: Element, P: Pointwise<N, K>, const N: usize, const K: usize>(
+fn one<V, T, P, const N: usize, const K: usize, const O: usize>(
     formula: P,
     coefficients: [&[f64]; K],
     column: usize,
     values: [&[T]; N],
     at: usize,
-    out: &mut T,
-) {
+    outs: &mut [&mut [T]; O],
+) where
+    V: Vector,
+    T: Element,
+    P: Pointwise<N, K, O>,
+{
     let mut numbers = [0.0; K];
     for k in 0..K {
         numbers[k] = coefficients[k][column];
@@ -294,9 +331,19 @@ fn one<V: Vector, T: Element, P: Pointwise<N, K>, const N: usize, const K: usize
     for n in 0..N {
         loaded[n] = V::splat(values[n][at].to_f64());
     }
-    let mut result = [T::default(); WIDTH];
-    T::store(formula.apply(splat_all::<V, K>(numbers), loaded), &mut result, false);
-    *out = result[0];
+    let results = formula.apply(splat_all::<V, K>(numbers), loaded);
+    for o in 0..O {
+        let mut result = [T::default(); WIDTH];
+        T::store(results[o], &mut result, false);
+        outs[o][at] = result[0];
+    }
+}
+
+#[inline(always)]
+fn store_all<V: Vector, T: Element, const O: usize>(results: [V; O], outs: &mut [&mut [T]; O], at: usize) {
+    for o in 0..O {
+        T::store(results[o], eight_mut(&mut outs[o][at..]), false);
+    }
 }
 
 #[inline(always)]

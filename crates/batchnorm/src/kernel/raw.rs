@@ -13,6 +13,7 @@
 use super::ahead::soon;
 use super::grid::Grid;
 use super::tier::Tier;
+use super::transpose::transpose;
 use super::vector::{Plain, Vector};
 use crate::element::Element;
 use crate::layout::{Geometry, Layout};
@@ -350,26 +351,6 @@ impl<'a, T: Element> Readable<'a, T> {
     }
 }
 
-#[allow(clippy::too_many_arguments)] // two corners and their pitches
-#[inline(always)]
-fn transpose<T: Copy>(
-    rows: &[T],
-    row_pitch: usize,
-    left: usize,
-    height: usize,
-    width: usize,
-    tile: &mut [T],
-    corner: usize,
-    pitch: usize,
-) {
-    for column in 0..width {
-        let line = &mut tile[corner + column * pitch..][..height];
-        for (row, value) in line.iter_mut().enumerate() {
-            *value = rows[row * row_pitch + left + column];
-        }
-    }
-}
-
 /// Borrowed memory to write, with the geometry that was checked against it.
 #[derive(Debug)]
 pub(crate) struct Writable<'a, T> {
@@ -403,6 +384,11 @@ impl<'a, T: Element> Writable<'a, T> {
         &self.geometry
     }
 
+    /// The same memory, for a shorter time.
+    pub fn reborrow(&mut self) -> Writable<'_, T> {
+        Writable { first: self.first, geometry: self.geometry.clone(), borrow: PhantomData }
+    }
+
     /// How many elements come before the first cache line, counted from the first element.
     pub fn to_line(&self) -> usize {
         to_line(self.first)
@@ -413,25 +399,27 @@ impl<'a, T: Element> Writable<'a, T> {
         Readable { first: self.first, geometry: self.geometry.clone(), borrow: PhantomData }
     }
 
-    /// Runs `task(scratch, channels, range, cell)` for each cell of the grid, spread over threads; the results in
-    /// the order of the cells.
-    pub fn for_each_cell<S, R: Send>(
-        &mut self,
+    /// Runs `task(scratch, channels, range, cells)` for each cell of the grid in some arrays, spread over threads; the
+    /// results in the order of the cells.
+    pub fn for_each_cell<S, R: Send, const O: usize>(
+        arrays: &mut [&mut Writable<T>; O],
         grid: Grid,
         threads: usize,
         scratch: impl Fn() -> S + Sync + Send,
-        task: impl Fn(&mut S, Range<usize>, Range<usize>, &mut Cell<T>) -> R + Sync + Send,
+        task: impl Fn(&mut S, Range<usize>, Range<usize>, &mut [Cell<T>; O]) -> R + Sync + Send,
     ) -> Vec<R> {
-        assert!(grid.channels <= self.geometry.channels && grid.count <= self.geometry.count);
-        let memory = Shared(self.first);
-        let geometry = &self.geometry;
+        let fits = |geometry: &Geometry| grid.channels <= geometry.channels && grid.count <= geometry.count;
+        assert!(arrays.iter().all(|array| fits(&array.geometry)));
+        let memories = arrays.each_mut().map(|array| (Shared(array.first), &array.geometry));
         parallel::map(grid.cells(), threads, scratch, |own, number| {
             let (channels, range) = grid.cell(number);
             // Cells of different numbers are disjoint (fact 2), and each number comes once.
-            let first = memory.pointer();
-            let mut cell = Cell { first, geometry, channels: channels.clone(), range: range.clone(), streamed: false };
-            let result = task(own, channels, range, &mut cell);
-            cell.settle();
+            let mut cells = memories.each_ref().map(|(memory, geometry)| {
+                let (channels, range) = (channels.clone(), range.clone());
+                Cell { first: memory.pointer(), geometry, channels, range, streamed: false }
+            });
+            let result = task(own, channels, range, &mut cells);
+            cells.iter_mut().for_each(Cell::settle);
             result
         })
     }
@@ -464,6 +452,11 @@ impl<T: Element> Cell<'_, T> {
     /// That of the whole array.
     pub fn geometry(&self) -> &Geometry {
         self.geometry
+    }
+
+    /// As [`Readable::left`].
+    pub fn left(&self, index: usize) -> usize {
+        self.geometry.locate(0, index).1
     }
 
     /// Waits until what was streamed is where others see it.
