@@ -16,8 +16,8 @@
 //!
 //! | layout | a chunk is |
 //! |---|---|
-//! | values lie side by side in long runs (NCHW, large planes) | reduced in place, or copied to a small scratch where it spans two runs |
-//! | in short runs (small planes) | copied, that of some neighbouring channels together, so that memory is read in order |
+//! | values lie side by side in runs of whole groups of lanes (NCHW, planes of 28x28 and more) | reduced in place, run after run |
+//! | in other runs | copied, that of some neighbouring channels together where runs are short, so that memory is read in order |
 //! | rows of all channels (NHWC, N x C) | reduced row by row, all channels at a time, against a table of lanes |
 //! | anything else, or rows of very few channels | copied, that of some neighbouring channels together |
 
