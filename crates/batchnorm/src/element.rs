@@ -61,6 +61,18 @@ macro_rules! all_calls {
                 outs: [&mut Writable<Self>; 2],
                 of: Of<GradientSums, 5>
             ) -> Vec<GradientSums>;
+            gradient_sums_adding(
+                isa: Isa,
+                activation: Activation,
+                constants: [&[f64]; 5],
+                arrays: [&Readable<Self>; 3]
+            ) -> Vec<GradientSums>;
+            residual_gradient(
+                isa: Isa,
+                activation: Activation,
+                arrays: [&Readable<Self>; 2],
+                dresidual: &mut Writable<Self>
+            );
             backward_adding_by_constants(
                 isa: Isa,
                 activation: Activation,

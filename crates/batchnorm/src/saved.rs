@@ -52,6 +52,18 @@ impl Saved {
         self.mean.len()
     }
 
+    /// What followed the normalisation in the forward pass.
+    pub fn activation(&self) -> Activation {
+        self.activation
+    }
+
+    /// What the same pass would have left without residual and activation: its backward pass takes dz, which without an
+    /// activation is dy and the residual's gradient.
+    #[must_use]
+    pub fn without_residual(&self) -> Saved {
+        Saved { residual: false, activation: Activation::Identity, ..self.clone() }
+    }
+
     /// The backward pass, dx into a buffer. With s = gamma / sqrt(variance + eps) and xhat the normalised input,
     /// each channel has
     ///
@@ -127,6 +139,42 @@ impl Saved {
         }))
     }
 
+    /// dgamma and dbeta alone, of a forward pass with a residual, where nobody asks for dx: as
+    /// [`parameter_gradients`](Self::parameter_gradients), and the same bits as
+    /// [`backward_adding`](Self::backward_adding)'s.
+    ///
+    /// # Errors
+    /// As `backward_adding`.
+    pub fn parameter_gradients_adding<T: Element>(
+        &self,
+        x: &View<T>,
+        y: &View<T>,
+        dy: &View<T>,
+    ) -> Result<ParameterGradients, CallError> {
+        self.check(x, dy, true)?;
+        same_shape("y", &x.layout, &y.layout)?;
+        let arrays = [&x.memory, &dy.memory, &y.memory];
+        Ok(self.parameters(T::gradient_sums_adding(self.isa(), self.activation, self.constants(), arrays)))
+    }
+
+    /// The residual's gradient alone, `dy * f'`, where nobody asks for dx: one sweep over `dy` and `y`, the forward
+    /// pass's output. The same bits as [`backward_adding`](Self::backward_adding)'s.
+    ///
+    /// # Errors
+    /// Shapes that do not fit each other; a forward pass without a residual. `dresidual` is untouched then.
+    pub fn residual_gradient<T: Element>(
+        &self,
+        y: &View<T>,
+        dy: &View<T>,
+        dresidual: &mut ViewMut<T>,
+    ) -> Result<(), CallError> {
+        self.check_pass(true)?;
+        same_shape("dy", &y.layout, &dy.layout)?;
+        same_shape("dresidual", &y.layout, &dresidual.layout)?;
+        T::residual_gradient(self.isa(), self.activation, [&dy.memory, &y.memory], &mut dresidual.memory);
+        Ok(())
+    }
+
     /// The coefficients of a channel's dx where the statistics are those of the batch.
     fn by_batch(&self, channel: usize, sums: GradientSums) -> [f64; 5] {
         // Where the gradient is declared to be 0, so is the inverse standard deviation.
@@ -152,15 +200,18 @@ impl Saved {
         [&self.mean, &self.scale, &self.shift, &self.inverse_deviation, &self.lag].map(|vector| &vector[..])
     }
 
+    /// Whether the forward pass had a residual as the backward pass has.
+    fn check_pass(&self, residual: bool) -> Result<(), CallError> {
+        match (self.residual, residual) {
+            (true, false) => Err(CallError::OtherPass { forward: "with a residual", call: "backward_adding" }),
+            (false, true) => Err(CallError::OtherPass { forward: "without a residual", call: "backward" }),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether input and upstream gradient fit each other and the forward pass.
     fn check<T: Element>(&self, x: &View<T>, dy: &View<T>, residual: bool) -> Result<(), CallError> {
-        match (self.residual, residual) {
-            (true, false) => {
-                return Err(CallError::OtherPass { forward: "with a residual", call: "backward_adding" });
-            }
-            (false, true) => return Err(CallError::OtherPass { forward: "without a residual", call: "backward" }),
-            _ => {}
-        }
+        self.check_pass(residual)?;
         same_shape("dy", &x.layout, &dy.layout)?;
         if x.channels() != self.channels() {
             let (expected, got) = (self.channels(), x.channels());

@@ -229,6 +229,45 @@ fn evaluation_takes_activations_and_residuals_too() {
     assert_eq!(dx, expected);
 }
 
+/// The gradients of the residual alone, and of the parameters alone, against all in one call.
+fn parts_are_the_whole<T: Element>(make: impl Fn(f64) -> T + Copy, random: &mut Random) {
+    for sizes in SIZES {
+        let case = Case::new(sizes, make, random);
+        let order = ORDERS[random.below(4)];
+        for activation in [Activation::Relu, Activation::LeakyRelu(0.2), Activation::Identity] {
+            let rule = rule(activation, Tier::best());
+            let (_, dx, dresidual, gradients) = case.step(&rule, order, true);
+
+            let [x, residual, dy] = [&case.x, &case.residual, &case.dy].map(|array| order.arranged(array, sizes));
+            let [mut y, mut dz, mut part] = [(); 3].map(|()| vec![T::from_f64(-77.25); x.len()]);
+            let (x, residual, dy) = (order.view(&x, sizes), order.view(&residual, sizes), order.view(&dy, sizes));
+            let parameters = Parameters { gamma: Some(&case.gamma[..]), beta: Some(&case.beta[..]) };
+            let input = Input::adding(&x, &residual);
+            let (saved, _) =
+                rule.train(input, parameters, None, &mut order.view_mut(&mut y, sizes)).expect("a right call");
+            assert_eq!(saved.activation(), activation);
+            let y = order.view(&y, sizes);
+            saved.residual_gradient(&y, &dy, &mut order.view_mut(&mut dz, sizes)).expect("a right call");
+            assert_eq!(bits(&order.back(dz, sizes)), bits(&dresidual), "{sizes:?} {order:?} {activation:?}");
+            let sums = saved.parameter_gradients_adding(&x, &y, &dy).expect("a right call");
+            assert_eq!([bits(&sums.dgamma), bits(&sums.dbeta)], gradients.map(|values| bits(&values)));
+            if activation == Activation::Identity {
+                let alone = saved.without_residual();
+                let all = alone.backward(&x, &dy, &mut order.view_mut(&mut part, sizes)).expect("a right call");
+                assert_eq!(all, sums);
+                assert_eq!(bits(&order.back(part, sizes)), bits(&dx), "{sizes:?} {order:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_alone_are_those_of_the_whole() {
+    let mut random = Random::new(304);
+    parts_are_the_whole(|value| value as f32, &mut random);
+    parts_are_the_whole(|value| value, &mut random);
+}
+
 #[test]
 fn what_is_stored_as_zero_has_the_gradient_of_zero() {
     // The threshold of each type is the last positive number that is stored as 0.
@@ -286,5 +325,13 @@ fn the_wrong_backward_pass_and_a_bad_slope_are_errors() {
     let error = plain.backward_adding(&view, &view, &view, dx, dresidual).unwrap_err().to_string();
     assert!(error.contains("without a residual"), "{error}");
     assert!(adding.backward_adding(&view, &short, &view, dx, dresidual).is_err());
+    let error = plain.residual_gradient(&view, &view, dresidual).unwrap_err().to_string();
+    assert!(error.contains("without a residual"), "{error}");
+    let error = adding.residual_gradient(&view, &short, dresidual).unwrap_err().to_string();
+    assert!(error.starts_with("dy: "), "{error}");
+    assert!(adding.residual_gradient(&short, &short, dresidual).is_err());
+    assert!(plain.parameter_gradients_adding(&view, &view, &view).is_err());
+    let error = adding.parameter_gradients_adding(&view, &short, &view).unwrap_err().to_string();
+    assert!(error.starts_with("y: "), "{error}");
     assert!(buffers[1..].iter().flatten().all(|&value| value == 7.0), "untouched");
 }

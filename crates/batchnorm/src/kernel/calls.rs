@@ -4,7 +4,7 @@
 use super::activation::{Leaky, Linear};
 use super::leaves::{GradientLeaf, GradientSums, MomentsLeaf};
 use super::map::{map, reduce_and_map};
-use super::pointwise::{Coefficients, InputGradient, Normalize, NormalizeAdding, Scale};
+use super::pointwise::{Coefficients, InputGradient, Mask, Normalize, NormalizeAdding, Scale};
 use super::raw::{Isa, Readable, Writable};
 use super::reduce::reduce;
 use crate::config::Activation;
@@ -145,4 +145,25 @@ pub fn backward_adding_by_constants<T: Element>(
 ) -> Vec<GradientSums> {
     let activation = leaky::<T>(activation);
     reduce_and_map(&GradientLeaf { isa, activation, constants }, arrays, isa, Scale(activation), arrays, outs, of)
+}
+
+/// The sums of x, dy and y alone. Constants: as [`GradientLeaf`].
+pub fn gradient_sums_adding<T: Element>(
+    isa: Isa,
+    activation: Activation,
+    constants: [&[f64]; 5],
+    arrays: [&Readable<T>; 3],
+) -> Vec<GradientSums> {
+    reduce(arrays, &GradientLeaf { isa, activation: leaky::<T>(activation), constants })
+}
+
+/// The residual's gradient alone: of arrays [dy, y].
+pub fn residual_gradient<T: Element>(
+    isa: Isa,
+    activation: Activation,
+    arrays: [&Readable<T>; 2],
+    dresidual: &mut Writable<T>,
+) {
+    let none = Coefficients::new(dresidual.geometry().channels, |_| [0.0]);
+    map(isa, Mask(leaky::<T>(activation)), arrays, [dresidual], none);
 }

@@ -97,6 +97,17 @@ impl<A: Activate> Pointwise<3, 3, 2> for Scale<A> {
     }
 }
 
+/// dz = dy f'(y) alone. A coefficient that is not used, for formulas have some.
+#[derive(Clone, Copy)]
+pub(crate) struct Mask<A>(pub A);
+
+impl<A: Activate> Pointwise<2, 1, 1> for Mask<A> {
+    #[inline(always)]
+    fn apply<V: Vector>(self, _: [V; 1], [dy, y]: [V; 2]) -> [V; 1] {
+        [self.0.backward(y, dy)]
+    }
+}
+
 /// The coefficients of all channels, each kind in a vector of its own.
 #[derive(Debug, Clone)]
 pub(crate) struct Coefficients<const K: usize>([Vec<f64>; K]);
