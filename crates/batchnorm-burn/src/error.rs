@@ -44,6 +44,32 @@ pub enum Reason {
         /// Its number type.
         got: DType,
     },
+    /// A residual of another number type than the input's.
+    #[error(
+        "residual: expected the input's number type {expected:?}, got {got:?}; cast it with `.cast(DType::{expected:?})`"
+    )]
+    ResidualType {
+        /// The input's number type.
+        expected: DType,
+        /// The residual's.
+        got: DType,
+    },
+    /// A residual of another shape than the input's.
+    #[error(
+        "residual: expected the input's shape {expected:?}, got {got:?}; to repeat it along an axis, `.expand(..)` it"
+    )]
+    ResidualShape {
+        /// The input's shape.
+        expected: Vec<usize>,
+        /// The residual's.
+        got: Vec<usize>,
+    },
+    /// A leaky rectifier with a slope that is negative, NaN or infinite.
+    #[error("activation: expected a leaky rectifier's slope to be finite and >= 0, got {got:?}; 0.01 is usual")]
+    Slope {
+        /// The value given.
+        got: f64,
+    },
 }
 
 impl From<ConfigError> for Reason {
@@ -55,6 +81,8 @@ impl From<ConfigError> for Reason {
             other => other,
         };
         Reason::State(match error {
+            // Of the call, not of the layer.
+            ConfigError::Slope { got } => return Reason::Slope { got },
             ConfigError::Weight { argument, got } => ConfigError::Weight { argument: named(argument), got },
             ConfigError::Length { argument, expected, got } => {
                 ConfigError::Length { argument: named(argument), expected, got }

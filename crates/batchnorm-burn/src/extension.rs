@@ -1,16 +1,19 @@
-//! The two passes as operations in Burn's graph.
+//! The passes as operations in Burn's graph.
 //!
 //! Burn tensors become views, the core computes, its buffers become Burn tensors. Under autodiff the forward pass
 //! registers a backward step that holds what the core saved.
 
-use batchnorm::{Axes, BatchMoments, CallError, Parameters, Rule, RunningStatistics, Saved, View, ViewMut};
+use batchnorm::{
+    Activation, Axes, BatchMoments, CallError, Input, ParameterGradients, Parameters, Rule, RunningStatistics, Saved,
+    View, ViewMut,
+};
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{DType, Element, Shape, Tensor, TensorData};
 
 /// Which forward pass, with all it needs beside tensors.
@@ -22,54 +25,75 @@ pub enum Pass {
     Eval(Rule, RunningStatistics),
 }
 
-/// What a forward pass leaves beside its output: what the backward pass needs, until the graph has taken it, and in
-/// training the batch's moments.
-pub type Left = (Option<Saved>, Option<BatchMoments>);
+/// What a forward pass tells beside its output: in training the batch's moments.
+type Told = Result<Option<BatchMoments>, CallError>;
 
-/// A backend that has the two passes.
+/// A backend that has the passes. On an error the tensor is the input, not to be used.
 #[backend_extension(Flex, Autodiff)]
 pub trait BatchNormBackend: Backend {
-    /// The output and what else the pass leaves. On an error the tensor is the input, not to be used.
-    fn batch_norm_forward(
+    /// The forward pass.
+    fn batch_norm(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         pass: Pass,
-    ) -> (FloatTensor<Self>, Result<Left, CallError>);
+    ) -> (FloatTensor<Self>, Told);
 
-    /// dx, dgamma and dbeta.
-    fn batch_norm_backward(
+    /// The forward pass with a residual: an operation of its own, for it has a parent more in the graph.
+    fn batch_norm_adding(
         x: FloatTensor<Self>,
-        dy: FloatTensor<Self>,
-        saved: Saved,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
-
-    /// dgamma and dbeta, of an input that requires no gradient.
-    fn batch_norm_parameter_gradients(
-        x: FloatTensor<Self>,
-        dy: FloatTensor<Self>,
-        saved: Saved,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+        residual: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        pass: Pass,
+    ) -> (FloatTensor<Self>, Told);
 }
 
 /// The forward pass on Burn's tensors of at least two axes, on Flex, all `f32` or all `f64`.
 pub fn forward<const D: usize>(
     x: Tensor<D>,
+    residual: Option<Tensor<D>>,
     gamma: Tensor<1>,
     beta: Tensor<1>,
     pass: Pass,
 ) -> Result<(Tensor<D>, Option<BatchMoments>), CallError> {
     let (x, gamma, beta) = (x.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch());
-    let (y, left) = Dispatch::batch_norm_forward(x, gamma, beta, pass);
-    left.map(|(_, batch)| (Tensor::from_dispatch(y), batch))
+    let (y, told) = match residual {
+        Some(residual) => Dispatch::batch_norm_adding(x, residual.into_dispatch(), gamma, beta, pass),
+        None => Dispatch::batch_norm(x, gamma, beta, pass),
+    };
+    told.map(|batch| (Tensor::from_dispatch(y), batch))
 }
 
-/// A tensor of the type as it lies in memory, strides and all.
-fn view<'t, T: batchnorm::Element>(tensor: &'t FlexTensor, storage: &'t [T]) -> View<'t, T> {
+/// The number types that are computed as they are.
+trait Native: batchnorm::Element<Param = Self> + batchnorm::Parameter + Element {
+    /// All of the memory in which a tensor lies.
+    fn storage(tensor: &FlexTensor) -> &[Self];
+}
+
+impl Native for f32 {
+    fn storage(tensor: &FlexTensor) -> &[f32] {
+        tensor.storage()
+    }
+}
+
+impl Native for f64 {
+    fn storage(tensor: &FlexTensor) -> &[f64] {
+        tensor.storage()
+    }
+}
+
+/// A tensor as it lies in memory, strides and all.
+fn view<T: Native>(tensor: &FlexTensor) -> View<'_, T> {
     let layout = tensor.layout();
     let shape: &[usize] = layout.shape();
-    View::with_strides(storage, shape, layout.strides(), layout.start_offset(), Axes::NCHW)
+    View::with_strides(T::storage(tensor), shape, layout.strides(), layout.start_offset(), Axes::NCHW)
         .expect("the module checks the rank, and a tensor lies within its storage")
+}
+
+/// The values of a contiguous vector.
+fn values<T: Native>(vector: &FlexTensor) -> &[T] {
+    &T::storage(vector)[vector.layout().start_offset()..][..vector.shape().num_elements()]
 }
 
 /// A tensor around a buffer, without copying.
@@ -77,13 +101,13 @@ fn tensor<T: Element>(values: Vec<T>, shape: Shape) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))
 }
 
-fn rounded<T: batchnorm::Number + Element>(values: Vec<f64>) -> FlexTensor {
+fn rounded<T: Native>(values: Vec<f64>) -> FlexTensor {
     let shape = Shape::new([values.len()]);
     tensor(values.into_iter().map(T::from_f64).collect(), shape)
 }
 
 /// A buffer of the tensor's size, filled through a view.
-fn filled<T: batchnorm::Element + Element, R>(
+fn filled<T: Native, R>(
     like: &FlexTensor,
     write: impl FnOnce(&mut ViewMut<T>) -> Result<R, CallError>,
 ) -> Result<(FlexTensor, R), CallError> {
@@ -94,149 +118,224 @@ fn filled<T: batchnorm::Element + Element, R>(
     Ok((tensor(values, shape), result))
 }
 
-fn forward_of<T: batchnorm::Element<Param = T> + batchnorm::Parameter + Element>(
-    x: &FlexTensor,
-    storage: &[T],
-    gamma: Option<&[T]>,
-    beta: Option<&[T]>,
-    pass: &Pass,
-) -> Result<(FlexTensor, Left), CallError> {
-    let (view, parameters) = (view(x, storage), Parameters { gamma, beta });
-    filled(x, |y| match pass {
-        Pass::Train(rule) => rule.train(&view, parameters, None, y).map(|(saved, batch)| (Some(saved), Some(batch))),
-        Pass::Eval(rule, running) => rule.eval(&view, parameters, Some(running), y).map(|saved| (Some(saved), None)),
-    })
+/// What a forward pass takes: input, residual, gamma and beta.
+struct Taken<'t> {
+    x: &'t FlexTensor,
+    residual: Option<&'t FlexTensor>,
+    gamma: &'t FlexTensor,
+    beta: &'t FlexTensor,
 }
 
-fn backward_of<T: batchnorm::Element + Element>(
-    tensors: [&FlexTensor; 2],
-    [x, dy]: [&[T]; 2],
-    saved: &Saved,
-) -> (FlexTensor, FlexTensor, FlexTensor) {
-    let (dx, parameters) = filled(tensors[0], |dx| saved.backward(&view(tensors[0], x), &view(tensors[1], dy), dx))
-        .expect("the graph gives the forward pass's input and a gradient of its output's shape");
-    (dx, rounded::<T>(parameters.dgamma), rounded::<T>(parameters.dbeta))
+/// What a forward pass gives: its output, what the backward pass needs, and in training the batch's moments.
+type Passed = (FlexTensor, Saved, Option<BatchMoments>);
+
+fn run(taken: Taken, pass: &Pass) -> Result<Passed, CallError> {
+    // A vector of a few channels: a copy where it is not contiguous costs nothing.
+    let (gamma, beta) = (taken.gamma.to_contiguous(), taken.beta.to_contiguous());
+    let taken = Taken { gamma: &gamma, beta: &beta, ..taken };
+    match taken.x.dtype() {
+        DType::F64 => run_in::<f64>(taken, pass),
+        _ => run_in::<f32>(taken, pass),
+    }
 }
 
-/// The one place where dx is not wanted.
-fn parameter_gradients_of<T: batchnorm::Element + Element>(
-    tensors: [&FlexTensor; 2],
-    storages: [&[T]; 2],
-    saved: &Saved,
-) -> (FlexTensor, FlexTensor) {
-    let [x, dy] = [0, 1].map(|which| view(tensors[which], storages[which]));
-    let gradients = saved.parameter_gradients(&x, &dy).expect("the graph gives the forward pass's input and shape");
-    (rounded::<T>(gradients.dgamma), rounded::<T>(gradients.dbeta))
+fn run_in<T: Native>(Taken { x, residual, gamma, beta }: Taken, pass: &Pass) -> Result<Passed, CallError> {
+    let (seen, residual) = (view::<T>(x), residual.map(view::<T>));
+    let input = match &residual {
+        Some(residual) => Input::adding(&seen, residual),
+        None => Input::from(&seen),
+    };
+    let parameters = Parameters { gamma: Some(values::<T>(gamma)), beta: Some(values::<T>(beta)) };
+    let (y, (saved, batch)) = filled(x, |y| match pass {
+        Pass::Train(rule) => rule.train(input, parameters, None, y).map(|(saved, batch)| (saved, Some(batch))),
+        Pass::Eval(rule, running) => rule.eval(input, parameters, Some(running), y).map(|saved| (saved, None)),
+    })?;
+    Ok((y, saved, batch))
 }
 
 impl BatchNormBackend for Flex {
-    fn batch_norm_forward(
-        x: FlexTensor,
-        gamma: FlexTensor,
-        beta: FlexTensor,
-        pass: Pass,
-    ) -> (FlexTensor, Result<Left, CallError>) {
-        // A vector of a few channels: a copy where it is not contiguous costs nothing.
-        let (gamma, beta) = (gamma.to_contiguous(), beta.to_contiguous());
-        let outcome = match x.dtype() {
-            DType::F64 => forward_of::<f64>(&x, x.storage(), gamma.as_slice(), beta.as_slice(), &pass),
-            _ => forward_of::<f32>(&x, x.storage(), gamma.as_slice(), beta.as_slice(), &pass),
-        };
-        match outcome {
-            Ok((y, left)) => (y, Ok(left)),
+    fn batch_norm(x: FlexTensor, gamma: FlexTensor, beta: FlexTensor, pass: Pass) -> (FlexTensor, Told) {
+        match run(Taken { x: &x, residual: None, gamma: &gamma, beta: &beta }, &pass) {
+            Ok((y, _, batch)) => (y, Ok(batch)),
             Err(error) => (x, Err(error)),
         }
     }
 
-    fn batch_norm_backward(x: FlexTensor, dy: FlexTensor, saved: Saved) -> (FlexTensor, FlexTensor, FlexTensor) {
-        match x.dtype() {
-            DType::F64 => backward_of::<f64>([&x, &dy], [x.storage(), dy.storage()], &saved),
-            _ => backward_of::<f32>([&x, &dy], [x.storage(), dy.storage()], &saved),
-        }
-    }
-
-    fn batch_norm_parameter_gradients(x: FlexTensor, dy: FlexTensor, saved: Saved) -> (FlexTensor, FlexTensor) {
-        match x.dtype() {
-            DType::F64 => parameter_gradients_of::<f64>([&x, &dy], [x.storage(), dy.storage()], &saved),
-            _ => parameter_gradients_of::<f32>([&x, &dy], [x.storage(), dy.storage()], &saved),
+    fn batch_norm_adding(
+        x: FlexTensor,
+        residual: FlexTensor,
+        gamma: FlexTensor,
+        beta: FlexTensor,
+        pass: Pass,
+    ) -> (FlexTensor, Told) {
+        match run(Taken { x: &x, residual: Some(&residual), gamma: &gamma, beta: &beta }, &pass) {
+            Ok((y, _, batch)) => (y, Ok(batch)),
+            Err(error) => (x, Err(error)),
         }
     }
 }
 
-/// The backward step in the graph.
+/// The backward step in the graph: of input, gamma and beta, or of input, residual, gamma and beta.
 #[derive(Debug)]
 struct Step;
 
-impl<B: BatchNormBackend> Backward<B, 3> for Step {
-    /// Where the graph keeps the input, and what the core saved. gamma is in there, as it was.
-    type State = (NodeId, Saved);
+/// What the graph keeps for a backward step.
+#[derive(Debug, Clone)]
+struct Kept {
+    /// Where the graph keeps the input.
+    x: NodeId,
+    /// What the core saved. gamma is in there, as it was.
+    saved: Saved,
+    /// The output, where it alone tells the activation's derivative: behind a residual.
+    y: Option<FlexTensor>,
+}
 
-    fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
-        let dy = gradients.consume::<B>(&ops.node);
-        let (x, saved) = ops.state;
-        let x = checkpointer.retrieve_node_output::<FloatTensor<B>>(x);
-        // Who requires no gradient is no parent.
-        let [input, gamma, beta] = ops.parents;
-        let (dgamma, dbeta) = match input {
-            Some(input) => {
-                let (dx, dgamma, dbeta) = B::batch_norm_backward(x, dy, saved);
-                gradients.register::<B>(input.id, dx);
-                (dgamma, dbeta)
-            }
-            None => B::batch_norm_parameter_gradients(x, dy, saved),
-        };
-        for (parent, gradient) in [(gamma, dgamma), (beta, dbeta)] {
-            if let Some(parent) = parent {
-                gradients.register::<B>(parent.id, gradient);
-            }
+impl Kept {
+    fn new(x: NodeId, saved: Saved, residual: bool, y: &FlexTensor) -> Kept {
+        match saved.activation() {
+            _ if !residual => Kept { x, saved, y: None },
+            // The residual's gradient is dy as it comes.
+            Activation::Identity => Kept { x, saved: saved.without_residual(), y: None },
+            _ => Kept { x, saved, y: Some(y.clone()) },
         }
     }
 }
 
-/// Not reached: Burn 0.22 has no device that is autodiff over autodiff.
-const OF_A_GRADIENT: &str = "batch norm: the gradient of the gradient; no autodiff over autodiff";
+/// Who requires a gradient: the others are no parents.
+struct Parents {
+    x: Option<NodeId>,
+    residual: Option<NodeId>,
+    gamma: Option<NodeId>,
+    beta: Option<NodeId>,
+}
 
-impl<B: BatchNormBackend, C: CheckpointStrategy> BatchNormBackend for Autodiff<B, C> {
-    fn batch_norm_forward(
-        x: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        pass: Pass,
-    ) -> (FloatTensor<Self>, Result<Left, CallError>) {
-        let parents = [x.node(), gamma.node(), beta.node()];
-        match Step.prepare::<C>(parents).compute_bound().stateful() {
-            OpsKind::Tracked(mut step) => {
-                let input = step.checkpoint(&x);
-                let (gamma, beta) = (gamma.into_primitive(), beta.into_primitive());
-                match B::batch_norm_forward(x.into_primitive(), gamma, beta, pass) {
-                    (y, Ok((saved, batch))) => {
-                        let saved = saved.expect("a forward pass on a plain backend leaves it");
-                        (step.finish((input, saved), y), Ok((None, batch)))
-                    }
-                    (x, Err(error)) => (Self::from_inner(x), Err(error)),
-                }
-            }
-            OpsKind::UnTracked(step) => {
-                let (gamma, beta) = (gamma.into_primitive(), beta.into_primitive());
-                let (y, left) = B::batch_norm_forward(x.into_primitive(), gamma, beta, pass);
-                (step.finish(y), left)
-            }
+impl Backward<Flex, 3> for Step {
+    type State = Kept;
+
+    fn backward(self, ops: Ops<Kept, 3>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let dy = gradients.consume::<Flex>(&ops.node);
+        let [x, gamma, beta] = ops.parents.map(|parent| parent.map(|node| node.id));
+        propagate(dy, Parents { x, residual: None, gamma, beta }, ops.state, gradients, checkpointer);
+    }
+}
+
+impl Backward<Flex, 4> for Step {
+    type State = Kept;
+
+    fn backward(self, ops: Ops<Kept, 4>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let dy = gradients.consume::<Flex>(&ops.node);
+        let [x, residual, gamma, beta] = ops.parents.map(|parent| parent.map(|node| node.id));
+        propagate(dy, Parents { x, residual, gamma, beta }, ops.state, gradients, checkpointer);
+    }
+}
+
+/// Computes what somebody requires, and gives it to him.
+fn propagate(dy: FlexTensor, parents: Parents, kept: Kept, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+    let Parents { x, residual, gamma, beta } = parents;
+    let wanted = Wanted { residual: residual.is_some(), x: x.is_some() };
+    let input = x.or(gamma).or(beta).map(|_| checkpointer.retrieve_node_output::<FlexTensor>(kept.x));
+    let Given { dresidual, dx, parameters } = match dy.dtype() {
+        DType::F64 => backward::<f64>(kept, input, dy, wanted),
+        _ => backward::<f32>(kept, input, dy, wanted),
+    };
+    let [dgamma, dbeta] = parameters.map_or([None, None], |both| both.map(Some));
+    for (parent, gradient) in [(residual, dresidual), (x, dx), (gamma, dgamma), (beta, dbeta)] {
+        if let (Some(parent), Some(gradient)) = (parent, gradient) {
+            gradients.register::<Flex>(parent, gradient);
         }
     }
+}
 
-    fn batch_norm_backward(
-        _: FloatTensor<Self>,
-        _: FloatTensor<Self>,
-        _: Saved,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        unimplemented!("{OF_A_GRADIENT}")
+/// Whose gradient somebody requires, beside gamma's and beta's.
+struct Wanted {
+    residual: bool,
+    x: bool,
+}
+
+/// Gradients: of the residual, of the input, of gamma and beta.
+struct Given {
+    dresidual: Option<FlexTensor>,
+    dx: Option<FlexTensor>,
+    parameters: Option<[FlexTensor; 2]>,
+}
+
+const FITS: &str = "the graph gives the forward pass's input and a gradient of its output's shape";
+
+/// The backward pass. There is an input if somebody requires more than the residual's gradient.
+fn backward<T: Native>(kept: Kept, input: Option<FlexTensor>, dy: FlexTensor, wanted: Wanted) -> Given {
+    let (seen, seen_y, seen_dy) = (input.as_ref().map(view::<T>), kept.y.as_ref().map(view::<T>), view::<T>(&dy));
+    let both = |all: ParameterGradients| [all.dgamma, all.dbeta].map(rounded::<T>);
+    match (&seen, &seen_y) {
+        (Some(x), Some(y)) if wanted.x => {
+            let (dresidual, (dx, parameters)) =
+                filled(&dy, |dresidual| filled(&dy, |dx| kept.saved.backward_adding(x, y, &seen_dy, dx, dresidual)))
+                    .expect(FITS);
+            Given { dresidual: Some(dresidual), dx: Some(dx), parameters: Some(both(parameters)) }
+        }
+        (x, Some(y)) => {
+            let alone = || filled(&dy, |out| kept.saved.residual_gradient(y, &seen_dy, out)).expect(FITS).0;
+            let parameters = |x| both(kept.saved.parameter_gradients_adding(x, y, &seen_dy).expect(FITS));
+            Given { dresidual: wanted.residual.then(alone), dx: None, parameters: x.as_ref().map(parameters) }
+        }
+        // dy is the gradient of a residual that no activation follows.
+        (Some(x), None) if wanted.x => {
+            let (dx, parameters) = filled(&dy, |dx| kept.saved.backward(x, &seen_dy, dx)).expect(FITS);
+            Given { dresidual: Some(dy.clone()), dx: Some(dx), parameters: Some(both(parameters)) }
+        }
+        (x, None) => {
+            let parameters = |x| both(kept.saved.parameter_gradients(x, &seen_dy).expect(FITS));
+            Given { dresidual: Some(dy.clone()), dx: None, parameters: x.as_ref().map(parameters) }
+        }
+    }
+}
+
+/// A tensor in the graph.
+type Tracked<C> = FloatTensor<Autodiff<Flex, C>>;
+
+/// The forward pass, and its step in the graph.
+fn record<C: CheckpointStrategy, const N: usize>(
+    parents: [NodeGuard; N],
+    x: Tracked<C>,
+    residual: Option<Tracked<C>>,
+    [gamma, beta]: [Tracked<C>; 2],
+    pass: &Pass,
+) -> (Tracked<C>, Told)
+where
+    Step: Backward<Flex, N, State = Kept>,
+{
+    let taken = Taken {
+        x: x.primitive(),
+        residual: residual.as_ref().map(|residual| residual.primitive()),
+        gamma: gamma.primitive(),
+        beta: beta.primitive(),
+    };
+    let (y, saved, batch) = match run(taken, pass) {
+        Ok(passed) => passed,
+        Err(error) => return (x, Err(error)),
+    };
+    let y = match Backward::<Flex, N>::prepare::<C>(Step, parents).compute_bound().stateful() {
+        OpsKind::Tracked(mut step) => {
+            let kept = Kept::new(step.checkpoint(&x), saved, residual.is_some(), &y);
+            step.finish(kept, y)
+        }
+        OpsKind::UnTracked(step) => step.finish(y),
+    };
+    (y, Ok(batch))
+}
+
+impl<C: CheckpointStrategy> BatchNormBackend for Autodiff<Flex, C> {
+    fn batch_norm(x: Tracked<C>, gamma: Tracked<C>, beta: Tracked<C>, pass: Pass) -> (Tracked<C>, Told) {
+        record::<C, 3>([x.node(), gamma.node(), beta.node()], x, None, [gamma, beta], &pass)
     }
 
-    fn batch_norm_parameter_gradients(
-        _: FloatTensor<Self>,
-        _: FloatTensor<Self>,
-        _: Saved,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        unimplemented!("{OF_A_GRADIENT}")
+    fn batch_norm_adding(
+        x: Tracked<C>,
+        residual: Tracked<C>,
+        gamma: Tracked<C>,
+        beta: Tracked<C>,
+        pass: Pass,
+    ) -> (Tracked<C>, Told) {
+        let parents = [x.node(), residual.node(), gamma.node(), beta.node()];
+        record::<C, 4>(parents, x, Some(residual), [gamma, beta], &pass)
     }
 }

@@ -56,6 +56,25 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! What follows the layer can be had in the same pass over memory ([`Fused`]): [ReLU and leaky ReLU](Activation), and a
+//! residual before them. All five forward passes have these forms:
+//!
+//! ```
+//! use batchnorm_burn::{Activation, BatchNormConfig};
+//! use burn::tensor::{Device, Distribution, Tensor, activation::relu};
+//!
+//! let device = Device::default().autodiff();
+//! let norm = BatchNormConfig::new(3).init(&device);
+//! let x = Tensor::<4>::random([8, 3, 5, 5], Distribution::Default, &device);
+//! let shortcut = x.clone();
+//!
+//! let y = norm.then(Activation::Relu).forward(x.clone());
+//! assert_eq!(y.into_data(), relu(norm.forward(x.clone())).into_data()); // the same bits
+//!
+//! let y = norm.adding(shortcut).then(Activation::Relu).forward(x); // relu(norm.forward(x) + shortcut)
+//! assert_eq!(y.dims(), [8, 3, 5, 5]);
+//! ```
+//!
 //! What differs from `burn::nn::BatchNorm` of Burn 0.22, each on purpose:
 //!
 //! | | `burn::nn::BatchNorm` | here |
@@ -147,13 +166,17 @@ mod config;
 mod conversion;
 mod error;
 mod extension;
+mod fused;
 mod module;
 mod portable;
 mod running;
 
+pub use batchnorm::Activation;
+
 pub use batch_count::save_with_batch_count;
 pub use config::{BatchNormConfig, ExtendedConfig, RunningVariance};
 pub use error::{ForwardError, Reason};
+pub use fused::Fused;
 pub use module::{BatchNorm, Trained};
 pub use portable::Arithmetic;
 pub use running::RunningTensor;

@@ -1,13 +1,13 @@
 //! The module.
 
-use batchnorm::{BatchMoments, CallError, ConfigError, RunningStatistics, ViewError};
+use batchnorm::{Activation, BatchMoments, CallError, ConfigError, RunningStatistics, ViewError};
 use burn::module::{Content, DisplaySettings, Flag, Module, ModuleDisplay, Param};
 use burn::tensor::{DType, Tensor, TensorData};
 
 use crate::config::{RunningVariance, options};
 use crate::error::{ForwardError, Reason};
-use crate::extension::{self, Pass};
-use crate::portable::{self, Arithmetic};
+use crate::fused::Fused;
+use crate::portable::Arithmetic;
 use crate::running::RunningTensor;
 
 /// Batch normalisation (Ioffe and Szegedy 2015) of tensors `[samples, channels, ...]` of rank 2 and more:
@@ -19,7 +19,8 @@ use crate::running::RunningTensor;
 /// the input, gamma and beta, to each if it requires one: in training through mean and variance, in evaluation with
 /// both constant. The gradient of a channel whose values are all alike is 0.
 ///
-/// Built by [`BatchNormConfig`](crate::BatchNormConfig).
+/// Built by [`BatchNormConfig`](crate::BatchNormConfig). [`then`](Self::then) and [`adding`](Self::adding) give it with
+/// an activation and a residual in the same pass.
 ///
 /// # Number types
 /// `f32` and `f64` are computed as they are, `f16` and `bf16` in `f32` and cast back (statistics, gamma and beta are not
@@ -81,11 +82,7 @@ impl BatchNorm {
     /// # Panics
     /// As these.
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        if input.is_autodiff() && self.training.is_enabled() {
-            self.forward_train(input)
-        } else {
-            self.forward_eval(input)
-        }
+        self.alone().forward(input)
     }
 
     /// Normalises by the batch and updates the running statistics, whatever the device and the flag say.
@@ -93,7 +90,7 @@ impl BatchNorm {
     /// # Panics
     /// Where [`try_forward_train`](Self::try_forward_train) errs, with its message.
     pub fn forward_train<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        self.try_forward_train(input).unwrap_or_else(|error| panic!("{error}")).output
+        self.alone().forward_train(input)
     }
 
     /// Normalises by the running statistics, whatever the device and the flag say.
@@ -101,7 +98,7 @@ impl BatchNorm {
     /// # Panics
     /// Where [`try_forward_eval`](Self::try_forward_eval) errs, with its message.
     pub fn forward_eval<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        self.try_forward_eval(input).unwrap_or_else(|error| panic!("{error}"))
+        self.alone().forward_eval(input)
     }
 
     /// [`forward_train`](Self::forward_train) with errors as values, and with the batch's moments. An empty batch
@@ -111,7 +108,7 @@ impl BatchNorm {
     /// One value a channel; a rank below 2; another number of channels; another number type than those above; options, parameters
     /// or running statistics that are no such (set or loaded since the layer was built). The layer is unchanged then.
     pub fn try_forward_train<const D: usize>(&self, input: Tensor<D>) -> Result<Trained<D>, ForwardError> {
-        self.train(input, self.arithmetic()).map_err(|reason| self.error(reason))
+        self.alone().try_forward_train(input)
     }
 
     /// [`forward_eval`](Self::forward_eval) with errors as values.
@@ -119,10 +116,15 @@ impl BatchNorm {
     /// # Errors
     /// As [`try_forward_train`](Self::try_forward_train), but for one value a channel.
     pub fn try_forward_eval<const D: usize>(&self, input: Tensor<D>) -> Result<Tensor<D>, ForwardError> {
-        self.eval(input, self.arithmetic()).map_err(|reason| self.error(reason))
+        self.alone().try_forward_eval(input)
     }
 
-    fn error(&self, reason: Reason) -> ForwardError {
+    /// The layer and nothing that follows it.
+    fn alone<const D: usize>(&self) -> Fused<'_, D> {
+        self.then(Activation::Identity)
+    }
+
+    pub(crate) fn error(&self, reason: Reason) -> ForwardError {
         ForwardError { layer: self.name.clone(), reason: Box::new(reason) }
     }
 
@@ -132,34 +134,22 @@ impl BatchNorm {
         Arithmetic::on(&self.running_mean.lock().device())
     }
 
-    pub(crate) fn train<const D: usize>(&self, input: Tensor<D>, by: Arithmetic) -> Result<Trained<D>, Reason> {
-        let (given, input, gamma, beta) = self.arguments(input)?;
-        let options = options(self.epsilon, self.momentum, self.running_variance)?;
-        let rule = options.rule()?;
-        let (output, batch) = match by {
-            Arithmetic::Contract => {
-                let (output, batch) = extension::forward(input, gamma, beta, Pass::Train(rule))?;
-                (output, batch.expect("a training pass has moments"))
-            }
-            Arithmetic::TensorOperations => portable::train(input, gamma, beta, self.epsilon)?,
-        };
-        let not_updated = self.commit(&batch, options)?;
-        Ok(Trained { output: output.cast(given), batch, not_updated })
+    /// The options as the core takes them.
+    pub(crate) fn options(&self, activation: Activation) -> Result<batchnorm::Config, ConfigError> {
+        Ok(options(self.epsilon, self.momentum, self.running_variance)?.activation(activation))
     }
 
-    pub(crate) fn eval<const D: usize>(&self, input: Tensor<D>, by: Arithmetic) -> Result<Tensor<D>, Reason> {
-        let (given, input, gamma, beta) = self.arguments(input)?;
-        let rule = options(self.epsilon, self.momentum, self.running_variance)?.rule()?;
-        let running = statistics(&self.running_mean.lock(), &self.running_var.lock())?;
-        let output = match by {
-            Arithmetic::Contract => extension::forward(input, gamma, beta, Pass::Eval(rule, running))?.0,
-            Arithmetic::TensorOperations => portable::eval(input, gamma, beta, &running, self.epsilon)?,
-        };
-        Ok(output.cast(given))
+    /// The running statistics as the core takes them.
+    pub(crate) fn running(&self) -> Result<RunningStatistics, ConfigError> {
+        statistics(&self.running_mean.lock(), &self.running_var.lock())
     }
 
-    /// The input's number type, and input, gamma and beta in the type to compute in, if they fit each other.
-    fn arguments<const D: usize>(&self, input: Tensor<D>) -> Result<(DType, Tensor<D>, Tensor<1>, Tensor<1>), Reason> {
+    /// What a forward pass takes, if all of it fits.
+    pub(crate) fn arguments<const D: usize>(
+        &self,
+        input: Tensor<D>,
+        residual: Option<Tensor<D>>,
+    ) -> Result<Arguments<D>, Reason> {
         let (gamma, beta) = (self.gamma.val(), self.beta.val());
         for (argument, got) in [("input", input.dtype()), ("gamma", gamma.dtype()), ("beta", beta.dtype())] {
             if !matches!(got, DType::F32 | DType::F64 | DType::F16 | DType::BF16) {
@@ -181,14 +171,28 @@ impl BatchNorm {
             }
         }
         let given = input.dtype();
+        if let Some(residual) = &residual {
+            if residual.dtype() != given {
+                return Err(Reason::ResidualType { expected: given, got: residual.dtype() });
+            }
+            if residual.dims() != input.dims() {
+                return Err(Reason::ResidualShape { expected: shape, got: residual.dims().to_vec() });
+            }
+        }
         // Casts are operations of the graph: gradients come back in the types the tensors have. The same type is
         // no operation.
         let inner = if given == DType::F64 { DType::F64 } else { DType::F32 };
-        Ok((given, input.cast(inner), gamma.cast(inner), beta.cast(inner)))
+        Ok(Arguments {
+            given,
+            x: input.cast(inner),
+            residual: residual.map(|residual| residual.cast(inner)),
+            gamma: gamma.cast(inner),
+            beta: beta.cast(inner),
+        })
     }
 
     /// Takes a batch's moments into the running statistics; the channels that were not updated.
-    fn commit(&self, batch: &BatchMoments, options: batchnorm::Config) -> Result<Vec<usize>, Reason> {
+    pub(crate) fn commit(&self, batch: &BatchMoments, options: batchnorm::Config) -> Result<Vec<usize>, Reason> {
         let (mut mean, mut variance) = (self.running_mean.lock(), self.running_var.lock());
         let old = statistics(&mean, &variance)?;
         let mut new = old.clone();
@@ -212,7 +216,18 @@ impl BatchNorm {
     }
 }
 
-/// The running statistics as the core takes them.
+/// What a forward pass takes.
+pub(crate) struct Arguments<const D: usize> {
+    /// The number type of the input, and of the output.
+    pub given: DType,
+    /// The tensors, in the type to compute in.
+    pub x: Tensor<D>,
+    pub residual: Option<Tensor<D>>,
+    pub gamma: Tensor<1>,
+    pub beta: Tensor<1>,
+}
+
+/// Running statistics out of a layer's tensors.
 fn statistics(mean: &Tensor<1>, variance: &Tensor<1>) -> Result<RunningStatistics, ConfigError> {
     let values = |tensor: &Tensor<1>| tensor.to_data().iter::<f64>().collect::<Vec<f64>>();
     // How many batches went in matters to a cumulative average alone, which this module does not offer.

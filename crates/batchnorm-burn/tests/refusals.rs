@@ -4,9 +4,9 @@
 
 mod support;
 
-use batchnorm_burn::{BatchNorm, BatchNormConfig};
+use batchnorm_burn::{Activation, BatchNorm, BatchNormConfig, Fused};
 use burn::module::Param;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use support::{bits, vector};
 
 fn layer() -> BatchNorm {
@@ -139,4 +139,61 @@ fn options() {
     assert!(message(BatchNormConfig::new(3).with_epsilon(-1.0)).starts_with("epsilon"));
     assert!(message(BatchNormConfig::new(3).with_momentum(f64::NAN)).contains("weight"));
     assert!(BatchNormConfig::new(3).with_epsilon(0.0).with_momentum(1.0).try_init(&device).is_ok());
+}
+
+/// Both passes refuse a residual or an activation in these words, and the statistics stay.
+fn fused_refused(fused: impl Fn(&BatchNorm) -> Fused<'_, 3>, x: &Tensor<3>, message: &str) {
+    let norm = layer();
+    let before = (bits(norm.running_mean.value()), bits(norm.running_var.value()));
+    assert_eq!(fused(&norm).try_forward_train(x.clone()).map(|_| ()).unwrap_err().to_string(), message);
+    assert_eq!(fused(&norm).try_forward_eval(x.clone()).map(|_| ()).unwrap_err().to_string(), message);
+    assert_eq!(panic_of(|| fused(&norm).forward_train(x.clone())), message);
+    assert_eq!(panic_of(|| fused(&norm).forward_eval(x.clone())), message);
+    assert_eq!(panic_of(|| fused(&norm).forward(x.clone())), message);
+    assert_eq!((bits(norm.running_mean.value()), bits(norm.running_var.value())), before);
+}
+
+#[test]
+fn residuals_and_slopes() {
+    let device = Device::default();
+    let x = Tensor::<3>::ones([4, 3, 2], &device);
+    for shape in [[4, 3, 1], [1, 3, 2], [3, 4, 2], [4, 5, 2], [0, 3, 2]] {
+        fused_refused(
+            |norm| norm.adding(Tensor::ones(shape, &device)).then(Activation::Relu),
+            &x,
+            &format!(
+                "encoder.norm2: residual: expected the input's shape [4, 3, 2], got {shape:?}; to repeat it along an \
+                 axis, `.expand(..)` it"
+            ),
+        );
+    }
+    fused_refused(
+        |norm| norm.adding(Tensor::<3>::ones([4, 3, 2], &device).cast(DType::F64)),
+        &x,
+        "encoder.norm2: residual: expected the input's number type F32, got F64; cast it with `.cast(DType::F32)`",
+    );
+    for slope in [-0.1, f64::NAN, f64::INFINITY] {
+        fused_refused(
+            |norm| norm.then(Activation::LeakyRelu(slope)),
+            &x,
+            &format!(
+                "encoder.norm2: activation: expected a leaky rectifier's slope to be finite and >= 0, got {slope:?}; \
+                 0.01 is usual"
+            ),
+        );
+    }
+    // What the layer refuses, it refuses here; the input comes first.
+    fused_refused(
+        |norm| norm.adding(Tensor::ones([4, 5, 1], &device)).then(Activation::Relu),
+        &Tensor::ones([4, 5, 2], &device),
+        "encoder.norm2: input: expected 3 channels, got 5 (shape [4, 5, 2], channel axis 1); is the channel axis right?",
+    );
+    let single = Tensor::<3>::ones([1, 3, 1], &device);
+    let norm = layer();
+    let fused = norm.adding(single.clone()).then(Activation::Relu);
+    assert_eq!(
+        fused.try_forward_train(single.clone()).unwrap_err(),
+        norm.try_forward_train(single).unwrap_err(),
+        "one value a channel"
+    );
 }
