@@ -1,0 +1,28 @@
+//! The sizes at which the kernels change their way, for `tests/edges.rs`, which looks at both sides of each.
+
+use super::{map, reduce, sums, vector};
+
+/// Values a vector.
+pub const WIDTH: usize = vector::WIDTH;
+/// Running sums of a chunk.
+pub const LANES: usize = sums::LANES;
+/// Values a leaf.
+pub const CHUNK: usize = reduce::CHUNK;
+/// Adjacent values that are taken as a run.
+pub const RUN: usize = reduce::RUN;
+/// Bytes side by side in a run of a block of channels.
+pub const NEAR: usize = reduce::NEAR;
+/// Channels of a block.
+pub const BLOCK: usize = reduce::BLOCK;
+/// Channels of rows that are not transposed.
+pub const NARROW: usize = reduce::NARROW;
+/// Channels of rows that are reduced together.
+pub const WIDE: usize = reduce::WIDE;
+/// Elements a task.
+pub const TASK: usize = map::TASK;
+/// Bytes of an output that is streamed.
+pub const STREAM: usize = map::STREAM;
+/// Bytes of a run that is streamed.
+pub const LONG: usize = map::LONG;
+/// Elements that are worth threads.
+pub const WORTH_THREADS: usize = crate::parallel::WORTH_THREADS;
