@@ -93,7 +93,7 @@ fn the_bits_are_those_that_were_recorded() {
     let Outcome { y, dx, dgamma, dbeta, moments } =
         train(&rule, Order::Nchw, sizes, &x, &dy, &[0.5, 1.0, -2.0, 3.0, 0.1, 7.0], &[0.25; 6]);
     let statistics = moments.iter().flat_map(|m| [m.mean(), m.m2(), m.population_variance()]);
-    let arrays = y.iter().chain(&dx).map(|value| value.to_f64());
+    let arrays = y.iter().chain(&dx).map(|value| f64::from(*value));
     assert_eq!(hash(arrays.chain(statistics).chain(dgamma).chain(dbeta)), "c1aea6567859f1a3");
 }
 

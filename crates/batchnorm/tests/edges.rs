@@ -10,8 +10,8 @@ use support::run::{Order, Sizes};
 use support::step::{ARRANGEMENTS, Case, PASSES, Pass, Places};
 use support::{Random, pool};
 
-/// Arrays of more elements are taken in one type and a third of the passes, each time in others.
-const SMALL: usize = 1 << 15;
+/// Arrays of more elements are taken in a third of the passes, and those that are large in one type, each time others.
+const SMALL: usize = 1 << 12;
 const THREADS: [usize; 5] = [1, 2, 3, 5, 8];
 
 /// What is at its edge, and the sizes around it.
@@ -132,11 +132,11 @@ fn part(number: usize, parts: usize) {
         let start = std::time::Instant::now();
         let mut taken = 0;
         for sizes in sizes {
-            let small = sizes.n * sizes.c * sizes.plane <= SMALL;
-            let (every, first) = if small { (1, 0) } else { (3, turn % 3) };
+            let len = sizes.n * sizes.c * sizes.plane;
+            let (every, first) = if len <= SMALL { (1, 0) } else { (3, turn % 3) };
             let passes: Vec<Pass> = PASSES.into_iter().skip(first).step_by(every).collect();
             let one = turn % TYPES.len();
-            for run in if small { &TYPES[..] } else { &TYPES[one..=one] } {
+            for run in if len < WORTH_THREADS / 2 { &TYPES[..] } else { &TYPES[one..=one] } {
                 taken += run(sizes, &passes, &mut turn, &mut random);
             }
         }

@@ -138,7 +138,7 @@ fn views_of_ndarray() {
     let layer = BatchNorm::new(5).unwrap();
     let x = Array4::from_shape_fn((6, 9, 10, 4), |(a, b, c, d)| ((a * 31 + b * 17 + c * 7 + d) % 23) as f32);
     let mut y = Array4::zeros((6, 9, 5, 4));
-    for step in [1, 2, -1, -2] {
+    for step in [1isize, 2, -1, -2] {
         // Every second channel, forwards and backwards: some lie side by side, none reaches over the end.
         let part = x.slice_axis(Axis(2), Slice::new(0, if step.abs() == 1 { Some(5) } else { None }, step));
         let view = View::of(part, Axes::Channel(2)).unwrap();

@@ -72,6 +72,7 @@ pub struct Case<T> {
 }
 
 /// Where the arrays of a call lie.
+#[derive(Debug)]
 pub struct Places {
     pub x: Place,
     pub residual: Place,
