@@ -4,14 +4,16 @@
 
 mod support;
 
-use batchnorm::edges::{BLOCK, CHUNK, LANES, LONG, NARROW, NEAR, RUN, STREAM, TASK, WIDE, WIDTH, WORTH_THREADS};
+use batchnorm::edges::{
+    ALIGNED, BLOCK, CHUNK, FEW, LANES, LONG, NARROW, NEAR, PIECES, RUN, SMALL, STREAM, TASK, WIDE, WIDTH, WORTH_THREADS,
+};
 use batchnorm::{Element, Tier};
 use support::run::{Order, Sizes};
 use support::step::{ARRANGEMENTS, Case, PASSES, Pass, Places};
 use support::{Random, pool};
 
 /// Arrays of more elements are taken in a third of the passes, and those that are large in one type, each time others.
-const SMALL: usize = 1 << 12;
+const EVERY_PASS: usize = 1 << 12;
 const THREADS: [usize; 5] = [1, 2, 3, 5, 8];
 
 /// What is at its edge, and the sizes around it.
@@ -52,6 +54,10 @@ fn table() -> Vec<Edge> {
         edge("two chunks in one run", 2 * CHUNK, |e| sizes(1, 2, e)),
         edge("three chunks of one channel", 3 * CHUNK, |e| sizes(1, 1, e)),
         edge("chunks that reach over planes", CHUNK, |e| sizes(3, 2, e)),
+        edge("a chunk of as many runs as need no copy", CHUNK / PIECES, |e| sizes(9, 3, e)),
+        edge("a chunk of fewer runs", CHUNK / PIECES + LANES, |e| sizes(9, 3, e)),
+        edge("a chunk of more runs", CHUNK / PIECES - LANES, |e| sizes(9, 3, e)),
+        edge("a run that is aligned", ALIGNED, |e| sizes(2, 3, e)),
         edge("a chunk of small planes", CHUNK, |e| sizes(factors(e).0, 3, factors(e).1)),
         edge("two chunks of small planes", 2 * CHUNK, |e| sizes(factors(e).1, 3, factors(e).0)),
         edge("a chunk of rows", CHUNK, |e| sizes(e, 9, 1)),
@@ -65,6 +71,8 @@ fn table() -> Vec<Edge> {
         edge("two blocks of channels", 2 * BLOCK, |e| sizes(2, e, 21)),
         edge("a block of channels without planes", BLOCK, |e| sizes(40, e, 1)),
         edge("coefficients that are repeated", 64, |e| sizes(9, e, 1)),
+        edge("rows of few channels", FEW, |e| sizes(33, e, 1)),
+        edge("two blocks of few channels", 2 * FEW, |e| sizes(19, e, 1)),
         edge("a block of long runs of f64", NEAR / 8 / BLOCK, |e| sizes(2, 33, e)),
         edge("a block of long runs of f32", NEAR / 4 / BLOCK, |e| sizes(2, 33, e)),
         edge("a block of long runs of halves", NEAR / 2 / BLOCK, |e| sizes(2, 33, e)),
@@ -82,7 +90,8 @@ fn table() -> Vec<Edge> {
         edge("a task in small planes", TASK / 7, |e| sizes(e, 3, 7)),
         edge("a task of rows", TASK / 16, |e| sizes(e, 16, 1)),
         edge("two tasks of rows", 2 * TASK / 10, |e| sizes(e, 10, 1)),
-        edge("rows that are a task each", TASK, |e| sizes(3, e, 1)),
+        edge("rows that are a task each", TASK, |e| sizes(2, e, 1)),
+        edge("rows of which a vector is a task", TASK / WIDTH, |e| sizes(WIDTH + 1, e, 1)),
         edge("channels of a task", TASK / 512, |e| sizes(2, e, 512)),
         edge("channels for two threads", 2 * 2, |e| sizes(2, e, 15_000)),
         edge("channels for three threads", 2 * 3, |e| sizes(3, e, 7_000)),
@@ -133,7 +142,7 @@ fn part(number: usize, parts: usize) {
         let mut taken = 0;
         for sizes in sizes {
             let len = sizes.n * sizes.c * sizes.plane;
-            let (every, first) = if len <= SMALL { (1, 0) } else { (3, turn % 3) };
+            let (every, first) = if len <= EVERY_PASS { (1, 0) } else { (3, turn % 3) };
             let passes: Vec<Pass> = PASSES.into_iter().skip(first).step_by(every).collect();
             let one = turn % TYPES.len();
             for run in if len < WORTH_THREADS / 2 { &TYPES[..] } else { &TYPES[one..=one] } {
@@ -154,17 +163,14 @@ fn the_other_half_of_all_edges() {
     part(1, 2);
 }
 
-/// At the size from which on outputs are streamed, in runs as long as that needs: against the baseline, which streams
-/// nothing.
-fn streamed<T: Element>(arrangement: [Order; 2], passes: &[Pass], random: &mut Random) {
-    let sizes = sizes(STREAM / LONG / 64, 64, LONG / size_of::<T>());
-    let case = Case::<T>::new(sizes, random);
+/// Large arrays, in few ways: against the baseline on one thread, which streams nothing.
+fn large(sizes: Sizes, arrangement: [Order; 2], passes: &[Pass], random: &mut Random) {
+    let case = Case::<f32>::new(sizes, random);
     let places = Places::arranged(arrangement, sizes);
+    let slower = Tier::available().into_iter().rev().nth(1).unwrap_or(Tier::Baseline);
     for &pass in passes {
         let expected = pool(1).install(|| case.step(pass, Tier::Baseline, &places));
-        for (threads, tier) in
-            [(2, Tier::best()), (3, *Tier::available().iter().rev().nth(1).unwrap_or(&Tier::Baseline))]
-        {
+        for (threads, tier) in [(2, Tier::best()), (3, slower)] {
             let got = pool(threads).install(|| case.step(pass, tier, &places));
             assert!(got.same_bits(&expected), "{arrangement:?} {sizes:?} {pass:?} {tier:?}");
         }
@@ -172,8 +178,17 @@ fn streamed<T: Element>(arrangement: [Order; 2], passes: &[Pass], random: &mut R
 }
 
 #[test]
-fn streamed_outputs_are_those_that_are_not() {
-    let mut random = Random::new(710);
-    streamed::<f32>([Order::Nchw, Order::Nchw], &PASSES[..2], &mut random);
-    streamed::<f32>([Order::Nhwc, Order::Nhwc], &PASSES[2..4], &mut random);
+fn outputs_from_which_on_they_are_streamed_in_runs_that_are_long_enough() {
+    let all = sizes(STREAM / LONG / 64, 64, LONG / size_of::<f32>());
+    large(all, [Order::Nchw, Order::Nchw], &PASSES[..1], &mut Random::new(710));
+    large(all, [Order::Nhwc, Order::Nhwc], &PASSES[2..3], &mut Random::new(711));
+}
+
+#[test]
+fn rows_from_which_on_all_channels_are_reduced_together() {
+    for (number, less) in [0, 1].into_iter().enumerate() {
+        // Two arrays are reduced in the backward pass.
+        let rows = sizes(SMALL / size_of::<f32>() / 2 / 128 + 1 - less, 128, 1);
+        large(rows, [Order::Nhwc, Order::Nhwc], &PASSES[3..4], &mut Random::new(712 + number as u64));
+    }
 }

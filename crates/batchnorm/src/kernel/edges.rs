@@ -1,6 +1,6 @@
 //! The sizes at which the kernels change their way, for `tests/edges.rs`, which looks at both sides of each.
 
-use super::{map, reduce, sums, vector};
+use super::{map, pointwise, reduce, sums, vector};
 
 /// Values a vector.
 pub const WIDTH: usize = vector::WIDTH;
@@ -18,6 +18,14 @@ pub const BLOCK: usize = reduce::BLOCK;
 pub const NARROW: usize = reduce::NARROW;
 /// Channels of rows that are reduced together.
 pub const WIDE: usize = reduce::WIDE;
+/// Bytes of arrays whose rows are reduced by few channels.
+pub const SMALL: usize = reduce::SMALL;
+/// How many these are.
+pub const FEW: usize = reduce::FEW;
+/// Runs that a chunk may reach over without being copied.
+pub const PIECES: usize = reduce::PIECES;
+/// Values of a run that is aligned.
+pub const ALIGNED: usize = pointwise::ALIGNED;
 /// Elements a task.
 pub const TASK: usize = map::TASK;
 /// Bytes of an output that is streamed.
