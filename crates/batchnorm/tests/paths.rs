@@ -13,7 +13,7 @@ use support::step::{ARRANGEMENTS, Case, PASSES, Pass, Places};
 
 /// On a pool of so many threads, the first of which makes the call: a thread that waits for a pool does so in the
 /// standard library, where ThreadSanitizer does not see what that orders.
-fn on<R: Send>(threads: usize, call: impl FnOnce() -> R + Send) -> R {
+fn pooled<R: Send>(threads: usize, call: impl FnOnce() -> R + Send) -> R {
     let of_a_pool = || {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread().build();
         pool.expect("a pool").install(call)
@@ -29,9 +29,9 @@ fn sizes(n: usize, c: usize, plane: usize) -> Sizes {
 fn same<T: Element>(sizes: Sizes, arrangement: [Order; 2], pass: Pass, on: &[(usize, Tier)], random: &mut Random) {
     let case = Case::<T>::new(sizes, random);
     let places = Places::tight(arrangement, sizes);
-    let expected = on(1, || case.step(pass, Tier::Baseline, &places));
+    let expected = pooled(1, || case.step(pass, Tier::Baseline, &places));
     for &(threads, tier) in on {
-        let got = on(threads, || case.step(pass, tier, &places));
+        let got = pooled(threads, || case.step(pass, tier, &places));
         assert!(got.same_bits(&expected), "{sizes:?} {arrangement:?} {pass:?} {tier:?} {threads} threads");
     }
 }
@@ -109,8 +109,8 @@ fn calls_from_tasks_of_a_pool() {
     let mut random = Random::new(806);
     let case = Case::<f32>::new(sizes(2, 17, WORTH_THREADS / 32), &mut random);
     let step = |order: Order| case.step(PASSES[1], Tier::best(), &Places::tight([order; 2], case.sizes));
-    let expected = on(1, || step(Order::Nchw));
-    on(3, || {
+    let expected = pooled(1, || step(Order::Nchw));
+    pooled(3, || {
         use rayon::prelude::*;
         (0..8).into_par_iter().for_each(|task| assert!(step(ORDERS[task % 4]).same_bits(&expected), "task {task}"));
     });
