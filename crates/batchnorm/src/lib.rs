@@ -77,6 +77,8 @@ pub use config::{
 };
 pub use element::{Element, Number, Parameter};
 pub use error::{CallError, ConfigError, ViewError};
+#[doc(hidden)] // no part of the interface
+pub use kernel::edges;
 pub use kernel::tier::Tier;
 pub use layer::{BatchNorm, Evaluated, Gradients, Trained};
 pub use layout::{Axes, AxisRole, MAX_CHANNELS};

@@ -2,7 +2,7 @@
 //! results come back in order.
 
 /// Below this many elements waking threads costs more than it saves (about 0.3 ms here).
-const WORTH_THREADS: usize = 1 << 16;
+pub(crate) const WORTH_THREADS: usize = 1 << 16;
 
 /// Threads that a call over `elements` elements may use.
 pub(crate) fn threads_for(elements: usize) -> usize {

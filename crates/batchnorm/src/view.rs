@@ -22,7 +22,15 @@ pub struct View<'a, T> {
 }
 
 /// A borrowed array of any rank >= 2, to be written: a caller's output buffer. No element may share its place with
-/// another.
+/// another; nor with one of an input of the same call, which the borrow checker sees to:
+///
+/// ```compile_fail,E0502
+/// use batchnorm::{Axes, BatchNorm, View, ViewMut};
+/// let mut data = [1.0f32, 2.0, 3.0, 4.0];
+/// let x = View::new(&data, &[4, 1], Axes::NCHW).unwrap();
+/// let mut y = ViewMut::new(&mut data, &[4, 1], Axes::NCHW).unwrap(); // `data` is borrowed by `x`
+/// BatchNorm::new(1).unwrap().forward_train_into(&x, &mut y).unwrap();
+/// ```
 #[derive(Debug)]
 pub struct ViewMut<'a, T> {
     pub(crate) layout: Layout,

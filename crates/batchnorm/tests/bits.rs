@@ -3,56 +3,55 @@
 mod support;
 
 use batchnorm::{Axes, AxisRole, Config, Element, Parameters, Policies, RunningStatistics, SingleValue, Tier, View};
-use support::Random;
-use support::run::{ORDERS, Order, Sizes, train};
+use support::run::{Arranged, ORDERS, Order, Outcome, Sizes, train};
+use support::step::{Case, PASSES, Pass, Places};
+use support::{Random, pool};
 
-const THREADS: [usize; 6] = [1, 2, 3, 4, 8, 16];
+const THREADS: [usize; 7] = [1, 2, 3, 4, 5, 8, 16];
 
-/// FNV-1a over everything a training step gives, in logical order.
-fn hash<T: Element>(outcome: &support::run::Outcome<T>) -> u64 {
-    let statistics = outcome.moments.iter().flat_map(|m| [m.mean(), m.m2(), m.population_variance()]);
-    let arrays = outcome.y.iter().chain(&outcome.dx).map(|value| value.to_f64());
-    let gradients = outcome.dgamma.iter().chain(&outcome.dbeta).copied();
-    arrays.chain(statistics).chain(gradients).fold(0xcbf2_9ce4_8422_2325, |hash, value| {
+/// FNV-1a over numbers.
+fn hash(numbers: impl IntoIterator<Item = f64>) -> String {
+    let hash = numbers.into_iter().fold(0xcbf2_9ce4_8422_2325u64, |hash, value| {
         let bits = if value.is_nan() { f64::NAN.to_bits() } else { value.to_bits() };
         bits.to_le_bytes().iter().fold(hash, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
-    })
+    });
+    format!("{hash:016x}")
 }
 
-fn on_threads<R: Send>(threads: usize, run: impl FnOnce() -> R + Send) -> R {
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool").install(run)
-}
-
-/// Runs one size over threads, layouts and tiers; the hashes must all be alike. Returns how many were compared.
+/// Runs one size over threads, layouts and tiers; the bits must all be alike. Returns how many were compared.
 fn same_bits<T: Element>(sizes: Sizes, make: impl Fn(f64) -> T, random: &mut Random) -> usize {
     let len = sizes.n * sizes.c * sizes.plane;
     let mut array = |mean: f64| -> Vec<T> { (0..len).map(|_| make(mean + random.normal())).collect() };
     let (x, dy) = (array(100.0), array(0.2));
     let gamma: Vec<f64> = (0..sizes.c).map(|c| 0.3 - c as f64 / 7.0).collect();
     let beta: Vec<f64> = (0..sizes.c).map(|c| c as f64 / 3.0).collect();
-    let run = |threads: usize, order: Order, tier: Tier| {
-        let policies = Policies { single_value: SingleValue::Population, ..Policies::default() };
-        let rule = Config::pytorch().policies(policies).tier(tier).rule().expect("an available tier");
-        on_threads(threads, || hash(&train(&rule, order, sizes, &x, &dy, &gamma, &beta)))
-    };
-    let first = run(1, Order::Nchw, Tier::Baseline);
-    let mut compared = 0;
     // Large cases take seconds each: threads that cut differently, once for each layout.
     let large = len > 3_000_000;
-    let threads: &[usize] = if large { &[1, 3, 16] } else { &THREADS };
-    for order in ORDERS {
-        for &threads in threads {
-            assert_eq!(run(threads, order, Tier::best()), first, "{sizes:?} {order:?}, {threads} threads");
-            compared += 1;
-        }
-        for tier in Tier::available() {
-            if !large {
-                assert_eq!(run(2, order, tier), first, "{sizes:?} {order:?}, {tier:?}");
-                compared += 1;
-            }
-        }
+    let threads: &[usize] = match len {
+        3_000_001.. => &[3, 16],
+        200_000.. => &[2, 5, 16],
+        _ => &THREADS,
+    };
+    let mut runs: Vec<(usize, Tier)> = threads.iter().map(|&threads| (threads, Tier::best())).collect();
+    if !large {
+        runs.extend(Tier::available().into_iter().map(|tier| (2, tier)));
     }
-    compared
+    let mut of_all: Option<Outcome<T>> = None;
+    for order in ORDERS {
+        let arranged = Arranged::new(order, sizes, &x, &dy);
+        let run = |(threads, tier): (usize, Tier)| {
+            let policies = Policies { single_value: SingleValue::Population, ..Policies::default() };
+            let rule = Config::pytorch().policies(policies).tier(tier).rule().expect("an available tier");
+            pool(threads).install(|| arranged.train(&rule, &gamma, &beta))
+        };
+        let first = run((1, Tier::Baseline));
+        for &run_on in &runs {
+            assert!(run(run_on).same_bits(&first), "{sizes:?} {order:?}, (threads, tier) {run_on:?}");
+        }
+        let logical = arranged.back(first);
+        assert!(of_all.get_or_insert_with(|| logical.clone()).same_bits(&logical), "{sizes:?} {order:?}");
+    }
+    ORDERS.len() * (1 + runs.len())
 }
 
 #[test]
@@ -95,8 +94,51 @@ fn the_bits_are_those_that_were_recorded() {
     let x: Vec<f32> = (0..45_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / 65_536.0).collect();
     let dy: Vec<f32> = x.iter().rev().map(|x| x - 100.0).collect();
     let rule = Config::pytorch().rule().unwrap();
-    let outcome = train(&rule, Order::Nchw, sizes, &x, &dy, &[0.5, 1.0, -2.0, 3.0, 0.1, 7.0], &[0.25; 6]);
-    assert_eq!(format!("{:016x}", hash(&outcome)), "c1aea6567859f1a3");
+    let Outcome { y, dx, dgamma, dbeta, moments } =
+        train(&rule, Order::Nchw, sizes, &x, &dy, &[0.5, 1.0, -2.0, 3.0, 0.1, 7.0], &[0.25; 6]);
+    let statistics = moments.iter().flat_map(|m| [m.mean(), m.m2(), m.population_variance()]);
+    let arrays = y.iter().chain(&dx).map(|value| f64::from(*value));
+    assert_eq!(hash(arrays.chain(statistics).chain(dgamma).chain(dbeta)), "c1aea6567859f1a3");
+}
+
+#[test]
+fn the_bits_of_fused_passes_over_threads_are_those_that_were_recorded() {
+    fn recorded<T: Element>(sizes: Sizes, pass: Pass, order: Order) -> String {
+        let mut random = Random::new(108);
+        let mut case = Case::<T>::new(sizes, &mut random);
+        // No logarithm or cosine, of which every system has its own.
+        for array in [&mut case.x, &mut case.residual, &mut case.dy] {
+            array.iter_mut().for_each(|value| *value = T::from_f64(8.0 * random.uniform() - 3.0));
+        }
+        let got = case.step(pass, Tier::best(), &Places::arranged([order; 2], sizes));
+        let arrays = got.y.iter().chain(&got.dx).chain(&got.dresidual).map(|value| value.to_f64());
+        hash(arrays.chain(got.dgamma).chain(got.dbeta).chain(got.moments.into_iter().flatten()))
+    }
+    println!("the global pool has {} threads", rayon::current_num_threads());
+    // All large enough for threads: few channels, small planes, rows.
+    let got = [
+        recorded::<f32>(Sizes { n: 3, c: 4, plane: 8000 }, PASSES[0], Order::Nchw),
+        recorded::<f32>(Sizes { n: 40, c: 50, plane: 49 }, PASSES[1], Order::Nchw),
+        recorded::<f64>(Sizes { n: 900, c: 77, plane: 1 }, PASSES[3], Order::Nhwc),
+        #[cfg(feature = "half")]
+        recorded::<half::bf16>(Sizes { n: 9, c: 33, plane: 250 }, PASSES[5], Order::Strided),
+    ];
+    let expected = ["bedb7ee9c1c15692", "", "", ""];
+    assert_eq!(got, expected[..got.len()]);
+}
+
+#[test]
+fn a_process_told_its_number_of_threads_gives_the_same_bits() {
+    for threads in ["1", "3"] {
+        let output = std::process::Command::new(std::env::current_exe().expect("a program"))
+            .args(["recorded", "--nocapture", "--test-threads=1"])
+            .env("RAYON_NUM_THREADS", threads)
+            .output()
+            .expect("a child process");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("2 passed"), "{said}");
+        assert!(said.contains(&format!("the global pool has {threads} threads")), "{said}");
+    }
 }
 
 #[test]
@@ -114,12 +156,11 @@ fn each_array_of_a_call_may_lie_in_an_order_of_its_own() {
             let [other, third] = [ORDERS[(i + 1) % 4], ORDERS[(i + 2) % 4]];
             let (x, dy) = (order.arranged(&x, sizes), other.arranged(&dy, sizes));
             let (x, dy) = (order.view(&x, sizes), other.view(&dy, sizes));
-            let buffer = |order: Order| vec![0.0f32; order.arranged(&vec![0.0f32; len], sizes).len()];
-            let (mut y, mut dx, mut evaluated) = (buffer(third), buffer(third), buffer(other));
+            let (mut y, mut dx, mut evaluated) = (third.blank(sizes), third.blank(sizes), other.blank(sizes));
             let (saved, batch) = rule.train(&x, none, None, &mut third.view_mut(&mut y, sizes)).unwrap();
             let gradients = saved.backward(&x, &dy, &mut third.view_mut(&mut dx, sizes)).unwrap();
             let constant = rule.eval(&x, none, Some(&running), &mut other.view_mut(&mut evaluated, sizes)).unwrap();
-            let mut dx_eval = buffer(order);
+            let mut dx_eval = order.blank(sizes);
             let gradients_eval = constant.backward(&x, &dy, &mut order.view_mut(&mut dx_eval, sizes)).unwrap();
             let arrays =
                 [third.back(y, sizes), third.back(dx, sizes), other.back(evaluated, sizes), order.back(dx_eval, sizes)];
@@ -136,7 +177,7 @@ fn the_tree_cut_at_every_block_edge_gives_the_same_bits() {
     let data = random.normals_f32(300_000, 5.0, 1.0);
     let edges = [31, 32, 33, 1023, 1024, 1025, 2047, 2049, 65_535, 65_536, 65_537, 131_073, 262_143, 299_999];
     for len in edges {
-        let moments = |threads| on_threads(threads, || batchnorm::Moments::of(&data[..len]));
+        let moments = |threads| pool(threads).install(|| batchnorm::Moments::of(&data[..len]));
         let first = moments(1);
         for threads in THREADS {
             let got = moments(threads);

@@ -95,6 +95,18 @@ fn views() -> Vec<Bad> {
         bad("overflowing shape with an empty axis", &["shape", "more elements"], |_| {
             fails(View::<f32>::new(&[], &[0, 1 << 40, 1 << 40], Axes::NCHW))
         }),
+        bad("an array of more bytes than isize counts", &["shape", "more elements", "(1152921504606846975)"], |_| {
+            fails(View::<f64>::new(&[], &[1 << 30, 1 << 30], Axes::NCHW))
+        }),
+        bad("the largest array there may be, of too little", &["needs 1152921504606846975", "got 24"], |_| {
+            fails(View::new(&X, &[(1 << 60) - 1, 1], Axes::NCHW))
+        }),
+        bad("lengths that overflow before a zero comes", &["shape", "more elements"], |_| {
+            fails(View::with_strides(&X, &[usize::MAX, usize::MAX, 0], &[0; 3], 0, Axes::NCHW))
+        }),
+        bad("an output of more bytes than isize counts", &["shape", "more elements"], |_| {
+            fails(ViewMut::with_strides(&mut { X }, &[1 << 31, 1 << 31], &[0, 0], 0, Axes::NCHW))
+        }),
         bad("more channels than a layer may have", &["at most 268435456", "got 288230376151711744"], |_| {
             fails(View::with_strides(&[1.0f32], &[2, 1 << 58], &[0, 0], 0, Axes::NCHW))
         }),
@@ -130,6 +142,39 @@ fn views() -> Vec<Bad> {
         }),
         bad("strides that overflow", &["strides", "has 24"], |_| {
             fails(View::with_strides(&X, &[8, 3], &[isize::MAX, 1], 0, Axes::NCHW))
+        }),
+        bad("strides that overflow the other way", &["strides", "-9223372036854775808", "has 24"], |_| {
+            fails(View::with_strides(&X, &[2, 3], &[isize::MIN, 1], 0, Axes::NCHW))
+        }),
+        bad("strides that overflow and come back", &["strides", "has 24"], |_| {
+            fails(View::with_strides(&X, &[3, 3], &[isize::MIN, isize::MAX], 12, Axes::NCHW))
+        }),
+        bad("an offset beyond all memory", &["18446744073709551615", "has 24"], |_| {
+            fails(View::with_strides(&X, &[2, 3], &[3, 1], usize::MAX, Axes::NCHW))
+        }),
+        bad("an offset that is one too far", &["1..=24", "has 24"], |_| {
+            fails(View::with_strides(&X, &[8, 3], &[3, 1], 1, Axes::NCHW))
+        }),
+        bad("an offset that is one too near", &["-1..=22", "has 24"], |_| {
+            fails(View::with_strides(&X, &[8, 3], &[-3, -1], 22, Axes::NCHW))
+        }),
+        bad("something in nothing", &["0..=0", "has 0"], |_| {
+            fails(View::<f32>::with_strides(&[], &[1, 1], &[0, 0], 0, Axes::NCHW))
+        }),
+        bad("strides too many", &["strides", "expected 2", "got 3"], |_| {
+            fails(ViewMut::with_strides(&mut { X }, &[8, 3], &[3, 1, 1], 0, Axes::NCHW))
+        }),
+        bad("an output that is broadcast over channels", &["strides", "place of its own", "[1, 0]"], |_| {
+            fails(ViewMut::with_strides(&mut { X }, &[8, 3], &[1, 0], 0, Axes::NCHW))
+        }),
+        bad("output rows that overlap backwards", &["strides", "place of its own", "[-2, 1]"], |_| {
+            fails(ViewMut::with_strides(&mut { X }, &[8, 3], &[-2, 1], 20, Axes::NCHW))
+        }),
+        bad("output axes that meet in one place", &["strides", "place of its own", "[4, 3, 2]"], |_| {
+            fails(ViewMut::with_strides(&mut { X }, &[2, 3, 4], &[4, 3, 2], 0, Axes::NCHW))
+        }),
+        bad("output before the buffer", &["strides", "-1..=22", "has 24"], |_| {
+            fails(ViewMut::with_strides(&mut { X }, &[8, 3], &[-3, 1], 20, Axes::NCHW))
         }),
         bad("output strides of zero", &["strides", "place of its own", "[0, 1]"], |_| {
             fails(ViewMut::with_strides(&mut { X }, &[8, 3], &[0, 1], 0, Axes::NCHW))

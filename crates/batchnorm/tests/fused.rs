@@ -47,11 +47,11 @@ impl<T: Element> Case<T> {
         Case { sizes, x, residual, dy, gamma, beta }
     }
 
-    /// y, dx, dresidual (empty without one), and dgamma and dbeta, in logical order; outputs poisoned beforehand.
+    /// y, dx, dresidual (empty without one), and dgamma and dbeta, in logical order.
     fn step(&self, rule: &Rule, order: Order, adding: bool) -> (Vec<T>, Vec<T>, Vec<T>, [Vec<f64>; 2]) {
         let sizes = self.sizes;
         let [x, residual, dy] = [&self.x, &self.residual, &self.dy].map(|array| order.arranged(array, sizes));
-        let [mut y, mut dx, mut dresidual] = [(); 3].map(|()| vec![T::from_f64(-77.25); x.len()]);
+        let [mut y, mut dx, mut dresidual] = [(); 3].map(|()| order.blank(sizes));
         let (x, residual, dy) = (order.view(&x, sizes), order.view(&residual, sizes), order.view(&dy, sizes));
         let parameters = Parameters { gamma: Some(&self.gamma[..]), beta: Some(&self.beta[..]) };
         let input = if adding { Input::adding(&x, &residual) } else { Input::from(&x) };

@@ -25,12 +25,12 @@ use crate::parallel;
 use std::ops::Range;
 
 /// Elements a task: large against the cost of handing it out, small against a tensor worth several threads.
-const TASK: usize = 1 << 16;
+pub(super) const TASK: usize = 1 << 16;
 /// Bytes from which on an output is streamed: several times the second-level caches. (At 13 MB it still lost here, at
 /// 26 MB it won 10 to 30 %.)
-const STREAM: usize = 20 << 20;
+pub(super) const STREAM: usize = 20 << 20;
 /// Bytes side by side that are worth streaming: of shorter runs too much is unaligned. (Planes of 28 x 28 lost.)
-const LONG: usize = 2048;
+pub(super) const LONG: usize = 2048;
 
 enum Path {
     Runs,

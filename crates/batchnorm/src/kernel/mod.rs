@@ -4,6 +4,7 @@
 mod activation;
 mod ahead;
 pub(crate) mod calls;
+pub mod edges;
 mod grid;
 pub(crate) mod leaves;
 mod map;

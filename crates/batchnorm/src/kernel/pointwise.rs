@@ -10,7 +10,7 @@ use crate::element::Element;
 use std::ops::Range;
 
 /// Values of a run that is worth aligning.
-const ALIGNED: usize = 128;
+pub(super) const ALIGNED: usize = 128;
 /// Values of two vectors.
 const PAIR: usize = 2 * WIDTH;
 /// Coefficient vectors are repeated until they are at least this wide: narrower rows are taken several at a time.

@@ -37,19 +37,19 @@ pub(crate) const CHUNK: usize = 1024;
 /// Runs of at least this many adjacent values are taken as runs.
 pub(crate) const RUN: usize = 16;
 /// Bytes side by side that a block of channels should have in each of its runs, for memory to be read in order.
-const NEAR: usize = 8192;
+pub(super) const NEAR: usize = 8192;
 /// Channels of a block at most: the scratch of a block stays in the second-level cache.
-const BLOCK: usize = 32;
+pub(super) const BLOCK: usize = 32;
 /// Rows of fewer channels are transposed: lines that narrow are not worth a loop.
-const NARROW: usize = 8;
+pub(super) const NARROW: usize = 8;
 /// Channels of rows that are reduced together at most: their tables are half a megabyte.
-const WIDE: usize = 2048;
+pub(super) const WIDE: usize = 2048;
 /// Bytes of arrays that caches hold: there, rows are reduced by so few channels that their tables stay in the first-level
 /// cache. (From memory the rows must come whole.)
-const SMALL: usize = 8 << 20;
-const FEW: usize = 64;
+pub(super) const SMALL: usize = 8 << 20;
+pub(super) const FEW: usize = 64;
 /// Runs that a chunk may reach over without being copied.
-const PIECES: usize = 4;
+pub(super) const PIECES: usize = 4;
 /// Room between two channels of a tile, so that they do not compete for the same cache set.
 const GAP: usize = 16;
 

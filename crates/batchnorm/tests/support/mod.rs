@@ -1,9 +1,12 @@
-//! What the tests share: a seeded generator, wider arithmetic as truth, and the measures of the contract.
+//! What the tests share: a seeded generator, arrays of any strides inside poisoned buffers, wider arithmetic as truth, and
+//! the measures of the contract.
 #![allow(dead_code)] // every test file uses a part
 
 pub mod double_double;
 pub mod measure;
+pub mod place;
 pub mod run;
+pub mod step;
 
 /// A seeded generator (SplitMix64, Steele et al. 2014). Its seed is printed, so that a failure can be repeated.
 pub struct Random(u64);
@@ -53,14 +56,8 @@ pub fn channel_of<T: Copy>(data: &[T], channels: usize, plane: usize, channel: u
         .collect()
 }
 
-/// NCHW (with the plane as one axis) to NHWC.
-pub fn to_nhwc<T: Copy>(data: &[T], channels: usize, plane: usize) -> Vec<T> {
-    data.chunks(channels * plane)
-        .flat_map(|sample| (0..plane * channels).map(move |i| sample[i % channels * plane + i / channels]))
-        .collect()
-}
-
-/// NHWC back to NCHW.
-pub fn to_nchw<T: Copy>(data: &[T], channels: usize, plane: usize) -> Vec<T> {
-    to_nhwc(data, plane, channels)
+/// A pool of so many threads, started once.
+pub fn pool(threads: usize) -> &'static rayon::ThreadPool {
+    static POOLS: [std::sync::OnceLock<rayon::ThreadPool>; 17] = [const { std::sync::OnceLock::new() }; 17];
+    POOLS[threads].get_or_init(|| rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool"))
 }

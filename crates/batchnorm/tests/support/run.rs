@@ -1,13 +1,15 @@
-//! The whole layer on an array given in NCHW order, in any layout, with everything back in NCHW order.
+//! The whole layer on an array given in NCHW order, in any layout, with everything back in NCHW order. Outputs are
+//! poisoned beforehand, and what lies between and around their values must stay poisoned.
 
-use super::{channel_of, measure, to_nchw, to_nhwc};
-use batchnorm::{Axes, Config, Element, Moments, Parameters, Policies, Rule, View, ViewMut};
+use super::place::{Place, bits};
+use super::{channel_of, measure};
+use batchnorm::{Config, Element, Moments, Parameters, Policies, Rule, View, ViewMut};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Order {
     Nchw,
     Nhwc,
-    /// NCHW inside a larger buffer: no two values adjacent, rows padded, walked from the end.
+    /// NCHW with no two values adjacent, rows padded, walked from the end.
     Strided,
     /// Channels first: (C, N, plane).
     ChannelsFirst,
@@ -22,6 +24,7 @@ pub struct Sizes {
     pub plane: usize,
 }
 
+#[derive(Debug, Clone)]
 pub struct Outcome<T> {
     pub y: Vec<T>,
     pub dx: Vec<T>,
@@ -31,79 +34,102 @@ pub struct Outcome<T> {
 }
 
 impl Order {
-    pub fn arranged<T: Element>(self, data: &[T], Sizes { n, c, plane }: Sizes) -> Vec<T> {
-        match self {
-            Order::Nchw => data.to_vec(),
-            Order::Nhwc => to_nhwc(data, c, plane),
-            Order::Strided => {
-                let mut buffer = vec![T::default(); strided_len(Sizes { n, c, plane })];
-                for (i, &value) in data.iter().enumerate() {
-                    buffer[strided_offset(i, Sizes { n, c, plane })] = value;
-                }
-                buffer
-            }
-            Order::ChannelsFirst => (0..c).flat_map(|channel| channel_of(data, c, plane, channel)).collect(),
-        }
+    /// Where an array of this order lies, with margins of many lengths, so that arrays begin at many alignments.
+    pub fn place(self, sizes: Sizes) -> Place {
+        let mix = 31 * sizes.n + 7 * sizes.c + sizes.plane;
+        self.place_within(sizes, [1 + mix % 29, 1 + mix % 13])
     }
 
-    pub fn back<T: Element>(self, data: Vec<T>, Sizes { n, c, plane }: Sizes) -> Vec<T> {
-        match self {
-            Order::Nchw => data,
-            Order::Nhwc => to_nchw(&data, c, plane),
-            Order::Strided => (0..n * c * plane).map(|i| data[strided_offset(i, Sizes { n, c, plane })]).collect(),
-            Order::ChannelsFirst => to_channels_second(&data, Sizes { n, c, plane }),
-        }
+    /// With margins of so many elements.
+    pub fn place_within(self, Sizes { n, c, plane }: Sizes, margins: [usize; 2]) -> Place {
+        let [samples, channels, values] = [n, c, plane].map(|length| length as isize);
+        // One row of padding after each plane.
+        let step = 2 * values + 3;
+        let (strides, named) = match self {
+            Order::Nchw => ([channels * values, values, 1], [0, 1, 2]),
+            Order::Nhwc => ([channels * values, 1, channels], [0, 2, 1]),
+            Order::Strided => ([-step * channels, -step, -2], [0, 1, 2]),
+            Order::ChannelsFirst => ([values, samples * values, 1], [1, 0, 2]),
+        };
+        Place::new(&[n, c, plane], &strides, 1, margins).named(&named)
     }
 
-    pub fn view<T: Element>(self, data: &[T], Sizes { n, c, plane }: Sizes) -> View<'_, T> {
-        match self {
-            Order::Nchw => View::new(data, &[n, c, plane], Axes::NCHW),
-            Order::Nhwc => View::new(data, &[n, plane, c], Axes::NHWC),
-            Order::Strided => {
-                let (strides, offset) = strided(Sizes { n, c, plane });
-                View::with_strides(data, &[n, c, plane], &strides, offset, Axes::NCHW)
-            }
-            Order::ChannelsFirst => View::new(data, &[c, n, plane], Axes::Channel(0)),
-        }
-        .expect("a right view")
+    /// A buffer with an array's values, given in NCHW order, in their places.
+    pub fn arranged<T: Element>(self, data: &[T], sizes: Sizes) -> Vec<T> {
+        self.place(sizes).filled(data)
     }
 
-    pub fn view_mut<T: Element>(self, data: &mut [T], Sizes { n, c, plane }: Sizes) -> ViewMut<'_, T> {
-        match self {
-            Order::Nchw => ViewMut::new(data, &[n, c, plane], Axes::NCHW),
-            Order::Nhwc => ViewMut::new(data, &[n, plane, c], Axes::NHWC),
-            Order::Strided => {
-                let (strides, offset) = strided(Sizes { n, c, plane });
-                ViewMut::with_strides(data, &[n, c, plane], &strides, offset, Axes::NCHW)
-            }
-            Order::ChannelsFirst => ViewMut::new(data, &[c, n, plane], Axes::Channel(0)),
-        }
-        .expect("a right view")
+    /// A buffer for an output, poisoned.
+    pub fn blank<T: Element>(self, sizes: Sizes) -> Vec<T> {
+        self.place(sizes).blank()
+    }
+
+    /// An output's values in NCHW order, after a look at what surrounds them.
+    pub fn back<T: Element>(self, data: Vec<T>, sizes: Sizes) -> Vec<T> {
+        self.place(sizes).taken(data)
+    }
+
+    pub fn view<T: Element>(self, data: &[T], sizes: Sizes) -> View<'_, T> {
+        self.place(sizes).view(data)
+    }
+
+    pub fn view_mut<T: Element>(self, data: &mut [T], sizes: Sizes) -> ViewMut<'_, T> {
+        self.place(sizes).view_mut(data)
     }
 }
 
-/// Every second place, one row of padding after each plane, the whole reversed.
-fn strided(Sizes { n, c, plane }: Sizes) -> (Vec<isize>, usize) {
-    let step = 2 * plane as isize + 3;
-    (vec![-step * c as isize, -step, -2], strided_len(Sizes { n, c, plane }) - 1)
+/// The arrays of a training step, in their places.
+pub struct Arranged<T> {
+    order: Order,
+    sizes: Sizes,
+    x: Vec<T>,
+    dy: Vec<T>,
 }
 
-fn strided_len(Sizes { n, c, plane }: Sizes) -> usize {
-    (n * c * (2 * plane + 3)).max(1)
+impl<T: Element> Arranged<T> {
+    /// From values in NCHW order.
+    pub fn new(order: Order, sizes: Sizes, x: &[T], dy: &[T]) -> Self {
+        Arranged { order, sizes, x: order.arranged(x, sizes), dy: order.arranged(dy, sizes) }
+    }
+
+    /// Forward in training and backward; y and dx as they lie in memory.
+    pub fn train(&self, rule: &Rule, gamma: &[f64], beta: &[f64]) -> Outcome<T> {
+        let Arranged { order, sizes, .. } = *self;
+        let (mut y, mut dx) = (order.blank(sizes), order.blank(sizes));
+        let (x, dy) = (order.view(&self.x, sizes), order.view(&self.dy, sizes));
+        let parameters = Parameters { gamma: Some(gamma), beta: Some(beta) };
+        let (saved, batch) =
+            rule.train(&x, parameters, None, &mut order.view_mut(&mut y, sizes)).expect("a right forward call");
+        let gradients = saved.backward(&x, &dy, &mut order.view_mut(&mut dx, sizes)).expect("a right backward call");
+        let alone = saved.parameter_gradients(&x, &dy).expect("a right call");
+        let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&alone.dgamma), bits(&gradients.dgamma), "dx asked for or not");
+        assert_eq!(bits(&alone.dbeta), bits(&gradients.dbeta), "dx asked for or not");
+        Outcome { y, dx, dgamma: gradients.dgamma, dbeta: gradients.dbeta, moments: batch.channels().to_vec() }
+    }
+
+    /// The outcome with y and dx in NCHW order.
+    pub fn back(&self, outcome: Outcome<T>) -> Outcome<T> {
+        let back = |data| self.order.back(data, self.sizes);
+        Outcome { y: back(outcome.y), dx: back(outcome.dx), ..outcome }
+    }
 }
 
-fn strided_offset(i: usize, sizes: Sizes) -> usize {
-    let (strides, offset) = strided(sizes);
-    let (c, plane) = (sizes.c, sizes.plane);
-    let at = [i / plane / c, i / plane % c, i % plane];
-    (offset as isize + at.iter().zip(strides).map(|(&i, stride)| i as isize * stride).sum::<isize>()) as usize
+impl<T: Element> Outcome<T> {
+    pub fn same_bits(&self, other: &Outcome<T>) -> bool {
+        let alike = |one: &[T], other: &[T]| one.iter().zip(other).all(|(one, other)| bits(*one) == bits(*other));
+        let numbers = |outcome: &Outcome<T>| -> Vec<u64> {
+            let moments = outcome.moments.iter().flat_map(|m| [m.mean(), m.m2(), m.population_variance()]);
+            outcome.dgamma.iter().chain(&outcome.dbeta).copied().chain(moments).map(f64::to_bits).collect()
+        };
+        (self.y.len(), self.dx.len()) == (other.y.len(), other.dx.len())
+            && alike(&self.y, &other.y)
+            && alike(&self.dx, &other.dx)
+            && numbers(self) == numbers(other)
+    }
 }
 
-fn to_channels_second<T: Copy>(data: &[T], Sizes { n, c, plane }: Sizes) -> Vec<T> {
-    (0..n * c * plane).map(|i| data[i / plane % c * n * plane + i / plane / c * plane + i % plane]).collect()
-}
-
-/// Forward in training and backward. Outputs are poisoned beforehand; gaps in them must stay as they were.
+/// Forward in training and backward, everything in NCHW order.
 pub fn train<T: Element>(
     rule: &Rule,
     order: Order,
@@ -113,29 +139,8 @@ pub fn train<T: Element>(
     gamma: &[f64],
     beta: &[f64],
 ) -> Outcome<T> {
-    let poison = T::from_f64(-77.25);
-    let (x, dy) = (order.arranged(x, sizes), order.arranged(dy, sizes));
-    let (mut y, mut dx) = (vec![poison; x.len()], vec![poison; x.len()]);
-    let (x, dy) = (order.view(&x, sizes), order.view(&dy, sizes));
-    let parameters = Parameters { gamma: Some(gamma), beta: Some(beta) };
-    let (saved, batch) =
-        rule.train(&x, parameters, None, &mut order.view_mut(&mut y, sizes)).expect("a right forward call");
-    let gradients = saved.backward(&x, &dy, &mut order.view_mut(&mut dx, sizes)).expect("a right backward call");
-    let alone = saved.parameter_gradients(&x, &dy).expect("a right call");
-    let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
-    assert_eq!(bits(&alone.dgamma), bits(&gradients.dgamma), "dx asked for or not");
-    assert_eq!(bits(&alone.dbeta), bits(&gradients.dbeta), "dx asked for or not");
-    if order == Order::Strided {
-        let gaps = |buffer: &[T]| buffer.iter().filter(|value| value.to_f64() == poison.to_f64()).count();
-        assert!(gaps(&y) >= y.len() - sizes.n * sizes.c * sizes.plane, "a gap was written");
-    }
-    Outcome {
-        y: order.back(y, sizes),
-        dx: order.back(dx, sizes),
-        dgamma: gradients.dgamma,
-        dbeta: gradients.dbeta,
-        moments: batch.channels().to_vec(),
-    }
+    let arranged = Arranged::new(order, sizes, x, dy);
+    arranged.back(arranged.train(rule, gamma, beta))
 }
 
 /// The rule of the tests: the derivative of the formula wherever it exists.

@@ -1,0 +1,36 @@
+//! The sizes at which the kernels change their way, for `tests/edges.rs`, which looks at both sides of each.
+
+use super::{map, pointwise, reduce, sums, vector};
+
+/// Values a vector.
+pub const WIDTH: usize = vector::WIDTH;
+/// Running sums of a chunk.
+pub const LANES: usize = sums::LANES;
+/// Values a leaf.
+pub const CHUNK: usize = reduce::CHUNK;
+/// Adjacent values that are taken as a run.
+pub const RUN: usize = reduce::RUN;
+/// Bytes side by side in a run of a block of channels.
+pub const NEAR: usize = reduce::NEAR;
+/// Channels of a block.
+pub const BLOCK: usize = reduce::BLOCK;
+/// Channels of rows that are not transposed.
+pub const NARROW: usize = reduce::NARROW;
+/// Channels of rows that are reduced together.
+pub const WIDE: usize = reduce::WIDE;
+/// Bytes of arrays whose rows are reduced by few channels.
+pub const SMALL: usize = reduce::SMALL;
+/// How many these are.
+pub const FEW: usize = reduce::FEW;
+/// Runs that a chunk may reach over without being copied.
+pub const PIECES: usize = reduce::PIECES;
+/// Values of a run that is aligned.
+pub const ALIGNED: usize = pointwise::ALIGNED;
+/// Elements a task.
+pub const TASK: usize = map::TASK;
+/// Bytes of an output that is streamed.
+pub const STREAM: usize = map::STREAM;
+/// Bytes of a run that is streamed.
+pub const LONG: usize = map::LONG;
+/// Elements that are worth threads.
+pub const WORTH_THREADS: usize = crate::parallel::WORTH_THREADS;

@@ -1,0 +1,161 @@
+//! Where an array lies in a larger buffer: any strides, a margin before and behind it, gaps within. What is not the
+//! array's must stay as it was.
+
+use batchnorm::{Axes, Element, View, ViewMut};
+
+/// What outputs hold before they are written, and what surrounds every array: a NaN that arithmetic on numbers does not
+/// give, and that arithmetic with it gives again.
+pub fn poison<T: Element>() -> T {
+    T::from_f64(f64::from_bits(0xfffb_4000_0000_0000))
+}
+
+pub fn bits<T: Element>(value: T) -> u64 {
+    value.to_f64().to_bits()
+}
+
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// Lengths of the axes, outermost first, in the order in which values are handed over.
+    lengths: Vec<usize>,
+    /// Of each axis, in elements.
+    strides: Vec<isize>,
+    /// The channel axis.
+    channel: usize,
+    /// The axes in the order in which a view names them.
+    named: Vec<usize>,
+    /// Whether there is a margin before the array.
+    margin: bool,
+    offset: usize,
+    len: usize,
+}
+
+impl Place {
+    /// With so many elements before the lowest and behind the highest that belongs to the array.
+    pub fn new(lengths: &[usize], strides: &[isize], channel: usize, margins: [usize; 2]) -> Place {
+        let reach = |negative: bool| -> usize {
+            let axes = lengths.iter().zip(strides).filter(|(_, stride)| (**stride < 0) == negative);
+            axes.map(|(length, stride)| (length - 1) * stride.unsigned_abs()).sum()
+        };
+        let offset = margins[0] + reach(true);
+        Place {
+            lengths: lengths.to_vec(),
+            strides: strides.to_vec(),
+            channel,
+            named: (0..lengths.len()).collect(),
+            margin: margins[0] > 0,
+            offset,
+            len: offset + reach(false) + 1 + margins[1],
+        }
+    }
+
+    /// The same, its axes named in another order.
+    pub fn named(self, named: &[usize]) -> Place {
+        Place { named: named.to_vec(), ..self }
+    }
+
+    /// Calls `visit(number of the value, its place)`.
+    fn each(&self, mut visit: impl FnMut(usize, usize)) {
+        let (inner, outer) = (self.lengths.len() - 1, &self.lengths[..self.lengths.len() - 1]);
+        let mut at = vec![0; outer.len()];
+        let mut number = 0;
+        loop {
+            let first = at.iter().zip(&self.strides).map(|(&at, stride)| at as isize * stride).sum::<isize>();
+            for i in 0..self.lengths[inner] {
+                visit(number, (self.offset as isize + first + i as isize * self.strides[inner]) as usize);
+                number += 1;
+            }
+            let next = (0..outer.len()).rev().find(|&axis| {
+                at[axis] = (at[axis] + 1) % outer[axis];
+                at[axis] != 0
+            });
+            if next.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// A poisoned buffer.
+    pub fn blank<T: Element>(&self) -> Vec<T> {
+        vec![poison(); self.len]
+    }
+
+    /// A poisoned buffer with values in their places.
+    pub fn filled<T: Element>(&self, values: &[T]) -> Vec<T> {
+        let mut buffer = self.blank();
+        self.each(|number, place| buffer[place] = values[number]);
+        buffer
+    }
+
+    /// The values; of a broadcast array each as often as it counts.
+    pub fn read<T: Element>(&self, buffer: &[T]) -> Vec<T> {
+        let mut values = Vec::with_capacity(self.lengths.iter().product());
+        self.each(|_, place| values.push(buffer[place]));
+        values
+    }
+
+    /// The values of an output, after a look at what must not have been written and what must have been. (Before, the
+    /// buffer held one value everywhere.)
+    pub fn taken<T: Element>(&self, buffer: Vec<T>) -> Vec<T> {
+        self.checked(buffer).unwrap_or_else(|(at, fault)| panic!("{fault} at {at}, {self:?}"))
+    }
+
+    fn checked<T: Element>(&self, mut buffer: Vec<T>) -> Result<Vec<T>, (usize, &'static str)> {
+        let before = if self.margin { buffer[0] } else { poison() };
+        let values = self.read(&buffer);
+        self.each(|_, place| buffer[place] = before);
+        if let Some(at) = buffer.iter().position(|&value| bits(value) != bits(before)) {
+            return Err((at, "written beside the array"));
+        }
+        match values.iter().position(|&value| bits(value) == bits(poison::<T>())) {
+            Some(at) => Err((at, "not written, or computed from what lies beside an array,")),
+            None => Ok(values),
+        }
+    }
+
+    /// Shape and strides as a view names them, and the channel axis.
+    fn geometry(&self) -> (Vec<usize>, Vec<isize>, Axes<'static>) {
+        let shape = self.named.iter().map(|&axis| self.lengths[axis]).collect();
+        let strides = self.named.iter().map(|&axis| self.strides[axis]).collect();
+        let channel = self.named.iter().position(|&axis| axis == self.channel).expect("every axis is named");
+        let last = channel + 1 == self.named.len();
+        (shape, strides, if last { Axes::NHWC } else { Axes::Channel(channel as isize) })
+    }
+
+    pub fn view<'a, T: Element>(&self, data: &'a [T]) -> View<'a, T> {
+        let (shape, strides, axes) = self.geometry();
+        View::with_strides(data, &shape, &strides, self.offset, axes).expect("a right view")
+    }
+
+    pub fn view_mut<'a, T: Element>(&self, data: &'a mut [T]) -> ViewMut<'a, T> {
+        let (shape, strides, axes) = self.geometry();
+        ViewMut::with_strides(data, &shape, &strides, self.offset, axes).expect("a right view")
+    }
+}
+
+#[test]
+fn a_place_knows_what_is_written_and_what_is_not() {
+    fn tells<T: Element>() {
+        assert_ne!(bits(poison::<T>()), bits(T::from_f64(f64::NAN)));
+        assert_eq!(bits(poison::<T>()), bits(T::from_f64(poison::<T>().to_f64())));
+        // Two rows of two, the rows from the end, every second place.
+        let place = Place::new(&[2, 2], &[-5, 2], 1, [3, 1]);
+        let values = [1.0, 2.0, 3.0, 4.0].map(T::from_f64);
+        let right = place.filled(&values);
+        assert_eq!((right.len(), right[8].to_f64(), right[5].to_f64()), (12, 1.0, 4.0));
+        let taken = place.checked(right.clone()).expect("right");
+        assert!(taken.iter().zip(values).all(|(one, other)| bits(*one) == bits(other)));
+        for at in 0..right.len() {
+            // A gap or a margin that was written, or a value that was not.
+            let mut wrong = right.clone();
+            wrong[at] = if [3, 5, 8, 10].contains(&at) { poison() } else { T::from_f64(1.0) };
+            assert!(place.checked(wrong).is_err(), "{at}");
+        }
+    }
+    tells::<f32>();
+    tells::<f64>();
+    #[cfg(feature = "half")]
+    {
+        tells::<half::f16>();
+        tells::<half::bf16>();
+    }
+}
