@@ -112,11 +112,12 @@ pub struct Stepped<T> {
     pub moments: Vec<[f64; 2]>,
 }
 
+fn alike<T: Element>(one: &[T], other: &[T]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| bits(*one) == bits(*other))
+}
+
 impl<T: Element> Stepped<T> {
     pub fn same_bits(&self, other: &Stepped<T>) -> bool {
-        let alike = |one: &[T], other: &[T]| {
-            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| bits(*one) == bits(*other))
-        };
         let numbers = |stepped: &Stepped<T>| -> Vec<u64> {
             let moments = stepped.moments.iter().flatten();
             stepped.dgamma.iter().chain(&stepped.dbeta).chain(moments).map(|value| value.to_bits()).collect()
@@ -161,8 +162,18 @@ impl<T: Element> Case<T> {
         };
         let mut out = places.dx.view_mut(&mut dx);
         let gradients = if pass.adding {
+            let y = places.y.view(&y);
             let mut second = places.dresidual.view_mut(&mut dresidual);
-            saved.backward_adding(&x, &places.y.view(&y), &dy, &mut out, &mut second).expect("a right call")
+            let all = saved.backward_adding(&x, &y, &dy, &mut out, &mut second).expect("a right call");
+            assert_eq!(
+                saved.parameter_gradients_adding(&x, &y, &dy).expect("a right call"),
+                all,
+                "dx asked for or not"
+            );
+            let mut alone = places.dresidual.blank::<T>();
+            saved.residual_gradient(&y, &dy, &mut places.dresidual.view_mut(&mut alone)).expect("a right call");
+            assert!(alike(&alone, &dresidual), "the residual's gradient, alone or not");
+            all
         } else {
             let alone = saved.parameter_gradients(&x, &dy).expect("a right call");
             let all = saved.backward(&x, &dy, &mut out).expect("a right call");
