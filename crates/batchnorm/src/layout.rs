@@ -189,6 +189,11 @@ impl Geometry {
         self.axes[self.axes.len() - 1]
     }
 
+    /// How many values of a channel lie on one innermost axis from a logical index on; the same for all channels.
+    pub fn left(&self, index: usize) -> usize {
+        self.locate(0, index).1
+    }
+
     /// Where a logical index lies in channel 0.
     ///
     /// # Panics

@@ -322,9 +322,9 @@ impl<P: Parameter> Parameters<'_, P> {
     }
 }
 
-/// gamma times the inverse standard deviation, of each channel.
-fn products(gamma: &[f64], inverse: &[f64]) -> Vec<f64> {
-    gamma.iter().zip(inverse).map(|(gamma, inverse)| gamma * inverse).collect()
+/// Two numbers of each channel, multiplied.
+fn products(one: &[f64], other: &[f64]) -> Vec<f64> {
+    one.iter().zip(other).map(|(one, other)| one * other).collect()
 }
 
 /// The mean as a pair; NaN where the channel is not finite, so that all of its output is.

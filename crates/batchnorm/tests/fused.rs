@@ -4,13 +4,12 @@
 mod support;
 
 use batchnorm::reference::{Real, compact};
-use batchnorm::{
-    Activation, Axes, Config, Element, Input, Parameters, Policies, Rule, SingleValue, Tier, View, ViewMut,
-};
+use batchnorm::{Activation, Axes, Config, Element, Input, Parameters, Rule, Tier, View, ViewMut};
 use support::Random;
 use support::double_double::{DoubleDouble, widened};
 use support::measure::ulp;
 use support::run::{ORDERS, Order, Sizes};
+use support::step::{Case, Pass, Places, Stepped};
 
 const SIZES: [Sizes; 7] = [
     Sizes { n: 1, c: 3, plane: 2 },
@@ -22,54 +21,24 @@ const SIZES: [Sizes; 7] = [
     Sizes { n: 1100, c: 9, plane: 3 },
 ];
 
-fn rule(activation: Activation, tier: Tier) -> Rule {
-    let policies = Policies { single_value: SingleValue::Population, ..Policies::default() };
-    Config::pytorch().policies(policies).activation(activation).tier(tier).rule().expect("a right configuration")
+const fn pass(activation: Activation, adding: bool) -> Pass {
+    Pass { training: true, activation, adding }
 }
 
-struct Case<T> {
-    sizes: Sizes,
-    x: Vec<T>,
-    residual: Vec<T>,
-    dy: Vec<T>,
-    gamma: Vec<f64>,
-    beta: Vec<f64>,
+fn rule(activation: Activation) -> Rule {
+    pass(activation, false).rule(Tier::best())
 }
 
-impl<T: Element> Case<T> {
-    fn new(sizes: Sizes, make: impl Fn(f64) -> T, random: &mut Random) -> Self {
-        let len = sizes.n * sizes.c * sizes.plane;
-        let mut array = |mean: f64| (0..len).map(|_| make(mean + random.normal())).collect();
-        let (x, residual, dy) = (array(3.0), array(0.1), array(0.2));
-        // Signs of both kinds, and a channel that the rectifier closes altogether.
-        let gamma = (0..sizes.c).map(|c| 0.7 - c as f64 * 0.3).collect();
-        let beta = (0..sizes.c).map(|c| if c == 2 { -50.0 } else { 0.1 * c as f64 - 0.3 }).collect();
-        Case { sizes, x, residual, dy, gamma, beta }
-    }
+/// A case whose gamma reaches further down the more channels there are.
+fn case<T: Element>(sizes: Sizes, random: &mut Random) -> Case<T> {
+    let gamma = (0..sizes.c).map(|c| 0.7 - c as f64 * 0.3).collect();
+    let beta = (0..sizes.c).map(|c| if c == 2 { -50.0 } else { 0.1 * c as f64 - 0.3 }).collect();
+    Case { gamma, beta, ..Case::new(sizes, random) }
+}
 
-    /// y, dx, dresidual (empty without one), and dgamma and dbeta, in logical order.
-    fn step(&self, rule: &Rule, order: Order, adding: bool) -> (Vec<T>, Vec<T>, Vec<T>, [Vec<f64>; 2]) {
-        let sizes = self.sizes;
-        let [x, residual, dy] = [&self.x, &self.residual, &self.dy].map(|array| order.arranged(array, sizes));
-        let [mut y, mut dx, mut dresidual] = [(); 3].map(|()| order.blank(sizes));
-        let (x, residual, dy) = (order.view(&x, sizes), order.view(&residual, sizes), order.view(&dy, sizes));
-        let parameters = Parameters { gamma: Some(&self.gamma[..]), beta: Some(&self.beta[..]) };
-        let input = if adding { Input::adding(&x, &residual) } else { Input::from(&x) };
-        let (saved, _) = rule.train(input, parameters, None, &mut order.view_mut(&mut y, sizes)).expect("a right call");
-        let mut out = order.view_mut(&mut dx, sizes);
-        let gradients = if adding {
-            let mut second = order.view_mut(&mut dresidual, sizes);
-            saved.backward_adding(&x, &order.view(&y, sizes), &dy, &mut out, &mut second)
-        } else {
-            let alone = saved.parameter_gradients(&x, &dy).expect("a right call");
-            let all = saved.backward(&x, &dy, &mut out).expect("a right call");
-            assert_eq!(alone, all);
-            Ok(all)
-        }
-        .expect("a right call");
-        let back = |data| order.back(data, sizes);
-        (back(y), back(dx), if adding { back(dresidual) } else { Vec::new() }, [gradients.dgamma, gradients.dbeta])
-    }
+/// All arrays in one order.
+fn step<T: Element>(case: &Case<T>, pass: Pass, order: Order, tier: Tier) -> Stepped<T> {
+    case.step(pass, tier, &Places::arranged([order; 2], case.sizes))
 }
 
 fn bits<T: Element>(values: &[T]) -> Vec<u64> {
@@ -77,45 +46,47 @@ fn bits<T: Element>(values: &[T]) -> Vec<u64> {
 }
 
 /// ReLU in one pass is ReLU after the plain layer, to the bit, forward and backward.
-fn one_pass_is_two<T: Element>(make: impl Fn(f64) -> T + Copy, random: &mut Random) {
+fn one_pass_is_two<T: Element>(random: &mut Random) {
     for sizes in SIZES {
-        let case = Case::new(sizes, make, random);
+        let case = case::<T>(sizes, random);
         let order = ORDERS[random.below(4)];
-        let (y, dx, _, gradients) = case.step(&rule(Activation::Relu, Tier::best()), order, false);
-        let plain = rule(Activation::Identity, Tier::best());
-        let z = case.step(&plain, order, false).0;
+        let fused = step(&case, pass(Activation::Relu, false), order, Tier::best());
+        let plain = pass(Activation::Identity, false);
+        let z = step(&case, plain, order, Tier::best()).y;
         let open = |z: &T| z.to_f64() > 0.0;
         let zero = T::default();
-        assert_eq!(bits(&y), bits(&z.iter().map(|z| if open(z) { *z } else { zero }).collect::<Vec<T>>()));
+        assert_eq!(bits(&fused.y), bits(&z.iter().map(|z| if open(z) { *z } else { zero }).collect::<Vec<T>>()));
         let dz = case.dy.iter().zip(&z).map(|(dy, z)| if open(z) { *dy } else { zero }).collect();
         let behind = Case { dy: dz, ..case };
-        let (_, expected, _, expected_gradients) = behind.step(&plain, order, false);
-        assert_eq!(bits(&dx), bits(&expected), "{sizes:?} {order:?}");
-        assert_eq!(gradients.map(|all| bits(&all)), expected_gradients.map(|all| bits(&all)), "{sizes:?} {order:?}");
+        let expected = step(&behind, plain, order, Tier::best());
+        assert_eq!(bits(&fused.dx), bits(&expected.dx), "{sizes:?} {order:?}");
+        assert_eq!(bits(&fused.dgamma), bits(&expected.dgamma), "{sizes:?} {order:?}");
+        assert_eq!(bits(&fused.dbeta), bits(&expected.dbeta), "{sizes:?} {order:?}");
     }
 }
 
 #[test]
 fn relu_in_one_pass_is_relu_after_the_layer_to_the_bit() {
     let mut random = Random::new(300);
-    one_pass_is_two(|value| value as f32, &mut random);
-    one_pass_is_two(|value| value, &mut random);
+    one_pass_is_two::<f32>(&mut random);
+    one_pass_is_two::<f64>(&mut random);
     #[cfg(feature = "half")]
     {
-        one_pass_is_two(half::f16::from_f64, &mut random);
-        one_pass_is_two(half::bf16::from_f64, &mut random);
+        one_pass_is_two::<half::f16>(&mut random);
+        one_pass_is_two::<half::bf16>(&mut random);
     }
 }
 
 /// Against the twin in double-double arithmetic; the side of the kink is told from the output.
-fn against_the_twin<T: Element>(make: impl Fn(f64) -> T + Copy, bound: f64, random: &mut Random) {
+fn against_the_twin<T: Element>(bound: f64, random: &mut Random) {
     type D = DoubleDouble;
     for (number, sizes) in SIZES.into_iter().enumerate() {
         for activation in [Activation::Relu, Activation::LeakyRelu(0.2), Activation::Identity] {
             let adding = activation == Activation::Identity || number % 2 == 0;
-            let case = Case::new(sizes, make, random);
+            let case = case::<T>(sizes, random);
             let order = ORDERS[random.below(4)];
-            let (y, dx, dresidual, [dgamma, dbeta]) = case.step(&rule(activation, Tier::best()), order, adding);
+            let stepped = step(&case, pass(activation, adding), order, Tier::best());
+            let Stepped { y, dx, dresidual, dgamma, dbeta, .. } = stepped;
             let slope = D::from(activation.slope());
             for c in 0..sizes.c {
                 let of = |data: &[T]| support::channel_of(data, sizes.c, sizes.plane, c);
@@ -161,30 +132,32 @@ fn against_the_twin<T: Element>(make: impl Fn(f64) -> T + Copy, bound: f64, rand
 #[test]
 fn fused_passes_meet_the_contract() {
     let mut random = Random::new(301);
-    against_the_twin(|value| value as f32, 1e-6, &mut random);
-    against_the_twin(|value| value, 1e-12, &mut random);
+    against_the_twin::<f32>(1e-6, &mut random);
+    against_the_twin::<f64>(1e-12, &mut random);
 }
 
 #[test]
 fn fused_passes_give_the_same_bits_over_threads_tiers_and_layouts() {
     let mut random = Random::new(302);
     for sizes in SIZES {
-        let case = Case::new(sizes, |value| value as f32, &mut random);
+        let case = case::<f32>(sizes, &mut random);
         for (activation, adding) in
             [(Activation::Relu, false), (Activation::LeakyRelu(0.1), false), (Activation::Relu, true)]
         {
             let run = |threads: usize, order: Order, tier: Tier| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
-                let (y, dx, dresidual, gradients) = pool.install(|| case.step(&rule(activation, tier), order, adding));
-                (bits(&y), bits(&dx), bits(&dresidual), gradients.map(|all| bits(&all)))
+                pool.install(|| step(&case, pass(activation, adding), order, tier))
             };
             let first = run(1, Order::Nchw, Tier::Baseline);
             for order in ORDERS {
                 for threads in [1, 2, 3, 8] {
-                    assert!(run(threads, order, Tier::best()) == first, "{sizes:?} {order:?} {threads} {activation:?}");
+                    assert!(
+                        run(threads, order, Tier::best()).same_bits(&first),
+                        "{sizes:?} {order:?} {threads} {activation:?}"
+                    );
                 }
                 for tier in Tier::available() {
-                    assert!(run(2, order, tier) == first, "{sizes:?} {order:?} {tier:?} {activation:?}");
+                    assert!(run(2, order, tier).same_bits(&first), "{sizes:?} {order:?} {tier:?} {activation:?}");
                 }
             }
         }
@@ -194,7 +167,7 @@ fn fused_passes_give_the_same_bits_over_threads_tiers_and_layouts() {
 #[test]
 fn evaluation_takes_activations_and_residuals_too() {
     let mut random = Random::new(303);
-    let case = Case::new(Sizes { n: 5, c: 4, plane: 50 }, |value| value as f32, &mut random);
+    let case = case::<f32>(Sizes { n: 5, c: 4, plane: 50 }, &mut random);
     let running = batchnorm::RunningStatistics::from_parts(&[1.0, 2.0, 3.0, 4.0], &[0.5, 1.0, 2.0, 0.0], 1).unwrap();
     let parameters = Parameters { gamma: Some(&case.gamma[..]), beta: Some(&case.beta[..]) };
     fn view(data: &[f32]) -> View<'_, f32> {
@@ -206,8 +179,8 @@ fn evaluation_takes_activations_and_residuals_too() {
     fn out(data: &mut [f32]) -> ViewMut<'_, f32> {
         ViewMut::new(data, &[5, 4, 50], Axes::NCHW).unwrap()
     }
-    let plain = rule(Activation::Identity, Tier::best());
-    let fused = rule(Activation::Relu, Tier::best());
+    let plain = rule(Activation::Identity);
+    let fused = rule(Activation::Relu);
     let saved_plain = plain.eval(&x, parameters, Some(&running), &mut out(z)).unwrap();
     let saved = fused.eval(&x, parameters, Some(&running), &mut out(relu)).unwrap();
     let saved_adding = fused.eval(Input::adding(&x, &residual), parameters, Some(&running), &mut out(added)).unwrap();
@@ -230,13 +203,13 @@ fn evaluation_takes_activations_and_residuals_too() {
 }
 
 /// The gradients of the residual alone, and of the parameters alone, against all in one call.
-fn parts_are_the_whole<T: Element>(make: impl Fn(f64) -> T + Copy, random: &mut Random) {
+fn parts_are_the_whole<T: Element>(random: &mut Random) {
     for sizes in SIZES {
-        let case = Case::new(sizes, make, random);
+        let case = case::<T>(sizes, random);
         let order = ORDERS[random.below(4)];
         for activation in [Activation::Relu, Activation::LeakyRelu(0.2), Activation::Identity] {
-            let rule = rule(activation, Tier::best());
-            let (_, dx, dresidual, gradients) = case.step(&rule, order, true);
+            let rule = rule(activation);
+            let whole = step(&case, pass(activation, true), order, Tier::best());
 
             let [x, residual, dy] = [&case.x, &case.residual, &case.dy].map(|array| order.arranged(array, sizes));
             let [mut y, mut dz, mut part] = [(); 3].map(|()| vec![T::from_f64(-77.25); x.len()]);
@@ -248,14 +221,14 @@ fn parts_are_the_whole<T: Element>(make: impl Fn(f64) -> T + Copy, random: &mut 
             assert_eq!(saved.activation(), activation);
             let y = order.view(&y, sizes);
             saved.residual_gradient(&y, &dy, &mut order.view_mut(&mut dz, sizes)).expect("a right call");
-            assert_eq!(bits(&order.back(dz, sizes)), bits(&dresidual), "{sizes:?} {order:?} {activation:?}");
+            assert_eq!(bits(&order.back(dz, sizes)), bits(&whole.dresidual), "{sizes:?} {order:?} {activation:?}");
             let sums = saved.parameter_gradients_adding(&x, &y, &dy).expect("a right call");
-            assert_eq!([bits(&sums.dgamma), bits(&sums.dbeta)], gradients.map(|values| bits(&values)));
+            assert_eq!([bits(&sums.dgamma), bits(&sums.dbeta)], [bits(&whole.dgamma), bits(&whole.dbeta)]);
             if activation == Activation::Identity {
                 let alone = saved.without_residual();
                 let all = alone.backward(&x, &dy, &mut order.view_mut(&mut part, sizes)).expect("a right call");
                 assert_eq!(all, sums);
-                assert_eq!(bits(&order.back(part, sizes)), bits(&dx), "{sizes:?} {order:?}");
+                assert_eq!(bits(&order.back(part, sizes)), bits(&whole.dx), "{sizes:?} {order:?}");
             }
         }
     }
@@ -264,8 +237,8 @@ fn parts_are_the_whole<T: Element>(make: impl Fn(f64) -> T + Copy, random: &mut 
 #[test]
 fn gradients_alone_are_those_of_the_whole() {
     let mut random = Random::new(304);
-    parts_are_the_whole(|value| value as f32, &mut random);
-    parts_are_the_whole(|value| value, &mut random);
+    parts_are_the_whole::<f32>(&mut random);
+    parts_are_the_whole::<f64>(&mut random);
 }
 
 #[test]
@@ -287,7 +260,7 @@ fn what_is_stored_as_zero_has_the_gradient_of_zero() {
 
 #[test]
 fn infinities_nan_and_minus_zero() {
-    let rule = rule(Activation::Relu, Tier::best());
+    let rule = rule(Activation::Relu);
     let running = batchnorm::RunningStatistics::start(1).unwrap();
     let x = [f32::NEG_INFINITY, -1.0, -0.0, 0.0, f32::INFINITY, f32::NAN, 2.0, -2.0];
     let mut y = [7.0f32; 8];
@@ -304,7 +277,7 @@ fn the_wrong_backward_pass_and_a_bad_slope_are_errors() {
         let error = Config::pytorch().activation(Activation::LeakyRelu(slope)).rule().unwrap_err().to_string();
         assert!(error.contains("slope") && error.contains(">= 0"), "{error}");
     }
-    let rule = rule(Activation::Relu, Tier::best());
+    let rule = rule(Activation::Relu);
     let x = [1.0f32, 2.0, 3.0, 4.0];
     let view = View::new(&x, &[4, 1], Axes::NCHW).unwrap();
     let none = Parameters::<f32>::default();

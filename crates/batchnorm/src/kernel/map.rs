@@ -17,7 +17,7 @@ use super::grid::Grid;
 use super::leaves::Leaf;
 use super::pointwise::{Coefficients, Pointwise, Rows, Run};
 use super::raw::{Cell, Isa, Readable, Writable};
-use super::reduce::{CHUNK, RUN, Scratch, Way, chunks, in_runs, reduce, way};
+use super::reduce::{CHUNK, RUN, Scratch, Way, block_of_runs, chunks, in_runs, reduce};
 use super::vector::WIDTH;
 use crate::element::Element;
 use crate::layout::Geometry;
@@ -29,7 +29,8 @@ pub(super) const TASK: usize = 1 << 16;
 /// Bytes from which on an output is streamed: several times the second-level caches. (At 13 MB it still lost here, at
 /// 26 MB it won 10 to 30 %.)
 pub(super) const STREAM: usize = 20 << 20;
-/// Bytes side by side that are worth streaming: of shorter runs too much is unaligned. (Planes of 28 x 28 lost.)
+/// Bytes side by side that are worth streaming: of shorter runs too much is unaligned. (f32 planes of 28 x 28 won, of 14 x 14
+/// lost.)
 pub(super) const LONG: usize = 2048;
 
 enum Path {
@@ -72,18 +73,17 @@ pub(crate) fn map<T: Element, P: Pointwise<N, K, O>, const N: usize, const K: us
     mut outs: [&mut Writable<T>; O],
     coefficients: Coefficients<K>,
 ) {
-    let geometries = outs.each_ref().map(|out| out.geometry().clone());
-    let geometry = &geometries[0];
-    let (channels, count) = (geometry.channels, geometry.count);
+    let geometries = outs.each_ref().map(|out| out.geometry());
+    let &Geometry { channels, count, .. } = geometries[0];
     if count == 0 {
         return;
     }
     let threads = parallel::threads_for(channels * count);
-    let past = past::<T>(geometry);
-    match path(arrays, geometries.each_ref()) {
+    let (run, past) = (geometries[0].inner().0, past::<T>(geometries[0]));
+    match path(arrays, geometries) {
         Path::Runs => {
             // In the order of memory, where channels are neighbours in it.
-            let range = geometry.inner().0.min(TASK);
+            let range = run.min(TASK);
             let grid = Grid { channels, block: (TASK / range).clamp(1, channels), count, range };
             let ahead = [(AHEAD / size_of::<T>()) as isize; N];
             Writable::for_each_cell(
@@ -167,8 +167,8 @@ fn map_runs<T: Element, P: Pointwise<N, K, O>, const N: usize, const K: usize, c
         let mut index = start;
         while index < end {
             // As far as all arrays go side by side; the same for every channel.
-            let len = arrays.iter().map(|array| array.left(index)).fold(end - index, usize::min);
-            let len = cells.iter().map(|cell| cell.left(index)).fold(len, usize::min);
+            let len = arrays.iter().map(|array| array.geometry().left(index)).fold(end - index, usize::min);
+            let len = cells.iter().map(|cell| cell.geometry().left(index)).fold(len, usize::min);
             let ahead = if index < until { ahead } else { [0; N] };
             let mut runs = arrays.map(|array| array.runs(channels.clone(), index, len));
             let mut outs = cells.each_mut().map(|cell| cell.runs(channels.clone(), index, len));
@@ -202,10 +202,10 @@ where
     L: Leaf<T, N>,
     P: Pointwise<M, K, O>,
 {
-    let geometries = outs.each_ref().map(|out| out.geometry().clone());
-    let (channels, count) = (geometries[0].channels, geometries[0].count);
+    let geometries = outs.each_ref().map(|out| out.geometry());
+    let &Geometry { channels, count, .. } = geometries[0];
     let threads = parallel::threads_for(channels * count);
-    let runs = all_in_runs(mapped, geometries.each_ref()) && in_runs(reduced);
+    let runs = all_in_runs(mapped, geometries) && in_runs(reduced);
     if count == 0 || !runs || (threads > 1 && channels < 2 * threads) {
         let values = reduce(reduced, leaf);
         let all = Coefficients::new(values.len(), |channel| coefficients(channel, values[channel]));
@@ -214,13 +214,10 @@ where
     }
     // Enough tasks for the threads come before blocks that are long in memory.
     let most = (channels / (2 * threads)).max(1);
-    let block = match way(reduced) {
-        Way::Blocks(block) => block.min(most),
-        Way::Rows => 1,
-    };
+    let block = block_of_runs(reduced).min(most);
     let way = Way::Blocks(block);
     let grid = Grid { channels, block: (TASK / count).clamp(block, most.max(block)), count, range: count };
-    let past = past::<T>(&geometries[0]);
+    let past = past::<T>(geometries[0]);
     let ahead = Twice::new(reduced, mapped, block);
     let cells = Writable::for_each_cell(
         &mut outs,

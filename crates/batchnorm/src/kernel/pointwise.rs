@@ -5,14 +5,12 @@
 use super::activation::Activate;
 use super::ahead::AHEAD;
 use super::raw::{Kernel, ask, to_line};
-use super::vector::{Vector, WIDTH, eight, load_all, load_last, splat_all};
+use super::vector::{PAIR, Vector, WIDTH, in_groups, load_all, load_last, load_pair, splat_all};
 use crate::element::Element;
 use std::ops::Range;
 
 /// Values of a run that is worth aligning.
 pub(super) const ALIGNED: usize = 128;
-/// Values of two vectors.
-const PAIR: usize = 2 * WIDTH;
 /// Coefficient vectors are repeated until they are at least this wide: narrower rows are taken several at a time.
 const WIDENED: usize = 64;
 
@@ -180,19 +178,10 @@ where
         // Two vectors a round.
         let pairs = (len - head) / PAIR;
         let tail = head + pairs * PAIR;
-        let mut from: [&[[T; PAIR]]; N] = [&[]; N];
-        for n in 0..N {
-            from[n] = &values[n][head..].as_chunks::<PAIR>().0[..pairs];
-        }
+        let from = in_groups(values, head, pairs);
         let to = outs.each_mut().map(|out| &mut out[head..].as_chunks_mut::<PAIR>().0[..pairs]);
         for pair in 0..pairs {
-            let (mut left, mut right) = ([V::splat(0.0); N], [V::splat(0.0); N]);
-            for n in 0..N {
-                let values = &from[n][pair];
-                ask(values.as_ptr().wrapping_offset(ahead[n]), PAIR);
-                left[n] = T::load(eight(values));
-                right[n] = T::load(eight(&values[WIDTH..]));
-            }
+            let [left, right] = load_pair::<V, T, N>(from, pair, ahead);
             let (left, right) = (formula.apply(coefficients, left), formula.apply(coefficients, right));
             for o in 0..O {
                 let to = &mut to[o][pair];
@@ -290,14 +279,8 @@ where
         while at < tail {
             // To the end of the row, and over it where no vector ends there.
             let count = (width - column).div_ceil(WIDTH).min((tail - at) / WIDTH);
-            let mut coefficients: [&[[f64; WIDTH]]; K] = [&[]; K];
-            for k in 0..K {
-                coefficients[k] = &vectors[k][column..].as_chunks().0[..count];
-            }
-            let mut from: [&[[T; WIDTH]]; N] = [&[]; N];
-            for n in 0..N {
-                from[n] = &values[n][at..].as_chunks().0[..count];
-            }
+            let coefficients = in_groups(vectors, column, count);
+            let from = in_groups::<T, N, WIDTH>(values, at, count);
             let to = outs.each_mut().map(|out| &mut out[at..].as_chunks_mut().0[..count]);
             for vector in 0..count {
                 let (mut of, mut loaded) = ([V::splat(0.0); K], [V::splat(0.0); N]);

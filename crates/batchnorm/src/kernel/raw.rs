@@ -61,6 +61,7 @@ impl Isa {
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
+
 /// One straight-line loop over slices. `run` and all it calls must be `#[inline(always)]`, so that it is compiled
 /// with the features of the tier that runs it.
 pub(crate) trait Kernel<R> {
@@ -272,11 +273,6 @@ impl<'a, T: Element> Readable<'a, T> {
         &self.geometry
     }
 
-    /// How many values of a channel lie on one innermost axis from a logical index on; the same for all channels.
-    pub fn left(&self, index: usize) -> usize {
-        self.geometry.locate(0, index).1
-    }
-
     /// `len` values from a logical index on of each of some channels, side by side. The innermost stride must be 1.
     #[inline]
     pub fn runs(&self, channels: Range<usize>, index: usize, len: usize) -> impl Iterator<Item = &[T]> {
@@ -410,7 +406,7 @@ impl<'a, T: Element> Writable<'a, T> {
     ) -> Vec<R> {
         let fits = |geometry: &Geometry| grid.channels <= geometry.channels && grid.count <= geometry.count;
         assert!(arrays.iter().all(|array| fits(&array.geometry)));
-        let memories = arrays.each_mut().map(|array| (Shared(array.first), &array.geometry));
+        let memories = arrays.each_ref().map(|array| (Shared(array.first), &array.geometry));
         parallel::map(grid.cells(), threads, scratch, |own, number| {
             let (channels, range) = grid.cell(number);
             // Cells of different numbers are disjoint (fact 2), and each number comes once.
@@ -452,11 +448,6 @@ impl<T: Element> Cell<'_, T> {
     /// That of the whole array.
     pub fn geometry(&self) -> &Geometry {
         self.geometry
-    }
-
-    /// As [`Readable::left`].
-    pub fn left(&self, index: usize) -> usize {
-        self.geometry.locate(0, index).1
     }
 
     /// Waits until what was streamed is where others see it.

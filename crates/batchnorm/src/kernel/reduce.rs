@@ -28,6 +28,7 @@ use super::raw::Readable;
 use super::sums::{Chunk, Columns, LANES};
 use super::tree::{Merge, Tree};
 use crate::element::Element;
+use crate::layout::Geometry;
 use crate::parallel;
 use std::ops::Range;
 
@@ -63,18 +64,27 @@ pub(crate) enum Way {
 }
 
 /// The way for arrays of one shape.
-pub(crate) fn way<T: Element, const N: usize>(arrays: [&Readable<T>; N]) -> Way {
+fn way<T: Element, const N: usize>(arrays: [&Readable<T>; N]) -> Way {
     let geometry = arrays[0].geometry();
-    let fitting = |bytes: usize| (bytes / size_of::<T>()).clamp(1, geometry.channels.min(BLOCK));
     if in_runs(arrays) {
-        let run = arrays.iter().map(|array| array.geometry().inner().0).min().expect("at least one array");
-        Way::Blocks(fitting(NEAR / run))
+        Way::Blocks(block_of_runs(arrays))
     } else if geometry.channels >= NARROW && arrays.iter().all(|array| array.geometry().is_dense_rows()) {
         Way::Rows
     } else {
         // Two cache lines of each row, which memory delivers in pairs.
-        Way::Blocks(fitting(128))
+        Way::Blocks(fitting::<T>(geometry, 128))
     }
+}
+
+/// Channels of a block of arrays whose values come in runs.
+pub(crate) fn block_of_runs<T: Element, const N: usize>(arrays: [&Readable<T>; N]) -> usize {
+    let run = arrays.iter().map(|array| array.geometry().inner().0).min().expect("at least one array");
+    fitting::<T>(arrays[0].geometry(), NEAR / run)
+}
+
+/// Channels of a block whose values at one place take so many bytes.
+fn fitting<T>(geometry: &Geometry, bytes: usize) -> usize {
+    (bytes / size_of::<T>()).clamp(1, geometry.channels.min(BLOCK))
 }
 
 /// Whether each array's values come in runs long enough to be taken side by side.
@@ -85,25 +95,24 @@ pub(crate) fn in_runs<T: Element, const N: usize>(arrays: [&Readable<T>; N]) -> 
     })
 }
 
-/// The pieces of a channel's chunk where they lie, and how many they are; `None` if it must be copied together.
-fn in_place<'a, T: Element, const N: usize>(
-    arrays: [&'a Readable<T>; N],
-    channel: usize,
+/// How many pieces a chunk is in, and in front of `cuts` their lengths, the same for every channel; `None` if it must be
+/// copied together.
+fn in_place<T: Element, const N: usize>(
+    arrays: [&Readable<T>; N],
     part: Range<usize>,
-    pieces: &mut [[&'a [T]; N]; PIECES],
+    cuts: &mut [usize; PIECES],
 ) -> Option<usize> {
-    let mut index = part.start;
     if arrays.iter().any(|array| array.geometry().inner().1 != 1) {
         return None;
     }
-    for (found, piece) in pieces.iter_mut().enumerate() {
-        let len = arrays.iter().map(|array| array.left(index)).fold(part.end - index, usize::min);
-        *piece = arrays.map(|array| array.runs(channel..channel + 1, index, len).next().expect("one channel"));
-        index += len;
+    let mut index = part.start;
+    for (found, cut) in cuts.iter_mut().enumerate() {
+        *cut = arrays.iter().map(|array| array.geometry().left(index)).fold(part.end - index, usize::min);
+        index += *cut;
         if index == part.end {
             return Some(found + 1);
         }
-        if len % LANES != 0 {
+        if *cut % LANES != 0 {
             return None;
         }
     }
@@ -152,10 +161,16 @@ impl<T: Element, V: Merge, const N: usize> Scratch<T, V, N> {
         let mut values = tree.leaf();
         match way {
             Way::Blocks(_) => {
-                let mut pieces = [[&[][..]; N]; PIECES];
-                if in_place(arrays, channels.start, part.clone(), &mut pieces).is_some() {
+                let mut cuts = [0; PIECES];
+                if let Some(found) = in_place(arrays, part.clone(), &mut cuts) {
                     for channel in channels {
-                        let found = in_place(arrays, channel, part.clone(), &mut pieces).expect("as the first one");
+                        let (mut pieces, mut index) = ([[&[][..]; N]; PIECES], part.start);
+                        for (piece, &len) in pieces.iter_mut().zip(&cuts[..found]) {
+                            let one = channel..channel + 1;
+                            *piece =
+                                arrays.map(|array| array.runs(one.clone(), index, len).next().expect("one channel"));
+                            index += len;
+                        }
                         values.push(leaf.run(channel, Chunk { pieces: &pieces[..found], ahead }));
                     }
                 } else {

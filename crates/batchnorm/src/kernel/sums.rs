@@ -7,11 +7,11 @@
 
 use super::ahead::AHEAD;
 use super::raw::{Kernel, ask};
-use super::vector::{Vector, WIDTH, eight, load_all, load_last, splat_all};
+use super::vector::{PAIR, Vector, WIDTH, eight, in_groups, load_all, load_last, load_pair, splat_all};
 use crate::element::Element;
 
 /// Independent running sums of a chunk: enough for additions that take four cycles not to wait for each other.
-pub(crate) const LANES: usize = 2 * WIDTH;
+pub(crate) const LANES: usize = PAIR;
 /// Rows of one lane that are added while its sums are in registers. They are LANES rows apart: as many streams
 /// through memory, each in order.
 const DEEP: usize = 4;
@@ -61,18 +61,9 @@ where
         let mut odd = even;
         for values in pieces {
             let whole = values[0].len() / LANES;
-            let mut groups: [&[[T; LANES]]; N] = [&[]; N];
-            for n in 0..N {
-                groups[n] = &values[n].as_chunks::<LANES>().0[..whole];
-            }
+            let groups = in_groups(*values, 0, whole);
             for group in 0..whole {
-                let (mut left, mut right) = ([V::splat(0.0); N], [V::splat(0.0); N]);
-                for n in 0..N {
-                    let values = &groups[n][group];
-                    ask(values.as_ptr().wrapping_offset(ahead[n]), LANES);
-                    left[n] = T::load(eight(values));
-                    right[n] = T::load(eight(&values[WIDTH..]));
-                }
+                let [left, right] = load_pair::<V, T, N>(groups, group, ahead);
                 even = added(even, terms.of(constants, left));
                 odd = added(odd, terms.of(constants, right));
             }

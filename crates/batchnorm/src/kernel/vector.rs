@@ -3,12 +3,15 @@
 
 #![allow(clippy::needless_range_loop)]
 
+use super::raw::ask;
 use crate::element::Element;
 #[cfg(feature = "half")]
 use half::{bf16, f16};
 
 /// Values a vector.
 pub const WIDTH: usize = 8;
+/// Values of two vectors, which the loops along a run take at a time.
+pub const PAIR: usize = 2 * WIDTH;
 
 /// Eight `f64`, and how they are got from and put to the number types of arrays.
 ///
@@ -59,6 +62,33 @@ pub fn load_all<V: Vector, T: Element, const N: usize>(arrays: [&[T]; N], at: us
     let mut all = [V::splat(0.0); N];
     for n in 0..N {
         all[n] = T::load(eight(&arrays[n][at..]));
+    }
+    all
+}
+
+/// The two vectors of a pair in each of some arrays; memory is asked for what lies `ahead` of it.
+#[inline(always)]
+pub fn load_pair<V: Vector, T: Element, const N: usize>(
+    arrays: [&[[T; PAIR]]; N],
+    pair: usize,
+    ahead: [isize; N],
+) -> [[V; N]; 2] {
+    let mut both = [[V::splat(0.0); N]; 2];
+    for n in 0..N {
+        let values = &arrays[n][pair];
+        ask(values.as_ptr().wrapping_offset(ahead[n]), PAIR);
+        both[0][n] = T::load(eight(values));
+        both[1][n] = T::load(eight(&values[WIDTH..]));
+    }
+    both
+}
+
+/// `count` groups of `W` values from a place on in each of some arrays.
+#[inline(always)]
+pub fn in_groups<T, const N: usize, const W: usize>(arrays: [&[T]; N], at: usize, count: usize) -> [&[[T; W]]; N] {
+    let mut all: [&[[T; W]]; N] = [&[]; N];
+    for n in 0..N {
+        all[n] = &arrays[n][at..].as_chunks().0[..count];
     }
     all
 }
