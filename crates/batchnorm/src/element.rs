@@ -81,6 +81,46 @@ macro_rules! all_calls {
                 outs: [&mut Writable<Self>; 2],
                 of: Of<GradientSums, 3>
             ) -> Vec<GradientSums>;
+            normalize_in_place(
+                isa: Isa,
+                activation: Activation,
+                x: &mut Writable<Self>,
+                residual: Option<&Readable<Self>>,
+                all: Coefficients<3>
+            );
+            backward_in_place(
+                isa: Isa,
+                activation: Activation,
+                constants: [&[f64]; 5],
+                x: &Readable<Self>,
+                dy: &mut Writable<Self>,
+                of: Of<GradientSums, 5>
+            ) -> Vec<GradientSums>;
+            backward_by_constants_in_place(
+                isa: Isa,
+                activation: Activation,
+                constants: [&[f64]; 5],
+                x: &Readable<Self>,
+                dy: &mut Writable<Self>,
+                of: Of<GradientSums, 3>
+            ) -> Vec<GradientSums>;
+            take_channels(from: &Readable<Self>, channels: &[usize], into: &mut Writable<Self>);
+            put_channels(from: &Readable<Self>, channels: &[usize], into: &mut Writable<Self>);
+        }
+    };
+}
+/// Those that `f32` and `f64` have alone.
+macro_rules! parameter_calls {
+    ($then:ident) => {
+        $then! {
+            backward_of_output(
+                isa: Isa,
+                activation: Activation,
+                constants: [&[f64]; 3],
+                y: &Readable<Self>,
+                dy: &mut Writable<Self>,
+                of: Of<GradientSums, 5>
+            ) -> Vec<GradientSums>;
         }
     };
 }
@@ -107,6 +147,10 @@ mod sealed {
         /// `past` as for [`Vector`].
         fn store<V: Vector>(vector: V, out: &mut [Self; WIDTH], past: bool);
     }
+
+    pub trait SealedParameter: Sealed {
+        parameter_calls!(declared);
+    }
 }
 
 /// A type that converts from and to `f64`, in which all arithmetic is done.
@@ -118,7 +162,17 @@ pub trait Number: sealed::Sealed + Copy + Default + Send + Sync + std::fmt::Debu
 }
 
 /// A type in which gamma, beta and their gradients may be stored: `f32` or `f64`.
-pub trait Parameter: Number {}
+pub trait Parameter: Number + sealed::SealedParameter {
+    /// From 1 to the next number.
+    #[doc(hidden)]
+    const EPSILON: f64;
+    /// The smallest positive number.
+    #[doc(hidden)]
+    const TINY: f64;
+    /// The largest finite number.
+    #[doc(hidden)]
+    const LARGEST: f64;
+}
 
 /// A type an array may hold: `f32`, `f64`, and with the feature `half` also `f16` and `bf16`.
 ///
@@ -173,8 +227,21 @@ const TWO_TO_MINUS_150: f64 = f64::from_bits((1023 - 150) << 52);
 
 number!(f32, f32, true, TWO_TO_MINUS_150, f64::from, |value| value as f32, V::from_f32, V::put_f32);
 number!(f64, f64, false, 0.0, f64::from, |value| value, V::from_f64, V::put_f64);
-impl Parameter for f32 {}
-impl Parameter for f64 {}
+
+macro_rules! parameter {
+    ($type:ty) => {
+        impl sealed::SealedParameter for $type {
+            parameter_calls!(forwarded);
+        }
+        impl Parameter for $type {
+            const EPSILON: f64 = <$type>::EPSILON as f64;
+            const TINY: f64 = <$type>::from_bits(1) as f64;
+            const LARGEST: f64 = <$type>::MAX as f64;
+        }
+    };
+}
+parameter!(f32);
+parameter!(f64);
 
 #[cfg(feature = "half")]
 mod halves {

@@ -244,9 +244,11 @@ pub enum CallError {
     },
     /// The backward pass was given another batch than its forward pass.
     #[error(
-        "x: the saved forward pass had {expected} values a channel, got {got}; pass the same input as to the forward pass"
+        "{argument}: the saved forward pass had {expected} values a channel, got {got}; pass that pass's own array"
     )]
     OtherBatch {
+        /// The argument's name.
+        argument: &'static str,
         /// Values a channel in the forward pass.
         expected: u64,
         /// Values a channel now.
@@ -259,6 +261,14 @@ pub enum CallError {
         forward: &'static str,
         /// The backward pass that belongs to it.
         call: &'static str,
+    },
+    /// The invertible form behind an activation that cannot be undone.
+    #[error(
+        "activation: the invertible form needs Identity or LeakyRelu with a slope > 0, got {activation:?}; use LeakyRelu(0.01), or `train` and `backward_in_place`, which keep the input"
+    )]
+    NotInvertible {
+        /// The activation configured.
+        activation: crate::Activation,
     },
     /// A vector whose length is not the number of channels.
     #[error("{argument}: expected {expected} values, one for each channel, got {got}")]

@@ -3,6 +3,7 @@
 use crate::config::{Affine, Config};
 use crate::element::{Element, Number, Parameter};
 use crate::error::{CallError, ConfigError};
+use crate::invertible::Invertible;
 use crate::layout::MAX_CHANNELS;
 use crate::rule::{BatchMoments, Input, Parameters, Rule};
 use crate::running::{RunningStatistics, check_channels, counts, finite};
@@ -279,6 +280,32 @@ impl BatchNorm {
         self.rule.eval(input, self.parameters(), self.running.as_ref(), y)
     }
 
+    /// [`eval`](Self::eval), y over `x`: the same bits, and no second array. A residual of the same shape is added before
+    /// the activation. For evaluation without a backward pass, which would need the input again.
+    ///
+    /// # Errors
+    /// As `eval`; `x` is untouched then.
+    pub fn eval_in_place<T: Element>(&self, x: &mut ViewMut<T>, residual: Option<&View<T>>) -> Result<(), CallError> {
+        self.check_channels(&x.as_view())?;
+        self.rule.eval_in_place(x, residual, self.parameters(), self.running.as_ref())
+    }
+
+    /// One training step's invertible forward pass, y over `x`: as [`train`](Self::train), but the backward pass
+    /// ([`backward_invertible`](Self::backward_invertible)) takes y, so that nobody needs to keep the input. When it
+    /// pays and what it costs in accuracy is at [`Invertible`].
+    ///
+    /// # Errors
+    /// An activation without an inverse, and as `train`; the layer and `x` are unchanged then.
+    pub fn train_invertible<T: Element + Parameter>(
+        &mut self,
+        x: &mut ViewMut<T>,
+    ) -> Result<(Invertible<T>, BatchMoments), CallError> {
+        self.check_channels(&x.as_view())?;
+        let (saved, batch) = self.rule.train_invertible(x, self.parameters(), self.running.as_ref())?;
+        self.commit(&batch)?;
+        Ok((saved, batch))
+    }
+
     /// The backward pass of the forward pass that left `saved`; `x` is that pass's input again. The formulas are at
     /// [`Saved::backward`].
     ///
@@ -313,6 +340,35 @@ impl BatchNorm {
     ) -> Result<ParameterGradients, CallError> {
         self.check_channels(x)?;
         saved.backward(x, dy, dx)
+    }
+
+    /// [`backward_into`](Self::backward_into), dx over `dy`: the same bits, and no third array.
+    ///
+    /// # Errors
+    /// As `backward`; `dy` is untouched then.
+    pub fn backward_in_place<T: Element>(
+        &self,
+        x: &View<T>,
+        dy: &mut ViewMut<T>,
+        saved: &Saved,
+    ) -> Result<ParameterGradients, CallError> {
+        self.check_channels(x)?;
+        saved.backward_in_place(x, dy)
+    }
+
+    /// The backward pass of [`train_invertible`](Self::train_invertible), dx over `dy`; `y` is that pass's output, as it
+    /// left it. The formulas and the accuracy are at [`Invertible`].
+    ///
+    /// # Errors
+    /// Shapes that do not fit each other or the forward pass; `dy` is untouched then.
+    pub fn backward_invertible<T: Element + Parameter>(
+        &self,
+        y: &View<T>,
+        dy: &mut ViewMut<T>,
+        saved: &Invertible<T>,
+    ) -> Result<ParameterGradients, CallError> {
+        self.check_channels(y)?;
+        saved.backward(y, dy)
     }
 
     /// The backward pass of a forward pass with a residual ([`Input::adding`]); `y` is its output. The residual's

@@ -21,7 +21,10 @@
 //!    pass are calls of their own; there is no mode to forget.
 //! 5. **[`Rule`]** is the same without state, for frameworks that keep parameters and statistics themselves;
 //!    [`Saved`] is what a forward pass leaves for its backward pass.
-//! 6. **[`mod@reference`]** is the readable twin in plain loops: closed form, computation graph, Jacobian.
+//! 6. **In place**, where memory is short: [`BatchNorm::eval_in_place`], [`BatchNorm::backward_in_place`] with the same
+//!    bits, and [`BatchNorm::train_invertible`], whose backward pass takes its output instead of its input and has a
+//!    bound of its own ([`Invertible`]).
+//! 7. **[`mod@reference`]** is the readable twin in plain loops: closed form, computation graph, Jacobian.
 //!
 //! ```
 //! use batchnorm::{Axes, BatchNorm, View};
@@ -60,6 +63,8 @@ mod affine;
 mod config;
 mod element;
 mod error;
+mod in_place;
+mod invertible;
 mod kernel;
 mod layer;
 mod layout;
@@ -77,6 +82,7 @@ pub use config::{
 };
 pub use element::{Element, Number, Parameter};
 pub use error::{CallError, ConfigError, ViewError};
+pub use invertible::Invertible;
 #[doc(hidden)] // no part of the interface
 pub use kernel::edges;
 pub use kernel::tier::Tier;

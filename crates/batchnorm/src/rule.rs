@@ -80,9 +80,9 @@ impl<P> Default for Parameters<'_, P> {
 #[derive(Debug, Clone, Copy)]
 pub struct Rule {
     epsilon: f64,
-    activation: Activation,
-    policies: Policies,
-    isa: Isa,
+    pub(crate) activation: Activation,
+    pub(crate) policies: Policies,
+    pub(crate) isa: Isa,
 }
 
 impl Config {
@@ -106,7 +106,7 @@ impl Rule {
     }
 
     /// The moments, unless the policy refuses what they tell.
-    fn acceptable(&self, batch: BatchMoments) -> Result<BatchMoments, CallError> {
+    pub(crate) fn acceptable(&self, batch: BatchMoments) -> Result<BatchMoments, CallError> {
         let channels = batch.non_finite();
         if self.policies.non_finite == NonFinite::Error && !channels.is_empty() {
             return Err(CallError::NonFinite { channels });
@@ -132,30 +132,13 @@ impl Rule {
         let input @ Input { x, .. } = input.into();
         input.check(y)?;
         let Widened { gamma, beta } = parameters.widened(x.channels())?;
-        match x.count() {
-            0 if self.policies.empty_batch == EmptyBatch::Error => {
-                return Err(CallError::EmptyBatch { shape: x.shape().to_vec() });
-            }
-            1 => match self.policies.single_value {
-                SingleValue::Error => {
-                    let (shape, axis) = (x.shape().to_vec(), x.channel_axis());
-                    return Err(CallError::SingleValue { shape, axis });
-                }
-                SingleValue::UseRunning => {
-                    let reason = "one value a channel under SingleValue::UseRunning; train on a larger batch first, \
-                                  install them, or choose another `SingleValue` policy";
-                    let running = running.ok_or(CallError::NoRunningStatistics { reason })?;
-                    let batch = self.acceptable(self.moments(x))?;
-                    return Ok((self.eval(input, parameters, Some(running), y)?, batch));
-                }
-                SingleValue::Population | SingleValue::SkipUpdate => {}
-            },
-            _ => {}
+        if let Some(running) = self.instead_of_the_batch(x, running)? {
+            let batch = self.acceptable(self.moments(x))?;
+            return Ok((self.eval(input, parameters, Some(running), y)?, batch));
         }
-        let inverse_of = |moments: &Moments| inverse_deviation(moments.population_variance(), self.epsilon);
         let coefficients = |channel: usize, moments: Moments| {
             let (mean, rest) = mean_or_nan(&moments);
-            let scale = gamma[channel] * inverse_of(&moments);
+            let scale = gamma[channel] * self.inverse_of(&moments);
             [mean, scale, shifted(beta[channel], rest, scale)]
         };
         let batch = if self.policies.non_finite == NonFinite::Error {
@@ -170,28 +153,65 @@ impl Rule {
             all.resize(x.channels(), Moments::EMPTY);
             BatchMoments(all)
         };
+        let saved = self.by_batch(&batch, x.count(), input.residual.is_some(), &Widened { gamma, beta });
+        Ok((saved, batch))
+    }
+
+    /// Whether the policies take a batch of this size; the running statistics, where they say that it is normalised by
+    /// those.
+    pub(crate) fn instead_of_the_batch<'r, T: Element>(
+        &self,
+        x: &View<T>,
+        running: Option<&'r RunningStatistics>,
+    ) -> Result<Option<&'r RunningStatistics>, CallError> {
+        match x.count() {
+            0 if self.policies.empty_batch == EmptyBatch::Error => {
+                Err(CallError::EmptyBatch { shape: x.shape().to_vec() })
+            }
+            1 => match self.policies.single_value {
+                SingleValue::Error => {
+                    let (shape, axis) = (x.shape().to_vec(), x.channel_axis());
+                    Err(CallError::SingleValue { shape, axis })
+                }
+                SingleValue::UseRunning => {
+                    let reason = "one value a channel under SingleValue::UseRunning; train on a larger batch first, \
+                                  install them, or choose another `SingleValue` policy";
+                    running.ok_or(CallError::NoRunningStatistics { reason }).map(Some)
+                }
+                SingleValue::Population | SingleValue::SkipUpdate => Ok(None),
+            },
+            _ => Ok(None),
+        }
+    }
+
+    fn inverse_of(&self, moments: &Moments) -> f64 {
+        inverse_deviation(moments.population_variance(), self.epsilon)
+    }
+
+    /// What training by the batch leaves.
+    pub(crate) fn by_batch(&self, batch: &BatchMoments, count: usize, residual: bool, parameters: &Widened) -> Saved {
+        let Widened { gamma, beta } = parameters;
         let (mean, rest): (_, Vec<f64>) = batch.0.iter().map(mean_or_nan).unzip();
         let declared_zero = self.policies.constant_channel == ConstantChannel::ZeroGradient;
-        let mut inverse: Vec<f64> = batch.0.iter().map(inverse_of).collect();
-        let scale = products(&gamma, &inverse);
+        let mut inverse: Vec<f64> = batch.0.iter().map(|moments| self.inverse_of(moments)).collect();
+        let scale = products(gamma, &inverse);
         for (inverse, moments) in inverse.iter_mut().zip(&batch.0) {
             if declared_zero && moments.is_constant() {
                 *inverse = 0.0;
             }
         }
-        let saved = Saved {
+        Saved {
             isa: self.isa.tier(),
             batch_statistics: true,
             activation: self.activation,
-            residual: input.residual.is_some(),
-            count: x.count() as u64,
+            residual,
+            count: count as u64,
             mean,
             lag: products(&rest, &inverse),
             inverse_deviation: inverse,
-            shift: (0..x.channels()).map(|channel| shifted(beta[channel], rest[channel], scale[channel])).collect(),
+            shift: (0..beta.len()).map(|channel| shifted(beta[channel], rest[channel], scale[channel])).collect(),
             scale,
-        };
-        Ok((saved, batch))
+        }
     }
 
     /// The evaluation forward pass, into `y`: the same formula with the running mean and variance, which are
@@ -229,7 +249,7 @@ impl Rule {
     }
 
     /// What an evaluation leaves, which is also what it computes with.
-    fn constants<P: Parameter>(
+    pub(crate) fn constants<P: Parameter>(
         &self,
         channels: usize,
         count: usize,
@@ -259,7 +279,7 @@ impl Rule {
     }
 }
 
-const NOTHING_TO_EVALUATE_BY: &str = "evaluation normalises by them; train first, install them, \
+pub(crate) const NOTHING_TO_EVALUATE_BY: &str = "evaluation normalises by them; train first, install them, \
                                       or choose `MissingRunning::BatchStatistics`";
 
 /// What a forward pass takes: an array, and maybe a second one of the same shape that is added behind the scale and
@@ -303,14 +323,14 @@ impl<'i, 'v, T: Element> Input<'i, 'v, T> {
 }
 
 /// Parameters in `f64`, one value for each channel; 1 and 0 where there are none.
-struct Widened {
-    gamma: Vec<f64>,
-    beta: Vec<f64>,
+pub(crate) struct Widened {
+    pub gamma: Vec<f64>,
+    pub beta: Vec<f64>,
 }
 
 impl<P: Parameter> Parameters<'_, P> {
     /// gamma and beta in `f64`, if they have one value for each channel.
-    fn widened(&self, expected: usize) -> Result<Widened, CallError> {
+    pub(crate) fn widened(&self, expected: usize) -> Result<Widened, CallError> {
         let widen = |argument, values: Option<&[P]>, absent: f64| match values {
             Some(values) if values.len() != expected => {
                 Err(CallError::Length { argument, expected, got: values.len() })

@@ -6,6 +6,7 @@ use crate::error::CallError;
 use crate::kernel::leaves::GradientSums;
 use crate::kernel::raw::Isa;
 use crate::kernel::tier::Tier;
+use crate::layout::Layout;
 use crate::rule::same_shape;
 use crate::view::{View, ViewMut};
 
@@ -84,7 +85,7 @@ impl Saved {
         dy: &View<T>,
         dx: &mut ViewMut<T>,
     ) -> Result<ParameterGradients, CallError> {
-        self.check(x, dy, false)?;
+        self.check(x, &dy.layout, false)?;
         same_shape("dx", &x.layout, &dx.layout)?;
         let (isa, activation, constants) = (self.isa(), self.activation, self.constants());
         let (arrays, dx) = ([&x.memory, &dy.memory], &mut dx.memory);
@@ -96,13 +97,32 @@ impl Saved {
         }))
     }
 
+    /// [`backward`](Self::backward), dx over `dy`: the same bits, and no third array.
+    ///
+    /// # Errors
+    /// As `backward`; `dy` is untouched then.
+    pub fn backward_in_place<T: Element>(
+        &self,
+        x: &View<T>,
+        dy: &mut ViewMut<T>,
+    ) -> Result<ParameterGradients, CallError> {
+        self.check(x, &dy.layout, false)?;
+        let (isa, activation, constants) = (self.isa(), self.activation, self.constants());
+        let (x, dy) = (&x.memory, &mut dy.memory);
+        Ok(self.parameters(if self.batch_statistics {
+            T::backward_in_place(isa, activation, constants, x, dy, &|c, sums| self.by_batch(c, sums))
+        } else {
+            T::backward_by_constants_in_place(isa, activation, constants, x, dy, &|c, _| self.by_constants(c))
+        }))
+    }
+
     /// dgamma and dbeta alone, where nobody asks for dx: one sweep over `x` and `dy`, and nothing is written. The
     /// same bits as [`backward`](Self::backward)'s.
     ///
     /// # Errors
     /// As `backward`.
     pub fn parameter_gradients<T: Element>(&self, x: &View<T>, dy: &View<T>) -> Result<ParameterGradients, CallError> {
-        self.check(x, dy, false)?;
+        self.check(x, &dy.layout, false)?;
         let arrays = [&x.memory, &dy.memory];
         Ok(self.parameters(T::gradient_sums(self.isa(), self.activation, self.constants(), arrays)))
     }
@@ -124,7 +144,7 @@ impl Saved {
         dx: &mut ViewMut<T>,
         dresidual: &mut ViewMut<T>,
     ) -> Result<ParameterGradients, CallError> {
-        self.check(x, dy, true)?;
+        self.check(x, &dy.layout, true)?;
         same_shape("y", &x.layout, &y.layout)?;
         same_shape("dx", &x.layout, &dx.layout)?;
         same_shape("dresidual", &x.layout, &dresidual.layout)?;
@@ -151,7 +171,7 @@ impl Saved {
         y: &View<T>,
         dy: &View<T>,
     ) -> Result<ParameterGradients, CallError> {
-        self.check(x, dy, true)?;
+        self.check(x, &dy.layout, true)?;
         same_shape("y", &x.layout, &y.layout)?;
         let arrays = [&x.memory, &dy.memory, &y.memory];
         Ok(self.parameters(T::gradient_sums_adding(self.isa(), self.activation, self.constants(), arrays)))
@@ -177,21 +197,31 @@ impl Saved {
 
     /// The coefficients of a channel's dx where the statistics are those of the batch.
     fn by_batch(&self, channel: usize, sums: GradientSums) -> [f64; 5] {
-        // Where the gradient is declared to be 0, so is the inverse standard deviation.
-        let scale = if self.inverse_deviation[channel] == 0.0 { 0.0 } else { self.scale[channel] };
         let n = self.count as f64;
         let (mean_dz, mean_dz_xhat) = (sums.dy / n, sums.dy_xhat / n);
         let offset = mean_dz - mean_dz_xhat * self.lag[channel];
         let slope = mean_dz_xhat * self.inverse_deviation[channel];
-        [self.mean[channel], scale, self.shift[channel], offset, slope]
+        [self.mean[channel], self.gradient_scale(channel), self.shift[channel], offset, slope]
     }
 
-    /// The same where they are constants.
+    /// The coefficients of dx where the statistics are constants.
     fn by_constants(&self, channel: usize) -> [f64; 3] {
         [self.mean[channel], self.scale[channel], self.shift[channel]]
     }
 
-    fn isa(&self) -> Isa {
+    /// The factor of dx after training. Where the gradient is declared to be 0, so is the inverse standard deviation.
+    pub(crate) fn gradient_scale(&self, channel: usize) -> f64 {
+        if self.inverse_deviation[channel] == 0.0 { 0.0 } else { self.scale[channel] }
+    }
+
+    /// The same pass, of some channels.
+    pub(crate) fn of_channels(&self, channels: &[usize]) -> Saved {
+        let of = |vector: &[f64]| channels.iter().map(|&channel| vector[channel]).collect();
+        let [mean, scale, shift, inverse_deviation, lag] = self.constants().map(of);
+        Saved { mean, scale, shift, inverse_deviation, lag, ..*self }
+    }
+
+    pub(crate) fn isa(&self) -> Isa {
         Isa::new(self.isa).expect("the forward pass ran on it")
     }
 
@@ -210,22 +240,27 @@ impl Saved {
     }
 
     /// Whether input and upstream gradient fit each other and the forward pass.
-    fn check<T: Element>(&self, x: &View<T>, dy: &View<T>, residual: bool) -> Result<(), CallError> {
+    fn check<T: Element>(&self, x: &View<T>, dy: &Layout, residual: bool) -> Result<(), CallError> {
         self.check_pass(residual)?;
-        same_shape("dy", &x.layout, &dy.layout)?;
-        if x.channels() != self.channels() {
-            let (expected, got) = (self.channels(), x.channels());
-            let (shape, axis) = (x.shape().to_vec(), x.channel_axis());
-            return Err(CallError::Channels { argument: "x", expected, got, shape, axis });
+        same_shape("dy", &x.layout, dy)?;
+        self.check_size("x", x)
+    }
+
+    /// Whether an array has the channels and the values of the forward pass.
+    pub(crate) fn check_size<T: Element>(&self, argument: &'static str, array: &View<T>) -> Result<(), CallError> {
+        if array.channels() != self.channels() {
+            let (expected, got) = (self.channels(), array.channels());
+            let (shape, axis) = (array.shape().to_vec(), array.channel_axis());
+            return Err(CallError::Channels { argument, expected, got, shape, axis });
         }
-        if x.count() as u64 != self.count {
-            return Err(CallError::OtherBatch { expected: self.count, got: x.count() as u64 });
+        if array.count() as u64 != self.count {
+            return Err(CallError::OtherBatch { argument, expected: self.count, got: array.count() as u64 });
         }
         Ok(())
     }
 
     /// The sums as gradients; zeros for an empty batch, which has none.
-    fn parameters(&self, mut sums: Vec<GradientSums>) -> ParameterGradients {
+    pub(crate) fn parameters(&self, mut sums: Vec<GradientSums>) -> ParameterGradients {
         sums.resize(self.channels(), GradientSums::default());
         ParameterGradients {
             dgamma: sums.iter().map(|sum| sum.dy_xhat).collect(),

@@ -7,6 +7,8 @@ pub(crate) trait Activate: Copy + Send + Sync {
     fn forward<V: Vector>(self, z: V) -> V;
     /// dy times the function's derivative at z.
     fn backward<V: Vector>(self, z: V, dy: V) -> V;
+    /// z of y = f(z), where f has an inverse.
+    fn inverse<V: Vector>(self, y: V) -> V;
 }
 
 /// Nothing follows.
@@ -21,6 +23,10 @@ impl Activate for Linear {
     #[inline(always)]
     fn backward<V: Vector>(self, _: V, dy: V) -> V {
         dy
+    }
+    #[inline(always)]
+    fn inverse<V: Vector>(self, y: V) -> V {
+        y
     }
 }
 
@@ -43,5 +49,9 @@ impl Activate for Leaky {
     fn backward<V: Vector>(self, z: V, dy: V) -> V {
         let (zero, slope) = (V::splat(0.0), V::splat(self.slope));
         z.select_le(V::splat(self.vanishes), slope.select_le(zero, zero, slope.mul(dy)), dy)
+    }
+    #[inline(always)]
+    fn inverse<V: Vector>(self, y: V) -> V {
+        y.select_le(V::splat(0.0), y.mul(V::splat(1.0 / self.slope)), y)
     }
 }

@@ -2,9 +2,10 @@
 //! no crate that uses this one compiles the loops again.
 
 use super::activation::{Leaky, Linear};
-use super::leaves::{GradientLeaf, GradientSums, MomentsLeaf};
+use super::in_place::{self, map_in_place, reduce_and_map_in_place};
+use super::leaves::{GradientLeaf, GradientSums, MomentsLeaf, ProductsOfOutput};
 use super::map::{map, reduce_and_map};
-use super::pointwise::{Coefficients, InputGradient, Mask, Normalize, NormalizeAdding, Scale};
+use super::pointwise::{Coefficients, InputGradient, InputGradientOfOutput, Mask, Normalize, NormalizeAdding, Scale};
 use super::raw::{Isa, Readable, Writable};
 use super::reduce::reduce;
 use crate::config::Activation;
@@ -80,7 +81,7 @@ pub fn gradient_sums<T: Element>(
     constants: [&[f64]; 5],
     arrays: [&Readable<T>; 2],
 ) -> Vec<GradientSums> {
-    behind!(activation, |f| reduce(arrays, &GradientLeaf { isa, activation: f, constants }))
+    behind!(activation, |f| reduce(arrays, &GradientLeaf::new(isa, f, constants)))
 }
 
 /// dx of x and dy where the statistics are those of the batch. Coefficients: as [`InputGradient`].
@@ -93,7 +94,7 @@ pub fn backward<T: Element>(
     of: Of<GradientSums, 5>,
 ) -> Vec<GradientSums> {
     behind!(activation, |f| {
-        let leaf = GradientLeaf { isa, activation: f, constants };
+        let leaf = GradientLeaf::new(isa, f, constants);
         reduce_and_map(&leaf, arrays, isa, InputGradient(f), arrays, [dx], of)
     })
 }
@@ -108,7 +109,7 @@ pub fn backward_by_constants<T: Element>(
     of: Of<GradientSums, 3>,
 ) -> Vec<GradientSums> {
     behind!(activation, |f| {
-        let leaf = GradientLeaf { isa, activation: f, constants };
+        let leaf = GradientLeaf::new(isa, f, constants);
         reduce_and_map(&leaf, arrays, isa, Scale(f), arrays, [dx], of)
     })
 }
@@ -123,15 +124,8 @@ pub fn backward_adding<T: Element>(
     of: Of<GradientSums, 5>,
 ) -> Vec<GradientSums> {
     let activation = leaky::<T>(activation);
-    reduce_and_map(
-        &GradientLeaf { isa, activation, constants },
-        arrays,
-        isa,
-        InputGradient(activation),
-        arrays,
-        outs,
-        of,
-    )
+    let leaf = GradientLeaf::new(isa, activation, constants);
+    reduce_and_map(&leaf, arrays, isa, InputGradient(activation), arrays, outs, of)
 }
 
 /// The same where the statistics are constants. Coefficients: as [`Scale`].
@@ -144,7 +138,76 @@ pub fn backward_adding_by_constants<T: Element>(
     of: Of<GradientSums, 3>,
 ) -> Vec<GradientSums> {
     let activation = leaky::<T>(activation);
-    reduce_and_map(&GradientLeaf { isa, activation, constants }, arrays, isa, Scale(activation), arrays, outs, of)
+    let leaf = GradientLeaf::new(isa, activation, constants);
+    reduce_and_map(&leaf, arrays, isa, Scale(activation), arrays, outs, of)
+}
+
+/// y over x, by coefficients that are known already: as [`Normalize`].
+pub fn normalize_in_place<T: Element>(
+    isa: Isa,
+    activation: Activation,
+    x: &mut Writable<T>,
+    residual: Option<&Readable<T>>,
+    all: Coefficients<3>,
+) {
+    match residual {
+        None => behind!(activation, |f| map_in_place(isa, Normalize(f), [], x, all)),
+        Some(residual) => map_in_place(isa, NormalizeAdding(leaky::<T>(activation)), [residual], x, all),
+    }
+}
+
+/// [`backward`], dx over dy.
+pub fn backward_in_place<T: Element>(
+    isa: Isa,
+    activation: Activation,
+    constants: [&[f64]; 5],
+    x: &Readable<T>,
+    dy: &mut Writable<T>,
+    of: Of<GradientSums, 5>,
+) -> Vec<GradientSums> {
+    behind!(activation, |f| {
+        reduce_and_map_in_place(&GradientLeaf::new(isa, f, constants), isa, InputGradient(f), x, dy, of)
+    })
+}
+
+/// [`backward_by_constants`], dx over dy.
+pub fn backward_by_constants_in_place<T: Element>(
+    isa: Isa,
+    activation: Activation,
+    constants: [&[f64]; 5],
+    x: &Readable<T>,
+    dy: &mut Writable<T>,
+    of: Of<GradientSums, 3>,
+) -> Vec<GradientSums> {
+    behind!(activation, |f| {
+        reduce_and_map_in_place(&GradientLeaf::new(isa, f, constants), isa, Scale(f), x, dy, of)
+    })
+}
+
+/// dx over dy, of y. Constants: as [`ProductsOfOutput`], and the leaf's lags; coefficients: as
+/// [`InputGradientOfOutput`].
+pub fn backward_of_output<T: Element>(
+    isa: Isa,
+    activation: Activation,
+    [beta, reciprocal, lags]: [&[f64]; 3],
+    y: &Readable<T>,
+    dy: &mut Writable<T>,
+    of: Of<GradientSums, 5>,
+) -> Vec<GradientSums> {
+    behind!(activation, |f| {
+        let leaf = GradientLeaf { isa, terms: ProductsOfOutput(f), constants: [beta, reciprocal], lags };
+        reduce_and_map_in_place(&leaf, isa, InputGradientOfOutput(f), y, dy, of)
+    })
+}
+
+/// Some channels, copied to an array of those alone.
+pub fn take_channels<T: Element>(from: &Readable<T>, channels: &[usize], into: &mut Writable<T>) {
+    in_place::take_channels(from, channels, into);
+}
+
+/// An array of some channels, copied to where they belong.
+pub fn put_channels<T: Element>(from: &Readable<T>, channels: &[usize], into: &mut Writable<T>) {
+    in_place::put_channels(from, channels, into);
 }
 
 /// The sums of x, dy and y alone. Constants: as [`GradientLeaf`].
@@ -154,7 +217,7 @@ pub fn gradient_sums_adding<T: Element>(
     constants: [&[f64]; 5],
     arrays: [&Readable<T>; 3],
 ) -> Vec<GradientSums> {
-    reduce(arrays, &GradientLeaf { isa, activation: leaky::<T>(activation), constants })
+    reduce(arrays, &GradientLeaf::new(isa, leaky::<T>(activation), constants))
 }
 
 /// The residual's gradient alone: of arrays [dy, y].

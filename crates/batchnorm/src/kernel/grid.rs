@@ -23,3 +23,12 @@ impl Grid {
         (channel..(channel + self.block).min(self.channels), start..(start + self.range).min(self.count))
     }
 }
+
+/// Whether some channels and logical indices are part of others.
+pub(crate) fn within(
+    (all, whole): &(Range<usize>, Range<usize>),
+    channels: &Range<usize>,
+    range: &Range<usize>,
+) -> bool {
+    all.start <= channels.start && channels.end <= all.end && whole.start <= range.start && range.end <= whole.end
+}

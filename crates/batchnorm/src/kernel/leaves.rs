@@ -64,7 +64,7 @@ impl Terms<1, 1, 2> for Deviation {
 
 /// dz and dz * xhat, dz = dy f'(z). (dz * (x - mean) would do but for very large and very small f64 values.)
 #[derive(Clone, Copy)]
-struct Products<A>(A);
+pub(crate) struct Products<A>(pub A);
 
 impl<A: Activate> Terms<2, 4, 2> for Products<A> {
     #[inline(always)]
@@ -81,6 +81,18 @@ impl<A: Activate> Terms<3, 4, 2> for Products<A> {
     fn of<V: Vector>(self, [mean, _, _, inverse]: [V; 4], [x, dy, y]: [V; 3]) -> [V; 2] {
         let dz = self.0.backward(y, dy);
         [dz, dz.mul(x.sub(mean).mul(inverse))]
+    }
+}
+
+/// The same of y instead of x, with z = f^-1(y) and xhat = (z - beta) / gamma. Constants: beta, 1 / gamma.
+#[derive(Clone, Copy)]
+pub(crate) struct ProductsOfOutput<A>(pub A);
+
+impl<A: Activate> Terms<2, 2, 2> for ProductsOfOutput<A> {
+    #[inline(always)]
+    fn of<V: Vector>(self, [beta, reciprocal]: [V; 2], [y, dy]: [V; 2]) -> [V; 2] {
+        let dz = self.0.backward(y, dy);
+        [dz, dz.mul(self.0.inverse(y).sub(beta).mul(reciprocal))]
     }
 }
 
@@ -168,34 +180,43 @@ impl GradientSums {
     }
 }
 
-/// The gradient sums of a chunk. Of each channel: mean, scale, shift, inverse standard deviation, and what the mean's
-/// rest takes off xhat.
-pub(crate) struct GradientLeaf<'m, A> {
+/// The gradient sums of a chunk.
+pub(crate) struct GradientLeaf<'m, F, const K: usize> {
     pub isa: Isa,
-    pub activation: A,
-    pub constants: [&'m [f64]; 5],
+    /// Of x and dy, or of y and dy.
+    pub terms: F,
+    /// Those of the terms, of each channel.
+    pub constants: [&'m [f64]; K],
+    /// What the mean's rest takes off xhat, of each channel.
+    pub lags: &'m [f64],
 }
 
-impl<T: Element, A: Activate, const N: usize> Leaf<T, N> for GradientLeaf<'_, A>
+impl<'m, A> GradientLeaf<'m, Products<A>, 4> {
+    /// Of x and dy. Constants: mean, scale, shift, inverse standard deviation, lag.
+    pub fn new(isa: Isa, activation: A, [mean, scale, shift, inverse, lags]: [&'m [f64]; 5]) -> Self {
+        GradientLeaf { isa, terms: Products(activation), constants: [mean, scale, shift, inverse], lags }
+    }
+}
+
+impl<T, F, const K: usize, const N: usize> Leaf<T, N> for GradientLeaf<'_, F, K>
 where
-    Products<A>: Terms<N, 4, 2>,
+    T: Element,
+    F: Terms<N, K, 2> + Sync,
 {
     type Value = GradientSums;
 
     fn run(&self, channel: usize, chunk: Chunk<T, N>) -> GradientSums {
-        let [mean, scale, shift, inverse, lag] = self.constants.map(|vector| vector[channel]);
-        let constants = [mean, scale, shift, inverse];
-        let [dy, dy_xhat] = self.isa.run(Run { terms: Products(self.activation), constants, chunk });
-        GradientSums::about(dy, dy_xhat, lag)
+        let constants = self.constants.map(|vector| vector[channel]);
+        let [dy, dy_xhat] = self.isa.run(Run { terms: self.terms, constants, chunk });
+        GradientSums::about(dy, dy_xhat, self.lags[channel])
     }
 
     fn rows(&self, columns: [Columns<T>; N], tables: &mut Tables, out: &mut Vec<GradientSums>) {
         let first = columns[0];
         let vectors = first.vectors();
-        let [of_terms @ .., lags] = &self.constants;
-        let (tables, constants) = tables.of(vectors, of_terms.len());
+        let (tables, constants) = tables.of(vectors, K);
         let line = vectors * WIDTH;
-        for (constants, all) in constants.chunks_exact_mut(line).zip(of_terms) {
+        for (constants, all) in constants.chunks_exact_mut(line).zip(self.constants) {
             for (vector, constants) in constants.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
                 constants.copy_from_slice(&all[first.channel(vector)..][..WIDTH]);
             }
@@ -203,10 +224,10 @@ where
         let constants = std::array::from_fn(|k| &constants[k * line..(k + 1) * line]);
         let [dy, dy_xhat] = tables;
         let tables = [&mut *dy, &mut *dy_xhat];
-        self.isa.run(Rows { terms: Products(self.activation), constants, columns, tables });
+        self.isa.run(Rows { terms: self.terms, constants, columns, tables });
         out.extend((0..first.width).map(|column| {
             let place = first.place(column);
-            GradientSums::about(dy[place], dy_xhat[place], lags[first.left + column])
+            GradientSums::about(dy[place], dy_xhat[place], self.lags[first.left + column])
         }));
     }
 }

@@ -33,13 +33,16 @@ pub(super) const STREAM: usize = 20 << 20;
 /// lost.)
 pub(super) const LONG: usize = 2048;
 
-enum Path {
+pub(super) enum Path {
     Runs,
     Rows,
     Tiles,
 }
 
-fn path<T: Element, const N: usize, const O: usize>(arrays: [&Readable<T>; N], outs: [&Geometry; O]) -> Path {
+pub(super) fn path<T: Element, const N: usize, const O: usize>(
+    arrays: [&Readable<T>; N],
+    outs: [&Geometry; O],
+) -> Path {
     if all_in_runs(arrays, outs) {
         Path::Runs
     } else if arrays.iter().map(|array| array.geometry()).chain(outs).all(Geometry::is_dense_rows) {

@@ -6,6 +6,7 @@ mod ahead;
 pub(crate) mod calls;
 pub mod edges;
 mod grid;
+mod in_place;
 pub(crate) mod leaves;
 mod map;
 pub(crate) mod pointwise;

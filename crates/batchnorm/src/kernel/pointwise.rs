@@ -106,6 +106,19 @@ impl<A: Activate> Pointwise<2, 1, 1> for Mask<A> {
     }
 }
 
+/// [`InputGradient`] of y instead of x: dx = scale * ((dz - mean of dz) - xhat * mean of dz xhat), with dz = dy f'(z) and
+/// xhat = (z - beta) / gamma of z = f^-1(y). Coefficients: beta, 1 / gamma, scale, mean of dz, mean of dz xhat.
+#[derive(Clone, Copy)]
+pub(crate) struct InputGradientOfOutput<A>(pub A);
+
+impl<A: Activate> Pointwise<2, 5, 1> for InputGradientOfOutput<A> {
+    #[inline(always)]
+    fn apply<V: Vector>(self, [beta, reciprocal, scale, mean_dz, mean_dz_xhat]: [V; 5], [y, dy]: [V; 2]) -> [V; 1] {
+        let xhat = self.0.inverse(y).sub(beta).mul(reciprocal);
+        [scale.mul(self.0.backward(y, dy).sub(mean_dz).sub(xhat.mul(mean_dz_xhat)))]
+    }
+}
+
 /// The coefficients of all channels, each kind in a vector of its own.
 #[derive(Debug, Clone)]
 pub(crate) struct Coefficients<const K: usize>([Vec<f64>; K]);
@@ -150,6 +163,18 @@ pub(crate) struct Widened<const K: usize> {
     vectors: [Vec<f64>; K],
     first: [usize; K],
     width: usize,
+}
+
+impl<const K: usize> Widened<K> {
+    /// The vectors, and the number of coefficients after which they begin again.
+    #[inline(always)]
+    pub fn vectors(&self) -> ([&[f64]; K], usize) {
+        let mut vectors: [&[f64]; K] = [&[]; K];
+        for k in 0..K {
+            vectors[k] = &self.vectors[k][self.first[k]..];
+        }
+        (vectors, self.width)
+    }
 }
 
 /// Values of one channel. The outputs must not be the inputs: some are computed twice.
@@ -253,12 +278,8 @@ where
 {
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let Rows { formula, coefficients: Widened { vectors: all, first, width }, values, mut outs, past } = self;
-        let (len, width) = (outs[0].len(), *width);
-        let mut vectors: [&[f64]; K] = [&[]; K];
-        for k in 0..K {
-            vectors[k] = &all[k][first[k]..];
-        }
+        let Rows { formula, coefficients, values, mut outs, past } = self;
+        let (len, (vectors, width)) = (outs[0].len(), coefficients.vectors());
         let head = to_line(outs[0].as_ptr()).min(len);
         let tail = head + (len - head) / WIDTH * WIDTH;
         if past || len < WIDTH {
@@ -341,6 +362,6 @@ fn store_all<V: Vector, T: Element, const O: usize>(results: [V; O], outs: &mut 
 }
 
 #[inline(always)]
-fn eight_mut<T>(values: &mut [T]) -> &mut [T; WIDTH] {
+pub(super) fn eight_mut<T>(values: &mut [T]) -> &mut [T; WIDTH] {
     values.first_chunk_mut::<WIDTH>().expect("there are eight values")
 }

@@ -11,7 +11,7 @@
 #![allow(unsafe_code)]
 
 use super::ahead::soon;
-use super::grid::Grid;
+use super::grid::{Grid, within};
 use super::tier::Tier;
 use super::transpose::transpose;
 use super::vector::{Plain, Vector};
@@ -245,6 +245,8 @@ mod x86 {
 pub(crate) struct Readable<'a, T> {
     first: *const T,
     geometry: Geometry,
+    /// The channels and logical indices that may be read: all, but of a cell.
+    part: (Range<usize>, Range<usize>),
     borrow: PhantomData<&'a [T]>,
 }
 
@@ -258,15 +260,18 @@ impl<'a, T: Element> Readable<'a, T> {
     pub fn from_slice(data: &'a [T], offset: usize, layout: &Layout) -> Self {
         layout.check_bounds(offset, data.len()).expect("the caller has checked the bounds");
         // An empty view may have any offset; it is never read.
-        let first = data.as_ptr().wrapping_add(offset);
-        Readable { first, geometry: layout.geometry(), borrow: PhantomData }
+        Self::whole(data.as_ptr().wrapping_add(offset), layout.geometry())
+    }
+
+    fn whole(first: *const T, geometry: Geometry) -> Self {
+        Readable { part: (0..geometry.channels, 0..geometry.count), first, geometry, borrow: PhantomData }
     }
 
     #[cfg(feature = "ndarray")]
     pub fn from_array<D: ndarray::Dimension>(array: ndarray::ArrayView<'a, T, D>, layout: &Layout) -> Self {
         assert!(array.shape() == layout.shape && array.strides() == layout.strides);
         // ndarray guarantees that the elements its shape and strides reach from here live for 'a.
-        Readable { first: array.as_ptr(), geometry: layout.geometry(), borrow: PhantomData }
+        Self::whole(array.as_ptr(), layout.geometry())
     }
 
     pub fn geometry(&self) -> &Geometry {
@@ -276,6 +281,7 @@ impl<'a, T: Element> Readable<'a, T> {
     /// `len` values from a logical index on of each of some channels, side by side. The innermost stride must be 1.
     #[inline]
     pub fn runs(&self, channels: Range<usize>, index: usize, len: usize) -> impl Iterator<Item = &[T]> {
+        assert!(within(&self.part, &channels, &(index..index + len)));
         let (first, stride) = (self.geometry.side_by_side(&channels, index, len), self.geometry.channel_stride);
         // SAFETY: the elements `index..index + len` of each channel exist (fact 1) and are adjacent, as was asserted.
         channels
@@ -286,7 +292,7 @@ impl<'a, T: Element> Readable<'a, T> {
     #[inline]
     pub fn rows(&self, range: Range<usize>) -> &[T] {
         let geometry = &self.geometry;
-        assert!(geometry.is_dense_rows() && range.start < range.end && range.end <= geometry.count);
+        assert!(geometry.is_dense_rows() && !range.is_empty() && within(&self.part, &(0..geometry.channels), &range));
         let (offset, _) = geometry.locate(0, range.start);
         // SAFETY: all elements of these rows exist (fact 1) and dense rows follow each other without gaps.
         unsafe { std::slice::from_raw_parts(self.first.offset(offset), range.len() * geometry.channels) }
@@ -303,9 +309,9 @@ impl<'a, T: Element> Readable<'a, T> {
     /// Copies a block of channels, channel `c` of the block to `tile[c * pitch ..]`, each in logical order.
     pub fn gather_block(&self, channels: Range<usize>, range: Range<usize>, tile: &mut [T], pitch: usize) {
         let geometry = &self.geometry;
-        assert!(channels.end <= geometry.channels && range.end <= geometry.count && range.len() <= pitch);
+        assert!(within(&self.part, &channels, &range) && range.len() <= pitch);
         assert!(tile.len() >= channels.len() * pitch);
-        if !geometry.is_dense_rows() || channels.len() == 1 {
+        if !geometry.is_dense_rows() || channels.len() == 1 || self.part.0 != (0..geometry.channels) {
             // Run after run, all channels of each: where channels are neighbours, memory is read in order.
             let (stride, ahead, mut done) = (geometry.inner().1, soon(self), 0);
             for (offset, len) in geometry.runs(range) {
@@ -392,7 +398,7 @@ impl<'a, T: Element> Writable<'a, T> {
 
     /// The same memory, to be read as long as it is not written.
     pub fn as_readable(&self) -> Readable<'_, T> {
-        Readable { first: self.first, geometry: self.geometry.clone(), borrow: PhantomData }
+        Readable::whole(self.first, self.geometry.clone())
     }
 
     /// Runs `task(scratch, channels, range, cells)` for each cell of the grid in some arrays, spread over threads; the
@@ -408,13 +414,15 @@ impl<'a, T: Element> Writable<'a, T> {
         assert!(arrays.iter().all(|array| fits(&array.geometry)));
         let memories = arrays.each_ref().map(|array| (Shared(array.first), &array.geometry));
         parallel::map(grid.cells(), threads, scratch, |own, number| {
-            let (channels, range) = grid.cell(number);
+            let part = grid.cell(number);
             // Cells of different numbers are disjoint (fact 2), and each number comes once.
-            let mut cells = memories.each_ref().map(|(memory, geometry)| {
-                let (channels, range) = (channels.clone(), range.clone());
-                Cell { first: memory.pointer(), geometry, channels, range, streamed: false }
+            let mut cells = memories.each_ref().map(|(memory, geometry)| Cell {
+                first: memory.pointer(),
+                geometry,
+                part: part.clone(),
+                streamed: false,
             });
-            let result = task(own, channels, range, &mut cells);
+            let result = task(own, part.0, part.1, &mut cells);
             cells.iter_mut().for_each(Cell::settle);
             result
         })
@@ -438,8 +446,7 @@ impl<T> Shared<T> {
 pub(crate) struct Cell<'g, T> {
     first: *mut T,
     geometry: &'g Geometry,
-    channels: Range<usize>,
-    range: Range<usize>,
+    part: (Range<usize>, Range<usize>),
     /// Whether streamed values may still be on their way to memory.
     streamed: bool,
 }
@@ -448,6 +455,11 @@ impl<T: Element> Cell<'_, T> {
     /// That of the whole array.
     pub fn geometry(&self) -> &Geometry {
         self.geometry
+    }
+
+    /// The same elements, to be read as long as they are not written.
+    pub fn as_readable(&self) -> Readable<'_, T> {
+        Readable { first: self.first, geometry: self.geometry.clone(), part: self.part.clone(), borrow: PhantomData }
     }
 
     /// Waits until what was streamed is where others see it.
@@ -465,8 +477,7 @@ impl<T: Element> Cell<'_, T> {
     /// As [`Readable::runs`], within the cell.
     #[inline]
     pub fn runs(&mut self, channels: Range<usize>, index: usize, len: usize) -> impl Iterator<Item = &mut [T]> {
-        assert!(self.channels.start <= channels.start && channels.end <= self.channels.end);
-        assert!(self.range.start <= index && len <= self.range.end - index);
+        assert!(within(&self.part, &channels, &(index..index + len)));
         let (first, stride) = (self.geometry.side_by_side(&channels, index, len), self.geometry.channel_stride);
         let memory = self.first;
         // SAFETY: these elements exist (fact 1), are adjacent, as was asserted, and belong to this cell alone (fact 2),
@@ -479,16 +490,16 @@ impl<T: Element> Cell<'_, T> {
     #[inline]
     pub fn rows(&mut self) -> &mut [T] {
         let geometry = self.geometry;
-        assert!(geometry.is_dense_rows() && self.channels == (0..geometry.channels) && !self.range.is_empty());
-        let (offset, _) = geometry.locate(0, self.range.start);
+        let (channels, range) = &self.part;
+        assert!(geometry.is_dense_rows() && *channels == (0..geometry.channels) && !range.is_empty());
+        let (offset, _) = geometry.locate(0, range.start);
         // SAFETY: as in `Readable::rows`, and the rows belong to this cell alone (fact 2).
-        unsafe { std::slice::from_raw_parts_mut(self.first.offset(offset), self.range.len() * geometry.channels) }
+        unsafe { std::slice::from_raw_parts_mut(self.first.offset(offset), range.len() * geometry.channels) }
     }
 
     /// Copies values to one channel, in logical order.
     pub fn scatter(&mut self, channel: usize, range: Range<usize>, from: &[T]) {
-        assert!(self.channels.contains(&channel) && from.len() == range.len());
-        assert!(self.range.start <= range.start && range.end <= self.range.end);
+        assert!(within(&self.part, &(channel..channel + 1), &range) && from.len() == range.len());
         let (stride, mut from) = (self.geometry.inner().1, from.iter());
         for (offset, len) in self.geometry.runs(range) {
             let first = offset + channel as isize * self.geometry.channel_stride;

@@ -1,16 +1,18 @@
 //! Batch norm of one feature, written to be read: the twin that every fast loop is checked against.
 //!
-//! Four views of the same function of x = (x_1 .. x_n), gamma, beta and eps:
+//! Some views of the same function of x = (x_1 .. x_n), gamma, beta and eps:
 //!
 //! - [`compact`]: the formula and its gradient in closed form;
 //! - [`staged`]: the computation graph node by node, forward and backward, each with its local derivative;
 //! - [`jacobian`]: every d y_i / d x_l;
+//! - [`invertible`]: the gradient from y, where x is gone;
 //! - any of them over another number type: they are generic over [`Real`], so that complex steps, dual numbers or
 //!   double-double arithmetic can be put in for `f64`.
 //!
 //! No care is taken here of overflow, policies or speed.
 
 pub mod compact;
+pub mod invertible;
 pub mod jacobian;
 pub mod staged;
 

@@ -1,0 +1,95 @@
+//! Forward passes over their own input: evaluation, and training that keeps its output alone.
+//!
+//! All that can fail is found out before the first value is written.
+
+use crate::config::MissingRunning;
+use crate::element::{Element, Parameter};
+use crate::error::CallError;
+use crate::invertible::{Invertible, reciprocal};
+use crate::kernel::pointwise::Coefficients;
+use crate::rule::{BatchMoments, NOTHING_TO_EVALUATE_BY, Parameters, Rule, same_shape};
+use crate::running::RunningStatistics;
+use crate::saved::Saved;
+use crate::view::{View, ViewMut};
+
+impl Rule {
+    /// The evaluation forward pass, y over `x`: the same bits as [`eval`](Self::eval)'s, and no second array. A residual
+    /// of the same shape is added before the activation.
+    ///
+    /// For evaluation without a backward pass, which would need the input again.
+    ///
+    /// # Errors
+    /// As `eval`; `x` is untouched then.
+    pub fn eval_in_place<T: Element, P: Parameter>(
+        &self,
+        x: &mut ViewMut<T>,
+        residual: Option<&View<T>>,
+        parameters: Parameters<P>,
+        running: Option<&RunningStatistics>,
+    ) -> Result<(), CallError> {
+        let view = x.as_view();
+        residual.map_or(Ok(()), |residual| same_shape("residual", &view.layout, &residual.layout))?;
+        let saved = match running {
+            Some(running) => self.constants(view.channels(), view.count(), residual.is_some(), parameters, running)?,
+            None if self.policies.missing_running == MissingRunning::BatchStatistics => {
+                let parameters = parameters.widened(view.channels())?;
+                self.instead_of_the_batch(&view, None)?;
+                let batch = self.acceptable(self.moments(&view))?;
+                self.by_batch(&batch, view.count(), residual.is_some(), &parameters)
+            }
+            None => return Err(CallError::NoRunningStatistics { reason: NOTHING_TO_EVALUATE_BY }),
+        };
+        self.normalize_in_place(x, residual, &saved);
+        Ok(())
+    }
+
+    /// The invertible training forward pass, y over `x`: the same bits as [`train`](Self::train)'s, of which the backward
+    /// pass needs y alone ([`Invertible::backward`]). So a step keeps one array a layer where it else keeps two, the
+    /// input for this layer and the output for the next one (InPlace-ABN: Rota Bulo, Porzi and Kontschieder 2018; there
+    /// gamma is made positive, here it keeps its sign).
+    ///
+    /// `f32` and `f64` arrays, the identity and leaky rectifiers. Its price is the accuracy of the backward pass: see
+    /// [`Invertible`].
+    ///
+    /// # Errors
+    /// An activation without an inverse; no memory for the channels that must keep their input; and as `train`. `x` is
+    /// untouched then.
+    pub fn train_invertible<T: Element + Parameter, P: Parameter>(
+        &self,
+        x: &mut ViewMut<T>,
+        parameters: Parameters<P>,
+        running: Option<&RunningStatistics>,
+    ) -> Result<(Invertible<T>, BatchMoments), CallError> {
+        let slope = self.activation.slope();
+        if slope == 0.0 {
+            return Err(CallError::NotInvertible { activation: self.activation });
+        }
+        let view = x.as_view();
+        let (channels, count) = (view.channels(), view.count());
+        let widened = parameters.widened(channels)?;
+        let running = self.instead_of_the_batch(&view, running)?;
+        let batch = self.acceptable(self.moments(&view))?;
+        let (reciprocals, saved) = match running {
+            // One value a channel: the input is no more than what else is kept of it.
+            Some(running) => (vec![None; channels], self.constants(channels, count, false, parameters, running)?),
+            None => {
+                let parameters = widened.gamma.iter().zip(&widened.beta);
+                let reciprocals = parameters
+                    .zip(batch.channels())
+                    .map(|((&gamma, &beta), moments)| reciprocal::<T>(gamma, beta, slope, moments))
+                    .collect();
+                (reciprocals, self.by_batch(&batch, count, false, &widened))
+            }
+        };
+        let invertible = Invertible::new(saved, widened.beta, &view, reciprocals)?;
+        self.normalize_in_place(x, None, invertible.saved());
+        Ok((invertible, batch))
+    }
+
+    fn normalize_in_place<T: Element>(&self, x: &mut ViewMut<T>, residual: Option<&View<T>>, saved: &Saved) {
+        let Saved { mean, scale, shift, .. } = saved;
+        let of = |channel: usize| [mean[channel], scale[channel], shift[channel]];
+        let all = Coefficients::new(mean.len(), of);
+        T::normalize_in_place(self.isa, self.activation, &mut x.memory, residual.map(|residual| &residual.memory), all);
+    }
+}

@@ -1,0 +1,358 @@
+//! Maps over one of their own inputs: what is read at a place is overwritten there.
+//!
+//! The loops of `pointwise` compute some values twice, so they cannot do this. Here every value is computed once, and a
+//! vector is read whole before it is written, so nothing is copied where values lie side by side. The bits are those of
+//! the ordinary map, and so are the paths (`map`); nothing is streamed, for what was just read is in the cache.
+
+#![allow(clippy::needless_range_loop)]
+
+use super::ahead::{AHEAD, Twice};
+use super::grid::Grid;
+use super::leaves::Leaf;
+use super::map::{Path, TASK, path};
+use super::pointwise::{ALIGNED, Coefficients, Pointwise, Widened, eight_mut};
+use super::raw::{Cell, Isa, Kernel, Readable, Writable, ask, to_line};
+use super::reduce::{CHUNK, Scratch, Way, block_of_runs, chunks, reduce};
+use super::vector::{PAIR, Vector, WIDTH, eight, in_groups, load_all, load_last, load_pair, splat_all};
+use crate::element::Element;
+use crate::parallel;
+use std::ops::Range;
+
+/// A formula of two values, the second of which is the output's own, which comes first here.
+#[derive(Clone, Copy)]
+pub(crate) struct OwnSecond<P>(pub P);
+
+impl<P: Pointwise<2, K, 1>, const K: usize> Pointwise<2, K, 1> for OwnSecond<P> {
+    #[inline(always)]
+    fn apply<V: Vector>(self, coefficients: [V; K], [own, other]: [V; 2]) -> [V; 1] {
+        self.0.apply(coefficients, [other, own])
+    }
+}
+
+/// `own = formula(coefficients of the channel, [own, others])` for every element; `N` is one more than `M`.
+pub(crate) fn map_in_place<T: Element, P: Pointwise<N, K, 1>, const N: usize, const M: usize, const K: usize>(
+    isa: Isa,
+    formula: P,
+    others: [&Readable<T>; M],
+    own: &mut Writable<T>,
+    coefficients: Coefficients<K>,
+) {
+    const { assert!(N == M + 1) };
+    let (channels, count) = (own.geometry().channels, own.geometry().count);
+    if count == 0 {
+        return;
+    }
+    let threads = parallel::threads_for(channels * count);
+    match path(others, [own.geometry()]) {
+        Path::Runs => {
+            // In the order of memory, where channels are neighbours in it.
+            let range = own.geometry().inner().0.min(TASK);
+            let grid = Grid { channels, block: (TASK / range).clamp(1, channels), count, range };
+            let ahead = (AHEAD / size_of::<T>()) as isize;
+            Writable::for_each_cell(
+                &mut [own],
+                grid,
+                threads,
+                || (),
+                |(), channels, range, [cell]| {
+                    let all: Vec<_> = channels.clone().map(|channel| coefficients.of(channel)).collect();
+                    map_runs(isa, formula, others, ([ahead; N], count), cell, channels, range, &all);
+                },
+            );
+        }
+        Path::Rows => {
+            // Each cell as aligned as the first.
+            let range = (TASK / channels).max(1).next_multiple_of(WIDTH);
+            let grid = Grid { channels, block: channels, count, range };
+            let wide = coefficients.widened(own.to_line() % WIDTH);
+            Writable::for_each_cell(
+                &mut [own],
+                grid,
+                threads,
+                || (),
+                |(), _, range, [cell]| {
+                    let others = others.map(|array| array.rows(range.clone()));
+                    isa.run(Rows::<T, P, N, M, K> { formula, coefficients: &wide, others, own: cell.rows() });
+                },
+            );
+        }
+        Path::Tiles => {
+            let block = (128 / size_of::<T>()).min(channels);
+            let grid = Grid { channels, block, count, range: CHUNK };
+            let pitch = count.min(CHUNK);
+            let tile = || vec![T::default(); block * pitch];
+            let scratch = || (tile(), std::array::from_fn(|_| tile()));
+            Writable::for_each_cell(
+                &mut [own],
+                grid,
+                threads,
+                scratch,
+                |scratch: &mut (Vec<T>, [Vec<T>; M]), block, range, [cell]| {
+                    let (own, tiles) = scratch;
+                    cell.as_readable().gather_block(block.clone(), range.clone(), own, pitch);
+                    for (array, tile) in others.iter().zip(tiles.iter_mut()) {
+                        array.gather_block(block.clone(), range.clone(), tile, pitch);
+                    }
+                    for (row, channel) in block.enumerate() {
+                        let at = row * pitch..row * pitch + range.len();
+                        let (own, others) = (&mut own[at.clone()], tiles.each_ref().map(|tile| &tile[at.clone()]));
+                        let (coefficients, ahead) = (coefficients.of(channel), [0; N]);
+                        isa.run(Run::<T, P, N, M, K> { formula, coefficients, others, ahead, own: &mut *own });
+                        cell.scatter(channel, range.clone(), own);
+                    }
+                },
+            );
+        }
+    }
+}
+
+/// A block of channels that lie in runs, in the order of `map::map_runs`.
+#[allow(clippy::too_many_arguments)]
+fn map_runs<T: Element, P: Pointwise<N, K, 1>, const N: usize, const M: usize, const K: usize>(
+    isa: Isa,
+    formula: P,
+    others: [&Readable<T>; M],
+    (ahead, until): ([isize; N], usize),
+    cell: &mut Cell<T>,
+    channels: Range<usize>,
+    range: Range<usize>,
+    coefficients: &[[f64; K]],
+) {
+    let length = cell.geometry().inner().0;
+    let mut end = range.end;
+    while end > range.start {
+        let start = ((end - 1) / length * length).max(range.start);
+        let mut index = start;
+        while index < end {
+            // As far as all arrays go side by side; the same for every channel.
+            let len = others.iter().map(|array| array.geometry().left(index)).fold(end - index, usize::min);
+            let ahead = if index < until { ahead } else { [0; N] };
+            let mut runs = others.map(|array| array.runs(channels.clone(), index, len));
+            for (own, &coefficients) in cell.runs(channels.clone(), index, len).zip(coefficients) {
+                let others = runs.each_mut().map(|runs| runs.next().expect("as many as of the output"));
+                isa.run(Run::<T, P, N, M, K> { formula, coefficients, others, ahead, own });
+            }
+            index += len;
+        }
+        end = start;
+    }
+}
+
+/// Reduces `[other, own]` of each channel, turns the result into coefficients, and maps own with them. Returns the reduced
+/// values.
+///
+/// As in `map::reduce_and_map`, a block of channels that come in runs is mapped while the cache still holds it, where
+/// there are enough of them for the threads; else two sweeps.
+pub(crate) fn reduce_and_map_in_place<T, L, P, const K: usize>(
+    leaf: &L,
+    isa: Isa,
+    formula: P,
+    other: &Readable<T>,
+    own: &mut Writable<T>,
+    coefficients: impl Fn(usize, L::Value) -> [f64; K] + Sync + Send,
+) -> Vec<L::Value>
+where
+    T: Element,
+    L: Leaf<T, 2>,
+    P: Pointwise<2, K, 1>,
+{
+    let formula = OwnSecond(formula);
+    let (channels, count) = (own.geometry().channels, own.geometry().count);
+    let threads = parallel::threads_for(channels * count);
+    let runs = matches!(path([other], [own.geometry()]), Path::Runs);
+    if count == 0 || !runs || (threads > 1 && channels < 2 * threads) {
+        let values = reduce([other, &own.as_readable()], leaf);
+        let all = Coefficients::new(values.len(), |channel| coefficients(channel, values[channel]));
+        map_in_place(isa, formula, [other], own, all);
+        return values;
+    }
+    // Enough tasks for the threads come before blocks that are long in memory.
+    let most = (channels / (2 * threads)).max(1);
+    let block = block_of_runs([other, &own.as_readable()]).min(most);
+    let (way, ahead) =
+        (Way::Blocks(block), Twice::new([other, &own.as_readable()], [&own.as_readable(), other], block));
+    let grid = Grid { channels, block: (TASK / count).clamp(block, most.max(block)), count, range: count };
+    let cells = Writable::for_each_cell(
+        &mut [own],
+        grid,
+        threads,
+        || Scratch::new(way, count),
+        |scratch, channels, range, [cell]| {
+            let mut all = Vec::with_capacity(channels.len());
+            for start in channels.clone().step_by(block) {
+                let channels = start..(start + block).min(channels.end);
+                let own = cell.as_readable();
+                for part in chunks(range.clone()) {
+                    scratch.push(way, [other, &own], ahead.reducing, leaf, channels.clone(), part);
+                }
+                let values = scratch.finish();
+                let of: Vec<_> = channels.clone().zip(&values).map(|(c, &value)| coefficients(c, value)).collect();
+                map_runs(isa, formula, [other], (ahead.mapping, ahead.until), cell, channels, range.clone(), &of);
+                all.extend(values);
+            }
+            all
+        },
+    );
+    cells.into_iter().flatten().collect()
+}
+
+/// Values of one channel.
+struct Run<'v, T, P, const N: usize, const M: usize, const K: usize> {
+    formula: P,
+    coefficients: [f64; K],
+    others: [&'v [T]; M],
+    /// How many elements on lies what memory is to be asked for meanwhile; own comes first.
+    ahead: [isize; N],
+    own: &'v mut [T],
+}
+
+impl<T, P, const N: usize, const M: usize, const K: usize> Kernel<()> for Run<'_, T, P, N, M, K>
+where
+    T: Element,
+    P: Pointwise<N, K, 1>,
+{
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let Run { formula, coefficients, others, ahead, own } = self;
+        let (len, coefficients) = (own.len(), splat_all::<V, K>(coefficients));
+        let head = if len >= ALIGNED { to_line(own.as_ptr()) } else { 0 };
+        // Two vectors a round.
+        let pairs = own[head..].as_chunks_mut::<PAIR>().0;
+        let from = in_groups::<T, M, PAIR>(others, head, pairs.len());
+        let (own_ahead, other_ahead) = (ahead[0], std::array::from_fn(|m| ahead[m + 1]));
+        for pair in 0..pairs.len() {
+            let own = &mut pairs[pair];
+            ask(own.as_ptr().wrapping_offset(own_ahead), PAIR);
+            let (mut left, mut right) = ([T::load(eight(own)); N], [T::load(eight(&own[WIDTH..])); N]);
+            let both = load_pair::<V, T, M>(from, pair, other_ahead);
+            left[1..].copy_from_slice(&both[0]);
+            right[1..].copy_from_slice(&both[1]);
+            let ([left], [right]) = (formula.apply(coefficients, left), formula.apply(coefficients, right));
+            T::store(left, eight_mut(own), false);
+            T::store(right, eight_mut(&mut own[WIDTH..]), false);
+        }
+        let tail = head + pairs.len() * PAIR;
+        for part in [0..head, tail..len] {
+            let mut at = part.start;
+            while at < part.end {
+                let until = (at + WIDTH).min(part.end);
+                some::<V, T, P, N, M, K>(formula, coefficients, others, own, at..until);
+                at = until;
+            }
+        }
+    }
+}
+
+/// Whole rows of all channels, as one array, in vectors that may reach over the end of a row.
+struct Rows<'v, T, P, const N: usize, const M: usize, const K: usize> {
+    formula: P,
+    coefficients: &'v Widened<K>,
+    others: [&'v [T]; M],
+    own: &'v mut [T],
+}
+
+impl<T, P, const N: usize, const M: usize, const K: usize> Kernel<()> for Rows<'_, T, P, N, M, K>
+where
+    T: Element,
+    P: Pointwise<N, K, 1>,
+{
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let Rows { formula, coefficients, others, own } = self;
+        let (len, (vectors, width)) = (own.len(), coefficients.vectors());
+        let head = to_line(own.as_ptr()).min(len);
+        let tail = head + (len - head) / WIDTH * WIDTH;
+        for part in [0..head, tail..len] {
+            let mut at = part.start;
+            while at < part.end {
+                let until = (at + WIDTH).min(part.end);
+                let coefficients = load_all::<V, f64, K>(vectors, at % width);
+                some::<V, T, P, N, M, K>(formula, coefficients, others, own, at..until);
+                at = until;
+            }
+        }
+        let (mut at, mut column) = (head, head % width);
+        while at < tail {
+            // To the end of the row, and over it where no vector ends there.
+            let count = (width - column).div_ceil(WIDTH).min((tail - at) / WIDTH);
+            let mut coefficients: [&[[f64; WIDTH]]; K] = [&[]; K];
+            for k in 0..K {
+                coefficients[k] = &vectors[k][column..].as_chunks().0[..count];
+            }
+            let from = in_groups::<T, M, WIDTH>(others, at, count);
+            let to = &mut own[at..].as_chunks_mut().0[..count];
+            for vector in 0..count {
+                let mut of = [V::splat(0.0); K];
+                for k in 0..K {
+                    of[k] = V::from_f64(&coefficients[k][vector]);
+                }
+                let own = &mut to[vector];
+                ask(own.as_ptr().wrapping_byte_add(AHEAD), WIDTH);
+                let mut values = [T::load(own); N];
+                for m in 0..M {
+                    ask(from[m][vector].as_ptr().wrapping_byte_add(AHEAD), WIDTH);
+                    values[m + 1] = T::load(&from[m][vector]);
+                }
+                let [result] = formula.apply(of, values);
+                T::store(result, own, false);
+            }
+            at += count * WIDTH;
+            column = (column + count * WIDTH) % width;
+        }
+    }
+}
+
+/// At most a vector of values, and no other.
+#[inline(always)]
+fn some<V: Vector, T: Element, P: Pointwise<N, K, 1>, const N: usize, const M: usize, const K: usize>(
+    formula: P,
+    coefficients: [V; K],
+    others: [&[T]; M],
+    own: &mut [T],
+    range: Range<usize>,
+) {
+    let [first] = load_last::<V, T, 1>([&own[..range.end]], range.start);
+    let mut values = [first; N];
+    for m in 0..M {
+        [values[m + 1]] = load_last::<V, T, 1>([&others[m][..range.end]], range.start);
+    }
+    let ([vector], mut result) = (formula.apply(coefficients, values), [T::default(); WIDTH]);
+    T::store(vector, &mut result, false);
+    own[range.clone()].copy_from_slice(&result[..range.len()]);
+}
+
+/// Copies some channels of an array to an array of those alone, a row for each.
+pub(crate) fn take_channels<T: Element>(from: &Readable<T>, channels: &[usize], into: &mut Writable<T>) {
+    let count = into.geometry().count;
+    let grid = Grid { channels: channels.len(), block: channels.len(), count, range: CHUNK };
+    let threads = parallel::threads_for(channels.len() * count);
+    Writable::for_each_cell(
+        &mut [into],
+        grid,
+        threads,
+        || (),
+        |(), rows, range, [cell]| {
+            for (row, &channel) in cell.runs(rows, range.start, range.len()).zip(channels) {
+                from.gather_block(channel..channel + 1, range.clone(), row, range.len());
+            }
+        },
+    );
+}
+
+/// The way back: each row of an array to its channel.
+pub(crate) fn put_channels<T: Element>(from: &Readable<T>, channels: &[usize], into: &mut Writable<T>) {
+    let (all, count) = (into.geometry().channels, into.geometry().count);
+    let grid = Grid { channels: all, block: all, count, range: CHUNK };
+    let threads = parallel::threads_for(channels.len() * count);
+    Writable::for_each_cell(
+        &mut [into],
+        grid,
+        threads,
+        || (),
+        |(), _, range, [cell]| {
+            for (row, &channel) in from.runs(0..channels.len(), range.start, range.len()).zip(channels) {
+                cell.scatter(channel, range.clone(), row);
+            }
+        },
+    );
+}
