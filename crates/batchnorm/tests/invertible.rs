@@ -4,12 +4,20 @@ mod support;
 
 use batchnorm::reference::{compact, invertible};
 use batchnorm::{
-    Activation, Axes, BatchNorm, CallError, Config, ConstantChannel, NonFinite, Parameters, Policies,
+    Activation, Axes, BatchNorm, CallError, Config, ConstantChannel, Element, NonFinite, Parameters, Policies,
     RunningStatistics, SingleValue, Tier, View, ViewMut,
 };
 use support::inverted::{Case, Channel, EPSILON, Fill, Step, Truth, Type, bits, channel, rule, rule_with};
-use support::run::{ORDERS, Order};
+use support::run::{ORDERS, Order, Sizes};
 use support::{Random, channel_of};
+
+fn dense<T: Element>(data: &[T], sizes: Sizes) -> View<'_, T> {
+    View::new(data, &[sizes.n, sizes.c, sizes.plane], Axes::NCHW).unwrap()
+}
+
+fn dense_mut<T: Element>(data: &mut [T], sizes: Sizes) -> ViewMut<'_, T> {
+    ViewMut::new(data, &[sizes.n, sizes.c, sizes.plane], Axes::NCHW).unwrap()
+}
 
 /// Harmless and cruel ones for both types.
 fn channels() -> Vec<Channel> {
@@ -240,18 +248,19 @@ fn one_value_a_channel_by_its_policy() {
     let running = RunningStatistics::from_parts(&vec![1.0; c], &vec![2.0; c], 1).unwrap();
     let rule = of(SingleValue::UseRunning);
     let (y, saved) = case.forward(&rule, Order::Nchw, Some(&running));
+    let y = Order::Nchw.back(y, case.sizes);
     assert_eq!(saved.kept_channels().len(), c);
     let [gamma, beta] = case.parameters();
     let parameters = Parameters { gamma: Some(&gamma[..]), beta: Some(&beta[..]) };
     let (mut expected, mut dx, mut own) = (case.x.clone(), case.x.clone(), case.dy.clone());
-    let x = Order::Nchw.view(&case.x, case.sizes);
+    let x = dense(&case.x, case.sizes);
     let (plain, _) =
-        rule.train(&x, parameters, Some(&running), &mut Order::Nchw.view_mut(&mut expected, case.sizes)).unwrap();
+        rule.train(&x, parameters, Some(&running), &mut dense_mut(&mut expected, case.sizes)).unwrap();
     assert_eq!(bits(&y), bits(&expected));
-    let dy = Order::Nchw.view(&case.dy, case.sizes);
-    let ordinary = plain.backward(&x, &dy, &mut Order::Nchw.view_mut(&mut dx, case.sizes)).unwrap();
-    let view = Order::Nchw.view(&y, case.sizes);
-    let gradients = saved.backward(&view, &mut Order::Nchw.view_mut(&mut own, case.sizes)).unwrap();
+    let dy = dense(&case.dy, case.sizes);
+    let ordinary = plain.backward(&x, &dy, &mut dense_mut(&mut dx, case.sizes)).unwrap();
+    let view = dense(&y, case.sizes);
+    let gradients = saved.backward(&view, &mut dense_mut(&mut own, case.sizes)).unwrap();
     assert_eq!((bits(&own), gradients), (bits(&dx), ordinary));
 }
 
@@ -264,9 +273,9 @@ fn the_layer_steps_as_in_the_ordinary_form() {
     ordinary.set_gamma(&gamma).unwrap();
     ordinary.set_beta(&beta).unwrap();
     let mut own = ordinary.clone();
-    let trained = ordinary.train(&Order::Nchw.view(&case.x, case.sizes)).unwrap();
+    let trained = ordinary.train(&dense(&case.x, case.sizes)).unwrap();
     let mut values = case.x.clone();
-    let (saved, batch) = own.train_invertible(&mut Order::Nchw.view_mut(&mut values, case.sizes)).unwrap();
+    let (saved, batch) = own.train_invertible(&mut dense_mut(&mut values, case.sizes)).unwrap();
     assert_eq!(bits(&values), bits(trained.y.data()));
     assert_eq!(batch.non_finite(), trained.batch.non_finite());
     assert_eq!(own.running(), ordinary.running());
@@ -274,8 +283,8 @@ fn the_layer_steps_as_in_the_ordinary_form() {
     // What was saved is the forward pass's, even if the layer has other parameters since.
     let gradients = |layer: &BatchNorm| {
         let mut dy = case.dy.clone();
-        let y = Order::Nchw.view(&values, case.sizes);
-        let of = layer.backward_invertible(&y, &mut Order::Nchw.view_mut(&mut dy, case.sizes), &saved).unwrap();
+        let y = dense(&values, case.sizes);
+        let of = layer.backward_invertible(&y, &mut dense_mut(&mut dy, case.sizes), &saved).unwrap();
         (bits(&dy), bits(&of.dgamma), bits(&of.dbeta))
     };
     let before = gradients(&own);
