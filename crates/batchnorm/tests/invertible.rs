@@ -254,8 +254,7 @@ fn one_value_a_channel_by_its_policy() {
     let parameters = Parameters { gamma: Some(&gamma[..]), beta: Some(&beta[..]) };
     let (mut expected, mut dx, mut own) = (case.x.clone(), case.x.clone(), case.dy.clone());
     let x = dense(&case.x, case.sizes);
-    let (plain, _) =
-        rule.train(&x, parameters, Some(&running), &mut dense_mut(&mut expected, case.sizes)).unwrap();
+    let (plain, _) = rule.train(&x, parameters, Some(&running), &mut dense_mut(&mut expected, case.sizes)).unwrap();
     assert_eq!(bits(&y), bits(&expected));
     let dy = dense(&case.dy, case.sizes);
     let ordinary = plain.backward(&x, &dy, &mut dense_mut(&mut dx, case.sizes)).unwrap();

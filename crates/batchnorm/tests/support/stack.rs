@@ -28,7 +28,7 @@ pub struct Stack {
 /// What a layer's forward pass leaves, beside its output.
 enum Left {
     Input(Vec<f32>, Saved),
-    Nothing(Invertible<f32>),
+    Nothing(Box<Invertible<f32>>),
 }
 
 impl Stack {
@@ -66,7 +66,7 @@ impl Stack {
             let mut layer = layer.clone();
             if form == Form::Invertible {
                 let (saved, _) = layer.train_invertible(&mut self.view_mut(&mut x)).expect("a right call");
-                left.push(Left::Nothing(saved));
+                left.push(Left::Nothing(Box::new(saved)));
                 outputs.push(x);
             } else {
                 let mut y = vec![0.0; x.len()];
