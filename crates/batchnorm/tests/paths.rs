@@ -138,6 +138,37 @@ fn streamed_outputs() {
 }
 
 #[test]
+fn the_invertible_form_on_threads() {
+    let mut random = Random::new(807);
+    let pass = PASSES.into_iter().find(|pass| pass.training && !pass.adding && pass.activation.slope() > 0.0);
+    for sizes in [sizes(2, 17, WORTH_THREADS / 32), sizes(WORTH_THREADS / 40, 41, 1), sizes(3, 5, RUN - 1)] {
+        let mut case = Case::<f32>::new(sizes, &mut random);
+        // It keeps its input.
+        case.gamma[1] = 0.0;
+        for order in ORDERS {
+            let step = |(threads, tier): (usize, Tier)| {
+                let place = order.place_within(sizes, [0; 2]);
+                let (mut x, mut dy) = (place.filled(&case.x), place.filled(&case.dy));
+                let parameters = Parameters { gamma: Some(&case.gamma[..]), beta: Some(&case.beta[..]) };
+                let rule = pass.expect("a pass with an inverse").rule(tier);
+                pooled(threads, || {
+                    let (saved, _) =
+                        rule.train_invertible(&mut place.view_mut(&mut x), parameters, None).expect("a right call");
+                    assert_eq!(saved.kept_channels(), [1]);
+                    let gradients =
+                        saved.backward(&place.view(&x), &mut place.view_mut(&mut dy)).expect("a right call");
+                    (place.taken(x), place.taken(dy), gradients)
+                })
+            };
+            let expected = step((1, Tier::Baseline));
+            for on in [(1, Tier::best()), (3, Tier::best())] {
+                assert!(step(on) == expected, "{sizes:?} {order:?} {on:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_layer_and_what_it_returns() {
     let mut random = Random::new(808);
     let mut layer = BatchNorm::new(3).unwrap();

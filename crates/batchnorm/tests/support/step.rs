@@ -158,7 +158,12 @@ impl<T: Element> Case<T> {
             let moments = batch.channels().iter().map(|all| [all.mean(), all.population_variance()]).collect();
             (saved, moments)
         } else {
-            (rule.eval(input, parameters, Some(&self.running), &mut out).expect("a right call"), Vec::new())
+            let saved = rule.eval(input, parameters, Some(&self.running), &mut out).expect("a right call");
+            let (mut own, residual) = (places.y.filled(&self.x), pass.adding.then_some(&residual));
+            let mut over = places.y.view_mut(&mut own);
+            rule.eval_in_place(&mut over, residual, parameters, Some(&self.running)).expect("a right call");
+            assert!(alike(&own, &y), "evaluated in place or not");
+            (saved, Vec::new())
         };
         let mut out = places.dx.view_mut(&mut dx);
         let gradients = if pass.adding {
@@ -178,6 +183,9 @@ impl<T: Element> Case<T> {
             let alone = saved.parameter_gradients(&x, &dy).expect("a right call");
             let all = saved.backward(&x, &dy, &mut out).expect("a right call");
             assert_eq!(alone, all, "dx asked for or not");
+            let mut own = places.dx.filled(&self.dy);
+            let over = saved.backward_in_place(&x, &mut places.dx.view_mut(&mut own)).expect("a right call");
+            assert!(over == all && alike(&own, &dx), "dx over dy or not");
             all
         };
         Stepped {
