@@ -304,12 +304,14 @@ pub enum CallError {
         /// The channels concerned, ascending.
         channels: Vec<usize>,
     },
-    /// An output too large for the memory.
-    #[error("x: its output needs {bytes} bytes (shape {shape:?}), which cannot be had; split the batch")]
+    /// More than the memory has.
+    #[error("memory: {what} needs {bytes} bytes (shape {shape:?}), which cannot be had; split the batch")]
     Memory {
-        /// Size of the output.
+        /// What needs it.
+        what: &'static str,
+        /// Its size.
         bytes: usize,
-        /// The input's shape.
+        /// Its shape.
         shape: Vec<usize>,
     },
     /// Evaluation, or a policy that needs running statistics, without any.

@@ -68,6 +68,7 @@ impl Rule {
         let (channels, count) = (view.channels(), view.count());
         let widened = parameters.widened(channels)?;
         let running = self.instead_of_the_batch(&view, running)?;
+        // A sweep of its own: which channels keep their input must be known, and copied, before anything is written.
         let batch = self.acceptable(self.moments(&view))?;
         let (reciprocals, saved) = match running {
             // One value a channel: the input is no more than what else is kept of it.
@@ -76,7 +77,9 @@ impl Rule {
                 let parameters = widened.gamma.iter().zip(&widened.beta);
                 let reciprocals = parameters
                     .zip(batch.channels())
-                    .map(|((&gamma, &beta), moments)| reciprocal::<T>(gamma, beta, slope, moments))
+                    .map(|((&gamma, &beta), moments)| {
+                        reciprocal::<T>([gamma, beta, slope], moments, self.inverse_of(moments))
+                    })
                     .collect();
                 (reciprocals, self.by_batch(&batch, count, false, &widened))
             }

@@ -29,20 +29,22 @@ use crate::view::{Tensor, View, ViewMut};
 /// ```
 ///
 /// with the type's machine epsilon and smallest positive number; c is 1 for `f32`, 8 for `f64`, where the arithmetic
-/// rounds as coarsely as the storage. From that follow
+/// rounds as coarsely as the storage. From that follow, with u = 2.2e-16 for the rounding of the arithmetic in both
+/// forms (of sums of up to 1e8 values),
 ///
 /// ```text
 /// dbeta   the ordinary form's, to the bit
-/// dgamma  differs by at most sum(|dz| e)
-/// dx      differs by at most |gamma| / sqrt(variance + eps) * (e |mean(dz xhat)| + (|xhat| + e) mean(|dz| e))
+/// dgamma  differs by at most d = sum(|dz| e) + 100 u sum|dz xhat|
+/// dx      differs by at most |gamma| / sqrt(variance + eps) * (e |mean(dz xhat)| + (|xhat| + e) d / n
+///                                         + 8 u (|dz| + |mean(dz)| + |xhat mean(dz xhat)|))
 /// ```
 ///
 /// before dx is rounded. Relative to max(1, |xhat|), e is at most
-/// `c * (eps * (2 |beta| / |gamma| + 1) + tiny * max(1, 1/slope) / |gamma|)`. **A channel where this exceeds 1024 eps
-/// (1.2e-4 for `f32`, 2.3e-13 for `f64`) without the c keeps a copy of its input**, and so does one whose y could
-/// overflow (|y| above a quarter of the largest number): ten bits of xhat may be lost, not more. gamma = 0 is such a
-/// channel; one whose values are all alike is not, for its xhat is 0. A channel with a kept input has the ordinary
-/// form's gradients, to the bit.
+/// `c * (eps * (2 |beta| / |gamma| + 1) + tiny * max(1, 1/slope) / |gamma|)`. **A channel where what c multiplies exceeds
+/// 1024 eps keeps a copy of its input**: no xhat is off by more than 1.2e-4 in `f32` and 1.8e-12 in `f64`. So does one
+/// whose y could overflow (|y| above a quarter of the largest number), or whose gamma / sqrt(variance + eps) is no normal
+/// number. gamma = 0 is such a channel; one whose values are all alike is not, for its xhat is 0. A channel with a kept
+/// input has the ordinary form's gradients, to the bit; one whose values are all alike has them but for the sign of zeros.
 ///
 /// All bits are the same over threads, tiers and layouts.
 ///
@@ -80,18 +82,25 @@ struct Kept<T> {
     saved: Saved,
 }
 
+/// What there may be no memory for.
+const KEPT: &str = "a copy of the channels that keep their input (`Invertible`), a row each,";
+
 /// How many machine epsilons xhat may be off, relative to max(1, |xhat|).
 const LIMIT: f64 = 1024.0;
 
-/// What (z - beta) is multiplied by to give xhat; `None` where that cannot be done well enough.
-pub(crate) fn reciprocal<T: Parameter>(gamma: f64, beta: f64, slope: f64, moments: &Moments) -> Option<f64> {
+/// What (z - beta) is multiplied by to give xhat; `None` where that cannot be done well enough. `inverse` is the inverse
+/// standard deviation.
+pub(crate) fn reciprocal<T: Parameter>([gamma, beta, slope]: [f64; 3], moments: &Moments, inverse: f64) -> Option<f64> {
     let (scale, shift) = (gamma.abs(), beta.abs());
     // No value is further from the mean than the root of their number in standard deviations.
     let reach = (shift + scale * (moments.count() as f64).sqrt()) * slope.max(1.0);
-    let reciprocal = if moments.is_constant() { 0.0 } else { 1.0 / gamma };
+    let constant = moments.is_constant();
+    let reciprocal = if constant { 0.0 } else { 1.0 / gamma };
     let rounding = T::EPSILON * (2.0 * shift + scale) + T::TINY * (1.0 / slope).max(1.0);
+    // What the forward pass multiplies by has all of its digits. (A channel that is not finite is NaN anyhow.)
+    let normal = constant || !moments.is_finite() || scale * inverse >= f64::MIN_POSITIVE;
     // Infinity and NaN are neither within reach nor small enough.
-    let fits = reach <= T::LARGEST / 4.0 && rounding * reciprocal.abs() <= LIMIT * T::EPSILON;
+    let fits = normal && reach <= T::LARGEST / 4.0 && rounding * reciprocal.abs() <= LIMIT * T::EPSILON;
     fits.then_some(reciprocal)
 }
 
@@ -177,9 +186,13 @@ fn taken<T: Element, R>(
 ) -> Result<(Tensor<T>, R), CallError> {
     let shape = [channels.len(), from.count()];
     let layout = Layout::new(&shape, row_major(&shape), Axes::Channel(0)).expect("part of an array that is one");
-    Tensor::filled(&layout, |rows| {
+    let taken = Tensor::filled(&layout, |rows| {
         T::take_channels(&from.memory, channels, &mut rows.memory);
         then(rows)
+    });
+    taken.map_err(|error| match error {
+        CallError::Memory { bytes, shape, .. } => CallError::Memory { what: KEPT, bytes, shape },
+        other => other,
     })
 }
 

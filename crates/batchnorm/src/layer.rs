@@ -13,7 +13,7 @@ use crate::view::{Tensor, View, ViewMut};
 /// A batch-norm layer (Ioffe and Szegedy 2015).
 ///
 /// Training and evaluation are different calls, never a mode. The layer does not depend on the number type of its
-/// arrays: it keeps parameters and statistics in `f64`, and its calls take `f32` and `f64` arrays of any rank,
+/// arrays: it keeps parameters and statistics in `f64`, and its calls take arrays of any [`Element`] type, rank,
 /// layout and channel axis.
 ///
 /// ```

@@ -57,6 +57,7 @@
 //! | feature | default | buys | costs |
 //! |---|---|---|---|
 //! | `ndarray` | yes | views of and into `ndarray` arrays | the crate `ndarray` |
+//! | `half` | yes | arrays of `f16` and `bf16` | the crate `half` |
 //! | `rayon` | yes | work spread over the current rayon pool | the crate `rayon` |
 
 mod affine;

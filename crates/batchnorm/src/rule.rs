@@ -184,7 +184,7 @@ impl Rule {
         }
     }
 
-    fn inverse_of(&self, moments: &Moments) -> f64 {
+    pub(crate) fn inverse_of(&self, moments: &Moments) -> f64 {
         inverse_deviation(moments.population_variance(), self.epsilon)
     }
 

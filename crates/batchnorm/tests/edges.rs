@@ -4,12 +4,12 @@
 
 mod support;
 
+use batchnorm::Tier;
 use batchnorm::edges::{
     ALIGNED, BLOCK, CHUNK, FEW, LANES, LONG, NARROW, NEAR, PIECES, RUN, SMALL, STREAM, TASK, WIDE, WIDTH, WORTH_THREADS,
 };
-use batchnorm::{Element, Tier};
 use support::run::{Order, Sizes};
-use support::step::{ARRANGEMENTS, Case, PASSES, Pass, Places};
+use support::step::{ARRANGEMENTS, Case, PASSES, Pass, Places, Stepping};
 use support::{Random, pool};
 
 /// Arrays of more elements are taken in a third of the passes, and those that are large in one type, each time others.
@@ -102,7 +102,7 @@ fn table() -> Vec<Edge> {
 
 /// One size in one type: every arrangement on the fastest instruction set, every instruction set in some arrangement,
 /// all against the first, and that one against the twin. Returns how many steps were taken.
-fn at<T: Element>(sizes: Sizes, passes: &[Pass], turn: &mut usize, random: &mut Random) -> usize {
+fn at<T: Stepping>(sizes: Sizes, passes: &[Pass], turn: &mut usize, random: &mut Random) -> usize {
     let case = Case::<T>::new(sizes, random);
     let mut taken = 0;
     for &pass in passes {

@@ -9,7 +9,7 @@ use support::Random;
 use support::double_double::{DoubleDouble, widened};
 use support::measure::ulp;
 use support::run::{ORDERS, Order, Sizes};
-use support::step::{Case, Pass, Places, Stepped};
+use support::step::{Case, Pass, Places, Stepped, Stepping};
 
 const SIZES: [Sizes; 7] = [
     Sizes { n: 1, c: 3, plane: 2 },
@@ -30,14 +30,14 @@ fn rule(activation: Activation) -> Rule {
 }
 
 /// A case whose gamma reaches further down the more channels there are.
-fn case<T: Element>(sizes: Sizes, random: &mut Random) -> Case<T> {
+fn case<T: Stepping>(sizes: Sizes, random: &mut Random) -> Case<T> {
     let gamma = (0..sizes.c).map(|c| 0.7 - c as f64 * 0.3).collect();
     let beta = (0..sizes.c).map(|c| if c == 2 { -50.0 } else { 0.1 * c as f64 - 0.3 }).collect();
     Case { gamma, beta, ..Case::new(sizes, random) }
 }
 
 /// All arrays in one order.
-fn step<T: Element>(case: &Case<T>, pass: Pass, order: Order, tier: Tier) -> Stepped<T> {
+fn step<T: Stepping>(case: &Case<T>, pass: Pass, order: Order, tier: Tier) -> Stepped<T> {
     case.step(pass, tier, &Places::arranged([order; 2], case.sizes))
 }
 
@@ -46,7 +46,7 @@ fn bits<T: Element>(values: &[T]) -> Vec<u64> {
 }
 
 /// ReLU in one pass is ReLU after the plain layer, to the bit, forward and backward.
-fn one_pass_is_two<T: Element>(random: &mut Random) {
+fn one_pass_is_two<T: Stepping>(random: &mut Random) {
     for sizes in SIZES {
         let case = case::<T>(sizes, random);
         let order = ORDERS[random.below(4)];
@@ -78,7 +78,7 @@ fn relu_in_one_pass_is_relu_after_the_layer_to_the_bit() {
 }
 
 /// Against the twin in double-double arithmetic; the side of the kink is told from the output.
-fn against_the_twin<T: Element>(bound: f64, random: &mut Random) {
+fn against_the_twin<T: Stepping>(bound: f64, random: &mut Random) {
     type D = DoubleDouble;
     for (number, sizes) in SIZES.into_iter().enumerate() {
         for activation in [Activation::Relu, Activation::LeakyRelu(0.2), Activation::Identity] {
@@ -203,7 +203,7 @@ fn evaluation_takes_activations_and_residuals_too() {
 }
 
 /// The gradients of the residual alone, and of the parameters alone, against all in one call.
-fn parts_are_the_whole<T: Element>(random: &mut Random) {
+fn parts_are_the_whole<T: Stepping>(random: &mut Random) {
     for sizes in SIZES {
         let case = case::<T>(sizes, random);
         let order = ORDERS[random.below(4)];
@@ -244,7 +244,7 @@ fn gradients_alone_are_those_of_the_whole() {
 #[test]
 fn what_is_stored_as_zero_has_the_gradient_of_zero() {
     // The threshold of each type is the last positive number that is stored as 0.
-    fn last<T: Element>() {
+    fn last<T: Stepping>() {
         let (limit, up) = (T::VANISHES, f64::from_bits(T::VANISHES.to_bits() + 1));
         assert_eq!(T::from_f64(limit).to_f64(), 0.0, "{}", std::any::type_name::<T>());
         assert!(T::from_f64(up).to_f64() > 0.0, "{}", std::any::type_name::<T>());

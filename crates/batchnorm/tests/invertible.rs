@@ -333,3 +333,13 @@ fn a_failed_call_changes_neither_layer_nor_array() {
     let error = backward(&own[..3], &[1, 3], &[1, 3]);
     assert!(error.starts_with("y: the saved forward pass had 2 values a channel, got 1"), "{error}");
 }
+
+#[test]
+fn a_scale_that_has_lost_digits_keeps_the_input() {
+    let mut random = Random::new(507);
+    for (gamma, kept) in [(1e-200, true), (1e-170, true), (1e-160, true), (1e-150, false)] {
+        let mut case = Case::<f64>::new(8, 8, vec![channel(gamma, 0.0, Fill::Normal(0.0), kept)], &mut random);
+        case.x.iter_mut().for_each(|x| *x *= 1e150);
+        case.within_the_bound(Activation::Identity);
+    }
+}

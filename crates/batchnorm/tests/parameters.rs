@@ -2,15 +2,15 @@
 
 mod support;
 
-use batchnorm::{Axes, BatchNorm, Element, Number, Parameter, Parameters, RunningStatistics, Tier, View};
+use batchnorm::{Axes, BatchNorm, Number, Parameter, Parameters, RunningStatistics, Tier, View};
 use support::Random;
 use support::run::{ORDERS, Order, Sizes};
-use support::step::{Case, PASSES, Pass};
+use support::step::{Case, PASSES, Pass, Stepping};
 
 const SIZES: Sizes = Sizes { n: 6, c: 9, plane: 35 };
 
 /// y, dx (of a pass without residual), dgamma and dbeta as bits, with parameters of a type.
-fn step<T: Element, P: Parameter>(
+fn step<T: Stepping, P: Parameter>(
     case: &Case<T>,
     pass: Pass,
     order: Order,
@@ -34,7 +34,7 @@ fn step<T: Element, P: Parameter>(
 }
 
 /// f32 parameters count as what they are in f64, and f64 parameters are not narrowed on the way.
-fn each_type_of_parameters<T: Element>(random: &mut Random) {
+fn each_type_of_parameters<T: Stepping>(random: &mut Random) {
     let case = Case::<T>::new(SIZES, random);
     for pass in PASSES.into_iter().filter(|pass| !pass.adding) {
         for order in ORDERS {
@@ -68,7 +68,7 @@ fn f32_and_f64_parameters_go_with_every_type_of_array() {
 }
 
 /// One layer, set up in two types, takes arrays of any; gradients come in the type that goes with the array.
-fn layer_with<T: Element>(random: &mut Random) {
+fn layer_with<T: Stepping>(random: &mut Random) {
     let case = Case::<T>::new(Sizes { n: 8, c: 3, plane: 20 }, random);
     let (x, dy) =
         (View::new(&case.x, &[8, 3, 20], Axes::NCHW).unwrap(), View::new(&case.dy, &[8, 3, 20], Axes::NCHW).unwrap());

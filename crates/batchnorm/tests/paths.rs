@@ -6,10 +6,10 @@
 mod support;
 
 use batchnorm::edges::{CHUNK, LONG, RUN, STREAM, WIDE, WORTH_THREADS};
-use batchnorm::{Axes, BatchNorm, Config, Element, Moments, Parameters, RunningStatistics, Tier, View};
+use batchnorm::{Axes, BatchNorm, Config, Moments, Parameters, RunningStatistics, Tier, View};
 use support::Random;
 use support::run::{ORDERS, Order, Sizes};
-use support::step::{ARRANGEMENTS, Case, PASSES, Pass, Places};
+use support::step::{ARRANGEMENTS, Case, PASSES, Pass, Places, Stepping};
 
 /// On a pool of so many threads, the first of which makes the call: a thread that waits for a pool does so in the
 /// standard library, where ThreadSanitizer does not see what that orders.
@@ -26,7 +26,7 @@ fn sizes(n: usize, c: usize, plane: usize) -> Sizes {
 }
 
 /// One step on one thread of the baseline, and the same on each given tier and number of threads: the same bits.
-fn same<T: Element>(sizes: Sizes, arrangement: [Order; 2], pass: Pass, on: &[(usize, Tier)], random: &mut Random) {
+fn same<T: Stepping>(sizes: Sizes, arrangement: [Order; 2], pass: Pass, on: &[(usize, Tier)], random: &mut Random) {
     let case = Case::<T>::new(sizes, random);
     let places = Places::tight(arrangement, sizes);
     let expected = pooled(1, || case.step(pass, Tier::Baseline, &places));
@@ -36,7 +36,7 @@ fn same<T: Element>(sizes: Sizes, arrangement: [Order; 2], pass: Pass, on: &[(us
     }
 }
 
-fn small<T: Element>(random: &mut Random) {
+fn small<T: Stepping>(random: &mut Random) {
     let tiers: Vec<(usize, Tier)> = Tier::available().into_iter().map(|tier| (1, tier)).collect();
     let mut turn = 0;
     for sizes in [

@@ -3,11 +3,11 @@
 
 mod support;
 
+use batchnorm::Tier;
 use batchnorm::edges::WORTH_THREADS;
-use batchnorm::{Element, Tier};
 use support::place::Place;
 use support::run::Sizes;
-use support::step::{Case, PASSES, Places};
+use support::step::{Case, PASSES, Places, Stepping};
 use support::{Random, pool};
 
 /// Numbers from 0 on, in random order.
@@ -55,7 +55,7 @@ fn place(lengths: &[usize], channel: usize, names: &[usize], broadcast: bool, ra
     Place::new(lengths, &strides, channel, margins).named(&named)
 }
 
-fn one_case<T: Element>(number: usize, large: bool, random: &mut Random) {
+fn one_case<T: Stepping>(number: usize, large: bool, random: &mut Random) {
     let lengths = lengths(large, random);
     let channel = random.below(lengths.len());
     let product = |axes: &[usize]| axes.iter().product::<usize>();
@@ -78,7 +78,7 @@ fn one_case<T: Element>(number: usize, large: bool, random: &mut Random) {
     case.check(pass, &got, &what);
 }
 
-fn cases<T: Element>(seed: u64) {
+fn cases<T: Stepping>(seed: u64) {
     let mut random = Random::new(seed);
     (0..240).for_each(|number| one_case::<T>(number, false, &mut random));
     (0..16).for_each(|number| one_case::<T>(number, true, &mut random));

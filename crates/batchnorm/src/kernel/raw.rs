@@ -363,7 +363,7 @@ pub(crate) struct Writable<'a, T> {
 
 // SAFETY: it stands for a `&mut [T]`.
 unsafe impl<T: Send> Send for Writable<'_, T> {}
-// SAFETY: it stands for a `&mut [T]`; through a shared reference only its geometry can be seen.
+// SAFETY: it stands for a `&mut [T]`: a shared reference reads, writing takes the exclusive one.
 unsafe impl<T: Send + Sync> Sync for Writable<'_, T> {}
 
 impl<'a, T: Element> Writable<'a, T> {

@@ -11,8 +11,8 @@ use batchnorm::{
 
 type D = DoubleDouble;
 pub const EPSILON: f64 = 1e-5;
-/// Errors of the ordinary form in f64, by the measures of the contract.
-const ORDINARY: f64 = 2e-15;
+/// The u of the documented bound.
+const U: f64 = f64::EPSILON;
 
 /// What the bound knows of a type.
 pub trait Type: Element + Parameter {
@@ -152,7 +152,8 @@ impl<T: Type> Case<T> {
                 continue;
             }
             let truth = Truth::new(&of(&self.x), &of(&own.y), &of(&self.dy), channel, activation);
-            worst = worst.max(truth.check(&of(&own.dx), dgamma, channel));
+            let ordinary = (of(&ordinary.dx), ordinary.parameters.dgamma[c]);
+            worst = worst.max(truth.check((&of(&own.dx), dgamma), (&ordinary.0, ordinary.1), channel));
         }
         worst
     }
@@ -188,25 +189,26 @@ impl Truth {
         }
     }
 
-    /// The worst share of the bound that dx and dgamma use up, at most 1.
-    fn check<T: Type>(&self, dx: &[T], dgamma: f64, channel: Channel) -> f64 {
+    /// The worst share of the bound on what dx and dgamma differ from the ordinary form's, at most 1.
+    fn check<T: Type>(&self, (dx, dgamma): (&[T], f64), ordinary: (&[T], f64), channel: Channel) -> f64 {
         let Truth { normalized, dz, scale, gradients, bound, .. } = self;
         let n = dz.len() as f64;
         let sum = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>();
         let noise = sum(&mut dz.iter().zip(bound).map(|(dz, e)| dz.abs() * e));
         let products = sum(&mut dz.iter().zip(normalized).map(|(dz, xhat)| (dz * xhat).abs()));
-        // What the ordinary form is off by (A8 as measured, and some).
-        let ordinary = ORDINARY * products;
-        let error = (D::from(dgamma) - gradients.dgamma).to_f64().abs();
-        assert!(error <= noise + ordinary, "dgamma {channel:?}: {error:e} of {noise:e}");
-        let mut worst = error / (noise + ordinary);
-        let mean = (gradients.dgamma.to_f64() / n).abs();
-        let most = dz.iter().fold(0.0, |most: f64, dz| most.max(dz.abs()));
-        for (i, (dx, truth)) in dx.iter().zip(&gradients.dx).enumerate() {
+        let of_gamma = noise + 100.0 * U * products;
+        let error = (dgamma - ordinary.1).abs();
+        assert!(error <= of_gamma, "dgamma {channel:?}: {error:e} of {of_gamma:e}");
+        let mut worst = error / of_gamma;
+        let (mean, mean_dz) = ((gradients.dgamma.to_f64() / n).abs(), (gradients.dbeta.to_f64() / n).abs());
+        for (i, (dx, ordinary)) in dx.iter().zip(ordinary.0).enumerate() {
             let (xhat, e) = (normalized[i].abs(), bound[i]);
-            let inverted = scale * (e * mean + (xhat + e) * noise / n);
-            let rounding = T::EPS * truth.to_f64().abs() / 2.0 + T::SMALLEST + ORDINARY * scale * most * (1.0 + xhat);
-            let error = (D::from(dx.to_f64()) - *truth).to_f64().abs();
+            let arithmetic = 8.0 * U * (dz[i].abs() + mean_dz + xhat * mean);
+            let inverted = scale * (e * mean + (xhat + e) * of_gamma / n + arithmetic);
+            let (dx, ordinary) = (dx.to_f64(), ordinary.to_f64());
+            // Both are rounded, each by half a unit at most.
+            let rounding = T::EPS * dx.abs().max(ordinary.abs()) + T::SMALLEST;
+            let error = (dx - ordinary).abs();
             assert!(error <= inverted + rounding, "dx {channel:?}: {error:e} of {inverted:e} and {rounding:e}");
             worst = worst.max(error / (inverted + rounding));
         }

@@ -7,8 +7,8 @@ use super::run::{Order, Sizes};
 use super::{Random, channel_of};
 use batchnorm::reference::{Real, compact};
 use batchnorm::{
-    Activation, Config, ConstantChannel, Element, Input, Parameters, Policies, Rule, RunningStatistics, SingleValue,
-    Tier,
+    Activation, Config, ConstantChannel, Element, Input, Parameter, ParameterGradients, Parameters, Policies, Rule,
+    RunningStatistics, SingleValue, Tier,
 };
 
 pub const EPSILON: f64 = 1e-5;
@@ -110,7 +110,55 @@ pub struct Stepped<T> {
     pub dbeta: Vec<f64>,
     /// Mean and population variance of each channel's batch; empty in evaluation.
     pub moments: Vec<[f64; 2]>,
+    /// dx and dgamma of the invertible form; empty where a pass or a type has none.
+    pub inverted: (Vec<T>, Vec<f64>),
 }
+
+/// A type whose passes are tested, with the invertible form where it has that.
+pub trait Stepping: Element {
+    /// y, dx and the parameters' gradients of the invertible form.
+    fn invertible(
+        _: &Case<Self>,
+        _: Rule,
+        _: Parameters<f64>,
+        _: &Places,
+    ) -> Option<(Vec<Self>, Vec<Self>, ParameterGradients)> {
+        None
+    }
+}
+
+fn over_itself<T: Element + Parameter>(
+    case: &Case<T>,
+    rule: Rule,
+    parameters: Parameters<f64>,
+    places: &Places,
+) -> Option<(Vec<T>, Vec<T>, ParameterGradients)> {
+    let (mut x, mut dy) = (places.y.filled(&case.x), places.dx.filled(&case.dy));
+    let trained = rule.train_invertible(&mut places.y.view_mut(&mut x), parameters, None);
+    let (saved, _) = trained.expect("a right call");
+    let gradients = saved.backward(&places.y.view(&x), &mut places.dx.view_mut(&mut dy)).expect("a right call");
+    Some((places.y.taken(x), places.dx.taken(dy), gradients))
+}
+
+macro_rules! stepping {
+    ($($type:ty),*) => {
+        $(impl Stepping for $type {
+            fn invertible(
+                case: &Case<Self>,
+                rule: Rule,
+                parameters: Parameters<f64>,
+                places: &Places,
+            ) -> Option<(Vec<Self>, Vec<Self>, ParameterGradients)> {
+                over_itself(case, rule, parameters, places)
+            }
+        })*
+    };
+}
+stepping!(f32, f64);
+#[cfg(feature = "half")]
+impl Stepping for half::f16 {}
+#[cfg(feature = "half")]
+impl Stepping for half::bf16 {}
 
 fn alike<T: Element>(one: &[T], other: &[T]) -> bool {
     one.len() == other.len() && one.iter().zip(other).all(|(one, other)| bits(*one) == bits(*other))
@@ -119,17 +167,18 @@ fn alike<T: Element>(one: &[T], other: &[T]) -> bool {
 impl<T: Element> Stepped<T> {
     pub fn same_bits(&self, other: &Stepped<T>) -> bool {
         let numbers = |stepped: &Stepped<T>| -> Vec<u64> {
-            let moments = stepped.moments.iter().flatten();
-            stepped.dgamma.iter().chain(&stepped.dbeta).chain(moments).map(|value| value.to_bits()).collect()
+            let more = stepped.moments.iter().flatten().chain(&stepped.inverted.1);
+            stepped.dgamma.iter().chain(&stepped.dbeta).chain(more).map(|value| value.to_bits()).collect()
         };
         alike(&self.y, &other.y)
             && alike(&self.dx, &other.dx)
             && alike(&self.dresidual, &other.dresidual)
+            && alike(&self.inverted.0, &other.inverted.0)
             && numbers(self) == numbers(other)
     }
 }
 
-impl<T: Element> Case<T> {
+impl<T: Stepping> Case<T> {
     pub fn new(sizes: Sizes, random: &mut Random) -> Self {
         let len = sizes.n * sizes.c * sizes.plane;
         let mut array = |mean: f64| (0..len).map(|_| T::from_f64(mean + random.normal())).collect();
@@ -188,13 +237,21 @@ impl<T: Element> Case<T> {
             assert!(over == all && alike(&own, &dx), "dx over dy or not");
             all
         };
+        let y = places.y.taken(y);
+        let invertible = pass.training && !pass.adding && pass.activation.slope() > 0.0;
+        let inverted = invertible.then(|| T::invertible(self, rule, parameters, places)).flatten();
+        let inverted = inverted.map(|(own, dx, of)| {
+            assert!(alike(&own, &y) && of.dbeta == gradients.dbeta, "the invertible form has the ordinary y and dbeta");
+            (dx, of.dgamma)
+        });
         Stepped {
-            y: places.y.taken(y),
+            y,
             dx: places.dx.taken(dx),
             dresidual: if pass.adding { places.dresidual.taken(dresidual) } else { Vec::new() },
             dgamma: gradients.dgamma,
             dbeta: gradients.dbeta,
             moments,
+            inverted: inverted.unwrap_or_default(),
         }
     }
 
