@@ -5,6 +5,7 @@ use crate::kernel::raw::Isa;
 use crate::kernel::tier::Tier;
 use crate::layer::BatchNorm;
 use crate::running::{Averaging, Estimator, UpdateWeight, check_channels};
+use crate::switches::Switches;
 
 /// Which of the two parameters a layer has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -160,6 +161,8 @@ pub struct Config {
     pub channels: Option<usize>,
     /// What to do in degenerate cases.
     pub policies: Policies,
+    /// What every pass does, whether training or evaluation is called; `None` leaves it to the call.
+    pub pinned: Option<Switches>,
     /// Instruction set; `None` for the fastest one here. All give the same bits.
     pub tier: Option<Tier>,
 }
@@ -181,6 +184,7 @@ impl Config {
             activation: Activation::Identity,
             channels: None,
             policies: Policies::default(),
+            pinned: None,
             tier: None,
         }
     }
@@ -248,6 +252,11 @@ impl Config {
     /// Sets what to do in degenerate cases.
     pub fn policies(self, policies: Policies) -> Config {
         Config { policies, ..self }
+    }
+
+    /// Sets what every pass does, whether training or evaluation is called ([`BatchNorm::pin`]).
+    pub fn pinned(self, switches: Switches) -> Config {
+        Config { pinned: Some(switches), ..self }
     }
 
     /// Forces an instruction set.

@@ -152,6 +152,16 @@ pub enum ConfigError {
         /// Number of values given.
         got: usize,
     },
+    /// A number that no stored population has.
+    #[error("rows[{channel}][{column}]: expected what `Population::to_rows` gives, got {got:?}; is it another file?")]
+    NotAPopulation {
+        /// The channel.
+        channel: usize,
+        /// The column of the number.
+        column: usize,
+        /// The number.
+        got: f64,
+    },
     /// A slope that is negative, NaN or infinite.
     #[error("activation: a leaky rectifier's slope is finite and >= 0, got {got:?}; 0.01 is usual")]
     Slope {
@@ -269,6 +279,32 @@ pub enum CallError {
     NotInvertible {
         /// The activation configured.
         activation: crate::Activation,
+    },
+    /// A population is to be taken out of one that does not hold it.
+    #[error(
+        "other: expected at most the {expected} values of channel {channel}, got {got}; only what was taken in can be taken out"
+    )]
+    NotAPart {
+        /// The first channel concerned.
+        channel: usize,
+        /// Values in the population.
+        expected: u64,
+        /// Values to be taken out.
+        got: u64,
+    },
+    /// Running statistics are asked of a population that holds no value.
+    #[error("population: channel {channel} has no value yet; observe a batch first (channels with NaN are left out)")]
+    NothingObserved {
+        /// The first channel concerned.
+        channel: usize,
+    },
+    /// A call that can do one thing only, of a layer pinned to another.
+    #[error("{call}: does not do what the layer is pinned to, {pinned:?}; call `forward` or `eval`, or `pin(None)`")]
+    Pinned {
+        /// The call.
+        call: &'static str,
+        /// What is pinned.
+        pinned: crate::Switches,
     },
     /// A vector whose length is not the number of channels.
     #[error("{argument}: expected {expected} values, one for each channel, got {got}")]

@@ -8,6 +8,7 @@ use crate::layout::MAX_CHANNELS;
 use crate::rule::{BatchMoments, Input, Parameters, Rule};
 use crate::running::{RunningStatistics, check_channels, counts, finite};
 use crate::saved::{ParameterGradients, Saved};
+use crate::switches::{NormalizeBy, Switches};
 use crate::view::{Tensor, View, ViewMut};
 
 /// A batch-norm layer (Ioffe and Szegedy 2015).
@@ -46,7 +47,8 @@ pub struct Trained<T> {
     pub y: Tensor<T>,
     /// What the backward pass needs.
     pub saved: Saved,
-    /// The batch's moments.
+    /// What there is to take into the running statistics: the batch's moments, or none where the pass is not to update
+    /// them.
     pub batch: BatchMoments,
 }
 
@@ -64,9 +66,9 @@ pub struct Evaluated<T> {
 pub struct Gradients<T: Element> {
     /// Gradient of the input, of its shape.
     pub dx: Tensor<T>,
-    /// Gradient of gamma, if the layer has one.
+    /// Gradient of gamma, if the layer has one and the pass trains it.
     pub dgamma: Option<Vec<T::Param>>,
-    /// Gradient of beta, if the layer has one.
+    /// Gradient of beta, if the layer has one and the pass trains it.
     pub dbeta: Option<Vec<T::Param>>,
 }
 
@@ -182,6 +184,44 @@ impl BatchNorm {
         Ok(())
     }
 
+    /// What every pass does from here on, whether training or evaluation is called, until `pin(None)`: so a layer that is
+    /// frozen stays so when the network around it goes into training again. Evaluation never updates the running
+    /// statistics, whatever is pinned.
+    pub fn pin(&mut self, switches: Option<Switches>) {
+        self.config.pinned = switches;
+    }
+
+    /// What a call does: what is pinned, else what it says itself.
+    fn switches(&self, of_the_call: Switches) -> Switches {
+        self.config.pinned.unwrap_or(of_the_call)
+    }
+
+    /// A forward pass by these switches, whatever is pinned; with `update_running`, the batch's moments are taken into
+    /// the running statistics.
+    ///
+    /// # Errors
+    /// As [`train`](Self::train) and [`eval`](Self::eval); the layer is unchanged then.
+    pub fn forward<'i, 'v: 'i, T: Element>(
+        &mut self,
+        input: impl Into<Input<'i, 'v, T>>,
+        switches: Switches,
+    ) -> Result<Trained<T>, CallError> {
+        let input = input.into();
+        let (y, (saved, batch)) = Tensor::filled(&input.x().layout, |y| self.pass(input, switches, y))?;
+        self.commit(&batch)?;
+        Ok(Trained { y, saved, batch })
+    }
+
+    fn pass<T: Element>(
+        &self,
+        input: Input<T>,
+        switches: Switches,
+        y: &mut ViewMut<T>,
+    ) -> Result<(Saved, BatchMoments), CallError> {
+        self.check_channels(input.x())?;
+        self.rule.forward(input, self.parameters(), switches, self.running.as_ref(), y)
+    }
+
     /// One training step's forward pass: normalises by the batch and takes its moments into the running statistics.
     /// [`forward_train`](Self::forward_train) and [`commit`](Self::commit) in one.
     ///
@@ -232,9 +272,7 @@ impl BatchNorm {
         input: impl Into<Input<'i, 'v, T>>,
         y: &mut ViewMut<T>,
     ) -> Result<(Saved, BatchMoments), CallError> {
-        let input = input.into();
-        self.check_channels(input.x())?;
-        self.rule.train(input, self.parameters(), self.running.as_ref(), y)
+        self.pass(input.into(), self.switches(Switches::train()), y)
     }
 
     /// Takes the moments of a batch into the running statistics, as the configuration and the policies say
@@ -275,18 +313,17 @@ impl BatchNorm {
         input: impl Into<Input<'i, 'v, T>>,
         y: &mut ViewMut<T>,
     ) -> Result<Saved, CallError> {
-        let input = input.into();
-        self.check_channels(input.x())?;
-        self.rule.eval(input, self.parameters(), self.running.as_ref(), y)
+        self.pass(input.into(), self.switches(Switches::evaluate()), y).map(|(saved, _)| saved)
     }
 
     /// [`eval`](Self::eval), y over `x`: the same bits, and no second array. A residual of the same shape is added before
     /// the activation. For evaluation without a backward pass, which would need the input again.
     ///
     /// # Errors
-    /// As `eval`; `x` is untouched then.
+    /// As `eval`; a layer pinned to normalise by anything but the running statistics. `x` is untouched then.
     pub fn eval_in_place<T: Element>(&self, x: &mut ViewMut<T>, residual: Option<&View<T>>) -> Result<(), CallError> {
         self.check_channels(&x.as_view())?;
+        self.check_pinned("eval_in_place", |switches| switches.normalize_by == NormalizeBy::Running)?;
         self.rule.eval_in_place(x, residual, self.parameters(), self.running.as_ref())
     }
 
@@ -295,12 +332,14 @@ impl BatchNorm {
     /// pays and what it costs in accuracy is at [`Invertible`].
     ///
     /// # Errors
-    /// An activation without an inverse, and as `train`; the layer and `x` are unchanged then.
+    /// An activation without an inverse; a layer pinned to anything but training; and as `train`. The layer and `x` are
+    /// unchanged then.
     pub fn train_invertible<T: Element + Parameter>(
         &mut self,
         x: &mut ViewMut<T>,
     ) -> Result<(Invertible<T>, BatchMoments), CallError> {
         self.check_channels(&x.as_view())?;
+        self.check_pinned("train_invertible", |switches| switches == Switches::train())?;
         let (saved, batch) = self.rule.train_invertible(x, self.parameters(), self.running.as_ref())?;
         self.commit(&batch)?;
         Ok((saved, batch))
@@ -313,16 +352,17 @@ impl BatchNorm {
     /// Shapes that do not fit each other or the forward pass.
     pub fn backward<T: Element>(&self, x: &View<T>, dy: &View<T>, saved: &Saved) -> Result<Gradients<T>, CallError> {
         let (dx, parameters) = Tensor::filled(&x.layout, |dx| self.backward_into(x, dy, saved, dx))?;
-        Ok(self.gradients(dx, parameters))
+        Ok(self.gradients(dx, parameters, saved))
     }
 
     /// The gradients of what the layer has, rounded.
-    fn gradients<T: Element>(&self, dx: Tensor<T>, parameters: ParameterGradients) -> Gradients<T> {
+    fn gradients<T: Element>(&self, dx: Tensor<T>, parameters: ParameterGradients, saved: &Saved) -> Gradients<T> {
+        let (affine, trains) = (self.config.affine, saved.trains_parameters());
         let round = |values: Vec<f64>| values.into_iter().map(Number::from_f64).collect();
         Gradients {
             dx,
-            dgamma: self.config.affine.scales().then(|| round(parameters.dgamma)),
-            dbeta: self.config.affine.shifts().then(|| round(parameters.dbeta)),
+            dgamma: (trains && affine.scales()).then(|| round(parameters.dgamma)),
+            dbeta: (trains && affine.shifts()).then(|| round(parameters.dbeta)),
         }
     }
 
@@ -387,11 +427,18 @@ impl BatchNorm {
         let (dresidual, (dx, parameters)) = Tensor::filled(&x.layout, |dresidual| {
             Tensor::filled(&x.layout, |dx| saved.backward_adding(x, y, dy, dx, dresidual))
         })?;
-        Ok((self.gradients(dx, parameters), dresidual))
+        Ok((self.gradients(dx, parameters, saved), dresidual))
     }
 
     fn parameters(&self) -> Parameters<'_, f64> {
         Parameters { gamma: self.gamma.as_deref(), beta: self.beta.as_deref() }
+    }
+
+    fn check_pinned(&self, call: &'static str, fits: impl Fn(Switches) -> bool) -> Result<(), CallError> {
+        match self.config.pinned {
+            Some(pinned) if !fits(pinned) => Err(CallError::Pinned { call, pinned }),
+            _ => Ok(()),
+        }
     }
 
     fn check_channels<T: Element>(&self, x: &View<T>) -> Result<(), CallError> {

@@ -15,10 +15,12 @@
 //!    [`Axes`] says which axis holds the channels.
 //! 2. **[`Moments`]**: count, mean and M2 of each channel. They merge, in any grouping, to the moments of the whole (to
 //!    about 1e-15).
+//!    Pooled over batches they are a [`Population`].
 //! 3. **[`Config`]** holds the options as types: [`Affine`], [`Averaging`] with [`UpdateWeight`], [`Estimator`],
 //!    [`Policies`], and presets for the conventions of PyTorch, Keras, Flax, ONNX and Burn. It is checked once.
 //! 4. **[`BatchNorm`]** is the layer: parameters and [`RunningStatistics`]. Training, evaluation and the backward
 //!    pass are calls of their own; there is no mode to forget.
+//!    What a pass does with its batch is also to be had as four independent [`Switches`], for a call or pinned.
 //! 5. **[`Rule`]** is the same without state, for frameworks that keep parameters and statistics themselves;
 //!    [`Saved`] is what a forward pass leaves for its backward pass.
 //! 6. **In place**, where memory is short: [`BatchNorm::eval_in_place`], [`BatchNorm::backward_in_place`] with the same
@@ -64,6 +66,7 @@ mod affine;
 mod config;
 mod element;
 mod error;
+mod forward;
 mod in_place;
 mod invertible;
 mod kernel;
@@ -71,10 +74,12 @@ mod layer;
 mod layout;
 mod moments;
 mod parallel;
+mod population;
 pub mod reference;
 mod rule;
 mod running;
 mod saved;
+mod switches;
 mod view;
 
 pub use affine::{inverse_deviation, scale_and_shift, undoing};
@@ -90,12 +95,27 @@ pub use kernel::tier::Tier;
 pub use layer::{BatchNorm, Evaluated, Gradients, Trained};
 pub use layout::{Axes, AxisRole, MAX_CHANNELS};
 pub use moments::Moments;
+pub use population::{Population, ROW as POPULATION_ROW, StandardError};
 pub use rule::{BatchMoments, Input, Parameters, Rule};
 pub use running::{Averaging, Estimator, RunningStatistics, UpdateWeight};
 pub use saved::{ParameterGradients, Saved};
+pub use switches::{NormalizeBy, Switches};
 pub use view::{Tensor, View, ViewMut};
 
 /// The README's examples, compiled as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// The examples of `docs/situations`, compiled as tests.
+#[cfg(doctest)]
+mod situations {
+    #[doc = include_str!("../../../docs/situations/another-domain.md")]
+    struct AnotherDomain;
+    #[doc = include_str!("../../../docs/situations/discarded-steps.md")]
+    struct DiscardedSteps;
+    #[doc = include_str!("../../../docs/situations/frozen-layers.md")]
+    struct FrozenLayers;
+    #[doc = include_str!("../../../docs/situations/population-statistics.md")]
+    struct PopulationStatistics;
+}

@@ -184,6 +184,10 @@ impl Rule {
         }
     }
 
+    pub(crate) fn epsilon(&self) -> f64 {
+        self.epsilon
+    }
+
     pub(crate) fn inverse_of(&self, moments: &Moments) -> f64 {
         inverse_deviation(moments.population_variance(), self.epsilon)
     }
@@ -202,11 +206,13 @@ impl Rule {
         }
         Saved {
             isa: self.isa.tier(),
-            batch_statistics: true,
+            flow: 1.0,
+            trains_parameters: true,
             activation: self.activation,
             residual,
             count: count as u64,
             mean,
+            batch_lag: products(&rest, &inverse),
             lag: products(&rest, &inverse),
             inverse_deviation: inverse,
             shift: (0..beta.len()).map(|channel| shifted(beta[channel], rest[channel], scale[channel])).collect(),
@@ -236,14 +242,12 @@ impl Rule {
         };
         input.check(y)?;
         let saved = self.constants(x.channels(), x.count(), input.residual.is_some(), parameters, running)?;
-        let Saved { mean, scale, shift, .. } = &saved;
-        let all = Coefficients::new(x.channels(), |channel| [mean[channel], scale[channel], shift[channel]]);
-        self.normalize(input, y, all);
+        self.normalize(input, y, saved.coefficients());
         Ok(saved)
     }
 
     /// y from the input, and coefficients that are known already: mean, scale, shift.
-    fn normalize<T: Element>(&self, input: Input<T>, y: &mut ViewMut<T>, all: Coefficients<3>) {
+    pub(crate) fn normalize<T: Element>(&self, input: Input<T>, y: &mut ViewMut<T>, all: Coefficients<3>) {
         let residual = input.residual.map(|residual| &residual.memory);
         T::normalize(self.isa, self.activation, &input.x.memory, residual, &mut y.memory, all);
     }
@@ -266,12 +270,14 @@ impl Rule {
             running.variance().iter().map(|&variance| inverse_deviation(variance, self.epsilon)).collect();
         Ok(Saved {
             isa: self.isa.tier(),
-            batch_statistics: false,
+            flow: 0.0,
+            trains_parameters: true,
             activation: self.activation,
             residual,
             count: count as u64,
             mean: running.mean().to_vec(),
             lag: vec![0.0; channels],
+            batch_lag: vec![0.0; channels],
             scale: products(&gamma, &inverse),
             inverse_deviation: inverse,
             shift: beta,
@@ -315,8 +321,12 @@ impl<'i, 'v, T: Element> Input<'i, 'v, T> {
         self.x
     }
 
+    pub(crate) fn has_residual(&self) -> bool {
+        self.residual.is_some()
+    }
+
     /// Whether output and residual have the input's shape.
-    fn check(&self, y: &ViewMut<T>) -> Result<(), CallError> {
+    pub(crate) fn check(&self, y: &ViewMut<T>) -> Result<(), CallError> {
         same_shape("y", &self.x.layout, &y.layout)?;
         self.residual.map_or(Ok(()), |residual| same_shape("residual", &self.x.layout, &residual.layout))
     }
@@ -343,7 +353,7 @@ impl<P: Parameter> Parameters<'_, P> {
 }
 
 /// Two numbers of each channel, multiplied.
-fn products(one: &[f64], other: &[f64]) -> Vec<f64> {
+pub(crate) fn products(one: &[f64], other: &[f64]) -> Vec<f64> {
     one.iter().zip(other).map(|(one, other)| one * other).collect()
 }
 
@@ -354,7 +364,7 @@ fn mean_or_nan(moments: &Moments) -> (f64, f64) {
 
 /// The shift by which the mean's rest need not be subtracted from every x: (x - mean - rest) * scale + beta is
 /// (x - mean) * scale + (beta - rest * scale), and x - mean is as exact where it matters.
-fn shifted(beta: f64, rest: f64, scale: f64) -> f64 {
+pub(crate) fn shifted(beta: f64, rest: f64, scale: f64) -> f64 {
     if rest == 0.0 { beta } else { beta - rest * scale }
 }
 

@@ -4,6 +4,7 @@ use crate::config::Activation;
 use crate::element::Element;
 use crate::error::CallError;
 use crate::kernel::leaves::GradientSums;
+use crate::kernel::pointwise::Coefficients;
 use crate::kernel::raw::Isa;
 use crate::kernel::tier::Tier;
 use crate::layout::Layout;
@@ -15,8 +16,11 @@ use crate::view::{View, ViewMut};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Saved {
     pub(crate) isa: Tier,
-    /// Whether mean and variance are functions of the input (training) or constants (evaluation).
-    pub(crate) batch_statistics: bool,
+    /// The batch's share in mean and variance, as far as a gradient flows through it: 1 in training, 0 where they are
+    /// constants.
+    pub(crate) flow: f64,
+    /// Whether gamma and beta are to be trained.
+    pub(crate) trains_parameters: bool,
     pub(crate) activation: Activation,
     /// Whether the input had a residual.
     pub(crate) residual: bool,
@@ -24,6 +28,8 @@ pub struct Saved {
     pub(crate) mean: Vec<f64>,
     /// What the mean's rest, which its f64 does not hold, takes off xhat.
     pub(crate) lag: Vec<f64>,
+    /// The same for the mean of the batch, where it is another one (a mix): takes xhat to (x - batch mean) / deviation.
+    pub(crate) batch_lag: Vec<f64>,
     /// 0 where the gradient is declared to be 0.
     pub(crate) inverse_deviation: Vec<f64>,
     /// gamma times the inverse standard deviation.
@@ -42,10 +48,28 @@ pub struct ParameterGradients {
 }
 
 impl Saved {
-    /// Whether the forward pass normalised by the batch (then the gradient flows through mean and variance) or by
-    /// constants.
+    /// Whether mean and variance are functions of the batch to the backward pass, or constants.
     pub fn used_batch_statistics(&self) -> bool {
-        self.batch_statistics
+        self.flow > 0.0
+    }
+
+    /// Whether the backward pass is to give the gradients of gamma and beta
+    /// ([`Switches::train_parameters`](crate::Switches::train_parameters)). [`backward`](Self::backward) gives them in
+    /// any case, for they come with dx.
+    pub fn trains_parameters(&self) -> bool {
+        self.trains_parameters
+    }
+
+    /// The same pass with mean and variance as constants to the backward pass, by whatever it normalised:
+    /// dx = gamma / sqrt(variance + eps) * dy.
+    #[must_use]
+    pub fn with_constant_statistics(self) -> Saved {
+        Saved { flow: 0.0, ..self }
+    }
+
+    /// What the forward pass multiplies and adds.
+    pub(crate) fn coefficients(&self) -> Coefficients<3> {
+        Coefficients::new(self.mean.len(), |c| [self.mean[c], self.scale[c], self.shift[c]])
     }
 
     /// Number of channels.
@@ -70,7 +94,9 @@ impl Saved {
     ///
     /// - after training: `dx = s * (dy - mean(dy) - xhat * mean(dy * xhat))`,
     /// - after evaluation: `dx = s * dy`,
-    /// - both: `dgamma = sum(dy * xhat)`, `dbeta = sum(dy)`.
+    /// - by mixed statistics, w the batch's weight and m its mean:
+    ///   `dx = s * (dy - w * mean(dy) - w * (x - m) / sqrt(variance + eps) * mean(dy * xhat))`,
+    /// - all: `dgamma = sum(dy * xhat)`, `dbeta = sum(dy)`.
     ///
     /// Behind an activation f, dy stands for `dy * f'(gamma * xhat + beta)` in all of them.
     ///
@@ -89,7 +115,7 @@ impl Saved {
         same_shape("dx", &x.layout, &dx.layout)?;
         let (isa, activation, constants) = (self.isa(), self.activation, self.constants());
         let (arrays, dx) = ([&x.memory, &dy.memory], &mut dx.memory);
-        Ok(self.parameters(if self.batch_statistics {
+        Ok(self.parameters(if self.used_batch_statistics() {
             T::backward(isa, activation, constants, arrays, dx, &|channel, sums| self.by_batch(channel, sums))
         } else {
             let of = |channel, _| self.by_constants(channel);
@@ -109,7 +135,7 @@ impl Saved {
         self.check(x, &dy.layout, false)?;
         let (isa, activation, constants) = (self.isa(), self.activation, self.constants());
         let (x, dy) = (&x.memory, &mut dy.memory);
-        Ok(self.parameters(if self.batch_statistics {
+        Ok(self.parameters(if self.used_batch_statistics() {
             T::backward_in_place(isa, activation, constants, x, dy, &|c, sums| self.by_batch(c, sums))
         } else {
             T::backward_by_constants_in_place(isa, activation, constants, x, dy, &|c, _| self.by_constants(c))
@@ -151,7 +177,7 @@ impl Saved {
         let arrays = [&x.memory, &dy.memory, &y.memory];
         let outs = [&mut dx.memory.reborrow(), &mut dresidual.memory.reborrow()];
         let (isa, activation, constants) = (self.isa(), self.activation, self.constants());
-        Ok(self.parameters(if self.batch_statistics {
+        Ok(self.parameters(if self.used_batch_statistics() {
             T::backward_adding(isa, activation, constants, arrays, outs, &|channel, sums| self.by_batch(channel, sums))
         } else {
             let of = |channel, _| self.by_constants(channel);
@@ -199,8 +225,8 @@ impl Saved {
     fn by_batch(&self, channel: usize, sums: GradientSums) -> [f64; 5] {
         let n = self.count as f64;
         let (mean_dz, mean_dz_xhat) = (sums.dy / n, sums.dy_xhat / n);
-        let offset = mean_dz - mean_dz_xhat * self.lag[channel];
-        let slope = mean_dz_xhat * self.inverse_deviation[channel];
+        let offset = self.flow * (mean_dz - mean_dz_xhat * self.batch_lag[channel]);
+        let slope = self.flow * mean_dz_xhat * self.inverse_deviation[channel];
         [self.mean[channel], self.gradient_scale(channel), self.shift[channel], offset, slope]
     }
 
@@ -218,7 +244,7 @@ impl Saved {
     pub(crate) fn of_channels(&self, channels: &[usize]) -> Saved {
         let of = |vector: &[f64]| channels.iter().map(|&channel| vector[channel]).collect();
         let [mean, scale, shift, inverse_deviation, lag] = self.constants().map(of);
-        Saved { mean, scale, shift, inverse_deviation, lag, ..*self }
+        Saved { mean, scale, shift, inverse_deviation, lag, batch_lag: of(&self.batch_lag), ..*self }
     }
 
     pub(crate) fn isa(&self) -> Isa {

@@ -142,6 +142,9 @@ pub fn backward_adding_by_constants<T: Element>(
     reduce_and_map(&leaf, arrays, isa, Scale(activation), arrays, outs, of)
 }
 
+// Over their own input, the identity goes as a rectifier that leaks everything, with the same bits: what these loops wait
+// for is memory, and loops of its own would take a user half a minute to compile.
+
 /// y over x, by coefficients that are known already: as [`Normalize`].
 pub fn normalize_in_place<T: Element>(
     isa: Isa,
@@ -150,9 +153,10 @@ pub fn normalize_in_place<T: Element>(
     residual: Option<&Readable<T>>,
     all: Coefficients<3>,
 ) {
+    let activation = leaky::<T>(activation);
     match residual {
-        None => behind!(activation, |f| map_in_place(isa, Normalize(f), [], x, all)),
-        Some(residual) => map_in_place(isa, NormalizeAdding(leaky::<T>(activation)), [residual], x, all),
+        None => map_in_place(isa, Normalize(activation), [], x, all),
+        Some(residual) => map_in_place(isa, NormalizeAdding(activation), [residual], x, all),
     }
 }
 
@@ -165,9 +169,9 @@ pub fn backward_in_place<T: Element>(
     dy: &mut Writable<T>,
     of: Of<GradientSums, 5>,
 ) -> Vec<GradientSums> {
-    behind!(activation, |f| {
-        reduce_and_map_in_place(&GradientLeaf::new(isa, f, constants), isa, InputGradient(f), x, dy, of)
-    })
+    let activation = leaky::<T>(activation);
+    let leaf = GradientLeaf::new(isa, activation, constants);
+    reduce_and_map_in_place(&leaf, isa, InputGradient(activation), x, dy, of)
 }
 
 /// [`backward_by_constants`], dx over dy.
@@ -179,9 +183,8 @@ pub fn backward_by_constants_in_place<T: Element>(
     dy: &mut Writable<T>,
     of: Of<GradientSums, 3>,
 ) -> Vec<GradientSums> {
-    behind!(activation, |f| {
-        reduce_and_map_in_place(&GradientLeaf::new(isa, f, constants), isa, Scale(f), x, dy, of)
-    })
+    let activation = leaky::<T>(activation);
+    reduce_and_map_in_place(&GradientLeaf::new(isa, activation, constants), isa, Scale(activation), x, dy, of)
 }
 
 /// dx over dy, of y. Constants: as [`ProductsOfOutput`], and the leaf's lags; coefficients: as
@@ -194,10 +197,9 @@ pub fn backward_of_output<T: Element>(
     dy: &mut Writable<T>,
     of: Of<GradientSums, 5>,
 ) -> Vec<GradientSums> {
-    behind!(activation, |f| {
-        let leaf = GradientLeaf { isa, terms: ProductsOfOutput(f), constants: [beta, reciprocal], lags };
-        reduce_and_map_in_place(&leaf, isa, InputGradientOfOutput(f), y, dy, of)
-    })
+    let activation = leaky::<T>(activation);
+    let leaf = GradientLeaf { isa, terms: ProductsOfOutput(activation), constants: [beta, reciprocal], lags };
+    reduce_and_map_in_place(&leaf, isa, InputGradientOfOutput(activation), y, dy, of)
 }
 
 /// Some channels, copied to an array of those alone.

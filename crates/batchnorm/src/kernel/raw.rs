@@ -70,7 +70,7 @@ pub(crate) trait Kernel<R> {
 
 /// The vectors of the tiers. A vector type is named by [`Isa::run`] alone, in code compiled with its features, which
 /// this machine was found to have (fact 3): that is the SAFETY of every block here. Loads and stores go to arrays of
-/// the length they move.
+/// the length they move; what goes past the caches is fenced by the [`Cell`] that allowed it.
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::super::vector::{Vector, WIDTH};
@@ -422,9 +422,7 @@ impl<'a, T: Element> Writable<'a, T> {
                 part: part.clone(),
                 streamed: false,
             });
-            let result = task(own, part.0, part.1, &mut cells);
-            cells.iter_mut().for_each(Cell::settle);
-            result
+            task(own, part.0, part.1, &mut cells)
         })
     }
 }
@@ -451,6 +449,15 @@ pub(crate) struct Cell<'g, T> {
     streamed: bool,
 }
 
+impl<T> Drop for Cell<'_, T> {
+    /// Waits until what was streamed is where others see it, also where a task ends by a panic.
+    fn drop(&mut self) {
+        if self.streamed {
+            fence();
+        }
+    }
+}
+
 impl<T: Element> Cell<'_, T> {
     /// That of the whole array.
     pub fn geometry(&self) -> &Geometry {
@@ -462,14 +469,7 @@ impl<T: Element> Cell<'_, T> {
         Readable { first: self.first, geometry: self.geometry.clone(), part: self.part.clone(), borrow: PhantomData }
     }
 
-    /// Waits until what was streamed is where others see it.
-    fn settle(&mut self) {
-        if std::mem::take(&mut self.streamed) {
-            fence();
-        }
-    }
-
-    /// From here on, what is written may have been put past the caches: a fence follows before others see it.
+    /// From here on, what is written may have been put past the caches: a fence follows before others see it (`drop`).
     pub fn stream(&mut self) {
         self.streamed = true;
     }

@@ -5,6 +5,7 @@
 //! - [`compact`]: the formula and its gradient in closed form;
 //! - [`staged`]: the computation graph node by node, forward and backward, each with its local derivative;
 //! - [`jacobian`]: every d y_i / d x_l;
+//! - [`mixed`]: by statistics that are only in part the batch's;
 //! - [`invertible`]: the gradient from y, where x is gone;
 //! - any of them over another number type: they are generic over [`Real`], so that complex steps, dual numbers or
 //!   double-double arithmetic can be put in for `f64`.
@@ -14,6 +15,7 @@
 pub mod compact;
 pub mod invertible;
 pub mod jacobian;
+pub mod mixed;
 pub mod staged;
 
 use std::ops::{Add, Div, Mul, Neg, Sub};

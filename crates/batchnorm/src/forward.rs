@@ -1,0 +1,120 @@
+//! The forward pass by switches: by the batch, by the running statistics, or by a mix of them.
+
+use crate::affine::inverse_deviation;
+use crate::element::{Element, Parameter};
+use crate::error::CallError;
+use crate::moments::{Moments, two_sum};
+use crate::rule::{BatchMoments, Input, Parameters, Rule, Widened, products, shifted};
+use crate::running::{RunningStatistics, UpdateWeight};
+use crate::saved::Saved;
+use crate::switches::{NormalizeBy, Switches};
+use crate::view::ViewMut;
+
+impl Rule {
+    /// The forward pass as the switches say, into `y`. `y = f(gamma * (x - mean) / sqrt(variance + eps) + beta)`, mean and
+    /// variance those of [`Switches::normalize_by`], f the [`Activation`](crate::Activation); the input's residual is
+    /// added before f.
+    ///
+    /// Gives what the backward pass needs, and what there is to take into the running statistics: the moments of the
+    /// batch, or none where `update_running` is off. `running` is never changed.
+    ///
+    /// # Errors
+    /// As [`train`](Self::train) where the batch plays a part, else as [`eval`](Self::eval); no running statistics to
+    /// mix with. `y` is untouched then.
+    pub fn forward<'i, 'v: 'i, T: Element, P: Parameter>(
+        &self,
+        input: impl Into<Input<'i, 'v, T>>,
+        parameters: Parameters<P>,
+        switches: Switches,
+        running: Option<&RunningStatistics>,
+        y: &mut ViewMut<T>,
+    ) -> Result<(Saved, BatchMoments), CallError> {
+        let input = input.into();
+        let by = match switches.normalize_by {
+            NormalizeBy::Mix(weight) if weight.new_value() == 0.0 => NormalizeBy::Running,
+            NormalizeBy::Mix(weight) if weight.old_value() == 0.0 => NormalizeBy::Batch,
+            other => other,
+        };
+        let nothing = || BatchMoments::from(vec![Moments::EMPTY; input.x().channels()]);
+        let (saved, batch) = match by {
+            NormalizeBy::Batch => self.train(input, parameters, running, y)?,
+            NormalizeBy::Mix(weight) => self.mix(input, parameters, weight, running, y)?,
+            NormalizeBy::Running => {
+                // All that may be refused comes before anything is written.
+                let batch = if switches.update_running {
+                    self.instead_of_the_batch(input.x(), running)?;
+                    self.acceptable(self.moments(input.x()))?
+                } else {
+                    nothing()
+                };
+                (self.eval(input, parameters, running, y)?, batch)
+            }
+        };
+        let saved = if switches.gradient_through_statistics { saved } else { saved.with_constant_statistics() };
+        let saved = Saved { trains_parameters: switches.train_parameters, ..saved };
+        Ok((saved, if switches.update_running { batch } else { nothing() }))
+    }
+
+    fn mix<'i, 'v: 'i, T: Element, P: Parameter>(
+        &self,
+        input: Input<'i, 'v, T>,
+        parameters: Parameters<P>,
+        weight: UpdateWeight,
+        running: Option<&RunningStatistics>,
+        y: &mut ViewMut<T>,
+    ) -> Result<(Saved, BatchMoments), CallError> {
+        const REASON: &str = "they are half of `NormalizeBy::Mix`; train first, install them, or choose \
+                              `NormalizeBy::Batch`";
+        let x = input.x();
+        let running = running.ok_or(CallError::NoRunningStatistics { reason: REASON })?;
+        input.check(y)?;
+        let constants = self.constants(x.channels(), x.count(), input.has_residual(), parameters, running)?;
+        // Of nothing, or of one value under `SingleValue::UseRunning`, there is nothing to mix in.
+        if self.instead_of_the_batch(x, Some(running))?.is_some() || x.count() == 0 {
+            let batch = self.acceptable(self.moments(x))?;
+            return Ok((self.eval(input, parameters, Some(running), y)?, batch));
+        }
+        let batch = self.acceptable(self.moments(x))?;
+        let saved = self.mixed(constants, &parameters.widened(x.channels())?, weight, running, &batch);
+        self.normalize(input, y, saved.coefficients());
+        Ok((saved, batch))
+    }
+
+    /// What a pass by mixed statistics leaves: that of an evaluation, with its statistics exchanged.
+    fn mixed(
+        &self,
+        constants: Saved,
+        Widened { gamma, beta }: &Widened,
+        weight: UpdateWeight,
+        running: &RunningStatistics,
+        batch: &BatchMoments,
+    ) -> Saved {
+        let (old, new) = (weight.old_value(), weight.new_value());
+        let channels = batch.channels().iter().zip(running.mean().iter().zip(running.variance()));
+        let mut mean = Vec::with_capacity(gamma.len());
+        let (mut rest, mut inverse, mut batch_lag) = (mean.clone(), mean.clone(), mean.clone());
+        for (moments, (&running_mean, &running_variance)) in channels {
+            let (batch_mean, batch_rest) = moments.mean_pair();
+            // NaN where the channel is not finite, so that all of its output is.
+            let step = if moments.is_finite() { (batch_mean - running_mean) + batch_rest } else { f64::NAN };
+            let (mixed, left) = two_sum(running_mean, new * step);
+            let variance = old * running_variance + new * moments.population_variance();
+            let deviation = inverse_deviation(variance, self.epsilon());
+            mean.push(mixed);
+            rest.push(left);
+            inverse.push(deviation);
+            batch_lag.push(((batch_mean - mixed) + batch_rest) * deviation);
+        }
+        let scale = products(gamma, &inverse);
+        Saved {
+            flow: new,
+            mean,
+            lag: products(&rest, &inverse),
+            batch_lag,
+            inverse_deviation: inverse,
+            shift: (0..beta.len()).map(|channel| shifted(beta[channel], rest[channel], scale[channel])).collect(),
+            scale,
+            ..constants
+        }
+    }
+}

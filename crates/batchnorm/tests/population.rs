@@ -1,0 +1,184 @@
+//! Statistics of a whole data set from its batches.
+
+mod support;
+
+use batchnorm::{Axes, BatchMoments, BatchNorm, CallError, Config, ConfigError, Estimator, Moments, Population, View};
+use support::Random;
+
+fn moments(values: &[f64]) -> BatchMoments {
+    let x = View::new(values, &[values.len(), 1], Axes::NCHW).expect("a column");
+    Config::pytorch().rule().expect("a rule").moments(&x)
+}
+
+fn of(batches: &[&[f64]]) -> Population {
+    let mut population = Population::new(1).expect("a channel");
+    for batch in batches {
+        assert_eq!(population.observe(&moments(batch)), Ok(vec![]));
+    }
+    population
+}
+
+fn cut<'v>(values: &'v [f64], sizes: &[usize]) -> Vec<&'v [f64]> {
+    let mut left = values;
+    let mut take = |&size: &usize| {
+        let (batch, rest) = left.split_at(size);
+        left = rest;
+        batch
+    };
+    sizes.iter().map(&mut take).collect()
+}
+
+/// |difference| of mean (over the deviation) and variance (relative).
+fn difference(one: &Moments, other: &Moments) -> f64 {
+    let deviation = other.population_variance().sqrt();
+    let mean = (one.mean() - other.mean()).abs() / deviation;
+    mean.max((one.population_variance() / other.population_variance() - 1.0).abs())
+}
+
+/// torch 2.15's `update_bn` gives 0.876 for these: it weighs the batches alike and drops what lies between their means.
+#[test]
+fn batches_of_16_14_and_2_have_the_variance_of_all_32() {
+    let mut random = Random::new(1200);
+    let mut values = random.normals(16, 0.0, 1.0);
+    values.extend(random.normals(14, 4.0, 1.0));
+    values.extend(random.normals(2, 8.0, 1.0));
+    let (pooled, whole) = (of(&cut(&values, &[16, 14, 2])), Moments::of(&values));
+    assert!(difference(&pooled.channels()[0], &whole) < 1e-14);
+    let mean = values.iter().sum::<f64>() / 32.0;
+    let variance = values.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / 31.0;
+    let running = pooled.running(Estimator::Sample).expect("observed");
+    assert!((running.variance()[0] / variance - 1.0).abs() < 1e-13, "{running:?}");
+    assert_eq!(running.batches(), 3);
+    let mut layer = BatchNorm::new(1).expect("a layer");
+    layer.set_running(running).expect("one channel");
+}
+
+/// fvcore's test of its PreciseBN, here also with a mean of a million deviations.
+#[test]
+fn batches_of_2_2_4_8_16_32_and_64_pool_like_fvcore() {
+    let mut random = Random::new(1201);
+    for mean in [0.0, 1e3, 1e6] {
+        let values = random.normals(128, mean, 1.0);
+        let pooled = of(&cut(&values, &[2, 2, 4, 8, 16, 32, 64]));
+        assert!(difference(&pooled.channels()[0], &Moments::of(&values)) < 1e-12, "mean {mean}");
+    }
+}
+
+#[test]
+fn any_order_and_grouping_is_the_whole() {
+    let mut random = Random::new(1202);
+    for case in 0..200 {
+        let (mean, n) = (10f64.powi(random.below(7) as i32), 2 + random.below(3000));
+        let values = random.normals(n, mean, 1.0);
+        let whole = Moments::of(&values);
+        let mut sizes = Vec::new();
+        while sizes.iter().sum::<usize>() < n {
+            let left = n - sizes.iter().sum::<usize>();
+            sizes.push(random.below(left.min(500) + 1));
+        }
+        let batches = cut(&values, &sizes);
+        let mut groups = vec![Population::new(1).expect("a channel"); 1 + random.below(5)];
+        let mut order: Vec<usize> = (0..batches.len()).collect();
+        order.iter_mut().for_each(|place| *place = (*place * 7919 + case) % batches.len());
+        order.sort_unstable();
+        order.dedup();
+        let missing = (0..batches.len()).filter(|number| !order.contains(number)).collect::<Vec<_>>();
+        for number in order.into_iter().chain(missing) {
+            let group = random.below(groups.len());
+            groups[group].observe(&moments(batches[number])).expect("one channel");
+        }
+        let mut all = groups.pop().expect("at least one");
+        for group in &groups {
+            all.merge(group).expect("one channel");
+        }
+        assert!(difference(&all.channels()[0], &whole) < 1e-12, "{n} values in {} batches", batches.len());
+        assert_eq!(all.channels()[0].count(), n as u64);
+        // What is taken out again leaves the rest.
+        if let Some(first) = groups.first().filter(|group| group.channels()[0].count() > 0) {
+            let mut left = all.clone();
+            left.subtract(first).expect("a part");
+            let count = left.channels()[0].count();
+            assert_eq!(count + first.channels()[0].count(), n as u64);
+            left.merge(first).expect("one channel");
+            assert!(difference(&left.channels()[0], &whole) < 1e-11, "{n}");
+            assert_eq!(left.batches(), all.batches());
+        }
+    }
+}
+
+#[test]
+fn the_standard_error_is_what_means_and_variances_scatter_by() {
+    let mut random = Random::new(1203);
+    // Values of a batch share a part of their deviation, as the pixels of an image do.
+    let mut draw = || {
+        let mut batches = Vec::new();
+        for _ in 0..40 {
+            let (shared, size) = (random.normal(), 4 + random.below(30));
+            batches.push(random.normals(size, 5.0 + shared, 1.0));
+        }
+        of(&batches.iter().map(|batch| &batch[..]).collect::<Vec<_>>())
+    };
+    let (mut means, mut errors) = (Vec::new(), Vec::new());
+    for _ in 0..2000 {
+        let population = draw();
+        means.push(population.channels()[0].mean());
+        errors.push(population.standard_errors()[0].expect("40 batches").mean);
+    }
+    let scatter = Moments::of(&means).population_variance().sqrt();
+    let told = (errors.iter().map(|error| error * error).sum::<f64>() / 2000.0).sqrt();
+    println!("means scatter by {scatter:.4}, the standard error is {told:.4}");
+    assert!((told / scatter - 1.0).abs() < 0.1);
+    // If values were independent, it would be taken for a third of that.
+    assert!(told > 2.0 * (2.0f64 / (40.0 * 18.5)).sqrt());
+    assert_eq!(of(&[&[1.0, 2.0]]).standard_errors(), [None], "one batch does not tell");
+}
+
+#[test]
+fn a_batch_with_nan_is_left_out_of_its_channel_alone() {
+    let mut population = Population::new(2).expect("channels");
+    let rule = Config::pytorch().rule().expect("a rule");
+    let values = [1.0, 2.0, f64::NAN, 4.0, 3.0, 8.0];
+    let x = View::new(&values, &[3, 2], Axes::NCHW).expect("three samples");
+    assert_eq!(population.observe(&rule.moments(&x)), Ok(vec![0]));
+    let counts: Vec<u64> = population.channels().iter().map(Moments::count).collect();
+    assert_eq!(counts, [0, 3]);
+    assert_eq!(population.running(Estimator::Sample), Err(CallError::NothingObserved { channel: 0 }));
+    assert!(population.running(Estimator::Sample).unwrap_err().to_string().contains("channel 0"));
+}
+
+#[test]
+fn rows_keep_everything() {
+    let mut random = Random::new(1204);
+    let values = random.normals(300, 1e6, 1.0);
+    let population = of(&cut(&values, &[100, 50, 150]));
+    let rows = population.to_rows();
+    let back = Population::from_rows(&rows).expect("its own rows");
+    assert_eq!(back, population);
+    assert_eq!(back.standard_errors(), population.standard_errors());
+    for (column, value) in [(0, -1.0), (0, 2.5), (1, f64::NAN), (3, -1.0), (4, 0.5), (5, -2.0), (11, f64::INFINITY)] {
+        let mut bad = rows.clone();
+        bad[0][column] = value;
+        let error = Population::from_rows(&bad).expect_err("no population has that");
+        assert!(matches!(error, ConfigError::NotAPopulation { channel: 0, .. }), "{error}");
+    }
+    assert!(Population::from_rows(&[]).is_err());
+}
+
+#[test]
+fn errors_leave_it_unchanged() {
+    let mut population = of(&[&[1.0, 2.0, 4.0]]);
+    let before = population.clone();
+    let two = Population::new(2).expect("channels");
+    let length = CallError::Length { argument: "other", expected: 1, got: 2 };
+    assert_eq!(population.merge(&two), Err(length.clone()));
+    assert_eq!(population.subtract(&two), Err(length));
+    let more = of(&[&[1.0, 2.0, 4.0, 5.0]]);
+    assert_eq!(population.subtract(&more), Err(CallError::NotAPart { channel: 0, expected: 3, got: 4 }));
+    assert!(population.observe(&BatchMoments::from(vec![Moments::EMPTY; 3])).is_err());
+    assert_eq!(population, before);
+    // Nothing is no batch.
+    population.observe(&BatchMoments::from(vec![Moments::EMPTY])).expect("one channel");
+    assert_eq!(population, before);
+    population.subtract(&before).expect("all of it");
+    assert_eq!(population, Population::new(1).expect("a channel"));
+}
