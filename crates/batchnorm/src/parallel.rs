@@ -14,6 +14,17 @@ pub(crate) fn threads_for(elements: usize) -> usize {
     1
 }
 
+/// A call that spreads work over threads more than once: it is made from a thread of the pool, which need not be waited for
+/// in between.
+pub(crate) fn together<R: Send>(threads: usize, call: impl FnOnce() -> R + Send) -> R {
+    #[cfg(feature = "rayon")]
+    if threads > 1 {
+        return rayon::scope(|_| call());
+    }
+    let _ = threads;
+    call()
+}
+
 /// `task(scratch, 0..tasks)` in order of the tasks; on the current rayon pool if `threads` > 1. Each thread makes
 /// its own scratch.
 pub(crate) fn map<S, R: Send>(

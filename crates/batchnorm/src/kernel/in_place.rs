@@ -161,10 +161,12 @@ where
     let threads = parallel::threads_for(channels * count);
     let runs = matches!(path([other], [own.geometry()]), Path::Runs);
     if count == 0 || !runs || (threads > 1 && channels < 2 * threads) {
-        let values = reduce([other, &own.as_readable()], leaf);
-        let all = Coefficients::new(values.len(), |channel| coefficients(channel, values[channel]));
-        map_in_place(isa, formula, [other], own, all);
-        return values;
+        return parallel::together(threads, || {
+            let values = reduce([other, &own.as_readable()], leaf);
+            let all = Coefficients::new(values.len(), |channel| coefficients(channel, values[channel]));
+            map_in_place(isa, formula, [other], own, all);
+            values
+        });
     }
     // Enough tasks for the threads come before blocks that are long in memory.
     let most = (channels / (2 * threads)).max(1);

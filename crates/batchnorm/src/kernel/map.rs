@@ -210,10 +210,12 @@ where
     let threads = parallel::threads_for(channels * count);
     let runs = all_in_runs(mapped, geometries) && in_runs(reduced);
     if count == 0 || !runs || (threads > 1 && channels < 2 * threads) {
-        let values = reduce(reduced, leaf);
-        let all = Coefficients::new(values.len(), |channel| coefficients(channel, values[channel]));
-        map(isa, formula, mapped, outs, all);
-        return values;
+        return parallel::together(threads, || {
+            let values = reduce(reduced, leaf);
+            let all = Coefficients::new(values.len(), |channel| coefficients(channel, values[channel]));
+            map(isa, formula, mapped, outs, all);
+            values
+        });
     }
     // Enough tasks for the threads come before blocks that are long in memory.
     let most = (channels / (2 * threads)).max(1);
