@@ -53,6 +53,13 @@ macro_rules! all_calls {
                 dx: &mut Writable<Self>,
                 of: Of<GradientSums, 3>
             ) -> Vec<GradientSums>;
+            input_gradient(
+                isa: Isa,
+                activation: Activation,
+                arrays: [&Readable<Self>; 2],
+                dx: &mut Writable<Self>,
+                all: Coefficients<5>
+            );
             backward_adding(
                 isa: Isa,
                 activation: Activation,

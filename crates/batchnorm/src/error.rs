@@ -152,6 +152,25 @@ pub enum ConfigError {
         /// Number of values given.
         got: usize,
     },
+    /// A number of samples, or the like, that must not be 0.
+    #[error("{argument}: expected 1 or more, got 0")]
+    Zero {
+        /// The argument's name.
+        argument: &'static str,
+    },
+    /// A data set whose last batch training will refuse.
+    #[error(
+        "samples: {samples} in batches of {batch} leave 1 for the last one, which has nothing to normalise by; drop the last batch, take {} or choose another `SingleValue` policy",
+        if *better > 0 { format!("batches of {better},") } else { "more samples,".to_string() }
+    )]
+    LastBatch {
+        /// Samples of the data set.
+        samples: usize,
+        /// Samples a batch.
+        batch: usize,
+        /// The next larger size of batch that leaves more; 0 if there is none.
+        better: usize,
+    },
     /// A number that no stored population has.
     #[error("rows[{channel}][{column}]: expected what `Population::to_rows` gives, got {got:?}; is it another file?")]
     NotAPopulation {
@@ -264,6 +283,18 @@ pub enum CallError {
         /// Values a channel now.
         got: u64,
     },
+    /// Moments that are not those of a batch with the part in it.
+    #[error(
+        "whole: expected the moments of one batch that has the part in it, {expected} values or more in every channel, got {got} in channel {channel}; merge those of all parts"
+    )]
+    OtherWhole {
+        /// The first channel concerned.
+        channel: usize,
+        /// Values at least.
+        expected: u64,
+        /// Values in that channel's moments.
+        got: u64,
+    },
     /// A backward pass for an input without a residual after a forward pass with one, or the other way round.
     #[error("the saved forward pass was {forward}: call `{call}`")]
     OtherPass {
@@ -341,9 +372,11 @@ pub enum CallError {
         channels: Vec<usize>,
     },
     /// More than the memory has.
-    #[error("memory: {what} needs {bytes} bytes (shape {shape:?}), which cannot be had; split the batch")]
+    #[error("{argument}: {what} needs {bytes} bytes (shape {shape:?}), which cannot be had; split the batch")]
     Memory {
-        /// What needs it.
+        /// The argument's name.
+        argument: &'static str,
+        /// What of it needs memory.
         what: &'static str,
         /// Its size.
         bytes: usize,

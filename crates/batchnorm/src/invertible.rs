@@ -168,18 +168,19 @@ impl<T: Element + Parameter> Invertible<T> {
 
 impl<T: Element> Kept<T> {
     fn new(saved: &Saved, x: &View<T>, channels: Vec<usize>) -> Result<Self, CallError> {
-        let (x, ()) = taken(x, &channels, |_| Ok(()))?;
+        let (x, ()) = taken("x", x, &channels, |_| Ok(()))?;
         Ok(Kept { saved: saved.of_channels(&channels), x, channels })
     }
 
     /// dx of these channels, and their parameters' gradients, by the ordinary backward pass.
     fn backward(&self, dy: &View<T>) -> Result<(Tensor<T>, ParameterGradients), CallError> {
-        taken(dy, &self.channels, |dy| self.saved.backward_in_place(&rows(&self.x), dy))
+        taken("dy", dy, &self.channels, |dy| self.saved.backward_in_place(&rows(&self.x), dy))
     }
 }
 
 /// Some channels of an array, a row for each, and what was done to them there.
 fn taken<T: Element, R>(
+    argument: &'static str,
     from: &View<T>,
     channels: &[usize],
     then: impl FnOnce(&mut ViewMut<T>) -> Result<R, CallError>,
@@ -191,7 +192,7 @@ fn taken<T: Element, R>(
         then(rows)
     });
     taken.map_err(|error| match error {
-        CallError::Memory { bytes, shape, .. } => CallError::Memory { what: KEPT, bytes, shape },
+        CallError::Memory { bytes, shape, .. } => CallError::Memory { argument, what: KEPT, bytes, shape },
         other => other,
     })
 }

@@ -23,6 +23,8 @@
 //!    What a pass does with its batch is also to be had as four independent [`Switches`], for a call or pinned.
 //! 5. **[`Rule`]** is the same without state, for frameworks that keep parameters and statistics themselves;
 //!    [`Saved`] is what a forward pass leaves for its backward pass.
+//!    [`Rule::train_part`] and [`Saved::backward_part`] make one batch of parts that are never together; a
+//!    [`Collective`] exchanges what all must know.
 //! 6. **In place**, where memory is short: [`BatchNorm::eval_in_place`], [`BatchNorm::backward_in_place`] with the same
 //!    bits, and [`BatchNorm::train_invertible`], whose backward pass takes its output instead of its input and has a
 //!    bound of its own ([`Invertible`]).
@@ -63,6 +65,7 @@
 //! | `rayon` | yes | work spread over the current rayon pool | the crate `rayon` |
 
 mod affine;
+mod collective;
 mod config;
 mod element;
 mod error;
@@ -74,7 +77,9 @@ mod layer;
 mod layout;
 mod moments;
 mod parallel;
+mod parts;
 mod population;
+mod preflight;
 pub mod reference;
 mod rule;
 mod running;
@@ -83,6 +88,7 @@ mod switches;
 mod view;
 
 pub use affine::{inverse_deviation, scale_and_shift, undoing};
+pub use collective::{Collective, CollectiveError, Team};
 pub use config::{
     Activation, Affine, Config, ConstantChannel, EmptyBatch, MissingRunning, NonFinite, Policies, SingleValue,
 };
@@ -96,6 +102,7 @@ pub use layer::{BatchNorm, Evaluated, Gradients, Trained};
 pub use layout::{Axes, AxisRole, MAX_CHANNELS};
 pub use moments::Moments;
 pub use population::{Population, ROW as POPULATION_ROW, StandardError};
+pub use preflight::LastBatch;
 pub use rule::{BatchMoments, Input, Parameters, Rule};
 pub use running::{Averaging, Estimator, RunningStatistics, UpdateWeight};
 pub use saved::{ParameterGradients, Saved};
@@ -116,6 +123,10 @@ mod situations {
     struct DiscardedSteps;
     #[doc = include_str!("../../../docs/situations/frozen-layers.md")]
     struct FrozenLayers;
+    #[doc = include_str!("../../../docs/situations/micro-batches.md")]
+    struct MicroBatches;
+    #[doc = include_str!("../../../docs/situations/participants.md")]
+    struct Participants;
     #[doc = include_str!("../../../docs/situations/population-statistics.md")]
     struct PopulationStatistics;
 }

@@ -165,22 +165,26 @@ impl Rule {
         running: Option<&'r RunningStatistics>,
     ) -> Result<Option<&'r RunningStatistics>, CallError> {
         match x.count() {
+            1 if self.policies.single_value == SingleValue::UseRunning => {
+                let reason = "one value a channel under SingleValue::UseRunning; train on a larger batch first, \
+                              install them, or choose another `SingleValue` policy";
+                running.ok_or(CallError::NoRunningStatistics { reason }).map(Some)
+            }
+            count => self.acceptable_count(x, count as u64).map(|()| None),
+        }
+    }
+
+    /// Whether the policies take a batch of so many values a channel, which `x` belongs to.
+    pub(crate) fn acceptable_count<T: Element>(&self, x: &View<T>, count: u64) -> Result<(), CallError> {
+        match count {
             0 if self.policies.empty_batch == EmptyBatch::Error => {
                 Err(CallError::EmptyBatch { shape: x.shape().to_vec() })
             }
-            1 => match self.policies.single_value {
-                SingleValue::Error => {
-                    let (shape, axis) = (x.shape().to_vec(), x.channel_axis());
-                    Err(CallError::SingleValue { shape, axis })
-                }
-                SingleValue::UseRunning => {
-                    let reason = "one value a channel under SingleValue::UseRunning; train on a larger batch first, \
-                                  install them, or choose another `SingleValue` policy";
-                    running.ok_or(CallError::NoRunningStatistics { reason }).map(Some)
-                }
-                SingleValue::Population | SingleValue::SkipUpdate => Ok(None),
-            },
-            _ => Ok(None),
+            1 if matches!(self.policies.single_value, SingleValue::Error | SingleValue::UseRunning) => {
+                let (shape, axis) = (x.shape().to_vec(), x.channel_axis());
+                Err(CallError::SingleValue { shape, axis })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -211,6 +215,7 @@ impl Rule {
             activation: self.activation,
             residual,
             count: count as u64,
+            part: count as u64,
             mean,
             batch_lag: products(&rest, &inverse),
             lag: products(&rest, &inverse),
@@ -275,6 +280,7 @@ impl Rule {
             activation: self.activation,
             residual,
             count: count as u64,
+            part: count as u64,
             mean: running.mean().to_vec(),
             lag: vec![0.0; channels],
             batch_lag: vec![0.0; channels],

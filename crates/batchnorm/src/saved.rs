@@ -24,7 +24,10 @@ pub struct Saved {
     pub(crate) activation: Activation,
     /// Whether the input had a residual.
     pub(crate) residual: bool,
+    /// Values a channel that the statistics are of.
     pub(crate) count: u64,
+    /// Values a channel of the pass's own array: fewer where it was a part of a batch.
+    pub(crate) part: u64,
     pub(crate) mean: Vec<f64>,
     /// What the mean's rest, which its f64 does not hold, takes off xhat.
     pub(crate) lag: Vec<f64>,
@@ -111,6 +114,7 @@ impl Saved {
         dy: &View<T>,
         dx: &mut ViewMut<T>,
     ) -> Result<ParameterGradients, CallError> {
+        self.check_whole("backward_part")?;
         self.check(x, &dy.layout, false)?;
         same_shape("dx", &x.layout, &dx.layout)?;
         let (isa, activation, constants) = (self.isa(), self.activation, self.constants());
@@ -132,6 +136,7 @@ impl Saved {
         x: &View<T>,
         dy: &mut ViewMut<T>,
     ) -> Result<ParameterGradients, CallError> {
+        self.check_whole("backward_part")?;
         self.check(x, &dy.layout, false)?;
         let (isa, activation, constants) = (self.isa(), self.activation, self.constants());
         let (x, dy) = (&x.memory, &mut dy.memory);
@@ -170,6 +175,7 @@ impl Saved {
         dx: &mut ViewMut<T>,
         dresidual: &mut ViewMut<T>,
     ) -> Result<ParameterGradients, CallError> {
+        self.check_whole("residual_gradient, and then without_residual().backward_part")?;
         self.check(x, &dy.layout, true)?;
         same_shape("y", &x.layout, &y.layout)?;
         same_shape("dx", &x.layout, &dx.layout)?;
@@ -265,8 +271,29 @@ impl Saved {
         }
     }
 
+    /// dx from sums that are known already.
+    pub(crate) fn input_gradient<T: Element>(
+        &self,
+        x: &View<T>,
+        dy: &View<T>,
+        ParameterGradients { dgamma, dbeta }: &ParameterGradients,
+        dx: &mut ViewMut<T>,
+    ) {
+        let sums = |c: usize| GradientSums { dy: dbeta[c], dy_xhat: dgamma[c] };
+        let all = Coefficients::new(self.channels(), |channel| self.by_batch(channel, sums(channel)));
+        T::input_gradient(self.isa(), self.activation, [&x.memory, &dy.memory], &mut dx.memory, all);
+    }
+
+    /// Whether the forward pass was that of a whole batch, so that the array's own sums are those that count.
+    fn check_whole(&self, call: &'static str) -> Result<(), CallError> {
+        if self.part == self.count || !self.used_batch_statistics() {
+            return Ok(());
+        }
+        Err(CallError::OtherPass { forward: "that of a part of a batch", call })
+    }
+
     /// Whether input and upstream gradient fit each other and the forward pass.
-    fn check<T: Element>(&self, x: &View<T>, dy: &Layout, residual: bool) -> Result<(), CallError> {
+    pub(crate) fn check<T: Element>(&self, x: &View<T>, dy: &Layout, residual: bool) -> Result<(), CallError> {
         self.check_pass(residual)?;
         same_shape("dy", &x.layout, dy)?;
         self.check_size("x", x)
@@ -279,8 +306,8 @@ impl Saved {
             let (shape, axis) = (array.shape().to_vec(), array.channel_axis());
             return Err(CallError::Channels { argument, expected, got, shape, axis });
         }
-        if array.count() as u64 != self.count {
-            return Err(CallError::OtherBatch { argument, expected: self.count, got: array.count() as u64 });
+        if array.count() as u64 != self.part {
+            return Err(CallError::OtherBatch { argument, expected: self.part, got: array.count() as u64 });
         }
         Ok(())
     }

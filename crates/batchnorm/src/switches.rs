@@ -79,7 +79,8 @@ impl Switches {
             normalize_by: NormalizeBy::Running,
             update_running: false,
             train_parameters: true,
-            gradient_through_statistics: false,
+            // Of constants there is none; where a policy lets the batch stand in for them, there is.
+            gradient_through_statistics: true,
         }
     }
 

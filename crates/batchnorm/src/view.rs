@@ -204,8 +204,8 @@ impl<T: Element> Tensor<T> {
         // An input with strides of 0 may have an output without end. Asked first and given back, for `vec!` gets its
         // zeros from the system without touching them, but aborts where there is no memory.
         if Vec::<T>::new().try_reserve_exact(len).is_err() {
-            let (what, bytes) = ("the output", len.saturating_mul(size_of::<T>()));
-            return Err(CallError::Memory { what, bytes, shape });
+            let (what, bytes) = ("its output", len.saturating_mul(size_of::<T>()));
+            return Err(CallError::Memory { argument: "x", what, bytes, shape });
         }
         let mut data = vec![T::default(); len];
         let mut view = ViewMut::with_layout(&mut data, 0, like.dense()).expect("a dense layout fits its own buffer");

@@ -311,3 +311,34 @@ fn channels_come_from_the_first_batch() {
     let wrong = layer.train(&View::new(&three, &[3, 3], Axes::NCHW).unwrap());
     assert!(matches!(wrong, Err(CallError::Channels { expected: 2, got: 3, .. })));
 }
+
+/// fastai 1352, mmsegmentation 272: a last batch of one sample, found out at the end of an epoch.
+#[test]
+fn a_last_batch_that_is_too_small_is_told_before_the_training() {
+    let config = Config::pytorch();
+    for (samples, batch, positions, last) in [
+        (100, 10, 1, Some(10)),
+        (101, 10, 1, None),
+        (101, 10, 49, Some(1)),
+        (5, 8, 1, Some(5)),
+        (1, 8, 1, None),
+        (3, 1, 1, None),
+    ] {
+        let told = config.preflight(samples, batch, positions);
+        match last {
+            Some(last) => assert_eq!(told.map(|told| (told.samples, told.values)), Ok((last, last * positions))),
+            None => {
+                let error = told.expect_err("one value a channel").to_string();
+                assert!(error.contains(&samples.to_string()) && error.contains("SingleValue"), "{error}");
+            }
+        }
+    }
+    let error = config.preflight(101, 10, 1).expect_err("one value a channel").to_string();
+    assert!(error.contains("batches of 11,"), "{error}"); // 101 = 9 * 11 + 2
+    let loose = Policies { single_value: SingleValue::UseRunning, ..Policies::default() };
+    assert!(Config::pytorch().policies(loose).preflight(101, 10, 1).is_ok());
+    for (samples, batch, positions, argument) in [(0, 1, 1, "samples"), (1, 0, 1, "batch"), (4, 2, 0, "positions")] {
+        let error = config.preflight(samples, batch, positions).expect_err("none").to_string();
+        assert!(error.starts_with(argument), "{error}");
+    }
+}

@@ -99,6 +99,17 @@ pub fn backward<T: Element>(
     })
 }
 
+/// dx of x and dy by coefficients that are known already: as [`InputGradient`].
+pub fn input_gradient<T: Element>(
+    isa: Isa,
+    activation: Activation,
+    arrays: [&Readable<T>; 2],
+    dx: &mut Writable<T>,
+    all: Coefficients<5>,
+) {
+    behind!(activation, |f| map(isa, InputGradient(f), arrays, [dx], all));
+}
+
 /// dx of x and dy where the statistics are constants. Coefficients: as [`Scale`].
 pub fn backward_by_constants<T: Element>(
     isa: Isa,

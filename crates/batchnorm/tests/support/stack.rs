@@ -27,7 +27,7 @@ pub struct Stack {
 
 /// What a layer's forward pass leaves, beside its output.
 enum Left {
-    Input(Vec<f32>, Saved),
+    Input(Vec<f32>, Box<Saved>),
     Nothing(Box<Invertible<f32>>),
 }
 
@@ -71,7 +71,7 @@ impl Stack {
             } else {
                 let mut y = vec![0.0; x.len()];
                 let (saved, _) = layer.train_into(&self.view(&x), &mut self.view_mut(&mut y)).expect("a right call");
-                left.push(Left::Input(x, saved));
+                left.push(Left::Input(x, Box::new(saved)));
                 outputs.push(y);
             }
         }
