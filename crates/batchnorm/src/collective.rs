@@ -51,6 +51,14 @@ pub enum CollectiveError {
         /// Its own.
         got: usize,
     },
+    /// A participant is used by two threads at once.
+    #[error("{layer}: participant {participant} came twice; each thread needs one of its own")]
+    Twice {
+        /// Where it came the second time.
+        layer: String,
+        /// The participant.
+        participant: usize,
+    },
     /// A participant has ended.
     #[error("{layer}: participant {participant} has left; it skipped this layer, or failed before")]
     Left {
@@ -91,9 +99,8 @@ impl BatchMoments {
             [moments.count() as f64, mean, rest, moments.m2()]
         };
         let own: Vec<f64> = self.channels().iter().flat_map(row).collect();
-        let all = collective.gather(layer, &own)?;
         let mut whole = vec![Moments::EMPTY; self.channels().len()];
-        for rows in &all {
+        for rows in gathered(collective, &format!("{layer}, moments"), &own)? {
             for (whole, &[count, mean, rest, m2]) in whole.iter_mut().zip(rows.as_chunks().0) {
                 *whole = whole.merge(Moments::from_parts(count as u64, [mean, rest, m2]));
             }
@@ -110,7 +117,7 @@ impl ParameterGradients {
     pub fn across(&self, collective: &dyn Collective, layer: &str) -> Result<ParameterGradients, CollectiveError> {
         let own: Vec<f64> = self.dgamma.iter().chain(&self.dbeta).copied().collect();
         let mut whole = vec![0.0; own.len()];
-        for part in collective.gather(layer, &own)? {
+        for part in gathered(collective, &format!("{layer}, gradients"), &own)? {
             whole.iter_mut().zip(part).for_each(|(whole, part)| *whole += part);
         }
         let dbeta = whole.split_off(self.dgamma.len());
@@ -118,14 +125,32 @@ impl ParameterGradients {
     }
 }
 
-/// Participants that are threads of this process.
+/// As many numbers of each participant as there are own ones, of one participant at least.
+fn gathered(collective: &dyn Collective, layer: &str, own: &[f64]) -> Result<Vec<Vec<f64>>, CollectiveError> {
+    let all = collective.gather(layer, own)?;
+    let layer = layer.to_string();
+    if all.is_empty() {
+        return Err(CollectiveError::Transport { layer, reason: "the collective gave nothing back".to_string() });
+    }
+    match all.iter().position(|part| part.len() != own.len()) {
+        Some(participant) => {
+            let (expected, got) = (own.len(), all[participant].len());
+            Err(CollectiveError::OtherSize { layer, participant, expected, got })
+        }
+        None => Ok(all),
+    }
+}
+
+/// Participants that are threads of this process, each of which must own its part of the team (so that it is dropped when
+/// the thread ends or panics) and must not wait for another one's: no tasks of one pool.
 ///
 /// ```
 /// use batchnorm::{Axes, Config, Team, View};
+/// use std::time::Duration;
 /// let rule = Config::pytorch().rule()?;
 /// let parts = [&[1.0f32, 2.0][..], &[], &[6.0]];
 /// let means = std::thread::scope(|scope| {
-///     let threads = Team::of(3, None).into_iter().zip(parts).map(|(participant, part)| {
+///     let threads = Team::of(3, Duration::from_secs(60)).into_iter().zip(parts).map(|(participant, part)| {
 ///         scope.spawn(move || {
 ///             let x = View::new(part, &[part.len(), 1], Axes::NCHW).unwrap();
 ///             rule.moments(&x).across(&participant, "norm1").unwrap().channels()[0].mean()
@@ -146,24 +171,25 @@ pub struct Team {
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
-    patience: Option<Duration>,
+    patience: Duration,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// What each participant has brought to the present exchange.
     brought: Vec<Option<(String, Vec<f64>)>>,
-    /// Participants that have not taken the result yet, once all have brought theirs.
-    to_take: usize,
+    /// Exchanges that are done.
+    done: u64,
+    /// What the last one gave. (Nobody can bring to the next one before having taken this.)
+    result: Arc<Vec<Vec<f64>>>,
     left: Vec<bool>,
     /// For good: who comes later gets it too.
     failed: Option<CollectiveError>,
 }
 
 impl Team {
-    /// So many participants, one for each thread. With `patience`, nobody waits longer for the others; a participant that
-    /// is dropped is told from one that is slow without it.
-    pub fn of(participants: usize, patience: Option<Duration>) -> Vec<Team> {
+    /// So many participants, one for each thread. Nobody waits longer than `patience` for the others.
+    pub fn of(participants: usize, patience: Duration) -> Vec<Team> {
         let state = State { brought: vec![None; participants], left: vec![false; participants], ..State::default() };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), patience });
         (0..participants).map(|number| Team { shared: shared.clone(), number }).collect()
@@ -172,36 +198,6 @@ impl Team {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A participant that panicked held no lock while it computed; what it left is whole.
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits while `wait` says so; fails where the team has.
-    fn until<'s>(
-        &self,
-        mut state: MutexGuard<'s, State>,
-        layer: &str,
-        wait: impl Fn(&State) -> bool,
-    ) -> Result<MutexGuard<'s, State>, CollectiveError> {
-        let begun = Instant::now();
-        loop {
-            if let Some(error) = &state.failed {
-                return Err(error.clone());
-            }
-            if !wait(&state) {
-                return Ok(state);
-            }
-            let changed = &self.shared.changed;
-            let Some(patience) = self.shared.patience else {
-                state = changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let waited = begun.elapsed();
-            if waited >= patience {
-                let missing = (0..state.brought.len()).filter(|&number| state.brought[number].is_none()).collect();
-                let error = CollectiveError::TimedOut { layer: layer.to_string(), missing, waited: patience };
-                return Err(self.fail(&mut state, error));
-            }
-            state = changed.wait_timeout(state, patience - waited).unwrap_or_else(PoisonError::into_inner).0;
-        }
     }
 
     fn fail(&self, state: &mut State, error: CollectiveError) -> CollectiveError {
@@ -235,25 +231,44 @@ impl State {
 
 impl Collective for Team {
     fn gather(&self, layer: &str, own: &[f64]) -> Result<Vec<Vec<f64>>, CollectiveError> {
-        // Until everybody has taken what the exchange before gave.
-        let mut state = self.until(self.lock(), layer, |state| state.to_take > 0)?;
+        let Shared { changed, patience, .. } = &*self.shared;
+        let mut state = self.lock();
+        if let Some(error) = &state.failed {
+            return Err(error.clone());
+        }
+        if state.brought[self.number].is_some() {
+            let error = CollectiveError::Twice { layer: layer.to_string(), participant: self.number };
+            return Err(self.fail(&mut state, error));
+        }
         state.brought[self.number] = Some((layer.to_string(), own.to_vec()));
+        let before = state.done;
         match state.complete() {
             Ok(true) => {
-                state.to_take = state.brought.len();
-                self.shared.changed.notify_all();
+                state.result =
+                    Arc::new(state.brought.iter_mut().filter_map(Option::take).map(|(_, own)| own).collect());
+                state.done += 1;
+                changed.notify_all();
             }
             Ok(false) => {}
             Err(error) => return Err(self.fail(&mut state, error)),
         }
-        let mut state = self.until(state, layer, |state| state.to_take == 0)?;
-        let all = state.brought.iter().flatten().map(|(_, values)| values.clone()).collect();
-        state.to_take -= 1;
-        if state.to_take == 0 {
-            state.brought.fill(None);
-            self.shared.changed.notify_all();
+        let begun = Instant::now();
+        // What is done is done, even if the team has failed since.
+        while state.done == before {
+            if let Some(error) = &state.failed {
+                return Err(error.clone());
+            }
+            let left = patience.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                let missing = (0..state.brought.len()).filter(|&number| state.brought[number].is_none()).collect();
+                let error = CollectiveError::TimedOut { layer: layer.to_string(), missing, waited: *patience };
+                return Err(self.fail(&mut state, error));
+            }
+            state = changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        Ok(all)
+        let result = state.result.clone();
+        drop(state);
+        Ok(result.to_vec())
     }
 }
 
@@ -262,9 +277,7 @@ impl Drop for Team {
     fn drop(&mut self) {
         let mut state = self.lock();
         state.left[self.number] = true;
-        if state.to_take == 0
-            && let Err(error) = state.complete()
-        {
+        if let Err(error) = state.complete() {
             self.fail(&mut state, error);
         }
     }

@@ -313,14 +313,14 @@ pub enum CallError {
     },
     /// A population is to be taken out of one that does not hold it.
     #[error(
-        "other: expected at most the {expected} values of channel {channel}, got {got}; only what was taken in can be taken out"
+        "other: it is no part of the population, which has {expected} values or batches in channel {channel}, against {got}; only what was taken in can be taken out"
     )]
     NotAPart {
         /// The first channel concerned.
         channel: usize,
-        /// Values in the population.
+        /// Values, or batches, in the population.
         expected: u64,
-        /// Values to be taken out.
+        /// Those to be taken out.
         got: u64,
     },
     /// Running statistics are asked of a population that holds no value.

@@ -1,6 +1,7 @@
 //! The forward pass by switches: by the batch, by the running statistics, or by a mix of them.
 
 use crate::affine::inverse_deviation;
+use crate::config::SingleValue;
 use crate::element::{Element, Parameter};
 use crate::error::CallError;
 use crate::moments::{Moments, two_sum};
@@ -41,8 +42,9 @@ impl Rule {
             NormalizeBy::Mix(weight) => self.mix(input, parameters, weight, running, y)?,
             NormalizeBy::Running => {
                 // All that may be refused comes before anything is written.
-                let batch = if switches.update_running {
-                    self.instead_of_the_batch(input.x(), running)?;
+                // One value is nothing to learn a variance from, and no reason to refuse: nothing is normalised by it.
+                let single = input.x().count() == 1 && self.policies.single_value != SingleValue::Population;
+                let batch = if switches.update_running && !single {
                     self.acceptable(self.moments(input.x()))?
                 } else {
                     nothing()

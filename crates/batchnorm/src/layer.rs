@@ -186,7 +186,8 @@ impl BatchNorm {
 
     /// What every pass does from here on, whether training or evaluation is called, until `pin(None)`: so a layer that is
     /// frozen stays so when the network around it goes into training again. Evaluation never updates the running
-    /// statistics, whatever is pinned.
+    /// statistics, whatever is pinned; but it normalises by the batch where that is pinned, so unpin what was pinned for
+    /// a training (`pin(None)`) before the layer is used.
     pub fn pin(&mut self, switches: Option<Switches>) {
         self.config.pinned = switches;
     }
@@ -313,7 +314,8 @@ impl BatchNorm {
         input: impl Into<Input<'i, 'v, T>>,
         y: &mut ViewMut<T>,
     ) -> Result<Saved, CallError> {
-        self.pass(input.into(), self.switches(Switches::evaluate()), y).map(|(saved, _)| saved)
+        let switches = Switches { update_running: false, ..self.switches(Switches::evaluate()) };
+        self.pass(input.into(), switches, y).map(|(saved, _)| saved)
     }
 
     /// [`eval`](Self::eval), y over `x`: the same bits, and no second array. A residual of the same shape is added before

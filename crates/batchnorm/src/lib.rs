@@ -101,7 +101,7 @@ pub use kernel::tier::Tier;
 pub use layer::{BatchNorm, Evaluated, Gradients, Trained};
 pub use layout::{Axes, AxisRole, MAX_CHANNELS};
 pub use moments::Moments;
-pub use population::{Population, ROW as POPULATION_ROW, StandardError};
+pub use population::{Population, ROW as POPULATION_ROW};
 pub use preflight::LastBatch;
 pub use rule::{BatchMoments, Input, Parameters, Rule};
 pub use running::{Averaging, Estimator, RunningStatistics, UpdateWeight};

@@ -69,7 +69,8 @@ impl Moments {
     }
 
     /// The moments of what is left when a part is taken out of a set, the inverse of [`merge`](Self::merge); `None` if it
-    /// has more values than the set. Where little is left, M2 is off by about 1e-16 of what it was.
+    /// cannot be a part: it has more values, or spreads more, than the set. Where little is left, M2 is off by about 1e-16 of
+    /// what it was.
     #[must_use]
     pub fn without(self, part: Moments) -> Option<Moments> {
         let count = self.count.checked_sub(part.count)?;
@@ -84,6 +85,9 @@ impl Moments {
         let share = part.count as f64 / count as f64;
         let (mean, rest) = two_sum(self.mean, self.rest - delta * share);
         let m2 = self.m2 - part.m2 - delta * delta * (self.count as f64 * share);
+        if m2 < -1e-9 * self.m2 {
+            return None;
+        }
         Some(Moments { count, mean, rest, m2: if m2 < 0.0 { 0.0 } else { m2 } })
     }
 

@@ -81,8 +81,8 @@ impl Rule {
     /// ```
     ///
     /// # Errors
-    /// As `train`, of the whole batch: one value a channel, no value, or a channel that is not finite, where the policies
-    /// refuse that; moments of another number of channels, of different counts, or of fewer values than the part has. `y`
+    /// As `train`, of the whole batch: one value a channel (under `SingleValue::UseRunning` too: take `eval` then), no value,
+    /// or a channel that is not finite, where the policies refuse that; moments of another number of channels, of different counts, or of fewer values than the part has. `y`
     /// is untouched then.
     pub fn train_part<'i, 'v: 'i, T: Element, P: Parameter>(
         &self,

@@ -34,8 +34,6 @@ struct Channel {
     batches: u64,
     /// Of the batches' means, each with the weight n^2.
     means: Spread,
-    /// Of the batches' population variances, likewise.
-    variances: Spread,
 }
 
 /// Weight, weighted mean, and weighted sum of squared deviations from it.
@@ -60,7 +58,8 @@ impl Spread {
         let delta = other.mean - self.mean;
         let mean = self.mean + sign * delta * (other.weight / weight);
         let m2 = self.m2 + sign * (other.m2 + delta * delta * (self.weight * (other.weight / weight)));
-        Spread { weight, mean, m2: m2.max(0.0) }
+        // Rounding may leave a hair below zero; written so that NaN stays NaN.
+        Spread { weight, mean, m2: if m2 < 0.0 { 0.0 } else { m2 } }
     }
 
     /// The standard error of sum(n v) / sum(n) over `batches` values v, where that is `center` of `total` values.
@@ -71,44 +70,36 @@ impl Spread {
     }
 }
 
-/// How far mean and variance of a channel may still be from those of all data there are.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct StandardError {
-    /// Of the mean, in the unit of the values.
-    pub mean: f64,
-    /// Of the variance, in the square of that unit.
-    pub variance: f64,
-}
-
 impl Channel {
     fn of(moments: &Moments) -> Channel {
         let count = moments.count();
         if count == 0 {
             return Channel::default();
         }
-        Channel {
-            moments: *moments,
-            batches: 1,
-            means: Spread::of(moments.mean(), count),
-            variances: Spread::of(moments.population_variance(), count),
-        }
+        Channel { moments: *moments, batches: 1, means: Spread::of(moments.mean(), count) }
     }
 
-    fn merge(&mut self, other: Channel) {
-        self.moments = self.moments.merge(other.moments);
-        self.batches += other.batches;
-        self.means = self.means.with(other.means, 1.0);
-        self.variances = self.variances.with(other.variances, 1.0);
+    #[must_use]
+    fn merge(self, other: Channel) -> Channel {
+        Channel {
+            moments: self.moments.merge(other.moments),
+            batches: self.batches.saturating_add(other.batches),
+            means: self.means.with(other.means, 1.0),
+        }
     }
 
     /// `None` if the other is no part of it.
     fn without(self, other: Channel) -> Option<Channel> {
-        Some(Channel {
+        let left = Channel {
             moments: self.moments.without(other.moments)?,
             batches: self.batches.checked_sub(other.batches)?,
             means: self.means.with(other.means, -1.0),
-            variances: self.variances.with(other.variances, -1.0),
-        })
+        };
+        match (left.moments.count(), left.batches) {
+            (0, 0) => Some(Channel::default()),
+            (count, batches) if batches == 0 || count < batches => None,
+            _ => Some(left),
+        }
     }
 }
 
@@ -122,20 +113,25 @@ impl Population {
         Ok(Population { channels: vec![Channel::default(); channels], batches: 0 })
     }
 
-    /// Takes in a batch ([`Rule::moments`](crate::Rule::moments), or what a training pass returns). Gives the channels
-    /// that are left out because they hold NaN or infinity.
+    /// Takes in a batch ([`Rule::moments`](crate::Rule::moments), or what an ordinary training pass returns). Gives the
+    /// channels that are left out because they hold NaN or infinity, or would overflow.
     ///
     /// # Errors
     /// Another number of channels; the population is unchanged then.
     pub fn observe(&mut self, batch: &BatchMoments) -> Result<Vec<usize>, CallError> {
         self.check("batch", batch.channels().len())?;
-        self.batches += u64::from(batch.channels().iter().any(|moments| moments.count() > 0));
-        for (channel, moments) in self.channels.iter_mut().zip(batch.channels()) {
-            if moments.is_finite() {
-                channel.merge(Channel::of(moments));
+        self.batches =
+            self.batches.saturating_add(u64::from(batch.channels().iter().any(|moments| moments.count() > 0)));
+        let mut left_out = Vec::new();
+        for (number, (channel, moments)) in self.channels.iter_mut().zip(batch.channels()).enumerate() {
+            let merged = channel.merge(Channel::of(moments));
+            if moments.is_finite() && merged.moments.is_finite() {
+                *channel = merged;
+            } else {
+                left_out.push(number);
             }
         }
-        Ok(batch.non_finite())
+        Ok(left_out)
     }
 
     /// Takes in a population of other data: of another part of the data set, another process.
@@ -144,16 +140,16 @@ impl Population {
     /// Another number of channels; the population is unchanged then.
     pub fn merge(&mut self, other: &Population) -> Result<(), CallError> {
         self.check("other", other.channels.len())?;
-        self.batches += other.batches;
-        self.channels.iter_mut().zip(&other.channels).for_each(|(channel, other)| channel.merge(*other));
+        self.batches = self.batches.saturating_add(other.batches);
+        self.channels.iter_mut().zip(&other.channels).for_each(|(channel, other)| *channel = channel.merge(*other));
         Ok(())
     }
 
-    /// Takes out a population that was taken in before: data that left the set. Rounding grows where little is left: the
-    /// variance is off by about 1e-16 of that of all there was.
+    /// Takes out a population that was taken in before: data that left the set. Rounding grows where little is left: mean
+    /// and variance are off by about 1e-16 times the share of what was there to what is left.
     ///
     /// # Errors
-    /// Another number of channels; more values or batches than there are. The population is unchanged then.
+    /// Another number of channels; what cannot be a part of it. The population is unchanged then.
     pub fn subtract(&mut self, other: &Population) -> Result<(), CallError> {
         self.check("other", other.channels.len())?;
         let pairs = self.channels.iter().zip(&other.channels).enumerate();
@@ -162,8 +158,10 @@ impl Population {
             own.without(*other).ok_or(CallError::NotAPart { channel, expected, got })
         });
         let left: Vec<Channel> = left.collect::<Result<_, _>>()?;
+        let batches = self.batches.checked_sub(other.batches);
+        let (expected, got) = (self.batches, other.batches);
+        self.batches = batches.ok_or(CallError::NotAPart { channel: 0, expected, got })?;
         self.channels = left;
-        self.batches = self.batches.saturating_sub(other.batches);
         Ok(())
     }
 
@@ -177,22 +175,19 @@ impl Population {
         self.batches
     }
 
-    /// The standard errors of each channel, from how the batches differ from each other (with n values in a batch, N in
-    /// all and B batches):
+    /// The standard error of each channel's mean, from how the batches' means differ from each other (with n values in a
+    /// batch, N in all and B batches):
     ///
     /// ```text
-    /// standard error of the mean = sqrt(B / (B - 1) * sum n^2 (batch mean - mean)^2) / N
+    /// standard error = sqrt(B / (B - 1) * sum n^2 (batch mean - mean)^2) / N
     /// ```
     ///
-    /// and with the batches' variances for the variance. Batches count as independent of each other, values within one do
-    /// not: neighbouring pixels are alike. `None` for fewer than two batches.
-    pub fn standard_errors(&self) -> Vec<Option<StandardError>> {
+    /// Batches count as independent of each other, values within one do not: neighbouring pixels are alike. `None` for
+    /// fewer than two batches.
+    pub fn standard_errors(&self) -> Vec<Option<f64>> {
         let of = |channel: &Channel| {
-            let (moments, total) = (&channel.moments, channel.moments.count());
-            (channel.batches > 1).then(|| StandardError {
-                mean: channel.means.standard_error(moments.mean(), total, channel.batches),
-                variance: channel.variances.standard_error(channel.variances.mean, total, channel.batches),
-            })
+            let (moments, batches) = (&channel.moments, channel.batches);
+            (batches > 1).then(|| channel.means.standard_error(moments.mean(), moments.count(), batches))
         };
         self.channels.iter().map(of).collect()
     }
@@ -201,40 +196,33 @@ impl Population {
     /// the variance by the layer's estimator.
     ///
     /// # Errors
-    /// A channel without a value.
+    /// A channel without a value, or whose moments overflow.
     pub fn running(&self, estimator: Estimator) -> Result<RunningStatistics, CallError> {
         if let Some(channel) = self.channels.iter().position(|channel| channel.moments.count() == 0) {
             return Err(CallError::NothingObserved { channel });
         }
+        let channels: Vec<usize> =
+            (0..self.channels.len()).filter(|&channel| !self.channels[channel].moments.is_finite()).collect();
+        if !channels.is_empty() {
+            return Err(CallError::NonFinite { channels });
+        }
         let mean: Vec<f64> = self.channels.iter().map(|channel| channel.moments.mean()).collect();
         let variance: Vec<f64> = self.channels.iter().map(|channel| estimator.variance(&channel.moments)).collect();
-        Ok(RunningStatistics::from_parts(&mean, &variance, self.batches)
-            .expect("finite moments of at least one channel"))
+        let updates: Vec<u64> = self.channels.iter().map(|channel| channel.batches).collect();
+        let running =
+            RunningStatistics::from_parts(&mean, &variance, self.batches).and_then(|all| all.with_updates(&updates));
+        Ok(running.expect("finite moments of at least one channel"))
     }
 
     /// A row for each channel, to be stored and given to [`from_rows`](Self::from_rows) again: count, mean, what the mean
-    /// lacks to the true one, M2, batches, then of the batches' means and of their variances each weight, mean and M2;
-    /// last the batches of all channels. Exact for counts up to 2^53.
+    /// lacks to the true one, M2, batches, of the batches' means weight, mean and M2, last the batches of all channels.
+    /// Exact for counts up to 2^53.
     pub fn to_rows(&self) -> Vec<[f64; ROW]> {
         let of = |channel: &Channel| {
-            let Channel { moments, batches, means, variances } = channel;
+            let Channel { moments, batches, means } = channel;
             let (mean, rest) = moments.mean_pair();
             let [count, batches, all] = [moments.count(), *batches, self.batches].map(|count| count as f64);
-            let [first, second] = [means, variances].map(|spread| [spread.weight, spread.mean, spread.m2]);
-            [
-                count,
-                mean,
-                rest,
-                moments.m2(),
-                batches,
-                first[0],
-                first[1],
-                first[2],
-                second[0],
-                second[1],
-                second[2],
-                all,
-            ]
+            [count, mean, rest, moments.m2(), batches, means.weight, means.mean, means.m2, all]
         };
         self.channels.iter().map(of).collect()
     }
@@ -242,27 +230,34 @@ impl Population {
     /// What [`to_rows`](Self::to_rows) gave.
     ///
     /// # Errors
-    /// No row; a number that no population has.
+    /// No row; numbers that no population has.
     pub fn from_rows(rows: &[[f64; ROW]]) -> Result<Population, ConfigError> {
         check_channels(rows.len())?;
-        let count =
-            |value: f64| (value >= 0.0 && value.fract() == 0.0 && value <= (1u64 << 53) as f64).then_some(value as u64);
         let of = |(channel, row): (usize, &[f64; ROW])| {
-            let wrong = |column| ConfigError::NotAPopulation { channel, column, got: row[column] };
-            if let Some(column) = (0..ROW).find(|&column| !row[column].is_finite()) {
+            let wrong = |column: usize| ConfigError::NotAPopulation { channel, column, got: row[column] };
+            let [count, mean, rest, m2, batches, weight, mean_of_means, m2_of_means, all] = *row;
+            let whole = |value: f64| value >= 0.0 && value.fract() == 0.0 && value <= (1u64 << 53) as f64;
+            let empty = count == 0.0;
+            let right = [
+                whole(count),
+                mean.is_finite() && !(empty && mean != 0.0),
+                rest.is_finite() && !(empty && rest != 0.0),
+                m2.is_finite() && m2 >= 0.0 && !(count < 2.0 && m2 != 0.0),
+                whole(batches) && batches <= count && empty == (batches == 0.0),
+                weight.is_finite() && weight >= 0.0 && empty == (weight == 0.0),
+                mean_of_means.is_finite(),
+                m2_of_means.is_finite() && m2_of_means >= 0.0,
+                whole(all) && all >= batches && all == rows[0][ROW - 1],
+            ];
+            if let Some(column) = right.iter().position(|right| !right) {
                 return Err(wrong(column));
             }
-            if let Some(column) = [3, 5, 7, 8, 10].into_iter().find(|&column| row[column] < 0.0) {
-                return Err(wrong(column));
-            }
-            let whole = |column: usize| count(row[column]).ok_or(wrong(column));
-            let spread = |at: usize| Spread { weight: row[at], mean: row[at + 1], m2: row[at + 2] };
-            let moments = Moments::from_parts(whole(0)?, [row[1], row[2], row[3]]);
-            Ok((Channel { moments, batches: whole(4)?, means: spread(5), variances: spread(8) }, whole(11)?))
+            let moments = Moments::from_parts(count as u64, [mean, rest, m2]);
+            let means = Spread { weight, mean: mean_of_means, m2: m2_of_means };
+            Ok(Channel { moments, batches: batches as u64, means })
         };
-        let all = rows.iter().enumerate().map(of).collect::<Result<Vec<_>, _>>()?;
-        let batches = all[0].1;
-        Ok(Population { channels: all.into_iter().map(|(channel, _)| channel).collect(), batches })
+        let channels = rows.iter().enumerate().map(of).collect::<Result<Vec<_>, _>>()?;
+        Ok(Population { channels, batches: rows[0][ROW - 1] as u64 })
     }
 
     fn check(&self, argument: &'static str, got: usize) -> Result<(), CallError> {
@@ -272,4 +267,4 @@ impl Population {
 }
 
 /// Numbers of a channel, as they are stored.
-pub const ROW: usize = 12;
+pub const ROW: usize = 9;

@@ -2,6 +2,7 @@
 
 use crate::config::{Config, SingleValue};
 use crate::error::ConfigError;
+use crate::switches::NormalizeBy;
 
 /// The last batch of a pass through a data set: what is left for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +28,7 @@ impl Config {
     ///
     /// # Errors
     /// No sample, an empty batch, no position; a last batch of one value a channel, which training refuses under
-    /// [`SingleValue::Error`].
+    /// [`SingleValue::Error`] (a layer that is pinned to its running statistics takes it).
     pub fn preflight(&self, samples: usize, batch: usize, positions: usize) -> Result<LastBatch, ConfigError> {
         for (argument, got) in [("samples", samples), ("batch", batch), ("positions", positions)] {
             if got == 0 {
@@ -36,9 +37,10 @@ impl Config {
         }
         let left = |batch: usize| if samples.is_multiple_of(batch) { batch } else { samples % batch };
         let last = LastBatch { samples: left(batch), values: left(batch).saturating_mul(positions) };
-        if last.values == 1 && self.policies.single_value == SingleValue::Error {
+        let by_batch = self.pinned.is_none_or(|pinned| pinned.normalize_by != NormalizeBy::Running);
+        if last.values == 1 && by_batch && self.policies.single_value == SingleValue::Error {
             // None for a data set of one sample.
-            let better = (batch + 1..=samples).find(|&batch| left(batch) > 1);
+            let better = (batch.saturating_add(1)..=samples).find(|&batch| left(batch) > 1);
             return Err(ConfigError::LastBatch { samples, batch, better: better.unwrap_or(0) });
         }
         Ok(last)

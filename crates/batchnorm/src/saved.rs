@@ -280,7 +280,14 @@ impl Saved {
         dx: &mut ViewMut<T>,
     ) {
         let sums = |c: usize| GradientSums { dy: dbeta[c], dy_xhat: dgamma[c] };
-        let all = Coefficients::new(self.channels(), |channel| self.by_batch(channel, sums(channel)));
+        let all = Coefficients::new(self.channels(), |channel| {
+            if self.used_batch_statistics() {
+                return self.by_batch(channel, sums(channel));
+            }
+            // Constants: whatever the sums are, they play no part.
+            let [mean, scale, shift] = self.by_constants(channel);
+            [mean, scale, shift, 0.0, 0.0]
+        });
         T::input_gradient(self.isa(), self.activation, [&x.memory, &dy.memory], &mut dx.memory, all);
     }
 

@@ -58,7 +58,7 @@ pub struct Switches {
     /// Whether the backward pass gives the gradients of gamma and beta.
     pub train_parameters: bool,
     /// Whether the batch's part in mean and variance has a gradient; if not, they count as constants, and
-    /// dx = gamma / sqrt(variance + eps) * dy.
+    /// dx = gamma / sqrt(variance + eps) * dy, of a channel whose values are all alike too.
     pub gradient_through_statistics: bool,
 }
 

@@ -12,6 +12,8 @@ use support::Random;
 
 const CHANNELS: usize = 4;
 const PLANE: usize = 3;
+/// Nobody takes a tenth of that.
+const LONG: Duration = Duration::from_secs(120);
 const SAMPLE: usize = CHANNELS * PLANE;
 
 /// Of each participant what `run` gives.
@@ -59,6 +61,7 @@ fn as_one(team: &Team, x: &[f64], dy: &[f64]) -> Step {
 }
 
 fn near(got: &[f64], expected: &[f64], what: &str) {
+    assert_eq!(got.len(), expected.len(), "{what}");
     for (got, expected) in got.iter().zip(expected) {
         assert!((got - expected).abs() <= 1e-12 * expected.abs().max(1.0), "{what}: {got:e} for {expected:e}");
     }
@@ -78,9 +81,8 @@ fn one_to_eight_participants_are_one_process() {
             let starts: Vec<usize> = (0..participants).map(|part| sizes[..part].iter().sum()).collect();
             let cut = |data: &[f64], part: usize| data[starts[part] * SAMPLE..][..sizes[part] * SAMPLE].to_vec();
             let expected = alone(&x, &dy);
-            let got = together(Team::of(participants, Some(Duration::from_secs(60))), |part, team| {
-                as_one(&team, &cut(&x, part), &cut(&dy, part))
-            });
+            let got =
+                together(Team::of(participants, LONG), |part, team| as_one(&team, &cut(&x, part), &cut(&dy, part)));
             let what = format!("{participants} participants, round {round}, {sizes:?}");
             near(&got.iter().flat_map(|step| step.0.clone()).collect::<Vec<_>>(), &expected.0, &what);
             near(&got.iter().flat_map(|step| step.1.clone()).collect::<Vec<_>>(), &expected.1, &what);
@@ -101,7 +103,7 @@ fn numbers(layer: &str, count: usize, team: &Team) -> Result<Vec<Vec<f64>>, Coll
 #[test]
 fn a_skipped_layer_is_an_error_that_names_it() {
     // Participant 1 goes on to the next layer.
-    let got = together(Team::of(3, None), |number, team| {
+    let got = together(Team::of(3, LONG), |number, team| {
         numbers("stem", 2, &team)?;
         if number != 1 {
             numbers("block1.norm", 2, &team)?;
@@ -114,7 +116,7 @@ fn a_skipped_layer_is_an_error_that_names_it() {
         assert!(error.to_string().contains("block1.norm") && error.to_string().contains("block2.norm"), "{error}");
     }
     // Participant 2 skips the last one and ends.
-    let got = together(Team::of(3, None), |number, team| {
+    let got = together(Team::of(3, LONG), |number, team| {
         numbers("stem", 2, &team)?;
         if number == 2 { Ok(Vec::new()) } else { numbers("head", 2, &team) }
     });
@@ -123,7 +125,7 @@ fn a_skipped_layer_is_an_error_that_names_it() {
         assert_eq!(*error, Err(CollectiveError::Left { layer: "head".into(), participant: 2 }));
     }
     // Or panics.
-    let mut team = Team::of(2, None);
+    let mut team = Team::of(2, LONG);
     let (second, first) = (team.pop().expect("two"), team.pop().expect("two"));
     let failing = thread::spawn(move || {
         let _second = second;
@@ -135,7 +137,7 @@ fn a_skipped_layer_is_an_error_that_names_it() {
 
 #[test]
 fn another_size_is_an_error_that_names_the_layer_for_all_and_for_good() {
-    let got = together(Team::of(4, None), |number, team| {
+    let got = together(Team::of(4, LONG), |number, team| {
         let first = numbers("norm", if number == 3 { 6 } else { 4 }, &team);
         (first, numbers("norm2", 1, &team))
     });
@@ -148,19 +150,56 @@ fn another_size_is_an_error_that_names_the_layer_for_all_and_for_good() {
 
 #[test]
 fn who_does_not_come_is_named_after_the_time_that_was_given() {
-    let mut team = Team::of(3, Some(Duration::from_millis(50)));
+    let mut team = Team::of(3, Duration::from_millis(50));
     let last = team.pop().expect("three");
     let got = together(team, |_, one| numbers("norm", 1, &one));
     for error in got {
         let error = error.expect_err("the third one does not come");
         assert!(matches!(&error, CollectiveError::TimedOut { missing, .. } if missing.contains(&2)), "{error}");
     }
-    assert!(numbers("norm", 1, &last).is_err(), "the others are gone");
+    let error = numbers("norm", 1, &last).expect_err("for good");
+    assert!(matches!(&error, CollectiveError::TimedOut { missing, .. } if missing.contains(&2)), "{error}");
+}
+
+/// Threads that only borrow their participant, so that nothing tells when one of them ends.
+#[test]
+fn a_participant_that_ends_without_leaving_is_told_by_the_time() {
+    let team = Team::of(2, Duration::from_millis(50));
+    thread::scope(|scope| {
+        let one = scope.spawn(|| numbers("norm", 1, &team[0]));
+        assert!(matches!(one.join().expect("no panic"), Err(CollectiveError::TimedOut { .. })));
+    });
+}
+
+#[test]
+fn one_participant_in_two_threads_is_an_error() {
+    let team = Team::of(2, LONG);
+    let got = thread::scope(|scope| {
+        let two = [scope.spawn(|| numbers("norm", 1, &team[0])), scope.spawn(|| numbers("norm", 1, &team[0]))];
+        two.map(|thread| thread.join().expect("no panic"))
+    });
+    assert!(got.iter().all(|got| matches!(got, Err(CollectiveError::Twice { participant: 0, .. }))), "{got:?}");
+}
+
+/// A collective that gives back less than it was given.
+struct Lossy(usize);
+
+impl Collective for Lossy {
+    fn gather(&self, _: &str, own: &[f64]) -> Result<Vec<Vec<f64>>, CollectiveError> {
+        Ok(vec![own[1..].to_vec(); self.0])
+    }
+}
+
+#[test]
+fn what_comes_back_is_checked() {
+    let part = BatchMoments::from(vec![Moments::of(&[1.0, 2.0])]);
+    assert!(matches!(part.across(&Lossy(2), "norm"), Err(CollectiveError::OtherSize { expected: 4, got: 3, .. })));
+    assert!(matches!(part.across(&Lossy(0), "norm"), Err(CollectiveError::Transport { .. })));
 }
 
 #[test]
 fn exchanges_follow_each_other_without_mixing() {
-    let got = together(Team::of(5, None), |number, team| {
+    let got = together(Team::of(5, LONG), |number, team| {
         let mut random = Random::new(1401 + number as u64);
         (0..400).all(|round| {
             if random.below(5) == 0 {
@@ -176,6 +215,6 @@ fn exchanges_follow_each_other_without_mixing() {
 #[test]
 fn moments_cross_with_all_their_digits() {
     let part = BatchMoments::from(vec![Moments::of(&[1e16, 1e16 + 2.0, 1e16 + 4.0, 1e16 + 4.0])]);
-    let alone = part.across(&Team::of(1, None)[0], "norm").expect("alone");
+    let alone = part.across(&Team::of(1, LONG)[0], "norm").expect("alone");
     assert_eq!(alone, part);
 }

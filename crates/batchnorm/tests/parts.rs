@@ -112,6 +112,7 @@ impl Whole {
 }
 
 fn near(what: &str, got: &[f64], expected: &[f64], bound: f64) {
+    assert_eq!(got.len(), expected.len(), "{what}");
     let scale = expected.iter().fold(1.0f64, |most, value| most.max(value.abs()));
     for (got, expected) in got.iter().zip(expected) {
         assert!((got - expected).abs() <= bound * scale, "{what}: {got:e} for {expected:e}");

@@ -335,6 +335,8 @@ fn a_last_batch_that_is_too_small_is_told_before_the_training() {
     }
     let error = config.preflight(101, 10, 1).expect_err("one value a channel").to_string();
     assert!(error.contains("batches of 11,"), "{error}"); // 101 = 9 * 11 + 2
+    assert!(config.preflight(1, usize::MAX, 1).is_err());
+    assert!(config.clone().pinned(batchnorm::Switches::frozen()).preflight(101, 10, 1).is_ok());
     let loose = Policies { single_value: SingleValue::UseRunning, ..Policies::default() };
     assert!(Config::pytorch().policies(loose).preflight(101, 10, 1).is_ok());
     for (samples, batch, positions, argument) in [(0, 1, 1, "samples"), (1, 0, 1, "batch"), (4, 2, 0, "positions")] {

@@ -67,7 +67,7 @@ fn batches_of_2_2_4_8_16_32_and_64_pool_like_fvcore() {
 #[test]
 fn any_order_and_grouping_is_the_whole() {
     let mut random = Random::new(1202);
-    for case in 0..200 {
+    for _ in 0..200 {
         let (mean, n) = (10f64.powi(random.below(7) as i32), 2 + random.below(3000));
         let values = random.normals(n, mean, 1.0);
         let whole = Moments::of(&values);
@@ -79,11 +79,11 @@ fn any_order_and_grouping_is_the_whole() {
         let batches = cut(&values, &sizes);
         let mut groups = vec![Population::new(1).expect("a channel"); 1 + random.below(5)];
         let mut order: Vec<usize> = (0..batches.len()).collect();
-        order.iter_mut().for_each(|place| *place = (*place * 7919 + case) % batches.len());
-        order.sort_unstable();
-        order.dedup();
-        let missing = (0..batches.len()).filter(|number| !order.contains(number)).collect::<Vec<_>>();
-        for number in order.into_iter().chain(missing) {
+        // Fisher and Yates.
+        for place in (1..order.len()).rev() {
+            order.swap(place, random.below(place + 1));
+        }
+        for number in order {
             let group = random.below(groups.len());
             groups[group].observe(&moments(batches[number])).expect("one channel");
         }
@@ -122,7 +122,7 @@ fn the_standard_error_is_what_means_and_variances_scatter_by() {
     for _ in 0..2000 {
         let population = draw();
         means.push(population.channels()[0].mean());
-        errors.push(population.standard_errors()[0].expect("40 batches").mean);
+        errors.push(population.standard_errors()[0].expect("40 batches"));
     }
     let scatter = Moments::of(&means).population_variance().sqrt();
     let told = (errors.iter().map(|error| error * error).sum::<f64>() / 2000.0).sqrt();
@@ -155,7 +155,18 @@ fn rows_keep_everything() {
     let back = Population::from_rows(&rows).expect("its own rows");
     assert_eq!(back, population);
     assert_eq!(back.standard_errors(), population.standard_errors());
-    for (column, value) in [(0, -1.0), (0, 2.5), (1, f64::NAN), (3, -1.0), (4, 0.5), (5, -2.0), (11, f64::INFINITY)] {
+    for (column, value) in [
+        (0, -1.0),
+        (0, 2.5),
+        (0, 0.0),
+        (1, f64::NAN),
+        (3, -1.0),
+        (4, 0.5),
+        (4, 1e9),
+        (5, -2.0),
+        (8, f64::INFINITY),
+        (8, 1.0),
+    ] {
         let mut bad = rows.clone();
         bad[0][column] = value;
         let error = Population::from_rows(&bad).expect_err("no population has that");
@@ -181,4 +192,38 @@ fn errors_leave_it_unchanged() {
     assert_eq!(population, before);
     population.subtract(&before).expect("all of it");
     assert_eq!(population, Population::new(1).expect("a channel"));
+}
+
+#[test]
+fn what_overflows_together_is_left_out_and_never_installed() {
+    let mut population = of(&[&[1e200, 1e200]]);
+    assert_eq!(population.observe(&moments(&[-1e200, -1e200])), Ok(vec![0]));
+    assert_eq!(population.running(Estimator::Sample).expect("the first batch").mean(), [1e200]);
+    population.merge(&of(&[&[-1e200, -1e200]])).expect("one channel");
+    assert_eq!(population.running(Estimator::Sample), Err(CallError::NonFinite { channels: vec![0] }));
+}
+
+#[test]
+fn what_is_no_part_cannot_be_taken_out() {
+    let whole = of(&[&[1.0, 2.0], &[3.0], &[4.0]]);
+    // As many values in fewer batches, fewer values in as many batches, and values that spread more.
+    for other in [of(&[&[1.0, 2.0, 3.0, 4.0]]), of(&[&[1.0], &[2.0], &[3.0]]), of(&[&[-50.0, 50.0]])] {
+        let mut left = whole.clone();
+        assert!(matches!(left.subtract(&other), Err(CallError::NotAPart { channel: 0, .. })), "{other:?}");
+        assert_eq!(left, whole);
+    }
+    let mut left = whole.clone();
+    left.subtract(&of(&[&[3.0]])).expect("a part");
+    assert!(left.standard_errors()[0].is_some_and(f64::is_finite));
+}
+
+#[test]
+fn channels_that_were_left_out_have_fewer_updates() {
+    let rule = Config::pytorch().rule().expect("a rule");
+    let mut population = Population::new(2).expect("channels");
+    for values in [[1.0, 2.0, 3.0, 4.0], [f64::NAN, 2.0, 3.0, 8.0]] {
+        let x = View::new(&values, &[2, 2], Axes::NCHW).expect("two samples");
+        population.observe(&rule.moments(&x)).expect("two channels");
+    }
+    assert_eq!(population.running(Estimator::Sample).expect("observed").updates(), [1, 2]);
 }
