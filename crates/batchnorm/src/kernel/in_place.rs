@@ -9,10 +9,10 @@
 use super::ahead::{AHEAD, Twice};
 use super::grid::Grid;
 use super::leaves::Leaf;
-use super::map::{Path, TASK, path};
+use super::map::{Path, blocks, from_the_end, path};
 use super::pointwise::{ALIGNED, Coefficients, Pointwise, Widened, eight_mut};
 use super::raw::{Cell, Isa, Kernel, Readable, Writable, ask, to_line};
-use super::reduce::{CHUNK, Scratch, Way, block_of_runs, chunks, reduce};
+use super::reduce::{CHUNK, Scratch, Way, reduce};
 use super::vector::{PAIR, Vector, WIDTH, eight, in_groups, load_all, load_last, load_pair, splat_all};
 use crate::element::Element;
 use crate::parallel;
@@ -43,11 +43,10 @@ pub(crate) fn map_in_place<T: Element, P: Pointwise<N, K, 1>, const N: usize, co
         return;
     }
     let threads = parallel::threads_for(channels * count);
-    match path(others, [own.geometry()]) {
+    let path = path(others, [own.geometry()]);
+    let grid = path.grid::<T>(own.geometry());
+    match path {
         Path::Runs => {
-            // In the order of memory, where channels are neighbours in it.
-            let range = own.geometry().inner().0.min(TASK);
-            let grid = Grid { channels, block: (TASK / range).clamp(1, channels), count, range };
             let ahead = (AHEAD / size_of::<T>()) as isize;
             Writable::for_each_cell(
                 &mut [own],
@@ -61,9 +60,6 @@ pub(crate) fn map_in_place<T: Element, P: Pointwise<N, K, 1>, const N: usize, co
             );
         }
         Path::Rows => {
-            // Each cell as aligned as the first.
-            let range = (TASK / channels).max(1).next_multiple_of(WIDTH);
-            let grid = Grid { channels, block: channels, count, range };
             let wide = coefficients.widened(own.to_line() % WIDTH);
             Writable::for_each_cell(
                 &mut [own],
@@ -77,10 +73,8 @@ pub(crate) fn map_in_place<T: Element, P: Pointwise<N, K, 1>, const N: usize, co
             );
         }
         Path::Tiles => {
-            let block = (128 / size_of::<T>()).min(channels);
-            let grid = Grid { channels, block, count, range: CHUNK };
             let pitch = count.min(CHUNK);
-            let tile = || vec![T::default(); block * pitch];
+            let tile = || vec![T::default(); grid.block * pitch];
             let scratch = || (tile(), std::array::from_fn(|_| tile()));
             Writable::for_each_cell(
                 &mut [own],
@@ -119,23 +113,15 @@ fn map_runs<T: Element, P: Pointwise<N, K, 1>, const N: usize, const M: usize, c
     coefficients: &[[f64; K]],
 ) {
     let length = cell.geometry().inner().0;
-    let mut end = range.end;
-    while end > range.start {
-        let start = ((end - 1) / length * length).max(range.start);
-        let mut index = start;
-        while index < end {
-            // As far as all arrays go side by side; the same for every channel.
-            let len = others.iter().map(|array| array.geometry().left(index)).fold(end - index, usize::min);
-            let ahead = if index < until { ahead } else { [0; N] };
-            let mut runs = others.map(|array| array.runs(channels.clone(), index, len));
-            for (own, &coefficients) in cell.runs(channels.clone(), index, len).zip(coefficients) {
-                let others = runs.each_mut().map(|runs| runs.next().expect("as many as of the output"));
-                isa.run(Run::<T, P, N, M, K> { formula, coefficients, others, ahead, own });
-            }
-            index += len;
+    let left = |index| others.iter().map(|array| array.geometry().left(index)).fold(length, usize::min);
+    from_the_end(range, length, left, |index, len| {
+        let ahead = if index < until { ahead } else { [0; N] };
+        let mut runs = others.map(|array| array.runs(channels.clone(), index, len));
+        for (own, &coefficients) in cell.runs(channels.clone(), index, len).zip(coefficients) {
+            let others = runs.each_mut().map(|runs| runs.next().expect("as many as of the output"));
+            isa.run(Run::<T, P, N, M, K> { formula, coefficients, others, ahead, own });
         }
-        end = start;
-    }
+    });
 }
 
 /// Reduces `[other, own]` of each channel, turns the result into coefficients, and maps own with them. Returns the reduced
@@ -168,12 +154,9 @@ where
             values
         });
     }
-    // Enough tasks for the threads come before blocks that are long in memory.
-    let most = (channels / (2 * threads)).max(1);
-    let block = block_of_runs([other, &own.as_readable()]).min(most);
+    let (block, grid) = blocks([other, &own.as_readable()], threads);
     let (way, ahead) =
         (Way::Blocks(block), Twice::new([other, &own.as_readable()], [&own.as_readable(), other], block));
-    let grid = Grid { channels, block: (TASK / count).clamp(block, most.max(block)), count, range: count };
     let cells = Writable::for_each_cell(
         &mut [own],
         grid,
@@ -184,10 +167,7 @@ where
             for start in channels.clone().step_by(block) {
                 let channels = start..(start + block).min(channels.end);
                 let own = cell.as_readable();
-                for part in chunks(range.clone()) {
-                    scratch.push(way, [other, &own], ahead.reducing, leaf, channels.clone(), part);
-                }
-                let values = scratch.finish();
+                let values = scratch.reduce(way, [other, &own], ahead.reducing, leaf, channels.clone(), range.clone());
                 let of: Vec<_> = channels.clone().zip(&values).map(|(c, &value)| coefficients(c, value)).collect();
                 map_runs(isa, formula, [other], (ahead.mapping, ahead.until), cell, channels, range.clone(), &of);
                 all.extend(values);
@@ -233,14 +213,8 @@ where
             T::store(left, eight_mut(own), false);
             T::store(right, eight_mut(&mut own[WIDTH..]), false);
         }
-        let tail = head + pairs.len() * PAIR;
-        for part in [0..head, tail..len] {
-            let mut at = part.start;
-            while at < part.end {
-                let until = (at + WIDTH).min(part.end);
-                some::<V, T, P, N, M, K>(formula, coefficients, others, own, at..until);
-                at = until;
-            }
+        for few in around(head, head + pairs.len() * PAIR, len) {
+            some::<V, T, P, N, M, K>(formula, coefficients, others, own, few);
         }
     }
 }
@@ -264,14 +238,9 @@ where
         let (len, (vectors, width)) = (own.len(), coefficients.vectors());
         let head = to_line(own.as_ptr()).min(len);
         let tail = head + (len - head) / WIDTH * WIDTH;
-        for part in [0..head, tail..len] {
-            let mut at = part.start;
-            while at < part.end {
-                let until = (at + WIDTH).min(part.end);
-                let coefficients = load_all::<V, f64, K>(vectors, at % width);
-                some::<V, T, P, N, M, K>(formula, coefficients, others, own, at..until);
-                at = until;
-            }
+        for few in around(head, tail, len) {
+            let coefficients = load_all::<V, f64, K>(vectors, few.start % width);
+            some::<V, T, P, N, M, K>(formula, coefficients, others, own, few);
         }
         let (mut at, mut column) = (head, head % width);
         while at < tail {
@@ -302,6 +271,12 @@ where
             column = (column + count * WIDTH) % width;
         }
     }
+}
+
+/// What is before the head's end and behind the tail's beginning, at most a vector at a time.
+fn around(head: usize, tail: usize, len: usize) -> impl Iterator<Item = Range<usize>> {
+    let cut = |part: Range<usize>| part.clone().step_by(WIDTH).map(move |at| at..(at + WIDTH).min(part.end));
+    cut(0..head).chain(cut(tail..len))
 }
 
 /// At most a vector of values, and no other.

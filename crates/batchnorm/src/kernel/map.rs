@@ -17,7 +17,7 @@ use super::grid::Grid;
 use super::leaves::Leaf;
 use super::pointwise::{Coefficients, Pointwise, Rows, Run};
 use super::raw::{Cell, Isa, Readable, Writable};
-use super::reduce::{CHUNK, RUN, Scratch, Way, block_of_runs, chunks, in_runs, reduce};
+use super::reduce::{CHUNK, RUN, Scratch, Way, block_of_runs, in_runs, reduce};
 use super::vector::WIDTH;
 use crate::element::Element;
 use crate::layout::Geometry;
@@ -37,6 +37,26 @@ pub(super) enum Path {
     Runs,
     Rows,
     Tiles,
+}
+
+impl Path {
+    /// How a map of an output of `T` is cut.
+    pub fn grid<T>(&self, out: &Geometry) -> Grid {
+        let &Geometry { channels, count, .. } = out;
+        match self {
+            Path::Runs => {
+                // In the order of memory, where channels are neighbours in it.
+                let range = out.inner().0.min(TASK);
+                Grid { channels, block: (TASK / range).clamp(1, channels), count, range }
+            }
+            Path::Rows => {
+                // Each cell as aligned as the first.
+                let range = (TASK / channels).max(1).next_multiple_of(WIDTH);
+                Grid { channels, block: channels, count, range }
+            }
+            Path::Tiles => Grid { channels, block: (128 / size_of::<T>()).min(channels), count, range: CHUNK },
+        }
+    }
 }
 
 pub(super) fn path<T: Element, const N: usize, const O: usize>(
@@ -82,12 +102,10 @@ pub(crate) fn map<T: Element, P: Pointwise<N, K, O>, const N: usize, const K: us
         return;
     }
     let threads = parallel::threads_for(channels * count);
-    let (run, past) = (geometries[0].inner().0, past::<T>(geometries[0]));
-    match path(arrays, geometries) {
+    let (path, past) = (path(arrays, geometries), past::<T>(geometries[0]));
+    let grid = path.grid::<T>(geometries[0]);
+    match path {
         Path::Runs => {
-            // In the order of memory, where channels are neighbours in it.
-            let range = run.min(TASK);
-            let grid = Grid { channels, block: (TASK / range).clamp(1, channels), count, range };
             let ahead = [(AHEAD / size_of::<T>()) as isize; N];
             Writable::for_each_cell(
                 &mut outs,
@@ -101,9 +119,6 @@ pub(crate) fn map<T: Element, P: Pointwise<N, K, O>, const N: usize, const K: us
             );
         }
         Path::Rows => {
-            // Each cell as aligned as the first.
-            let range = (TASK / channels).max(1).next_multiple_of(WIDTH);
-            let grid = Grid { channels, block: channels, count, range };
             let wide = coefficients.widened(outs[0].to_line() % WIDTH);
             Writable::for_each_cell(
                 &mut outs,
@@ -121,10 +136,8 @@ pub(crate) fn map<T: Element, P: Pointwise<N, K, O>, const N: usize, const K: us
             );
         }
         Path::Tiles => {
-            let block = (128 / size_of::<T>()).min(channels);
-            let grid = Grid { channels, block, count, range: CHUNK };
             let scratch = || {
-                let tiles: [Vec<T>; N] = std::array::from_fn(|_| vec![T::default(); block * CHUNK]);
+                let tiles: [Vec<T>; N] = std::array::from_fn(|_| vec![T::default(); grid.block * CHUNK]);
                 let results: [Vec<T>; O] = std::array::from_fn(|_| vec![T::default(); CHUNK]);
                 (tiles, results)
             };
@@ -163,27 +176,53 @@ fn map_runs<T: Element, P: Pointwise<N, K, O>, const N: usize, const K: usize, c
     if past {
         cells.iter_mut().for_each(Cell::stream);
     }
-    let length = cells[0].geometry().inner().0;
+    let geometries = cells.each_ref().map(|cell| cell.geometry());
+    let length = geometries[0].inner().0;
+    let left = |index| {
+        let inputs = arrays.iter().map(|array| array.geometry().left(index));
+        geometries.iter().map(|out| out.left(index)).chain(inputs).fold(usize::MAX, usize::min)
+    };
+    from_the_end(range, length, left, |index, len| {
+        let ahead = if index < until { ahead } else { [0; N] };
+        let mut runs = arrays.map(|array| array.runs(channels.clone(), index, len));
+        let mut outs = cells.each_mut().map(|cell| cell.runs(channels.clone(), index, len));
+        for &coefficients in coefficients {
+            let values = runs.each_mut().map(|runs| runs.next().expect("one for each channel"));
+            let outs = outs.each_mut().map(|runs| runs.next().expect("one for each channel"));
+            isa.run(Run { formula, coefficients, values, ahead, outs, past });
+        }
+    });
+}
+
+/// `visit(index, length)` of each run of a range, from the last run of `length` on, as far as all arrays go side by side:
+/// `left` says how far from an index on, the same for every channel.
+#[inline(always)]
+pub(super) fn from_the_end(
+    range: Range<usize>,
+    length: usize,
+    left: impl Fn(usize) -> usize,
+    mut visit: impl FnMut(usize, usize),
+) {
     let mut end = range.end;
     while end > range.start {
         let start = ((end - 1) / length * length).max(range.start);
         let mut index = start;
         while index < end {
-            // As far as all arrays go side by side; the same for every channel.
-            let len = arrays.iter().map(|array| array.geometry().left(index)).fold(end - index, usize::min);
-            let len = cells.iter().map(|cell| cell.geometry().left(index)).fold(len, usize::min);
-            let ahead = if index < until { ahead } else { [0; N] };
-            let mut runs = arrays.map(|array| array.runs(channels.clone(), index, len));
-            let mut outs = cells.each_mut().map(|cell| cell.runs(channels.clone(), index, len));
-            for &coefficients in coefficients {
-                let values = runs.each_mut().map(|runs| runs.next().expect("one for each channel"));
-                let outs = outs.each_mut().map(|runs| runs.next().expect("one for each channel"));
-                isa.run(Run { formula, coefficients, values, ahead, outs, past });
-            }
+            let len = left(index).min(end - index);
+            visit(index, len);
             index += len;
         }
         end = start;
     }
+}
+
+/// How channels in runs are cut that are reduced and mapped at once: the channels of a block, and the tasks.
+pub(super) fn blocks<T: Element, const N: usize>(reduced: [&Readable<T>; N], threads: usize) -> (usize, Grid) {
+    let &Geometry { channels, count, .. } = reduced[0].geometry();
+    // Enough tasks for the threads come before blocks that are long in memory.
+    let most = (channels / (2 * threads)).max(1);
+    let block = block_of_runs(reduced).min(most);
+    (block, Grid { channels, block: (TASK / count).clamp(block, most.max(block)), count, range: count })
 }
 
 /// Reduces each channel, turns the result into coefficients, and maps with them, maybe other arrays than those that
@@ -217,11 +256,8 @@ where
             values
         });
     }
-    // Enough tasks for the threads come before blocks that are long in memory.
-    let most = (channels / (2 * threads)).max(1);
-    let block = block_of_runs(reduced).min(most);
+    let (block, grid) = blocks(reduced, threads);
     let way = Way::Blocks(block);
-    let grid = Grid { channels, block: (TASK / count).clamp(block, most.max(block)), count, range: count };
     let past = past::<T>(geometries[0]);
     let ahead = Twice::new(reduced, mapped, block);
     let cells = Writable::for_each_cell(
@@ -233,10 +269,7 @@ where
             let mut all = Vec::with_capacity(channels.len());
             for start in channels.clone().step_by(block) {
                 let channels = start..(start + block).min(channels.end);
-                for part in chunks(range.clone()) {
-                    scratch.push(way, reduced, ahead.reducing, leaf, channels.clone(), part);
-                }
-                let values = scratch.finish();
+                let values = scratch.reduce(way, reduced, ahead.reducing, leaf, channels.clone(), range.clone());
                 let of: Vec<_> = channels.clone().zip(&values).map(|(c, &value)| coefficients(c, value)).collect();
                 map_runs(isa, formula, mapped, (ahead.mapping, ahead.until), cells, channels, range.clone(), past, &of);
                 all.extend(values);

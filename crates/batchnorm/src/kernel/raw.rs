@@ -458,9 +458,9 @@ impl<T> Drop for Cell<'_, T> {
     }
 }
 
-impl<T: Element> Cell<'_, T> {
+impl<'g, T: Element> Cell<'g, T> {
     /// That of the whole array.
-    pub fn geometry(&self) -> &Geometry {
+    pub fn geometry(&self) -> &'g Geometry {
         self.geometry
     }
 

@@ -147,7 +147,7 @@ impl<T: Element, V: Merge, const N: usize> Scratch<T, V, N> {
 
     /// Reduces one chunk of some channels, at most a block. Chunks of the same channels follow each other in logical
     /// order.
-    pub fn push<L: Leaf<T, N, Value = V>>(
+    fn push<L: Leaf<T, N, Value = V>>(
         &mut self,
         way: Way,
         arrays: [&Readable<T>; N],
@@ -198,15 +198,22 @@ impl<T: Element, V: Merge, const N: usize> Scratch<T, V, N> {
         tree.push(values);
     }
 
-    /// One value for each of the channels whose chunks were pushed; as new for the next ones.
-    pub fn finish(&mut self) -> Vec<V> {
+    /// Reduces a range that is not empty: one value for each of some channels, at most a block.
+    pub fn reduce<L: Leaf<T, N, Value = V>>(
+        &mut self,
+        way: Way,
+        arrays: [&Readable<T>; N],
+        ahead: [isize; N],
+        leaf: &L,
+        channels: Range<usize>,
+        range: Range<usize>,
+    ) -> Vec<V> {
+        for start in range.clone().step_by(CHUNK) {
+            let part = start..(start + CHUNK).min(range.end);
+            self.push(way, arrays, ahead, leaf, channels.clone(), part);
+        }
         self.tree.finish().expect("at least one chunk was pushed")
     }
-}
-
-/// A range cut into chunks.
-pub(crate) fn chunks(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    range.clone().step_by(CHUNK).map(move |start| start..(start + CHUNK).min(range.end))
 }
 
 /// One value for each channel; an empty vector for empty arrays.
@@ -238,8 +245,7 @@ pub(crate) fn reduce<T: Element, L: Leaf<T, N>, const N: usize>(arrays: [&Readab
         || Scratch::new(way, count),
         |scratch, number| {
             let (channels, range) = grid.cell(number);
-            chunks(range).for_each(|part| scratch.push(way, arrays, ahead, leaf, channels.clone(), part));
-            scratch.finish()
+            scratch.reduce(way, arrays, ahead, leaf, channels, range)
         },
     );
     // Cells are numbered with the block fastest.
