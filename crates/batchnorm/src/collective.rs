@@ -93,16 +93,11 @@ impl BatchMoments {
     /// # Errors
     /// As [`Collective::gather`].
     pub fn across(&self, collective: &dyn Collective, layer: &str) -> Result<BatchMoments, CollectiveError> {
-        let row = |moments: &Moments| {
-            let (mean, rest) = moments.mean_pair();
-            // Counts are whole numbers, exact in f64 up to 2^53.
-            [moments.count() as f64, mean, rest, moments.m2()]
-        };
-        let own: Vec<f64> = self.channels().iter().flat_map(row).collect();
+        let own: Vec<f64> = self.channels().iter().flat_map(|moments| moments.to_parts()).collect();
         let mut whole = vec![Moments::EMPTY; self.channels().len()];
         for rows in gathered(collective, &format!("{layer}, moments"), &own)? {
-            for (whole, &[count, mean, rest, m2]) in whole.iter_mut().zip(rows.as_chunks().0) {
-                *whole = whole.merge(Moments::from_parts(count as u64, [mean, rest, m2]));
+            for (whole, &part) in whole.iter_mut().zip(rows.as_chunks().0) {
+                *whole = whole.merge(Moments::from_parts(part));
             }
         }
         Ok(whole.into())
@@ -221,11 +216,15 @@ impl State {
                 return Err(CollectiveError::OtherSize { layer, participant, expected, got: values.len() });
             }
         }
-        let missing = |number: &usize| self.brought[*number].is_none();
-        if let Some(participant) = (0..self.left.len()).find(|number| self.left[*number] && missing(number)) {
+        if let Some(participant) = self.missing().find(|&number| self.left[number]) {
             return Err(CollectiveError::Left { layer, participant });
         }
-        Ok(!(0..self.brought.len()).any(|number| missing(&number)))
+        Ok(self.missing().next().is_none())
+    }
+
+    /// Who has not come to the present exchange yet.
+    fn missing(&self) -> impl Iterator<Item = usize> {
+        (0..self.brought.len()).filter(|&number| self.brought[number].is_none())
     }
 }
 
@@ -260,7 +259,7 @@ impl Collective for Team {
             }
             let left = patience.saturating_sub(begun.elapsed());
             if left.is_zero() {
-                let missing = (0..state.brought.len()).filter(|&number| state.brought[number].is_none()).collect();
+                let missing = state.missing().collect();
                 let error = CollectiveError::TimedOut { layer: layer.to_string(), missing, waited: *patience };
                 return Err(self.fail(&mut state, error));
             }

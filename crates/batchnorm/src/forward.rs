@@ -5,7 +5,7 @@ use crate::config::SingleValue;
 use crate::element::{Element, Parameter};
 use crate::error::CallError;
 use crate::moments::{Moments, two_sum};
-use crate::rule::{BatchMoments, Input, Parameters, Rule, Widened, products, shifted};
+use crate::rule::{BatchMoments, Input, Parameters, Rule, Widened, products, same_length};
 use crate::running::{RunningStatistics, UpdateWeight};
 use crate::saved::Saved;
 use crate::switches::{NormalizeBy, Switches};
@@ -31,30 +31,41 @@ impl Rule {
         y: &mut ViewMut<T>,
     ) -> Result<(Saved, BatchMoments), CallError> {
         let input = input.into();
+        let nothing = || BatchMoments::from(vec![Moments::EMPTY; input.x().channels()]);
+        let (saved, batch) = self.by_switches(input, parameters, switches, running, y)?;
+        Ok((saved, batch.unwrap_or_else(nothing)))
+    }
+
+    /// [`forward`](Self::forward); no moments where there is nothing to take into the running statistics.
+    pub(crate) fn by_switches<'i, 'v: 'i, T: Element, P: Parameter>(
+        &self,
+        input: Input<'i, 'v, T>,
+        parameters: Parameters<P>,
+        switches: Switches,
+        running: Option<&RunningStatistics>,
+        y: &mut ViewMut<T>,
+    ) -> Result<(Saved, Option<BatchMoments>), CallError> {
         let by = match switches.normalize_by {
             NormalizeBy::Mix(weight) if weight.new_value() == 0.0 => NormalizeBy::Running,
             NormalizeBy::Mix(weight) if weight.old_value() == 0.0 => NormalizeBy::Batch,
             other => other,
         };
-        let nothing = || BatchMoments::from(vec![Moments::EMPTY; input.x().channels()]);
+        let all = |(saved, batch)| (saved, Some(batch));
         let (saved, batch) = match by {
-            NormalizeBy::Batch => self.train(input, parameters, running, y)?,
-            NormalizeBy::Mix(weight) => self.mix(input, parameters, weight, running, y)?,
+            NormalizeBy::Batch => all(self.train(input, parameters, running, y)?),
+            NormalizeBy::Mix(weight) => all(self.mix(input, parameters, weight, running, y)?),
             NormalizeBy::Running => {
-                // All that may be refused comes before anything is written.
                 // One value is nothing to learn a variance from, and no reason to refuse: nothing is normalised by it.
                 let single = input.x().count() == 1 && self.policies.single_value != SingleValue::Population;
-                let batch = if switches.update_running && !single {
-                    self.acceptable(self.moments(input.x()))?
-                } else {
-                    nothing()
-                };
+                // All that may be refused comes before anything is written.
+                let moments = || self.acceptable(self.moments(input.x()));
+                let batch = (switches.update_running && !single).then(moments).transpose()?;
                 (self.eval(input, parameters, running, y)?, batch)
             }
         };
         let saved = if switches.gradient_through_statistics { saved } else { saved.with_constant_statistics() };
         let saved = Saved { trains_parameters: switches.train_parameters, ..saved };
-        Ok((saved, if switches.update_running { batch } else { nothing() }))
+        Ok((saved, batch.filter(|_| switches.update_running)))
     }
 
     fn mix<'i, 'v: 'i, T: Element, P: Parameter>(
@@ -70,22 +81,24 @@ impl Rule {
         let x = input.x();
         let running = running.ok_or(CallError::NoRunningStatistics { reason: REASON })?;
         input.check(y)?;
-        let constants = self.constants(x.channels(), x.count(), input.has_residual(), parameters, running)?;
+        let widened = parameters.widened(x.channels())?;
+        same_length("running_mean", x.channels(), running.channels())?;
         // Of nothing, or of one value under `SingleValue::UseRunning`, there is nothing to mix in.
-        if self.instead_of_the_batch(x, Some(running))?.is_some() || x.count() == 0 {
-            let batch = self.acceptable(self.moments(x))?;
+        let alone = self.instead_of_the_batch(x, Some(running))?.is_some() || x.count() == 0;
+        let batch = self.acceptable(self.moments(x))?;
+        if alone {
             return Ok((self.eval(input, parameters, Some(running), y)?, batch));
         }
-        let batch = self.acceptable(self.moments(x))?;
-        let saved = self.mixed(constants, &parameters.widened(x.channels())?, weight, running, &batch);
+        let saved = self.mixed(x.count(), input.has_residual(), &widened, weight, running, &batch);
         self.normalize(input, y, saved.coefficients());
         Ok((saved, batch))
     }
 
-    /// What a pass by mixed statistics leaves: that of an evaluation, with its statistics exchanged.
+    /// What a pass by mixed statistics leaves.
     fn mixed(
         &self,
-        constants: Saved,
+        count: usize,
+        residual: bool,
         Widened { gamma, beta }: &Widened,
         weight: UpdateWeight,
         running: &RunningStatistics,
@@ -108,15 +121,7 @@ impl Rule {
             batch_lag.push(((batch_mean - mixed) + batch_rest) * deviation);
         }
         let scale = products(gamma, &inverse);
-        Saved {
-            flow: new,
-            mean,
-            lag: products(&rest, &inverse),
-            batch_lag,
-            inverse_deviation: inverse,
-            shift: (0..beta.len()).map(|channel| shifted(beta[channel], rest[channel], scale[channel])).collect(),
-            scale,
-            ..constants
-        }
+        let saved = self.by_statistics(count, residual, beta, [mean, rest, inverse, scale]);
+        Saved { flow: new, batch_lag, ..saved }
     }
 }

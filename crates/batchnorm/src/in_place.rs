@@ -6,7 +6,6 @@ use crate::config::MissingRunning;
 use crate::element::{Element, Parameter};
 use crate::error::CallError;
 use crate::invertible::{Invertible, reciprocal};
-use crate::kernel::pointwise::Coefficients;
 use crate::rule::{BatchMoments, NOTHING_TO_EVALUATE_BY, Parameters, Rule, same_shape};
 use crate::running::RunningStatistics;
 use crate::saved::Saved;
@@ -90,9 +89,7 @@ impl Rule {
     }
 
     fn normalize_in_place<T: Element>(&self, x: &mut ViewMut<T>, residual: Option<&View<T>>, saved: &Saved) {
-        let Saved { mean, scale, shift, .. } = saved;
-        let of = |channel: usize| [mean[channel], scale[channel], shift[channel]];
-        let all = Coefficients::new(mean.len(), of);
-        T::normalize_in_place(self.isa, self.activation, &mut x.memory, residual.map(|residual| &residual.memory), all);
+        let residual = residual.map(|residual| &residual.memory);
+        T::normalize_in_place(self.isa, self.activation, &mut x.memory, residual, saved.coefficients());
     }
 }

@@ -5,7 +5,7 @@ use crate::element::{Element, Number, Parameter};
 use crate::error::{CallError, ConfigError};
 use crate::invertible::Invertible;
 use crate::layout::MAX_CHANNELS;
-use crate::rule::{BatchMoments, Input, Parameters, Rule};
+use crate::rule::{BatchMoments, Input, Parameters, Rule, same_length};
 use crate::running::{RunningStatistics, check_channels, counts, finite};
 use crate::saved::{ParameterGradients, Saved};
 use crate::switches::{NormalizeBy, Switches};
@@ -207,9 +207,14 @@ impl BatchNorm {
         input: impl Into<Input<'i, 'v, T>>,
         switches: Switches,
     ) -> Result<Trained<T>, CallError> {
-        let input = input.into();
+        let trained = self.passed(input.into(), switches)?;
+        self.commit(&trained.batch)?;
+        Ok(trained)
+    }
+
+    /// [`pass`](Self::pass) into an array of its own.
+    fn passed<T: Element>(&self, input: Input<T>, switches: Switches) -> Result<Trained<T>, CallError> {
         let (y, (saved, batch)) = Tensor::filled(&input.x().layout, |y| self.pass(input, switches, y))?;
-        self.commit(&batch)?;
         Ok(Trained { y, saved, batch })
     }
 
@@ -259,9 +264,7 @@ impl BatchNorm {
         &self,
         input: impl Into<Input<'i, 'v, T>>,
     ) -> Result<Trained<T>, CallError> {
-        let input = input.into();
-        let (y, (saved, batch)) = Tensor::filled(&input.x().layout, |y| self.forward_train_into(input, y))?;
-        Ok(Trained { y, saved, batch })
+        self.passed(input.into(), self.switches(Switches::train()))
     }
 
     /// [`forward_train`](Self::forward_train) into the caller's buffer.
@@ -284,9 +287,7 @@ impl BatchNorm {
     /// Another number of channels.
     pub fn commit(&mut self, batch: &BatchMoments) -> Result<Vec<usize>, CallError> {
         let got = batch.channels().len();
-        if let Some(expected) = self.config.channels.filter(|&expected| expected != got) {
-            return Err(CallError::Length { argument: "batch", expected, got });
-        }
+        self.config.channels.map_or(Ok(()), |expected| same_length("batch", expected, got))?;
         if !counts(batch, &self.config.policies) {
             return Ok(Vec::new());
         }
@@ -314,8 +315,10 @@ impl BatchNorm {
         input: impl Into<Input<'i, 'v, T>>,
         y: &mut ViewMut<T>,
     ) -> Result<Saved, CallError> {
+        let input = input.into();
+        self.check_channels(input.x())?;
         let switches = Switches { update_running: false, ..self.switches(Switches::evaluate()) };
-        self.pass(input.into(), switches, y).map(|(saved, _)| saved)
+        self.rule.by_switches(input, self.parameters(), switches, self.running.as_ref(), y).map(|(saved, _)| saved)
     }
 
     /// [`eval`](Self::eval), y over `x`: the same bits, and no second array. A residual of the same shape is added before

@@ -91,9 +91,14 @@ impl Moments {
         Some(Moments { count, mean, rest, m2: if m2 < 0.0 { 0.0 } else { m2 } })
     }
 
-    /// From numbers that were stored: mean, what it lacks to the true one, M2.
-    pub(crate) fn from_parts(count: u64, [mean, rest, m2]: [f64; 3]) -> Moments {
-        Moments { count, mean, rest, m2 }
+    /// As numbers, to be stored or sent: count, exact up to 2^53, mean, what it lacks to the true one, M2.
+    pub(crate) fn to_parts(self) -> [f64; 4] {
+        [self.count as f64, self.mean, self.rest, self.m2]
+    }
+
+    /// From what [`to_parts`](Self::to_parts) gave.
+    pub(crate) fn from_parts([count, mean, rest, m2]: [f64; 4]) -> Moments {
+        Moments { count: count as u64, mean, rest, m2 }
     }
 
     /// Number of values.

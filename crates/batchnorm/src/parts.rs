@@ -7,7 +7,7 @@
 use crate::element::{Element, Parameter};
 use crate::error::CallError;
 use crate::moments::Moments;
-use crate::rule::{BatchMoments, Input, Parameters, Rule, same_shape};
+use crate::rule::{BatchMoments, Input, Parameters, Rule, same_length, same_shape};
 use crate::saved::{ParameterGradients, Saved};
 use crate::view::{View, ViewMut};
 
@@ -17,10 +17,7 @@ impl BatchMoments {
     /// # Errors
     /// Another number of channels.
     pub fn merge(&self, other: &BatchMoments) -> Result<BatchMoments, CallError> {
-        let (expected, got) = (self.channels().len(), other.channels().len());
-        if got != expected {
-            return Err(CallError::Length { argument: "other", expected, got });
-        }
+        same_length("other", self.channels().len(), other.channels().len())?;
         let pairs = self.channels().iter().zip(other.channels());
         Ok(BatchMoments::from(pairs.map(|(own, other)| own.merge(*other)).collect::<Vec<Moments>>()))
     }
@@ -32,10 +29,8 @@ impl ParameterGradients {
     /// # Errors
     /// Another number of channels; nothing is added then.
     pub fn add(&mut self, other: &ParameterGradients) -> Result<(), CallError> {
-        let (expected, got) = (self.dgamma.len(), other.dgamma.len().min(other.dbeta.len()));
-        if got != expected || self.dbeta.len() != expected {
-            return Err(CallError::Length { argument: "other", expected, got });
-        }
+        same_length("other", self.dgamma.len(), other.dgamma.len())?;
+        same_length("other", self.dbeta.len(), other.dbeta.len())?;
         self.dgamma.iter_mut().zip(&other.dgamma).for_each(|(own, other)| *own += other);
         self.dbeta.iter_mut().zip(&other.dbeta).for_each(|(own, other)| *own += other);
         Ok(())
@@ -95,10 +90,7 @@ impl Rule {
         let x = input.x();
         input.check(y)?;
         let widened = parameters.widened(x.channels())?;
-        let (expected, got) = (x.channels(), whole.channels().len());
-        if got != expected {
-            return Err(CallError::Length { argument: "whole", expected, got });
-        }
+        same_length("whole", x.channels(), whole.channels().len())?;
         let (part, count) = (x.count() as u64, whole.channels()[0].count());
         if let Some(channel) = whole.channels().iter().position(|moments| moments.count() != count || count < part) {
             let (expected, got) = (count.max(part), whole.channels()[channel].count());
@@ -135,12 +127,8 @@ impl Saved {
     ) -> Result<(), CallError> {
         self.check(x, &dy.layout, false)?;
         same_shape("dx", &x.layout, &dx.layout)?;
-        for sums in [&whole.dgamma, &whole.dbeta] {
-            let (expected, got) = (self.channels(), sums.len());
-            if got != expected {
-                return Err(CallError::Length { argument: "whole", expected, got });
-            }
-        }
+        same_length("whole", self.channels(), whole.dgamma.len())?;
+        same_length("whole", self.channels(), whole.dbeta.len())?;
         self.input_gradient(x, dy, whole, dx);
         Ok(())
     }

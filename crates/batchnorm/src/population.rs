@@ -2,7 +2,7 @@
 
 use crate::error::{CallError, ConfigError};
 use crate::moments::Moments;
-use crate::rule::BatchMoments;
+use crate::rule::{BatchMoments, same_length};
 use crate::running::{Estimator, RunningStatistics, check_channels};
 
 /// The moments of each channel over any number of batches of any sizes, as if they had been one: whatever their order
@@ -119,7 +119,7 @@ impl Population {
     /// # Errors
     /// Another number of channels; the population is unchanged then.
     pub fn observe(&mut self, batch: &BatchMoments) -> Result<Vec<usize>, CallError> {
-        self.check("batch", batch.channels().len())?;
+        same_length("batch", self.channels.len(), batch.channels().len())?;
         self.batches =
             self.batches.saturating_add(u64::from(batch.channels().iter().any(|moments| moments.count() > 0)));
         let mut left_out = Vec::new();
@@ -139,7 +139,7 @@ impl Population {
     /// # Errors
     /// Another number of channels; the population is unchanged then.
     pub fn merge(&mut self, other: &Population) -> Result<(), CallError> {
-        self.check("other", other.channels.len())?;
+        same_length("other", self.channels.len(), other.channels.len())?;
         self.batches = self.batches.saturating_add(other.batches);
         self.channels.iter_mut().zip(&other.channels).for_each(|(channel, other)| *channel = channel.merge(*other));
         Ok(())
@@ -151,7 +151,7 @@ impl Population {
     /// # Errors
     /// Another number of channels; what cannot be a part of it. The population is unchanged then.
     pub fn subtract(&mut self, other: &Population) -> Result<(), CallError> {
-        self.check("other", other.channels.len())?;
+        same_length("other", self.channels.len(), other.channels.len())?;
         let pairs = self.channels.iter().zip(&other.channels).enumerate();
         let left = pairs.map(|(channel, (own, other))| {
             let [expected, got] = [own, other].map(|channel| channel.moments.count());
@@ -220,9 +220,9 @@ impl Population {
     pub fn to_rows(&self) -> Vec<[f64; ROW]> {
         let of = |channel: &Channel| {
             let Channel { moments, batches, means } = channel;
-            let (mean, rest) = moments.mean_pair();
-            let [count, batches, all] = [moments.count(), *batches, self.batches].map(|count| count as f64);
-            [count, mean, rest, moments.m2(), batches, means.weight, means.mean, means.m2, all]
+            let [count, mean, rest, m2] = moments.to_parts();
+            let [batches, all] = [*batches, self.batches].map(|count| count as f64);
+            [count, mean, rest, m2, batches, means.weight, means.mean, means.m2, all]
         };
         self.channels.iter().map(of).collect()
     }
@@ -252,17 +252,12 @@ impl Population {
             if let Some(column) = right.iter().position(|right| !right) {
                 return Err(wrong(column));
             }
-            let moments = Moments::from_parts(count as u64, [mean, rest, m2]);
+            let moments = Moments::from_parts([count, mean, rest, m2]);
             let means = Spread { weight, mean: mean_of_means, m2: m2_of_means };
             Ok(Channel { moments, batches: batches as u64, means })
         };
         let channels = rows.iter().enumerate().map(of).collect::<Result<Vec<_>, _>>()?;
         Ok(Population { channels, batches: rows[0][ROW - 1] as u64 })
-    }
-
-    fn check(&self, argument: &'static str, got: usize) -> Result<(), CallError> {
-        let expected = self.channels.len();
-        if got == expected { Ok(()) } else { Err(CallError::Length { argument, expected, got }) }
     }
 }
 

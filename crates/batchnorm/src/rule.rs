@@ -208,6 +208,19 @@ impl Rule {
                 *inverse = 0.0;
             }
         }
+        self.by_statistics(count, residual, beta, [mean, rest, inverse, scale])
+    }
+
+    /// What a pass by these statistics leaves, all of them the batch's: of each channel the mean, its rest, the inverse
+    /// standard deviation and the scale.
+    pub(crate) fn by_statistics(
+        &self,
+        count: usize,
+        residual: bool,
+        beta: &[f64],
+        [mean, rest, inverse_deviation, scale]: [Vec<f64>; 4],
+    ) -> Saved {
+        let lag = products(&rest, &inverse_deviation);
         Saved {
             isa: self.isa.tier(),
             flow: 1.0,
@@ -217,9 +230,9 @@ impl Rule {
             count: count as u64,
             part: count as u64,
             mean,
-            batch_lag: products(&rest, &inverse),
-            lag: products(&rest, &inverse),
-            inverse_deviation: inverse,
+            batch_lag: lag.clone(),
+            lag,
+            inverse_deviation,
             shift: (0..beta.len()).map(|channel| shifted(beta[channel], rest[channel], scale[channel])).collect(),
             scale,
         }
@@ -267,27 +280,12 @@ impl Rule {
         running: &RunningStatistics,
     ) -> Result<Saved, CallError> {
         let Widened { gamma, beta } = parameters.widened(channels)?;
-        if running.channels() != channels {
-            let got = running.channels();
-            return Err(CallError::Length { argument: "running_mean", expected: channels, got });
-        }
+        same_length("running_mean", channels, running.channels())?;
         let inverse: Vec<f64> =
             running.variance().iter().map(|&variance| inverse_deviation(variance, self.epsilon)).collect();
-        Ok(Saved {
-            isa: self.isa.tier(),
-            flow: 0.0,
-            trains_parameters: true,
-            activation: self.activation,
-            residual,
-            count: count as u64,
-            part: count as u64,
-            mean: running.mean().to_vec(),
-            lag: vec![0.0; channels],
-            batch_lag: vec![0.0; channels],
-            scale: products(&gamma, &inverse),
-            inverse_deviation: inverse,
-            shift: beta,
-        })
+        let scale = products(&gamma, &inverse);
+        let statistics = [running.mean().to_vec(), vec![0.0; channels], inverse, scale];
+        Ok(self.by_statistics(count, residual, &beta, statistics).with_constant_statistics())
     }
 }
 
@@ -370,8 +368,12 @@ fn mean_or_nan(moments: &Moments) -> (f64, f64) {
 
 /// The shift by which the mean's rest need not be subtracted from every x: (x - mean - rest) * scale + beta is
 /// (x - mean) * scale + (beta - rest * scale), and x - mean is as exact where it matters.
-pub(crate) fn shifted(beta: f64, rest: f64, scale: f64) -> f64 {
+fn shifted(beta: f64, rest: f64, scale: f64) -> f64 {
     if rest == 0.0 { beta } else { beta - rest * scale }
+}
+
+pub(crate) fn same_length(argument: &'static str, expected: usize, got: usize) -> Result<(), CallError> {
+    if expected == got { Ok(()) } else { Err(CallError::Length { argument, expected, got }) }
 }
 
 pub(crate) fn same_shape(argument: &'static str, x: &Layout, other: &Layout) -> Result<(), CallError> {

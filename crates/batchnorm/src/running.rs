@@ -6,7 +6,7 @@ use crate::element::Parameter;
 use crate::error::{CallError, ConfigError};
 use crate::layout::MAX_CHANNELS;
 use crate::moments::Moments;
-use crate::rule::BatchMoments;
+use crate::rule::{BatchMoments, same_length};
 
 /// The variance that the *running* variance estimates. (Normalising is always by the population variance.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -178,10 +178,7 @@ impl RunningStatistics {
     /// # Errors
     /// Another number of channels; the statistics are unchanged then.
     pub fn update(&mut self, batch: &BatchMoments, config: &Config) -> Result<Vec<usize>, CallError> {
-        let (expected, got) = (self.channels(), batch.channels().len());
-        if got != expected {
-            return Err(CallError::Length { argument: "batch", expected, got });
-        }
+        same_length("batch", self.channels(), batch.channels().len())?;
         let mut skipped = Vec::new();
         self.batches += u64::from(counts(batch, &config.policies));
         for (channel, moments) in batch.channels().iter().enumerate() {
