@@ -70,7 +70,9 @@ mod config;
 mod element;
 mod error;
 mod forward;
+mod ghost;
 mod in_place;
+mod input;
 mod invertible;
 mod kernel;
 mod layer;
@@ -86,6 +88,7 @@ mod running;
 mod saved;
 mod switches;
 mod view;
+mod weights;
 
 pub use affine::{inverse_deviation, scale_and_shift, undoing};
 pub use collective::{Collective, CollectiveError, Team};
@@ -93,7 +96,9 @@ pub use config::{
     Activation, Affine, Config, ConstantChannel, EmptyBatch, MissingRunning, NonFinite, Policies, SingleValue,
 };
 pub use element::{Element, Number, Parameter};
-pub use error::{CallError, ConfigError, ViewError};
+pub use error::{CallError, ConfigError, ViewError, WeightsError};
+pub use ghost::{Ghost, GhostTrained};
+pub use input::Input;
 pub use invertible::Invertible;
 #[doc(hidden)] // no part of the interface
 pub use kernel::edges;
@@ -103,11 +108,12 @@ pub use layout::{Axes, AxisRole, MAX_CHANNELS};
 pub use moments::Moments;
 pub use population::{Population, ROW as POPULATION_ROW};
 pub use preflight::LastBatch;
-pub use rule::{BatchMoments, Input, Parameters, Rule};
+pub use rule::{BatchMoments, Parameters, Rule};
 pub use running::{Averaging, Estimator, RunningStatistics, UpdateWeight};
 pub use saved::{ParameterGradients, Saved};
 pub use switches::{NormalizeBy, Switches};
 pub use view::{Tensor, View, ViewMut};
+pub use weights::Weights;
 
 /// The README's examples, compiled as tests.
 #[cfg(doctest)]

@@ -45,8 +45,8 @@ struct Spread {
 }
 
 impl Spread {
-    fn of(value: f64, count: u64) -> Spread {
-        Spread { weight: count as f64 * count as f64, mean: value, m2: 0.0 }
+    fn of(value: f64, weight: f64) -> Spread {
+        Spread { weight: weight * weight, mean: value, m2: 0.0 }
     }
 
     /// With another spread, or for `sign` -1 without it.
@@ -63,20 +63,19 @@ impl Spread {
     }
 
     /// The standard error of sum(n v) / sum(n) over `batches` values v, where that is `center` of `total` values.
-    fn standard_error(self, center: f64, total: u64, batches: u64) -> f64 {
+    fn standard_error(self, center: f64, total: f64, batches: u64) -> f64 {
         let (step, b) = (self.mean - center, batches as f64);
         let squares = self.m2 + self.weight * step * step;
-        (b / (b - 1.0) * squares).sqrt() / total as f64
+        (b / (b - 1.0) * squares).sqrt() / total
     }
 }
 
 impl Channel {
     fn of(moments: &Moments) -> Channel {
-        let count = moments.count();
-        if count == 0 {
+        if moments.count() == 0 {
             return Channel::default();
         }
-        Channel { moments: *moments, batches: 1, means: Spread::of(moments.mean(), count) }
+        Channel { moments: *moments, batches: 1, means: Spread::of(moments.mean(), moments.weight()) }
     }
 
     #[must_use]
@@ -187,7 +186,7 @@ impl Population {
     pub fn standard_errors(&self) -> Vec<Option<f64>> {
         let of = |channel: &Channel| {
             let (moments, batches) = (&channel.moments, channel.batches);
-            (batches > 1).then(|| channel.means.standard_error(moments.mean(), moments.count(), batches))
+            (batches > 1).then(|| channel.means.standard_error(moments.mean(), moments.weight(), batches))
         };
         self.channels.iter().map(of).collect()
     }
@@ -214,15 +213,15 @@ impl Population {
         Ok(running.expect("finite moments of at least one channel"))
     }
 
-    /// A row for each channel, to be stored and given to [`from_rows`](Self::from_rows) again: count, mean, what the mean
-    /// lacks to the true one, M2, batches, of the batches' means weight, mean and M2, last the batches of all channels.
+    /// A row for each channel, to be stored and given to [`from_rows`](Self::from_rows) again: count, weight, mean, what the
+    /// mean lacks to the true one, M2, batches, of the batches' means weight, mean and M2, last the batches of all channels.
     /// Exact for counts up to 2^53.
     pub fn to_rows(&self) -> Vec<[f64; ROW]> {
         let of = |channel: &Channel| {
             let Channel { moments, batches, means } = channel;
-            let [count, mean, rest, m2] = moments.to_parts();
+            let [count, weight, mean, rest, m2] = moments.to_parts();
             let [batches, all] = [*batches, self.batches].map(|count| count as f64);
-            [count, mean, rest, m2, batches, means.weight, means.mean, means.m2, all]
+            [count, weight, mean, rest, m2, batches, means.weight, means.mean, means.m2, all]
         };
         self.channels.iter().map(of).collect()
     }
@@ -235,16 +234,17 @@ impl Population {
         check_channels(rows.len())?;
         let of = |(channel, row): (usize, &[f64; ROW])| {
             let wrong = |column: usize| ConfigError::NotAPopulation { channel, column, got: row[column] };
-            let [count, mean, rest, m2, batches, weight, mean_of_means, m2_of_means, all] = *row;
+            let [count, weight, mean, rest, m2, batches, weight_of_means, mean_of_means, m2_of_means, all] = *row;
             let whole = |value: f64| value >= 0.0 && value.fract() == 0.0 && value <= (1u64 << 53) as f64;
             let empty = count == 0.0;
             let right = [
                 whole(count),
+                weight.is_finite() && weight >= 0.0 && empty == (weight == 0.0),
                 mean.is_finite() && !(empty && mean != 0.0),
                 rest.is_finite() && !(empty && rest != 0.0),
                 m2.is_finite() && m2 >= 0.0 && !(count < 2.0 && m2 != 0.0),
                 whole(batches) && batches <= count && empty == (batches == 0.0),
-                weight.is_finite() && weight >= 0.0 && empty == (weight == 0.0),
+                weight_of_means.is_finite() && weight_of_means >= 0.0 && empty == (weight_of_means == 0.0),
                 mean_of_means.is_finite(),
                 m2_of_means.is_finite() && m2_of_means >= 0.0,
                 whole(all) && all >= batches && all == rows[0][ROW - 1],
@@ -252,8 +252,8 @@ impl Population {
             if let Some(column) = right.iter().position(|right| !right) {
                 return Err(wrong(column));
             }
-            let moments = Moments::from_parts([count, mean, rest, m2]);
-            let means = Spread { weight, mean: mean_of_means, m2: m2_of_means };
+            let moments = Moments::from_parts([count, weight, mean, rest, m2]);
+            let means = Spread { weight: weight_of_means, mean: mean_of_means, m2: m2_of_means };
             Ok(Channel { moments, batches: batches as u64, means })
         };
         let channels = rows.iter().enumerate().map(of).collect::<Result<Vec<_>, _>>()?;
@@ -262,4 +262,4 @@ impl Population {
 }
 
 /// Numbers of a channel, as they are stored.
-pub const ROW: usize = 9;
+pub const ROW: usize = 10;

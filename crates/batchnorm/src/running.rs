@@ -209,7 +209,7 @@ impl RunningStatistics {
 fn informs(moments: &Moments, policies: &Policies) -> bool {
     match moments.count() {
         0 => false,
-        1 => !matches!(policies.single_value, SingleValue::SkipUpdate | SingleValue::UseRunning),
+        _ if moments.is_single() => !matches!(policies.single_value, SingleValue::SkipUpdate | SingleValue::UseRunning),
         _ => true,
     }
 }
