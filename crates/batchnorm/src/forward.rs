@@ -1,7 +1,7 @@
 //! The forward pass by switches: by the batch, by the running statistics, or by a mix of them.
 
 use crate::affine::inverse_deviation;
-use crate::config::SingleValue;
+use crate::config::{ConstantChannel, SingleValue};
 use crate::element::{Element, Parameter};
 use crate::error::CallError;
 use crate::input::Input;
@@ -124,6 +124,12 @@ impl Rule {
             batch_lag.push(((batch_mean - mixed) + batch_rest) * deviation);
         }
         let scale = products(gamma, &inverse);
+        if self.policies.constant_channel == ConstantChannel::ZeroGradient {
+            let constant = batch.channels().iter().map(Moments::is_constant);
+            let all = constant.zip(running.variance()).zip(&mut inverse);
+            all.filter(|((constant, variance), _)| *constant && **variance == 0.0)
+                .for_each(|(_, inverse)| *inverse = 0.0);
+        }
         let saved = self.by_statistics(count, kind, beta, [mean, rest, inverse, scale]);
         let total = batch.channels().iter().map(Moments::weight).collect();
         Saved { flow: new, batch_lag, total, ..saved }

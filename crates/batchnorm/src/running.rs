@@ -168,6 +168,24 @@ impl RunningStatistics {
         Ok(RunningStatistics { updates: updates.to_vec(), ..self })
     }
 
+    /// A mix with the statistics of other data, `old * own + new * other` of mean and variance, as a start on a domain of which
+    /// little is known yet: with N for the samples that these are worth and n of the other data, new = n / (N + n) (Schneider
+    /// et al. 2020). Both variances must be of the same estimator.
+    ///
+    /// # Errors
+    /// Another number of channels.
+    pub fn mixed(&self, other: &RunningStatistics, weight: UpdateWeight) -> Result<Self, ConfigError> {
+        if other.channels() != self.channels() {
+            let (expected, got) = (self.channels(), other.channels());
+            return Err(ConfigError::Length { argument: "other", expected, got });
+        }
+        let mix = |own: &[f64], other: &[f64]| -> Vec<f64> {
+            own.iter().zip(other).map(|(own, other)| weight.old * own + weight.new * other).collect()
+        };
+        let (mean, variance) = (mix(&self.mean, &other.mean), mix(&self.variance, &other.variance));
+        Ok(RunningStatistics { mean, variance, ..self.clone() })
+    }
+
     /// Takes in the moments of one batch by the conventions and policies of a configuration: of each channel
     /// `running = old weight * running + new weight * batch`. Gives the channels that were skipped because they are
     /// not finite.
