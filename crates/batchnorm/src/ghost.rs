@@ -109,6 +109,39 @@ impl Ghost {
         &self.groups
     }
 
+    /// As [`Saved::with_constant_statistics`], of every group.
+    #[must_use]
+    pub fn with_constant_statistics(self) -> Ghost {
+        Ghost { groups: self.groups.into_iter().map(Saved::with_constant_statistics).collect(), ..self }
+    }
+
+    /// dgamma and dbeta alone, as [`Saved::parameter_gradients`].
+    ///
+    /// # Errors
+    /// As [`backward`](Self::backward).
+    pub fn parameter_gradients<T: Element>(&self, x: &View<T>, dy: &View<T>) -> Result<ParameterGradients, CallError> {
+        same_shape("dy", &x.layout, &dy.layout)?;
+        self.check(x)?;
+        let mut sums = ParameterGradients { dgamma: vec![0.0; x.channels()], dbeta: vec![0.0; x.channels()] };
+        for (range, saved) in self.ranges() {
+            sums.add(&saved.parameter_gradients(&x.of_samples(range.clone()), &dy.of_samples(range))?)?;
+        }
+        Ok(sums)
+    }
+
+    fn ranges(&self) -> impl Iterator<Item = (Range<usize>, &Saved)> {
+        groups(self.samples, self.size).zip(&self.groups)
+    }
+
+    /// Whether an array has the samples, channels and values of the forward pass.
+    fn check<T: Element>(&self, x: &View<T>) -> Result<(), CallError> {
+        if x.samples() != self.samples {
+            let (expected, got) = (self.samples as u64, x.samples() as u64);
+            return Err(CallError::OtherBatch { argument: "x", expected, got });
+        }
+        self.ranges().try_for_each(|(range, saved)| saved.check_size("x", &x.of_samples(range)))
+    }
+
     /// The backward pass, dx into a buffer; the formulas are at [`Saved::backward`], group by group. `x` must be the forward
     /// pass's input.
     ///
@@ -122,16 +155,9 @@ impl Ghost {
     ) -> Result<ParameterGradients, CallError> {
         same_shape("dy", &x.layout, &dy.layout)?;
         same_shape("dx", &x.layout, &dx.layout)?;
-        if x.samples() != self.samples {
-            let (expected, got) = (self.samples as u64, x.samples() as u64);
-            return Err(CallError::OtherBatch { argument: "x", expected, got });
-        }
+        self.check(x)?;
         let mut sums = ParameterGradients { dgamma: vec![0.0; x.channels()], dbeta: vec![0.0; x.channels()] };
-        let ranges = || groups(self.samples, self.size).zip(&self.groups);
-        for (range, saved) in ranges() {
-            saved.check_size("x", &x.of_samples(range))?;
-        }
-        for (range, saved) in ranges() {
+        for (range, saved) in self.ranges() {
             let (x, dy) = (x.of_samples(range.clone()), dy.of_samples(range.clone()));
             sums.add(&saved.backward(&x, &dy, &mut dx.of_samples(range))?)?;
         }

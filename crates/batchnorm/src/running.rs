@@ -33,9 +33,34 @@ impl Estimator {
 /// "Momentum" is the weight of the *new* value in PyTorch and Burn, and of the *old* one in Keras, Flax and ONNX.
 /// Here it is always said which.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "Weights"))]
 pub struct UpdateWeight {
     new: f64,
     old: f64,
+}
+
+/// As stored: both weights, of which either alone loses bits.
+#[cfg(feature = "serde")]
+#[derive(serde::Deserialize)]
+struct Weights {
+    new: f64,
+    old: f64,
+}
+
+#[cfg(feature = "serde")]
+impl TryFrom<Weights> for UpdateWeight {
+    type Error = ConfigError;
+
+    fn try_from(Weights { new, old }: Weights) -> Result<Self, ConfigError> {
+        let given = UpdateWeight { new, old };
+        let made = if new <= old { UpdateWeight::of_new(new)? } else { UpdateWeight::of_old(old)? };
+        let other = if new <= old { UpdateWeight::of_old(old)? } else { UpdateWeight::of_new(new)? };
+        match given == made || given == other {
+            true => Ok(given),
+            false => Err(ConfigError::Weight { argument: "old", got: old }),
+        }
+    }
 }
 
 impl UpdateWeight {
