@@ -1,10 +1,11 @@
 //! The options of the module, by Burn's names.
 
-use batchnorm::{Config as Options, ConfigError, Estimator, UpdateWeight};
+use batchnorm::{Config as Options, ConfigError, Estimator, Policies, Switches, UpdateWeight};
 use burn::config::Config;
 use burn::module::{Initializer, Param};
 use burn::tensor::{Device, Tensor};
 
+use crate::held::Held;
 use crate::module::BatchNorm;
 use crate::running::RunningTensor;
 
@@ -18,7 +19,7 @@ pub enum RunningVariance {
 }
 
 impl RunningVariance {
-    fn estimator(self) -> Estimator {
+    pub(crate) fn estimator(self) -> Estimator {
         match self {
             RunningVariance::Sample => Estimator::Sample,
             RunningVariance::Population => Estimator::Population,
@@ -29,7 +30,8 @@ impl RunningVariance {
 /// Configuration of a [`BatchNorm`], with the fields of Burn's: a stored configuration of either is one of the other.
 ///
 /// What Burn's has no field for comes last: [`with_name`](Self::with_name),
-/// [`with_running_variance`](Self::with_running_variance).
+/// [`with_running_variance`](Self::with_running_variance), [`with_policies`](Self::with_policies),
+/// [`with_pinned`](Self::with_pinned), [`with_ghost`](Self::with_ghost).
 #[derive(Config, Debug)]
 pub struct BatchNormConfig {
     /// Number of channels; at least 1.
@@ -52,6 +54,13 @@ pub struct ExtendedConfig {
     pub running_variance: RunningVariance,
     /// What errors call the layer; by default `BatchNorm`.
     pub name: Option<String>,
+    /// What to do in degenerate cases.
+    #[config(default = "Policies::default()")]
+    pub policies: Policies,
+    /// What every pass does, whatever the device, the flag and the call say ([`BatchNorm::pin`]).
+    pub pinned: Option<Switches>,
+    /// Samples of a ghost batch ([`BatchNorm::ghost`]); at least 1.
+    pub ghost: Option<usize>,
 }
 
 impl BatchNormConfig {
@@ -66,7 +75,7 @@ impl BatchNormConfig {
     /// [`init`](Self::init), with bad options as an error.
     ///
     /// # Errors
-    /// No features, an epsilon that is not finite or is negative, a momentum outside 0..=1.
+    /// No features, an epsilon that is not finite or is negative, a momentum outside 0..=1, ghost batches of 0 samples.
     pub fn try_init(&self, device: &Device) -> Result<BatchNorm, ConfigError> {
         ExtendedConfig::new(self.clone()).try_init(device)
     }
@@ -74,6 +83,21 @@ impl BatchNormConfig {
     /// With a name for errors to call the layer by.
     pub fn with_name(self, name: Option<String>) -> ExtendedConfig {
         ExtendedConfig::new(self).with_name(name)
+    }
+
+    /// With other policies in degenerate cases.
+    pub fn with_policies(self, policies: Policies) -> ExtendedConfig {
+        ExtendedConfig::new(self).with_policies(policies)
+    }
+
+    /// With switches that every pass goes by.
+    pub fn with_pinned(self, switches: Option<Switches>) -> ExtendedConfig {
+        ExtendedConfig::new(self).with_pinned(switches)
+    }
+
+    /// With ghost batches of so many samples.
+    pub fn with_ghost(self, samples: Option<usize>) -> ExtendedConfig {
+        ExtendedConfig::new(self).with_ghost(samples)
     }
 
     /// With the variance that the running variance estimates.
@@ -99,6 +123,9 @@ impl ExtendedConfig {
         let BatchNormConfig { num_features: channels, epsilon, momentum } = self.base;
         // Built to be checked: the rules are the core's.
         options(epsilon, momentum, self.running_variance)?.channels(channels).build()?;
+        if self.ghost == Some(0) {
+            return Err(ConfigError::Zero { argument: "ghost" });
+        }
         Ok(BatchNorm {
             gamma: Initializer::Ones.init([channels], device),
             beta: Initializer::Zeros.init([channels], device),
@@ -109,6 +136,11 @@ impl ExtendedConfig {
             epsilon,
             running_variance: self.running_variance,
             name: self.name.clone().unwrap_or_else(|| String::from(DEFAULT_NAME)),
+            pinned: self.pinned,
+            policies: self.policies,
+            ghost: self.ghost,
+            participant: None,
+            held: Held::default(),
         })
     }
 }

@@ -29,6 +29,11 @@ impl From<burn::nn::BatchNorm> for BatchNorm {
             epsilon: theirs.epsilon,
             running_variance: RunningVariance::Population,
             name: String::from(DEFAULT_NAME),
+            pinned: None,
+            policies: batchnorm::Policies::default(),
+            ghost: None,
+            participant: None,
+            held: crate::held::Held::default(),
         }
     }
 }

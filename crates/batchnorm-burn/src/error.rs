@@ -1,6 +1,6 @@
 //! What can go wrong in a forward pass, with the name of the layer it went wrong in.
 
-use batchnorm::{CallError, ConfigError, ViewError};
+use batchnorm::{CallError, CollectiveError, ConfigError, ViewError, WeightsError};
 use burn::tensor::DType;
 use thiserror::Error;
 
@@ -26,7 +26,7 @@ pub enum Reason {
     Call(CallError),
     /// Training on one value a channel: it has no spread to normalise by.
     #[error(
-        "input: training needs at least 2 values a channel, got 1 (shape {shape:?}, channel axis 1); use a larger batch, drop the last one, or call `forward_eval`"
+        "input: training needs at least 2 values a channel, got 1 (shape {shape:?}, channel axis 1); use a larger batch, drop the last one, call `forward_eval`, or choose another `policies.single_value`"
     )]
     SingleValue {
         /// Shape of the input.
@@ -64,6 +64,41 @@ pub enum Reason {
         /// The residual's.
         got: Vec<usize>,
     },
+    /// Weights of another number type than the input's.
+    #[error(
+        "weights: expected the input's number type {expected:?}, got {got:?}; cast them with `.cast(DType::{expected:?})`"
+    )]
+    WeightsType {
+        /// The input's number type.
+        expected: DType,
+        /// That of the weights.
+        got: DType,
+    },
+    /// Weights that are none.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// Two things that cannot be had in one pass.
+    #[error("{one} cannot be had together with {other}; leave one of them out")]
+    Apart {
+        /// The one.
+        one: &'static str,
+        /// The other.
+        other: &'static str,
+    },
+    /// Ghost batches of no samples.
+    #[error("ghost: expected 1 sample a group or more, got 0; `None` is no ghost batches")]
+    Ghost,
+    /// What tensor operations cannot do.
+    #[error(
+        "{what} need the arithmetic of the crate `batchnorm`, which is there on Flex; this layer is on another backend"
+    )]
+    NeedsContract {
+        /// What was asked.
+        what: &'static str,
+    },
+    /// The other participants did not come, or came with something else.
+    #[error(transparent)]
+    Collective(#[from] CollectiveError),
     /// A leaky rectifier with a slope that is negative, NaN or infinite.
     #[error("activation: expected a leaky rectifier's slope to be finite and >= 0, got {got:?}; 0.01 is usual")]
     Slope {

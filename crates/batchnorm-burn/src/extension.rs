@@ -3,10 +3,7 @@
 //! Burn tensors become views, the core computes, its buffers become Burn tensors. Under autodiff the forward pass
 //! registers a backward step that holds what the core saved.
 
-use batchnorm::{
-    Activation, Axes, BatchMoments, CallError, Input, ParameterGradients, Parameters, Rule, RunningStatistics, Saved,
-    View, ViewMut,
-};
+use batchnorm::{Activation, Axes, BatchMoments, ParameterGradients, Parameters, View, ViewMut};
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
@@ -16,17 +13,11 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{DType, Element, Shape, Tensor, TensorData};
 
-/// Which forward pass, with all it needs beside tensors.
-#[derive(Debug, Clone)]
-pub enum Pass {
-    /// By the batch.
-    Train(Rule),
-    /// By the running statistics.
-    Eval(Rule, RunningStatistics),
-}
+use crate::error::Reason;
+use crate::pass::{Left, Pass};
 
-/// What a forward pass tells beside its output: in training the batch's moments.
-type Told = Result<Option<BatchMoments>, CallError>;
+/// What a forward pass tells beside its output: what there is to take into the running statistics.
+type Told = Result<BatchMoments, Reason>;
 
 /// A backend that has the passes. On an error the tensor is the input, not to be used.
 #[backend_extension(Flex, Autodiff)]
@@ -56,7 +47,7 @@ pub fn forward<const D: usize>(
     gamma: Tensor<1>,
     beta: Tensor<1>,
     pass: Pass,
-) -> Result<(Tensor<D>, Option<BatchMoments>), CallError> {
+) -> Result<(Tensor<D>, BatchMoments), Reason> {
     let (x, gamma, beta) = (x.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch());
     let (y, told) = match residual {
         Some(residual) => Dispatch::batch_norm_adding(x, residual.into_dispatch(), gamma, beta, pass),
@@ -109,8 +100,8 @@ fn rounded<T: Native>(values: Vec<f64>) -> FlexTensor {
 /// A buffer of the tensor's size, filled through a view.
 fn filled<T: Native, R>(
     like: &FlexTensor,
-    write: impl FnOnce(&mut ViewMut<T>) -> Result<R, CallError>,
-) -> Result<(FlexTensor, R), CallError> {
+    write: impl FnOnce(&mut ViewMut<T>) -> Result<R, Reason>,
+) -> Result<(FlexTensor, R), Reason> {
     let shape = like.shape();
     let mut values = vec![T::default(); shape.num_elements()];
     let mut view = ViewMut::new(&mut values, &shape, Axes::NCHW).expect("a dense buffer of a shape already viewed");
@@ -126,10 +117,10 @@ struct Taken<'t> {
     beta: &'t FlexTensor,
 }
 
-/// What a forward pass gives: its output, what the backward pass needs, and in training the batch's moments.
-type Passed = (FlexTensor, Saved, Option<BatchMoments>);
+/// What a forward pass gives: its output, what the backward pass needs, and what there is to take into the statistics.
+type Passed = (FlexTensor, Left, BatchMoments);
 
-fn run(taken: Taken, pass: &Pass) -> Result<Passed, CallError> {
+fn run(taken: Taken, pass: &Pass) -> Result<Passed, Reason> {
     // A vector of a few channels: a copy where it is not contiguous costs nothing.
     let (gamma, beta) = (taken.gamma.to_contiguous(), taken.beta.to_contiguous());
     let taken = Taken { gamma: &gamma, beta: &beta, ..taken };
@@ -139,18 +130,11 @@ fn run(taken: Taken, pass: &Pass) -> Result<Passed, CallError> {
     }
 }
 
-fn run_in<T: Native>(Taken { x, residual, gamma, beta }: Taken, pass: &Pass) -> Result<Passed, CallError> {
+fn run_in<T: Native>(Taken { x, residual, gamma, beta }: Taken, pass: &Pass) -> Result<Passed, Reason> {
     let (seen, residual) = (view::<T>(x), residual.map(view::<T>));
-    let input = match &residual {
-        Some(residual) => Input::adding(&seen, residual),
-        None => Input::from(&seen),
-    };
     let parameters = Parameters { gamma: Some(values::<T>(gamma)), beta: Some(values::<T>(beta)) };
-    let (y, (saved, batch)) = filled(x, |y| match pass {
-        Pass::Train(rule) => rule.train(input, parameters, None, y).map(|(saved, batch)| (saved, Some(batch))),
-        Pass::Eval(rule, running) => rule.eval(input, parameters, Some(running), y).map(|saved| (saved, None)),
-    })?;
-    Ok((y, saved, batch))
+    let (y, (left, batch)) = filled(x, |y| pass.run(&seen, residual.as_ref(), parameters, y))?;
+    Ok((y, left, batch))
 }
 
 impl BatchNormBackend for Flex {
@@ -184,19 +168,27 @@ struct Step;
 struct Kept {
     /// Where the graph keeps the input.
     x: NodeId,
-    /// What the core saved. gamma is in there, as it was.
-    saved: Saved,
+    /// What the forward pass left. gamma is in there, as it was.
+    left: Left,
+    /// Whether gamma and beta are trained.
+    trains: bool,
     /// The output, where it alone tells the activation's derivative: behind a residual.
     y: Option<FlexTensor>,
+    /// What errors call the layer.
+    layer: String,
 }
 
 impl Kept {
-    fn new(x: NodeId, saved: Saved, residual: bool, y: &FlexTensor) -> Kept {
-        match saved.activation() {
-            _ if !residual => Kept { x, saved, y: None },
+    fn new(x: NodeId, left: Left, pass: &Pass, residual: bool, y: &FlexTensor) -> Kept {
+        let (trains, layer) = (pass.switches.train_parameters, pass.layer.clone());
+        let kept = |left, y| Kept { x, left, trains, y, layer };
+        match left.adding().filter(|_| residual) {
+            None => kept(left, None),
             // The residual's gradient is dy as it comes.
-            Activation::Identity => Kept { x, saved: saved.without_residual(), y: None },
-            _ => Kept { x, saved, y: Some(y.clone()) },
+            Some(saved) if saved.activation() == Activation::Identity => {
+                kept(Left::Whole(saved.without_residual()), None)
+            }
+            Some(_) => kept(left, Some(y.clone())),
         }
     }
 }
@@ -232,6 +224,7 @@ impl Backward<Flex, 4> for Step {
 /// Computes what somebody requires, and gives it to him.
 fn propagate(dy: FlexTensor, parents: Parents, kept: Kept, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
     let Parents { x, residual, gamma, beta } = parents;
+    let [gamma, beta] = [gamma, beta].map(|parent| parent.filter(|_| kept.trains));
     let wanted = Wanted { residual: residual.is_some(), x: x.is_some() };
     let input = x.or(gamma).or(beta).map(|_| checkpointer.retrieve_node_output::<FlexTensor>(kept.x));
     let Given { dresidual, dx, parameters } = match dy.dtype() {
@@ -259,31 +252,37 @@ struct Given {
     parameters: Option<[FlexTensor; 2]>,
 }
 
-const FITS: &str = "the graph gives the forward pass's input and a gradient of its output's shape";
+/// The graph gives the forward pass's input and a gradient of its output's shape; participants alone may fail, and a
+/// backward pass of Burn's has no other way to say so.
+fn fits<R>(layer: &str, given: Result<R, impl Into<Reason>>) -> R {
+    given.unwrap_or_else(|error| panic!("{layer}: {}", error.into()))
+}
 
 /// The backward pass. There is an input if somebody requires more than the residual's gradient.
 fn backward<T: Native>(kept: Kept, input: Option<FlexTensor>, dy: FlexTensor, wanted: Wanted) -> Given {
     let (seen, seen_y, seen_dy) = (input.as_ref().map(view::<T>), kept.y.as_ref().map(view::<T>), view::<T>(&dy));
     let both = |all: ParameterGradients| [all.dgamma, all.dbeta].map(rounded::<T>);
-    match (&seen, &seen_y) {
-        (Some(x), Some(y)) if wanted.x => {
-            let (dresidual, (dx, parameters)) =
-                filled(&dy, |dresidual| filled(&dy, |dx| kept.saved.backward_adding(x, y, &seen_dy, dx, dresidual)))
-                    .expect(FITS);
+    let Kept { left, layer, .. } = &kept;
+    match (&seen, &seen_y, left.adding()) {
+        (Some(x), Some(y), Some(saved)) if wanted.x => {
+            let step = |dresidual: &mut ViewMut<T>| {
+                filled(&dy, |dx| Ok(saved.backward_adding(x, y, &seen_dy, dx, dresidual)?))
+            };
+            let (dresidual, (dx, parameters)) = fits(layer, filled(&dy, step));
             Given { dresidual: Some(dresidual), dx: Some(dx), parameters: Some(both(parameters)) }
         }
-        (x, Some(y)) => {
-            let alone = || filled(&dy, |out| kept.saved.residual_gradient(y, &seen_dy, out)).expect(FITS).0;
-            let parameters = |x| both(kept.saved.parameter_gradients_adding(x, y, &seen_dy).expect(FITS));
+        (x, Some(y), Some(saved)) => {
+            let alone = || fits(layer, filled(&dy, |out| Ok(saved.residual_gradient(y, &seen_dy, out)?))).0;
+            let parameters = |x| both(fits(layer, saved.parameter_gradients_adding(x, y, &seen_dy)));
             Given { dresidual: wanted.residual.then(alone), dx: None, parameters: x.as_ref().map(parameters) }
         }
         // dy is the gradient of a residual that no activation follows.
-        (Some(x), None) if wanted.x => {
-            let (dx, parameters) = filled(&dy, |dx| kept.saved.backward(x, &seen_dy, dx)).expect(FITS);
+        (Some(x), ..) if wanted.x => {
+            let (dx, parameters) = fits(layer, filled(&dy, |dx| left.backward(x, &seen_dy, dx)));
             Given { dresidual: Some(dy.clone()), dx: Some(dx), parameters: Some(both(parameters)) }
         }
-        (x, None) => {
-            let parameters = |x| both(kept.saved.parameter_gradients(x, &seen_dy).expect(FITS));
+        (x, ..) => {
+            let parameters = |x| both(fits(layer, left.parameter_gradients(x, &seen_dy)));
             Given { dresidual: Some(dy.clone()), dx: None, parameters: x.as_ref().map(parameters) }
         }
     }
@@ -309,13 +308,13 @@ where
         gamma: gamma.primitive(),
         beta: beta.primitive(),
     };
-    let (y, saved, batch) = match run(taken, pass) {
+    let (y, left, batch) = match run(taken, pass) {
         Ok(passed) => passed,
         Err(error) => return (x, Err(error)),
     };
     let y = match Backward::<Flex, N>::prepare::<C>(Step, parents).compute_bound().stateful() {
         OpsKind::Tracked(mut step) => {
-            let kept = Kept::new(step.checkpoint(&x), saved, residual.is_some(), &y);
+            let kept = Kept::new(step.checkpoint(&x), left, pass, residual.is_some(), &y);
             step.finish(kept, y)
         }
         OpsKind::UnTracked(step) => step.finish(y),

@@ -1,11 +1,15 @@
 //! The forward passes: of the layer, and of the layer with what follows it, in one pass over memory.
 
-use batchnorm::Activation;
-use burn::tensor::Tensor;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use batchnorm::{Activation, NormalizeBy, Policies, SingleValue, Switches};
+use burn::tensor::{Bool, DType, Tensor};
 
 use crate::error::{ForwardError, Reason};
-use crate::extension::{self, Pass};
+use crate::extension;
 use crate::module::{Arguments, BatchNorm, Trained};
+use crate::pass::{Over, Pass, Weighing};
 use crate::portable::{self, Arithmetic};
 
 /// A [`BatchNorm`] and what follows it, computed in one pass over memory:
@@ -64,19 +68,54 @@ use crate::portable::{self, Arithmetic};
 pub struct Fused<'n, const D: usize> {
     norm: &'n BatchNorm,
     residual: Option<Tensor<D>>,
+    weights: Option<Weighted<D>>,
     activation: Activation,
+}
+
+/// Weights as they were given.
+#[derive(Debug, Clone)]
+enum Weighted<const D: usize> {
+    Weights(Tensor<D>),
+    Counting(Tensor<D, Bool>),
 }
 
 impl BatchNorm {
     /// The layer and an activation, in one pass: `norm.then(Activation::Relu).forward(x)` is `relu(norm.forward(x))`.
     pub fn then<const D: usize>(&self, activation: Activation) -> Fused<'_, D> {
-        Fused { norm: self, residual: None, activation }
+        Fused { norm: self, residual: None, weights: None, activation }
     }
 
     /// The layer and a tensor of the input's shape and number type that is added to its output, in one pass:
     /// `norm.adding(shortcut).then(Activation::Relu).forward(x)` is `relu(norm.forward(x) + shortcut)`.
     pub fn adding<const D: usize>(&self, residual: Tensor<D>) -> Fused<'_, D> {
-        Fused { norm: self, residual: Some(residual), activation: Activation::Identity }
+        Fused { residual: Some(residual), ..self.then(Activation::Identity) }
+    }
+
+    /// The layer over values that count by their weights; the formulas are at [`Weights`](batchnorm::Weights). Each axis of
+    /// `weights` has the input's length, or 1 where all weights along it are the same. The output is 0 where the weight is.
+    /// No gradient goes to the weights.
+    pub fn weighing<const D: usize>(&self, weights: Tensor<D>) -> Fused<'_, D> {
+        Fused { weights: Some(Weighted::Weights(weights)), ..self.then(Activation::Identity) }
+    }
+
+    /// The layer over the values where `counts` is true: the others are not looked at, may be NaN, and have the output 0.
+    /// (Burn's padding masks are true where there is padding: `norm.counting(padding.bool_not())`.) Each axis has the
+    /// input's length, or 1.
+    ///
+    /// ```
+    /// use batchnorm_burn::BatchNormConfig;
+    /// use burn::tensor::{Device, Tensor};
+    /// let device = Device::default();
+    /// let norm = BatchNormConfig::new(1).init(&device);
+    /// // Two sequences of three steps; what pads the second one is not data.
+    /// let x = Tensor::<3>::from_floats([[[1.0, 2.0, 3.0]], [[5.0, 9.0, f32::NAN]]], &device);
+    /// let counts = Tensor::<3, burn::tensor::Bool>::from_data([[[true; 3]], [[true, true, false]]], &device);
+    /// let trained = norm.counting(counts).try_forward_train(x)?;
+    /// assert_eq!(trained.batch.channels()[0].mean(), 4.0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn counting<const D: usize>(&self, counts: Tensor<D, Bool>) -> Fused<'_, D> {
+        Fused { weights: Some(Weighted::Counting(counts)), ..self.then(Activation::Identity) }
     }
 }
 
@@ -120,8 +159,8 @@ impl<const D: usize> Fused<'_, D> {
     /// As there; a residual of another shape or number type than the input's; a leaky rectifier's slope that is not finite
     /// or is negative. The layer is unchanged then.
     pub fn try_forward_train(self, input: Tensor<D>) -> Result<Trained<D>, ForwardError> {
-        let norm = self.norm;
-        self.train(input, norm.arithmetic()).map_err(|reason| norm.error(reason))
+        let switches = self.norm.pinned.unwrap_or(Switches::train());
+        self.try_forward_by(input, switches)
     }
 
     /// [`BatchNorm::try_forward_eval`], and what follows.
@@ -130,39 +169,103 @@ impl<const D: usize> Fused<'_, D> {
     /// As [`try_forward_train`](Self::try_forward_train), but for one value a channel.
     pub fn try_forward_eval(self, input: Tensor<D>) -> Result<Tensor<D>, ForwardError> {
         let norm = self.norm;
-        self.eval(input, norm.arithmetic()).map_err(|reason| norm.error(reason))
+        let switches = norm.pinned.unwrap_or(Switches::evaluate());
+        let switches = Switches { update_running: false, ..switches };
+        let trained = self.pass(input, switches, None, norm.arithmetic()).map_err(|reason| norm.error(reason))?;
+        Ok(trained.output)
     }
 
-    pub(crate) fn train(self, input: Tensor<D>, by: Arithmetic) -> Result<Trained<D>, Reason> {
-        let Fused { norm, residual, activation } = self;
+    /// [`BatchNorm::try_forward_by`], and what follows.
+    ///
+    /// # Errors
+    /// As [`try_forward_train`](Self::try_forward_train).
+    pub fn try_forward_by(self, input: Tensor<D>, switches: Switches) -> Result<Trained<D>, ForwardError> {
+        let norm = self.norm;
+        self.pass(input, switches, norm.ghost, norm.arithmetic()).map_err(|reason| norm.error(reason))
+    }
+
+    /// A pass by switches, unless the layer is observed; by ghost batches where these are given and the batch normalises.
+    pub(crate) fn pass(
+        self,
+        input: Tensor<D>,
+        switches: Switches,
+        ghost: Option<usize>,
+        by: Arithmetic,
+    ) -> Result<Trained<D>, Reason> {
+        let Fused { norm, residual, weights, activation } = self;
+        let observed = norm.held.normalizes_by();
+        let switches = observed.map_or(switches, |normalize_by| Switches { normalize_by, ..Switches::train() });
+        let ghost = ghost.filter(|_| observed.is_none() && switches.normalize_by == NormalizeBy::Batch);
+        let weights = weights.map(|weights| weights.read(input.dtype())).transpose()?;
         let Arguments { given, x, residual, gamma, beta } = norm.arguments(input, residual)?;
+        let over = over(norm, weights, ghost)?;
+        // Beside anything else, a residual and what follows it are operations of their own.
+        let alone = matches!(over, Over::Batch) && by == Arithmetic::Contract;
+        let apart = !alone && residual.is_some();
         let options = norm.options(activation)?;
-        let rule = options.rule()?;
-        let (output, batch) = match by {
-            Arithmetic::Contract => {
-                let (output, batch) = extension::forward(x, residual, gamma, beta, Pass::Train(rule))?;
-                (output, batch.expect("a training pass has moments"))
+        // One value says nothing of a variance, but it is one of the values that an observation is made of.
+        let options = match observed {
+            Some(NormalizeBy::Running) => {
+                options.policies(Policies { single_value: SingleValue::Population, ..norm.policies })
             }
+            _ => options,
+        };
+        let rule = if apart { options.clone().activation(Activation::Identity).rule()? } else { options.rule()? };
+        let pass = Pass { rule, switches, running: norm.running()?, over, layer: norm.name.clone() };
+        let (output, batch) = match by {
+            Arithmetic::Contract if apart => {
+                let (z, batch) = extension::forward(x, None, gamma, beta, pass)?;
+                (portable::followed(z, residual, activation), batch)
+            }
+            Arithmetic::Contract => extension::forward(x, residual, gamma, beta, pass)?,
             Arithmetic::TensorOperations => {
-                let (z, batch) = portable::train(x, gamma, beta, norm.epsilon)?;
+                let (z, batch) = portable::forward(x, gamma, beta, norm.epsilon, norm.policies, &pass)?;
                 (portable::followed(z, residual, activation), batch)
             }
         };
-        let not_updated = norm.commit(&batch, options)?;
+        let not_updated = match norm.held.keeps(&batch)? {
+            Some(left_out) => left_out,
+            None => norm.take_in(&batch, options)?,
+        };
         Ok(Trained { output: output.cast(given), batch, not_updated })
     }
+}
 
-    pub(crate) fn eval(self, input: Tensor<D>, by: Arithmetic) -> Result<Tensor<D>, Reason> {
-        let Fused { norm, residual, activation } = self;
-        let Arguments { given, x, residual, gamma, beta } = norm.arguments(input, residual)?;
-        let rule = norm.options(activation)?.rule()?;
-        let running = norm.running()?;
-        let output = match by {
-            Arithmetic::Contract => extension::forward(x, residual, gamma, beta, Pass::Eval(rule, running))?.0,
-            Arithmetic::TensorOperations => {
-                portable::followed(portable::eval(x, gamma, beta, &running, norm.epsilon)?, residual, activation)
+/// What the statistics of a layer's batch are taken over.
+fn over(norm: &BatchNorm, weights: Option<Weighing>, ghost: Option<usize>) -> Result<Over, Reason> {
+    const WEIGHTS: &str = "weights";
+    const GHOST: &str = "ghost batches";
+    const PARTICIPANTS: &str = "participants";
+    let apart = |one, other| Err(Reason::Apart { one, other });
+    match (weights, ghost, norm.participant.clone()) {
+        (None, None, None) => Ok(Over::Batch),
+        (Some(weights), None, None) => Ok(Over::Weights(Arc::new(weights))),
+        (None, Some(samples), None) => Ok(Over::Ghost(NonZeroUsize::new(samples).ok_or(Reason::Ghost)?)),
+        (None, None, Some(participant)) => Ok(Over::Participants(participant)),
+        (Some(_), Some(_), _) => apart(WEIGHTS, GHOST),
+        (Some(_), _, Some(_)) => apart(WEIGHTS, PARTICIPANTS),
+        (_, Some(_), Some(_)) => apart(GHOST, PARTICIPANTS),
+    }
+}
+
+impl<const D: usize> Weighted<D> {
+    /// For an input of a number type.
+    fn read(self, expected: DType) -> Result<Weighing, Reason> {
+        let (values, shape) = match self {
+            Weighted::Weights(weights) => {
+                let (got, shape) = (weights.dtype(), weights.dims());
+                if got != expected {
+                    return Err(Reason::WeightsType { expected, got });
+                }
+                (weights.into_data().iter::<f64>().collect(), shape)
+            }
+            Weighted::Counting(counts) => {
+                let shape = counts.dims();
+                (counts.into_data().iter::<bool>().map(|counts| f64::from(u8::from(counts))).collect(), shape)
             }
         };
-        Ok(output.cast(given))
+        let weighing = Weighing { values, shape: shape.to_vec() };
+        weighing.check()?;
+        Ok(weighing)
     }
 }

@@ -167,16 +167,26 @@ mod conversion;
 mod error;
 mod extension;
 mod fused;
+mod held;
 mod module;
+mod participant;
+mod pass;
 mod portable;
+mod recalibration;
 mod running;
+mod statistics;
 
-pub use batchnorm::Activation;
+pub use batchnorm::{
+    Activation, ConstantChannel, EmptyBatch, NonFinite, NormalizeBy, Policies, SingleValue, Switches, UpdateWeight,
+};
 
 pub use batch_count::save_with_batch_count;
 pub use config::{BatchNormConfig, ExtendedConfig, RunningVariance};
 pub use error::{ForwardError, Reason};
 pub use fused::Fused;
+pub use held::Held;
 pub use module::{BatchNorm, Trained};
+pub use participant::Participant;
 pub use portable::Arithmetic;
+pub use recalibration::{Measured, Recalibrated, RecalibratedLayer, Recalibration, RecalibrationError};
 pub use running::RunningTensor;

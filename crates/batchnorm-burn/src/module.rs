@@ -1,12 +1,14 @@
 //! The module.
 
-use batchnorm::{Activation, BatchMoments, CallError, ConfigError, RunningStatistics, ViewError};
+use batchnorm::{Activation, BatchMoments, CallError, ConfigError, Policies, Switches, ViewError};
 use burn::module::{Content, DisplaySettings, Flag, Module, ModuleDisplay, Param};
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{DType, Tensor};
 
 use crate::config::{RunningVariance, options};
 use crate::error::{ForwardError, Reason};
 use crate::fused::Fused;
+use crate::held::Held;
+use crate::participant::Participant;
 use crate::portable::Arithmetic;
 use crate::running::RunningTensor;
 
@@ -61,6 +63,22 @@ pub struct BatchNorm {
     /// What errors call the layer.
     #[module(skip)]
     pub name: String,
+    /// What every pass does, whatever the device, the flag and the call say; see [`pin`](Self::pin).
+    #[module(skip)]
+    pub pinned: Option<Switches>,
+    /// What to do in degenerate cases; the defaults are those of the crate `batchnorm`.
+    #[module(skip)]
+    pub policies: Policies,
+    /// In training, samples of a group that is normalised by its own statistics ([`Ghost`](batchnorm::Ghost)); the running
+    /// ones are those of the whole batch. `None`: no groups.
+    #[module(skip)]
+    pub ghost: Option<usize>,
+    /// With whom the layer normalises one batch together; see [`Participant`].
+    #[module(skip)]
+    pub participant: Option<Participant>,
+    /// Moments that are not in the running statistics yet; see [`hold`](Self::hold).
+    #[module(skip)]
+    pub held: Held,
 }
 
 /// What a training pass returns.
@@ -68,7 +86,7 @@ pub struct BatchNorm {
 pub struct Trained<const D: usize> {
     /// The output, of the input's shape.
     pub output: Tensor<D>,
-    /// The batch's moments.
+    /// What there was to take into the running statistics: the batch's moments, or none where the pass was not to update them.
     pub batch: BatchMoments,
     /// Channels whose running statistics were left as they were, because the batch's are not finite or the new ones
     /// would exceed `f32`; ascending.
@@ -119,6 +137,37 @@ impl BatchNorm {
         self.alone().try_forward_eval(input)
     }
 
+    /// A pass by these switches, whatever is pinned.
+    ///
+    /// # Errors
+    /// As [`try_forward_train`](Self::try_forward_train). The layer is unchanged then.
+    pub fn try_forward_by<const D: usize>(
+        &self,
+        input: Tensor<D>,
+        switches: Switches,
+    ) -> Result<Trained<D>, ForwardError> {
+        self.alone().try_forward_by(input, switches)
+    }
+
+    /// What every pass does from here on, until `pin(None)`: so a layer that is frozen stays so when the network around it
+    /// goes into training again, on to another device or through an optimizer. Evaluation never updates the running
+    /// statistics, whatever is pinned; but it normalises by the batch where that is pinned, so unpin what was pinned for a
+    /// training before the model is used. A record does not have it.
+    ///
+    /// ```
+    /// use batchnorm_burn::{BatchNormConfig, Switches};
+    /// use burn::tensor::{Device, Distribution, Tensor};
+    /// let device = Device::default().autodiff();
+    /// let norm = BatchNormConfig::new(3).init(&device).pin(Some(Switches::frozen()));
+    /// let x = Tensor::<2>::random([8, 3], Distribution::Default, &device);
+    /// let y = norm.forward(x.clone()); // on a device that trains
+    /// assert_eq!(y.into_data(), norm.forward_eval(x).into_data());
+    /// ```
+    #[must_use]
+    pub fn pin(self, switches: Option<Switches>) -> Self {
+        BatchNorm { pinned: switches, ..self }
+    }
+
     /// The layer and nothing that follows it.
     fn alone<const D: usize>(&self) -> Fused<'_, D> {
         self.then(Activation::Identity)
@@ -136,12 +185,8 @@ impl BatchNorm {
 
     /// The options as the core takes them.
     pub(crate) fn options(&self, activation: Activation) -> Result<batchnorm::Config, ConfigError> {
-        Ok(options(self.epsilon, self.momentum, self.running_variance)?.activation(activation))
-    }
-
-    /// The running statistics as the core takes them.
-    pub(crate) fn running(&self) -> Result<RunningStatistics, ConfigError> {
-        statistics(&self.running_mean.lock(), &self.running_var.lock())
+        let options = options(self.epsilon, self.momentum, self.running_variance)?;
+        Ok(options.policies(self.policies).activation(activation))
     }
 
     /// What a forward pass takes, if all of it fits.
@@ -190,30 +235,6 @@ impl BatchNorm {
             beta: beta.cast(inner),
         })
     }
-
-    /// Takes a batch's moments into the running statistics; the channels that were not updated.
-    pub(crate) fn commit(&self, batch: &BatchMoments, options: batchnorm::Config) -> Result<Vec<usize>, Reason> {
-        let (mut mean, mut variance) = (self.running_mean.lock(), self.running_var.lock());
-        let old = statistics(&mean, &variance)?;
-        let mut new = old.clone();
-        let mut not_updated = new.update(batch, &options)?;
-
-        let fits = |value: f64| (value as f32).is_finite();
-        let kept = |channel: usize| !(fits(new.mean()[channel]) && fits(new.variance()[channel]));
-        let rounded = |old: &[f64], new: &[f64]| -> Vec<f32> {
-            // The old value came from `f32` and goes back unchanged.
-            (0..new.len()).map(|channel| if kept(channel) { old[channel] } else { new[channel] } as f32).collect()
-        };
-        let (means, variances) = (rounded(old.mean(), new.mean()), rounded(old.variance(), new.variance()));
-        not_updated.extend((0..new.channels()).filter(|&channel| kept(channel)));
-        not_updated.sort_unstable();
-        not_updated.dedup();
-
-        let channels = new.channels();
-        *mean = Tensor::from_data(TensorData::new(means, [channels]), &mean.device());
-        *variance = Tensor::from_data(TensorData::new(variances, [channels]), &variance.device());
-        Ok(not_updated)
-    }
 }
 
 /// What a forward pass takes.
@@ -225,13 +246,6 @@ pub(crate) struct Arguments<const D: usize> {
     pub residual: Option<Tensor<D>>,
     pub gamma: Tensor<1>,
     pub beta: Tensor<1>,
-}
-
-/// Running statistics out of a layer's tensors.
-fn statistics(mean: &Tensor<1>, variance: &Tensor<1>) -> Result<RunningStatistics, ConfigError> {
-    let values = |tensor: &Tensor<1>| tensor.to_data().iter::<f64>().collect::<Vec<f64>>();
-    // How many batches went in matters to a cumulative average alone, which this module does not offer.
-    RunningStatistics::from_parts(&values(mean), &values(variance), 0)
 }
 
 impl ModuleDisplay for BatchNorm {

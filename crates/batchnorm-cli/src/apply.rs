@@ -8,8 +8,8 @@ use crate::terminal::use_threads;
 use crate::text;
 use arrays::{Input, vector, widened};
 use batchnorm::{
-    Averaging, Axes, BatchNorm, CallError, Config, Element, ParameterGradients, Policies, RunningStatistics, Saved,
-    View, ViewMut,
+    Averaging, Axes, BatchMoments, BatchNorm, CallError, Config, Element, Ghost, ParameterGradients, Policies,
+    RunningStatistics, Saved, View, ViewMut, Weights,
 };
 use batchnorm_io::atomic::FileSet;
 use batchnorm_io::npy::{self, Number};
@@ -28,6 +28,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let config = arguments.config().map_err(Failure::usage)?;
     // eps and tier, before any file is read; their messages begin with the flag's name.
     config.rule().map_err(|error| Failure::usage(format!("--{error}")))?;
+    if arguments.mode == Mode::Eval && arguments.ghost.is_some() {
+        return Err(Failure::usage("--ghost: expected --mode train, for evaluation knows no groups; leave it out"));
+    }
     if arguments.mode == Mode::Eval && (arguments.running_mean.is_none() || arguments.running_var.is_none()) {
         return Err(Failure::usage(
             "--mode eval: expected --running-mean and --running-var, the statistics to normalise by; \
@@ -47,6 +50,12 @@ struct Job {
     config: Config,
 }
 
+/// What a forward pass left.
+enum Left {
+    One(Saved),
+    Groups(Ghost),
+}
+
 /// What a run computed.
 struct Results<T> {
     y: Vec<T>,
@@ -60,9 +69,9 @@ struct Results<T> {
 impl Job {
     /// Errors if a file to be read lies where a result would be written or an earlier one removed.
     fn keep_inputs(&self) -> Result<(), Failure> {
-        let Arguments { input, gradient, gamma, beta, running_mean, running_var, output_dir, .. } = &self.arguments;
+        let Arguments { input, gradient, weights, gamma, beta, running_mean, running_var, output_dir, .. } = &self.arguments;
         let Ok(folder) = output_dir.canonicalize() else { return Ok(()) }; // no folder yet, nothing in it
-        let optional = [gradient, gamma, beta, running_mean, running_var];
+        let optional = [gradient, weights, gamma, beta, running_mean, running_var];
         for path in optional.into_iter().flatten().chain([input]) {
             let Ok(place) = path.canonicalize() else { continue }; // reading it will say what is wrong
             if place.parent() == Some(&folder) && FILES.iter().any(|name| place.ends_with(name)) {
@@ -98,11 +107,20 @@ impl Job {
             }
             Some((_, array)) => Some(array.view(axes).map_err(Failure::input)?),
         };
+        let weights = self.arguments.weights.as_ref().map(|path| Ok((path, widened::<T>(path)?))).transpose()?;
+        let values = weights.as_ref().map(|(_, array)| array.in_c_order());
+        let weights = match (&weights, &values) {
+            (Some((path, array)), Some(values)) => {
+                let named = |error| Failure::input(format!("{}: {error}", path.display()));
+                Some(Weights::new(values, &array.shape).map_err(named)?)
+            }
+            _ => None,
+        };
         let mut files = FileSet::open(&self.arguments.output_dir).map_err(Failure::output)?;
         if let Some(threads) = threads {
             use_threads(*threads)?;
         }
-        let results = self.compute(&mut layer, &view, dy_view.as_ref()).map_err(|error| refusal(input, &error))?;
+        let results = self.compute(&mut layer, &view, weights.as_ref(), dy_view.as_ref()).map_err(|error| refusal(input, &error))?;
         let written = self.stage(&mut files, &x.shape, &results).map_err(Failure::output)?;
         files.commit().map_err(Failure::output)?;
         self.report(&view, &results, &written);
@@ -140,21 +158,31 @@ impl Job {
         &self,
         layer: &mut BatchNorm,
         x: &View<T>,
+        weights: Option<&Weights<T>>,
         dy: Option<&View<T>>,
     ) -> Result<Results<T>, CallError> {
-        let (y, saved, mean, variance, non_finite): (_, Saved, Vec<f64>, Vec<f64>, _) = match self.arguments.mode {
-            Mode::Train => {
-                let trained = layer.train(x)?;
-                let channels = trained.batch.channels();
-                let mean = channels.iter().map(|moments| moments.mean()).collect();
-                let variance = channels.iter().map(|moments| moments.population_variance()).collect();
-                (trained.y, trained.saved, mean, variance, trained.batch.non_finite())
+        let input = weights.map_or(x.into(), |weights| batchnorm::Input::weighted(x, weights));
+        let (y, left, batch) = match (self.arguments.mode, self.arguments.ghost) {
+            (Mode::Train, None) => {
+                let trained = layer.train(input)?;
+                (trained.y, Left::One(trained.saved), Some(trained.batch))
             }
-            Mode::Eval => {
-                let evaluated = layer.eval(x)?;
-                let running = layer.running().expect("eval was given statistics");
-                (evaluated.y, evaluated.saved, running.mean().to_vec(), running.variance().to_vec(), Vec::new())
+            (Mode::Train, Some(size)) => {
+                let trained = layer.train_ghost(x, size)?;
+                (trained.y, Left::Groups(trained.saved), Some(trained.batch))
             }
+            (Mode::Eval, _) => {
+                let evaluated = layer.eval(input)?;
+                (evaluated.y, Left::One(evaluated.saved), None)
+            }
+        };
+        let running = layer.running().expect("it was given statistics, or started some");
+        let (mean, variance) = match &batch {
+            Some(batch) => {
+                let channels = batch.channels().iter();
+                channels.map(|moments| (moments.mean(), moments.population_variance())).unzip()
+            }
+            None => (running.mean().to_vec(), running.variance().to_vec()),
         };
         let gradients = match dy {
             None => None,
@@ -162,11 +190,16 @@ impl Job {
                 let mut dx = vec![T::default(); y.data().len()];
                 let mut out = ViewMut::new(&mut dx, x.shape(), Axes::Channel(x.channel_axis() as isize))
                     .expect("a dense buffer of the input's shape");
-                let parameters = layer.backward_into(x, dy, &saved, &mut out)?;
+                let parameters = match (&left, weights) {
+                    (Left::One(saved), Some(weights)) => saved.backward_weighted(x, dy, weights, &mut out)?,
+                    (Left::One(saved), None) => saved.backward(x, dy, &mut out)?,
+                    (Left::Groups(ghost), _) => ghost.backward(x, dy, &mut out)?,
+                };
                 Some((dx, parameters))
             }
         };
-        let running = (self.arguments.mode == Mode::Train).then(|| layer.running().cloned()).flatten();
+        let non_finite = batch.as_ref().map_or(Vec::new(), BatchMoments::non_finite);
+        let running = batch.is_some().then(|| running.clone());
         Ok(Results { y: y.into_data(), mean, variance, non_finite, gradients, running })
     }
 
@@ -201,7 +234,7 @@ impl Job {
     }
 
     fn report<T: Element + Number>(&self, x: &View<T>, results: &Results<T>, written: &[&str]) {
-        let Arguments { mode, output_dir, json, .. } = &self.arguments;
+        let Arguments { mode, output_dir, json, weights, ghost, .. } = &self.arguments;
         let Config { epsilon, averaging, estimator, policies, tier, .. } = &self.config;
         if !results.non_finite.is_empty() {
             tell(format_args!(
@@ -240,6 +273,8 @@ impl Job {
             "channel_axis": x.channel_axis(),
             "channels": x.channels(),
             "values_a_channel": x.count(),
+            "weights": weights.as_ref().map(|path| text::path(path)),
+            "ghost": ghost,
             "epsilon": epsilon,
             "averaging": averaging,
             "running_estimator": format!("{estimator:?}").to_lowercase(),
@@ -270,6 +305,14 @@ fn refusal(input: &Path, error: &CallError) -> Failure {
         CallError::EmptyBatch { shape } => format!(
             "{input}: expected at least 2 values a channel, got 0 (shape {shape:?}); \
              pass another batch or choose --on-empty pass"
+        ),
+        CallError::SingleWeighted { channel, count, weight } => format!(
+            "{input}: expected at least 2 values a channel that count more than once together, got {count} with the sum of \
+             weights {weight:?} in channel {channel}; mask less, scale the weights, or choose with --on-single-value"
+        ),
+        CallError::AllMasked { channel } => format!(
+            "{input}: expected at least 2 values a channel that count, got 0 in channel {channel}; mask less or choose \
+             --on-empty pass"
         ),
         CallError::NonFinite { channels } => format!(
             "{input}: expected finite values, got NaN, infinity or an overflowing variance in channels {}; \

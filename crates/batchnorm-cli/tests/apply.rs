@@ -1,61 +1,12 @@
 //! `batchnorm apply` as a user runs it: results, every flag, and what it says of bad arguments and files.
 
+#[path = "support/arrays.rs"]
+mod arrays;
 mod support;
 
-use batchnorm_io::npy::{self, Number, Numbers};
-use std::path::PathBuf;
-use std::process::{Command, Output};
-
-struct Folder(tempfile::TempDir);
-
-impl Folder {
-    fn new() -> Self {
-        Folder(tempfile::tempdir().expect("a temporary folder"))
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn save<T: Number>(&self, name: &str, shape: &[usize], values: &[T]) -> PathBuf {
-        self.bytes(name, &npy::encode(shape, values).expect("a right array"))
-    }
-
-    fn bytes(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let path = self.path(name);
-        std::fs::write(&path, bytes).expect("a writable folder");
-        path
-    }
-
-    fn apply(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_batchnorm"))
-            .arg("apply")
-            .args(arguments)
-            .current_dir(self.0.path())
-            .output()
-            .expect("the program runs")
-    }
-
-    /// Runs and must succeed.
-    fn run(&self, arguments: &[&str]) -> Output {
-        let output = self.apply(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        output
-    }
-
-    fn numbers(&self, name: &str) -> Vec<f64> {
-        npy::read(&self.path(name)).unwrap_or_else(|error| panic!("{error}")).numbers.to_f64()
-    }
-
-    fn names(&self, folder: &str) -> Vec<String> {
-        let mut names: Vec<String> = std::fs::read_dir(self.path(folder))
-            .expect("a folder")
-            .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
-            .collect();
-        names.sort();
-        names
-    }
-}
+use arrays::Folder;
+use batchnorm_io::npy::{self, Numbers};
+use std::process::Command;
 
 fn x() -> Vec<f32> {
     (0..48).map(|i| ((i * 7) % 13) as f32 + if i % 2 == 0 { 100.0 } else { 0.0 }).collect()

@@ -35,6 +35,20 @@ impl Moments {
         crate::kernel::moments_of(values)
     }
 
+    /// From what somebody else computed: a number of values, the sum of their weights (the number again, where they have
+    /// none), mean and population variance. `None` of what no values have: a weight without a value or a value without one, a
+    /// spread of one value or none, a negative variance or weight. NaN and infinity are those of values that are not finite.
+    pub fn from_statistics(count: u64, weight: f64, mean: f64, variance: f64) -> Option<Moments> {
+        let weighs = weight.is_finite() && weight >= 0.0 && (count == 0) == (weight == 0.0);
+        if !weighs || variance < 0.0 || (count < 2 && variance > 0.0) {
+            return None;
+        }
+        match count {
+            0 => Some(Moments::EMPTY),
+            _ => Some(Moments { count, weight, mean, rest: 0.0, m2: variance * weight }),
+        }
+    }
+
     /// The same with M2 at least the smallest number: for values that differ by less than `f64` can square.
     pub(crate) fn not_constant(self) -> Moments {
         Moments { m2: self.m2.max(f64::from_bits(1)), ..self }
@@ -187,6 +201,19 @@ mod tests {
         let moments = Moments::of(&[1e16, 1e16 + 2.0, 1e16 + 4.0, 1e16 + 4.0]);
         assert_eq!(moments.mean_pair(), (1e16 + 2.0, 0.5));
         assert_eq!(moments.m2(), 11.0);
+    }
+
+    #[test]
+    fn statistics_of_somebody_else_are_moments_again() {
+        let own = Moments::of(&[1.0, 2.0, 4.0, 9.0]);
+        assert_eq!(Moments::from_statistics(4, 4.0, 4.0, 9.5), Some(own));
+        assert_eq!(Moments::from_statistics(0, 0.0, 7.0, 0.0), Some(Moments::EMPTY));
+        for (count, weight, variance) in
+            [(0, 1.0, 0.0), (2, 0.0, 1.0), (1, 1.0, 1.0), (2, 2.0, -1.0), (2, f64::NAN, 1.0)]
+        {
+            assert_eq!(Moments::from_statistics(count, weight, 0.0, variance), None);
+        }
+        assert!(!Moments::from_statistics(2, 2.0, f64::NAN, f64::NAN).unwrap().is_finite());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use batchnorm::{Axes, Element, View, ViewError};
 use batchnorm_io::npy::{self, Array, Number, NumberType, Numbers};
+use std::borrow::Cow;
 use std::path::Path;
 
 /// An array of one known type, in C or Fortran order.
@@ -19,6 +20,26 @@ impl<T: Element> Typed<T> {
         } else {
             View::new(&self.values, &self.shape, axes)
         }
+    }
+}
+
+impl<T: Element> Typed<T> {
+    /// The values in C order.
+    pub fn in_c_order(&self) -> Cow<'_, [T]> {
+        if !self.fortran_order {
+            return Cow::Borrowed(&self.values);
+        }
+        let place = |mut index: usize| {
+            // The index along each axis, from the last on; its stride in Fortran order is the product of those before.
+            let (mut place, mut stride) = (0, self.values.len());
+            for &length in self.shape.iter().rev() {
+                stride /= length;
+                place += index % length * stride;
+                index /= length;
+            }
+            place
+        };
+        Cow::Owned((0..self.values.len()).map(|index| self.values[place(index)]).collect())
     }
 }
 
@@ -71,4 +92,19 @@ pub fn vector(path: &Path, channels: usize) -> Result<Vec<f64>, Failure> {
         )));
     }
     Ok(array.numbers.to_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fortran_order_is_turned_into_c_order() {
+        let values: Vec<f64> = (0..24).map(f64::from).collect();
+        let fortran = Typed { shape: vec![2, 3, 4], fortran_order: true, values };
+        let c = fortran.in_c_order();
+        for (i, j, k) in (0..24).map(|index| (index / 12, index / 4 % 3, index % 4)) {
+            assert_eq!(c[i * 12 + j * 4 + k], (i + 2 * j + 6 * k) as f64);
+        }
+    }
 }

@@ -4,6 +4,7 @@ use batchnorm::{
     Averaging, Config, ConstantChannel, EmptyBatch, Estimator, NonFinite, Policies, SingleValue, Tier, UpdateWeight,
 };
 use clap::{Args, ValueEnum};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// Run the layer on arrays in .npy files.
@@ -26,6 +27,14 @@ pub struct Arguments {
     /// Upstream gradient of the input's shape: the backward pass is run too (in eval with constant statistics).
     #[arg(long, value_name = "DY.npy")]
     pub gradient: Option<PathBuf>,
+    /// How often each value counts: as many axes as the input, each of its length or of 1; 0 masks, and what is masked may
+    /// be NaN, is not looked at, and has y = dx = 0. Of the input's type or a narrower one.
+    #[arg(long, value_name = "W.npy")]
+    pub weights: Option<PathBuf>,
+    /// Train by ghost batches: groups of so many samples (along the first axis that is not the channels'), each normalised by
+    /// its own statistics; the running ones are those of all.
+    #[arg(long, value_name = "N", conflicts_with = "weights")]
+    pub ghost: Option<NonZeroUsize>,
     /// Scale of each channel, any float type; absent: 1.
     #[arg(long, value_name = "G.npy")]
     pub gamma: Option<PathBuf>,
@@ -52,10 +61,10 @@ pub struct Arguments {
     /// preset.
     #[arg(long, value_enum)]
     pub running_estimator: Option<RunningEstimator>,
-    /// Training on one value a channel.
+    /// Training on one value a channel (or, of a weighted one, with weights that sum up to no more than 1).
     #[arg(long, value_enum, default_value_t = OnSingleValue::Error)]
     pub on_single_value: OnSingleValue,
-    /// Training on an empty array.
+    /// Training on an empty array, or on a channel that is all masked.
     #[arg(long, value_enum, default_value_t = OnEmpty::Pass)]
     pub on_empty: OnEmpty,
     /// NaN or infinity in training: the channel's output is NaN; its running statistics are skipped or updated.

@@ -1,0 +1,151 @@
+//! The running statistics of a layer: read, installed, updated; and steps that count when they are told to.
+
+use batchnorm::{BatchMoments, Config, ConfigError, RunningStatistics};
+use burn::tensor::{Tensor, TensorData};
+
+use crate::error::{ForwardError, Reason};
+use crate::module::BatchNorm;
+
+impl BatchNorm {
+    /// The running statistics, as the crate `batchnorm` takes them.
+    ///
+    /// # Errors
+    /// Tensors that are no statistics: of different lengths, not finite, a negative variance.
+    pub fn running_statistics(&self) -> Result<RunningStatistics, ForwardError> {
+        self.running().map_err(|error| self.error(error.into()))
+    }
+
+    /// Installs running statistics, rounded to `f32`; the variance is that of
+    /// [`running_variance`](Self::running_variance)'s estimator.
+    ///
+    /// # Errors
+    /// Another number of channels; a value beyond `f32`. The layer is unchanged then.
+    pub fn set_running_statistics(&self, running: &RunningStatistics) -> Result<(), ForwardError> {
+        let [expected] = self.gamma.dims();
+        let got = running.channels();
+        if got != expected {
+            return Err(self.error(ConfigError::Length { argument: "running_mean", expected, got }.into()));
+        }
+        for (argument, values) in [("running_mean", running.mean()), ("running_var", running.variance())] {
+            if let Some(channel) = values.iter().position(|&value| !fits(value)) {
+                let got = values[channel];
+                return Err(self.error(ConfigError::NotFinite { argument, channel, got }.into()));
+            }
+        }
+        let rounded = |values: &[f64]| values.iter().map(|&value| value as f32).collect();
+        self.write(rounded(running.mean()), rounded(running.variance()));
+        Ok(())
+    }
+
+    /// From here on, training passes keep their moments apart instead of taking them into the running statistics, until it is
+    /// said what becomes of them: [`commit_held`](Self::commit_held) or [`discard_held`](Self::discard_held). For a step
+    /// that may be skipped because its gradients overflow, for a forward pass that is computed a second time, for two
+    /// forward passes before one backward.
+    ///
+    /// ```
+    /// use batchnorm_burn::BatchNormConfig;
+    /// use burn::tensor::{Device, Distribution, Tensor};
+    /// let norm = BatchNormConfig::new(3).init(&Device::default());
+    /// let x = Tensor::<2>::random([8, 3], Distribution::Default, &Device::default());
+    /// norm.hold();
+    /// norm.forward_train(x.clone());
+    /// norm.discard_held(); // the step was skipped
+    /// norm.forward_train(x);
+    /// assert_eq!(norm.held_batches(), Some(1));
+    /// norm.commit_held()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn hold(&self) {
+        self.held.hold();
+    }
+
+    /// How many batches are held; `None` if each is taken in at once.
+    pub fn held_batches(&self) -> Option<usize> {
+        self.held.batches()
+    }
+
+    /// Takes what is held into the running statistics, batch after batch, and goes on holding. Gives the channels that were
+    /// not updated by one of them, as [`Trained::not_updated`](crate::Trained::not_updated).
+    ///
+    /// # Errors
+    /// Running statistics that are none; what was held is still held then.
+    pub fn commit_held(&self) -> Result<Vec<usize>, ForwardError> {
+        self.running_statistics()?;
+        let mut not_updated = Vec::new();
+        for batch in self.held.take() {
+            not_updated.extend(self.commit(&batch)?);
+        }
+        not_updated.sort_unstable();
+        not_updated.dedup();
+        Ok(not_updated)
+    }
+
+    /// Drops what is held, and goes on holding. Gives the number of batches.
+    pub fn discard_held(&self) -> usize {
+        self.held.take().len()
+    }
+
+    /// Ends holding; what was held is dropped, so commit it before. Gives the number of batches that were.
+    pub fn release(&self) -> usize {
+        self.held.release().len()
+    }
+
+    /// Takes the moments of a batch into the running statistics, by the layer's conventions and policies. Gives the channels
+    /// that were left as they were, because the batch's are not finite or the new ones would exceed `f32`.
+    ///
+    /// # Errors
+    /// Another number of channels; options or running statistics that are none. The layer is unchanged then.
+    pub fn commit(&self, batch: &BatchMoments) -> Result<Vec<usize>, ForwardError> {
+        let options = self.options(batchnorm::Activation::Identity).map_err(|error| self.error(error.into()))?;
+        self.take_in(batch, options).map_err(|reason| self.error(reason))
+    }
+
+    /// The running statistics as the core takes them.
+    pub(crate) fn running(&self) -> Result<RunningStatistics, ConfigError> {
+        statistics(&self.running_mean.lock(), &self.running_var.lock())
+    }
+
+    /// Takes a batch's moments into the running statistics; the channels that were not updated.
+    pub(crate) fn take_in(&self, batch: &BatchMoments, options: Config) -> Result<Vec<usize>, Reason> {
+        let (mut mean, mut variance) = (self.running_mean.lock(), self.running_var.lock());
+        let old = statistics(&mean, &variance)?;
+        let mut new = old.clone();
+        let mut not_updated = new.update(batch, &options)?;
+
+        let kept = |channel: usize| !(fits(new.mean()[channel]) && fits(new.variance()[channel]));
+        let rounded = |old: &[f64], new: &[f64]| -> Vec<f32> {
+            // The old value came from `f32` and goes back unchanged.
+            (0..new.len()).map(|channel| if kept(channel) { old[channel] } else { new[channel] } as f32).collect()
+        };
+        let (means, variances) = (rounded(old.mean(), new.mean()), rounded(old.variance(), new.variance()));
+        not_updated.extend((0..new.channels()).filter(|&channel| kept(channel)));
+        not_updated.sort_unstable();
+        not_updated.dedup();
+        replace(&mut mean, means);
+        replace(&mut variance, variances);
+        Ok(not_updated)
+    }
+
+    /// Both at once, so that no reader sees one old and one new.
+    fn write(&self, means: Vec<f32>, variances: Vec<f32>) {
+        let (mut mean, mut variance) = (self.running_mean.lock(), self.running_var.lock());
+        replace(&mut mean, means);
+        replace(&mut variance, variances);
+    }
+}
+
+fn fits(value: f64) -> bool {
+    (value as f32).is_finite()
+}
+
+fn replace(tensor: &mut Tensor<1>, values: Vec<f32>) {
+    let shape = [values.len()];
+    *tensor = Tensor::from_data(TensorData::new(values, shape), &tensor.device());
+}
+
+/// Running statistics out of a layer's tensors.
+fn statistics(mean: &Tensor<1>, variance: &Tensor<1>) -> Result<RunningStatistics, ConfigError> {
+    let values = |tensor: &Tensor<1>| tensor.to_data().iter::<f64>().collect::<Vec<f64>>();
+    // How many batches went in matters to a cumulative average alone, which this module does not offer.
+    RunningStatistics::from_parts(&values(mean), &values(variance), 0)
+}

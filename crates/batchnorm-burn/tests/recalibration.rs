@@ -1,0 +1,183 @@
+//! Recalibration of a whole model: what each layer then has, what stays, and what is told.
+
+#![allow(missing_docs)]
+
+mod support;
+
+use batchnorm::{Moments, UpdateWeight};
+use batchnorm_burn::{BatchNorm, BatchNormConfig, NormalizeBy, Recalibration, RecalibrationError, Switches};
+use burn::module::Module;
+use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
+use burn::tensor::{Device, Tensor, activation::relu};
+use support::{Source, bits, by_channel, floats};
+
+#[derive(Module, Debug)]
+struct Net {
+    first: BatchNorm,
+    dropout: Dropout,
+    linear: Linear,
+    second: BatchNorm,
+}
+
+impl Net {
+    fn new(device: &Device) -> Net {
+        let norm = |channels, name: &str| BatchNormConfig::new(channels).with_name(Some(name.to_string())).init(device);
+        Net {
+            first: norm(3, "first"),
+            dropout: DropoutConfig::new(0.5).init(),
+            linear: LinearConfig::new(3, 4).init(device),
+            second: norm(4, "second"),
+        }
+    }
+
+    fn inner(&self, x: Tensor<2>) -> Tensor<2> {
+        self.linear.forward(relu(self.dropout.forward(self.first.forward(x))))
+    }
+
+    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        self.second.forward(self.inner(x))
+    }
+}
+
+fn both(net: &Net) -> Vec<&BatchNorm> {
+    vec![&net.first, &net.second]
+}
+
+fn second(net: &Net) -> Vec<&BatchNorm> {
+    vec![&net.second]
+}
+
+fn step(net: &Net, x: Tensor<2>) {
+    net.forward(x);
+}
+
+/// Batches whose means differ, one of them of a single sample, on a device without autodiff.
+fn data(sizes: &[usize]) -> Vec<Tensor<2>> {
+    let mut source = Source::new(4001);
+    let device = Device::default();
+    sizes.iter().enumerate().map(|(i, &n)| source.tensor::<2>(&[n, 3], &device) + i as f64).collect()
+}
+
+fn whole(batches: &[Tensor<2>]) -> Tensor<2> {
+    Tensor::cat(batches.to_vec(), 0)
+}
+
+fn near(norm: &BatchNorm, values: &Tensor<2>) {
+    let running = norm.running_statistics().unwrap();
+    let shape = values.dims();
+    for (channel, values) in by_channel(&floats(values.clone()), &shape).iter().enumerate() {
+        let moments = Moments::of(values);
+        let variance = moments.sample_variance().unwrap();
+        assert!((running.mean()[channel] - moments.mean()).abs() < 1e-6 * variance.sqrt().max(moments.mean().abs()));
+        assert!((running.variance()[channel] / variance - 1.0).abs() < 1e-6, "{}", norm.name);
+    }
+}
+
+#[test]
+fn layer_by_layer_each_layer_has_the_statistics_of_what_it_sees_in_use() {
+    // A device that trains: dropout must stay off all the same.
+    let net = Net::new(&Device::default().autodiff());
+    let batches = data(&[16, 14, 2, 1]);
+    let done = Recalibration::layer_by_layer().run(&net, both, || batches.clone(), step).unwrap();
+    near(&net.first, &whole(&batches));
+    // What the deployed model puts in front of the second layer.
+    near(&net.second, &net.valid().inner(whole(&batches)));
+    assert_eq!(done.layers[0].seen.batches(), 4);
+    assert_eq!(done.layers.iter().map(|layer| layer.name.as_str()).collect::<Vec<_>>(), ["first", "second"]);
+    assert!(done.layers[0].seen.standard_errors()[0].is_some_and(|errors| errors.mean > 0.0));
+    assert!(done.to_string().contains("second: 4 batches"), "{done}");
+
+    done.roll_back(&net, both).unwrap();
+    assert_eq!(bits(net.second.running_var.value()), bits(Tensor::<1>::ones([4], &Device::default())));
+}
+
+/// What torch's `update_bn` weighs equally, and drops what lies between: batches of 16, 14 and 2.
+#[test]
+fn in_one_pass_each_layer_has_the_statistics_of_what_it_sees_in_training() {
+    let net = Net::new(&Device::default());
+    let batches = data(&[16, 14, 2]);
+    Recalibration::one_pass().run(&net, both, || batches.clone(), step).unwrap();
+    near(&net.first, &whole(&batches));
+    // In front of the second layer: the first one by each batch.
+    let fresh = Net { linear: net.linear.clone(), second: net.second.clone(), ..Net::new(&Device::default()) };
+    let by_batch = Switches { normalize_by: NormalizeBy::Batch, ..Switches::evaluate() };
+    let inner = |x: Tensor<2>| {
+        let x = fresh.first.try_forward_by(x, by_batch).unwrap().output;
+        fresh.linear.forward(relu(x))
+    };
+    near(&net.second, &whole(&batches.into_iter().map(inner).collect::<Vec<_>>()));
+}
+
+#[test]
+fn only_the_chosen_layers_change_and_a_frozen_one_stays() {
+    let mut net = Net::new(&Device::default().autodiff());
+    net.first = net.first.pin(Some(Switches::frozen()));
+    let before = (bits(net.first.running_mean.value()), bits(net.linear.weight.val()), bits(net.second.gamma.val()));
+    Recalibration::one_pass().run(&net, second, || data(&[8, 8]), step).unwrap();
+    let after = (bits(net.first.running_mean.value()), bits(net.linear.weight.val()), bits(net.second.gamma.val()));
+    assert_eq!(before, after);
+    assert_ne!(floats(net.second.running_mean.value()), [0.0; 4]);
+    assert_eq!(net.first.pinned, Some(Switches::frozen()));
+    // A layer that is pinned is recalibrated when it is named.
+    Recalibration::one_pass().run(&net, both, || data(&[8, 8]), step).unwrap();
+    near(&net.first, &whole(&data(&[8, 8])));
+}
+
+#[test]
+fn worse_is_said_and_rolled_back() {
+    let net = Net::new(&Device::default());
+    let target = data(&[32]);
+    let good = |net: &Net| -floats((net.first.forward(target[0].clone()).mean_dim(0)).abs().sum())[0] as f64;
+    Recalibration::one_pass().run(&net, both, || target.clone(), step).unwrap();
+    let before = net.first.running_statistics().unwrap();
+    // Data of another kind.
+    let others = || target.iter().map(|x| x.clone() * 3.0 + 50.0);
+    let done = Recalibration::layer_by_layer().measured(&net, both, others, step, good).unwrap();
+    let measured = done.measured.unwrap();
+    assert!(measured.became_worse() && measured.after < measured.before, "{measured:?}");
+    assert!(done.to_string().contains("WORSE than before"), "{done}");
+    done.roll_back(&net, both).unwrap();
+    assert_eq!(net.first.running_statistics().unwrap(), before);
+    let again = Recalibration::layer_by_layer().measured(&net, both, || target.clone(), step, good).unwrap();
+    assert!(!again.measured.unwrap().became_worse());
+}
+
+#[test]
+fn a_mix_of_source_and_target_statistics() {
+    let net = Net::new(&Device::default());
+    let batches = data(&[8, 4]);
+    let weight = UpdateWeight::of_new(0.25).unwrap();
+    Recalibration::one_pass().mixing(weight).run(&net, |net: &Net| vec![&net.first], || batches.clone(), step).unwrap();
+    let values = by_channel(&floats(whole(&batches)), &[12, 3]);
+    let running = net.first.running_statistics().unwrap();
+    for (channel, values) in values.iter().enumerate() {
+        let moments = Moments::of(values);
+        assert!((running.mean()[channel] - 0.25 * moments.mean()).abs() < 1e-6);
+        let variance = 0.75 + 0.25 * moments.sample_variance().unwrap();
+        assert!((running.variance()[channel] / variance - 1.0).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn what_cannot_be_done_is_named_and_changes_nothing() {
+    let net = Net::new(&Device::default());
+    let by = Recalibration::layer_by_layer();
+    let none: fn(&Net) -> Vec<&BatchNorm> = |_| Vec::new();
+    assert_eq!(by.run(&net, none, || data(&[8]), step), Err(RecalibrationError::NoLayers));
+    let twice: fn(&Net) -> Vec<&BatchNorm> = |net| vec![&net.second, &net.second];
+    let error = by.run(&net, twice, || data(&[8]), step).unwrap_err();
+    assert_eq!(error, RecalibrationError::Twice { name: "second".into(), first: 0, second: 1 });
+    let error = by.run(&net, both, || data(&[]), step).unwrap_err();
+    assert_eq!(error, RecalibrationError::Unseen { name: "first".into(), number: 0, channel: 0 });
+    let error = by.run(&net, both, || data(&[8]), |net, x| drop(net.first.forward(x))).unwrap_err();
+    assert_eq!(error, RecalibrationError::Unseen { name: "second".into(), number: 1, channel: 0 });
+    // NaN in every batch of a channel.
+    let nan = || data(&[8]).into_iter().map(|x| x / 0.0 * 0.0);
+    assert!(matches!(by.run(&net, both, nan, step), Err(RecalibrationError::Unseen { number: 0, .. })));
+    let panics = || Recalibration::one_pass().run(&net, both, || data(&[8, 1]), step);
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics)).is_err(), "one value a channel");
+    assert_eq!(floats(net.first.running_mean.value()), [0.0; 3]);
+    assert_eq!(floats(net.second.running_var.value()), [1.0; 4]);
+    let done = by.run(&net, both, || data(&[8]), step).unwrap();
+    assert_eq!(done.roll_back(&net, second), Err(RecalibrationError::Count { expected: 2, got: 1 }));
+}

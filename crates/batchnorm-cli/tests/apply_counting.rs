@@ -1,0 +1,87 @@
+//! `batchnorm apply` where not every value counts, or not all of a batch at once: `--weights`, `--ghost`.
+
+
+#[path = "support/arrays.rs"]
+mod arrays;
+
+use arrays::Folder;
+
+fn arguments(words: &str) -> Vec<&str> {
+    let always = ["--input", "x.npy", "--output-dir", "out"];
+    always.into_iter().chain(words.split(' ').filter(|word| !word.is_empty())).collect()
+}
+
+fn run(folder: &Folder, words: &str) {
+    folder.run(&arguments(words));
+}
+
+fn numbers(folder: &Folder, name: &str) -> Vec<f64> {
+    folder.numbers(&format!("out/{name}"))
+}
+
+/// The exit code and the one line of a run that fails.
+fn refused(folder: &Folder, words: &str) -> (Option<i32>, String) {
+    let output = folder.apply(&arguments(words));
+    assert!(!folder.path("out/y.npy").exists(), "nothing is written");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn weights_mask_and_weigh() {
+    let folder = Folder::new();
+    folder.save("x.npy", &[4, 1, 2], &[1.0f64, 2.0, 3.0, 6.0, f64::NAN, 1e30, 5.0, 7.0]);
+    folder.save("dy.npy", &[4, 1, 2], &[1.0f64; 8]);
+    folder.save("w.npy", &[4, 1, 1], &[1.0f32, 2.0, 0.0, 1.0]);
+    run(&folder, "--weights w.npy --gradient dy.npy");
+    // 1, 2, 3 and 6 twice, 5, 7: mean 33 / 8.
+    assert_eq!(numbers(&folder, "mean.npy"), [33.0 / 8.0]);
+    let squares: f64 = [1.0, 2.0, 3.0, 3.0, 6.0, 6.0, 5.0, 7.0].map(|x: f64| (x - 33.0 / 8.0).powi(2)).iter().sum();
+    assert!((numbers(&folder, "variance.npy")[0] / (squares / 8.0) - 1.0).abs() < 1e-15);
+    assert!((numbers(&folder, "running_var.npy")[0] / (0.9 + 0.1 * squares / 7.0) - 1.0).abs() < 1e-15);
+    assert_eq!(numbers(&folder, "y.npy")[4..6], [0.0, 0.0]);
+    assert_eq!(numbers(&folder, "dx.npy")[4..6], [0.0, 0.0]);
+    assert_eq!(numbers(&folder, "dbeta.npy"), [6.0]);
+
+    folder.save("m.npy", &[1], &[0.0f64]);
+    run(&folder, "--weights w.npy --mode eval --running-mean m.npy --running-var m.npy --epsilon 1");
+    assert_eq!(numbers(&folder, "y.npy"), [1.0, 2.0, 3.0, 6.0, 0.0, 0.0, 5.0, 7.0]);
+}
+
+#[test]
+fn weights_that_do_not_fit_or_leave_too_little_are_named() {
+    let folder = Folder::new();
+    folder.save("x.npy", &[4, 1, 2], &[1.0f32, 2.0, 3.0, 6.0, 4.0, 4.0, 5.0, 7.0]);
+    let told = |arguments: &str, code: i32, parts: &[&str]| {
+        let (got, message) = refused(&folder, arguments);
+        assert_eq!(got, Some(code), "{message}");
+        parts.iter().for_each(|part| assert!(message.contains(part), "{message:?} lacks {part:?}"));
+    };
+    folder.save("short.npy", &[3, 1, 1], &[1.0f32; 3]);
+    told("--weights short.npy", 3, &["x.npy", "weights", "[4, 1, 2]", "[3, 1, 1]"]);
+    folder.save("negative.npy", &[4, 1, 1], &[1.0f32, -1.0, 1.0, 1.0]);
+    told("--weights negative.npy", 3, &["negative.npy", "weights[1]", "-1.0"]);
+    folder.save("wide.npy", &[4, 1, 1], &[1.0f64; 4]);
+    told("--weights wide.npy", 3, &["wide.npy", "float32"]);
+    folder.save("none.npy", &[1, 1, 1], &[0.0f32]);
+    told("--weights none.npy --on-empty error", 4, &["x.npy", "channel 0", "--on-empty pass"]);
+    folder.save("light.npy", &[1, 1, 1], &[0.125f32]);
+    told("--weights light.npy", 4, &["1.0", "channel 0", "--on-single-value"]);
+    told("--weights light.npy --ghost 2", 2, &["--weights", "--ghost"]);
+    told("--ghost 0", 2, &["--ghost"]);
+    told("--ghost 2 --mode eval --running-mean x.npy --running-var x.npy", 2, &["--ghost", "--mode train"]);
+    run(&folder, "--weights none.npy");
+    assert_eq!(numbers(&folder, "y.npy"), [0.0; 8]);
+}
+
+#[test]
+fn ghost_batches_are_normalised_each_by_itself() {
+    let folder = Folder::new();
+    folder.save("x.npy", &[5, 1], &[0.0f64, 2.0, 10.0, 14.0, 9.0]);
+    let (code, message) = refused(&folder, "--ghost 2");
+    assert!(code == Some(4) && message.contains("--on-single-value"), "{message}");
+    folder.save("dy.npy", &[5, 1], &[1.0f64, 0.0, 0.0, 0.0, 0.0]);
+    run(&folder, "--ghost 2 --on-single-value population --epsilon 0 --gradient dy.npy");
+    assert_eq!(numbers(&folder, "y.npy"), [-1.0, 1.0, -1.0, 1.0, 0.0]);
+    assert_eq!(numbers(&folder, "mean.npy"), [7.0], "of all");
+    assert_eq!(numbers(&folder, "dx.npy")[2..], [0.0; 3]);
+}
