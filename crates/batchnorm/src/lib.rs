@@ -86,6 +86,7 @@ mod running;
 mod saved;
 mod switches;
 mod view;
+mod whitening;
 
 pub use affine::{inverse_deviation, scale_and_shift, undoing};
 pub use collective::{Collective, CollectiveError, Team};
@@ -108,6 +109,9 @@ pub use running::{Averaging, Estimator, RunningStatistics, UpdateWeight};
 pub use saved::{ParameterGradients, Saved};
 pub use switches::{NormalizeBy, Switches};
 pub use view::{Tensor, View, ViewMut};
+pub use whitening::{
+    BatchComoments, Comoments, Decorrelated, RunningCovariance, SavedWhitening, Whitened, WhiteningConfig,
+};
 
 /// The README's examples, compiled as tests.
 #[cfg(doctest)]

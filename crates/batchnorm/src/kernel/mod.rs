@@ -17,6 +17,7 @@ pub(crate) mod tier;
 mod transpose;
 mod tree;
 pub(crate) mod vector;
+pub(crate) mod whitening;
 
 use crate::element::Element;
 use crate::layout::Axes;
