@@ -235,6 +235,22 @@ pub enum ConfigError {
         /// The value given.
         got: f64,
     },
+    /// A running variance that is less than what is left in it of its start value 1.
+    #[error(
+        "{argument}[{channel}]: expected at least {share:e}, which is what {updates} updates leave of the start value 1, got {got:?}; give the update weight and the number of updates of the training"
+    )]
+    BelowStart {
+        /// The argument's name.
+        argument: &'static str,
+        /// Channel of the first such value.
+        channel: usize,
+        /// The value given.
+        got: f64,
+        /// What is left of the start value.
+        share: f64,
+        /// The number of updates.
+        updates: u64,
+    },
     /// A negative variance.
     #[error(
         "{argument}[{channel}]: a variance is >= 0, got {got:?}; was the standard deviation's logarithm or a difference passed?"

@@ -39,7 +39,7 @@ impl Estimator {
     /// the sample variance, (n - 1) / n back, 1 where they are the same.
     ///
     /// A running variance over batches of n values each takes the same factor, all but what is left in it of the start
-    /// value.
+    /// value ([`Conversion`](crate::Conversion) leaves that out).
     ///
     /// ```
     /// use batchnorm::Estimator;

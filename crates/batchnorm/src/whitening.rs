@@ -41,10 +41,13 @@ use running::groups;
 /// Training, evaluation and the backward pass are calls of their own, as those of [`BatchNorm`](crate::BatchNorm). The
 /// bits do not depend on threads, instruction set or memory layout.
 ///
-/// **Accuracy.** The eigenvalue that is smallest against what its channels' variances would let one expect decides: with
-/// kappa the condition number of C + eps I scaled to a diagonal of ones, y errs by about 1e-15 * kappa relative to
-/// max|xhat| before it is rounded, whatever the channels' sizes and means. Its own cost for a call: d^2 n operations, and
-/// about 10 d^3 a group for the eigenvalues.
+/// **Accuracy.** With u = 2^-53 and kappa the condition number of C + eps I scaled to a diagonal of ones, y errs by at
+/// most 9 u kappa (|gamma| max|xhat| + |beta|) before it is rounded, and the gradients likewise; the sizes and means of
+/// the channels play no part. (A test on groups of 1 to 16 channels with kappa up to 3e11.)
+///
+/// **Cost.** d n multiplications and additions for each channel forward, and about twice that and as much again backward;
+/// of each group some 30 d^3 for the eigenvalues, which are computed on the calling thread. Matrices of d x d numbers for
+/// each group and a fixed scratch for each thread.
 ///
 /// ```
 /// use batchnorm::{Axes, Decorrelated, View};
