@@ -18,12 +18,18 @@ use crate::kernel::raw::Isa;
 use crate::kernel::whitening::Centered;
 use crate::layer::Gradients;
 use crate::moments::Moments;
+use crate::parallel;
 use crate::rule::{NOTHING_TO_EVALUATE_BY, same_shape};
 use crate::running::{Estimator, finite};
 use crate::saved::ParameterGradients;
 use crate::view::{Tensor, View, ViewMut};
 use eigen::InverseRoot;
 use running::groups;
+
+/// Threads for what takes some d^3 operations of each group.
+fn threads_for_groups(sizes: &[usize]) -> usize {
+    parallel::threads_for(sizes.iter().map(|d| d.saturating_pow(3)).fold(0, usize::saturating_add))
+}
 
 /// A layer of decorrelated batch norm (Huang et al. 2018): the channels of each group come out not only with mean 0 and
 /// variance 1, but without correlation. For a group of d channels, x being one of its n vectors,
@@ -46,7 +52,7 @@ use running::groups;
 /// the channels play no part. (A test on groups of 1 to 16 channels with kappa up to 3e11.)
 ///
 /// **Cost.** d n multiplications and additions for each channel forward, and about twice that and as much again backward;
-/// of each group some 30 d^3 for the eigenvalues, which are computed on the calling thread. Matrices of d x d numbers for
+/// of each group some 30 d^3 for the eigenvalues. Matrices of d x d numbers for
 /// each group and a fixed scratch for each thread.
 ///
 /// ```
@@ -229,14 +235,11 @@ impl Decorrelated {
         }
         let declared = policies.constant_channel == ConstantChannel::ZeroGradient;
         let without_gradient = moments.iter().map(|moments| declared && moments.is_constant()).collect();
-        let roots = self.roots(
-            "x",
-            count as u64,
-            batch.groups().iter().map(|group| {
-                let finite = group.is_finite();
-                finite.then(|| group.covariance(Estimator::Population)).ok_or(group.channels())
-            }),
-        )?;
+        let covariance = |group: &Comoments| group.is_finite().then(|| group.covariance(Estimator::Population));
+        let covariances: Vec<_> = batch.groups().iter().map(covariance).collect();
+        // An empty batch has nothing to invert.
+        let epsilon = if count == 0 { 1.0 } else { self.config.epsilon };
+        let roots = self.roots("x", count as u64, epsilon, &covariances)?;
         let nan_or = |group: &Comoments| -> Vec<[f64; 2]> {
             if group.is_finite() { group.means().collect() } else { vec![[f64::NAN, 0.0]; group.channels()] }
         };
@@ -265,28 +268,30 @@ impl Decorrelated {
         (moments, batch.into())
     }
 
-    /// The inverse roots of the covariances of all groups; of a group that has none, which is not finite, NaN.
+    /// The inverse roots of the covariances of all groups, of `count` values each; NaN for a group that has none, because
+    /// it is not finite.
     fn roots(
         &self,
         argument: &'static str,
         count: u64,
-        covariances: impl Iterator<Item = Result<Vec<f64>, usize>>,
+        epsilon: f64,
+        covariances: &[Option<Vec<f64>>],
     ) -> Result<Vec<InverseRoot>, CallError> {
-        let epsilon = self.config.epsilon;
-        let root =
-            |(group, covariance): (usize, Result<Vec<f64>, usize>)| match covariance {
-                Err(channels) => Ok(InverseRoot::not_a_number(channels)),
-                Ok(covariance) => {
-                    let channels = covariance.len().isqrt();
-                    // An empty batch has nothing to invert.
-                    let epsilon = if argument == "x" && count == 0 { 1.0 } else { epsilon };
-                    // n values about their mean span n - 1 dimensions.
-                    let degenerate = (1..=channels as u64).contains(&count);
-                    InverseRoot::of(&covariance, channels, epsilon, degenerate)
-                        .map_err(|eigenvalue| CallError::Singular { argument, group, channels, count, eigenvalue })
-                }
-            };
-        covariances.enumerate().map(root).collect()
+        let sizes: Vec<usize> = groups(self.config.channels, self.config.group).map(|range| range.len()).collect();
+        let root = |group: usize| {
+            let channels = sizes[group];
+            let Some(covariance) = &covariances[group] else { return Ok(InverseRoot::not_a_number(channels)) };
+            // n values about their mean span n - 1 dimensions.
+            let degenerate = (1..=channels as u64).contains(&count);
+            InverseRoot::of(covariance, channels, epsilon, degenerate).map_err(|eigenvalue| CallError::Singular {
+                argument,
+                group,
+                channels,
+                count,
+                eigenvalue,
+            })
+        };
+        parallel::map(sizes.len(), threads_for_groups(&sizes), || (), |(), group| root(group)).into_iter().collect()
     }
 
     fn saved(
@@ -347,11 +352,9 @@ impl Decorrelated {
             }
             return Err(CallError::NoRunningStatistics { reason: NOTHING_TO_EVALUATE_BY });
         };
-        let covariances = running.covariances().iter().map(|covariance| {
-            let finite = covariance.iter().all(|value| value.is_finite());
-            finite.then(|| covariance.clone()).ok_or(covariance.len().isqrt())
-        });
-        let roots = self.roots("running_covariance", 0, covariances)?;
+        let finite = |covariance: &Vec<f64>| covariance.iter().all(|value| value.is_finite());
+        let covariances: Vec<_> = running.covariances().iter().map(|own| finite(own).then(|| own.clone())).collect();
+        let roots = self.roots("running_covariance", 0, self.config.epsilon, &covariances)?;
         let centers = running.mean().iter().map(|&mean| [mean, 0.0]).collect();
         let saved = self.saved(x.count(), false, centers, roots, vec![false; self.config.channels]);
         saved.apply(x, &self.shift(), y);

@@ -2,11 +2,13 @@
 
 use super::eigen::InverseRoot;
 use super::running::groups;
+use super::threads_for_groups;
 use crate::element::Element;
 use crate::error::CallError;
 use crate::kernel::raw::Isa;
 use crate::kernel::tier::Tier;
 use crate::kernel::whitening::Centered;
+use crate::parallel;
 use crate::rule::same_shape;
 use crate::saved::ParameterGradients;
 use crate::view::{View, ViewMut};
@@ -78,7 +80,6 @@ impl SavedWhitening {
         self.check(x)?;
         same_shape("dy", &x.layout, &dy.layout)?;
         same_shape("dx", &x.layout, &dx.layout)?;
-        let mut gradients = ParameterGradients { dgamma: Vec::new(), dbeta: Vec::new() };
         let nothing = vec![[0.0; 2]; self.channels()];
         let centered = Centered { array: &x.memory, centers: &self.centers };
         let upstream = Centered { array: &dy.memory, centers: &nothing };
@@ -86,16 +87,20 @@ impl SavedWhitening {
         let ranges: Vec<_> = groups(self.channels(), self.group).collect();
         // An empty batch has no sums: they are 0.
         sums.resize_with(ranges.len(), Vec::new);
-        let mut matrices = Vec::with_capacity(sums.len());
-        for ((range, root), mut sums) in ranges.into_iter().zip(&self.roots).zip(sums) {
-            let d = range.len();
-            sums.resize(d * (d + 1), 0.0);
+        for (sums, range) in sums.iter_mut().zip(&ranges) {
+            sums.resize(range.len() * (range.len() + 1), 0.0);
+        }
+        let mut gradients = ParameterGradients { dgamma: Vec::new(), dbeta: Vec::new() };
+        for (sums, root) in sums.iter().zip(&self.roots) {
+            let d = root.matrix.len().isqrt();
             for (row, w) in sums.chunks_exact(d + 1).zip(root.matrix.chunks_exact(d)) {
                 gradients.dgamma.push(row.iter().zip(w).fold(0.0, |sum, (product, w)| sum + product * w));
                 gradients.dbeta.push(row[d]);
             }
-            matrices.push(self.input_gradient(range.start, root, &sums));
         }
+        let sizes: Vec<usize> = ranges.iter().map(|range| range.len()).collect();
+        let matrix = |group: usize| self.input_gradient(ranges[group].start, &self.roots[group], &sums[group]);
+        let matrices = parallel::map(sizes.len(), threads_for_groups(&sizes), || (), |(), group| matrix(group));
         let shift = vec![0.0; self.channels()];
         let n = self.count.max(1) as f64;
         let means: Vec<[f64; 2]> = gradients.dbeta.iter().map(|sum| [sum / n, 0.0]).collect();
