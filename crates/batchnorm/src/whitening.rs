@@ -51,9 +51,9 @@ fn threads_for_groups(sizes: &[usize]) -> usize {
 /// most 9 u kappa (|gamma| max|xhat| + |beta|) before it is rounded, and the gradients likewise; the sizes and means of
 /// the channels play no part. (A test on groups of 1 to 16 channels with kappa up to 3e11.)
 ///
-/// **Cost.** d n multiplications and additions for each channel forward, and about twice that and as much again backward;
-/// of each group some 30 d^3 for the eigenvalues. Matrices of d x d numbers for
-/// each group and a fixed scratch for each thread.
+/// **Cost.** d multiplications and additions for each value in a sweep of sums, and d in one that writes y; backward d
+/// and 2 d; some 30 d^3 for the eigenvalues of each group. Matrices of d x d numbers for each group and a fixed scratch
+/// for each thread, no copy of the input.
 ///
 /// ```
 /// use batchnorm::{Axes, Decorrelated, View};

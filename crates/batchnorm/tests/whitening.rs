@@ -7,12 +7,12 @@
 //! - dx: max|error| / sum_j |W_ij| max|gamma dy|, of each channel i;
 //! - dgamma: |error| / sum|dy xhat|; dbeta: |error| / sum|dy|.
 //!
-//! The bounds: dbeta 2u, the others BOUND * kappa, before they are rounded to a narrower type.
+//! The bounds: dbeta 4 u, the others BOUND * kappa, before they are rounded to a narrower type.
 
 mod support;
 
 use batchnorm::reference::{Real, whitening};
-use batchnorm::{Affine, Axes, Config, Decorrelated, Element, Policies, View, WhiteningConfig};
+use batchnorm::{Affine, Axes, Config, ConstantChannel, Decorrelated, Element, Policies, View, WhiteningConfig};
 use std::ops::{Add, Div, Mul, Neg, Sub};
 use support::Random;
 use support::double_double::DoubleDouble;
@@ -117,6 +117,7 @@ fn groups(random: &mut Random) -> Vec<Group> {
         push("mixed", mixed(d, n, random, |_| (0.5, 1.0)), 1e-5, random);
     }
     push("mean 1e6", mixed(5, 260, random, |_| (1e6, 1.0)), 1e-5, random);
+    push("mean 1e12", mixed(3, 40, random, |_| (-1e12, 1.0)), 1e-5, random);
     push("sizes 1e-3 to 1e6", mixed(4, 90, random, |i| (0.0, 10f64.powi(3 * i as i32 - 3))), 1e-5, random);
     push(
         "sizes and means",
@@ -140,8 +141,19 @@ fn groups(random: &mut Random) -> Vec<Group> {
     let mut large = mixed(3, 60, random, |_| (0.0, 1e3));
     large[1] = large[0].clone();
     push("a large channel twice", large, 1e-5, random);
+    let mut constant = mixed(3, 40, random, |_| (0.0, 1.0));
+    constant[1].fill(0.1);
+    push("a constant channel", constant, 1e-5, random);
     push("tiny", mixed(3, 40, random, |_| (0.0, 1e-60)), 0.0, random);
     push("huge", mixed(3, 40, random, |_| (0.0, 1e60)), 0.0, random);
+    for _ in 0..60 {
+        let (d, n) = (1 + random.below(6), 2 + random.below(40));
+        let (mean, size) = (10f64.powi(random.below(7) as i32), random.below(5) as i32 - 2);
+        let x = mixed(d, n, random, |i| (mean, 10f64.powi(size * i as i32 % 4)));
+        // With fewer values than channels eps decides, so that it must be one that the sizes leave standing.
+        let epsilon = if n > d + 1 { [0.0, 1e-8, 1e-5, 1e-1][random.below(4)] } else { 1e-1 };
+        push("random", x, epsilon, random);
+    }
     all
 }
 
@@ -185,7 +197,10 @@ fn rows<T: Element>(data: &[T], d: usize) -> Vec<Vec<f64>> {
 
 fn layer(group: &Group) -> Decorrelated {
     let d = group.x.len();
-    let mut layer = WhiteningConfig::new(d, d).epsilon(group.epsilon).build().expect("a right configuration");
+    // The derivative of the formula wherever it exists, which is what the twin has.
+    let policies = Policies { constant_channel: ConstantChannel::Derivative, ..Policies::default() };
+    let config = WhiteningConfig::new(d, d).epsilon(group.epsilon).policies(policies);
+    let mut layer = config.build().expect("a right configuration");
     layer.set_gamma(&group.gamma).expect("one for each channel");
     layer.set_beta(&group.beta).expect("one for each channel");
     layer
@@ -215,7 +230,7 @@ fn largest(values: impl IntoIterator<Item = f64>) -> f64 {
 #[test]
 fn training_is_what_the_twin_says_by_the_condition_number() {
     let mut random = Random::new(1200);
-    let mut worst = [0.0f64; 4];
+    let (mut worst, mut most) = ([0.0f64; 4], 0.0f64);
     for group in groups(&mut random) {
         let (x, dy) = (widened(&group.x), widened(&group.dy));
         let vector = |values: &[f64]| values.iter().map(|&value| wide(value)).collect::<Vec<_>>();
@@ -243,6 +258,14 @@ fn training_is_what_the_twin_says_by_the_condition_number() {
             let sums: f64 = group.dy[i].iter().map(|dy| dy.abs()).sum();
             errors[3] = errors[3].max(error(got.dbeta[i], backward.dbeta[i]).abs() / sums);
         }
+        for k in 0..3 {
+            worst[k] = worst[k].max(errors[k] / kappa);
+        }
+        worst[3] = worst[3].max(errors[3]);
+        most = most.max(kappa);
+        if group.name == "random" {
+            continue;
+        }
         println!(
             "{:>26} d {d:2} n {:3} kappa {kappa:.0e}: y {:.1e}, dx {:.1e}, dgamma {:.1e}, dbeta {:.1e}; by kappa {:.1e} {:.1e} {:.1e}",
             group.name,
@@ -255,13 +278,9 @@ fn training_is_what_the_twin_says_by_the_condition_number() {
             errors[1] / kappa,
             errors[2] / kappa
         );
-        for k in 0..3 {
-            worst[k] = worst[k].max(errors[k] / kappa);
-        }
-        worst[3] = worst[3].max(errors[3]);
     }
     println!(
-        "worst by kappa: y {:.1e}, dx {:.1e}, dgamma {:.1e}; dbeta {:.1e}",
+        "worst by kappa (up to {most:.0e}): y {:.1e}, dx {:.1e}, dgamma {:.1e}; dbeta {:.1e}",
         worst[0], worst[1], worst[2], worst[3]
     );
     assert!(worst[..3].iter().all(|&worst| worst <= BOUND) && worst[3] <= 2.0 * f64::EPSILON);
@@ -385,7 +404,7 @@ fn groups_of_one_channel_are_batch_norm() {
         let dy = random.normals(x.len(), 0.3, 1.0);
         let view = |data| View::new(data, &shape, Axes::NCHW).expect("an array of the shape");
         let (x, dy) = (view(&x), view(&dy));
-        for constant_channel in [batchnorm::ConstantChannel::ZeroGradient, batchnorm::ConstantChannel::Derivative] {
+        for constant_channel in [ConstantChannel::ZeroGradient, ConstantChannel::Derivative] {
             let policies = Policies { constant_channel, ..Policies::default() };
             let mut known = Config::pytorch().epsilon(epsilon).policies(policies).channels(3).build().expect("a layer");
             let mut ours = WhiteningConfig::new(3, 1).epsilon(epsilon).policies(policies).build().expect("a layer");

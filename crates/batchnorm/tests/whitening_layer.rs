@@ -248,6 +248,30 @@ fn a_group_with_nan_is_nan_and_no_other_notices() {
     }
 }
 
+/// A channel whose values are all alike: beta, no gradient, and its neighbours come out as without it.
+#[test]
+fn a_constant_channel_leaves_its_neighbours_alone() {
+    let mut random = Random::new(1218);
+    let two = random.normals(2 * 60, 1.0, 2.0);
+    let dy = random.normals(2 * 60, 0.0, 1.0);
+    let with = |rows: &[f64], third: &dyn Fn(usize) -> f64| -> Vec<f64> {
+        rows.chunks(2).enumerate().flat_map(|(k, row)| [row[0], third(k), row[1]]).collect()
+    };
+    let (three, dy_three) = (with(&two, &|_| 0.1), with(&dy, &|k| k as f64));
+    let alone = Decorrelated::new(2, 2).expect("a layer");
+    let mut layer = Decorrelated::new(3, 3).expect("a layer");
+    layer.set_beta(&[0.0, 0.75, 0.0]).expect("three");
+    let (expected, got) = (alone.forward_train(&view(&two, 2)), layer.forward_train(&view(&three, 3)));
+    let (expected, got) = (expected.expect("right"), got.expect("right"));
+    assert_close(got.y.data(), &with(expected.y.data(), &|_| 0.75));
+    assert!(got.y.data().iter().skip(1).step_by(3).all(|&y| y == 0.75));
+    let expected = alone.backward(&view(&two, 2), &view(&dy, 2), &expected.saved).expect("right");
+    let got = layer.backward(&view(&three, 3), &view(&dy_three, 3), &got.saved).expect("right");
+    assert_close(got.dx.data(), &with(expected.dx.data(), &|_| 0.0));
+    assert!(got.dx.data().iter().skip(1).step_by(3).all(|&dx| dx == 0.0));
+    assert_eq!(got.dgamma.expect("one")[1], 0.0);
+}
+
 #[test]
 fn one_value_none_and_no_statistics_as_the_policies_say() {
     let one = [3.0, -1.0];

@@ -33,6 +33,9 @@ pub struct Gradients<R> {
 }
 
 /// y of a group (Huang et al. 2018, ZCA); `x` has a row for each channel.
+///
+/// # Panics
+/// Without a channel, or where the lengths do not fit.
 pub fn forward<R: Real>(x: &[Vec<R>], gamma: &[R], beta: &[R], epsilon: R) -> Forward<R> {
     let m: Vec<R> = x.iter().map(|row| mean(row.iter().copied())).collect();
     let centered = centered(x);
@@ -51,6 +54,9 @@ pub fn forward<R: Real>(x: &[Vec<R>], gamma: &[R], beta: &[R], epsilon: R) -> Fo
 /// the inverse square root in direction G (which is its own adjoint): dx = W (g - mean(g)) + 2/n S (x - m).
 ///
 /// DW(G) is read off a matrix twice as large (Mathias 1996): f of [[A, G], [0, A]] is [[f(A), Df(A)(G)], [0, f(A)]].
+///
+/// # Panics
+/// Without a channel, or where the lengths do not fit.
 pub fn backward<R: Real>(x: &[Vec<R>], gamma: &[R], epsilon: R, dy: &[Vec<R>]) -> Gradients<R> {
     let zeros = vec![R::constant(0.0); x.len()];
     let Forward { covariance, whitening, normalized, .. } = forward(x, gamma, &zeros, epsilon);
