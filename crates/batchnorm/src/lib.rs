@@ -66,6 +66,7 @@
 //! | `ndarray` | yes | views of and into `ndarray` arrays | the crate `ndarray` |
 //! | `half` | yes | arrays of `f16` and `bf16` | the crate `half` |
 //! | `rayon` | yes | work spread over the current rayon pool | the crate `rayon` |
+//! | `serde` | no | [`Policies`] and [`Switches`] as data | the crate `serde` |
 
 mod affine;
 mod collective;
@@ -74,7 +75,9 @@ mod convention;
 mod element;
 mod error;
 mod forward;
+mod ghost;
 mod in_place;
+mod input;
 mod invertible;
 mod kernel;
 mod layer;
@@ -88,8 +91,10 @@ pub mod reference;
 mod rule;
 mod running;
 mod saved;
+mod spread;
 mod switches;
 mod view;
+mod weights;
 mod whitening;
 
 pub use affine::{inverse_deviation, scale_and_shift, undoing};
@@ -99,7 +104,9 @@ pub use config::{
 };
 pub use convention::{Convention, ConventionError, Conversion, Converted, Difference, Entry, Keys, Note};
 pub use element::{Element, Number, Parameter};
-pub use error::{CallError, ConfigError, ViewError};
+pub use error::{CallError, ConfigError, ViewError, WeightsError};
+pub use ghost::{Ghost, GhostTrained};
+pub use input::Input;
 pub use invertible::Invertible;
 #[doc(hidden)] // no part of the interface
 pub use kernel::edges;
@@ -109,11 +116,13 @@ pub use layout::{Axes, AxisRole, MAX_CHANNELS};
 pub use moments::Moments;
 pub use population::{Population, ROW as POPULATION_ROW};
 pub use preflight::LastBatch;
-pub use rule::{BatchMoments, Input, Parameters, Rule};
+pub use rule::{BatchMoments, Parameters, Rule};
 pub use running::{Averaging, Estimator, RunningStatistics, UpdateWeight};
 pub use saved::{ParameterGradients, Saved};
+pub use spread::StandardErrors;
 pub use switches::{NormalizeBy, Switches};
 pub use view::{Tensor, View, ViewMut};
+pub use weights::Weights;
 pub use whitening::{
     BatchComoments, Comoments, Decorrelated, RunningCovariance, SavedWhitening, Whitened, WhiteningConfig,
 };

@@ -17,6 +17,7 @@ pub(crate) mod tier;
 mod transpose;
 mod tree;
 pub(crate) mod vector;
+mod weighted;
 pub(crate) mod whitening;
 
 use crate::element::Element;

@@ -6,6 +6,7 @@
 //! - [`staged`]: the computation graph node by node, forward and backward, each with its local derivative;
 //! - [`jacobian`]: every d y_i / d x_l;
 //! - [`mixed`]: by statistics that are only in part the batch's;
+//! - [`weighted`]: where values have weights, or are masked;
 //! - [`invertible`]: the gradient from y, where x is gone;
 //! - [`whitening`]: of a group of channels, decorrelated;
 //! - any of them over another number type: they are generic over [`Real`], so that complex steps, dual numbers or
@@ -18,6 +19,7 @@ pub mod invertible;
 pub mod jacobian;
 pub mod mixed;
 pub mod staged;
+pub mod weighted;
 pub mod whitening;
 
 use std::ops::{Add, Div, Mul, Neg, Sub};

@@ -8,7 +8,7 @@ use crate::config::NonFinite;
 use crate::element::Parameter;
 use crate::error::{CallError, ConfigError};
 use crate::rule::same_length;
-use crate::running::{check_channels, finite, informs};
+use crate::running::{check_channels, finite, values_inform};
 use std::ops::Range;
 
 /// Running mean of each channel and running covariance matrix of each group, in `f64`, and how many batches went into
@@ -143,10 +143,11 @@ impl RunningCovariance {
         for (range, group) in ranges.iter().zip(batch.groups()) {
             same_length("batch", range.len(), group.channels())?;
         }
-        self.batches += u64::from(batch.groups().iter().any(|group| informs(group.count(), &config.policies)));
+        let informs = |count: u64| values_inform(count, count == 1, &config.policies);
+        self.batches += u64::from(batch.groups().iter().any(|group| informs(group.count())));
         let mut skipped = Vec::new();
         for (number, (range, comoments)) in ranges.into_iter().zip(batch.groups()).enumerate() {
-            if !informs(comoments.count(), &config.policies) {
+            if !informs(comoments.count()) {
                 continue;
             }
             if !comoments.is_finite() && config.policies.non_finite != NonFinite::Update {
