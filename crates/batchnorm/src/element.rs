@@ -7,6 +7,7 @@ use crate::kernel::leaves::GradientSums;
 use crate::kernel::pointwise::Coefficients;
 use crate::kernel::raw::{Isa, Readable, Writable};
 use crate::kernel::vector::{Vector, WIDTH};
+use crate::kernel::whitening::Centered;
 use crate::moments::Moments;
 
 /// The functions of `calls`, to be declared as methods and forwarded to: so they are compiled for each type here, and in
@@ -135,6 +136,15 @@ macro_rules! all_calls {
             ) -> Vec<GradientSums>;
             take_channels(from: &Readable<Self>, channels: &[usize], into: &mut Writable<Self>);
             put_channels(from: &Readable<Self>, channels: &[usize], into: &mut Writable<Self>);
+            products(isa: Isa, array: Centered<Self>, other: Option<Centered<Self>>, group: usize) -> Vec<Vec<f64>>;
+            mix(
+                isa: Isa,
+                inputs: &[Centered<Self>],
+                matrices: &[Vec<f64>],
+                shift: &[f64],
+                group: usize,
+                out: &mut Writable<Self>
+            );
         }
     };
 }

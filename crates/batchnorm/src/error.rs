@@ -152,6 +152,44 @@ pub enum ConfigError {
         /// Number of values given.
         got: usize,
     },
+    /// Too few values for a sample variance.
+    #[error("{argument}: a sample variance needs at least 2 values a channel, got {got}; give the number of one batch")]
+    FewValues {
+        /// The argument's name.
+        argument: &'static str,
+        /// Number of values given.
+        got: u64,
+    },
+    /// Not as many numbers as the matrices of all groups have.
+    #[error("{argument}: expected {expected} numbers, the matrices of all groups one after the other, got {got}")]
+    Matrices {
+        /// The argument's name.
+        argument: &'static str,
+        /// Numbers of all groups' matrices.
+        expected: usize,
+        /// Numbers given.
+        got: usize,
+    },
+    /// A matrix that is no covariance: not symmetric, or with a negative variance in some direction.
+    #[error("{argument}: the matrix of group {group} is no covariance: {reason}; it is to be symmetric, row after row")]
+    NotACovariance {
+        /// The argument's name.
+        argument: &'static str,
+        /// The group.
+        group: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Statistics in groups of another size than the layer's.
+    #[error("{argument}: expected groups of {expected} channels, got {got}; build the layer with that group")]
+    OtherGroup {
+        /// The argument's name.
+        argument: &'static str,
+        /// The layer's.
+        expected: usize,
+        /// That of the statistics.
+        got: usize,
+    },
     /// A number of samples, or the like, that must not be 0.
     #[error("{argument}: expected 1 or more, got 0")]
     Zero {
@@ -196,6 +234,22 @@ pub enum ConfigError {
         channel: usize,
         /// The value given.
         got: f64,
+    },
+    /// A running variance that is less than what is left in it of its start value 1.
+    #[error(
+        "{argument}[{channel}]: expected at least {share:e}, which is what {updates} updates leave of the start value 1, got {got:?}; give the update weight and the number of updates of the training"
+    )]
+    BelowStart {
+        /// The argument's name.
+        argument: &'static str,
+        /// Channel of the first such value.
+        channel: usize,
+        /// The value given.
+        got: f64,
+        /// What is left of the start value.
+        share: f64,
+        /// The number of updates.
+        updates: u64,
     },
     /// A negative variance.
     #[error(
@@ -417,6 +471,35 @@ pub enum CallError {
     NonFinite {
         /// The channels concerned, ascending.
         channels: Vec<usize>,
+    },
+    /// A covariance without an inverse where eps is 0.
+    #[error(
+        "{argument}: the covariance of group {group} ({channels} channels{}) cannot be inverted, its smallest eigenvalue is {eigenvalue:e} and epsilon is 0; use more values than channels, smaller groups, or an epsilon > 0",
+        if *count > 0 { format!(", {count} values a channel") } else { String::new() }
+    )]
+    Singular {
+        /// Where the covariance is from.
+        argument: &'static str,
+        /// The group.
+        group: usize,
+        /// Channels of the group.
+        channels: usize,
+        /// Values a channel it was computed from; 0 for a running covariance.
+        count: u64,
+        /// As computed: 0, but for rounding.
+        eigenvalue: f64,
+    },
+    /// Statistics or a saved pass of another grouping than the layer's.
+    #[error("{argument}: expected {expected} groups of at most {group} channels, got {got}; was it another layer's?")]
+    Groups {
+        /// The argument's name.
+        argument: &'static str,
+        /// The layer's number of groups.
+        expected: usize,
+        /// The layer's channels a group.
+        group: usize,
+        /// Groups given.
+        got: usize,
     },
     /// More than the memory has.
     #[error("{argument}: {what} needs {bytes} bytes (shape {shape:?}), which cannot be had; split the batch")]

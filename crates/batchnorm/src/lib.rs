@@ -28,7 +28,10 @@
 //! 6. **In place**, where memory is short: [`BatchNorm::eval_in_place`], [`BatchNorm::backward_in_place`] with the same
 //!    bits, and [`BatchNorm::train_invertible`], whose backward pass takes its output instead of its input and has a
 //!    bound of its own ([`Invertible`]).
-//! 7. **[`mod@reference`]** is the readable twin in plain loops: closed form, computation graph, Jacobian.
+//! 7. **[`Decorrelated`]** removes the correlations between the channels of a group too.
+//! 8. **[`Convention`]** and [`Conversion`]: whose checkpoint a file is, and its statistics by another framework's
+//!    convention.
+//! 9. **[`mod@reference`]** is the readable twin in plain loops: closed form, computation graph, Jacobian.
 //!
 //! ```
 //! use batchnorm::{Axes, BatchNorm, View};
@@ -68,6 +71,7 @@
 mod affine;
 mod collective;
 mod config;
+mod convention;
 mod element;
 mod error;
 mod forward;
@@ -91,12 +95,14 @@ mod spread;
 mod switches;
 mod view;
 mod weights;
+mod whitening;
 
 pub use affine::{inverse_deviation, scale_and_shift, undoing};
 pub use collective::{Collective, CollectiveError, Team};
 pub use config::{
     Activation, Affine, Config, ConstantChannel, EmptyBatch, MissingRunning, NonFinite, Policies, SingleValue,
 };
+pub use convention::{Convention, ConventionError, Conversion, Converted, Difference, Entry, Keys, Note};
 pub use element::{Element, Number, Parameter};
 pub use error::{CallError, ConfigError, ViewError, WeightsError};
 pub use ghost::{Ghost, GhostTrained};
@@ -117,6 +123,9 @@ pub use spread::StandardErrors;
 pub use switches::{NormalizeBy, Switches};
 pub use view::{Tensor, View, ViewMut};
 pub use weights::Weights;
+pub use whitening::{
+    BatchComoments, Comoments, Decorrelated, RunningCovariance, SavedWhitening, Whitened, WhiteningConfig,
+};
 
 /// The README's examples, compiled as tests.
 #[cfg(doctest)]
@@ -128,6 +137,8 @@ struct Readme;
 mod situations {
     #[doc = include_str!("../../../docs/situations/another-domain.md")]
     struct AnotherDomain;
+    #[doc = include_str!("../../../docs/situations/conversion.md")]
+    struct Conversion;
     #[doc = include_str!("../../../docs/situations/discarded-steps.md")]
     struct DiscardedSteps;
     #[doc = include_str!("../../../docs/situations/frozen-layers.md")]
@@ -138,4 +149,6 @@ mod situations {
     struct Participants;
     #[doc = include_str!("../../../docs/situations/population-statistics.md")]
     struct PopulationStatistics;
+    #[doc = include_str!("../../../docs/situations/whitening.md")]
+    struct Whitening;
 }

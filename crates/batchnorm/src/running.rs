@@ -26,6 +26,39 @@ impl Estimator {
             Estimator::Population => moments.population_variance(),
         }
     }
+
+    /// What M2 of so many values is divided by: n - 1 or n; of one value, which has no sample variance, 1.
+    pub(crate) fn divisor(self, count: u64) -> f64 {
+        match self {
+            Estimator::Sample => count.saturating_sub(1).max(1) as f64,
+            Estimator::Population => count.max(1) as f64,
+        }
+    }
+
+    /// What takes a variance of `values` values by this estimator to the other one's: n / (n - 1) from the population to
+    /// the sample variance, (n - 1) / n back, 1 where they are the same.
+    ///
+    /// A running variance over batches of n values each takes the same factor, all but what is left in it of the start
+    /// value ([`Conversion`](crate::Conversion) leaves that out).
+    ///
+    /// ```
+    /// use batchnorm::Estimator;
+    /// assert_eq!(Estimator::Population.factor_to(Estimator::Sample, 5)?, 1.25);
+    /// assert_eq!(Estimator::Sample.factor_to(Estimator::Population, 5)?, 0.8);
+    /// # Ok::<(), batchnorm::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Fewer than 2 values, of which there is no sample variance, if the estimators differ.
+    pub fn factor_to(self, to: Estimator, values: u64) -> Result<f64, ConfigError> {
+        if self == to {
+            return Ok(1.0);
+        }
+        if values < 2 {
+            return Err(ConfigError::FewValues { argument: "values", got: values });
+        }
+        Ok(self.divisor(values) / to.divisor(values))
+    }
 }
 
 /// The weights of an exponential moving average: `running = old * running + new * batch`, old + new = 1.
@@ -90,6 +123,11 @@ impl UpdateWeight {
         if (0.0..=1.0).contains(&weight) { Ok(()) } else { Err(ConfigError::Weight { argument, got: weight }) }
     }
 
+    /// `old weight * old + new weight * new`.
+    pub(crate) fn average(self, old: f64, new: f64) -> f64 {
+        self.old * old + self.new * new
+    }
+
     /// Weight of the new value.
     pub fn new_value(self) -> f64 {
         self.new
@@ -109,6 +147,19 @@ pub enum Averaging {
     /// The plain mean of the statistics of all batches so far, each batch with the same weight (PyTorch's
     /// `momentum=None`). The first batch replaces the start values.
     Cumulative,
+}
+
+impl Averaging {
+    /// The weights of a batch, given its number from 1 on.
+    pub(crate) fn weight_of_update(self, number: u64) -> UpdateWeight {
+        match self {
+            Averaging::Exponential(weight) => weight,
+            Averaging::Cumulative => {
+                let new = 1.0 / number as f64;
+                UpdateWeight { new, old: 1.0 - new }
+            }
+        }
+    }
 }
 
 impl From<UpdateWeight> for Averaging {
@@ -233,14 +284,8 @@ impl RunningStatistics {
                 continue;
             }
             self.updates[channel] += 1;
-            let weight = match config.averaging {
-                Averaging::Exponential(weight) => weight,
-                Averaging::Cumulative => {
-                    let new = 1.0 / self.updates[channel] as f64;
-                    UpdateWeight { new, old: 1.0 - new }
-                }
-            };
-            let average = |old: f64, new: f64| weight.old * old + weight.new * new;
+            let weight = config.averaging.weight_of_update(self.updates[channel]);
+            let average = |old: f64, new: f64| weight.average(old, new);
             self.mean[channel] = average(self.mean[channel], moments.mean());
             self.variance[channel] = average(self.variance[channel], config.estimator.variance(moments));
         }
@@ -250,9 +295,14 @@ impl RunningStatistics {
 
 /// Whether the running statistics change by a channel's moments, if these are finite.
 fn informs(moments: &Moments, policies: &Policies) -> bool {
-    match moments.count() {
+    values_inform(moments.count(), moments.is_single(), policies)
+}
+
+/// Whether they change by so many values, which may be too few to have a spread.
+pub(crate) fn values_inform(count: u64, single: bool, policies: &Policies) -> bool {
+    match count {
         0 => false,
-        _ if moments.is_single() => !matches!(policies.single_value, SingleValue::SkipUpdate | SingleValue::UseRunning),
+        _ if single => !matches!(policies.single_value, SingleValue::SkipUpdate | SingleValue::UseRunning),
         _ => true,
     }
 }

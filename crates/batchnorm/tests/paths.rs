@@ -6,7 +6,7 @@
 mod support;
 
 use batchnorm::edges::{CHUNK, LONG, RUN, STREAM, WIDE, WORTH_THREADS};
-use batchnorm::{Axes, BatchNorm, Config, Moments, Parameters, RunningStatistics, Tier, View};
+use batchnorm::{Axes, BatchNorm, Config, Moments, Parameters, RunningStatistics, Tier, View, WhiteningConfig};
 use support::Random;
 use support::run::{ORDERS, Order, Sizes};
 use support::step::{ARRANGEMENTS, Case, PASSES, Pass, Places, Stepping};
@@ -158,6 +158,38 @@ fn the_invertible_form_on_threads() {
                     let gradients =
                         saved.backward(&place.view(&x), &mut place.view_mut(&mut dy)).expect("a right call");
                     (place.taken(x), place.taken(dy), gradients)
+                })
+            };
+            let expected = step((1, Tier::Baseline));
+            for on in [(1, Tier::best()), (3, Tier::best())] {
+                assert!(step(on) == expected, "{sizes:?} {order:?} {on:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn decorrelated_groups_on_threads() {
+    let mut random = Random::new(809);
+    // Ragged chunks and groups; cut into parts; short runs; rows.
+    for (sizes, group) in [
+        (sizes(3, 5, 100), 2),
+        (sizes(1, 4, WORTH_THREADS / 4 + 5), 4),
+        (sizes(9, 150, 49), 16),
+        (sizes(WORTH_THREADS / 40, 41, 1), 41),
+    ] {
+        let case = Case::<f32>::new(sizes, &mut random);
+        for order in ORDERS {
+            let step = |(threads, tier): (usize, Tier)| {
+                let place = order.place_within(sizes, [0; 2]);
+                let (x, dy) = (place.filled(&case.x), place.filled(&case.dy));
+                let (mut y, mut dx) = (place.blank(), place.blank());
+                let layer = WhiteningConfig::new(sizes.c, group).tier(tier).build().expect("a right configuration");
+                pooled(threads, || {
+                    let (x, dy) = (place.view(&x), place.view(&dy));
+                    let (saved, _) = layer.forward_train_into(&x, &mut place.view_mut(&mut y)).expect("a right call");
+                    let gradients = saved.backward(&x, &dy, &mut place.view_mut(&mut dx)).expect("a right call");
+                    (place.taken(y), place.taken(dx), gradients)
                 })
             };
             let expected = step((1, Tier::Baseline));

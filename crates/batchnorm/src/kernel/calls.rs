@@ -9,6 +9,7 @@ use super::pointwise::{Coefficients, InputGradient, InputGradientOfOutput, Mask,
 use super::raw::{Isa, Readable, Writable};
 use super::reduce::reduce;
 use super::weighted::{InputGradientWeighted, NormalizeWeighted, WeightedMomentsLeaf};
+use super::whitening::{self, Centered};
 use crate::config::Activation;
 use crate::element::Element;
 use crate::moments::Moments;
@@ -283,4 +284,21 @@ pub fn residual_gradient<T: Element>(
 ) {
     let none = Coefficients::new(dresidual.geometry().channels, |_| [0.0]);
     map(isa, Mask(leaky::<T>(activation)), arrays, [dresidual], none);
+}
+
+/// Sums of products between the channels of a group: as [`whitening::products`].
+pub fn products<T: Element>(isa: Isa, array: Centered<T>, other: Option<Centered<T>>, group: usize) -> Vec<Vec<f64>> {
+    whitening::products(isa, array, other, group)
+}
+
+/// Channels of a group, mixed: as [`whitening::mix`].
+pub fn mix<T: Element>(
+    isa: Isa,
+    inputs: &[Centered<T>],
+    matrices: &[Vec<f64>],
+    shift: &[f64],
+    group: usize,
+    out: &mut Writable<T>,
+) {
+    whitening::mix(isa, inputs, matrices, shift, group, out);
 }

@@ -18,6 +18,7 @@ mod transpose;
 mod tree;
 pub(crate) mod vector;
 mod weighted;
+pub(crate) mod whitening;
 
 use crate::element::Element;
 use crate::layout::Axes;

@@ -8,6 +8,7 @@
 //! - [`mixed`]: by statistics that are only in part the batch's;
 //! - [`weighted`]: where values have weights, or are masked;
 //! - [`invertible`]: the gradient from y, where x is gone;
+//! - [`whitening`]: of a group of channels, decorrelated;
 //! - any of them over another number type: they are generic over [`Real`], so that complex steps, dual numbers or
 //!   double-double arithmetic can be put in for `f64`.
 //!
@@ -19,6 +20,7 @@ pub mod jacobian;
 pub mod mixed;
 pub mod staged;
 pub mod weighted;
+pub mod whitening;
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 

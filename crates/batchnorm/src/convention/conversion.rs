@@ -1,0 +1,335 @@
+//! Running statistics from one convention to another, and in words what that changed.
+
+use super::Convention;
+use crate::config::Config;
+use crate::error::ConfigError;
+use crate::running::{Averaging, Estimator, RunningStatistics, UpdateWeight};
+use std::fmt;
+
+/// A conversion of running statistics between conventions, and what is known of the training they come from.
+///
+/// Means go over as they are. A running variance by the other estimator is multiplied by (n - 1) / n to the population
+/// variance, by n / (n - 1) to the sample variance, n being the values a channel in a batch. It holds what k updates have
+/// left of its start value 1, `share = old weight ^ k`, and that knows no estimator; with k known it is exact:
+///
+/// ```text
+/// converted = (variance - share) * factor + share
+/// ```
+///
+/// What is not known is not guessed: without n the variance stays as it is, and a [`Note`] says so.
+///
+/// ```
+/// use batchnorm::{BatchNorm, Conversion, Convention};
+/// // BatchNorm2d of PyTorch, trained by 2000 batches of 8 x 16 x 16 values a channel.
+/// let conversion = Conversion::new(Convention::PyTorch, Convention::Keras).values(8 * 16 * 16);
+/// let converted = conversion.statistics(&[0.5, -1.0], &[2.0, 0.25], Some(2000))?;
+/// for note in &converted.notes {
+///     println!("{note}");
+/// }
+/// assert_eq!(converted.variance[0], 2.0 * 2047.0 / 2048.0);
+/// assert_eq!(converted.batches, None); // Keras keeps no count
+/// assert_eq!(converted.config.epsilon, 1e-5); // as it was trained: Keras' default is 1e-3
+///
+/// let mut layer = converted.config.clone().build()?;
+/// layer.set_running(converted.running()?)?;
+/// # Ok::<(), batchnorm::ConfigError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Conversion {
+    from: Convention,
+    to: Convention,
+    values: Option<u64>,
+    updates: Option<u64>,
+    averaging: Averaging,
+    epsilon: f64,
+}
+
+/// What a conversion gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Converted {
+    /// Running mean of each channel.
+    pub mean: Vec<f64>,
+    /// Running variance of each channel by the target's estimator, unless a note says that it could not be converted.
+    pub variance: Vec<f64>,
+    /// The target's count of batches, if it keeps one.
+    pub batches: Option<u64>,
+    /// The target's options, with the eps and the update weights of the training.
+    pub config: Config,
+    /// What differs between the two and what was done about it; what does not differ has no note.
+    pub notes: Vec<Note>,
+}
+
+/// In what two conventions differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Difference {
+    /// What the numbers are called.
+    Names,
+    /// Which variance the running variance estimates.
+    Estimator,
+    /// Of which value `momentum` is the weight, or its default.
+    Momentum,
+    /// The default of eps.
+    Epsilon,
+    /// Whether batches are counted.
+    Batches,
+}
+
+/// One difference, explained in one sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// What differs.
+    pub difference: Difference,
+    /// What was done about it, or is left to do.
+    pub sentence: String,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.sentence)
+    }
+}
+
+impl Conversion {
+    /// From one convention to another, for a layer that was trained with the defaults of the first.
+    pub fn new(from: Convention, to: Convention) -> Conversion {
+        let Config { averaging, epsilon, .. } = from.config();
+        Conversion { from, to, values: None, updates: None, averaging, epsilon }
+    }
+
+    /// Values a channel in every batch of the training: the batch size, times height and width behind a convolution.
+    #[must_use]
+    pub fn values(self, values: u64) -> Conversion {
+        Conversion { values: Some(values), ..self }
+    }
+
+    /// How often the statistics were updated, where no count of batches tells.
+    #[must_use]
+    pub fn updates(self, updates: u64) -> Conversion {
+        Conversion { updates: Some(updates), ..self }
+    }
+
+    /// How the running statistics followed the batches, if not by the default ([`Convention::update_weight`]).
+    #[must_use]
+    pub fn averaging(self, averaging: impl Into<Averaging>) -> Conversion {
+        Conversion { averaging: averaging.into(), ..self }
+    }
+
+    /// The eps of the training, if not the default.
+    #[must_use]
+    pub fn epsilon(self, epsilon: f64) -> Conversion {
+        Conversion { epsilon, ..self }
+    }
+
+    /// Converts running statistics, one value for each channel; `batches` is the count that came with them
+    /// (`num_batches_tracked`), `None` if there was none. It is taken for the number of updates, if that was not
+    /// [given](Self::updates); unless it is 0 and the statistics are not at their start.
+    ///
+    /// # Errors
+    /// No channel, different lengths, NaN or infinity, a negative variance; fewer than 2 values a channel where the
+    /// estimators differ; a variance below what the given number of updates leaves of its start value, which no training
+    /// has; an eps that is not finite or negative.
+    pub fn statistics(
+        &self,
+        running_mean: &[f64],
+        running_variance: &[f64],
+        batches: Option<u64>,
+    ) -> Result<Converted, ConfigError> {
+        // The checks of an installation.
+        let (mean, variance) = {
+            let checked = RunningStatistics::from_parts(running_mean, running_variance, 0)?;
+            (checked.mean().to_vec(), checked.variance().to_vec())
+        };
+        let config = self.to.config().epsilon(self.epsilon).averaging(self.averaging).channels(mean.len());
+        config.check()?;
+        // A count of 0 beside statistics that are not at their start is made up, as PyTorch does for files without one.
+        let at_start = mean.iter().all(|&mean| mean == 0.0) && variance.iter().all(|&variance| variance == 1.0);
+        let updates = self.updates.or(batches.filter(|&batches| batches > 0 || at_start));
+        let mut notes = Vec::new();
+        let mut note = |difference, sentence: Option<String>| {
+            notes.extend(sentence.map(|sentence| Note { difference, sentence }));
+        };
+        note(Difference::Names, self.names());
+        let (variance, sentence) = self.variance(variance, updates)?;
+        note(Difference::Estimator, sentence);
+        note(Difference::Momentum, self.momentum());
+        note(Difference::Epsilon, self.eps());
+        let (batches, sentence) = self.batches(batches);
+        note(Difference::Batches, sentence);
+        Ok(Converted { mean, variance, batches, config, notes })
+    }
+
+    fn names(&self) -> Option<String> {
+        let names = |convention: Convention| {
+            let keys = convention.keys();
+            [keys.gamma, keys.beta, keys.running_mean, keys.running_variance]
+        };
+        let (ours, theirs) = (names(self.from), names(self.to));
+        let differing = || ours.iter().zip(theirs).filter(|(one, other)| *one != other);
+        let list = differing().map(|(one, other)| format!("{one} is {other}")).collect::<Vec<_>>().join(", ");
+        (differing().count() > 0).then(|| format!("Names: {}'s {list} in {}.", self.from, self.to))
+    }
+
+    /// The variance by the target's estimator.
+    fn variance(&self, variance: Vec<f64>, updates: Option<u64>) -> Result<(Vec<f64>, Option<String>), ConfigError> {
+        let (from, to) = (self.from.estimator(), self.to.estimator());
+        if from == to {
+            return Ok((variance, None));
+        }
+        let word = |estimator| if estimator == Estimator::Sample { "sample" } else { "population" };
+        let differs =
+            format!("Variance: {} stores the {}, {} the {} variance", self.from, word(from), self.to, word(to));
+        let fraction = |n: &str| {
+            if to == Estimator::Sample { format!("{n} / ({n} - 1)") } else { format!("({n} - 1) / {n}") }
+        };
+        let Some(n) = self.values else {
+            let sentence = format!(
+                "{differs}; it was left as it is, for the number n of values a channel in a batch, which makes the factor {}, is not known.",
+                fraction("n")
+            );
+            return Ok((variance, Some(sentence)));
+        };
+        let factor = from.factor_to(to, n)?;
+        let factor_word = fraction(&n.to_string());
+        let (share, how) = match updates {
+            Some(k) => {
+                let how = match self.share_of_start(k) {
+                    0.0 => format!("it was multiplied by {factor_word}; nothing of its start value 1 is left in it"),
+                    share => format!(
+                        "what {k} updates left of its start value 1, {share:.1e}, was taken out, the rest multiplied by {factor_word}, and it was put back"
+                    ),
+                };
+                (self.share_of_start(k), how)
+            }
+            None => (
+                0.0,
+                format!(
+                    "it was multiplied by {factor_word}, with what is left in it of its start value 1, for the number of updates is not known"
+                ),
+            ),
+        };
+        for (channel, &got) in variance.iter().enumerate() {
+            // Stored in f32 it may be a hair below.
+            if got < share * (1.0 - 1e-6) {
+                let updates = updates.unwrap_or(0);
+                return Err(ConfigError::BelowStart { argument: "running_variance", channel, got, share, updates });
+            }
+        }
+        let converted = variance.iter().map(|variance| (variance - share) * factor + share).map(|v| v.max(0.0));
+        Ok((converted.collect(), Some(format!("{differs}; {how}."))))
+    }
+
+    /// What so many updates leave of a start value.
+    fn share_of_start(&self, updates: u64) -> f64 {
+        match self.averaging {
+            Averaging::Exponential(weight) => power(weight.old_value(), updates),
+            Averaging::Cumulative => f64::from(u8::from(updates == 0)),
+        }
+    }
+
+    fn momentum(&self) -> Option<String> {
+        let (from, to) = (self.from, self.to);
+        let Averaging::Exponential(weight) = self.averaging else {
+            let has = |convention| convention == Convention::PyTorch;
+            return (!has(to)).then(|| {
+                format!("Momentum: {from}'s plain mean of all batches is unknown to {to}; set {to}'s momentum before training goes on.")
+            });
+        };
+        let side = |convention: Convention| if convention.weighs_the_new() { "new" } else { "old" };
+        let (ours, theirs) = (short(from.momentum(weight)), short(to.momentum(weight)));
+        if weight.new_value() > 0.5 {
+            let meant = short(weight.new_value());
+            return Some(format!(
+                "Momentum: each batch replaces {meant} of the statistics; if {ours} was meant as the weight of the {} value, by another convention than {from}'s, say so by `UpdateWeight::{}({ours})`.",
+                if from.weighs_the_new() { "old" } else { "new" },
+                if from.weighs_the_new() { "of_old" } else { "of_new" },
+            ));
+        }
+        let default = to.default_weight();
+        let set = if same(weight, default) {
+            format!("which is {to}'s default")
+        } else {
+            format!("to be set, for {to}'s default is {}", short(to.momentum(default)))
+        };
+        if side(from) != side(to) {
+            return Some(format!(
+                "Momentum: {from}'s {ours} is the weight of the {} value, {to} names that of the {} one: {theirs}, {set}.",
+                side(from),
+                side(to)
+            ));
+        }
+        (!same(weight, default))
+            .then(|| format!("Momentum: {ours} in both, as the weight of the {} value; {set}.", side(from)))
+    }
+
+    fn eps(&self) -> Option<String> {
+        let (kept, default) = (self.epsilon, self.to.config().epsilon);
+        (kept != default).then(|| {
+            format!("Epsilon: kept as trained, {kept:?}; to be set, for {}'s default is {default:?}.", self.to)
+        })
+    }
+
+    fn batches(&self, batches: Option<u64>) -> (Option<u64>, Option<String>) {
+        let name = "num_batches_tracked";
+        match (self.to.keys().batches.is_some(), batches) {
+            (false, None) => (None, None),
+            (false, Some(count)) => {
+                (None, Some(format!("Count: {name}, {count}, was dropped: {} keeps none.", self.to)))
+            }
+            (true, Some(count)) => (Some(count), None),
+            // An old file, which PyTorch reads as it is.
+            (true, None) if self.from.keys().batches.is_some() => {
+                let sentence = format!("Count: {name} is absent, which is fine: it matters to momentum=None alone.");
+                (self.updates, Some(sentence))
+            }
+            (true, None) => match self.updates {
+                Some(count) => {
+                    (Some(count), Some(format!("Count: {name} was made of the number of updates, {count}.")))
+                }
+                None => {
+                    let reason = "it matters to momentum=None alone";
+                    (Some(0), Some(format!("Count: {name} was made up as 0, for {} keeps none; {reason}.", self.from)))
+                }
+            },
+        }
+    }
+}
+
+impl Converted {
+    /// As running statistics to be installed; with the count of batches, or 0.
+    ///
+    /// # Errors
+    /// As [`RunningStatistics::from_parts`]: none for what a conversion gave.
+    pub fn running(&self) -> Result<RunningStatistics, ConfigError> {
+        RunningStatistics::from_parts(&self.mean, &self.variance, self.batches.unwrap_or(0))
+    }
+
+    /// The note on a difference, if there is one.
+    pub fn note(&self, difference: Difference) -> Option<&Note> {
+        self.notes.iter().find(|note| note.difference == difference)
+    }
+}
+
+/// By squaring, with the same bits on every machine.
+fn power(base: f64, mut exponent: u64) -> f64 {
+    let (mut result, mut square) = (1.0, base);
+    while exponent > 0 {
+        if exponent % 2 == 1 {
+            result *= square;
+        }
+        square *= square;
+        exponent /= 2;
+    }
+    result
+}
+
+/// Whether two weights are the same number but for rounding of one minus the other.
+fn same(one: UpdateWeight, other: UpdateWeight) -> bool {
+    (one.new_value() - other.new_value()).abs() < 1e-12
+}
+
+/// A weight without the rounding of one minus the other.
+fn short(weight: f64) -> String {
+    let rounded = (weight * 1e12).round() / 1e12;
+    format!("{rounded:?}")
+}

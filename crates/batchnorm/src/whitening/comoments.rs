@@ -1,0 +1,143 @@
+//! Count, means and comoments of a group of channels: what decorrelated batch norm knows of a batch.
+
+use crate::error::CallError;
+use crate::moments::two_sum;
+use crate::running::Estimator;
+
+/// Count, mean of each channel and the matrix of comoments, sum (x_i - mean_i)(x_j - mean_j), of a group of channels.
+///
+/// Kept in `f64`, the means as unevaluated sums of two. Those of disjoint sets merge to those of their union, by Chan's
+/// formula with an outer product: with delta the difference of the means,
+/// `C = C_a + C_b + delta delta^T * n_a n_b / (n_a + n_b)`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Comoments {
+    count: u64,
+    mean: Vec<f64>,
+    /// What the means lack to the true ones.
+    rest: Vec<f64>,
+    /// Row after row.
+    matrix: Vec<f64>,
+}
+
+impl Comoments {
+    /// Of no values.
+    pub(super) fn empty(channels: usize) -> Comoments {
+        let zeros = vec![0.0; channels];
+        Comoments { count: 0, mean: zeros.clone(), rest: zeros, matrix: vec![0.0; channels * channels] }
+    }
+
+    /// From means as pairs and the lower triangle of the comoments, row by row.
+    pub(super) fn from_triangle(count: u64, means: &[[f64; 2]], triangle: &[f64]) -> Comoments {
+        let d = means.len();
+        let element = |at: usize| {
+            let (i, j) = ((at / d).max(at % d), (at / d).min(at % d));
+            triangle[i * (i + 1) / 2 + j]
+        };
+        Comoments {
+            count,
+            mean: means.iter().map(|mean| mean[0]).collect(),
+            rest: means.iter().map(|mean| mean[1]).collect(),
+            matrix: (0..d * d).map(element).collect(),
+        }
+    }
+
+    /// The comoments of the union of two disjoint sets.
+    ///
+    /// # Errors
+    /// Another number of channels.
+    pub fn merge(&self, other: &Comoments) -> Result<Comoments, CallError> {
+        let (expected, got) = (self.channels(), other.channels());
+        if expected != got {
+            return Err(CallError::Length { argument: "other", expected, got });
+        }
+        if self.count == 0 || other.count == 0 {
+            return Ok(if self.count == 0 { other.clone() } else { self.clone() });
+        }
+        let count = self.count.saturating_add(other.count);
+        let share = other.count as f64 / count as f64;
+        let delta: Vec<f64> =
+            (0..expected).map(|i| (other.mean[i] - self.mean[i]) + (other.rest[i] - self.rest[i])).collect();
+        let pairs = (0..expected).map(|i| two_sum(self.mean[i], self.rest[i] + delta[i] * share));
+        let (mean, rest) = pairs.unzip();
+        let weight = self.count as f64 * share;
+        let element = |at: usize| {
+            let product = delta[at / expected] * delta[at % expected];
+            self.matrix[at] + other.matrix[at] + product * weight
+        };
+        Ok(Comoments { count, mean, rest, matrix: (0..expected * expected).map(element).collect() })
+    }
+
+    /// Number of channels.
+    pub fn channels(&self) -> usize {
+        self.mean.len()
+    }
+
+    /// Values a channel.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Mean of each channel.
+    pub fn mean(&self) -> &[f64] {
+        &self.mean
+    }
+
+    /// The comoments, row after row: symmetric to the bit.
+    pub fn matrix(&self) -> &[f64] {
+        &self.matrix
+    }
+
+    /// The covariance matrix by an estimator: comoments / (n - 1) or / n; of one value, which has no sample covariance,
+    /// the population's, of none zeros.
+    pub fn covariance(&self, estimator: Estimator) -> Vec<f64> {
+        let divisor = estimator.divisor(self.count);
+        self.matrix.iter().map(|sum| sum / divisor).collect()
+    }
+
+    /// Whether all means and comoments are finite: false where one channel held NaN or infinity or overflowed.
+    pub fn is_finite(&self) -> bool {
+        self.mean.iter().chain(&self.matrix).all(|value| value.is_finite())
+    }
+
+    /// The means as pairs.
+    pub(super) fn means(&self) -> impl Iterator<Item = [f64; 2]> {
+        self.mean.iter().zip(&self.rest).map(|(&mean, &rest)| [mean, rest])
+    }
+}
+
+/// The comoments of one training batch, one for each group: what a commit takes into the running statistics. Those of
+/// micro-batches or of other machines are merged group by group first ([`Comoments::merge`]).
+#[derive(Debug, Clone, PartialEq)]
+pub struct BatchComoments(Vec<Comoments>);
+
+impl From<Vec<Comoments>> for BatchComoments {
+    /// Comoments that were merged elsewhere, one for each group.
+    fn from(groups: Vec<Comoments>) -> Self {
+        BatchComoments(groups)
+    }
+}
+
+impl BatchComoments {
+    /// One for each group.
+    pub fn groups(&self) -> &[Comoments] {
+        &self.0
+    }
+
+    /// Groups that held NaN or infinity, or whose covariance overflowed; ascending.
+    pub fn non_finite(&self) -> Vec<usize> {
+        (0..self.0.len()).filter(|&group| !self.0[group].is_finite()).collect()
+    }
+
+    /// The comoments of two parts of a batch, group by group.
+    ///
+    /// # Errors
+    /// Another number of groups or of channels in one.
+    pub fn merge(&self, other: &BatchComoments) -> Result<BatchComoments, CallError> {
+        let (expected, got) = (self.0.len(), other.0.len());
+        if expected != got {
+            let group = self.0.first().map_or(0, Comoments::channels);
+            return Err(CallError::Groups { argument: "other", expected, group, got });
+        }
+        self.0.iter().zip(&other.0).map(|(one, other)| one.merge(other)).collect::<Result<_, _>>().map(BatchComoments)
+    }
+}

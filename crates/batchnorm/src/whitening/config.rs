@@ -1,0 +1,115 @@
+//! Options of decorrelated batch norm.
+
+use super::Decorrelated;
+use crate::config::{Affine, Config, Policies};
+use crate::error::ConfigError;
+use crate::kernel::raw::Isa;
+use crate::kernel::tier::Tier;
+use crate::running::{Averaging, Estimator, check_channels};
+
+/// What a layer of decorrelated batch norm is to be. Checked once, by [`build`](Self::build).
+///
+/// ```
+/// use batchnorm::{Affine, UpdateWeight, WhiteningConfig};
+/// let layer = WhiteningConfig::new(64, 16).epsilon(1e-3).affine(Affine::Neither).build()?;
+/// assert_eq!((layer.config().channels, layer.config().group), (64, 16));
+/// assert_eq!(layer.config().averaging, UpdateWeight::of_new(0.1)?.into());
+/// # Ok::<(), batchnorm::ConfigError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct WhiteningConfig {
+    /// Number of channels.
+    pub channels: usize,
+    /// Channels that are decorrelated from each other: neighbours, from the first on. The last group has what is left, as
+    /// in the implementation of the paper's authors.
+    pub group: usize,
+    /// Added to the eigenvalues of the covariance; finite and >= 0.
+    pub epsilon: f64,
+    /// How running statistics follow the batches.
+    pub averaging: Averaging,
+    /// Which covariance the running covariance estimates. (Whitening is always by the population covariance.)
+    pub estimator: Estimator,
+    /// Whether there are running statistics at all.
+    pub track_running_statistics: bool,
+    /// Which parameters there are.
+    pub affine: Affine,
+    /// What to do in degenerate cases; "a channel" that is not finite means its whole group here.
+    pub policies: Policies,
+    /// Instruction set; `None` for the fastest one here. All give the same bits.
+    pub tier: Option<Tier>,
+}
+
+impl WhiteningConfig {
+    /// eps 1e-5, weight of the new value 0.1 (both as the paper's authors have them), sample covariance, gamma and beta.
+    pub fn new(channels: usize, group: usize) -> WhiteningConfig {
+        let Config { epsilon, averaging, estimator, track_running_statistics, affine, policies, tier, .. } =
+            Config::pytorch();
+        WhiteningConfig {
+            channels,
+            group,
+            epsilon,
+            averaging,
+            estimator,
+            track_running_statistics,
+            affine,
+            policies,
+            tier,
+        }
+    }
+
+    /// Sets what is added to the eigenvalues.
+    pub fn epsilon(self, epsilon: f64) -> Self {
+        WhiteningConfig { epsilon, ..self }
+    }
+
+    /// Sets how running statistics follow the batches, by an [`UpdateWeight`](crate::UpdateWeight) or an [`Averaging`].
+    pub fn averaging(self, averaging: impl Into<Averaging>) -> Self {
+        WhiteningConfig { averaging: averaging.into(), ..self }
+    }
+
+    /// Sets which covariance the running covariance estimates.
+    pub fn estimator(self, estimator: Estimator) -> Self {
+        WhiteningConfig { estimator, ..self }
+    }
+
+    /// Sets whether there are running statistics.
+    pub fn track_running_statistics(self, track: bool) -> Self {
+        WhiteningConfig { track_running_statistics: track, ..self }
+    }
+
+    /// Sets which parameters there are.
+    pub fn affine(self, affine: Affine) -> Self {
+        WhiteningConfig { affine, ..self }
+    }
+
+    /// Sets what to do in degenerate cases.
+    pub fn policies(self, policies: Policies) -> Self {
+        WhiteningConfig { policies, ..self }
+    }
+
+    /// Forces an instruction set.
+    pub fn tier(self, tier: Tier) -> Self {
+        WhiteningConfig { tier: Some(tier), ..self }
+    }
+
+    /// Checks the options and builds the layer: gamma 1, beta 0, running mean 0, running covariance I. A group larger
+    /// than the channels is one of all of them.
+    ///
+    /// # Errors
+    /// No channel or too many, groups of none; eps not finite or negative; a tier this machine lacks.
+    pub fn build(self) -> Result<Decorrelated, ConfigError> {
+        Decorrelated::from_config(self)
+    }
+
+    /// The options, checked, and the tier.
+    pub(super) fn checked(mut self) -> Result<(WhiteningConfig, Isa), ConfigError> {
+        check_channels(self.channels)?;
+        if self.group == 0 {
+            return Err(ConfigError::Zero { argument: "group" });
+        }
+        self.group = self.group.min(self.channels);
+        let same = Config { epsilon: self.epsilon, tier: self.tier, ..Config::pytorch() };
+        let isa = same.check()?;
+        Ok((self, isa))
+    }
+}

@@ -1,0 +1,150 @@
+//! What a forward pass of decorrelated batch norm leaves, and the backward pass from it.
+
+use super::eigen::InverseRoot;
+use super::running::groups;
+use super::threads_for_groups;
+use crate::element::Element;
+use crate::error::CallError;
+use crate::kernel::raw::Isa;
+use crate::kernel::tier::Tier;
+use crate::kernel::whitening::Centered;
+use crate::parallel;
+use crate::rule::same_shape;
+use crate::saved::ParameterGradients;
+use crate::view::{View, ViewMut};
+
+/// What a forward pass leaves for its backward pass: of each channel the mean and gamma, of each group the whitening
+/// matrix with its eigenvectors. The input itself is not kept; backward takes it again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SavedWhitening {
+    pub(super) isa: Tier,
+    pub(super) group: usize,
+    /// Values a channel.
+    pub(super) count: u64,
+    /// Whether mean and covariance are functions of the input.
+    pub(super) of_batch: bool,
+    /// Mean of each channel, as a pair.
+    pub(super) centers: Vec<[f64; 2]>,
+    pub(super) roots: Vec<InverseRoot>,
+    pub(super) gamma: Vec<f64>,
+    /// Channels whose gradient is declared to be 0: their values are all alike.
+    pub(super) without_gradient: Vec<bool>,
+}
+
+impl SavedWhitening {
+    /// Whether mean and covariance are functions of the batch to the backward pass, or constants.
+    pub fn used_batch_statistics(&self) -> bool {
+        self.of_batch
+    }
+
+    /// Number of channels.
+    pub fn channels(&self) -> usize {
+        self.gamma.len()
+    }
+
+    /// The whitening matrix W = (covariance + eps I)^(-1/2) of each group, row after row; symmetric.
+    pub fn matrices(&self) -> impl ExactSizeIterator<Item = &[f64]> {
+        self.roots.iter().map(|root| &root.matrix[..])
+    }
+
+    /// y = gamma * W (x - mean) + beta.
+    pub(super) fn apply<T: Element>(&self, x: &View<T>, beta: &[f64], y: &mut ViewMut<T>) {
+        let scaled = |(range, root): (std::ops::Range<usize>, &InverseRoot)| {
+            let (d, gamma) = (range.len(), &self.gamma[range]);
+            root.matrix.iter().enumerate().map(|(at, w)| gamma[at / d] * w).collect()
+        };
+        let matrices: Vec<Vec<f64>> = groups(self.channels(), self.group).zip(&self.roots).map(scaled).collect();
+        let x = Centered { array: &x.memory, centers: &self.centers };
+        T::mix(self.isa(), &[x], &matrices, beta, self.group, &mut y.memory);
+    }
+
+    /// The backward pass, dx into a buffer. With g = gamma * dy, xc = x - mean and n values a channel, each group has
+    ///
+    /// - after training: `dx = W (g - mean(g)) + 2/n S xc`, where `S = U (K o (U^T G U)) U^T`, G is the symmetric part of
+    ///   `sum g xc^T`, U and l are the eigenvectors and eigenvalues of covariance + eps I, and
+    ///   `K_ab = -1 / (sqrt(l_a) sqrt(l_b) (sqrt(l_a) + sqrt(l_b)))` are the divided differences of `l^(-1/2)` (Daleckii
+    ///   and Krein 1965), which equal eigenvalues do not disturb;
+    /// - after evaluation: `dx = W g`;
+    /// - both: `dgamma = sum(dy * xhat)`, `dbeta = sum(dy)`.
+    ///
+    /// `x` must be the forward pass's input. gamma is that of the forward pass, even if it was changed since.
+    ///
+    /// # Errors
+    /// Shapes that do not fit each other or the forward pass. `dx` is untouched then.
+    pub fn backward<T: Element>(
+        &self,
+        x: &View<T>,
+        dy: &View<T>,
+        dx: &mut ViewMut<T>,
+    ) -> Result<ParameterGradients, CallError> {
+        self.check(x)?;
+        same_shape("dy", &x.layout, &dy.layout)?;
+        same_shape("dx", &x.layout, &dx.layout)?;
+        let nothing = vec![[0.0; 2]; self.channels()];
+        let centered = Centered { array: &x.memory, centers: &self.centers };
+        let upstream = Centered { array: &dy.memory, centers: &nothing };
+        let mut sums = T::products(self.isa(), upstream, Some(centered), self.group);
+        let ranges: Vec<_> = groups(self.channels(), self.group).collect();
+        // An empty batch has no sums: they are 0.
+        sums.resize_with(ranges.len(), Vec::new);
+        for (sums, range) in sums.iter_mut().zip(&ranges) {
+            sums.resize(range.len() * (range.len() + 1), 0.0);
+        }
+        let mut gradients = ParameterGradients { dgamma: Vec::new(), dbeta: Vec::new() };
+        for (sums, root) in sums.iter().zip(&self.roots) {
+            let d = root.matrix.len().isqrt();
+            for (row, w) in sums.chunks_exact(d + 1).zip(root.matrix.chunks_exact(d)) {
+                gradients.dgamma.push(row.iter().zip(w).fold(0.0, |sum, (product, w)| sum + product * w));
+                gradients.dbeta.push(row[d]);
+            }
+        }
+        let sizes: Vec<usize> = ranges.iter().map(|range| range.len()).collect();
+        let matrix = |group: usize| self.input_gradient(ranges[group].start, &self.roots[group], &sums[group]);
+        let matrices = parallel::map(sizes.len(), threads_for_groups(&sizes), || (), |(), group| matrix(group));
+        let shift = vec![0.0; self.channels()];
+        let n = self.count.max(1) as f64;
+        let means: Vec<[f64; 2]> = gradients.dbeta.iter().map(|sum| [sum / n, 0.0]).collect();
+        let of_batch = [Centered { centers: &means, ..upstream }, centered];
+        let inputs = if self.of_batch { &of_batch[..] } else { &[upstream] };
+        T::mix(self.isa(), inputs, &matrices, &shift, self.group, &mut dx.memory);
+        Ok(gradients)
+    }
+
+    /// The matrix from dy, and from xc where the statistics are the batch's, to dx.
+    fn input_gradient(&self, first: usize, root: &InverseRoot, sums: &[f64]) -> Vec<f64> {
+        let d = root.matrix.len().isqrt();
+        let gamma = &self.gamma[first..first + d];
+        let scaled = |at: usize| root.matrix[at] * gamma[at % d];
+        if !self.of_batch {
+            return (0..d * d).map(scaled).collect();
+        }
+        let product = |i: usize, j: usize| gamma[i] * sums[i * (d + 1) + j];
+        let outer: Vec<f64> =
+            (0..d * d).map(|at| (at / d, at % d)).map(|(i, j)| 0.5 * (product(i, j) + product(j, i))).collect();
+        let derivative = root.derivative(&outer);
+        let factor = 2.0 / self.count.max(1) as f64;
+        let mut matrix = Vec::with_capacity(2 * d * d);
+        for i in 0..d {
+            let live = if self.without_gradient[first + i] { 0.0 } else { 1.0 };
+            matrix.extend((0..d).map(|j| live * scaled(i * d + j)));
+            matrix.extend((0..d).map(|j| live * (factor * derivative[i * d + j])));
+        }
+        matrix
+    }
+
+    fn isa(&self) -> Isa {
+        Isa::new(self.isa).expect("the forward pass ran on it")
+    }
+
+    fn check<T: Element>(&self, x: &View<T>) -> Result<(), CallError> {
+        let (expected, got) = (self.channels(), x.channels());
+        if expected != got {
+            let (shape, axis) = (x.shape().to_vec(), x.channel_axis());
+            return Err(CallError::Channels { argument: "x", expected, got, shape, axis });
+        }
+        if x.count() as u64 != self.count {
+            return Err(CallError::OtherBatch { argument: "x", expected: self.count, got: x.count() as u64 });
+        }
+        Ok(())
+    }
+}
