@@ -8,8 +8,8 @@ use batchnorm::{Axes, Config, Input, Moments, Parameters, View, ViewMut, Weights
 use batchnorm_burn::{
     Activation, BatchNorm, BatchNormConfig, NormalizeBy, Policies, SingleValue, Switches, UpdateWeight,
 };
-use burn::module::{AutodiffModule, Module};
-use burn::optim::{GradientsParams, Optimizer, SgdConfig};
+use burn::module::Module;
+use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
 use support::{Source, bits, floats};
 
@@ -45,7 +45,7 @@ fn frozen_survives_training_devices_and_optimizers() {
         assert!(x.grad(&gradients).is_some());
         let gamma = bits(norm.gamma.val());
         let gradients = GradientsParams::from_grads(gradients, &norm);
-        norm = SgdConfig::new().init().step(0.1.into(), norm, gradients);
+        norm = SgdConfig::new().init().step(0.1, norm, gradients);
         assert_eq!(bits(norm.gamma.val()), gamma);
         // What a training loop does around it.
         norm = norm.valid().train().to_device(&device).fork(&device);
