@@ -63,16 +63,11 @@ impl BatchNorm {
     /// What is left of the start value 1 is scaled too.
     ///
     /// # Panics
-    /// Fewer than 2 values: they have no sample variance.
+    /// Fewer than 2 values, which have no sample variance, where the estimators differ.
     #[must_use]
     pub fn convert_running_variance(mut self, to: RunningVariance, values: usize) -> Self {
-        assert!(values >= 2, "{}: values: expected at least 2 a channel, got {values}", self.name);
-        let n = values as f64;
-        let factor = match (self.running_variance, to) {
-            (RunningVariance::Population, RunningVariance::Sample) => n / (n - 1.0),
-            (RunningVariance::Sample, RunningVariance::Population) => (n - 1.0) / n,
-            _ => return self,
-        };
+        let factor = self.running_variance.estimator().factor_to(to.estimator(), values as u64);
+        let factor = factor.unwrap_or_else(|error| panic!("{}: {error}", self.name));
         self.running_var.update(self.running_var.value() * factor);
         self.running_variance = to;
         self

@@ -190,3 +190,12 @@ pub use participant::Participant;
 pub use portable::Arithmetic;
 pub use recalibration::{Measured, Recalibrated, RecalibratedLayer, Recalibration, RecalibrationError};
 pub use running::RunningTensor;
+
+/// The examples of `docs/situations` that are Burn models, compiled as tests.
+#[cfg(doctest)]
+mod situations {
+    #[doc = include_str!("../../../docs/situations/in-a-burn-model.md")]
+    struct InABurnModel;
+    #[doc = include_str!("../../../docs/situations/recalibration.md")]
+    struct Recalibrated;
+}

@@ -291,11 +291,7 @@ impl Recalibrated {
     ///
     /// # Errors
     /// Another number of layers, or of channels of one.
-    pub fn roll_back<M>(
-        &self,
-        model: &M,
-        layers: impl Fn(&M) -> Vec<&BatchNorm>,
-    ) -> Result<(), RecalibrationError> {
+    pub fn roll_back<M>(&self, model: &M, layers: impl Fn(&M) -> Vec<&BatchNorm>) -> Result<(), RecalibrationError> {
         let norms = layers(model);
         let (expected, got) = (self.layers.len(), norms.len());
         if expected != got {

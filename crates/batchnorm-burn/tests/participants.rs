@@ -120,7 +120,10 @@ fn who_skips_a_layer_is_named_and_nobody_hangs() {
             .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    assert!(errors.iter().all(|error| error.contains("norm, moments") && error.contains("output, moments")), "{errors:?}");
+    assert!(
+        errors.iter().all(|error| error.contains("norm, moments") && error.contains("output, moments")),
+        "{errors:?}"
+    );
 }
 
 #[test]

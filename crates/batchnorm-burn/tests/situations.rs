@@ -162,7 +162,8 @@ fn weights_that_do_not_fit_are_named() {
     let layer = norm(&device);
     let x = || Tensor::<2>::ones([4, 3], &device);
     let told = |weights: Tensor<2>| layer.weighing(weights).try_forward_train(x()).map(drop).unwrap_err().to_string();
-    let of = |values: &[f32], shape: [usize; 2]| Tensor::<2>::from_data(TensorData::new(values.to_vec(), shape), &device);
+    let of =
+        |values: &[f32], shape: [usize; 2]| Tensor::<2>::from_data(TensorData::new(values.to_vec(), shape), &device);
     assert!(told(of(&[1.0; 2], [2, 1])).contains("weights: expected the input's shape [4, 3]"));
     assert!(told(of(&[1.0, -1.0, 1.0, 1.0], [4, 1])).contains("weights[1]"));
     assert!(told(of(&[1.0; 4], [4, 1]).cast(DType::F64)).contains("expected the input's number type F32, got F64"));

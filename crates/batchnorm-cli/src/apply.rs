@@ -69,7 +69,8 @@ struct Results<T> {
 impl Job {
     /// Errors if a file to be read lies where a result would be written or an earlier one removed.
     fn keep_inputs(&self) -> Result<(), Failure> {
-        let Arguments { input, gradient, weights, gamma, beta, running_mean, running_var, output_dir, .. } = &self.arguments;
+        let Arguments { input, gradient, weights, gamma, beta, running_mean, running_var, output_dir, .. } =
+            &self.arguments;
         let Ok(folder) = output_dir.canonicalize() else { return Ok(()) }; // no folder yet, nothing in it
         let optional = [gradient, weights, gamma, beta, running_mean, running_var];
         for path in optional.into_iter().flatten().chain([input]) {
@@ -120,7 +121,9 @@ impl Job {
         if let Some(threads) = threads {
             use_threads(*threads)?;
         }
-        let results = self.compute(&mut layer, &view, weights.as_ref(), dy_view.as_ref()).map_err(|error| refusal(input, &error))?;
+        let results = self
+            .compute(&mut layer, &view, weights.as_ref(), dy_view.as_ref())
+            .map_err(|error| refusal(input, &error))?;
         let written = self.stage(&mut files, &x.shape, &results).map_err(Failure::output)?;
         files.commit().map_err(Failure::output)?;
         self.report(&view, &results, &written);

@@ -1,6 +1,5 @@
 //! `batchnorm apply` where not every value counts, or not all of a batch at once: `--weights`, `--ghost`.
 
-
 #[path = "support/arrays.rs"]
 mod arrays;
 

@@ -145,10 +145,16 @@ mod situations {
     struct FrozenLayers;
     #[doc = include_str!("../../../docs/situations/micro-batches.md")]
     struct MicroBatches;
+    #[doc = include_str!("../../../docs/situations/not-a-number.md")]
+    struct NotANumber;
+    #[doc = include_str!("../../../docs/situations/padding.md")]
+    struct Padding;
     #[doc = include_str!("../../../docs/situations/participants.md")]
     struct Participants;
     #[doc = include_str!("../../../docs/situations/population-statistics.md")]
     struct PopulationStatistics;
+    #[doc = include_str!("../../../docs/situations/small-batches.md")]
+    struct SmallBatches;
     #[doc = include_str!("../../../docs/situations/whitening.md")]
     struct Whitening;
 }
