@@ -60,6 +60,13 @@ macro_rules! all_calls {
                 dx: &mut Writable<Self>,
                 all: Coefficients<5>
             );
+            tangent(
+                isa: Isa,
+                activation: Activation,
+                arrays: [&Readable<Self>; 2],
+                out: &mut Writable<Self>,
+                all: Coefficients<6>
+            );
             backward_adding(
                 isa: Isa,
                 activation: Activation,

@@ -85,6 +85,7 @@ mod rule;
 mod running;
 mod saved;
 mod switches;
+mod tangent;
 mod view;
 
 pub use affine::{inverse_deviation, scale_and_shift, undoing};
@@ -107,6 +108,7 @@ pub use rule::{BatchMoments, Input, Parameters, Rule};
 pub use running::{Averaging, Estimator, RunningStatistics, UpdateWeight};
 pub use saved::{ParameterGradients, Saved};
 pub use switches::{NormalizeBy, Switches};
+pub use tangent::ParameterDirection;
 pub use view::{Tensor, View, ViewMut};
 
 /// The README's examples, compiled as tests.

@@ -292,7 +292,7 @@ impl Saved {
     }
 
     /// Whether the forward pass was that of a whole batch, so that the array's own sums are those that count.
-    fn check_whole(&self, call: &'static str) -> Result<(), CallError> {
+    pub(crate) fn check_whole(&self, call: &'static str) -> Result<(), CallError> {
         if self.part == self.count || !self.used_batch_statistics() {
             return Ok(());
         }

@@ -5,7 +5,9 @@ use super::activation::{Leaky, Linear};
 use super::in_place::{self, map_in_place, reduce_and_map_in_place};
 use super::leaves::{GradientLeaf, GradientSums, MomentsLeaf, ProductsOfOutput};
 use super::map::{map, reduce_and_map};
-use super::pointwise::{Coefficients, InputGradient, InputGradientOfOutput, Mask, Normalize, NormalizeAdding, Scale};
+use super::pointwise::{
+    Coefficients, InputGradient, InputGradientOfOutput, Mask, Normalize, NormalizeAdding, Scale, Tangent,
+};
 use super::raw::{Isa, Readable, Writable};
 use super::reduce::reduce;
 use crate::config::Activation;
@@ -123,6 +125,17 @@ pub fn backward_by_constants<T: Element>(
         let leaf = GradientLeaf::new(isa, f, constants);
         reduce_and_map(&leaf, arrays, isa, Scale(f), arrays, [dx], of)
     })
+}
+
+/// The directional derivative of y by coefficients that are known already: of arrays [x, t], as [`Tangent`].
+pub fn tangent<T: Element>(
+    isa: Isa,
+    activation: Activation,
+    arrays: [&Readable<T>; 2],
+    out: &mut Writable<T>,
+    all: Coefficients<6>,
+) {
+    behind!(activation, |f| map(isa, Tangent(f), arrays, [out], all));
 }
 
 /// dx and the residual's gradient of x, dy and y, by batch statistics. Coefficients: as [`InputGradient`].
