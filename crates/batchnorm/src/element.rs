@@ -2,10 +2,11 @@
 #![allow(private_interfaces)] // of sealed methods, which nobody outside can name
 
 use crate::config::Activation;
-use crate::kernel::calls::{self, Of};
+use crate::kernel::calls::{self, Means, Of};
 use crate::kernel::leaves::GradientSums;
 use crate::kernel::pointwise::Coefficients;
 use crate::kernel::raw::{Isa, Readable, Writable};
+use crate::kernel::rows::{Elements, RowNumbers};
 use crate::kernel::vector::{Vector, WIDTH};
 use crate::moments::Moments;
 
@@ -65,7 +66,7 @@ macro_rules! all_calls {
                 activation: Activation,
                 arrays: [&Readable<Self>; 2],
                 out: &mut Writable<Self>,
-                all: Coefficients<6>
+                all: Coefficients<7>
             );
             backward_adding(
                 isa: Isa,
@@ -118,6 +119,38 @@ macro_rules! all_calls {
                 dy: &mut Writable<Self>,
                 of: Of<GradientSums, 3>
             ) -> Vec<GradientSums>;
+            normalize_rows(
+                isa: Isa,
+                first: usize,
+                x: &Readable<Self>,
+                y: &mut Writable<Self>,
+                elements: Elements<2>,
+                of: Of<Moments, 3>
+            ) -> Vec<Moments>;
+            backward_rows(
+                isa: Isa,
+                first: usize,
+                arrays: [&Readable<Self>; 2],
+                dx: &mut Writable<Self>,
+                numbers: &[RowNumbers],
+                gamma: Elements<1>,
+                means: Means
+            );
+            tangent_rows(
+                isa: Isa,
+                first: usize,
+                arrays: [&Readable<Self>; 2],
+                out: &mut Writable<Self>,
+                numbers: &[RowNumbers],
+                elements: (Elements<1>, Elements<3>),
+                means: Means
+            );
+            parameter_rows(
+                isa: Isa,
+                parts: &[[&Readable<Self>; 2]],
+                numbers: &[RowNumbers],
+                period: usize
+            ) -> [Vec<f64>; 2];
             take_channels(from: &Readable<Self>, channels: &[usize], into: &mut Writable<Self>);
             put_channels(from: &Readable<Self>, channels: &[usize], into: &mut Writable<Self>);
         }

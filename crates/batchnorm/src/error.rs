@@ -158,6 +158,36 @@ pub enum ConfigError {
         /// The argument's name.
         argument: &'static str,
     },
+    /// Groups that do not divide the channels evenly.
+    #[error(
+        "groups: expected a divisor of the {channels} channels, got {groups}; 1 is all of them together, {channels} each alone"
+    )]
+    Groups {
+        /// Number of groups given.
+        groups: usize,
+        /// Number of channels.
+        channels: usize,
+    },
+    /// Parameters with another number of values than there are elements that have one each.
+    #[error("{argument}: expected {expected} values, one for each element of {shape:?}, got {got}")]
+    ElementLength {
+        /// The argument's name.
+        argument: &'static str,
+        /// Number of elements.
+        expected: usize,
+        /// Number of values given.
+        got: usize,
+        /// The axes whose elements have parameters.
+        shape: Vec<usize>,
+    },
+    /// Parameters of another shape than what a layer normalises together.
+    #[error("shape: expected {expected}, got {got:?}; it is what gamma and beta have one value for each element of")]
+    ParameterShape {
+        /// What was expected, and of which kind of layer.
+        expected: &'static str,
+        /// The shape given.
+        got: Vec<usize>,
+    },
     /// A data set whose last batch training will refuse.
     #[error(
         "samples: {samples} in batches of {batch} leave 1 for the last one, which has nothing to normalise by; drop the last batch, take {} or choose another `SingleValue` policy",
@@ -346,6 +376,56 @@ pub enum CallError {
         expected: usize,
         /// Number of values given.
         got: usize,
+    },
+    /// Parameters with another number of values than there are elements that have one each.
+    #[error("{argument}: expected {expected} values, one for each element of {shape:?}, got {got}")]
+    ElementLength {
+        /// The argument's name.
+        argument: &'static str,
+        /// Number of elements.
+        expected: usize,
+        /// Number of values given.
+        got: usize,
+        /// The axes whose elements have parameters.
+        shape: Vec<usize>,
+    },
+    /// Groups that do not divide an array's channels evenly.
+    #[error(
+        "x: expected a number of channels that {groups} groups divide evenly, got {channels} (shape {shape:?}, channel axis {axis}); is the channel axis right?"
+    )]
+    Groups {
+        /// Number of groups.
+        groups: usize,
+        /// The array's number of channels.
+        channels: usize,
+        /// The array's shape.
+        shape: Vec<usize>,
+        /// The array's channel axis.
+        axis: usize,
+    },
+    /// Fewer axes than are to be normalised over.
+    #[error("x: expected at least {expected} axes, the last ones to normalise over, got shape {shape:?}")]
+    LastAxes {
+        /// Number of axes that are normalised over.
+        expected: usize,
+        /// The array's shape.
+        shape: Vec<usize>,
+    },
+    /// Other last axes than the layer normalises over.
+    #[error("x: expected the last axes to be {expected:?}, over which the layer normalises, got shape {shape:?}")]
+    LastShape {
+        /// The layer's shape.
+        expected: Vec<usize>,
+        /// The array's shape.
+        shape: Vec<usize>,
+    },
+    /// Instance norm of one position in each channel.
+    #[error(
+        "x: instance norm needs at least 2 positions in a channel, got 1 (shape {shape:?}); its output would be beta whatever the input: is there a space axis, or is it group norm or layer norm that is meant?"
+    )]
+    SinglePosition {
+        /// The input's shape.
+        shape: Vec<usize>,
     },
     /// Training on one value a channel: it has no spread to normalise by.
     #[error(

@@ -106,15 +106,15 @@ impl Saved {
     }
 
     /// The coefficients of a channel, with the sums of x' and x' * (x - m) / deviation where the statistics flow.
-    fn tangent(&self, channel: usize, sums: Option<GradientSums>, [gamma_t, beta_t]: [f64; 2]) -> [f64; 6] {
-        let (mean, inverse) = (self.mean[channel], self.inverse_deviation[channel]);
-        let (lag, shift) = (self.lag[channel], self.shift[channel]);
+    fn tangent(&self, channel: usize, sums: Option<GradientSums>, [gamma_t, beta_t]: [f64; 2]) -> [f64; 7] {
+        let (mean, shift) = (self.mean[channel], self.shift[channel]);
+        let (inverse, lag) = (self.inverse_deviation[channel], self.lag[channel]);
         let Some(sums) = sums else {
-            return [mean, self.scale[channel], shift, 0.0, gamma_t * inverse, beta_t - gamma_t * lag];
+            return [mean, self.scale[channel], shift, 0.0, inverse, gamma_t, beta_t - gamma_t * lag];
         };
         let (n, scale) = (self.count as f64, self.gradient_scale(channel));
         // What xhat is multiplied by.
         let turn = gamma_t - scale * (self.flow * (sums.dy_xhat / n));
-        [mean, scale, shift, self.flow * (sums.dy / n), turn * inverse, beta_t - turn * lag]
+        [mean, scale, shift, self.flow * (sums.dy / n), inverse, turn, beta_t - turn * lag]
     }
 }

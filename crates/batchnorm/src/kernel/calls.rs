@@ -3,19 +3,24 @@
 
 use super::activation::{Leaky, Linear};
 use super::in_place::{self, map_in_place, reduce_and_map_in_place};
-use super::leaves::{GradientLeaf, GradientSums, MomentsLeaf, ProductsOfOutput};
+use super::leaves::{GradientLeaf, GradientSums, Leaf, MomentsLeaf, ProductsOfOutput};
 use super::map::{map, reduce_and_map};
 use super::pointwise::{
     Coefficients, InputGradient, InputGradientOfOutput, Mask, Normalize, NormalizeAdding, Scale, Tangent,
 };
 use super::raw::{Isa, Readable, Writable};
 use super::reduce::reduce;
+use super::rows::{self, Elements, RowGradient, RowNumbers, RowTangent};
+use super::sums::Chunk;
 use crate::config::Activation;
 use crate::element::Element;
 use crate::moments::Moments;
 
 /// The coefficients of a channel, from what was reduced of it.
 pub type Of<'f, V, const K: usize> = &'f (dyn Fn(usize, V) -> [f64; K] + Sync);
+
+/// What is taken off a row, from its sums: two means.
+pub type Means<'f> = &'f (dyn Fn(GradientSums) -> [f64; 2] + Sync);
 
 /// The activation as the loops take it, the identity as a rectifier that leaks everything.
 fn leaky<T: Element>(activation: Activation) -> Leaky {
@@ -133,7 +138,7 @@ pub fn tangent<T: Element>(
     activation: Activation,
     arrays: [&Readable<T>; 2],
     out: &mut Writable<T>,
-    all: Coefficients<6>,
+    all: Coefficients<7>,
 ) {
     behind!(activation, |f| map(isa, Tangent(f), arrays, [out], all));
 }
@@ -255,4 +260,54 @@ pub fn residual_gradient<T: Element>(
 ) {
     let none = Coefficients::new(dresidual.geometry().channels, |_| [0.0]);
     map(isa, Mask(leaky::<T>(activation)), arrays, [dresidual], none);
+}
+
+/// y of rows by their own moments, the parameters those of the elements; the first row is number `first` among all.
+pub fn normalize_rows<T: Element>(
+    isa: Isa,
+    first: usize,
+    x: &Readable<T>,
+    y: &mut Writable<T>,
+    elements: Elements<2>,
+    of: Of<Moments, 3>,
+) -> Vec<Moments> {
+    let leaf = |x: &[T]| MomentsLeaf(isa).run(0, Chunk { pieces: &[[x]], ahead: [0] });
+    rows::normalize(isa, first, x, y, elements, leaf, of)
+}
+
+/// dx of rows of x and dy: as [`RowGradient`].
+pub fn backward_rows<T: Element>(
+    isa: Isa,
+    first: usize,
+    arrays: [&Readable<T>; 2],
+    dx: &mut Writable<T>,
+    numbers: &[RowNumbers],
+    gamma: Elements<1>,
+    means: Means,
+) {
+    rows::by_sums(isa, RowGradient, first, arrays, dx, numbers, gamma, gamma, means);
+}
+
+/// The directional derivative of rows, of x and t: as [`RowTangent`]. The weights of the sums are ones.
+pub fn tangent_rows<T: Element>(
+    isa: Isa,
+    first: usize,
+    arrays: [&Readable<T>; 2],
+    out: &mut Writable<T>,
+    numbers: &[RowNumbers],
+    elements: (Elements<1>, Elements<3>),
+    means: Means,
+) {
+    let (ones, elements) = elements;
+    rows::by_sums(isa, RowTangent, first, arrays, out, numbers, ones, elements, means);
+}
+
+/// Sums over rows of dy and of dy * xhat, of each element: of parts [x, dy] with the rows one after the other.
+pub fn parameter_rows<T: Element>(
+    isa: Isa,
+    parts: &[[&Readable<T>; 2]],
+    numbers: &[RowNumbers],
+    period: usize,
+) -> [Vec<f64>; 2] {
+    rows::parameter_sums(isa, parts, numbers, period)
 }

@@ -11,11 +11,12 @@ pub(crate) mod leaves;
 mod map;
 pub(crate) mod pointwise;
 pub(crate) mod raw;
-mod reduce;
+pub(crate) mod reduce;
+pub(crate) mod rows;
 mod sums;
 pub(crate) mod tier;
 mod transpose;
-mod tree;
+pub(crate) mod tree;
 pub(crate) mod vector;
 
 use crate::element::Element;

@@ -16,7 +16,7 @@ use super::tier::Tier;
 use super::transpose::transpose;
 use super::vector::{Plain, Vector};
 use crate::element::Element;
-use crate::layout::{Geometry, Layout};
+use crate::layout::{Arrangement, Geometry, Layout};
 use crate::parallel;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -278,6 +278,15 @@ impl<'a, T: Element> Readable<'a, T> {
         &self.geometry
     }
 
+    /// The same elements in parts, with rows for channels ([`Layout::parts`]). The layout must be this array's.
+    pub fn rearranged(&self, layout: &Layout, arrangement: &Arrangement, joined: usize) -> Vec<Readable<'_, T>> {
+        assert!(layout.geometry() == self.geometry && self.part == (0..self.geometry.channels, 0..self.geometry.count));
+        let (offsets, geometry) = layout.parts(arrangement, joined);
+        // Elements of the parts are elements of this array (fact 1).
+        let part = |offset| Self::whole(self.first.wrapping_offset(offset), geometry.clone());
+        offsets.into_iter().map(part).collect()
+    }
+
     /// `len` values from a logical index on of each of some channels, side by side. The innermost stride must be 1.
     #[inline]
     pub fn runs(&self, channels: Range<usize>, index: usize, len: usize) -> impl Iterator<Item = &[T]> {
@@ -389,6 +398,18 @@ impl<'a, T: Element> Writable<'a, T> {
     /// The same memory, for a shorter time.
     pub fn reborrow(&mut self) -> Writable<'_, T> {
         Writable { first: self.first, geometry: self.geometry.clone(), borrow: PhantomData }
+    }
+
+    /// As [`Readable::rearranged`].
+    pub fn rearranged(&mut self, layout: &Layout, arrangement: &Arrangement, joined: usize) -> Vec<Writable<'_, T>> {
+        assert!(layout.geometry() == self.geometry);
+        let (offsets, geometry) = layout.parts(arrangement, joined);
+        // Parts have each element once, so they are disjoint memory (fact 2).
+        let part = |offset| {
+            let first = self.first.wrapping_offset(offset);
+            Writable { first, geometry: geometry.clone(), borrow: PhantomData }
+        };
+        offsets.into_iter().map(part).collect()
     }
 
     /// How many elements come before the first cache line, counted from the first element.

@@ -7,6 +7,7 @@
 //! - [`jacobian`]: every d y_i / d x_l;
 //! - [`mixed`]: by statistics that are only in part the batch's;
 //! - [`invertible`]: the gradient from y, where x is gone;
+//! - [`rows`]: layer, group, instance and RMS norm, which do not look at the batch;
 //! - [`tangent`]: the directional derivative, forwards through the formula;
 //! - any of them over another number type: they are generic over [`Real`], so that complex steps, dual numbers or
 //!   double-double arithmetic can be put in for `f64`.
@@ -17,6 +18,7 @@ pub mod compact;
 pub mod invertible;
 pub mod jacobian;
 pub mod mixed;
+pub mod rows;
 pub mod staged;
 pub mod tangent;
 
