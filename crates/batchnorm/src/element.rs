@@ -2,11 +2,11 @@
 #![allow(private_interfaces)] // of sealed methods, which nobody outside can name
 
 use crate::config::Activation;
-use crate::kernel::calls::{self, Means, Of};
+use crate::kernel::calls::{self, Of};
 use crate::kernel::leaves::GradientSums;
 use crate::kernel::pointwise::Coefficients;
 use crate::kernel::raw::{Isa, Readable, Writable};
-use crate::kernel::rows::{Elements, RowNumbers};
+use crate::kernel::rows::{Elements, RowNumbers, Summed};
 use crate::kernel::vector::{Vector, WIDTH};
 use crate::moments::Moments;
 
@@ -127,23 +127,24 @@ macro_rules! all_calls {
                 elements: Elements<2>,
                 of: Of<Moments, 3>
             ) -> Vec<Moments>;
+            input_gradient_rows(
+                isa: Isa,
+                summed: Summed,
+                arrays: [&Readable<Self>; 2],
+                dx: &mut Writable<Self>
+            );
             backward_rows(
                 isa: Isa,
-                first: usize,
+                summed: Summed,
                 arrays: [&Readable<Self>; 2],
-                dx: &mut Writable<Self>,
-                numbers: &[RowNumbers],
-                gamma: Elements<1>,
-                means: Means
-            );
+                dx: &mut Writable<Self>
+            ) -> [Vec<f64>; 2];
             tangent_rows(
                 isa: Isa,
-                first: usize,
+                summed: Summed,
+                elements: Elements<3>,
                 arrays: [&Readable<Self>; 2],
-                out: &mut Writable<Self>,
-                numbers: &[RowNumbers],
-                elements: (Elements<1>, Elements<3>),
-                means: Means
+                out: &mut Writable<Self>
             );
             parameter_rows(
                 isa: Isa,

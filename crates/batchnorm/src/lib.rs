@@ -28,7 +28,9 @@
 //! 6. **In place**, where memory is short: [`BatchNorm::eval_in_place`], [`BatchNorm::backward_in_place`] with the same
 //!    bits, and [`BatchNorm::train_invertible`], whose backward pass takes its output instead of its input and has a
 //!    bound of its own ([`Invertible`]).
-//! 7. **[`mod@reference`]** is the readable twin in plain loops: closed form, computation graph, Jacobian.
+//! 7. **[`SampleNorm`]**: layer, group, instance and RMS norm, which do not look at the batch; [`SampleRule`] without
+//!    state. Directional derivatives: [`Saved::jvp`], [`SampleSaved::jvp`].
+//! 8. **[`mod@reference`]** is the readable twin in plain loops: closed form, computation graph, Jacobian.
 //!
 //! ```
 //! use batchnorm::{Axes, BatchNorm, View};
@@ -137,4 +139,6 @@ mod situations {
     struct Participants;
     #[doc = include_str!("../../../docs/situations/population-statistics.md")]
     struct PopulationStatistics;
+    #[doc = include_str!("../../../docs/situations/siblings.md")]
+    struct Siblings;
 }

@@ -7,7 +7,7 @@ use crate::error::CallError;
 use crate::kernel::leaves::GradientSums;
 use crate::kernel::pointwise::Coefficients;
 use crate::kernel::raw::{Isa, Readable, Writable};
-use crate::kernel::rows::{Elements, RowNumbers};
+use crate::kernel::rows::{Elements, RowNumbers, Summed};
 use crate::kernel::tier::Tier;
 use crate::kernel::tree::Merge;
 use crate::layout::{Arrangement, Layout};
@@ -93,15 +93,20 @@ impl SampleSaved {
                 dbeta: all.iter().map(|sums| sums.dy).collect(),
             });
         }
-        let (arrays, outs) = parts([x, dy], dx, &self.frame.arrangement);
+        let (arrays, mut outs) = parts([x, dy], dx, &self.frame.arrangement);
         let gamma = self.frame.elements(&self.gamma);
         let gamma = Elements { vectors: [&gamma], period: self.frame.period };
-        for ((arrays, mut dx), (first, numbers)) in arrays.iter().zip(outs).zip(self.parts_of_rows(arrays.len())) {
-            let means = |sums| self.means(sums);
-            T::backward_rows(isa, first, arrays.each_ref(), &mut dx, numbers, gamma, &means);
-        }
-        let arrays: Vec<_> = arrays.iter().map(|arrays| arrays.each_ref()).collect();
-        let sums = T::parameter_rows(isa, &arrays, &self.numbers, self.frame.period);
+        let means = |sums| self.means(sums);
+        let summed = Summed { first: 0, numbers: &self.numbers, weights: gamma, means: &means };
+        let sums = if let ([arrays], [dx]) = (&arrays[..], &mut outs[..]) {
+            T::backward_rows(isa, summed, arrays.each_ref(), dx)
+        } else {
+            for ((arrays, dx), (first, numbers)) in arrays.iter().zip(&mut outs).zip(self.parts_of_rows(arrays.len())) {
+                T::input_gradient_rows(isa, Summed { first, numbers, ..summed }, arrays.each_ref(), dx);
+            }
+            let arrays: Vec<_> = arrays.iter().map(|arrays| arrays.each_ref()).collect();
+            T::parameter_rows(isa, &arrays, &self.numbers, self.frame.period)
+        };
         let [dbeta, dgamma] =
             sums.map(|sums| sums.chunks(self.frame.positions).map(|sums| sums.iter().sum()).collect());
         Ok(ParameterGradients { dgamma, dbeta })
@@ -144,11 +149,12 @@ impl SampleSaved {
         let of = |which: usize| (0..self.gamma.len()).map(|at| parameters.of(at)[which]).collect::<Vec<f64>>();
         let [gamma, gamma_t, beta_t] = [&self.gamma, &of(0), &of(1)].map(|values| self.frame.elements(values));
         let (ones, period) = (vec![1.0; gamma.len()], self.frame.period);
-        let elements =
-            (Elements { vectors: [&ones], period }, Elements { vectors: [&gamma, &gamma_t, &beta_t], period });
+        let weights = Elements { vectors: [&ones], period };
+        let elements = Elements { vectors: [&gamma, &gamma_t, &beta_t], period };
+        let means = |sums| self.means(sums);
         for ((arrays, mut out), (first, numbers)) in arrays.iter().zip(outs).zip(self.parts_of_rows(arrays.len())) {
-            let means = |sums| self.means(sums);
-            T::tangent_rows(self.isa(), first, arrays.each_ref(), &mut out, numbers, elements, &means);
+            let summed = Summed { first, numbers, weights, means: &means };
+            T::tangent_rows(self.isa(), summed, elements, arrays.each_ref(), &mut out);
         }
         Ok(())
     }

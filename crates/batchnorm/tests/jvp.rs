@@ -125,7 +125,7 @@ fn every_kind_of_pass_is_what_the_twin_says() {
                 NormalizeBy::Running => 0.0,
                 NormalizeBy::Mix(weight) => weight.new_value(),
             };
-            for c in 0..3 {
+            for (c, gamma) in GAMMA.into_iter().enumerate() {
                 let of = |data: &[f64]| channel_of(data, 3, SHAPE[2], c);
                 let statistics = mixed::Statistics {
                     running: [case.running.mean()[c], case.running.variance()[c]].map(wide),
@@ -137,10 +137,10 @@ fn every_kind_of_pass_is_what_the_twin_says() {
                     beta: wide(case.of_beta[c]),
                 };
                 let flows = switches.gradient_through_statistics;
-                let (x, gamma) = (widened(&of(&case.x)), wide(GAMMA[c]));
-                let truth = tangent::tangent(&x, gamma, wide(EPSILON), statistics, flows, direction);
+                let x = widened(&of(&case.x));
+                let truth = tangent::tangent(&x, wide(gamma), wide(EPSILON), statistics, flows, direction);
                 // In units of what the terms are at most.
-                let scale = 10.0 * (GAMMA[c].abs() + case.of_gamma[c].abs()) + case.of_beta[c].abs();
+                let scale = 10.0 * (gamma.abs() + case.of_gamma[c].abs()) + case.of_beta[c].abs();
                 for (got, truth) in of(&moved).into_iter().zip(truth) {
                     let error = (wide(got) - truth).to_f64().abs() / scale;
                     assert!(error <= 1e-13, "{switches:?}, mean {mean}: {error:e}");

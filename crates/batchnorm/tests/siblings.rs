@@ -63,6 +63,23 @@ fn f64_errors_do_not_grow_with_the_mean() {
     }
 }
 
+/// Sums over rows in several blocks, and in several parts of each.
+#[test]
+fn errors_do_not_grow_with_the_number_of_rows() {
+    let mut random = Random::new(2212);
+    for (kind, sizes) in [
+        (Kind::Layer(1), sizes(30_000, 1, 5)),
+        (Kind::Group(2), sizes(8_000, 4, 4)),
+        (Kind::Group(2), sizes(2_000, 4, 16)),
+    ] {
+        let case = Case::<f64>::new(kind, sizes, 100.0, &mut random);
+        let errors = case.errors(&case.dense());
+        println!("{kind:?} {sizes:?}: {errors:?}");
+        let Worst { y, dx, dgamma, dbeta, .. } = errors;
+        assert!([y, dx, dgamma, dbeta].into_iter().all(|error| error <= 1e-13), "{kind:?}: {errors:?}");
+    }
+}
+
 #[test]
 fn f32_output_is_within_two_ulp_and_gradients_within_a_millionth() {
     let mut random = Random::new(2201);

@@ -10,7 +10,7 @@ use super::pointwise::{
 };
 use super::raw::{Isa, Readable, Writable};
 use super::reduce::reduce;
-use super::rows::{self, Elements, RowGradient, RowNumbers, RowTangent};
+use super::rows::{self, Elements, RowGradient, RowNumbers, RowTangent, Summed};
 use super::sums::Chunk;
 use crate::config::Activation;
 use crate::element::Element;
@@ -18,9 +18,6 @@ use crate::moments::Moments;
 
 /// The coefficients of a channel, from what was reduced of it.
 pub type Of<'f, V, const K: usize> = &'f (dyn Fn(usize, V) -> [f64; K] + Sync);
-
-/// What is taken off a row, from its sums: two means.
-pub type Means<'f> = &'f (dyn Fn(GradientSums) -> [f64; 2] + Sync);
 
 /// The activation as the loops take it, the identity as a rectifier that leaks everything.
 fn leaky<T: Element>(activation: Activation) -> Leaky {
@@ -276,30 +273,29 @@ pub fn normalize_rows<T: Element>(
 }
 
 /// dx of rows of x and dy: as [`RowGradient`].
+pub fn input_gradient_rows<T: Element>(isa: Isa, summed: Summed, arrays: [&Readable<T>; 2], dx: &mut Writable<T>) {
+    rows::by_sums(isa, RowGradient, summed, summed.weights, arrays, dx);
+}
+
+/// The same of all rows, and what [`parameter_rows`] gives, at once.
 pub fn backward_rows<T: Element>(
     isa: Isa,
-    first: usize,
+    summed: Summed,
     arrays: [&Readable<T>; 2],
     dx: &mut Writable<T>,
-    numbers: &[RowNumbers],
-    gamma: Elements<1>,
-    means: Means,
-) {
-    rows::by_sums(isa, RowGradient, first, arrays, dx, numbers, gamma, gamma, means);
+) -> [Vec<f64>; 2] {
+    rows::gradients(isa, summed, arrays, dx)
 }
 
 /// The directional derivative of rows, of x and t: as [`RowTangent`]. The weights of the sums are ones.
 pub fn tangent_rows<T: Element>(
     isa: Isa,
-    first: usize,
+    summed: Summed,
+    elements: Elements<3>,
     arrays: [&Readable<T>; 2],
     out: &mut Writable<T>,
-    numbers: &[RowNumbers],
-    elements: (Elements<1>, Elements<3>),
-    means: Means,
 ) {
-    let (ones, elements) = elements;
-    rows::by_sums(isa, RowTangent, first, arrays, out, numbers, ones, elements, means);
+    rows::by_sums(isa, RowTangent, summed, elements, arrays, out);
 }
 
 /// Sums over rows of dy and of dy * xhat, of each element: of parts [x, dy] with the rows one after the other.

@@ -190,7 +190,7 @@ impl<T: Element> Kernel<[f64; 2]> for Sums<'_, T> {
             let all = terms(row, weight, load_last::<V, T, 2>(values, at));
             let numbers = V::from_f64(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
             let last = V::splat((len - at) as f64 - 1.0);
-            let lanes = if at % LANES == 0 { &mut even } else { &mut odd };
+            let lanes = if at.is_multiple_of(LANES) { &mut even } else { &mut odd };
             for s in 0..2 {
                 lanes[s] = lanes[s].add(numbers.select_le(last, all[s], zero));
             }
@@ -273,31 +273,44 @@ fn side_by_side(geometry: &Geometry, piece: &Range<usize>) -> bool {
     geometry.inner().1 == 1 && geometry.left(piece.start) >= piece.len()
 }
 
-/// Rows that are taken together of arrays like this.
-fn together(geometry: &Geometry) -> usize {
-    if geometry.inner().1 == 1 { (NEAR / geometry.count).clamp(1, SIDE) } else { SIDE }
+/// Rows that are taken together: a power of two, so that FLUSH rows are some of these.
+fn together<T: Element, const N: usize>(arrays: [&Readable<T>; N]) -> usize {
+    let copied = arrays.iter().any(|array| array.geometry().inner().1 != 1);
+    let fitting = (NEAR / arrays[0].geometry().count).clamp(1, SIDE);
+    if copied { SIDE } else { 1 << fitting.ilog2() }
+}
+
+/// Rows of a block with a total of its own: it depends on the sizes alone.
+fn block_of(rows: usize, count: usize) -> usize {
+    rows.div_ceil((rows * count).div_ceil(TASK).min(BLOCKS))
 }
 
 fn pieces(count: usize) -> impl Iterator<Item = Range<usize>> {
     (0..count).step_by(CHUNK).map(move |start| start..(start + CHUNK).min(count))
 }
 
-/// Reduces each row, piece by piece, and maps it with what `numbers` makes of the result. Returns the reduced values.
-fn reduce_and_map<T: Element, V: Merge, const N: usize, const K: usize>(
+/// Reduces each row, piece by piece, and maps it with what `numbers` makes of the result, `block` rows a task. A task has
+/// something of its own, from `begin`: `map` may add to it, and `done` is told of so many rows that all were mapped.
+/// Returns the reduced values, and what the tasks have, in order.
+#[allow(clippy::too_many_arguments)] // the steps of a task
+fn reduce_and_map<T: Element, V: Merge, A: Send, const N: usize, const K: usize>(
     arrays: [&Readable<T>; N],
     out: &mut Writable<T>,
+    block: usize,
     reduce: impl Fn(usize, &Range<usize>, [&[T]; N]) -> V + Sync + Send,
     numbers: impl Fn(usize, V) -> [f64; K] + Sync + Send,
-    map: impl Fn(usize, [f64; K], &Range<usize>, [&[T]; N], &mut [T]) + Sync + Send,
-) -> Vec<V> {
+    begin: impl Fn() -> A + Sync + Send,
+    map: impl Fn(&mut A, usize, [f64; K], &Range<usize>, [&[T]; N], &mut [T]) + Sync + Send,
+    done: impl Fn(&mut A, usize) + Sync + Send,
+) -> (Vec<V>, Vec<A>) {
     let &Geometry { channels: rows, count, .. } = arrays[0].geometry();
-    let together = arrays.iter().map(|array| together(array.geometry())).min().expect("at least one array");
-    let grid = Grid { channels: rows, block: (TASK / count).clamp(together, rows.max(together)), count, range: count };
+    let together = together(arrays);
+    let grid = Grid { channels: rows, block, count, range: count };
     let scratch = || (Tiles::<T, N>::new(), Tree::<V>::new(), Vec::new());
     let threads = parallel::threads_for(rows * count);
     let cells =
         Writable::for_each_cell(&mut [out], grid, threads, scratch, |(tiles, tree, result), rows, _, [cell]| {
-            let mut all = Vec::with_capacity(rows.len());
+            let (mut all, mut own) = (Vec::with_capacity(rows.len()), begin());
             for start in rows.clone().step_by(together) {
                 let block = start..(start + together).min(rows.end);
                 for piece in pieces(count) {
@@ -317,22 +330,31 @@ fn reduce_and_map<T: Element, V: Merge, const N: usize, const K: usize>(
                     if side_by_side(cell.geometry(), &piece) {
                         let outs = cell.runs(block.clone(), piece.start, piece.len());
                         for (at, (row, out)) in block.clone().zip(outs).enumerate() {
-                            map(row, of[at], &piece, values(at), out);
+                            map(&mut own, row, of[at], &piece, values(at), out);
                         }
                     } else {
                         result.resize(CHUNK, T::default());
                         for (at, row) in block.clone().enumerate() {
                             let out = &mut result[..piece.len()];
-                            map(row, of[at], &piece, values(at), out);
+                            map(&mut own, row, of[at], &piece, values(at), out);
                             cell.scatter(row, piece.clone(), out);
                         }
                     }
                 }
+                done(&mut own, block.len());
                 all.extend(reduced);
             }
-            all
+            (all, own)
         });
-    cells.into_iter().flatten().collect()
+    let (values, own): (Vec<_>, Vec<_>) = cells.into_iter().unzip();
+    (values.into_iter().flatten().collect(), own)
+}
+
+/// Rows of a task where nothing hangs on it.
+fn task<T: Element, const N: usize>(arrays: [&Readable<T>; N]) -> usize {
+    let &Geometry { channels, count, .. } = arrays[0].geometry();
+    let together = together(arrays);
+    (TASK / count).clamp(together, channels.max(together))
 }
 
 /// Forward: rows by the numbers that `of` makes of a chunk's values reduced by `leaf`. `first` is the number of the
@@ -346,39 +368,73 @@ pub(crate) fn normalize<T: Element, V: Merge>(
     leaf: impl Fn(&[T]) -> V + Sync + Send,
     of: impl Fn(usize, V) -> RowNumbers + Sync + Send,
 ) -> Vec<V> {
-    let map = |at: usize, row, piece: &Range<usize>, values: [&[T]; 1], out: &mut [T]| {
+    let map = |_: &mut (), at: usize, row, piece: &Range<usize>, values: [&[T]; 1], out: &mut [T]| {
         isa.run(Map { formula: NormalizeRow, row, elements: elements.of(first + at, piece), values, out });
     };
-    reduce_and_map([x], y, |_, _, [x]| leaf(x), of, map)
+    reduce_and_map([x], y, task([x]), |_, _, [x]| leaf(x), of, || (), map, |_, _| ()).0
 }
 
-/// A formula by sums over the row: x and dy, or x and t, to dx, or y'. `rows` are the numbers of these rows, and the first
-/// is number `first` among all; `weights` multiply dy in the sums.
-#[allow(clippy::too_many_arguments)] // what a row is, what is summed, what is made of it
+/// Rows of x and dy, or of x and t, and what their sums are made of.
+#[derive(Clone, Copy)]
+pub(crate) struct Summed<'r> {
+    /// The number of the first row among all.
+    pub first: usize,
+    /// Of each row here.
+    pub numbers: &'r [RowNumbers],
+    /// What dy is multiplied by.
+    pub weights: Elements<'r, 1>,
+    /// What is taken off a row, from its sums: two means.
+    pub means: &'r (dyn Fn(GradientSums) -> [f64; 2] + Sync),
+}
+
+impl Summed<'_> {
+    fn reduce<T: Element>(&self, isa: Isa, at: usize, piece: &Range<usize>, values: [&[T]; 2]) -> GradientSums {
+        let [weights] = self.weights.of(self.first + at, piece);
+        let [dy, dy_xhat] = isa.run(Sums { row: self.numbers[at], weights, values });
+        GradientSums { dy, dy_xhat }
+    }
+
+    fn numbers(&self, at: usize, sums: GradientSums) -> [f64; 5] {
+        let ([mean, inverse, lag], [offset, turn]) = (self.numbers[at], (self.means)(sums));
+        [mean, inverse, lag, offset, turn]
+    }
+}
+
+/// A formula by sums over the row: x and dy, or x and t, to dx, or y'.
 pub(crate) fn by_sums<T: Element, F: RowFormula<2, 5, E>, const E: usize>(
     isa: Isa,
     formula: F,
-    first: usize,
+    summed: Summed,
+    elements: Elements<E>,
     arrays: [&Readable<T>; 2],
     out: &mut Writable<T>,
-    rows: &[RowNumbers],
-    weights: Elements<1>,
-    elements: Elements<E>,
-    means: impl Fn(GradientSums) -> [f64; 2] + Sync + Send,
-) -> Vec<GradientSums> {
-    let reduce = |at: usize, piece: &Range<usize>, values: [&[T]; 2]| {
-        let [weights] = weights.of(first + at, piece);
-        let [dy, dy_xhat] = isa.run(Sums { row: rows[at], weights, values });
-        GradientSums { dy, dy_xhat }
+) {
+    let reduce = |at: usize, piece: &Range<usize>, values: [&[T]; 2]| summed.reduce(isa, at, piece, values);
+    let map = |_: &mut (), at: usize, row, piece: &Range<usize>, values: [&[T]; 2], out: &mut [T]| {
+        isa.run(Map { formula, row, elements: elements.of(summed.first + at, piece), values, out });
     };
-    let numbers = |at: usize, sums| {
-        let ([mean, inverse, lag], [offset, turn]) = (rows[at], means(sums));
-        [mean, inverse, lag, offset, turn]
+    let numbers = |at: usize, sums| summed.numbers(at, sums);
+    reduce_and_map(arrays, out, task(arrays), reduce, numbers, || (), map, |_, _| ());
+}
+
+/// dx of all rows, and the [`parameter_sums`] of rows that a cache still holds.
+pub(crate) fn gradients<T: Element>(
+    isa: Isa,
+    summed: Summed,
+    arrays: [&Readable<T>; 2],
+    dx: &mut Writable<T>,
+) -> [Vec<f64>; 2] {
+    let &Geometry { channels, count, .. } = arrays[0].geometry();
+    let reduce = |at: usize, piece: &Range<usize>, values: [&[T]; 2]| summed.reduce(isa, at, piece, values);
+    let map = |sums: &mut ParameterSums, at: usize, row, piece: &Range<usize>, values: [&[T]; 2], out: &mut [T]| {
+        isa.run(Map { formula: RowGradient, row, elements: summed.weights.of(at, piece), values, out });
+        sums.add(isa, at, summed.numbers[at], piece, values);
     };
-    let map = |at: usize, row, piece: &Range<usize>, values: [&[T]; 2], out: &mut [T]| {
-        isa.run(Map { formula, row, elements: elements.of(first + at, piece), values, out });
-    };
-    reduce_and_map(arrays, out, reduce, numbers, map)
+    let numbers = |at: usize, sums| summed.numbers(at, sums);
+    let begin = || ParameterSums::new(summed.weights.period, count);
+    let (_, all) =
+        reduce_and_map(arrays, dx, block_of(channels, count), reduce, numbers, begin, map, ParameterSums::done);
+    ParameterSums::joined(all)
 }
 
 /// Sums over rows of dy and dy xhat, of each element of `period` rows. All parts have as many rows.
@@ -389,46 +445,86 @@ pub(crate) fn parameter_sums<T: Element>(
     period: usize,
 ) -> [Vec<f64>; 2] {
     let &Geometry { channels: each, count, .. } = parts[0][0].geometry();
-    let together = parts[0].iter().map(|array| together(array.geometry())).min().expect("two arrays");
-    let total = rows.len();
-    // The same blocks whatever the parts.
-    let block = total.div_ceil((total * count).div_ceil(TASK).min(BLOCKS));
+    let (together, total) = (together(parts[0]), rows.len());
+    let block = block_of(total, count);
     let task = |tiles: &mut Tiles<T, 2>, number: usize| {
         let end = ((number + 1) * block).min(total);
-        let mut sums: [Vec<f64>; 2] = std::array::from_fn(|_| vec![0.0; period * count]);
-        let mut fresh = sums.clone();
-        for start in (number * block..end).step_by(FLUSH * period) {
-            let until = (start + FLUSH * period).min(end);
-            fresh.iter_mut().for_each(|sums| sums.fill(0.0));
-            let mut row = start;
-            while row < until {
-                let (part, at) = (row / each, row % each);
-                let local = at..each.min(at + together).min(at + until - row);
-                for piece in pieces(count) {
-                    let values = tiles.load(part, parts[part], &local, &piece);
-                    for at in 0..local.len() {
-                        let first = (row + at) % period * count;
-                        let sums = fresh.each_mut().map(|sums| &mut sums[first + piece.start..first + piece.end]);
-                        let values = values.each_ref().map(|rows| rows[at]);
-                        isa.run(Add { row: rows[row + at], values, sums });
-                    }
+        let mut sums = ParameterSums::new(period, count);
+        let mut row = number * block;
+        while row < end {
+            let (part, at) = (row / each, row % each);
+            // Not over the end of a part, nor over a place where the fresh ones go to the total.
+            let local = at..each.min(at + together.min(end - row).min(sums.until_flushed()));
+            for piece in pieces(count) {
+                let values = tiles.load(part, parts[part], &local, &piece);
+                for at in 0..local.len() {
+                    let values = values.each_ref().map(|rows| rows[at]);
+                    sums.add(isa, row + at, rows[row + at], &piece, values);
                 }
-                row += local.len();
             }
-            add(&mut sums, &fresh);
+            sums.done(local.len());
+            row += local.len();
         }
         sums
     };
-    let all = parallel::map(total.div_ceil(block), parallel::threads_for(total * count), Tiles::new, task);
-    let joined = all.into_iter().reduce(|mut left, right| {
-        add(&mut left, &right);
-        left
-    });
-    joined.expect("at least one block")
+    let threads = parallel::threads_for(total * count);
+    ParameterSums::joined(parallel::map(total.div_ceil(block), threads, Tiles::new, task))
 }
 
-fn add(sums: &mut [Vec<f64>; 2], more: &[Vec<f64>; 2]) {
-    for (sums, more) in sums.iter_mut().zip(more) {
-        sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+/// Sums of dy and dy xhat of each element over the rows of a block.
+struct ParameterSums {
+    total: [Vec<f64>; 2],
+    /// Of the rows since the last flush.
+    fresh: [Vec<f64>; 2],
+    rows: usize,
+    period: usize,
+    count: usize,
+}
+
+impl ParameterSums {
+    fn new(period: usize, count: usize) -> Self {
+        let zeros = || std::array::from_fn(|_| vec![0.0; period * count]);
+        ParameterSums { total: zeros(), fresh: zeros(), rows: 0, period, count }
+    }
+
+    fn add<T: Element>(&mut self, isa: Isa, number: usize, row: RowNumbers, piece: &Range<usize>, values: [&[T]; 2]) {
+        let first = number % self.period * self.count;
+        let sums = self.fresh.each_mut().map(|sums| &mut sums[first + piece.start..first + piece.end]);
+        isa.run(Add { row, values, sums });
+    }
+
+    /// Rows until the fresh ones go to the total.
+    fn until_flushed(&self) -> usize {
+        FLUSH * self.period - self.rows
+    }
+
+    fn done(&mut self, rows: usize) {
+        self.rows += rows;
+        if self.until_flushed() == 0 {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        for (total, fresh) in self.total.iter_mut().zip(&mut self.fresh) {
+            total.iter_mut().zip(&*fresh).for_each(|(total, fresh)| *total += fresh);
+            fresh.fill(0.0);
+        }
+        self.rows = 0;
+    }
+
+    /// All blocks, in order.
+    fn joined(all: Vec<ParameterSums>) -> [Vec<f64>; 2] {
+        let totals = all.into_iter().map(|mut sums| {
+            sums.flush();
+            sums.total
+        });
+        let joined = totals.reduce(|mut left, right| {
+            for (left, right) in left.iter_mut().zip(&right) {
+                left.iter_mut().zip(right).for_each(|(left, right)| *left += right);
+            }
+            left
+        });
+        joined.expect("at least one block")
     }
 }
