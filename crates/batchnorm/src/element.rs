@@ -6,7 +6,8 @@ use crate::kernel::calls::{self, Of};
 use crate::kernel::leaves::GradientSums;
 use crate::kernel::pointwise::Coefficients;
 use crate::kernel::raw::{Isa, Readable, Writable};
-use crate::kernel::rows::{Elements, RowNumbers, Summed};
+use crate::kernel::row_formulas::{Elements, RowNumbers};
+use crate::kernel::rows::Summed;
 use crate::kernel::vector::{Vector, WIDTH};
 use crate::moments::Moments;
 

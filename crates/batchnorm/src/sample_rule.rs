@@ -14,7 +14,7 @@ use crate::error::CallError;
 use crate::kernel::pointwise::Coefficients;
 use crate::kernel::raw::Isa;
 use crate::kernel::reduce::RUN;
-use crate::kernel::rows::{Elements, RowNumbers};
+use crate::kernel::row_formulas::{Elements, RowNumbers};
 use crate::layout::{Arrangement, Layout};
 use crate::moments::Moments;
 use crate::rule::{Parameters, Widened, mean_or_nan, same_shape, shifted};

@@ -7,7 +7,8 @@ use crate::error::CallError;
 use crate::kernel::leaves::GradientSums;
 use crate::kernel::pointwise::Coefficients;
 use crate::kernel::raw::{Isa, Readable, Writable};
-use crate::kernel::rows::{Elements, RowNumbers, Summed};
+use crate::kernel::row_formulas::{Elements, RowNumbers};
+use crate::kernel::rows::{Summed, at_once};
 use crate::kernel::tier::Tier;
 use crate::kernel::tree::Merge;
 use crate::layout::{Arrangement, Layout};
@@ -98,7 +99,10 @@ impl SampleSaved {
         let gamma = Elements { vectors: [&gamma], period: self.frame.period };
         let means = |sums| self.means(sums);
         let summed = Summed { first: 0, numbers: &self.numbers, weights: gamma, means: &means };
-        let sums = if let ([arrays], [dx]) = (&arrays[..], &mut outs[..]) {
+        let Frame { rows, count, period, .. } = self.frame;
+        let sums = if let ([arrays], [dx]) = (&arrays[..], &mut outs[..])
+            && at_once(rows, count, period)
+        {
             T::backward_rows(isa, summed, arrays.each_ref(), dx)
         } else {
             for ((arrays, dx), (first, numbers)) in arrays.iter().zip(&mut outs).zip(self.parts_of_rows(arrays.len())) {

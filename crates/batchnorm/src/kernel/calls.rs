@@ -10,7 +10,8 @@ use super::pointwise::{
 };
 use super::raw::{Isa, Readable, Writable};
 use super::reduce::reduce;
-use super::rows::{self, Elements, RowGradient, RowNumbers, RowTangent, Summed};
+use super::row_formulas::{Elements, RowGradient, RowNumbers, RowTangent};
+use super::rows::{self, Summed};
 use super::sums::Chunk;
 use crate::config::Activation;
 use crate::element::Element;

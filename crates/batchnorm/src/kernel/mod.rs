@@ -12,6 +12,7 @@ mod map;
 pub(crate) mod pointwise;
 pub(crate) mod raw;
 pub(crate) mod reduce;
+pub(crate) mod row_formulas;
 pub(crate) mod rows;
 mod sums;
 pub(crate) mod tier;

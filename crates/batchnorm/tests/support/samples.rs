@@ -62,12 +62,21 @@ impl Kind {
 }
 
 /// Ways to lie in memory. Those by shape keep the order in which the axes are named.
-pub fn places(kind: Kind, Sizes { n, c, plane }: Sizes) -> Vec<Place> {
+pub fn places(kind: Kind, sizes: Sizes) -> Vec<Place> {
+    places_within(kind, sizes, [1 + sizes.n % 7, 1 + sizes.plane % 5])
+}
+
+/// The same without margins: the memory ends where the arrays do.
+pub fn tight_places(kind: Kind, sizes: Sizes) -> Vec<Place> {
+    places_within(kind, sizes, [0; 2])
+}
+
+fn places_within(kind: Kind, Sizes { n, c, plane }: Sizes, margins: [usize; 2]) -> Vec<Place> {
     let [samples, channels, values] = [n, c, plane].map(|length| length as isize);
     let step = 2 * values + 3;
     let lengths = [n, c, plane];
     let place = |strides: [isize; 3], named: &[usize]| {
-        let own = Place::new(&lengths, &strides, 1, [1 + n % 7, 1 + plane % 5]);
+        let own = Place::new(&lengths, &strides, 1, margins);
         if kind.by_shape() { own } else { own.named(named) }
     };
     vec![
