@@ -30,7 +30,8 @@ pub enum Grouping {
         /// How many axes, 1 or more.
         axes: usize,
     },
-    /// Root mean square norm (Zhang and Sennrich 2019): layer norm without the mean.
+    /// Root mean square norm (Zhang and Sennrich 2019): layer norm without the mean. (Of `f64` whose squares are too small
+    /// for an `f64`, below 1e-162, and with eps 0, the mean square counts as 0.)
     Rms {
         /// How many axes, 1 or more.
         axes: usize,

@@ -2,6 +2,7 @@
 
 mod support;
 
+use batchnorm::edges::{BLOCKS, FLUSH, LEAST, SIDE, TASK};
 use batchnorm::reference::rows;
 use batchnorm::{
     Affine, Axes, AxisRole, ConstantChannel, Element, ParameterDirection, SampleConfig, SampleNorm, View, ViewMut,
@@ -31,7 +32,12 @@ fn table() -> Vec<(Kind, Sizes)> {
     }
     // All axes at once: one row.
     all.extend([(Kind::Layer(3), sizes(2, 3, 5)), (Kind::Rms(3), sizes(3, 5, 70))]);
-    // Many rows: sums of parameters in several blocks, and in several parts of a block.
+    // Rows that are taken together, copied or not, and added up before they go to a total.
+    for edge in [SIDE, FLUSH, 2 * FLUSH] {
+        all.extend([edge - 1, edge, edge + 1].map(|rows| (Kind::Layer(1), sizes(rows, 1, 5))));
+        all.extend([edge - 1, edge, edge + 1].map(|samples| (Kind::Group(2), sizes(samples, 4, 3))));
+    }
+    // Many rows.
     all.extend([(Kind::Layer(1), sizes(3000, 1, 9)), (Kind::Rms(1), sizes(101, 43, 3))]);
     all.extend([
         (Kind::Group(4), sizes(70, 12, 3)),
@@ -127,6 +133,10 @@ fn the_bits_do_not_depend_on_layout_and_instructions() {
 fn the_bits_do_not_depend_on_threads() {
     let mut random = Random::new(2204);
     let large = [
+        // Around two totals instead of one, and as many as there may be.
+        (Kind::Layer(1), sizes(2 * LEAST - 1, 1, TASK / LEAST)),
+        (Kind::Layer(1), sizes(2 * LEAST, 1, TASK / LEAST)),
+        (Kind::Layer(1), sizes(2 * LEAST, 1, TASK / LEAST - 1)),
         (Kind::Layer(1), sizes(17, 11, 700)),
         (Kind::Layer(1), sizes(4, 5, 9000)),
         (Kind::Layer(2), sizes(3, 7, 5000)),
@@ -138,6 +148,9 @@ fn the_bits_do_not_depend_on_threads() {
     for (kind, sizes) in large {
         Case::<f32>::new(kind, sizes, 5.0, &mut random).same_bits_everywhere(&[1, 2, 3, 8]);
     }
+    // As many totals as there may be.
+    let most = sizes(BLOCKS * TASK / 64, 1, 64);
+    Case::<f32>::new(Kind::Rms(1), most, 5.0, &mut random).same_bits_everywhere(&[2, 8]);
 }
 
 #[test]
@@ -373,6 +386,12 @@ fn they_agree_where_they_should() {
         ViewMut::with_strides(&mut y, &[2, 6, 20, 2], &[240, 20, 1, 120], 0, Axes::Roles(&roles)).expect("a view");
     norm.forward_into(&strided, &mut out).expect("a right call");
     assert_eq!(y, forward(norm));
+    // A row that is there four times.
+    let row = [1.0, 2.0, 6.0];
+    let broadcast = View::with_strides(&row, &[2, 2, 3], &[0, 0, 1], 0, Axes::NHWC).expect("a view");
+    let norm = SampleNorm::layer(&[3]).expect("a layer");
+    let alone = norm.forward(&View::new(&row, &[1, 3], Axes::NCHW).expect("a view")).expect("a right call").0;
+    assert_eq!(norm.forward(&broadcast).expect("a right call").0.data(), alone.data().repeat(4));
     // (1, 2, 3, 6): mean 3, variance 3.5; root mean square sqrt(12.5).
     let x = View::new(&[1.0f64, 2.0, 3.0, 6.0], &[1, 4], Axes::NCHW).expect("a view");
     let [mut layer, mut rms] = [SampleConfig::layer(1), SampleConfig::rms(1).affine(Affine::ScaleAndShift)]
@@ -417,4 +436,31 @@ fn no_sample_sees_another() {
         .forward_into(&view(&x, sizes(1, 2, 3)), &mut view_mut(&mut y, sizes(1, 2, 3)))
         .expect("a right call");
     assert_eq!(y, [0.0; 6]);
+}
+
+/// Views that are parts of other arrays: what lies between their elements is not theirs.
+#[cfg(feature = "ndarray")]
+#[test]
+fn views_of_ndarray() {
+    use ndarray::{Array3, s};
+    let mut random = Random::new(2213);
+    for plane in [5, 20] {
+        let values = random.normals_f32(4 * 6 * plane, 1.0, 2.0);
+        let dense = Array3::from_shape_vec((4, 6, plane), values).expect("as many values");
+        // Every second channel from the end, every third position.
+        let part = s![.., ..;-2, 1..;3];
+        let mut x = Array3::<f32>::from_elem((4, 12, 3 * plane), f32::NAN);
+        x.slice_mut(part).assign(&dense);
+        for norm in [SampleNorm::group(3, 6), SampleNorm::instance(6), SampleNorm::layer(&[6, plane])] {
+            let norm = norm.expect("a layer");
+            let expected = norm.forward(&View::of(dense.view(), Axes::NCHW).expect("a view")).expect("a right call").0;
+            let mut y = Array3::<f32>::from_elem((4, 12, 3 * plane), 7.0);
+            let x = View::of(x.slice(part), Axes::NCHW).expect("a view");
+            let mut out = ViewMut::of(y.slice_mut(part), Axes::NCHW).expect("a view");
+            norm.forward_into(&x, &mut out).expect("a right call");
+            assert!(y.slice(part).iter().eq(expected.data()), "{:?}", norm.config());
+            y.slice_mut(part).fill(7.0);
+            assert!(y.iter().all(|&value| value == 7.0), "beside the view, {:?}", norm.config());
+        }
+    }
 }

@@ -193,12 +193,17 @@ impl<T: Element> Kernel<()> for Add<'_, T> {
         }
         let at = whole * WIDTH;
         if at < len {
-            let all = terms(row, one, load_last::<V, T, 2>(values, at));
-            for (sums, all) in [dy_sums, product_sums].into_iter().zip(all) {
-                let mut lanes = [0.0; WIDTH];
-                all.to_f64(&mut lanes);
-                sums[at..].iter_mut().zip(lanes).for_each(|(sum, term)| *sum += term);
-            }
+            let [dy, product] = terms(row, one, load_last::<V, T, 2>(values, at));
+            add_first(&mut dy_sums[at..], dy);
+            add_first(&mut product_sums[at..], product);
         }
     }
+}
+
+/// The first lanes, added to as many sums as there are.
+#[inline(always)]
+fn add_first<V: Vector>(sums: &mut [f64], terms: V) {
+    let mut lanes = [0.0; WIDTH];
+    terms.to_f64(&mut lanes);
+    sums.iter_mut().zip(lanes).for_each(|(sum, term)| *sum += term);
 }
