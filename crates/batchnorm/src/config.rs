@@ -35,6 +35,7 @@ impl Affine {
 
 /// What training does with one value a channel: it has no spread, so nothing can be normalised by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum SingleValue {
     /// Refuse.
     #[default]
@@ -50,6 +51,7 @@ pub enum SingleValue {
 
 /// What training does with a batch of no values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum EmptyBatch {
     /// An empty output, zero gradients, nothing updated, counters unmoved.
     #[default]
@@ -62,6 +64,7 @@ pub enum EmptyBatch {
 ///
 /// The channel's output is NaN in any case, and no other channel notices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum NonFinite {
     /// Leave the channel's running statistics as they are.
     #[default]
@@ -74,6 +77,7 @@ pub enum NonFinite {
 
 /// What the gradient is where all values of a channel are alike and the variance is exactly 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ConstantChannel {
     /// dx = 0: a channel without information passes none back.
     #[default]
@@ -112,6 +116,7 @@ impl Activation {
 
 /// What evaluation does without running statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum MissingRunning {
     /// Refuse.
     #[default]
@@ -122,6 +127,7 @@ pub enum MissingRunning {
 
 /// What to do in degenerate cases. Every default is the careful choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Policies {
     /// Training on one value a channel.
     pub single_value: SingleValue,

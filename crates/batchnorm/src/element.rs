@@ -33,6 +33,28 @@ macro_rules! all_calls {
                 y: &mut Writable<Self>,
                 all: Coefficients<3>
             );
+            moments_weighted(isa: Isa, x: &Readable<Self>, weights: &Readable<Self>) -> Vec<Moments>;
+            normalize_weighted(
+                isa: Isa,
+                activation: Activation,
+                x: &Readable<Self>,
+                weights: &Readable<Self>,
+                y: &mut Writable<Self>,
+                all: Coefficients<3>
+            );
+            gradient_sums_weighted(
+                isa: Isa,
+                activation: Activation,
+                constants: [&[f64]; 5],
+                arrays: [&Readable<Self>; 3]
+            ) -> Vec<GradientSums>;
+            input_gradient_weighted(
+                isa: Isa,
+                activation: Activation,
+                arrays: [&Readable<Self>; 3],
+                dx: &mut Writable<Self>,
+                all: Coefficients<5>
+            );
             gradient_sums(
                 isa: Isa,
                 activation: Activation,

@@ -267,6 +267,23 @@ pub enum ConfigError {
     },
 }
 
+/// Weights that are none.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum WeightsError {
+    /// Not as many as their shape has.
+    #[error(transparent)]
+    Layout(#[from] ViewError),
+    /// A negative weight, NaN or infinity.
+    #[error("weights[{at}]: expected a finite number >= 0, got {got:?}; a weight says how often a value counts")]
+    NoWeight {
+        /// Where it stands.
+        at: usize,
+        /// The value given.
+        got: f64,
+    },
+}
+
 /// A call whose arrays do not fit each other or the layer, or that a declared policy refuses.
 ///
 /// The layer is unchanged, to the bit, and so are the caller's buffers.
@@ -300,6 +317,36 @@ pub enum CallError {
         expected: Vec<usize>,
         /// The argument's axes.
         got: Vec<usize>,
+    },
+    /// Weights that cannot be repeated to the input's shape.
+    #[error(
+        "weights: expected the input's shape {expected:?} with lengths of 1 where weights are to be repeated, got {got:?}"
+    )]
+    WeightsShape {
+        /// The input's shape.
+        expected: Vec<usize>,
+        /// That of the weights.
+        got: Vec<usize>,
+    },
+    /// Training where weights leave a channel one value, or values that count once together: there is no spread to normalise by.
+    #[error(
+        "weights: normalising by the batch needs at least 2 values a channel that count more than once together, got {count} with the sum of weights {weight:?} in channel {channel}; mask less, scale the weights to sum up to the number of values, or choose another `SingleValue` policy"
+    )]
+    SingleWeighted {
+        /// The first channel concerned.
+        channel: usize,
+        /// Values that count.
+        count: u64,
+        /// The sum of their weights.
+        weight: f64,
+    },
+    /// Training where a channel is all masked, under [`EmptyBatch::Error`](crate::EmptyBatch::Error).
+    #[error(
+        "weights: expected at least 2 values a channel that count, got 0 in channel {channel}; skip the step or choose `EmptyBatch::Pass`"
+    )]
+    AllMasked {
+        /// The first channel concerned.
+        channel: usize,
     },
     /// The backward pass was given another batch than its forward pass.
     #[error(

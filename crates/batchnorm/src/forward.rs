@@ -1,13 +1,14 @@
 //! The forward pass by switches: by the batch, by the running statistics, or by a mix of them.
 
 use crate::affine::inverse_deviation;
-use crate::config::SingleValue;
+use crate::config::{ConstantChannel, SingleValue};
 use crate::element::{Element, Parameter};
 use crate::error::CallError;
+use crate::input::Input;
 use crate::moments::{Moments, two_sum};
-use crate::rule::{BatchMoments, Input, Parameters, Rule, Widened, products, same_length};
+use crate::rule::{BatchMoments, Parameters, Rule, Widened, products, same_length};
 use crate::running::{RunningStatistics, UpdateWeight};
-use crate::saved::Saved;
+use crate::saved::{Kind, Saved};
 use crate::switches::{NormalizeBy, Switches};
 use crate::view::ViewMut;
 
@@ -55,11 +56,14 @@ impl Rule {
             NormalizeBy::Batch => all(self.train(input, parameters, running, y)?),
             NormalizeBy::Mix(weight) => all(self.mix(input, parameters, weight, running, y)?),
             NormalizeBy::Running => {
-                // One value is nothing to learn a variance from, and no reason to refuse: nothing is normalised by it.
-                let single = input.x().count() == 1 && self.policies.single_value != SingleValue::Population;
                 // All that may be refused comes before anything is written.
-                let moments = || self.acceptable(self.moments(input.x()));
-                let batch = (switches.update_running && !single).then(moments).transpose()?;
+                let moments = || self.acceptable(self.moments_of(input)?);
+                let batch = switches.update_running.then(moments).transpose()?;
+                // One value is nothing to learn a variance from, and no reason to refuse: nothing is normalised by it.
+                let population = self.policies.single_value == SingleValue::Population;
+                let teaches = |moments: &Moments| population || !moments.is_single();
+                let of = |moments: &Moments| if teaches(moments) { *moments } else { Moments::EMPTY };
+                let batch = batch.map(|batch| batch.channels().iter().map(of).collect::<Vec<_>>().into());
                 (self.eval(input, parameters, running, y)?, batch)
             }
         };
@@ -84,12 +88,11 @@ impl Rule {
         let widened = parameters.widened(x.channels())?;
         same_length("running_mean", x.channels(), running.channels())?;
         // Of nothing, or of one value under `SingleValue::UseRunning`, there is nothing to mix in.
-        let alone = self.instead_of_the_batch(x, Some(running))?.is_some() || x.count() == 0;
-        let batch = self.acceptable(self.moments(x))?;
-        if alone {
+        let (batch, instead) = self.judged(input, Some(running))?;
+        if instead.is_some() || x.count() == 0 {
             return Ok((self.eval(input, parameters, Some(running), y)?, batch));
         }
-        let saved = self.mixed(x.count(), input.has_residual(), &widened, weight, running, &batch);
+        let saved = self.mixed(x.count(), input.kind(), &widened, weight, running, &batch);
         self.normalize(input, y, saved.coefficients());
         Ok((saved, batch))
     }
@@ -98,7 +101,7 @@ impl Rule {
     fn mixed(
         &self,
         count: usize,
-        residual: bool,
+        kind: Kind,
         Widened { gamma, beta }: &Widened,
         weight: UpdateWeight,
         running: &RunningStatistics,
@@ -121,7 +124,14 @@ impl Rule {
             batch_lag.push(((batch_mean - mixed) + batch_rest) * deviation);
         }
         let scale = products(gamma, &inverse);
-        let saved = self.by_statistics(count, residual, beta, [mean, rest, inverse, scale]);
-        Saved { flow: new, batch_lag, ..saved }
+        if self.policies.constant_channel == ConstantChannel::ZeroGradient {
+            let constant = batch.channels().iter().map(Moments::is_constant);
+            let all = constant.zip(running.variance()).zip(&mut inverse);
+            all.filter(|((constant, variance), _)| *constant && **variance == 0.0)
+                .for_each(|(_, inverse)| *inverse = 0.0);
+        }
+        let saved = self.by_statistics(count, kind, beta, [mean, rest, inverse, scale]);
+        let total = batch.channels().iter().map(Moments::weight).collect();
+        Saved { flow: new, batch_lag, total, ..saved }
     }
 }

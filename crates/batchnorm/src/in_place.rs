@@ -8,7 +8,7 @@ use crate::error::CallError;
 use crate::invertible::{Invertible, reciprocal};
 use crate::rule::{BatchMoments, NOTHING_TO_EVALUATE_BY, Parameters, Rule, same_shape};
 use crate::running::RunningStatistics;
-use crate::saved::Saved;
+use crate::saved::{Kind, Saved};
 use crate::view::{View, ViewMut};
 
 impl Rule {
@@ -28,13 +28,14 @@ impl Rule {
     ) -> Result<(), CallError> {
         let view = x.as_view();
         residual.map_or(Ok(()), |residual| same_shape("residual", &view.layout, &residual.layout))?;
+        let kind = if residual.is_some() { Kind::Adding } else { Kind::Plain };
         let saved = match running {
-            Some(running) => self.constants(view.channels(), view.count(), residual.is_some(), parameters, running)?,
+            Some(running) => self.constants(view.channels(), view.count(), kind, parameters, running)?,
             None if self.policies.missing_running == MissingRunning::BatchStatistics => {
                 let parameters = parameters.widened(view.channels())?;
                 self.instead_of_the_batch(&view, None)?;
                 let batch = self.acceptable(self.moments(&view))?;
-                self.by_batch(&batch, view.count(), residual.is_some(), &parameters)
+                self.by_batch(&batch, view.count(), kind, &parameters)
             }
             None => return Err(CallError::NoRunningStatistics { reason: NOTHING_TO_EVALUATE_BY }),
         };
@@ -71,7 +72,7 @@ impl Rule {
         let batch = self.acceptable(self.moments(&view))?;
         let (reciprocals, saved) = match running {
             // One value a channel: the input is no more than what else is kept of it.
-            Some(running) => (vec![None; channels], self.constants(channels, count, false, parameters, running)?),
+            Some(running) => (vec![None; channels], self.constants(channels, count, Kind::Plain, parameters, running)?),
             None => {
                 let parameters = widened.gamma.iter().zip(&widened.beta);
                 let reciprocals = parameters
@@ -80,7 +81,7 @@ impl Rule {
                         reciprocal::<T>([gamma, beta, slope], moments, self.inverse_of(moments))
                     })
                     .collect();
-                (reciprocals, self.by_batch(&batch, count, false, &widened))
+                (reciprocals, self.by_batch(&batch, count, Kind::Plain, &widened))
             }
         };
         let invertible = Invertible::new(saved, widened.beta, &view, reciprocals)?;

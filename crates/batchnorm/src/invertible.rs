@@ -146,8 +146,8 @@ impl<T: Element + Parameter> Invertible<T> {
         saved.check_size("y", y)?;
         // Theirs first, for dy is overwritten; what the loops for all make of these channels does not matter.
         let kept = kept.as_ref().map(|kept| kept.backward(&dy.as_view()).map(|of| (kept, of))).transpose()?;
-        let n = saved.count as f64;
         let of = |c: usize, sums: GradientSums| {
+            let n = saved.total[c];
             [beta[c], reciprocal[c], saved.gradient_scale(c), sums.dy / n, sums.dy_xhat / n]
         };
         // xhat is beta's difference, with nothing of the mean in it that could lag.

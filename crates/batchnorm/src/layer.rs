@@ -3,9 +3,10 @@
 use crate::config::{Affine, Config};
 use crate::element::{Element, Number, Parameter};
 use crate::error::{CallError, ConfigError};
+use crate::input::Input;
 use crate::invertible::Invertible;
 use crate::layout::MAX_CHANNELS;
-use crate::rule::{BatchMoments, Input, Parameters, Rule, same_length};
+use crate::rule::{BatchMoments, Parameters, Rule, same_length};
 use crate::running::{RunningStatistics, check_channels, counts, finite};
 use crate::saved::{ParameterGradients, Saved};
 use crate::switches::{NormalizeBy, Switches};
@@ -102,6 +103,10 @@ impl BatchNorm {
     /// The options the layer was built with; `channels` is filled in once known.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    pub(crate) fn rule(&self) -> &Rule {
+        &self.rule
     }
 
     /// Number of channels, once given, seen in training, or installed with parameters or statistics.
@@ -357,12 +362,17 @@ impl BatchNorm {
     /// Shapes that do not fit each other or the forward pass.
     pub fn backward<T: Element>(&self, x: &View<T>, dy: &View<T>, saved: &Saved) -> Result<Gradients<T>, CallError> {
         let (dx, parameters) = Tensor::filled(&x.layout, |dx| self.backward_into(x, dy, saved, dx))?;
-        Ok(self.gradients(dx, parameters, saved))
+        Ok(self.gradients(dx, parameters, saved.trains_parameters()))
     }
 
     /// The gradients of what the layer has, rounded.
-    fn gradients<T: Element>(&self, dx: Tensor<T>, parameters: ParameterGradients, saved: &Saved) -> Gradients<T> {
-        let (affine, trains) = (self.config.affine, saved.trains_parameters());
+    pub(crate) fn gradients<T: Element>(
+        &self,
+        dx: Tensor<T>,
+        parameters: ParameterGradients,
+        trains: bool,
+    ) -> Gradients<T> {
+        let affine = self.config.affine;
         let round = |values: Vec<f64>| values.into_iter().map(Number::from_f64).collect();
         Gradients {
             dx,
@@ -432,21 +442,21 @@ impl BatchNorm {
         let (dresidual, (dx, parameters)) = Tensor::filled(&x.layout, |dresidual| {
             Tensor::filled(&x.layout, |dx| saved.backward_adding(x, y, dy, dx, dresidual))
         })?;
-        Ok((self.gradients(dx, parameters, saved), dresidual))
+        Ok((self.gradients(dx, parameters, saved.trains_parameters()), dresidual))
     }
 
-    fn parameters(&self) -> Parameters<'_, f64> {
+    pub(crate) fn parameters(&self) -> Parameters<'_, f64> {
         Parameters { gamma: self.gamma.as_deref(), beta: self.beta.as_deref() }
     }
 
-    fn check_pinned(&self, call: &'static str, fits: impl Fn(Switches) -> bool) -> Result<(), CallError> {
+    pub(crate) fn check_pinned(&self, call: &'static str, fits: impl Fn(Switches) -> bool) -> Result<(), CallError> {
         match self.config.pinned {
             Some(pinned) if !fits(pinned) => Err(CallError::Pinned { call, pinned }),
             _ => Ok(()),
         }
     }
 
-    fn check_channels<T: Element>(&self, x: &View<T>) -> Result<(), CallError> {
+    pub(crate) fn check_channels<T: Element>(&self, x: &View<T>) -> Result<(), CallError> {
         match self.config.channels {
             Some(expected) if expected != x.channels() => Err(CallError::Channels {
                 argument: "x",

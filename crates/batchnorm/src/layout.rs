@@ -95,6 +95,13 @@ impl Layout {
         Layout { strides: row_major(&self.shape), ..self.clone() }
     }
 
+    /// Some of an axis, and the offset of its first element.
+    pub fn narrowed(&self, axis: usize, range: Range<usize>) -> (Layout, isize) {
+        let mut narrow = self.clone();
+        narrow.shape[axis] = range.len();
+        (narrow, (range.start as isize).wrapping_mul(self.strides[axis]))
+    }
+
     pub fn is_empty(&self) -> bool {
         self.shape.contains(&0)
     }

@@ -65,6 +65,7 @@
 //! | `ndarray` | yes | views of and into `ndarray` arrays | the crate `ndarray` |
 //! | `half` | yes | arrays of `f16` and `bf16` | the crate `half` |
 //! | `rayon` | yes | work spread over the current rayon pool | the crate `rayon` |
+//! | `serde` | no | [`Policies`] and [`Switches`] as data | the crate `serde` |
 
 mod affine;
 mod collective;
@@ -72,7 +73,9 @@ mod config;
 mod element;
 mod error;
 mod forward;
+mod ghost;
 mod in_place;
+mod input;
 mod invertible;
 mod kernel;
 mod layer;
@@ -89,9 +92,11 @@ mod sample_norm;
 mod sample_rule;
 mod sample_saved;
 mod saved;
+mod spread;
 mod switches;
 mod tangent;
 mod view;
+mod weights;
 
 pub use affine::{inverse_deviation, scale_and_shift, undoing};
 pub use collective::{Collective, CollectiveError, Team};
@@ -99,7 +104,9 @@ pub use config::{
     Activation, Affine, Config, ConstantChannel, EmptyBatch, MissingRunning, NonFinite, Policies, SingleValue,
 };
 pub use element::{Element, Number, Parameter};
-pub use error::{CallError, ConfigError, ViewError};
+pub use error::{CallError, ConfigError, ViewError, WeightsError};
+pub use ghost::{Ghost, GhostTrained};
+pub use input::Input;
 pub use invertible::Invertible;
 #[doc(hidden)] // no part of the interface
 pub use kernel::edges;
@@ -109,15 +116,17 @@ pub use layout::{Axes, AxisRole, MAX_CHANNELS};
 pub use moments::Moments;
 pub use population::{Population, ROW as POPULATION_ROW};
 pub use preflight::LastBatch;
-pub use rule::{BatchMoments, Input, Parameters, Rule};
+pub use rule::{BatchMoments, Parameters, Rule};
 pub use running::{Averaging, Estimator, RunningStatistics, UpdateWeight};
 pub use sample_norm::{Grouping, SampleConfig, SampleNorm};
 pub use sample_rule::SampleRule;
 pub use sample_saved::SampleSaved;
 pub use saved::{ParameterGradients, Saved};
+pub use spread::StandardErrors;
 pub use switches::{NormalizeBy, Switches};
 pub use tangent::ParameterDirection;
 pub use view::{Tensor, View, ViewMut};
+pub use weights::Weights;
 
 /// The README's examples, compiled as tests.
 #[cfg(doctest)]

@@ -18,6 +18,8 @@
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Moments {
     count: u64,
+    /// Sum of the weights: the count, where nothing was weighted.
+    weight: f64,
     mean: f64,
     /// What `mean` lacks to the true mean; below half a unit in its last place.
     rest: f64,
@@ -26,7 +28,7 @@ pub struct Moments {
 
 impl Moments {
     /// Moments of no values.
-    pub const EMPTY: Moments = Moments { count: 0, mean: 0.0, rest: 0.0, m2: 0.0 };
+    pub const EMPTY: Moments = Moments { count: 0, weight: 0.0, mean: 0.0, rest: 0.0, m2: 0.0 };
 
     /// Moments of a slice, by the same reduction as the layer's.
     pub fn of<T: crate::Element>(values: &[T]) -> Moments {
@@ -40,13 +42,17 @@ impl Moments {
 
     /// From a shift `k` near the values, `d` = sum of (x - k) and `q` = sum of (x - k)^2.
     pub(crate) fn from_shifted(count: usize, k: f64, d: f64, q: f64) -> Moments {
-        let n = count as f64;
-        let step = d / n;
+        Self::from_weighted(count as u64, count as f64, k, [d, q])
+    }
+
+    /// The same of values with weights, which are in the sums and in `weight`, their own sum.
+    pub(crate) fn from_weighted(count: u64, weight: f64, k: f64, [d, q]: [f64; 2]) -> Moments {
+        let step = d / weight;
         let (mean, rest) = two_sum(k, step);
         let m2 = q - d * step;
         // Rounding may leave a hair below zero; written so that NaN stays NaN.
         let m2 = if m2 < 0.0 { 0.0 } else { m2 };
-        Moments { count: count as u64, mean, rest, m2 }
+        Moments { count, weight, mean, rest, m2 }
     }
 
     /// The moments of the union of two disjoint sets. (The count stops at `u64::MAX`.)
@@ -58,13 +64,13 @@ impl Moments {
         if other.count == 0 {
             return self;
         }
-        let count = self.count.saturating_add(other.count);
-        let share = other.count as f64 / count as f64;
+        let (count, weight) = (self.count.saturating_add(other.count), self.weight + other.weight);
+        let share = other.weight / weight;
         // Rounded relative to the *difference* of the means, not to the means: the pair keeps what they share.
         let delta = (other.mean - self.mean) + (other.rest - self.rest);
         let (mean, rest) = two_sum(self.mean, self.rest + delta * share);
-        let m2 = self.m2 + other.m2 + delta * delta * (self.count as f64 * share);
-        let union = Moments { count, mean, rest, m2 };
+        let m2 = self.m2 + other.m2 + delta * delta * (self.weight * share);
+        let union = Moments { count, weight, mean, rest, m2 };
         if m2 == 0.0 && delta != 0.0 { union.not_constant() } else { union }
     }
 
@@ -82,28 +88,39 @@ impl Moments {
         }
         // The means of set, part and rest lie on a line: the rest's is as far beyond the set's as the counts say.
         let delta = (part.mean - self.mean) + (part.rest - self.rest);
-        let share = part.count as f64 / count as f64;
+        let weight = self.weight - part.weight;
+        let share = part.weight / weight;
         let (mean, rest) = two_sum(self.mean, self.rest - delta * share);
-        let m2 = self.m2 - part.m2 - delta * delta * (self.count as f64 * share);
-        if m2 < -1e-9 * self.m2 {
+        let m2 = self.m2 - part.m2 - delta * delta * (self.weight * share);
+        if weight <= 0.0 || m2 < -1e-9 * self.m2 {
             return None;
         }
-        Some(Moments { count, mean, rest, m2: if m2 < 0.0 { 0.0 } else { m2 } })
+        Some(Moments { count, weight, mean, rest, m2: if m2 < 0.0 { 0.0 } else { m2 } })
     }
 
-    /// As numbers, to be stored or sent: count, exact up to 2^53, mean, what it lacks to the true one, M2.
-    pub(crate) fn to_parts(self) -> [f64; 4] {
-        [self.count as f64, self.mean, self.rest, self.m2]
+    /// As numbers, to be stored or sent: count, exact up to 2^53, weight, mean, what it lacks to the true one, M2.
+    pub(crate) fn to_parts(self) -> [f64; 5] {
+        [self.count as f64, self.weight, self.mean, self.rest, self.m2]
     }
 
     /// From what [`to_parts`](Self::to_parts) gave.
-    pub(crate) fn from_parts([count, mean, rest, m2]: [f64; 4]) -> Moments {
-        Moments { count: count as u64, mean, rest, m2 }
+    pub(crate) fn from_parts([count, weight, mean, rest, m2]: [f64; 5]) -> Moments {
+        Moments { count: count as u64, weight, mean, rest, m2 }
     }
 
-    /// Number of values.
+    /// Number of values; of weighted ones, of those that count.
     pub fn count(&self) -> u64 {
         self.count
+    }
+
+    /// Sum of the values' [weights](crate::Weights), which stands for n in the formulas: the count, where nothing was weighted.
+    pub fn weight(&self) -> f64 {
+        self.weight
+    }
+
+    /// Whether the values, if there are any, are too few to have a spread: one, or weights that sum up to no more than one.
+    pub fn is_single(&self) -> bool {
+        self.count == 1 || (self.count > 1 && self.weight <= 1.0)
     }
 
     /// Mean, rounded to `f64`; 0 for no values.
@@ -118,12 +135,12 @@ impl Moments {
 
     /// Population variance M2 / n: what batch norm normalises by. 0 for no values.
     pub fn population_variance(&self) -> f64 {
-        if self.count == 0 { 0.0 } else { self.m2 / self.count as f64 }
+        if self.count == 0 { 0.0 } else { self.m2 / self.weight }
     }
 
     /// Sample variance M2 / (n - 1); `None` for fewer than two values, of which there is none.
     pub fn sample_variance(&self) -> Option<f64> {
-        (self.count > 1).then(|| self.m2 / (self.count - 1) as f64)
+        (self.count > 1 && !self.is_single()).then(|| self.m2 / (self.weight - 1.0))
     }
 
     /// Whether all values are alike (or there are none).

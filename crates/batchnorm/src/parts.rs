@@ -6,9 +6,10 @@
 
 use crate::element::{Element, Parameter};
 use crate::error::CallError;
+use crate::input::Input;
 use crate::moments::Moments;
-use crate::rule::{BatchMoments, Input, Parameters, Rule, same_length, same_shape};
-use crate::saved::{ParameterGradients, Saved};
+use crate::rule::{BatchMoments, Parameters, Rule, same_length, same_shape};
+use crate::saved::{Kind, ParameterGradients, Saved};
 use crate::view::{View, ViewMut};
 
 impl BatchMoments {
@@ -91,16 +92,22 @@ impl Rule {
         input.check(y)?;
         let widened = parameters.widened(x.channels())?;
         same_length("whole", x.channels(), whole.channels().len())?;
-        let (part, count) = (x.count() as u64, whole.channels()[0].count());
-        if let Some(channel) = whole.channels().iter().position(|moments| moments.count() != count || count < part) {
-            let (expected, got) = (count.max(part), whole.channels()[channel].count());
-            return Err(CallError::OtherWhole { channel, expected, got });
+        if input.kind() == Kind::Weighted {
+            // How many values count may differ from channel to channel.
+            self.acceptable_weights(whole)?;
+        } else {
+            let (part, count) = (x.count() as u64, whole.channels()[0].count());
+            if let Some(channel) = whole.channels().iter().position(|moments| moments.count() != count || count < part)
+            {
+                let (expected, got) = (count.max(part), whole.channels()[channel].count());
+                return Err(CallError::OtherWhole { channel, expected, got });
+            }
+            self.acceptable_count(x, count)?;
         }
-        self.acceptable_count(x, count)?;
         let whole = self.acceptable(whole.clone())?;
-        let saved = self.by_batch(&whole, count as usize, input.has_residual(), &widened);
+        let saved = self.by_batch(&whole, x.count(), input.kind(), &widened);
         self.normalize(input, y, saved.coefficients());
-        Ok(Saved { part, ..saved })
+        Ok(Saved { of_larger: true, ..saved })
     }
 }
 
@@ -125,10 +132,9 @@ impl Saved {
         whole: &ParameterGradients,
         dx: &mut ViewMut<T>,
     ) -> Result<(), CallError> {
-        self.check(x, &dy.layout, false)?;
+        self.check(x, &dy.layout, Kind::Plain)?;
         same_shape("dx", &x.layout, &dx.layout)?;
-        same_length("whole", self.channels(), whole.dgamma.len())?;
-        same_length("whole", self.channels(), whole.dbeta.len())?;
+        self.check_sums(whole)?;
         self.input_gradient(x, dy, whole, dx);
         Ok(())
     }

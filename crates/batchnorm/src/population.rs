@@ -4,6 +4,7 @@ use crate::error::{CallError, ConfigError};
 use crate::moments::Moments;
 use crate::rule::{BatchMoments, same_length};
 use crate::running::{Estimator, RunningStatistics, check_channels};
+use crate::spread::{EVEN, SUMS, Spread, StandardErrors};
 
 /// The moments of each channel over any number of batches of any sizes, as if they had been one: whatever their order
 /// and grouping, equal to 1e-12. (The mean of the batches' variances is not that: it weighs batches of all sizes alike and
@@ -32,51 +33,17 @@ struct Channel {
     moments: Moments,
     /// Batches with a value of this channel.
     batches: u64,
-    /// Of the batches' means, each with the weight n^2.
-    means: Spread,
-}
-
-/// Weight, weighted mean, and weighted sum of squared deviations from it.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-struct Spread {
-    weight: f64,
-    mean: f64,
-    m2: f64,
-}
-
-impl Spread {
-    fn of(value: f64, count: u64) -> Spread {
-        Spread { weight: count as f64 * count as f64, mean: value, m2: 0.0 }
-    }
-
-    /// With another spread, or for `sign` -1 without it.
-    fn with(self, other: Spread, sign: f64) -> Spread {
-        let weight = self.weight + sign * other.weight;
-        if weight <= 0.0 || other.weight == 0.0 {
-            return if weight <= 0.0 { Spread::default() } else { self };
-        }
-        let delta = other.mean - self.mean;
-        let mean = self.mean + sign * delta * (other.weight / weight);
-        let m2 = self.m2 + sign * (other.m2 + delta * delta * (self.weight * (other.weight / weight)));
-        // Rounding may leave a hair below zero; written so that NaN stays NaN.
-        Spread { weight, mean, m2: if m2 < 0.0 { 0.0 } else { m2 } }
-    }
-
-    /// The standard error of sum(n v) / sum(n) over `batches` values v, where that is `center` of `total` values.
-    fn standard_error(self, center: f64, total: u64, batches: u64) -> f64 {
-        let (step, b) = (self.mean - center, batches as f64);
-        let squares = self.m2 + self.weight * step * step;
-        (b / (b - 1.0) * squares).sqrt() / total as f64
-    }
+    /// Of the batches' means and variances.
+    spread: Spread,
 }
 
 impl Channel {
     fn of(moments: &Moments) -> Channel {
-        let count = moments.count();
-        if count == 0 {
+        if moments.count() == 0 {
             return Channel::default();
         }
-        Channel { moments: *moments, batches: 1, means: Spread::of(moments.mean(), count) }
+        let spread = Spread::of(moments.mean(), moments.population_variance(), moments.weight());
+        Channel { moments: *moments, batches: 1, spread }
     }
 
     #[must_use]
@@ -84,7 +51,7 @@ impl Channel {
         Channel {
             moments: self.moments.merge(other.moments),
             batches: self.batches.saturating_add(other.batches),
-            means: self.means.with(other.means, 1.0),
+            spread: self.spread.with(other.spread, 1.0),
         }
     }
 
@@ -93,7 +60,7 @@ impl Channel {
         let left = Channel {
             moments: self.moments.without(other.moments)?,
             batches: self.batches.checked_sub(other.batches)?,
-            means: self.means.with(other.means, -1.0),
+            spread: self.spread.with(other.spread, -1.0),
         };
         match (left.moments.count(), left.batches) {
             (0, 0) => Some(Channel::default()),
@@ -175,19 +142,21 @@ impl Population {
         self.batches
     }
 
-    /// The standard error of each channel's mean, from how the batches' means differ from each other (with n values in a
-    /// batch, N in all and B batches):
+    /// Standard errors of each channel's mean and population variance, from how the batches differ from each other. With n
+    /// values in a batch of mean m and variance u, N values in all and B batches:
     ///
     /// ```text
-    /// standard error = sqrt(B / (B - 1) * sum n^2 (batch mean - mean)^2) / N
+    /// of the mean      sqrt(B / (B - 1) * sum n^2 (m - mean)^2) / N
+    /// of the variance  sqrt(B / (B - 1) * sum n^2 (u + (m - mean)^2 - variance)^2) / N
     /// ```
     ///
-    /// Batches count as independent of each other, values within one do not: neighbouring pixels are alike. `None` for
-    /// fewer than two batches.
-    pub fn standard_errors(&self) -> Vec<Option<f64>> {
+    /// Batches count as independent of each other, values within one do not: neighbouring pixels are alike. For many
+    /// batches: of a few, both are rough, the variance's more so. `None` for fewer than two batches.
+    pub fn standard_errors(&self) -> Vec<Option<StandardErrors>> {
         let of = |channel: &Channel| {
-            let (moments, batches) = (&channel.moments, channel.batches);
-            (batches > 1).then(|| channel.means.standard_error(moments.mean(), moments.count(), batches))
+            let Channel { moments, batches, spread } = channel;
+            let whole = [moments.mean(), moments.population_variance()];
+            (*batches > 1).then(|| spread.standard_errors(whole, moments.weight(), *batches))
         };
         self.channels.iter().map(of).collect()
     }
@@ -214,15 +183,20 @@ impl Population {
         Ok(running.expect("finite moments of at least one channel"))
     }
 
-    /// A row for each channel, to be stored and given to [`from_rows`](Self::from_rows) again: count, mean, what the mean
-    /// lacks to the true one, M2, batches, of the batches' means weight, mean and M2, last the batches of all channels.
+    /// A row for each channel, to be stored and given to [`from_rows`](Self::from_rows) again: count, weight, mean, what the
+    /// mean lacks to the true one, M2, batches, what standard
+    /// errors are told by (a shift and nine sums), last the batches of all channels.
     /// Exact for counts up to 2^53.
     pub fn to_rows(&self) -> Vec<[f64; ROW]> {
         let of = |channel: &Channel| {
-            let Channel { moments, batches, means } = channel;
-            let [count, mean, rest, m2] = moments.to_parts();
-            let [batches, all] = [*batches, self.batches].map(|count| count as f64);
-            [count, mean, rest, m2, batches, means.weight, means.mean, means.m2, all]
+            let Channel { moments, batches, spread } = channel;
+            let mut row = [0.0; ROW];
+            row[..5].copy_from_slice(&moments.to_parts());
+            row[5] = *batches as f64;
+            row[6] = spread.shift;
+            row[7..ROW - 1].copy_from_slice(&spread.sums);
+            row[ROW - 1] = self.batches as f64;
+            row
         };
         self.channels.iter().map(of).collect()
     }
@@ -235,26 +209,32 @@ impl Population {
         check_channels(rows.len())?;
         let of = |(channel, row): (usize, &[f64; ROW])| {
             let wrong = |column: usize| ConfigError::NotAPopulation { channel, column, got: row[column] };
-            let [count, mean, rest, m2, batches, weight, mean_of_means, m2_of_means, all] = *row;
+            let [count, weight, mean, rest, m2, batches, shift, .., all] = *row;
+            let mut sums = [0.0; SUMS];
+            sums.copy_from_slice(&row[7..ROW - 1]);
             let whole = |value: f64| value >= 0.0 && value.fract() == 0.0 && value <= (1u64 << 53) as f64;
             let empty = count == 0.0;
             let right = [
                 whole(count),
+                weight.is_finite() && weight >= 0.0 && empty == (weight == 0.0),
                 mean.is_finite() && !(empty && mean != 0.0),
                 rest.is_finite() && !(empty && rest != 0.0),
                 m2.is_finite() && m2 >= 0.0 && !(count < 2.0 && m2 != 0.0),
                 whole(batches) && batches <= count && empty == (batches == 0.0),
-                weight.is_finite() && weight >= 0.0 && empty == (weight == 0.0),
-                mean_of_means.is_finite(),
-                m2_of_means.is_finite() && m2_of_means >= 0.0,
-                whole(all) && all >= batches && all == rows[0][ROW - 1],
+                shift.is_finite(),
             ];
-            if let Some(column) = right.iter().position(|right| !right) {
+            let wrong_sum = || {
+                let negative = EVEN.into_iter().find(|&sum| sums[sum] < 0.0 || sums[sum].is_nan());
+                let weightless = empty != (sums[0] == 0.0);
+                if weightless { Some(7) } else { negative.map(|sum| 7 + sum) }
+            };
+            let counts = whole(all) && all >= batches && all == rows[0][ROW - 1];
+            let last = || (!counts).then_some(ROW - 1);
+            if let Some(column) = right.iter().position(|right| !right).or_else(wrong_sum).or_else(last) {
                 return Err(wrong(column));
             }
-            let moments = Moments::from_parts([count, mean, rest, m2]);
-            let means = Spread { weight, mean: mean_of_means, m2: m2_of_means };
-            Ok(Channel { moments, batches: batches as u64, means })
+            let moments = Moments::from_parts([count, weight, mean, rest, m2]);
+            Ok(Channel { moments, batches: batches as u64, spread: Spread { shift, sums } })
         };
         let channels = rows.iter().enumerate().map(of).collect::<Result<Vec<_>, _>>()?;
         Ok(Population { channels, batches: rows[0][ROW - 1] as u64 })
@@ -262,4 +242,4 @@ impl Population {
 }
 
 /// Numbers of a channel, as they are stored.
-pub const ROW: usize = 9;
+pub const ROW: usize = 8 + SUMS;

@@ -9,12 +9,13 @@ use crate::config::{
 };
 use crate::element::{Element, Parameter};
 use crate::error::{CallError, ConfigError};
+use crate::input::Input;
 use crate::kernel::pointwise::Coefficients;
 use crate::kernel::raw::Isa;
 use crate::layout::Layout;
 use crate::moments::Moments;
 use crate::running::RunningStatistics;
-use crate::saved::Saved;
+use crate::saved::{Kind, Saved};
 use crate::view::{View, ViewMut};
 
 /// gamma and beta as somebody else keeps them; absent ones count as 1 and 0. Values are taken as they are: NaN in
@@ -129,11 +130,22 @@ impl Rule {
         running: Option<&RunningStatistics>,
         y: &mut ViewMut<T>,
     ) -> Result<(Saved, BatchMoments), CallError> {
-        let input @ Input { x, .. } = input.into();
+        let input = input.into();
+        let x = input.x();
         input.check(y)?;
-        let Widened { gamma, beta } = parameters.widened(x.channels())?;
+        let widened @ Widened { gamma, beta } = &parameters.widened(x.channels())?;
+        if self.policies.non_finite == NonFinite::Error || input.kind() == Kind::Weighted {
+            // Decided before anything is written.
+            let (batch, instead) = self.judged(input, running)?;
+            if let Some(running) = instead {
+                return Ok((self.eval(input, parameters, Some(running), y)?, batch));
+            }
+            let saved = self.by_batch(&batch, x.count(), input.kind(), widened);
+            self.normalize(input, y, saved.coefficients());
+            return Ok((saved, batch));
+        }
         if let Some(running) = self.instead_of_the_batch(x, running)? {
-            let batch = self.acceptable(self.moments(x))?;
+            let batch = self.moments(x);
             return Ok((self.eval(input, parameters, Some(running), y)?, batch));
         }
         let coefficients = |channel: usize, moments: Moments| {
@@ -141,20 +153,64 @@ impl Rule {
             let scale = gamma[channel] * self.inverse_of(&moments);
             [mean, scale, shifted(beta[channel], rest, scale)]
         };
-        let batch = if self.policies.non_finite == NonFinite::Error {
-            // Decided before anything is written.
-            let batch = self.acceptable(self.moments(x))?;
-            let all = Coefficients::new(x.channels(), |channel| coefficients(channel, batch.0[channel]));
-            self.normalize(input, y, all);
-            batch
-        } else {
-            let residual = input.residual.map(|residual| &residual.memory);
-            let mut all = T::train(self.isa, self.activation, &x.memory, residual, &mut y.memory, &coefficients);
-            all.resize(x.channels(), Moments::EMPTY);
-            BatchMoments(all)
+        let mut all = T::train(self.isa, self.activation, &x.memory, input.residual(), &mut y.memory, &coefficients);
+        all.resize(x.channels(), Moments::EMPTY);
+        let batch = BatchMoments(all);
+        Ok((self.by_batch(&batch, x.count(), input.kind(), widened), batch))
+    }
+
+    /// The moments of a batch that the policies take; and the running statistics, where they say that it is normalised by
+    /// those.
+    pub(crate) fn judged<'r, T: Element>(
+        &self,
+        input: Input<T>,
+        running: Option<&'r RunningStatistics>,
+    ) -> Result<(BatchMoments, Option<&'r RunningStatistics>), CallError> {
+        if input.kind() != Kind::Weighted {
+            let instead = self.instead_of_the_batch(input.x(), running)?;
+            return Ok((self.acceptable(self.moments(input.x()))?, instead));
+        }
+        // How much of it counts is known when it has been looked at.
+        let batch = self.moments_of(input)?;
+        let single = self.policies.single_value == SingleValue::UseRunning;
+        let instead = match batch.0.iter().any(Moments::is_single) {
+            true if single => Some(running.ok_or(CallError::NoRunningStatistics { reason: ONE_BY_RUNNING })?),
+            _ => self.acceptable_weights(&batch).map(|()| None)?,
         };
-        let saved = self.by_batch(&batch, x.count(), input.residual.is_some(), &Widened { gamma, beta });
-        Ok((saved, batch))
+        Ok((self.acceptable(batch)?, instead))
+    }
+
+    /// Moments of each channel of an input, by its weights where it has some: [`moments`](Self::moments) for all kinds.
+    ///
+    /// # Errors
+    /// Weights that do not fit the array.
+    pub fn moments_of<'i, 'v: 'i, T: Element>(
+        &self,
+        input: impl Into<Input<'i, 'v, T>>,
+    ) -> Result<BatchMoments, CallError> {
+        let input = input.into();
+        input.check_weights()?;
+        let Some(weights) = input.weights() else { return Ok(self.moments(input.x())) };
+        let mut all = T::moments_weighted(self.isa, &input.x().memory, &weights);
+        all.resize(input.x().channels(), Moments::EMPTY);
+        Ok(BatchMoments(all))
+    }
+
+    /// Whether the policies take a batch of which so much counts.
+    pub(crate) fn acceptable_weights(&self, batch: &BatchMoments) -> Result<(), CallError> {
+        let find = |what: fn(&Moments) -> bool| batch.0.iter().position(what);
+        let of = |channel: usize| (channel, batch.0[channel].count(), batch.0[channel].weight());
+        if self.policies.empty_batch == EmptyBatch::Error
+            && let Some((channel, ..)) = find(|moments| moments.count() == 0).map(of)
+        {
+            return Err(CallError::AllMasked { channel });
+        }
+        if matches!(self.policies.single_value, SingleValue::Error | SingleValue::UseRunning)
+            && let Some((channel, count, weight)) = find(Moments::is_single).map(of)
+        {
+            return Err(CallError::SingleWeighted { channel, count, weight });
+        }
+        Ok(())
     }
 
     /// Whether the policies take a batch of this size; the running statistics, where they say that it is normalised by
@@ -166,9 +222,7 @@ impl Rule {
     ) -> Result<Option<&'r RunningStatistics>, CallError> {
         match x.count() {
             1 if self.policies.single_value == SingleValue::UseRunning => {
-                let reason = "one value a channel under SingleValue::UseRunning; train on a larger batch first, \
-                              install them, or choose another `SingleValue` policy";
-                running.ok_or(CallError::NoRunningStatistics { reason }).map(Some)
+                running.ok_or(CallError::NoRunningStatistics { reason: ONE_BY_RUNNING }).map(Some)
             }
             count => self.acceptable_count(x, count as u64).map(|()| None),
         }
@@ -197,7 +251,7 @@ impl Rule {
     }
 
     /// What training by the batch leaves.
-    pub(crate) fn by_batch(&self, batch: &BatchMoments, count: usize, residual: bool, parameters: &Widened) -> Saved {
+    pub(crate) fn by_batch(&self, batch: &BatchMoments, count: usize, kind: Kind, parameters: &Widened) -> Saved {
         let Widened { gamma, beta } = parameters;
         let (mean, rest): (_, Vec<f64>) = batch.0.iter().map(mean_or_nan).unzip();
         let declared_zero = self.policies.constant_channel == ConstantChannel::ZeroGradient;
@@ -208,7 +262,8 @@ impl Rule {
                 *inverse = 0.0;
             }
         }
-        self.by_statistics(count, residual, beta, [mean, rest, inverse, scale])
+        let total = batch.0.iter().map(Moments::weight).collect();
+        Saved { total, ..self.by_statistics(count, kind, beta, [mean, rest, inverse, scale]) }
     }
 
     /// What a pass by these statistics leaves, all of them the batch's: of each channel the mean, its rest, the inverse
@@ -216,7 +271,7 @@ impl Rule {
     pub(crate) fn by_statistics(
         &self,
         count: usize,
-        residual: bool,
+        kind: Kind,
         beta: &[f64],
         [mean, rest, inverse_deviation, scale]: [Vec<f64>; 4],
     ) -> Saved {
@@ -226,9 +281,10 @@ impl Rule {
             flow: 1.0,
             trains_parameters: true,
             activation: self.activation,
-            residual,
+            kind,
+            total: vec![count as f64; beta.len()],
             count: count as u64,
-            part: count as u64,
+            of_larger: false,
             mean,
             batch_lag: lag.clone(),
             lag,
@@ -251,7 +307,8 @@ impl Rule {
         running: Option<&RunningStatistics>,
         y: &mut ViewMut<T>,
     ) -> Result<Saved, CallError> {
-        let input @ Input { x, .. } = input.into();
+        let input = input.into();
+        let x = input.x();
         let Some(running) = running else {
             if self.policies.missing_running == MissingRunning::BatchStatistics {
                 return self.train(input, parameters, None, y).map(|(saved, _)| saved);
@@ -259,15 +316,18 @@ impl Rule {
             return Err(CallError::NoRunningStatistics { reason: NOTHING_TO_EVALUATE_BY });
         };
         input.check(y)?;
-        let saved = self.constants(x.channels(), x.count(), input.residual.is_some(), parameters, running)?;
+        let saved = self.constants(x.channels(), x.count(), input.kind(), parameters, running)?;
         self.normalize(input, y, saved.coefficients());
         Ok(saved)
     }
 
     /// y from the input, and coefficients that are known already: mean, scale, shift.
     pub(crate) fn normalize<T: Element>(&self, input: Input<T>, y: &mut ViewMut<T>, all: Coefficients<3>) {
-        let residual = input.residual.map(|residual| &residual.memory);
-        T::normalize(self.isa, self.activation, &input.x.memory, residual, &mut y.memory, all);
+        let (isa, activation, x) = (self.isa, self.activation, &input.x().memory);
+        match input.weights() {
+            Some(weights) => T::normalize_weighted(isa, activation, x, &weights, &mut y.memory, all),
+            None => T::normalize(isa, activation, x, input.residual(), &mut y.memory, all),
+        }
     }
 
     /// What an evaluation leaves, which is also what it computes with.
@@ -275,7 +335,7 @@ impl Rule {
         &self,
         channels: usize,
         count: usize,
-        residual: bool,
+        kind: Kind,
         parameters: Parameters<P>,
         running: &RunningStatistics,
     ) -> Result<Saved, CallError> {
@@ -285,56 +345,15 @@ impl Rule {
             running.variance().iter().map(|&variance| inverse_deviation(variance, self.epsilon)).collect();
         let scale = products(&gamma, &inverse);
         let statistics = [running.mean().to_vec(), vec![0.0; channels], inverse, scale];
-        Ok(self.by_statistics(count, residual, &beta, statistics).with_constant_statistics())
+        Ok(self.by_statistics(count, kind, &beta, statistics).with_constant_statistics())
     }
 }
+
+const ONE_BY_RUNNING: &str = "one value a channel under SingleValue::UseRunning; train on a larger batch first, \
+                              install them, or choose another `SingleValue` policy";
 
 pub(crate) const NOTHING_TO_EVALUATE_BY: &str = "evaluation normalises by them; train first, install them, \
                                       or choose `MissingRunning::BatchStatistics`";
-
-/// What a forward pass takes: an array, and maybe a second one of the same shape that is added behind the scale and
-/// shift, before the activation. A `&View` alone is an input too.
-#[derive(Debug)]
-pub struct Input<'i, 'v, T> {
-    x: &'i View<'v, T>,
-    residual: Option<&'i View<'v, T>>,
-}
-
-impl<T> Clone for Input<'_, '_, T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Input<'_, '_, T> {}
-
-impl<'i, 'v, T> From<&'i View<'v, T>> for Input<'i, 'v, T> {
-    fn from(x: &'i View<'v, T>) -> Self {
-        Input { x, residual: None }
-    }
-}
-
-impl<'i, 'v, T: Element> Input<'i, 'v, T> {
-    /// With a residual: the other way around the block, as in a residual network (He et al. 2016).
-    pub fn adding(x: &'i View<'v, T>, residual: &'i View<'v, T>) -> Self {
-        Input { x, residual: Some(residual) }
-    }
-
-    /// The array that is normalised.
-    pub(crate) fn x(&self) -> &'i View<'v, T> {
-        self.x
-    }
-
-    pub(crate) fn has_residual(&self) -> bool {
-        self.residual.is_some()
-    }
-
-    /// Whether output and residual have the input's shape.
-    pub(crate) fn check(&self, y: &ViewMut<T>) -> Result<(), CallError> {
-        same_shape("y", &self.x.layout, &y.layout)?;
-        self.residual.map_or(Ok(()), |residual| same_shape("residual", &self.x.layout, &residual.layout))
-    }
-}
 
 /// Parameters in `f64`, one value for each channel; 1 and 0 where there are none.
 pub(crate) struct Widened {

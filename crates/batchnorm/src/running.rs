@@ -33,9 +33,34 @@ impl Estimator {
 /// "Momentum" is the weight of the *new* value in PyTorch and Burn, and of the *old* one in Keras, Flax and ONNX.
 /// Here it is always said which.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "Weights"))]
 pub struct UpdateWeight {
     new: f64,
     old: f64,
+}
+
+/// As stored: both weights, of which either alone loses bits.
+#[cfg(feature = "serde")]
+#[derive(serde::Deserialize)]
+struct Weights {
+    new: f64,
+    old: f64,
+}
+
+#[cfg(feature = "serde")]
+impl TryFrom<Weights> for UpdateWeight {
+    type Error = ConfigError;
+
+    fn try_from(Weights { new, old }: Weights) -> Result<Self, ConfigError> {
+        let given = UpdateWeight { new, old };
+        let made = if new <= old { UpdateWeight::of_new(new)? } else { UpdateWeight::of_old(old)? };
+        let other = if new <= old { UpdateWeight::of_old(old)? } else { UpdateWeight::of_new(new)? };
+        match given == made || given == other {
+            true => Ok(given),
+            false => Err(ConfigError::Weight { argument: "old", got: old }),
+        }
+    }
 }
 
 impl UpdateWeight {
@@ -168,6 +193,24 @@ impl RunningStatistics {
         Ok(RunningStatistics { updates: updates.to_vec(), ..self })
     }
 
+    /// A mix with the statistics of other data, `old * own + new * other` of mean and variance, as a start on a domain of which
+    /// little is known yet: with N for the samples that these are worth and n of the other data, new = n / (N + n) (Schneider
+    /// et al. 2020). Both variances must be of the same estimator.
+    ///
+    /// # Errors
+    /// Another number of channels.
+    pub fn mixed(&self, other: &RunningStatistics, weight: UpdateWeight) -> Result<Self, ConfigError> {
+        if other.channels() != self.channels() {
+            let (expected, got) = (self.channels(), other.channels());
+            return Err(ConfigError::Length { argument: "other", expected, got });
+        }
+        let mix = |own: &[f64], other: &[f64]| -> Vec<f64> {
+            own.iter().zip(other).map(|(own, other)| weight.old * own + weight.new * other).collect()
+        };
+        let (mean, variance) = (mix(&self.mean, &other.mean), mix(&self.variance, &other.variance));
+        Ok(RunningStatistics { mean, variance, ..self.clone() })
+    }
+
     /// Takes in the moments of one batch by the conventions and policies of a configuration: of each channel
     /// `running = old weight * running + new weight * batch`. Gives the channels that were skipped because they are
     /// not finite.
@@ -209,7 +252,7 @@ impl RunningStatistics {
 fn informs(moments: &Moments, policies: &Policies) -> bool {
     match moments.count() {
         0 => false,
-        1 => !matches!(policies.single_value, SingleValue::SkipUpdate | SingleValue::UseRunning),
+        _ if moments.is_single() => !matches!(policies.single_value, SingleValue::SkipUpdate | SingleValue::UseRunning),
         _ => true,
     }
 }

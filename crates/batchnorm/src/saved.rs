@@ -8,7 +8,7 @@ use crate::kernel::pointwise::Coefficients;
 use crate::kernel::raw::Isa;
 use crate::kernel::tier::Tier;
 use crate::layout::Layout;
-use crate::rule::same_shape;
+use crate::rule::{same_length, same_shape};
 use crate::view::{View, ViewMut};
 
 /// What a forward pass leaves for its backward pass: of each channel the mean, the inverse standard deviation, scale
@@ -22,12 +22,13 @@ pub struct Saved {
     /// Whether gamma and beta are to be trained.
     pub(crate) trains_parameters: bool,
     pub(crate) activation: Activation,
-    /// Whether the input had a residual.
-    pub(crate) residual: bool,
-    /// Values a channel that the statistics are of.
+    pub(crate) kind: Kind,
+    /// Of each channel, n: the sum of the weights of all values that the statistics are of; their number where they have none.
+    pub(crate) total: Vec<f64>,
+    /// Values a channel of the pass's own array.
     pub(crate) count: u64,
-    /// Values a channel of the pass's own array: fewer where it was a part of a batch.
-    pub(crate) part: u64,
+    /// Whether the statistics are those of a larger batch, which the array was a part of.
+    pub(crate) of_larger: bool,
     pub(crate) mean: Vec<f64>,
     /// What the mean's rest, which its f64 does not hold, takes off xhat.
     pub(crate) lag: Vec<f64>,
@@ -40,6 +41,16 @@ pub struct Saved {
     /// beta, less what the mean's rest takes off.
     pub(crate) shift: Vec<f64>,
 }
+
+/// What a pass took beside x: each kind has a backward pass of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Plain,
+    Adding,
+    Weighted,
+}
+
+const ADDING_A_PART: &str = "residual_gradient, and then without_residual().backward_part";
 
 /// The gradients of gamma and beta in `f64`, before rounding to a parameter type.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,7 +100,7 @@ impl Saved {
     /// activation is dy and the residual's gradient.
     #[must_use]
     pub fn without_residual(&self) -> Saved {
-        Saved { residual: false, activation: Activation::Identity, ..self.clone() }
+        Saved { kind: Kind::Plain, activation: Activation::Identity, ..self.clone() }
     }
 
     /// The backward pass, dx into a buffer. With s = gamma / sqrt(variance + eps) and xhat the normalised input,
@@ -115,7 +126,7 @@ impl Saved {
         dx: &mut ViewMut<T>,
     ) -> Result<ParameterGradients, CallError> {
         self.check_whole("backward_part")?;
-        self.check(x, &dy.layout, false)?;
+        self.check(x, &dy.layout, Kind::Plain)?;
         same_shape("dx", &x.layout, &dx.layout)?;
         let (isa, activation, constants) = (self.isa(), self.activation, self.constants());
         let (arrays, dx) = ([&x.memory, &dy.memory], &mut dx.memory);
@@ -137,7 +148,7 @@ impl Saved {
         dy: &mut ViewMut<T>,
     ) -> Result<ParameterGradients, CallError> {
         self.check_whole("backward_part")?;
-        self.check(x, &dy.layout, false)?;
+        self.check(x, &dy.layout, Kind::Plain)?;
         let (isa, activation, constants) = (self.isa(), self.activation, self.constants());
         let (x, dy) = (&x.memory, &mut dy.memory);
         Ok(self.parameters(if self.used_batch_statistics() {
@@ -153,7 +164,7 @@ impl Saved {
     /// # Errors
     /// As `backward`.
     pub fn parameter_gradients<T: Element>(&self, x: &View<T>, dy: &View<T>) -> Result<ParameterGradients, CallError> {
-        self.check(x, &dy.layout, false)?;
+        self.check(x, &dy.layout, Kind::Plain)?;
         let arrays = [&x.memory, &dy.memory];
         Ok(self.parameters(T::gradient_sums(self.isa(), self.activation, self.constants(), arrays)))
     }
@@ -175,8 +186,8 @@ impl Saved {
         dx: &mut ViewMut<T>,
         dresidual: &mut ViewMut<T>,
     ) -> Result<ParameterGradients, CallError> {
-        self.check_whole("residual_gradient, and then without_residual().backward_part")?;
-        self.check(x, &dy.layout, true)?;
+        self.check_whole(ADDING_A_PART)?;
+        self.check(x, &dy.layout, Kind::Adding)?;
         same_shape("y", &x.layout, &y.layout)?;
         same_shape("dx", &x.layout, &dx.layout)?;
         same_shape("dresidual", &x.layout, &dresidual.layout)?;
@@ -203,7 +214,7 @@ impl Saved {
         y: &View<T>,
         dy: &View<T>,
     ) -> Result<ParameterGradients, CallError> {
-        self.check(x, &dy.layout, true)?;
+        self.check(x, &dy.layout, Kind::Adding)?;
         same_shape("y", &x.layout, &y.layout)?;
         let arrays = [&x.memory, &dy.memory, &y.memory];
         Ok(self.parameters(T::gradient_sums_adding(self.isa(), self.activation, self.constants(), arrays)))
@@ -220,7 +231,7 @@ impl Saved {
         dy: &View<T>,
         dresidual: &mut ViewMut<T>,
     ) -> Result<(), CallError> {
-        self.check_pass(true)?;
+        self.check_kind(Kind::Adding)?;
         same_shape("dy", &y.layout, &dy.layout)?;
         same_shape("dresidual", &y.layout, &dresidual.layout)?;
         T::residual_gradient(self.isa(), self.activation, [&dy.memory, &y.memory], &mut dresidual.memory);
@@ -229,7 +240,7 @@ impl Saved {
 
     /// The coefficients of a channel's dx where the statistics are those of the batch.
     fn by_batch(&self, channel: usize, sums: GradientSums) -> [f64; 5] {
-        let n = self.count as f64;
+        let n = self.total[channel];
         let (mean_dz, mean_dz_xhat) = (sums.dy / n, sums.dy_xhat / n);
         let offset = self.flow * (mean_dz - mean_dz_xhat * self.batch_lag[channel]);
         let slope = self.flow * mean_dz_xhat * self.inverse_deviation[channel];
@@ -250,7 +261,8 @@ impl Saved {
     pub(crate) fn of_channels(&self, channels: &[usize]) -> Saved {
         let of = |vector: &[f64]| channels.iter().map(|&channel| vector[channel]).collect();
         let [mean, scale, shift, inverse_deviation, lag] = self.constants().map(of);
-        Saved { mean, scale, shift, inverse_deviation, lag, batch_lag: of(&self.batch_lag), ..*self }
+        let (batch_lag, total) = (of(&self.batch_lag), of(&self.total));
+        Saved { mean, scale, shift, inverse_deviation, lag, batch_lag, total, ..*self }
     }
 
     pub(crate) fn isa(&self) -> Isa {
@@ -258,17 +270,24 @@ impl Saved {
     }
 
     /// What the sums of a backward pass need of each channel.
-    fn constants(&self) -> [&[f64]; 5] {
+    pub(crate) fn constants(&self) -> [&[f64]; 5] {
         [&self.mean, &self.scale, &self.shift, &self.inverse_deviation, &self.lag].map(|vector| &vector[..])
     }
 
-    /// Whether the forward pass had a residual as the backward pass has.
-    fn check_pass(&self, residual: bool) -> Result<(), CallError> {
-        match (self.residual, residual) {
-            (true, false) => Err(CallError::OtherPass { forward: "with a residual", call: "backward_adding" }),
-            (false, true) => Err(CallError::OtherPass { forward: "without a residual", call: "backward" }),
-            _ => Ok(()),
+    /// Whether the forward pass was of the kind that the backward pass is for.
+    fn check_kind(&self, kind: Kind) -> Result<(), CallError> {
+        if self.kind == kind {
+            return Ok(());
         }
+        let (forward, call) = match (self.kind, self.of_larger) {
+            (Kind::Plain, false) => ("without a residual and weights", "backward"),
+            (Kind::Plain, true) => ("of a part of a batch without a residual and weights", "backward_part"),
+            (Kind::Adding, false) => ("with a residual", "backward_adding"),
+            (Kind::Adding, true) => ("of a part of a batch with a residual", ADDING_A_PART),
+            (Kind::Weighted, false) => ("with weights", "backward_weighted"),
+            (Kind::Weighted, true) => ("of a part of a batch with weights", "backward_part_weighted"),
+        };
+        Err(CallError::OtherPass { forward, call })
     }
 
     /// dx from sums that are known already.
@@ -276,32 +295,44 @@ impl Saved {
         &self,
         x: &View<T>,
         dy: &View<T>,
-        ParameterGradients { dgamma, dbeta }: &ParameterGradients,
+        sums: &ParameterGradients,
         dx: &mut ViewMut<T>,
     ) {
+        let all = self.gradient_coefficients(sums);
+        T::input_gradient(self.isa(), self.activation, [&x.memory, &dy.memory], &mut dx.memory, all);
+    }
+
+    /// The coefficients of dx from sums that are known already.
+    pub(crate) fn gradient_coefficients(&self, sums: &ParameterGradients) -> Coefficients<5> {
+        let ParameterGradients { dgamma, dbeta } = sums;
         let sums = |c: usize| GradientSums { dy: dbeta[c], dy_xhat: dgamma[c] };
-        let all = Coefficients::new(self.channels(), |channel| {
+        Coefficients::new(self.channels(), |channel| {
             if self.used_batch_statistics() {
                 return self.by_batch(channel, sums(channel));
             }
             // Constants: whatever the sums are, they play no part.
             let [mean, scale, shift] = self.by_constants(channel);
             [mean, scale, shift, 0.0, 0.0]
-        });
-        T::input_gradient(self.isa(), self.activation, [&x.memory, &dy.memory], &mut dx.memory, all);
+        })
+    }
+
+    /// Whether sums have as many channels as the pass.
+    pub(crate) fn check_sums(&self, whole: &ParameterGradients) -> Result<(), CallError> {
+        same_length("whole", self.channels(), whole.dgamma.len())?;
+        same_length("whole", self.channels(), whole.dbeta.len())
     }
 
     /// Whether the forward pass was that of a whole batch, so that the array's own sums are those that count.
     pub(crate) fn check_whole(&self, call: &'static str) -> Result<(), CallError> {
-        if self.part == self.count || !self.used_batch_statistics() {
+        if !self.of_larger || !self.used_batch_statistics() {
             return Ok(());
         }
         Err(CallError::OtherPass { forward: "that of a part of a batch", call })
     }
 
     /// Whether input and upstream gradient fit each other and the forward pass.
-    pub(crate) fn check<T: Element>(&self, x: &View<T>, dy: &Layout, residual: bool) -> Result<(), CallError> {
-        self.check_pass(residual)?;
+    pub(crate) fn check<T: Element>(&self, x: &View<T>, dy: &Layout, kind: Kind) -> Result<(), CallError> {
+        self.check_kind(kind)?;
         same_shape("dy", &x.layout, dy)?;
         self.check_size("x", x)
     }
@@ -313,8 +344,8 @@ impl Saved {
             let (shape, axis) = (array.shape().to_vec(), array.channel_axis());
             return Err(CallError::Channels { argument, expected, got, shape, axis });
         }
-        if array.count() as u64 != self.part {
-            return Err(CallError::OtherBatch { argument, expected: self.part, got: array.count() as u64 });
+        if array.count() as u64 != self.count {
+            return Err(CallError::OtherBatch { argument, expected: self.count, got: array.count() as u64 });
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use crate::running::UpdateWeight;
 
 /// The statistics by which a pass normalises.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum NormalizeBy {
     /// Mean and population variance of the batch.
     #[default]
@@ -50,6 +51,7 @@ pub enum NormalizeBy {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Switches {
     /// By what is normalised.
     pub normalize_by: NormalizeBy,

@@ -6,7 +6,7 @@ use crate::error::CallError;
 use crate::kernel::leaves::GradientSums;
 use crate::kernel::pointwise::Coefficients;
 use crate::rule::{same_length, same_shape};
-use crate::saved::Saved;
+use crate::saved::{Kind, Saved};
 use crate::view::{View, ViewMut};
 
 /// How fast gamma and beta move, one number for each of theirs; what is absent stands still.
@@ -71,8 +71,8 @@ impl Saved {
     /// ```
     ///
     /// # Errors
-    /// Shapes and lengths that do not fit each other or the forward pass; a forward pass with a residual, or of a part
-    /// of a batch, whose means nobody here knows. `out` is untouched then.
+    /// Shapes and lengths that do not fit each other or the forward pass; a forward pass with a residual or weights, or of
+    /// a part of a batch, whose means nobody here knows. `out` is untouched then.
     pub fn jvp<T: Element>(
         &self,
         x: &View<T>,
@@ -81,9 +81,13 @@ impl Saved {
         out: &mut ViewMut<T>,
     ) -> Result<(), CallError> {
         self.check_whole("jvp on the whole batch")?;
-        if self.residual {
-            let call = "without_residual().jvp, and add the residual's own direction";
-            return Err(CallError::OtherPass { forward: "with a residual", call });
+        let refused = match self.kind {
+            Kind::Plain => None,
+            Kind::Adding => Some(("with a residual", "without_residual().jvp, and add the residual's own direction")),
+            Kind::Weighted => Some(("with weights", "backward_weighted: jvp is of passes without weights")),
+        };
+        if let Some((forward, call)) = refused {
+            return Err(CallError::OtherPass { forward, call });
         }
         same_shape("direction", &x.layout, &direction.layout)?;
         same_shape("out", &x.layout, &out.layout)?;
@@ -112,7 +116,7 @@ impl Saved {
         let Some(sums) = sums else {
             return [mean, self.scale[channel], shift, 0.0, inverse, gamma_t, beta_t - gamma_t * lag];
         };
-        let (n, scale) = (self.count as f64, self.gradient_scale(channel));
+        let (n, scale) = (self.total[channel], self.gradient_scale(channel));
         // What xhat is multiplied by.
         let turn = gamma_t - scale * (self.flow * (sums.dy_xhat / n));
         [mean, scale, shift, self.flow * (sums.dy / n), inverse, turn, beta_t - turn * lag]

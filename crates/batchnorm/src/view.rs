@@ -4,6 +4,7 @@ use crate::element::Element;
 use crate::error::{CallError, ViewError};
 use crate::kernel::raw::{Readable, Writable};
 use crate::layout::{Axes, Layout, column_major, elements, row_major};
+use std::ops::Range;
 
 /// A borrowed array of any rank >= 2 and any strides, to be read.
 ///
@@ -102,6 +103,17 @@ impl<'a, T: Element> View<'a, T> {
         self.layout.channels()
     }
 
+    /// Length of the first sample axis.
+    pub fn samples(&self) -> usize {
+        self.shape()[self.layout.others[0]]
+    }
+
+    /// Some of the samples.
+    pub(crate) fn of_samples(&self, range: Range<usize>) -> View<'a, T> {
+        let (layout, memory) = self.memory.narrowed(&self.layout, self.layout.others[0], range);
+        View { layout, memory }
+    }
+
     /// Values a channel: the product of all other axes.
     pub fn count(&self) -> usize {
         self.memory.geometry().count
@@ -141,6 +153,12 @@ impl<'a, T: Element> ViewMut<'a, T> {
         axes: Axes,
     ) -> Result<Self, ViewError> {
         Self::with_layout(data, offset, Layout::new(shape, strides.to_vec(), axes)?)
+    }
+
+    /// Some of the samples.
+    pub(crate) fn of_samples(&mut self, range: Range<usize>) -> ViewMut<'_, T> {
+        let (layout, memory) = self.memory.narrowed(&self.layout, self.layout.others[0], range);
+        ViewMut { layout, memory }
     }
 
     /// The same array, to be read.

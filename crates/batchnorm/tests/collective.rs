@@ -193,7 +193,7 @@ impl Collective for Lossy {
 #[test]
 fn what_comes_back_is_checked() {
     let part = BatchMoments::from(vec![Moments::of(&[1.0, 2.0])]);
-    assert!(matches!(part.across(&Lossy(2), "norm"), Err(CollectiveError::OtherSize { expected: 4, got: 3, .. })));
+    assert!(matches!(part.across(&Lossy(2), "norm"), Err(CollectiveError::OtherSize { expected: 5, got: 4, .. })));
     assert!(matches!(part.across(&Lossy(0), "norm"), Err(CollectiveError::Transport { .. })));
 }
 

@@ -107,30 +107,74 @@ fn any_order_and_grouping_is_the_whole() {
 }
 
 #[test]
-fn the_standard_error_is_what_means_and_variances_scatter_by() {
+fn standard_errors_are_what_means_and_variances_scatter_by() {
     let mut random = Random::new(1203);
-    // Values of a batch share a part of their deviation, as the pixels of an image do.
-    let mut draw = || {
-        let mut batches = Vec::new();
-        for _ in 0..40 {
-            let (shared, size) = (random.normal(), 4 + random.below(30));
-            batches.push(random.normals(size, 5.0 + shared, 1.0));
+    // Values of a batch share a part of their deviation, as the pixels of an image do; batches differ in their spread, or
+    // in their means alone, or not at all; and the mean may be far from 0.
+    for (shift, between, differ) in [(5.0, 1.0, 0.5), (1e6, 3.0, 0.0), (0.0, 0.0, 0.0), (-100.0, 0.3, 1.0)] {
+        let mut draw = || {
+            let mut batches = Vec::new();
+            for _ in 0..80 {
+                let (shared, size) = (between * random.normal(), 4 + random.below(30));
+                let deviation = 1.0 + differ * random.uniform();
+                batches.push(random.normals(size, shift + shared, deviation));
+            }
+            of(&batches.iter().map(|batch| &batch[..]).collect::<Vec<_>>())
+        };
+        let mut got = [[vec![], vec![]], [vec![], vec![]]];
+        for _ in 0..2000 {
+            let population = draw();
+            let (moments, errors) = (population.channels()[0], population.standard_errors()[0].expect("80 batches"));
+            for (got, (value, error)) in
+                got.iter_mut().zip([(moments.mean(), errors.mean), (moments.population_variance(), errors.variance)])
+            {
+                got[0].push(value);
+                got[1].push(error * error);
+            }
         }
-        of(&batches.iter().map(|batch| &batch[..]).collect::<Vec<_>>())
-    };
-    let (mut means, mut errors) = (Vec::new(), Vec::new());
-    for _ in 0..2000 {
-        let population = draw();
-        means.push(population.channels()[0].mean());
-        errors.push(population.standard_errors()[0].expect("40 batches"));
+        for (what, [values, squares]) in ["mean", "variance"].iter().zip(got) {
+            let scatter = Moments::of(&values).population_variance().sqrt();
+            let told = Moments::of(&squares).mean().sqrt();
+            println!("mean {shift}: the {what} scatters by {scatter:.4}, its standard error is {told:.4}");
+            assert!((told / scatter - 1.0).abs() < 0.1, "{what}, {shift}");
+        }
     }
-    let scatter = Moments::of(&means).population_variance().sqrt();
-    let told = (errors.iter().map(|error| error * error).sum::<f64>() / 2000.0).sqrt();
-    println!("means scatter by {scatter:.4}, the standard error is {told:.4}");
-    assert!((told / scatter - 1.0).abs() < 0.1);
-    // If values were independent, it would be taken for a third of that.
-    assert!(told > 2.0 * (2.0f64 / (40.0 * 18.5)).sqrt());
     assert_eq!(of(&[&[1.0, 2.0]]).standard_errors(), [None], "one batch does not tell");
+}
+
+#[test]
+fn standard_errors_are_those_of_the_formula_in_any_order_and_after_taking_out() {
+    let mut random = Random::new(1205);
+    for mean in [0.0, 1e4, 1e6] {
+        let batches: Vec<Vec<f64>> = (0..30)
+            .map(|_| {
+                let (shared, size) = (random.normal(), 2 + random.below(40));
+                random.normals(size, mean + shared, 1.0)
+            })
+            .collect();
+        let all: Vec<&[f64]> = batches.iter().map(|batch| &batch[..]).collect();
+        let mut parts = of(&all[20..]);
+        parts.merge(&of(&all[..20])).expect("one channel");
+        let extra = of(&[&[mean + 9.0, mean + 11.0, mean][..], &[mean - 7.0]]);
+        parts.merge(&extra).expect("one channel");
+        parts.subtract(&extra).expect("a part");
+        let whole = Moments::of(&batches.concat());
+        let (b, n) = (30.0, whole.count() as f64);
+        let sum = |of: &dyn Fn(&Moments) -> f64| -> f64 {
+            let terms = batches.iter().map(|batch| Moments::of(batch)).map(|m| (m.count() as f64 * of(&m)).powi(2));
+            (b / (b - 1.0) * terms.sum::<f64>()).sqrt() / n
+        };
+        let expected = [
+            sum(&|m| m.mean() - whole.mean()),
+            sum(&|m| m.population_variance() + (m.mean() - whole.mean()).powi(2) - whole.population_variance()),
+        ];
+        for population in [of(&all), parts] {
+            let got = population.standard_errors()[0].expect("30 batches");
+            for (got, expected) in [got.mean, got.variance].iter().zip(expected) {
+                assert!((got / expected - 1.0).abs() < 1e-9, "{got} {expected}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -159,13 +203,17 @@ fn rows_keep_everything() {
         (0, -1.0),
         (0, 2.5),
         (0, 0.0),
-        (1, f64::NAN),
-        (3, -1.0),
-        (4, 0.5),
-        (4, 1e9),
-        (5, -2.0),
-        (8, f64::INFINITY),
-        (8, 1.0),
+        (1, 0.0),
+        (2, f64::NAN),
+        (4, -1.0),
+        (5, 0.5),
+        (5, 1e9),
+        (6, f64::NAN),
+        (7, 0.0),
+        (9, -2.0),
+        (13, f64::NAN),
+        (16, f64::INFINITY),
+        (16, 1.0),
     ] {
         let mut bad = rows.clone();
         bad[0][column] = value;
@@ -214,7 +262,7 @@ fn what_is_no_part_cannot_be_taken_out() {
     }
     let mut left = whole.clone();
     left.subtract(&of(&[&[3.0]])).expect("a part");
-    assert!(left.standard_errors()[0].is_some_and(f64::is_finite));
+    assert!(left.standard_errors()[0].is_some_and(|errors| errors.mean.is_finite() && errors.variance.is_finite()));
 }
 
 #[test]

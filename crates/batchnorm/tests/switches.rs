@@ -268,3 +268,22 @@ fn residuals_and_statistics_that_only_follow() {
     let moments = compact::forward(&channel_of(&case.x, 3, SHAPE[2], 2), 1.0, 0.0, EPSILON);
     assert!((passed.batch.channels()[2].mean() - moments.mean).abs() < 1e-12);
 }
+
+#[test]
+fn a_mix_of_constants_has_no_gradient_either() {
+    let mut layer = Config::pytorch().channels(1).build().expect("a layer");
+    layer.set_running(RunningStatistics::from_parts(&[4.0], &[0.0], 1).expect("statistics")).expect("one channel");
+    let switches = Switches::test_time(weight(0.5));
+    let (x, dy) = ([3.0f64; 4], [1.0, 2.0, 3.0, 4.0]);
+    let of = |data| View::new(data, &[4, 1], Axes::NCHW).expect("a column");
+    let passed = layer.forward(&of(&x), switches).expect("a right call");
+    assert_eq!(layer.backward(&of(&x), &of(&dy), &passed.saved).expect("a right call").dx.data(), [0.0; 4]);
+}
+
+#[test]
+fn statistics_of_two_domains_mix_by_weight() {
+    let of = |mean: &[f64], variance: &[f64]| RunningStatistics::from_parts(mean, variance, 5).expect("statistics");
+    let mixed = of(&[1.0, 2.0], &[1.0, 4.0]).mixed(&of(&[3.0, 2.0], &[2.0, 0.0]), weight(0.25)).expect("two channels");
+    assert_eq!((mixed.mean(), mixed.variance()), (&[1.5, 2.0][..], &[1.25, 3.0][..]));
+    assert!(of(&[1.0], &[1.0]).mixed(&mixed, weight(0.5)).is_err());
+}

@@ -13,6 +13,7 @@ use super::reduce::reduce;
 use super::row_formulas::{Elements, RowGradient, RowNumbers, RowTangent};
 use super::rows::{self, Summed};
 use super::sums::Chunk;
+use super::weighted::{InputGradientWeighted, NormalizeWeighted, WeightedMomentsLeaf};
 use crate::config::Activation;
 use crate::element::Element;
 use crate::moments::Moments;
@@ -167,6 +168,46 @@ pub fn backward_adding_by_constants<T: Element>(
     let activation = leaky::<T>(activation);
     let leaf = GradientLeaf::new(isa, activation, constants);
     reduce_and_map(&leaf, arrays, isa, Scale(activation), arrays, outs, of)
+}
+
+// Weighted values, of which the identity goes as below.
+
+/// [`moments`] of values and weights.
+pub fn moments_weighted<T: Element>(isa: Isa, x: &Readable<T>, weights: &Readable<T>) -> Vec<Moments> {
+    reduce([x, weights], &WeightedMomentsLeaf(isa))
+}
+
+/// y by coefficients that are known already: as [`NormalizeWeighted`].
+pub fn normalize_weighted<T: Element>(
+    isa: Isa,
+    activation: Activation,
+    x: &Readable<T>,
+    weights: &Readable<T>,
+    y: &mut Writable<T>,
+    all: Coefficients<3>,
+) {
+    map(isa, NormalizeWeighted(leaky::<T>(activation)), [x, weights], [y], all);
+}
+
+/// The sums of x, dy and weights that the backward pass needs. Constants: as [`GradientLeaf`].
+pub fn gradient_sums_weighted<T: Element>(
+    isa: Isa,
+    activation: Activation,
+    constants: [&[f64]; 5],
+    arrays: [&Readable<T>; 3],
+) -> Vec<GradientSums> {
+    reduce(arrays, &GradientLeaf::weighted(isa, leaky::<T>(activation), constants))
+}
+
+/// dx of x, dy and weights by coefficients that are known already: as [`InputGradientWeighted`].
+pub fn input_gradient_weighted<T: Element>(
+    isa: Isa,
+    activation: Activation,
+    arrays: [&Readable<T>; 3],
+    dx: &mut Writable<T>,
+    all: Coefficients<5>,
+) {
+    map(isa, InputGradientWeighted(leaky::<T>(activation)), arrays, [dx], all);
 }
 
 // Over their own input, the identity goes as a rectifier that leaks everything, with the same bits: what these loops wait

@@ -19,6 +19,7 @@ pub(crate) mod tier;
 mod transpose;
 pub(crate) mod tree;
 pub(crate) mod vector;
+mod weighted;
 
 use crate::element::Element;
 use crate::layout::Axes;

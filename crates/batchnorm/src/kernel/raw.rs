@@ -287,6 +287,15 @@ impl<'a, T: Element> Readable<'a, T> {
         offsets.into_iter().map(part).collect()
     }
 
+    /// Some of an axis, of the array that `layout` is of.
+    pub fn narrowed(&self, layout: &Layout, axis: usize, range: Range<usize>) -> (Layout, Readable<'a, T>) {
+        assert!(layout.geometry() == self.geometry && range.end <= layout.shape[axis]);
+        let (narrow, offset) = layout.narrowed(axis, range);
+        // The elements of the narrower array are some of this one's (fact 1).
+        let memory = Self::whole(self.first.wrapping_offset(offset), narrow.geometry());
+        (narrow, memory)
+    }
+
     /// `len` values from a logical index on of each of some channels, side by side. The innermost stride must be 1.
     #[inline]
     pub fn runs(&self, channels: Range<usize>, index: usize, len: usize) -> impl Iterator<Item = &[T]> {
@@ -410,6 +419,16 @@ impl<'a, T: Element> Writable<'a, T> {
             Writable { first, geometry: geometry.clone(), borrow: PhantomData }
         };
         offsets.into_iter().map(part).collect()
+    }
+
+    /// As [`Readable::narrowed`], for a shorter time.
+    pub fn narrowed(&mut self, layout: &Layout, axis: usize, range: Range<usize>) -> (Layout, Writable<'_, T>) {
+        assert!(layout.geometry() == self.geometry && range.end <= layout.shape[axis]);
+        let (narrow, offset) = layout.narrowed(axis, range);
+        // The elements of the narrower array are some of this one's, each at its own place (facts 1 and 2).
+        let first = self.first.wrapping_offset(offset);
+        let memory = Writable { first, geometry: narrow.geometry(), borrow: PhantomData };
+        (narrow, memory)
     }
 
     /// How many elements come before the first cache line, counted from the first element.

@@ -6,6 +6,7 @@
 //! - [`staged`]: the computation graph node by node, forward and backward, each with its local derivative;
 //! - [`jacobian`]: every d y_i / d x_l;
 //! - [`mixed`]: by statistics that are only in part the batch's;
+//! - [`weighted`]: where values have weights, or are masked;
 //! - [`invertible`]: the gradient from y, where x is gone;
 //! - [`rows`]: layer, group, instance and RMS norm, which do not look at the batch;
 //! - [`tangent`]: the directional derivative, forwards through the formula;
@@ -21,6 +22,7 @@ pub mod mixed;
 pub mod rows;
 pub mod staged;
 pub mod tangent;
+pub mod weighted;
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 

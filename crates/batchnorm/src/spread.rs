@@ -1,0 +1,88 @@
+//! How the statistics of batches differ from each other: what standard errors are told by.
+
+/// Weighted sums over batches, with d = the batch's mean less a shift near all means, u = the batch's population variance, and
+/// w = n^2. Sums of products of up to four, for a standard error of the variance has squares of squares in it; a few digits of
+/// it are enough, which plain sums about a near shift keep.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Spread {
+    pub shift: f64,
+    /// Of w times 1, d, d^2, d^3, d^4, u, u^2, u d, u d^2.
+    pub sums: [f64; SUMS],
+}
+
+pub(crate) const SUMS: usize = 9;
+/// Those of the sums that cannot be negative.
+pub(crate) const EVEN: [usize; 6] = [0, 2, 4, 5, 6, 8];
+
+/// Standard errors of a channel's statistics.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StandardErrors {
+    /// Of the mean.
+    pub mean: f64,
+    /// Of the variance.
+    pub variance: f64,
+}
+
+impl Spread {
+    /// Of one batch.
+    pub fn of(mean: f64, variance: f64, weight: f64) -> Spread {
+        let (w, u) = (weight * weight, variance);
+        Spread { shift: mean, sums: [w, 0.0, 0.0, 0.0, 0.0, w * u, w * u * u, 0.0, 0.0] }
+    }
+
+    pub fn weight(&self) -> f64 {
+        self.sums[0]
+    }
+
+    /// The same sums about another shift: d + e for d.
+    fn about(self, shift: f64) -> Spread {
+        let e = self.shift - shift;
+        let [w, d, d2, d3, d4, u, u2, ud, ud2] = self.sums;
+        let sums = [
+            w,
+            d + e * w,
+            d2 + e * (2.0 * d + e * w),
+            d3 + e * (3.0 * d2 + e * (3.0 * d + e * w)),
+            d4 + e * (4.0 * d3 + e * (6.0 * d2 + e * (4.0 * d + e * w))),
+            u,
+            u2,
+            ud + e * u,
+            ud2 + e * (2.0 * ud + e * u),
+        ];
+        Spread { shift, sums }
+    }
+
+    /// With another spread, or for `sign` -1 without it.
+    #[must_use]
+    pub fn with(self, other: Spread, sign: f64) -> Spread {
+        if other.weight() == 0.0 {
+            return self;
+        }
+        let shift = if self.weight() == 0.0 { other.shift } else { self.shift };
+        let (mut all, other) = (self.about(shift), other.about(shift));
+        all.sums.iter_mut().zip(other.sums).for_each(|(own, other)| *own += sign * other);
+        if all.sums[0] <= 0.0 {
+            return Spread::default();
+        }
+        for sum in EVEN {
+            // Rounding may leave a hair below zero; and where a sum overflowed, the error is infinite, not unknown.
+            let value = all.sums[sum];
+            all.sums[sum] = if value.is_nan() { f64::INFINITY } else { value.max(0.0) };
+        }
+        all
+    }
+
+    /// Those of `batches` batches with these mean and variance together, over values of the weight `total`. With n, m, u a
+    /// batch's weight, mean and variance, its share in the whole's variance is n q with q = u + (m - mean)^2, so that both are
+    /// ratios of sums over batches (Cochran 1977, section 2.11, without the finite population).
+    pub fn standard_errors(self, [mean, variance]: [f64; 2], total: f64, batches: u64) -> StandardErrors {
+        let [w, _, d2, _, d4, u, u2, _, ud2] = self.about(mean).sums;
+        let of_variances = u2 + d4 + variance * variance * w + 2.0 * (ud2 - variance * (u + d2));
+        let b = batches as f64;
+        let error = |squares: f64| {
+            let error = (b / (b - 1.0) * squares.max(0.0)).sqrt() / total;
+            if error.is_nan() || squares.is_nan() { f64::INFINITY } else { error }
+        };
+        StandardErrors { mean: error(d2), variance: error(of_variances) }
+    }
+}
