@@ -6,6 +6,8 @@ use crate::kernel::calls::{self, Of};
 use crate::kernel::leaves::GradientSums;
 use crate::kernel::pointwise::Coefficients;
 use crate::kernel::raw::{Isa, Readable, Writable};
+use crate::kernel::row_formulas::{Elements, RowNumbers};
+use crate::kernel::rows::Summed;
 use crate::kernel::vector::{Vector, WIDTH};
 use crate::kernel::whitening::Centered;
 use crate::moments::Moments;
@@ -83,6 +85,13 @@ macro_rules! all_calls {
                 dx: &mut Writable<Self>,
                 all: Coefficients<5>
             );
+            tangent(
+                isa: Isa,
+                activation: Activation,
+                arrays: [&Readable<Self>; 2],
+                out: &mut Writable<Self>,
+                all: Coefficients<7>
+            );
             backward_adding(
                 isa: Isa,
                 activation: Activation,
@@ -134,6 +143,39 @@ macro_rules! all_calls {
                 dy: &mut Writable<Self>,
                 of: Of<GradientSums, 3>
             ) -> Vec<GradientSums>;
+            normalize_rows(
+                isa: Isa,
+                first: usize,
+                x: &Readable<Self>,
+                y: &mut Writable<Self>,
+                elements: Elements<2>,
+                of: Of<Moments, 3>
+            ) -> Vec<Moments>;
+            input_gradient_rows(
+                isa: Isa,
+                summed: Summed,
+                arrays: [&Readable<Self>; 2],
+                dx: &mut Writable<Self>
+            );
+            backward_rows(
+                isa: Isa,
+                summed: Summed,
+                arrays: [&Readable<Self>; 2],
+                dx: &mut Writable<Self>
+            ) -> [Vec<f64>; 2];
+            tangent_rows(
+                isa: Isa,
+                summed: Summed,
+                elements: Elements<3>,
+                arrays: [&Readable<Self>; 2],
+                out: &mut Writable<Self>
+            );
+            parameter_rows(
+                isa: Isa,
+                parts: &[[&Readable<Self>; 2]],
+                numbers: &[RowNumbers],
+                period: usize
+            ) -> [Vec<f64>; 2];
             take_channels(from: &Readable<Self>, channels: &[usize], into: &mut Writable<Self>);
             put_channels(from: &Readable<Self>, channels: &[usize], into: &mut Writable<Self>);
             products(isa: Isa, array: Centered<Self>, other: Option<Centered<Self>>, group: usize) -> Vec<Vec<f64>>;

@@ -51,6 +51,21 @@ pub(crate) struct Layout {
     pub channel_axis: usize,
     /// The other axes in logical order, outermost first.
     pub others: Vec<usize>,
+    /// How many of these are samples; the others are positions.
+    pub samples: usize,
+}
+
+/// An array as rows of values: what is normalised together is a row. Axes by their place in the logical order, the
+/// channels last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Arrangement {
+    /// Axes that number the rows, outermost first.
+    pub rows: Vec<usize>,
+    /// Axes that number the values of a row, outermost first.
+    pub values: Vec<usize>,
+    /// Into how many groups the channels are cut, if the channel axis is none of the above: the groups are the innermost
+    /// axis of the rows, the channels of a group the outermost of the values.
+    pub groups: Option<usize>,
 }
 
 impl Layout {
@@ -63,7 +78,7 @@ impl Layout {
             return Err(ViewError::StrideCount { rank, got: strides.len() });
         }
         elements(shape)?;
-        let (channel_axis, others) = resolve(axes, rank)?;
+        let (channel_axis, others, samples) = resolve(axes, rank)?;
         let channels = shape[channel_axis];
         if channels == 0 {
             return Err(ViewError::NoChannels { axis: channel_axis, shape: shape.to_vec() });
@@ -72,7 +87,7 @@ impl Layout {
         if channels > limit {
             return Err(ViewError::TooManyChannels { channels, limit, axis: channel_axis, shape: shape.to_vec() });
         }
-        Ok(Layout { shape: shape.to_vec(), strides, channel_axis, others })
+        Ok(Layout { shape: shape.to_vec(), strides, channel_axis, others, samples })
     }
 
     /// The same array laid out densely in row-major (C) order, with the same roles.
@@ -153,23 +168,7 @@ impl Layout {
     }
 
     pub fn geometry(&self) -> Geometry {
-        let mut axes: Vec<(usize, isize)> = Vec::with_capacity(self.others.len());
-        for &axis in &self.others {
-            let (length, stride) = (self.shape[axis], self.strides[axis]);
-            if length == 1 {
-                continue;
-            }
-            match axes.last_mut() {
-                // The outer axis steps exactly over this one: walk the two as one.
-                Some(outer) if length > 0 && outer.1 == stride.wrapping_mul(length as isize) => {
-                    *outer = (outer.0 * length, stride);
-                }
-                _ => axes.push((length, stride)),
-            }
-        }
-        if axes.is_empty() {
-            axes.push((1, 1));
-        }
+        let axes = nested(self.others.iter().map(|&axis| (self.shape[axis], self.strides[axis])));
         Geometry {
             channels: self.channels(),
             channel_stride: self.strides[self.channel_axis],
@@ -177,6 +176,86 @@ impl Layout {
             axes,
         }
     }
+
+    /// Length and stride of the axes that number the rows, but those of length 1, and of those that number the values.
+    ///
+    /// # Panics
+    /// Unless the arrangement has every axis once, and cuts the channels evenly.
+    fn sides(&self, Arrangement { rows, values, groups }: &Arrangement) -> [Vec<(usize, isize)>; 2] {
+        let channels = self.others.len();
+        let mut all: Vec<usize> = rows.iter().chain(values).copied().chain(groups.map(|_| channels)).collect();
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..self.shape.len()), "every axis once");
+        let of = |&place: &usize| {
+            let axis = self.others.get(place).copied().unwrap_or(self.channel_axis);
+            (self.shape[axis], self.strides[axis])
+        };
+        let [mut of_rows, mut of_values] = [rows, values].map(|axes| axes.iter().map(of).collect::<Vec<_>>());
+        if let &Some(groups) = groups {
+            let (length, stride) = of(&channels);
+            assert!(groups > 0 && length.is_multiple_of(groups), "groups of one size");
+            of_rows.push((groups, stride.wrapping_mul((length / groups) as isize)));
+            of_values.insert(0, (length / groups, stride));
+        }
+        of_rows.retain(|axis| axis.0 != 1);
+        [of_rows, of_values]
+    }
+
+    /// How many axes of the rows, from the innermost one outwards, step as one in each of some arrays of one shape.
+    pub fn joined<const N: usize>(layouts: [&Layout; N], arrangement: &Arrangement) -> usize {
+        let joined = |layout: &Layout| {
+            let [rows, _] = layout.sides(arrangement);
+            let steps = |pair: &[(usize, isize)]| pair[0].1 == pair[1].1.wrapping_mul(pair[1].0 as isize);
+            let pairs = rows.windows(2).rev().take_while(|pair| steps(pair)).count();
+            if rows.is_empty() { 0 } else { pairs + 1 }
+        };
+        layouts.map(joined).into_iter().min().unwrap_or(0)
+    }
+
+    /// The array in parts, each with some of the rows for channels, as many as the innermost `joined` axes of the rows
+    /// number: from the first element to that of each part, and what all parts look like. All parts together have
+    /// every element once. For arrays with elements.
+    pub fn parts(&self, arrangement: &Arrangement, joined: usize) -> (Vec<isize>, Geometry) {
+        assert!(!self.is_empty());
+        let [rows, values] = self.sides(arrangement);
+        let (outer, inner) = rows.split_at(rows.len() - joined);
+        let one_step = inner.windows(2).all(|pair| pair[0].1 == pair[1].1.wrapping_mul(pair[1].0 as isize));
+        assert!(one_step, "joined in this array");
+        let mut offsets = vec![0];
+        for &(length, stride) in outer {
+            let steps = |&offset: &isize| (0..length).map(move |at| offset + at as isize * stride);
+            offsets = offsets.iter().flat_map(steps).collect();
+        }
+        let axes = nested(values.into_iter());
+        let geometry = Geometry {
+            channels: inner.iter().map(|axis| axis.0).product(),
+            channel_stride: inner.last().map_or(1, |axis| axis.1),
+            count: axes.iter().map(|axis| axis.0).product(),
+            axes,
+        };
+        (offsets, geometry)
+    }
+}
+
+/// Axes (length, stride), outermost first, as the kernels want them: those of length 1 are gone, those that nest are one.
+fn nested(all: impl Iterator<Item = (usize, isize)>) -> Vec<(usize, isize)> {
+    let mut axes: Vec<(usize, isize)> = Vec::new();
+    for (length, stride) in all {
+        if length == 1 {
+            continue;
+        }
+        match axes.last_mut() {
+            // The outer axis steps exactly over this one: walk the two as one.
+            Some(outer) if length > 0 && outer.1 == stride.wrapping_mul(length as isize) => {
+                *outer = (outer.0 * length, stride);
+            }
+            _ => axes.push((length, stride)),
+        }
+    }
+    if axes.is_empty() {
+        axes.push((1, 1));
+    }
+    axes
 }
 
 /// A layout as the kernels see it: axes that nest are one, axes of length one are gone.
@@ -306,7 +385,8 @@ pub(crate) fn elements(shape: &[usize]) -> Result<usize, ViewError> {
     Ok(if shape.contains(&0) { 0 } else { nonzero })
 }
 
-fn resolve(axes: Axes, rank: usize) -> Result<(usize, Vec<usize>), ViewError> {
+/// The channel axis, the others, and how many of those are samples.
+fn resolve(axes: Axes, rank: usize) -> Result<(usize, Vec<usize>, usize), ViewError> {
     match axes {
         Axes::Channel(axis) => {
             let counted = if axis < 0 { axis.checked_add(rank as isize) } else { Some(axis) };
@@ -314,14 +394,15 @@ fn resolve(axes: Axes, rank: usize) -> Result<(usize, Vec<usize>), ViewError> {
                 .and_then(|axis| usize::try_from(axis).ok())
                 .filter(|&axis| axis < rank)
                 .ok_or(ViewError::ChannelAxis { axis, rank })?;
-            Ok((channel, (0..rank).filter(|&other| other != channel).collect()))
+            Ok((channel, (0..rank).filter(|&other| other != channel).collect(), 1))
         }
         Axes::Roles(roles) => {
             let with = |role| (0..roles.len()).filter(move |&axis| roles[axis] == role);
             let channels = with(AxisRole::Channel).count();
             match with(AxisRole::Channel).next() {
                 Some(channel) if channels == 1 && roles.len() == rank => {
-                    Ok((channel, with(AxisRole::Sample).chain(with(AxisRole::Space)).collect()))
+                    let others = with(AxisRole::Sample).chain(with(AxisRole::Space)).collect();
+                    Ok((channel, others, with(AxisRole::Sample).count()))
                 }
                 _ => Err(ViewError::Roles { rank, given: roles.len(), channels }),
             }

@@ -28,7 +28,9 @@
 //! 6. **In place**, where memory is short: [`BatchNorm::eval_in_place`], [`BatchNorm::backward_in_place`] with the same
 //!    bits, and [`BatchNorm::train_invertible`], whose backward pass takes its output instead of its input and has a
 //!    bound of its own ([`Invertible`]).
-//! 7. **[`Decorrelated`]** removes the correlations between the channels of a group too.
+//! 7. **[`SampleNorm`]**: layer, group, instance and RMS norm, which do not look at the batch; [`SampleRule`] without
+//!    state. **[`Decorrelated`]** removes the correlations between the channels of a group too. Directional derivatives:
+//!    [`Saved::jvp`], [`SampleSaved::jvp`].
 //! 8. **[`Convention`]** and [`Conversion`]: whose checkpoint a file is, and its statistics by another framework's
 //!    convention.
 //! 9. **[`mod@reference`]** is the readable twin in plain loops: closed form, computation graph, Jacobian.
@@ -90,9 +92,13 @@ mod preflight;
 pub mod reference;
 mod rule;
 mod running;
+mod sample_norm;
+mod sample_rule;
+mod sample_saved;
 mod saved;
 mod spread;
 mod switches;
+mod tangent;
 mod view;
 mod weights;
 mod whitening;
@@ -118,9 +124,13 @@ pub use population::{Population, ROW as POPULATION_ROW};
 pub use preflight::LastBatch;
 pub use rule::{BatchMoments, Parameters, Rule};
 pub use running::{Averaging, Estimator, RunningStatistics, UpdateWeight};
+pub use sample_norm::{Grouping, SampleConfig, SampleNorm};
+pub use sample_rule::SampleRule;
+pub use sample_saved::SampleSaved;
 pub use saved::{ParameterGradients, Saved};
 pub use spread::StandardErrors;
 pub use switches::{NormalizeBy, Switches};
+pub use tangent::ParameterDirection;
 pub use view::{Tensor, View, ViewMut};
 pub use weights::Weights;
 pub use whitening::{
@@ -153,6 +163,8 @@ mod situations {
     struct Participants;
     #[doc = include_str!("../../../docs/situations/population-statistics.md")]
     struct PopulationStatistics;
+    #[doc = include_str!("../../../docs/situations/siblings.md")]
+    struct Siblings;
     #[doc = include_str!("../../../docs/situations/small-batches.md")]
     struct SmallBatches;
     #[doc = include_str!("../../../docs/situations/whitening.md")]

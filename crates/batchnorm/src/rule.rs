@@ -381,13 +381,13 @@ pub(crate) fn products(one: &[f64], other: &[f64]) -> Vec<f64> {
 }
 
 /// The mean as a pair; NaN where the channel is not finite, so that all of its output is.
-fn mean_or_nan(moments: &Moments) -> (f64, f64) {
+pub(crate) fn mean_or_nan(moments: &Moments) -> (f64, f64) {
     if moments.is_finite() { moments.mean_pair() } else { (f64::NAN, 0.0) }
 }
 
 /// The shift by which the mean's rest need not be subtracted from every x: (x - mean - rest) * scale + beta is
 /// (x - mean) * scale + (beta - rest * scale), and x - mean is as exact where it matters.
-fn shifted(beta: f64, rest: f64, scale: f64) -> f64 {
+pub(crate) fn shifted(beta: f64, rest: f64, scale: f64) -> f64 {
     if rest == 0.0 { beta } else { beta - rest * scale }
 }
 

@@ -6,13 +6,15 @@ mod stack;
 mod support;
 
 use batchnorm::{
-    Activation, Config, Element, Input, Parameter, Parameters, Policies, Rule, RunningStatistics, SingleValue,
+    Activation, Config, Element, Input, Parameter, ParameterDirection, Parameters, Policies, Rule, RunningStatistics,
+    SingleValue,
 };
 use peak_alloc::PeakAlloc;
 use stack::{FORMS, Form, Stack};
 use std::sync::Mutex;
 use support::Random;
 use support::run::{ORDERS, Order, Sizes};
+use support::samples::{Case as SampleCase, Kind, places};
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
@@ -155,6 +157,49 @@ fn s6_no_call_copies_its_input() {
             every_call(half::bf16::from_f64, |_, _| ());
         }
     });
+}
+
+/// By the row, by the element that has parameters, where groups have large planes by the channel of each sample, and a
+/// fixed scratch a thread.
+#[test]
+fn norms_that_do_not_look_at_the_batch_copy_nothing() {
+    let _alone = ALONE.lock();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(THREADS).build().expect("a pool");
+    for (kind, n, c, plane) in [
+        (Kind::Layer(1), 64, 32, 768),
+        (Kind::Rms(1), 100_000, 1, 17),
+        (Kind::Layer(2), 300, 3, 1500),
+        (Kind::Group(8), 32, 64, 784),
+        (Kind::Group(4), 3000, 64, 9),
+        (Kind::Instance, 32, 64, 784),
+    ] {
+        let sizes = Sizes { n, c, plane };
+        let case = SampleCase::<f32>::new(kind, sizes, 1.0, &mut Random::new(602));
+        let rule = kind.config().rule().expect("a rule");
+        let [gamma, beta] = [&case.gamma[..], &case.beta[..]];
+        let (bytes, rows) = (n * c * plane * size_of::<f32>(), kind.rows(sizes).len());
+        let elements = kind.parameters(sizes) * if kind == Kind::Group(4) { plane } else { 1 };
+        let channels = if kind.by_shape() || plane < 16 { 0 } else { n * c };
+        // A total of each block and parameter; numbers and moments of a row; coefficients and sums of a channel.
+        let most = THREADS * SCRATCH + 400 * elements + 160 * rows + 200 * channels;
+        for place in places(kind, sizes) {
+            let [x, dy] = [&case.x, &case.dy].map(|data| place.filled(data));
+            let (x, dy, mut out) = (place.view(&x), place.view(&dy), place.blank::<f32>());
+            let mut out = place.view_mut(&mut out);
+            pool.install(|| {
+                let parameters = Parameters { gamma: Some(gamma), beta: Some(beta) };
+                let (saved, forward) = peak(|| rule.forward(&x, parameters, &mut out).expect("a right call"));
+                let (_, backward) = peak(|| saved.backward(&x, &dy, &mut out).expect("a right call"));
+                let direction = ParameterDirection { gamma: Some(gamma), beta: Some(beta) };
+                let (_, jvp) = peak(|| saved.jvp(&x, &dy, direction, &mut out).expect("a right call"));
+                println!("{kind:?} {sizes:?}: {forward} {backward} {jvp} of {most} allowed, beside arrays of {bytes}");
+                for extra in [forward, backward, jvp] {
+                    assert!(extra <= most, "{kind:?} {sizes:?} {place:?}: {extra} bytes, {most} are allowed");
+                    assert!(kind == Kind::Rms(1) || extra < bytes / 2, "{kind:?} {sizes:?}: {extra} of {bytes}");
+                }
+            });
+        }
+    }
 }
 
 #[test]

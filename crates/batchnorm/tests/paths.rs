@@ -8,7 +8,9 @@ mod support;
 use batchnorm::edges::{CHUNK, LONG, RUN, STREAM, WIDE, WORTH_THREADS};
 use batchnorm::{Axes, BatchNorm, Config, Moments, Parameters, RunningStatistics, Tier, View, WhiteningConfig};
 use support::Random;
+use support::place::Place;
 use support::run::{ORDERS, Order, Sizes};
+use support::samples::{Case as SampleCase, Kind, tight_places};
 use support::step::{ARRANGEMENTS, Case, PASSES, Pass, Places, Stepping};
 
 /// On a pool of so many threads, the first of which makes the call: a thread that waits for a pool does so in the
@@ -196,6 +198,38 @@ fn decorrelated_groups_on_threads() {
             for on in [(1, Tier::best()), (3, Tier::best())] {
                 assert!(step(on) == expected, "{sizes:?} {order:?} {on:?}");
             }
+        }
+    }
+}
+
+#[test]
+fn norms_that_do_not_look_at_the_batch() {
+    let mut random = Random::new(809);
+    let small = [
+        (Kind::Layer(1), sizes(5, 3, 7)),
+        (Kind::Layer(2), sizes(37, 3, 9)),
+        (Kind::Rms(1), sizes(1, 2, CHUNK + 9)),
+        (Kind::Rms(3), sizes(2, 3, 5)),
+        (Kind::Group(2), sizes(3, 6, RUN - 1)),
+        (Kind::Group(2), sizes(3, 6, RUN + 1)),
+        (Kind::Instance, sizes(2, 3, RUN)),
+    ];
+    let large = [
+        (Kind::Layer(1), sizes(3, 43, WORTH_THREADS / 128)),
+        (Kind::Layer(2), sizes(2, 7, WORTH_THREADS / 13)),
+        (Kind::Rms(1), sizes(WORTH_THREADS / 3, 1, 4)),
+        (Kind::Group(3), sizes(WORTH_THREADS / 40, 9, 5)),
+        (Kind::Group(3), sizes(9, 9, WORTH_THREADS / 80)),
+    ];
+    let runs = small.map(|case| (case, 1)).into_iter().chain(large.map(|case| (case, 3)));
+    for ((kind, sizes), threads) in runs {
+        let case = SampleCase::<f32>::new(kind, sizes, 1.0, &mut random);
+        let step =
+            |threads, tier, place: &Place| pooled(threads, || case.step(kind.config().tier(tier), [place; 2]).bits());
+        let places = tight_places(kind, sizes);
+        let expected = step(1, Tier::Baseline, &places[0]);
+        for place in &places {
+            assert!(step(threads, Tier::best(), place) == expected, "{kind:?} {sizes:?} {place:?}");
         }
     }
 }

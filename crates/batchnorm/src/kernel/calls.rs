@@ -3,11 +3,16 @@
 
 use super::activation::{Leaky, Linear};
 use super::in_place::{self, map_in_place, reduce_and_map_in_place};
-use super::leaves::{GradientLeaf, GradientSums, MomentsLeaf, ProductsOfOutput};
+use super::leaves::{GradientLeaf, GradientSums, Leaf, MomentsLeaf, ProductsOfOutput};
 use super::map::{map, reduce_and_map};
-use super::pointwise::{Coefficients, InputGradient, InputGradientOfOutput, Mask, Normalize, NormalizeAdding, Scale};
+use super::pointwise::{
+    Coefficients, InputGradient, InputGradientOfOutput, Mask, Normalize, NormalizeAdding, Scale, Tangent,
+};
 use super::raw::{Isa, Readable, Writable};
 use super::reduce::reduce;
+use super::row_formulas::{Elements, RowGradient, RowNumbers, RowTangent};
+use super::rows::{self, Summed};
+use super::sums::Chunk;
 use super::weighted::{InputGradientWeighted, NormalizeWeighted, WeightedMomentsLeaf};
 use super::whitening::{self, Centered};
 use crate::config::Activation;
@@ -125,6 +130,17 @@ pub fn backward_by_constants<T: Element>(
         let leaf = GradientLeaf::new(isa, f, constants);
         reduce_and_map(&leaf, arrays, isa, Scale(f), arrays, [dx], of)
     })
+}
+
+/// The directional derivative of y by coefficients that are known already: of arrays [x, t], as [`Tangent`].
+pub fn tangent<T: Element>(
+    isa: Isa,
+    activation: Activation,
+    arrays: [&Readable<T>; 2],
+    out: &mut Writable<T>,
+    all: Coefficients<7>,
+) {
+    behind!(activation, |f| map(isa, Tangent(f), arrays, [out], all));
 }
 
 /// dx and the residual's gradient of x, dy and y, by batch statistics. Coefficients: as [`InputGradient`].
@@ -301,4 +317,53 @@ pub fn mix<T: Element>(
     out: &mut Writable<T>,
 ) {
     whitening::mix(isa, inputs, matrices, shift, group, out);
+}
+
+/// y of rows by their own moments, the parameters those of the elements; the first row is number `first` among all.
+pub fn normalize_rows<T: Element>(
+    isa: Isa,
+    first: usize,
+    x: &Readable<T>,
+    y: &mut Writable<T>,
+    elements: Elements<2>,
+    of: Of<Moments, 3>,
+) -> Vec<Moments> {
+    let leaf = |x: &[T]| MomentsLeaf(isa).run(0, Chunk { pieces: &[[x]], ahead: [0] });
+    rows::normalize(isa, first, x, y, elements, leaf, of)
+}
+
+/// dx of rows of x and dy: as [`RowGradient`].
+pub fn input_gradient_rows<T: Element>(isa: Isa, summed: Summed, arrays: [&Readable<T>; 2], dx: &mut Writable<T>) {
+    rows::by_sums(isa, RowGradient, summed, summed.weights, arrays, dx);
+}
+
+/// The same of all rows, and what [`parameter_rows`] gives, at once.
+pub fn backward_rows<T: Element>(
+    isa: Isa,
+    summed: Summed,
+    arrays: [&Readable<T>; 2],
+    dx: &mut Writable<T>,
+) -> [Vec<f64>; 2] {
+    rows::gradients(isa, summed, arrays, dx)
+}
+
+/// The directional derivative of rows, of x and t: as [`RowTangent`]. The weights of the sums are ones.
+pub fn tangent_rows<T: Element>(
+    isa: Isa,
+    summed: Summed,
+    elements: Elements<3>,
+    arrays: [&Readable<T>; 2],
+    out: &mut Writable<T>,
+) {
+    rows::by_sums(isa, RowTangent, summed, elements, arrays, out);
+}
+
+/// Sums over rows of dy and of dy * xhat, of each element: of parts [x, dy] with the rows one after the other.
+pub fn parameter_rows<T: Element>(
+    isa: Isa,
+    parts: &[[&Readable<T>; 2]],
+    numbers: &[RowNumbers],
+    period: usize,
+) -> [Vec<f64>; 2] {
+    rows::parameter_sums(isa, parts, numbers, period)
 }

@@ -1,6 +1,6 @@
 //! The sizes at which the kernels change their way, for `tests/edges.rs`, which looks at both sides of each.
 
-use super::{map, pointwise, reduce, sums, vector};
+use super::{map, pointwise, reduce, rows, sums, vector};
 
 /// Values a vector.
 pub const WIDTH: usize = vector::WIDTH;
@@ -34,3 +34,11 @@ pub const STREAM: usize = map::STREAM;
 pub const LONG: usize = map::LONG;
 /// Elements that are worth threads.
 pub const WORTH_THREADS: usize = crate::parallel::WORTH_THREADS;
+/// Rows with parameters of each element that are taken together.
+pub const SIDE: usize = rows::SIDE;
+/// Such rows that are added up before they go to a total.
+pub const FLUSH: usize = rows::FLUSH;
+/// Such rows that are worth a total of their own.
+pub const LEAST: usize = rows::LEAST;
+/// How many totals there are at most.
+pub const BLOCKS: usize = rows::BLOCKS;

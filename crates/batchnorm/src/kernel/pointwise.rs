@@ -119,6 +119,21 @@ impl<A: Activate> Pointwise<2, 5, 1> for InputGradientOfOutput<A> {
     }
 }
 
+/// The directional derivative y' = f'(z) * (scale * (t - offset) + (x - mean) * inverse * turn + drift) of y = f(z) along
+/// t, z of x computed again. Without an activation also dx, where the channels of a group share its sums. Coefficients:
+/// mean, scale, shift, offset, inverse, turn, drift. (Inverse and turn apart: their product may be too large for an f64.)
+#[derive(Clone, Copy)]
+pub(crate) struct Tangent<A>(pub A);
+
+impl<A: Activate> Pointwise<2, 7, 1> for Tangent<A> {
+    #[inline(always)]
+    fn apply<V: Vector>(self, all: [V; 7], [x, t]: [V; 2]) -> [V; 1] {
+        let [mean, scale, shift, offset, inverse, turn, drift] = all;
+        let dz = scale.mul(t.sub(offset)).add(x.sub(mean).mul(inverse).mul(turn)).add(drift);
+        [self.0.backward(normalized(x, [mean, scale, shift]), dz)]
+    }
+}
+
 /// The coefficients of all channels, each kind in a vector of its own.
 #[derive(Debug, Clone)]
 pub(crate) struct Coefficients<const K: usize>([Vec<f64>; K]);

@@ -19,7 +19,7 @@ use super::tier::Tier;
 use super::transpose::transpose;
 use super::vector::{Plain, Vector};
 use crate::element::Element;
-use crate::layout::{Geometry, Layout};
+use crate::layout::{Arrangement, Geometry, Layout};
 use crate::parallel;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -107,6 +107,15 @@ impl<'a, T: Element> Readable<'a, T> {
 
     pub fn geometry(&self) -> &Geometry {
         &self.geometry
+    }
+
+    /// The same elements in parts, with rows for channels ([`Layout::parts`]). The layout must be this array's.
+    pub fn rearranged(&self, layout: &Layout, arrangement: &Arrangement, joined: usize) -> Vec<Readable<'_, T>> {
+        assert!(layout.geometry() == self.geometry && self.part == (0..self.geometry.channels, 0..self.geometry.count));
+        let (offsets, geometry) = layout.parts(arrangement, joined);
+        // Elements of the parts are elements of this array (fact 1).
+        let part = |offset| Self::whole(self.first.wrapping_offset(offset), geometry.clone());
+        offsets.into_iter().map(part).collect()
     }
 
     /// Some of an axis, of the array that `layout` is of.
@@ -229,6 +238,18 @@ impl<'a, T: Element> Writable<'a, T> {
     /// The same memory, for a shorter time.
     pub fn reborrow(&mut self) -> Writable<'_, T> {
         Writable { first: self.first, geometry: self.geometry.clone(), borrow: PhantomData }
+    }
+
+    /// As [`Readable::rearranged`].
+    pub fn rearranged(&mut self, layout: &Layout, arrangement: &Arrangement, joined: usize) -> Vec<Writable<'_, T>> {
+        assert!(layout.geometry() == self.geometry);
+        let (offsets, geometry) = layout.parts(arrangement, joined);
+        // Parts have each element once, so they are disjoint memory (fact 2).
+        let part = |offset| {
+            let first = self.first.wrapping_offset(offset);
+            Writable { first, geometry: geometry.clone(), borrow: PhantomData }
+        };
+        offsets.into_iter().map(part).collect()
     }
 
     /// As [`Readable::narrowed`], for a shorter time.

@@ -122,7 +122,7 @@ where
 
 /// Lanes added pairwise, halves onto each other; the first time as whole vectors.
 #[inline(always)]
-fn fold<V: Vector>(vector: V) -> f64 {
+pub(super) fn fold<V: Vector>(vector: V) -> f64 {
     let mut lanes = [0.0; WIDTH];
     vector.to_f64(&mut lanes);
     let four: [f64; 4] = std::array::from_fn(|lane| lanes[lane] + lanes[lane + 4]);

@@ -9,6 +9,8 @@
 //! - [`weighted`]: where values have weights, or are masked;
 //! - [`invertible`]: the gradient from y, where x is gone;
 //! - [`whitening`]: of a group of channels, decorrelated;
+//! - [`rows`]: layer, group, instance and RMS norm, which do not look at the batch;
+//! - [`tangent`]: the directional derivative, forwards through the formula;
 //! - any of them over another number type: they are generic over [`Real`], so that complex steps, dual numbers or
 //!   double-double arithmetic can be put in for `f64`.
 //!
@@ -18,7 +20,9 @@ pub mod compact;
 pub mod invertible;
 pub mod jacobian;
 pub mod mixed;
+pub mod rows;
 pub mod staged;
+pub mod tangent;
 pub mod weighted;
 pub mod whitening;
 

@@ -136,7 +136,7 @@ impl BatchComoments {
         let (expected, got) = (self.0.len(), other.0.len());
         if expected != got {
             let group = self.0.first().map_or(0, Comoments::channels);
-            return Err(CallError::Groups { argument: "other", expected, group, got });
+            return Err(CallError::OtherGroups { argument: "other", expected, group, got });
         }
         self.0.iter().zip(&other.0).map(|(one, other)| one.merge(other)).collect::<Result<_, _>>().map(BatchComoments)
     }

@@ -138,7 +138,7 @@ impl RunningCovariance {
         let (expected, got) = (self.covariances.len(), batch.groups().len());
         let ranges: Vec<Range<usize>> = groups(self.channels(), self.group).collect();
         if expected != got {
-            return Err(CallError::Groups { argument: "batch", expected, group: self.group, got });
+            return Err(CallError::OtherGroups { argument: "batch", expected, group: self.group, got });
         }
         for (range, group) in ranges.iter().zip(batch.groups()) {
             same_length("batch", range.len(), group.channels())?;

@@ -7,6 +7,7 @@ pub mod inverted;
 pub mod measure;
 pub mod place;
 pub mod run;
+pub mod samples;
 pub mod step;
 
 /// A seeded generator (SplitMix64, Steele et al. 2014). Its seed is printed, so that a failure can be repeated.

@@ -1,0 +1,47 @@
+//! The directional derivative, forwards through the formula (forward mode; Wengert 1964).
+
+use super::mixed::Statistics;
+use super::{Real, mean};
+
+/// A way to go from a point, and how fast.
+#[derive(Debug, Clone, Copy)]
+pub struct Direction<'d, R> {
+    /// x', of each value.
+    pub x: &'d [R],
+    /// gamma'.
+    pub gamma: R,
+    /// beta'.
+    pub beta: R,
+}
+
+/// y' of y = gamma (x - m) / sqrt(v + eps) + beta with m = (1 - w) running mean + w batch mean and
+/// v = (1 - w) running variance + w batch variance: each line is the derivative of one line of the forward pass.
+///
+/// Where the statistics do not flow, but count as constants, m' = v' = 0.
+pub fn tangent<R: Real>(
+    x: &[R],
+    gamma: R,
+    epsilon: R,
+    Statistics { running, share: w }: Statistics<R>,
+    flows: bool,
+    direction: Direction<R>,
+) -> Vec<R> {
+    let (zero, one, two) = (R::constant(0.0), R::constant(1.0), R::constant(2.0));
+    let t = direction.x;
+    // mu = 1/n sum x
+    let mu = mean(x.iter().copied());
+    let mu_t = mean(t.iter().copied());
+    // v of the batch = 1/n sum (x - mu)^2
+    let variance = mean(x.iter().map(|&x| (x - mu) * (x - mu)));
+    let variance_t = mean(x.iter().zip(t).map(|(&x, &t)| two * (x - mu) * (t - mu_t)));
+    // m and v are mixed
+    let (m, v) = (running[0] + w * (mu - running[0]), running[1] + w * (variance - running[1]));
+    let (m_t, v_t) = if flows { (w * mu_t, w * variance_t) } else { (zero, zero) };
+    // r = 1 / sqrt(v + eps)
+    let r = one / (v + epsilon).sqrt();
+    let r_t = -(r * r * r * v_t / two);
+    // y = gamma (x - m) r + beta
+    let y_t =
+        |(&x, &t): (&R, &R)| direction.gamma * ((x - m) * r) + gamma * ((t - m_t) * r + (x - m) * r_t) + direction.beta;
+    x.iter().zip(t).map(y_t).collect()
+}
