@@ -3,7 +3,7 @@
 //! Burn tensors become views, the core computes, its buffers become Burn tensors. Under autodiff the forward pass
 //! registers a backward step that holds what the core saved.
 
-use batchnorm::{Activation, Axes, BatchMoments, ParameterGradients, Parameters, View, ViewMut};
+use batchnorm::{Activation, Axes, ParameterGradients, Parameters, View, ViewMut};
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
@@ -14,10 +14,10 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_e
 use burn::tensor::{DType, Element, Shape, Tensor, TensorData};
 
 use crate::error::Reason;
-use crate::pass::{Left, Pass};
+use crate::pass::{Left, Pass, Told};
 
-/// What a forward pass tells beside its output: what there is to take into the running statistics.
-type Told = Result<BatchMoments, Reason>;
+/// What a forward pass tells beside its output.
+type Answer = Result<Told, Reason>;
 
 /// A backend that has the passes. On an error the tensor is the input, not to be used.
 #[backend_extension(Flex, Autodiff)]
@@ -28,7 +28,7 @@ pub trait BatchNormBackend: Backend {
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         pass: Pass,
-    ) -> (FloatTensor<Self>, Told);
+    ) -> (FloatTensor<Self>, Answer);
 
     /// The forward pass with a residual: an operation of its own, for it has a parent more in the graph.
     fn batch_norm_adding(
@@ -37,7 +37,7 @@ pub trait BatchNormBackend: Backend {
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         pass: Pass,
-    ) -> (FloatTensor<Self>, Told);
+    ) -> (FloatTensor<Self>, Answer);
 }
 
 /// The forward pass on Burn's tensors of at least two axes, on Flex, all `f32` or all `f64`.
@@ -47,13 +47,13 @@ pub fn forward<const D: usize>(
     gamma: Tensor<1>,
     beta: Tensor<1>,
     pass: Pass,
-) -> Result<(Tensor<D>, BatchMoments), Reason> {
+) -> Result<(Tensor<D>, Told), Reason> {
     let (x, gamma, beta) = (x.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch());
     let (y, told) = match residual {
         Some(residual) => Dispatch::batch_norm_adding(x, residual.into_dispatch(), gamma, beta, pass),
         None => Dispatch::batch_norm(x, gamma, beta, pass),
     };
-    told.map(|batch| (Tensor::from_dispatch(y), batch))
+    told.map(|told| (Tensor::from_dispatch(y), told))
 }
 
 /// The number types that are computed as they are.
@@ -117,8 +117,8 @@ struct Taken<'t> {
     beta: &'t FlexTensor,
 }
 
-/// What a forward pass gives: its output, what the backward pass needs, and what there is to take into the statistics.
-type Passed = (FlexTensor, Left, BatchMoments);
+/// What a forward pass gives: its output, what the backward pass needs, and what it tells.
+type Passed = (FlexTensor, Left, Told);
 
 fn run(taken: Taken, pass: &Pass) -> Result<Passed, Reason> {
     // A vector of a few channels: a copy where it is not contiguous costs nothing.
@@ -133,12 +133,12 @@ fn run(taken: Taken, pass: &Pass) -> Result<Passed, Reason> {
 fn run_in<T: Native>(Taken { x, residual, gamma, beta }: Taken, pass: &Pass) -> Result<Passed, Reason> {
     let (seen, residual) = (view::<T>(x), residual.map(view::<T>));
     let parameters = Parameters { gamma: Some(values::<T>(gamma)), beta: Some(values::<T>(beta)) };
-    let (y, (left, batch)) = filled(x, |y| pass.run(&seen, residual.as_ref(), parameters, y))?;
-    Ok((y, left, batch))
+    let (y, (left, told)) = filled(x, |y| pass.run(&seen, residual.as_ref(), parameters, y))?;
+    Ok((y, left, told))
 }
 
 impl BatchNormBackend for Flex {
-    fn batch_norm(x: FlexTensor, gamma: FlexTensor, beta: FlexTensor, pass: Pass) -> (FlexTensor, Told) {
+    fn batch_norm(x: FlexTensor, gamma: FlexTensor, beta: FlexTensor, pass: Pass) -> (FlexTensor, Answer) {
         match run(Taken { x: &x, residual: None, gamma: &gamma, beta: &beta }, &pass) {
             Ok((y, _, batch)) => (y, Ok(batch)),
             Err(error) => (x, Err(error)),
@@ -151,7 +151,7 @@ impl BatchNormBackend for Flex {
         gamma: FlexTensor,
         beta: FlexTensor,
         pass: Pass,
-    ) -> (FlexTensor, Told) {
+    ) -> (FlexTensor, Answer) {
         match run(Taken { x: &x, residual: Some(&residual), gamma: &gamma, beta: &beta }, &pass) {
             Ok((y, _, batch)) => (y, Ok(batch)),
             Err(error) => (x, Err(error)),
@@ -180,7 +180,7 @@ struct Kept {
 
 impl Kept {
     fn new(x: NodeId, left: Left, pass: &Pass, residual: bool, y: &FlexTensor) -> Kept {
-        let (trains, layer) = (pass.switches.train_parameters, pass.layer.clone());
+        let (trains, layer) = (pass.trains(), pass.layer().to_string());
         let kept = |left, y| Kept { x, left, trains, y, layer };
         match left.adding().filter(|_| residual) {
             None => kept(left, None),
@@ -282,7 +282,10 @@ fn backward<T: Native>(kept: Kept, input: Option<FlexTensor>, dy: FlexTensor, wa
             Given { dresidual: Some(dy.clone()), dx: Some(dx), parameters: Some(both(parameters)) }
         }
         (x, ..) => {
-            let parameters = |x| both(fits(layer, left.parameter_gradients(x, &seen_dy)));
+            let parameters = |x| match fits(layer, left.parameter_gradients(x, &seen_dy)) {
+                Some(alone) => both(alone),
+                None => both(fits(layer, filled(&dy, |dx| left.backward(x, &seen_dy, dx))).1),
+            };
             Given { dresidual: Some(dy.clone()), dx: None, parameters: x.as_ref().map(parameters) }
         }
     }
@@ -298,7 +301,7 @@ fn record<C: CheckpointStrategy, const N: usize>(
     residual: Option<Tracked<C>>,
     [gamma, beta]: [Tracked<C>; 2],
     pass: &Pass,
-) -> (Tracked<C>, Told)
+) -> (Tracked<C>, Answer)
 where
     Step: Backward<Flex, N, State = Kept>,
 {
@@ -323,7 +326,7 @@ where
 }
 
 impl<C: CheckpointStrategy> BatchNormBackend for Autodiff<Flex, C> {
-    fn batch_norm(x: Tracked<C>, gamma: Tracked<C>, beta: Tracked<C>, pass: Pass) -> (Tracked<C>, Told) {
+    fn batch_norm(x: Tracked<C>, gamma: Tracked<C>, beta: Tracked<C>, pass: Pass) -> (Tracked<C>, Answer) {
         record::<C, 3>([x.node(), gamma.node(), beta.node()], x, None, [gamma, beta], &pass)
     }
 
@@ -333,7 +336,7 @@ impl<C: CheckpointStrategy> BatchNormBackend for Autodiff<Flex, C> {
         gamma: Tracked<C>,
         beta: Tracked<C>,
         pass: Pass,
-    ) -> (Tracked<C>, Told) {
+    ) -> (Tracked<C>, Answer) {
         let parents = [x.node(), residual.node(), gamma.node(), beta.node()];
         record::<C, 4>(parents, x, Some(residual), [gamma, beta], &pass)
     }

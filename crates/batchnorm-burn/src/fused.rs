@@ -9,7 +9,7 @@ use burn::tensor::{Bool, DType, Tensor};
 use crate::error::{ForwardError, Reason};
 use crate::extension;
 use crate::module::{Arguments, BatchNorm, Trained};
-use crate::pass::{Over, Pass, Weighing};
+use crate::pass::{BatchNormPass, Over, Pass, Weighing};
 use crate::portable::{self, Arithmetic};
 
 /// A [`BatchNorm`] and what follows it, computed in one pass over memory:
@@ -211,13 +211,16 @@ impl<const D: usize> Fused<'_, D> {
             _ => options,
         };
         let rule = if apart { options.clone().activation(Activation::Identity).rule()? } else { options.rule()? };
-        let pass = Pass { rule, switches, running: norm.running()?, over, layer: norm.name.clone() };
+        let pass = BatchNormPass { rule, switches, running: norm.running()?, over, layer: norm.name.clone() };
         let (output, batch) = match by {
             Arithmetic::Contract if apart => {
-                let (z, batch) = extension::forward(x, None, gamma, beta, pass)?;
-                (portable::followed(z, residual, activation), batch)
+                let (z, told) = extension::forward(x, None, gamma, beta, Pass::BatchNorm(pass))?;
+                (portable::followed(z, residual, activation), told.moments())
             }
-            Arithmetic::Contract => extension::forward(x, residual, gamma, beta, pass)?,
+            Arithmetic::Contract => {
+                let (y, told) = extension::forward(x, residual, gamma, beta, Pass::BatchNorm(pass))?;
+                (y, told.moments())
+            }
             Arithmetic::TensorOperations => {
                 let (z, batch) = portable::forward(x, gamma, beta, norm.epsilon, norm.policies, &pass)?;
                 (portable::followed(z, residual, activation), batch)

@@ -174,10 +174,13 @@ mod pass;
 mod portable;
 mod recalibration;
 mod running;
+mod sample_norm;
 mod statistics;
+mod whitening;
 
 pub use batchnorm::{
-    Activation, ConstantChannel, EmptyBatch, NonFinite, NormalizeBy, Policies, SingleValue, Switches, UpdateWeight,
+    Activation, Affine, ConstantChannel, EmptyBatch, Grouping, NonFinite, NormalizeBy, Policies, SingleValue, Switches,
+    UpdateWeight,
 };
 
 pub use batch_count::save_with_batch_count;
@@ -190,6 +193,8 @@ pub use participant::Participant;
 pub use portable::Arithmetic;
 pub use recalibration::{Measured, Recalibrated, RecalibratedLayer, Recalibration, RecalibrationError};
 pub use running::RunningTensor;
+pub use sample_norm::{SampleNorm, SampleNormConfig};
+pub use whitening::{Decorrelated, DecorrelatedConfig};
 
 /// The examples of `docs/situations` that are Burn models, compiled as tests.
 #[cfg(doctest)]

@@ -4,8 +4,9 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use batchnorm::{
-    BatchMoments, Element, Ghost, Input, NormalizeBy, Parameter, ParameterGradients, Parameters, Rule,
-    RunningStatistics, Saved, Switches, View, ViewMut, Weights, WeightsError,
+    BatchComoments, BatchMoments, Decorrelated, Element, Ghost, Input, NormalizeBy, Parameter, ParameterGradients,
+    Parameters, Rule, RunningStatistics, SampleRule, SampleSaved, Saved, SavedWhitening, Switches, View, ViewMut,
+    Weights, WeightsError,
 };
 
 use crate::error::Reason;
@@ -13,13 +14,44 @@ use crate::participant::Participant;
 
 /// A forward pass.
 #[derive(Debug, Clone)]
-pub struct Pass {
+pub enum Pass {
+    BatchNorm(BatchNormPass),
+    /// Of a norm that does not look at the batch, of the name.
+    Sample(SampleRule, String),
+    /// By the batch, or by running statistics, of the name. gamma and beta are in the layer.
+    Whitening {
+        layer: Box<Decorrelated>,
+        training: bool,
+        name: String,
+    },
+}
+
+/// A forward pass of batch norm.
+#[derive(Debug, Clone)]
+pub struct BatchNormPass {
     pub rule: Rule,
     pub switches: Switches,
     pub running: RunningStatistics,
     pub over: Over,
     /// What errors call the layer.
     pub layer: String,
+}
+
+/// What a forward pass tells beside its output: what there is to take into running statistics.
+#[derive(Debug, Clone)]
+pub enum Told {
+    Nothing,
+    Moments(BatchMoments),
+    Comoments(BatchComoments),
+}
+
+impl Told {
+    pub fn moments(self) -> BatchMoments {
+        match self {
+            Told::Moments(batch) => batch,
+            _ => unreachable!("a pass of batch norm tells moments"),
+        }
+    }
 }
 
 /// What the statistics of a batch are taken over.
@@ -60,9 +92,52 @@ pub enum Left {
     Weighted(Saved, Arc<Weighing>),
     Groups(Ghost),
     Part(Saved, Participant, String),
+    Sample(SampleSaved),
+    Whitening(SavedWhitening),
 }
 
 impl Pass {
+    /// The forward pass, into `y`. Gives what is left, and what there is to take into running statistics.
+    pub fn run<T: Element, P: Parameter>(
+        &self,
+        x: &View<T>,
+        residual: Option<&View<T>>,
+        parameters: Parameters<P>,
+        y: &mut ViewMut<T>,
+    ) -> Result<(Left, Told), Reason> {
+        match self {
+            Pass::BatchNorm(pass) => {
+                let (left, batch) = pass.run(x, residual, parameters, y)?;
+                Ok((left, Told::Moments(batch)))
+            }
+            Pass::Sample(rule, _) => Ok((Left::Sample(rule.forward(x, parameters, y)?), Told::Nothing)),
+            Pass::Whitening { layer, training: true, .. } => {
+                let (saved, batch) = layer.forward_train_into(x, y)?;
+                Ok((Left::Whitening(saved), Told::Comoments(batch)))
+            }
+            Pass::Whitening { layer, .. } => Ok((Left::Whitening(layer.eval_into(x, y)?), Told::Nothing)),
+        }
+    }
+
+    /// What errors call the layer.
+    pub fn layer(&self) -> &str {
+        match self {
+            Pass::BatchNorm(BatchNormPass { layer: name, .. })
+            | Pass::Sample(_, name)
+            | Pass::Whitening { name, .. } => name,
+        }
+    }
+
+    /// Whether gamma and beta are trained.
+    pub fn trains(&self) -> bool {
+        match self {
+            Pass::BatchNorm(pass) => pass.switches.train_parameters,
+            _ => true,
+        }
+    }
+}
+
+impl BatchNormPass {
     /// The forward pass, into `y`. Gives what is left, and what there is to take into the running statistics.
     pub fn run<T: Element, P: Parameter>(
         &self,
@@ -71,7 +146,7 @@ impl Pass {
         parameters: Parameters<P>,
         y: &mut ViewMut<T>,
     ) -> Result<(Left, BatchMoments), Reason> {
-        let Pass { rule, switches, running, over, layer } = self;
+        let BatchNormPass { rule, switches, running, over, layer } = self;
         let input = residual.map_or(Input::from(x), |residual| Input::adding(x, residual));
         match over {
             Over::Batch => {
@@ -137,6 +212,8 @@ impl Left {
         dx: &mut ViewMut<T>,
     ) -> Result<ParameterGradients, Reason> {
         match self {
+            Left::Sample(saved) => Ok(saved.backward(x, dy, dx)?),
+            Left::Whitening(saved) => Ok(saved.backward(x, dy, dx)?),
             Left::Whole(saved) => Ok(saved.backward(x, dy, dx)?),
             Left::Groups(ghost) => Ok(ghost.backward(x, dy, dx)?),
             Left::Weighted(saved, weighing) => {
@@ -153,15 +230,20 @@ impl Left {
         }
     }
 
-    /// The gradients of gamma and beta alone.
-    pub fn parameter_gradients<T: Element>(&self, x: &View<T>, dy: &View<T>) -> Result<ParameterGradients, Reason> {
-        match self {
-            Left::Whole(saved) | Left::Part(saved, ..) => Ok(saved.parameter_gradients(x, dy)?),
-            Left::Groups(ghost) => Ok(ghost.parameter_gradients(x, dy)?),
+    /// The gradients of gamma and beta alone; `None` of a pass that gives them with dx only.
+    pub fn parameter_gradients<T: Element>(
+        &self,
+        x: &View<T>,
+        dy: &View<T>,
+    ) -> Result<Option<ParameterGradients>, Reason> {
+        Ok(Some(match self {
+            Left::Sample(_) | Left::Whitening(_) => return Ok(None),
+            Left::Whole(saved) | Left::Part(saved, ..) => saved.parameter_gradients(x, dy)?,
+            Left::Groups(ghost) => ghost.parameter_gradients(x, dy)?,
             Left::Weighted(saved, weighing) => {
                 let values = weighing.cast::<T>();
-                Ok(saved.parameter_gradients_weighted(x, dy, &Weights::new(&values, &weighing.shape)?)?)
+                saved.parameter_gradients_weighted(x, dy, &Weights::new(&values, &weighing.shape)?)?
             }
-        }
+        }))
     }
 }

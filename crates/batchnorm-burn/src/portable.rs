@@ -1,13 +1,14 @@
 //! The layer by plain tensor operations, for backends that the extension does not know.
 
 use batchnorm::{
-    Activation, BatchMoments, CallError, EmptyBatch, Moments, NonFinite, NormalizeBy, Policies, SingleValue, Switches,
+    Activation, BatchMoments, CallError, EmptyBatch, Grouping, Moments, NonFinite, NormalizeBy, Policies, SingleValue,
+    Switches,
 };
 use burn::backend::DispatchDevice;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::error::Reason;
-use crate::pass::{Over, Pass};
+use crate::pass::{BatchNormPass, Over};
 
 /// How a layer computes on a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +51,7 @@ pub fn forward<const D: usize>(
     beta: Tensor<1>,
     epsilon: f64,
     policies: Policies,
-    pass: &Pass,
+    pass: &BatchNormPass,
 ) -> Result<(Tensor<D>, BatchMoments), Reason> {
     let (samples, channels) = (x.dims()[0], x.dims()[1]);
     same_length("beta", channels, beta.dims()[0])?;
@@ -88,7 +89,7 @@ struct Layer<'p> {
     beta: Tensor<1>,
     epsilon: f64,
     policies: Policies,
-    pass: &'p Pass,
+    pass: &'p BatchNormPass,
 }
 
 impl Layer<'_> {
@@ -228,6 +229,41 @@ fn refuse(
         (Some(_), _) if refuses_one => Err(CallError::SingleValue { shape: shape.to_vec(), axis: 1 }),
         _ => Ok(()),
     }
+}
+
+/// Norms that do not look at the batch.
+pub fn sample_norm<const D: usize>(
+    x: Tensor<D>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    grouping: Grouping,
+    epsilon: f64,
+) -> Tensor<D> {
+    let shape = x.dims();
+    if shape.contains(&0) {
+        return x;
+    }
+    let rows = match grouping {
+        Grouping::Layer { .. } | Grouping::Rms { .. } => shape[..D - 1].iter().product(),
+        Grouping::Group { groups } => shape[0] * groups,
+        Grouping::Instance => shape[0] * shape[1],
+    };
+    let values: Tensor<2> = x.reshape([rows, shape.iter().product::<usize>() / rows]);
+    let centered = match grouping {
+        Grouping::Rms { .. } => values,
+        _ => values.clone() - values.mean_dim(1),
+    };
+    let deviation = (centered.clone().square().mean_dim(1) + epsilon).sqrt();
+    let normalized: Tensor<D> = (centered / deviation).reshape(shape);
+    let across = |vector: Tensor<1>| match grouping {
+        Grouping::Layer { .. } | Grouping::Rms { .. } => {
+            let mut shape = [1; D];
+            shape[D - 1] = vector.dims()[0];
+            vector.reshape(shape)
+        }
+        _ => along(vector),
+    };
+    normalized * across(gamma) + across(beta)
 }
 
 /// What follows a pass: the residual is added, then comes the activation. NaN stays NaN, and at 0 the derivative is that
@@ -424,6 +460,29 @@ mod tests {
                     (ours, theirs) => assert_eq!(ours, theirs),
                 }
             }
+        }
+    }
+
+    #[test]
+    fn sample_norms_are_the_same() {
+        use crate::SampleNormConfig;
+        let device = Device::default().autodiff();
+        for config in [
+            SampleNormConfig::layer(8),
+            SampleNormConfig::rms(8),
+            SampleNormConfig::group(2, 4),
+            SampleNormConfig::instance(4),
+        ] {
+            let run = |by: Arithmetic| {
+                let norm = config.init(&device);
+                let x = fixed([3, 4, 8], 701, &device).require_grad();
+                let y = norm.pass(x.clone(), by).unwrap();
+                let gradients = (y.clone() * fixed([3, 4, 8], 179, &device)).sum().backward();
+                let gamma = values(norm.gamma.as_ref().unwrap().grad(&gradients).unwrap());
+                [values(y), values(x.grad(&gradients).unwrap()), gamma]
+            };
+            let ways = run(Arithmetic::TensorOperations).into_iter().zip(run(Arithmetic::Contract));
+            ways.for_each(|(ours, theirs)| close(&ours, &theirs));
         }
     }
 

@@ -78,7 +78,7 @@ fn one_value_a_channel_in_every_rank() {
     let message = |shape: &str| {
         format!(
             "encoder.norm2: input: training needs at least 2 values a channel, got 1 (shape {shape}, channel axis 1); \
-             use a larger batch, drop the last one, or call `forward_eval`"
+             use a larger batch, drop the last one, call `forward_eval`, or choose another `policies.single_value`"
         )
     };
     training_refused([1, 3], &message("[1, 3]"));

@@ -9,6 +9,7 @@ use crate::switches::Switches;
 
 /// Which of the two parameters a layer has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Affine {
     /// gamma and beta.
     #[default]

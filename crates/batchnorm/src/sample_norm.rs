@@ -23,6 +23,7 @@ use crate::view::{Tensor, View, ViewMut};
 /// | [`Group`](Self::Group) | a sample's channels of a group, at all positions | of each channel |
 /// | [`Instance`](Self::Instance) | one channel of a sample, at all positions | of each channel |
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Grouping {
     /// Layer norm (Ba, Kiros and Hinton 2016), over so many of the last axes: those of the array's shape, whatever its
     /// [`Axes`](crate::Axes) call them.

@@ -1,0 +1,189 @@
+//! Norms that do not look at the batch: layer, group, instance and RMS norm.
+
+use batchnorm::{Affine, ConfigError, Grouping, SampleConfig};
+use burn::config::Config;
+use burn::module::{Initializer, Module, Param};
+use burn::tensor::{DType, Device, Tensor};
+
+use crate::error::{ForwardError, Reason};
+use crate::extension;
+use crate::pass::Pass;
+use crate::portable::{self, Arithmetic};
+
+/// Configuration of a [`SampleNorm`].
+#[derive(Config, Debug)]
+pub struct SampleNormConfig {
+    /// What is normalised together.
+    pub grouping: Grouping,
+    /// Elements of the last axis for layer and RMS norm, channels for group and instance norm: gamma and beta have one value
+    /// for each.
+    pub size: usize,
+    /// Added to the variance inside the square root; finite and >= 0.
+    #[config(default = 1e-5)]
+    pub epsilon: f64,
+    /// Which parameters there are.
+    #[config(default = "Affine::ScaleAndShift")]
+    pub affine: Affine,
+    /// What errors call the layer; by default `SampleNorm`.
+    pub name: Option<String>,
+}
+
+impl SampleNormConfig {
+    /// Layer norm over the last axis (Ba et al. 2016).
+    pub fn layer(size: usize) -> Self {
+        Self::new(Grouping::Layer { axes: 1 }, size)
+    }
+
+    /// RMS norm over the last axis (Zhang and Sennrich 2019), with gamma alone.
+    pub fn rms(size: usize) -> Self {
+        Self::new(Grouping::Rms { axes: 1 }, size).with_affine(Affine::ScaleOnly)
+    }
+
+    /// Group norm (Wu and He 2018) of tensors `[samples, channels, ...]`.
+    pub fn group(groups: usize, channels: usize) -> Self {
+        Self::new(Grouping::Group { groups }, channels)
+    }
+
+    /// Instance norm (Ulyanov et al. 2016) of tensors `[samples, channels, ...]`.
+    pub fn instance(channels: usize) -> Self {
+        Self::new(Grouping::Instance, channels)
+    }
+
+    /// The layer on a device: gamma 1, beta 0.
+    ///
+    /// # Panics
+    /// Where [`try_init`](Self::try_init) errs.
+    pub fn init(&self, device: &Device) -> SampleNorm {
+        self.try_init(device).unwrap_or_else(|error| panic!("SampleNormConfig: {error}"))
+    }
+
+    /// [`init`](Self::init), with bad options as an error.
+    ///
+    /// # Errors
+    /// No element or group; channels that the groups do not divide evenly; an epsilon that is not finite or is negative.
+    pub fn try_init(&self, device: &Device) -> Result<SampleNorm, ConfigError> {
+        let SampleNormConfig { grouping, size, epsilon, affine, name } = self.clone();
+        // Built to be checked: the rules are the core's.
+        options(grouping, epsilon)?.affine(affine).build(&[size])?;
+        Ok(SampleNorm {
+            gamma: affine.scales().then(|| Initializer::Ones.init([size], device)),
+            beta: affine.shifts().then(|| Initializer::Zeros.init([size], device)),
+            grouping,
+            size,
+            epsilon,
+            name: name.unwrap_or_else(|| String::from("SampleNorm")),
+        })
+    }
+}
+
+fn options(grouping: Grouping, epsilon: f64) -> Result<SampleConfig, ConfigError> {
+    let config = match grouping {
+        Grouping::Layer { axes } => SampleConfig::layer(axes),
+        Grouping::Rms { axes } => SampleConfig::rms(axes),
+        Grouping::Group { groups } => SampleConfig::group(groups),
+        Grouping::Instance => SampleConfig::instance(),
+    };
+    Ok(config.epsilon(epsilon))
+}
+
+/// Layer, group, instance or RMS norm by the arithmetic of the crate `batchnorm`: accuracy and bits as of
+/// [`BatchNorm`](crate::BatchNorm), on Flex; by tensor operations elsewhere. Training and evaluation are the same, and a
+/// sample's output does not depend on the batch it is in.
+///
+/// The formulas and what happens with values that are all alike are at [`batchnorm::SampleNorm`]. The fields `gamma` and
+/// `beta` are those of Burn's `LayerNorm`, `GroupNorm`, `InstanceNorm` and `RmsNorm`.
+///
+/// ```
+/// use batchnorm_burn::SampleNormConfig;
+/// use burn::tensor::{Device, Distribution, Tensor};
+/// let device = Device::default().autodiff();
+/// let norm = SampleNormConfig::group(2, 6).init(&device);
+/// let x = Tensor::<4>::random([3, 6, 5, 5], Distribution::Normal(100.0, 1.0), &device).require_grad();
+/// let gradients = norm.forward(x.clone()).square().mean().backward();
+/// assert!(x.grad(&gradients).is_some());
+///
+/// let norm = SampleNormConfig::layer(8).init(&device); // over the last axis
+/// assert_eq!(norm.forward(Tensor::<3>::ones([2, 7, 8], &device)).dims(), [2, 7, 8]);
+/// ```
+#[derive(Module, Debug)]
+pub struct SampleNorm {
+    /// Scale of each element or channel.
+    pub gamma: Option<Param<Tensor<1>>>,
+    /// Shift of each element or channel.
+    pub beta: Option<Param<Tensor<1>>>,
+    /// What is normalised together.
+    #[module(skip)]
+    pub grouping: Grouping,
+    /// Elements or channels.
+    pub size: usize,
+    /// Added to the variance inside the square root.
+    pub epsilon: f64,
+    /// What errors call the layer.
+    #[module(skip)]
+    pub name: String,
+}
+
+impl SampleNorm {
+    /// The forward pass.
+    ///
+    /// # Panics
+    /// Where [`try_forward`](Self::try_forward) errs, with its message.
+    pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        self.try_forward(input).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// [`forward`](Self::forward) with errors as values. `f32` and `f64` are computed as they are, `f16` and `bf16` in `f32`
+    /// and cast back.
+    ///
+    /// # Errors
+    /// A rank below 2; another size of the last axis, or number of channels; another number type; instance norm of a single
+    /// position; options or parameters that are none.
+    pub fn try_forward<const D: usize>(&self, input: Tensor<D>) -> Result<Tensor<D>, ForwardError> {
+        let by = Arithmetic::on(&input.device());
+        self.pass(input, by).map_err(|reason| ForwardError { layer: self.name.clone(), reason: Box::new(reason) })
+    }
+
+    pub(crate) fn pass<const D: usize>(&self, input: Tensor<D>, by: Arithmetic) -> Result<Tensor<D>, Reason> {
+        let given = input.dtype();
+        if !matches!(given, DType::F32 | DType::F64 | DType::F16 | DType::BF16) {
+            return Err(Reason::Type { argument: "input", got: given });
+        }
+        let (rule, device) = (options(self.grouping, self.epsilon)?.rule()?, input.device());
+        self.check(&input)?;
+        let inner = if given == DType::F64 { DType::F64 } else { DType::F32 };
+        let vector = |param: &Option<Param<Tensor<1>>>, absent: f64| match param {
+            Some(param) => param.val().cast(inner),
+            None => (Tensor::<1>::zeros([self.size], &device) + absent).cast(inner),
+        };
+        let (x, gamma, beta) = (input.cast(inner), vector(&self.gamma, 1.0), vector(&self.beta, 0.0));
+        let y = match by {
+            Arithmetic::Contract => extension::forward(x, None, gamma, beta, Pass::Sample(rule, self.name.clone()))?.0,
+            Arithmetic::TensorOperations => portable::sample_norm(x, gamma, beta, self.grouping, self.epsilon),
+        };
+        Ok(y.cast(given))
+    }
+
+    fn check<const D: usize>(&self, input: &Tensor<D>) -> Result<(), Reason> {
+        let shape = input.dims().to_vec();
+        if D < 2 {
+            return Err(batchnorm::ViewError::Rank { rank: D, shape }.into());
+        }
+        let axis = match self.grouping {
+            Grouping::Layer { .. } | Grouping::Rms { .. } => D - 1,
+            _ => 1,
+        };
+        let (expected, got) = (self.size, shape[axis]);
+        if got != expected {
+            return Err(batchnorm::CallError::Channels { argument: "input", expected, got, shape, axis }.into());
+        }
+        for (argument, param) in [("gamma", &self.gamma), ("beta", &self.beta)] {
+            if let Some([got]) = param.as_ref().map(|param| param.dims()).filter(|dims| *dims != [expected]) {
+                return Err(ConfigError::Length { argument, expected, got }.into());
+            }
+        }
+        if self.grouping == Grouping::Instance && !shape.contains(&0) && shape[2..].iter().product::<usize>() == 1 {
+            return Err(batchnorm::CallError::SinglePosition { shape }.into());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,259 @@
+//! Decorrelated batch norm.
+
+use batchnorm::{BatchComoments, ConfigError, Decorrelated as Core, RunningCovariance, UpdateWeight, WhiteningConfig};
+use burn::config::Config;
+use burn::module::{Flag, Initializer, Module, Param};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+
+use crate::config::RunningVariance;
+use crate::error::{ForwardError, Reason};
+use crate::extension;
+use crate::pass::{Pass, Told};
+use crate::portable::Arithmetic;
+use crate::running::RunningTensor;
+
+/// Configuration of a [`Decorrelated`].
+#[derive(Config, Debug)]
+pub struct DecorrelatedConfig {
+    /// Number of channels; at least 1.
+    pub num_features: usize,
+    /// Neighbouring channels that are decorrelated from each other; the last group has what is left. 16 is usual.
+    pub group: usize,
+    /// Added to the eigenvalues of the covariance; finite and >= 0.
+    #[config(default = 1e-5)]
+    pub epsilon: f64,
+    /// Weight of the *new* value in the running statistics; in 0..=1.
+    #[config(default = 0.1)]
+    pub momentum: f64,
+    /// The covariance that the running covariance estimates.
+    #[config(default = "RunningVariance::Sample")]
+    pub running_covariance: RunningVariance,
+    /// What errors call the layer; by default `Decorrelated`.
+    pub name: Option<String>,
+}
+
+impl DecorrelatedConfig {
+    /// The layer on a device: gamma 1, beta 0, running mean 0, running covariance the identity.
+    ///
+    /// # Panics
+    /// Where [`try_init`](Self::try_init) errs.
+    pub fn init(&self, device: &Device) -> Decorrelated {
+        self.try_init(device).unwrap_or_else(|error| panic!("DecorrelatedConfig: {error}"))
+    }
+
+    /// [`init`](Self::init), with bad options as an error.
+    ///
+    /// # Errors
+    /// No features, groups of none, an epsilon that is not finite or is negative, a momentum outside 0..=1.
+    pub fn try_init(&self, device: &Device) -> Result<Decorrelated, ConfigError> {
+        let DecorrelatedConfig { num_features: channels, group, epsilon, momentum, running_covariance, name } =
+            self.clone();
+        let core = options(channels, group, epsilon, momentum, running_covariance)?.build()?;
+        let running = core.running().expect("statistics are tracked");
+        let covariances = flat(running.covariances());
+        Ok(Decorrelated {
+            gamma: Initializer::Ones.init([channels], device),
+            beta: Initializer::Zeros.init([channels], device),
+            training: Param::from_bool(true),
+            running_mean: RunningTensor::new(Tensor::zeros([channels], device)),
+            running_covariance: RunningTensor::new(vector(covariances, device)),
+            group,
+            momentum,
+            epsilon,
+            estimator: running_covariance,
+            name: name.unwrap_or_else(|| String::from("Decorrelated")),
+        })
+    }
+}
+
+fn options(
+    channels: usize,
+    group: usize,
+    epsilon: f64,
+    momentum: f64,
+    estimator: RunningVariance,
+) -> Result<WhiteningConfig, ConfigError> {
+    let weight = UpdateWeight::of_new(momentum)?;
+    Ok(WhiteningConfig::new(channels, group).epsilon(epsilon).averaging(weight).estimator(estimator.estimator()))
+}
+
+/// The matrices one after the other.
+fn flat(matrices: &[Vec<f64>]) -> Vec<f32> {
+    matrices.iter().flatten().map(|&value| value as f32).collect()
+}
+
+fn vector(values: Vec<f32>, device: &Device) -> Tensor<1> {
+    let shape = [values.len()];
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// Decorrelated batch norm (Huang et al. 2018): in groups of channels whitened by the inverse square root of the covariance,
+/// in evaluation by that of a running covariance. Formulas, accuracy and cost are at [`batchnorm::Decorrelated`].
+///
+/// On Flex, in `f32` and `f64` (`f16` and `bf16` are cast to `f32` and back); other backends have no eigenvalues to offer, and
+/// get an error. The running statistics are `f32`; each training pass updates them before it returns.
+///
+/// ```
+/// use batchnorm_burn::DecorrelatedConfig;
+/// use burn::tensor::{Device, Distribution, Tensor};
+/// let device = Device::default().autodiff();
+/// let layer = DecorrelatedConfig::new(6, 3).init(&device); // 6 channels in groups of 3
+/// let x = Tensor::<4>::random([8, 6, 4, 4], Distribution::Default, &device).require_grad();
+/// let gradients = layer.forward(x.clone()).powi_scalar(3).mean().backward(); // by the batch
+/// assert!(x.grad(&gradients).is_some() && layer.gamma.grad(&gradients).is_some());
+/// assert_eq!(layer.forward_eval(x).dims(), [8, 6, 4, 4]); // by the running covariance
+/// ```
+#[derive(Module, Debug)]
+pub struct Decorrelated {
+    /// Scale of each channel.
+    pub gamma: Param<Tensor<1>>,
+    /// Shift of each channel.
+    pub beta: Param<Tensor<1>>,
+    /// Whether [`forward`](Self::forward) may train: [`freeze`](Module::freeze) and [`valid`](Module::valid) clear it.
+    pub training: Param<Flag>,
+    /// Running mean of each channel.
+    pub running_mean: RunningTensor,
+    /// Running covariance of each group, row after row and group after group.
+    pub running_covariance: RunningTensor,
+    /// Channels of a group.
+    pub group: usize,
+    /// Weight of the new value in the running statistics.
+    pub momentum: f64,
+    /// Added to the eigenvalues.
+    pub epsilon: f64,
+    /// The covariance that `running_covariance` estimates.
+    #[module(skip)]
+    pub estimator: RunningVariance,
+    /// What errors call the layer.
+    #[module(skip)]
+    pub name: String,
+}
+
+impl Decorrelated {
+    /// Training or evaluation by Burn's convention: training if the input is on an autodiff device and the layer is not
+    /// frozen.
+    ///
+    /// # Panics
+    /// Where the two err.
+    pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        match input.is_autodiff() && self.training.is_enabled() {
+            true => self.forward_train(input),
+            false => self.forward_eval(input),
+        }
+    }
+
+    /// Whitens by the batch and updates the running statistics.
+    ///
+    /// # Panics
+    /// Where [`try_forward_train`](Self::try_forward_train) errs, with its message.
+    pub fn forward_train<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        self.try_forward_train(input).unwrap_or_else(|error| panic!("{error}")).0
+    }
+
+    /// Whitens by the running statistics.
+    ///
+    /// # Panics
+    /// Where [`try_forward_eval`](Self::try_forward_eval) errs, with its message.
+    pub fn forward_eval<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        self.try_forward_eval(input).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// [`forward_train`](Self::forward_train) with errors as values, and with the groups whose running statistics were left as
+    /// they were, because the batch's are not finite or the new ones would exceed `f32`.
+    ///
+    /// # Errors
+    /// One value a channel; a rank below 2; another number of channels or number type; with epsilon 0 a covariance without an
+    /// inverse; another backend than Flex; options, parameters or statistics that are none. The layer is unchanged then.
+    pub fn try_forward_train<const D: usize>(&self, input: Tensor<D>) -> Result<(Tensor<D>, Vec<usize>), ForwardError> {
+        let named = |reason: Reason| self.error(reason);
+        let (y, told) = self.pass(input, true).map_err(named)?;
+        let skipped = match told {
+            Told::Comoments(batch) => self.take_in(&batch).map_err(named)?,
+            _ => Vec::new(),
+        };
+        Ok((y, skipped))
+    }
+
+    /// [`forward_eval`](Self::forward_eval) with errors as values.
+    ///
+    /// # Errors
+    /// As [`try_forward_train`](Self::try_forward_train), but for one value a channel.
+    pub fn try_forward_eval<const D: usize>(&self, input: Tensor<D>) -> Result<Tensor<D>, ForwardError> {
+        self.pass(input, false).map(|(y, _)| y).map_err(|reason| self.error(reason))
+    }
+
+    fn error(&self, reason: Reason) -> ForwardError {
+        ForwardError { layer: self.name.clone(), reason: Box::new(reason) }
+    }
+
+    /// The running statistics as the crate `batchnorm` takes them.
+    fn running(&self) -> Result<RunningCovariance, ConfigError> {
+        let values = |tensor: &RunningTensor| tensor.value().into_data().iter::<f64>().collect::<Vec<f64>>();
+        RunningCovariance::from_parts(&values(&self.running_mean), &values(&self.running_covariance), self.group, 0)
+    }
+
+    fn options(&self) -> Result<WhiteningConfig, ConfigError> {
+        options(self.gamma.dims()[0], self.group, self.epsilon, self.momentum, self.estimator)
+    }
+
+    /// The layer as it is now.
+    fn core(&self) -> Result<Core, ConfigError> {
+        let mut core = self.options()?.build()?;
+        let values = |tensor: &Param<Tensor<1>>| tensor.val().into_data().iter::<f64>().collect::<Vec<f64>>();
+        core.set_gamma(&values(&self.gamma))?;
+        core.set_beta(&values(&self.beta))?;
+        core.set_running(self.running()?)?;
+        Ok(core)
+    }
+
+    fn pass<const D: usize>(&self, input: Tensor<D>, training: bool) -> Result<(Tensor<D>, Told), Reason> {
+        let given = input.dtype();
+        if !matches!(given, DType::F32 | DType::F64 | DType::F16 | DType::BF16) {
+            return Err(Reason::Type { argument: "input", got: given });
+        }
+        let (shape, [expected]) = (input.dims().to_vec(), self.gamma.dims());
+        let Some(&got) = shape.get(1) else {
+            return Err(batchnorm::ViewError::Rank { rank: D, shape }.into());
+        };
+        if got != expected {
+            return Err(batchnorm::CallError::Channels { argument: "input", expected, got, shape, axis: 1 }.into());
+        }
+        if Arithmetic::on(&input.device()) != Arithmetic::Contract {
+            return Err(Reason::NeedsContract { what: "eigenvalues" });
+        }
+        let inner = if given == DType::F64 { DType::F64 } else { DType::F32 };
+        let pass = Pass::Whitening { layer: Box::new(self.core()?), training, name: self.name.clone() };
+        let (gamma, beta) = (self.gamma.val().cast(inner), self.beta.val().cast(inner));
+        let (y, told) = extension::forward(input.cast(inner), None, gamma, beta, pass)?;
+        Ok((y.cast(given), told))
+    }
+
+    /// Takes the batch into the running statistics, rounded to `f32`; the groups that were not updated.
+    fn take_in(&self, batch: &BatchComoments) -> Result<Vec<usize>, Reason> {
+        // Held together, so that no other training pass comes in between.
+        let (mut mean, mut covariance) = (self.running_mean.lock(), self.running_covariance.lock());
+        let values = |tensor: &Tensor<1>| tensor.to_data().iter::<f64>().collect::<Vec<f64>>();
+        let mut running = RunningCovariance::from_parts(&values(&mean), &values(&covariance), self.group, 0)?;
+        let skipped = running.update(batch, &self.options()?)?;
+        let rounded =
+            (running.mean().iter().map(|&value| value as f32).collect::<Vec<_>>(), flat(running.covariances()));
+        let (before, group) = ((values(&mean), values(&covariance)), running.group());
+        let (mut means, mut covariances) = rounded;
+        let mut skipped: std::collections::BTreeSet<usize> = skipped.into_iter().collect();
+        let (mut channel, mut entry) = (0, 0);
+        for (number, matrix) in running.covariances().iter().enumerate() {
+            let channels = channel..(channel + group).min(means.len());
+            let entries = entry..entry + matrix.len();
+            (channel, entry) = (channels.end, entries.end);
+            let finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
+            if !finite(&means[channels.clone()]) || !finite(&covariances[entries.clone()]) {
+                skipped.insert(number);
+                channels.for_each(|at| means[at] = before.0[at] as f32);
+                entries.for_each(|at| covariances[at] = before.1[at] as f32);
+            }
+        }
+        *mean = vector(means, &mean.device());
+        *covariance = vector(covariances, &covariance.device());
+        Ok(skipped.into_iter().collect())
+    }
+}

@@ -1,0 +1,186 @@
+//! The norms beside batch norm: against Burn's own, against the core to the bit, and what they refuse.
+
+#![allow(missing_docs)]
+
+mod support;
+
+use batchnorm::{Axes, SampleConfig, View};
+use batchnorm_burn::{Affine, Decorrelated, DecorrelatedConfig, SampleNorm, SampleNormConfig};
+use burn::module::{Module, Param};
+use burn::nn::{GroupNormConfig, InstanceNormConfig, LayerNormConfig, RmsNormConfig};
+use burn::tensor::{DType, Device, Tensor};
+use support::{Source, bits, floats, vector};
+
+fn near(what: &str, ours: &[f32], theirs: &[f32]) {
+    assert_eq!(ours.len(), theirs.len(), "{what}");
+    let most = theirs.iter().fold(1.0f32, |most, value| most.max(value.abs()));
+    let worst = ours
+        .iter()
+        .zip(theirs)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0f32, |a, b| if b > a || b.is_nan() { b } else { a });
+    assert!(worst <= 1e-5 * most, "{what}: {worst:e}");
+}
+
+/// Output, dx, and the parameters' gradients of a forward pass.
+fn step<const D: usize>(
+    forward: impl Fn(Tensor<D>) -> Tensor<D>,
+    x: &Tensor<D>,
+    dy: &Tensor<D>,
+    parameters: &[&Option<Param<Tensor<1>>>],
+) -> Vec<Vec<f32>> {
+    let x = x.clone().require_grad();
+    let y = forward(x.clone());
+    let gradients = (y.clone() * dy.clone()).sum().backward();
+    let of = |param: &&Option<Param<Tensor<1>>>| param.as_ref().map(|param| floats(param.grad(&gradients).unwrap()));
+    let mut all = vec![floats(y), floats(x.grad(&gradients).unwrap())];
+    all.extend(parameters.iter().filter_map(of));
+    all
+}
+
+fn with(mut norm: SampleNorm, gamma: &[f32], beta: &[f32], device: &Device) -> SampleNorm {
+    norm.gamma = norm.gamma.map(|_| Param::from_tensor(vector(gamma, device)));
+    norm.beta = norm.beta.map(|_| Param::from_tensor(vector(beta, device)));
+    norm
+}
+
+#[test]
+fn layer_group_instance_and_rms_norm_are_burns_but_for_rounding() {
+    let device = Device::default().autodiff();
+    let mut source = Source::new(4301);
+    for plane in [[1, 2], [3, 5], [8, 8]] {
+        let shape = [3, 6, plane[0], plane[1]];
+        let (x, dy) = (source.tensor::<4>(&shape, &device), source.tensor::<4>(&shape, &device));
+        let (gamma, beta) = (source.values(6, 1.0, 0.5), source.values(6, 0.0, 1.0));
+        let parameters = |x: &[f32]| Some(Param::from_tensor(vector(x, &device)));
+
+        let mut theirs = GroupNormConfig::new(3, 6).init(&device);
+        (theirs.gamma, theirs.beta) = (parameters(&gamma), parameters(&beta));
+        let ours = with(SampleNormConfig::group(3, 6).init(&device), &gamma, &beta, &device);
+        let expected = step(|x| theirs.forward(x), &x, &dy, &[&theirs.gamma, &theirs.beta]);
+        let got = step(|x| ours.forward(x), &x, &dy, &[&ours.gamma, &ours.beta]);
+        got.iter().zip(&expected).for_each(|(got, expected)| near("group", got, expected));
+
+        let mut theirs = InstanceNormConfig::new(6).init(&device);
+        (theirs.gamma, theirs.beta) = (parameters(&gamma), parameters(&beta));
+        let ours = with(SampleNormConfig::instance(6).init(&device), &gamma, &beta, &device);
+        let expected = step(|x| theirs.forward(x), &x, &dy, &[&theirs.gamma, &theirs.beta]);
+        let got = step(|x| ours.forward(x), &x, &dy, &[&ours.gamma, &ours.beta]);
+        got.iter().zip(&expected).for_each(|(got, expected)| near("instance", got, expected));
+
+        let last = plane[1];
+        let (gamma, beta) = (source.values(last, 1.0, 0.5), source.values(last, 0.0, 1.0));
+        let mut theirs = LayerNormConfig::new(last).init(&device);
+        (theirs.gamma, theirs.beta) = (parameters(&gamma).unwrap(), parameters(&beta));
+        let ours = with(SampleNormConfig::layer(last).init(&device), &gamma, &beta, &device);
+        let (their_gamma, their_beta) = (Some(theirs.gamma.clone()), theirs.beta.clone());
+        let expected = step(|x| theirs.forward(x), &x, &dy, &[&their_gamma, &their_beta]);
+        let got = step(|x| ours.forward(x), &x, &dy, &[&ours.gamma, &ours.beta]);
+        got.iter().zip(&expected).for_each(|(got, expected)| near("layer", got, expected));
+
+        let mut theirs = RmsNormConfig::new(last).with_epsilon(1e-5).init(&device);
+        theirs.gamma = parameters(&gamma).unwrap();
+        let ours = with(SampleNormConfig::rms(last).init(&device), &gamma, &[], &device);
+        let expected = step(|x| theirs.forward(x), &x, &dy, &[&Some(theirs.gamma.clone())]);
+        let got = step(|x| ours.forward(x), &x, &dy, &[&ours.gamma]);
+        got.iter().zip(&expected).for_each(|(got, expected)| near("rms", got, expected));
+        assert!(ours.beta.is_none());
+    }
+}
+
+#[test]
+fn bits_are_the_cores_in_every_type_and_records_and_configurations_come_back() {
+    let device = Device::default();
+    let x: Tensor<3> = Source::new(4302).tensor(&[5, 4, 21], &device) + 1000.0;
+    let norm = SampleNormConfig::group(2, 4).with_affine(Affine::Neither).init(&device);
+    let core = SampleConfig::group(2).affine(Affine::Neither).build(&[4]).unwrap();
+    let data = floats(x.clone());
+    let view = View::new(&data, &[5, 4, 21], Axes::NCHW).unwrap();
+    assert_eq!(floats(norm.forward(x.clone())), core.forward(&view).unwrap().0.data());
+    assert_eq!(norm.forward(x.clone().cast(DType::F64)).dtype(), DType::F64);
+    assert_eq!(norm.forward(x.clone().cast(DType::BF16)).dtype(), DType::BF16);
+    assert_eq!(bits(norm.forward(x.clone().narrow(0, 1, 1))), bits(norm.forward(x).narrow(0, 1, 1)), "in any company");
+
+    let config = SampleNormConfig::rms(7).with_epsilon(1e-3).with_name(Some("norm".into()));
+    let back: SampleNormConfig = serde_json::from_str(&serde_json::to_string(&config).unwrap()).unwrap();
+    assert_eq!((back.grouping, back.epsilon, back.affine), (config.grouping, 1e-3, Affine::ScaleOnly));
+    let layer = back.init(&device);
+    assert_eq!(layer.clone().load_record(layer.into_record()).grouping, config.grouping);
+}
+
+#[test]
+fn what_sample_norms_refuse_is_named() {
+    let device = Device::default();
+    let told = |config: SampleNormConfig, shape: [usize; 3]| {
+        let norm = config.with_name(Some("block.norm".into())).init(&device);
+        norm.try_forward(Tensor::<3>::ones(shape, &device)).map(drop).unwrap_err().to_string()
+    };
+    assert!(told(SampleNormConfig::layer(4), [2, 3, 5]).starts_with("block.norm: input: expected 4 channels, got 5"));
+    assert!(told(SampleNormConfig::group(2, 4), [2, 3, 5]).contains("expected 4 channels, got 3"));
+    assert!(told(SampleNormConfig::instance(3), [2, 3, 1]).contains("at least 2 positions"));
+    assert!(SampleNormConfig::group(3, 4).try_init(&device).is_err());
+    assert!(SampleNormConfig::layer(4).with_epsilon(-1.0).try_init(&device).is_err());
+    let norm = SampleNormConfig::layer(4).init(&device);
+    assert!(norm.try_forward(Tensor::<1>::ones([4], &device)).is_err());
+}
+
+fn whitened(device: &Device) -> Decorrelated {
+    DecorrelatedConfig::new(5, 3).with_name(Some("white".into())).init(device)
+}
+
+#[test]
+fn decorrelated_layers_are_the_cores_and_their_statistics_follow() {
+    let device = Device::default().autodiff();
+    let mut source = Source::new(4303);
+    let (x, dy) = (source.tensor::<4>(&[8, 5, 3, 4], &device), source.tensor::<4>(&[8, 5, 3, 4], &device));
+    let layer = whitened(&device);
+    let x = x.require_grad();
+    let y = layer.forward(x.clone());
+    let gradients = (y.clone() * dy.clone()).sum().backward();
+
+    let mut core = batchnorm::Decorrelated::new(5, 3).unwrap();
+    let (data, upstream) = (floats(x.clone()), floats(dy));
+    let view = |data| View::new(data, &[8, 5, 3, 4], Axes::NCHW).unwrap();
+    let trained = core.train(&view(&data)).unwrap();
+    let expected = core.backward(&view(&data), &view(&upstream), &trained.saved).unwrap();
+    assert_eq!(floats(y), trained.y.data());
+    assert_eq!(floats(x.grad(&gradients).unwrap()), expected.dx.data());
+    assert_eq!(Some(floats(layer.gamma.grad(&gradients).unwrap())), expected.dgamma);
+    assert_eq!(Some(floats(layer.beta.grad(&gradients).unwrap())), expected.dbeta);
+    let running: Vec<f32> = core.running().unwrap().covariances().concat().iter().map(|&value| value as f32).collect();
+    assert_eq!(floats(layer.running_covariance.value()), running);
+
+    // gamma alone asks: dx is nobody's.
+    let y = layer.forward_train(x.clone().detach());
+    assert!(layer.gamma.grad(&y.square().sum().backward()).is_some());
+    let before = bits(layer.running_covariance.value());
+    let valid = layer.valid();
+    assert_eq!(bits(valid.running_covariance.value()), before);
+    let evaluated = valid.forward(x.clone().without_autodiff());
+    assert_eq!(bits(evaluated), bits(layer.forward_eval(x)));
+    assert_eq!(bits(layer.running_covariance.value()), before, "evaluation learns nothing");
+    let again = whitened(&device).load_record(layer.clone().into_record());
+    assert_eq!(bits(again.running_covariance.value()), before);
+}
+
+#[test]
+fn what_decorrelated_layers_refuse_is_named_and_changes_nothing() {
+    let device = Device::default();
+    let layer = whitened(&device);
+    let before = bits(layer.running_covariance.value());
+    let told = |x: Tensor<2>| layer.try_forward_train(x).map(drop).unwrap_err().to_string();
+    assert!(told(Tensor::ones([4, 6], &device)).starts_with("white: input: expected 5 channels, got 6"));
+    assert!(told(Tensor::ones([1, 5], &device)).contains("at least 2 values a channel"));
+    assert_eq!(bits(layer.running_covariance.value()), before);
+    // NaN in a group: the other one follows.
+    let x: Tensor<2> = Source::new(4304).tensor(&[9, 5], &device);
+    let nan = x.clone().slice_fill([0..1, 4..5], f32::NAN);
+    let (_, skipped) = layer.try_forward_train(nan).unwrap();
+    assert_eq!(skipped, [1]);
+    let now = bits(layer.running_covariance.value());
+    assert!(now[..9] != before[..9] && now[9..] == before[9..]);
+    assert!(DecorrelatedConfig::new(5, 0).try_init(&device).is_err());
+    let singular = DecorrelatedConfig::new(3, 3).with_epsilon(0.0).init(&device);
+    let error = singular.try_forward_train(Tensor::<2>::ones([8, 3], &device)).map(drop).unwrap_err().to_string();
+    assert!(error.contains("group 0") && error.contains("epsilon"), "{error}");
+}
