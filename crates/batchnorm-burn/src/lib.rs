@@ -75,6 +75,12 @@
 //! assert_eq!(y.dims(), [8, 3, 5, 5]);
 //! ```
 //!
+//! When a training goes wrong, there is something to call: [`pin`](BatchNorm::pin) for frozen layers, [`hold`](BatchNorm::hold)
+//! for steps that may not count, [`counting`](BatchNorm::counting) and [`weighing`](BatchNorm::weighing) for padding,
+//! [ghost batches](BatchNorm::ghost), [policies](Policies) for batches that are too small, [`Participant`] for one batch over
+//! several threads, [`Recalibration`] for weights that never saw a batch. Beside batch norm there are [`SampleNorm`] (layer,
+//! group, instance, RMS norm) and [`Decorrelated`] (whitening), by the same arithmetic.
+//!
 //! What differs from `burn::nn::BatchNorm` of Burn 0.22, each on purpose:
 //!
 //! | | `burn::nn::BatchNorm` | here |

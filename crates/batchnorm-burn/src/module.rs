@@ -197,9 +197,7 @@ impl BatchNorm {
     ) -> Result<Arguments<D>, Reason> {
         let (gamma, beta) = (self.gamma.val(), self.beta.val());
         for (argument, got) in [("input", input.dtype()), ("gamma", gamma.dtype()), ("beta", beta.dtype())] {
-            if !matches!(got, DType::F32 | DType::F64 | DType::F16 | DType::BF16) {
-                return Err(Reason::Type { argument, got });
-            }
+            computed_in(argument, got)?;
         }
         let shape = input.dims().to_vec();
         let Some(&got) = shape.get(1) else {
@@ -226,7 +224,7 @@ impl BatchNorm {
         }
         // Casts are operations of the graph: gradients come back in the types the tensors have. The same type is
         // no operation.
-        let inner = if given == DType::F64 { DType::F64 } else { DType::F32 };
+        let inner = computed_in("input", given)?;
         Ok(Arguments {
             given,
             x: input.cast(inner),
@@ -234,6 +232,15 @@ impl BatchNorm {
             gamma: gamma.cast(inner),
             beta: beta.cast(inner),
         })
+    }
+}
+
+/// The number type in which a tensor of another one is computed.
+pub(crate) fn computed_in(argument: &'static str, got: DType) -> Result<DType, Reason> {
+    match got {
+        DType::F64 => Ok(DType::F64),
+        DType::F32 | DType::F16 | DType::BF16 => Ok(DType::F32),
+        _ => Err(Reason::Type { argument, got }),
     }
 }
 

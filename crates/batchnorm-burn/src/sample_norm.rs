@@ -3,10 +3,11 @@
 use batchnorm::{Affine, ConfigError, Grouping, SampleConfig};
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{Device, Tensor};
 
 use crate::error::{ForwardError, Reason};
 use crate::extension;
+use crate::module::computed_in;
 use crate::pass::Pass;
 use crate::portable::{self, Arithmetic};
 
@@ -145,12 +146,9 @@ impl SampleNorm {
 
     pub(crate) fn pass<const D: usize>(&self, input: Tensor<D>, by: Arithmetic) -> Result<Tensor<D>, Reason> {
         let given = input.dtype();
-        if !matches!(given, DType::F32 | DType::F64 | DType::F16 | DType::BF16) {
-            return Err(Reason::Type { argument: "input", got: given });
-        }
+        let inner = computed_in("input", given)?;
         let (rule, device) = (options(self.grouping, self.epsilon)?.rule()?, input.device());
         self.check(&input)?;
-        let inner = if given == DType::F64 { DType::F64 } else { DType::F32 };
         let vector = |param: &Option<Param<Tensor<1>>>, absent: f64| match param {
             Some(param) => param.val().cast(inner),
             None => (Tensor::<1>::zeros([self.size], &device) + absent).cast(inner),

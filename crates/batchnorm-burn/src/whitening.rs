@@ -3,11 +3,12 @@
 use batchnorm::{BatchComoments, ConfigError, Decorrelated as Core, RunningCovariance, UpdateWeight, WhiteningConfig};
 use burn::config::Config;
 use burn::module::{Flag, Initializer, Module, Param};
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::config::RunningVariance;
 use crate::error::{ForwardError, Reason};
 use crate::extension;
+use crate::module::computed_in;
 use crate::pass::{Pass, Told};
 use crate::portable::Arithmetic;
 use crate::running::RunningTensor;
@@ -208,9 +209,7 @@ impl Decorrelated {
 
     fn pass<const D: usize>(&self, input: Tensor<D>, training: bool) -> Result<(Tensor<D>, Told), Reason> {
         let given = input.dtype();
-        if !matches!(given, DType::F32 | DType::F64 | DType::F16 | DType::BF16) {
-            return Err(Reason::Type { argument: "input", got: given });
-        }
+        let inner = computed_in("input", given)?;
         let (shape, [expected]) = (input.dims().to_vec(), self.gamma.dims());
         let Some(&got) = shape.get(1) else {
             return Err(batchnorm::ViewError::Rank { rank: D, shape }.into());
@@ -221,7 +220,6 @@ impl Decorrelated {
         if Arithmetic::on(&input.device()) != Arithmetic::Contract {
             return Err(Reason::NeedsContract { what: "eigenvalues" });
         }
-        let inner = if given == DType::F64 { DType::F64 } else { DType::F32 };
         let pass = Pass::Whitening { layer: Box::new(self.core()?), training, name: self.name.clone() };
         let (gamma, beta) = (self.gamma.val().cast(inner), self.beta.val().cast(inner));
         let (y, told) = extension::forward(input.cast(inner), None, gamma, beta, pass)?;

@@ -6,7 +6,7 @@ use batchnorm_io::npy::{self, Number};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-pub struct Folder(tempfile::TempDir);
+pub struct Folder(pub tempfile::TempDir);
 
 impl Folder {
     pub fn new() -> Self {
