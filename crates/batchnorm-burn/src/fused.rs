@@ -9,6 +9,7 @@ use burn::tensor::{Bool, DType, Tensor};
 use crate::error::{ForwardError, Reason};
 use crate::extension;
 use crate::module::{Arguments, BatchNorm, Trained};
+use crate::participant::Participant;
 use crate::pass::{BatchNormPass, Over, Pass, Weighing};
 use crate::portable::{self, Arithmetic};
 
@@ -171,7 +172,7 @@ impl<const D: usize> Fused<'_, D> {
         let norm = self.norm;
         let switches = norm.pinned.unwrap_or(Switches::evaluate());
         let switches = Switches { update_running: false, ..switches };
-        let trained = self.pass(input, switches, None, norm.arithmetic()).map_err(|reason| norm.error(reason))?;
+        let trained = self.pass(input, switches, false, norm.arithmetic()).map_err(|reason| norm.error(reason))?;
         Ok(trained.output)
     }
 
@@ -181,24 +182,27 @@ impl<const D: usize> Fused<'_, D> {
     /// As [`try_forward_train`](Self::try_forward_train).
     pub fn try_forward_by(self, input: Tensor<D>, switches: Switches) -> Result<Trained<D>, ForwardError> {
         let norm = self.norm;
-        self.pass(input, switches, norm.ghost, norm.arithmetic()).map_err(|reason| norm.error(reason))
+        self.pass(input, switches, true, norm.arithmetic()).map_err(|reason| norm.error(reason))
     }
 
-    /// A pass by switches, unless the layer is observed; by ghost batches where these are given and the batch normalises.
+    /// A pass by switches, unless the layer is observed. In `training`, ghost batches and participants have their part in it:
+    /// evaluation waits for nobody.
     pub(crate) fn pass(
         self,
         input: Tensor<D>,
         switches: Switches,
-        ghost: Option<usize>,
+        training: bool,
         by: Arithmetic,
     ) -> Result<Trained<D>, Reason> {
         let Fused { norm, residual, weights, activation } = self;
         let observed = norm.held.normalizes_by();
         let switches = observed.map_or(switches, |normalize_by| Switches { normalize_by, ..Switches::train() });
-        let ghost = ghost.filter(|_| observed.is_none() && switches.normalize_by == NormalizeBy::Batch);
+        let training = training && observed.is_none();
+        let ghost = norm.ghost.filter(|_| training && switches.normalize_by == NormalizeBy::Batch);
+        let participant = norm.participant.clone().filter(|_| training);
         let weights = weights.map(|weights| weights.read(input.dtype())).transpose()?;
         let Arguments { given, x, residual, gamma, beta } = norm.arguments(input, residual)?;
-        let over = over(norm, weights, ghost)?;
+        let over = over(weights, ghost, participant)?;
         // Beside anything else, a residual and what follows it are operations of their own.
         let alone = matches!(over, Over::Batch) && by == Arithmetic::Contract;
         let apart = !alone && residual.is_some();
@@ -226,21 +230,26 @@ impl<const D: usize> Fused<'_, D> {
                 (portable::followed(z, residual, activation), batch)
             }
         };
-        let not_updated = match norm.held.keeps(&batch)? {
-            Some(left_out) => left_out,
-            None => norm.take_in(&batch, options)?,
+        // Evaluation, and a batch of nothing, leave the statistics alone, and whoever holds or observes them.
+        let not_updated = if batch.channels().iter().all(|moments| moments.count() == 0) {
+            Vec::new()
+        } else {
+            match norm.held.keeps(&batch)? {
+                Some(left_out) => left_out,
+                None => norm.take_in(&batch, options)?,
+            }
         };
         Ok(Trained { output: output.cast(given), batch, not_updated })
     }
 }
 
 /// What the statistics of a layer's batch are taken over.
-fn over(norm: &BatchNorm, weights: Option<Weighing>, ghost: Option<usize>) -> Result<Over, Reason> {
+fn over(weights: Option<Weighing>, ghost: Option<usize>, participant: Option<Participant>) -> Result<Over, Reason> {
     const WEIGHTS: &str = "weights";
     const GHOST: &str = "ghost batches";
     const PARTICIPANTS: &str = "participants";
     let apart = |one, other| Err(Reason::Apart { one, other });
-    match (weights, ghost, norm.participant.clone()) {
+    match (weights, ghost, participant) {
         (None, None, None) => Ok(Over::Batch),
         (Some(weights), None, None) => Ok(Over::Weights(Arc::new(weights))),
         (None, Some(samples), None) => Ok(Over::Ghost(NonZeroUsize::new(samples).ok_or(Reason::Ghost)?)),

@@ -320,8 +320,8 @@ mod tests {
                         false => norm.then(activation),
                     };
                     let mut all = Vec::new();
-                    let trained = fused().pass(x.clone(), Switches::train(), None, by).unwrap().output;
-                    for y in [trained, fused().pass(x.clone(), Switches::evaluate(), None, by).unwrap().output] {
+                    let trained = fused().pass(x.clone(), Switches::train(), true, by).unwrap().output;
+                    for y in [trained, fused().pass(x.clone(), Switches::evaluate(), false, by).unwrap().output] {
                         let gradients = (y.clone() * dy.clone()).sum().backward();
                         all.push(values(y));
                         all.push(values(x.grad(&gradients).unwrap()));
@@ -360,7 +360,7 @@ mod tests {
                 let y = norm
                     .adding(residual.clone())
                     .then(activation)
-                    .pass(x, Switches::evaluate(), None, by)
+                    .pass(x, Switches::evaluate(), false, by)
                     .unwrap()
                     .output;
                 let gradients = y.clone().sum().backward();
@@ -395,15 +395,16 @@ mod tests {
         for switches in all {
             for kind in 0..3 {
                 let run = |by: Arithmetic| {
-                    let norm = BatchNormConfig::new(3).init(&device);
+                    let mut norm = BatchNormConfig::new(3).init(&device);
+                    norm.ghost = (kind == 0).then_some(4);
                     norm.running_var.update(Tensor::from_floats([0.5, 2.0, 1.5], &device));
                     let x = x.clone().require_grad();
-                    let (fused, ghost) = match kind {
-                        0 => (norm.adding(residual.clone()), Some(4)),
-                        1 => (norm.weighing(weights.clone()), None),
-                        _ => (norm.counting(weights.clone().greater_elem(0.0)), None),
+                    let fused = match kind {
+                        0 => norm.adding(residual.clone()),
+                        1 => norm.weighing(weights.clone()),
+                        _ => norm.counting(weights.clone().greater_elem(0.0)),
                     };
-                    let y = fused.then(Activation::Relu).pass(x.clone(), switches, ghost, by).unwrap().output;
+                    let y = fused.then(Activation::Relu).pass(x.clone(), switches, true, by).unwrap().output;
                     let gradients = (y.clone() * dy.clone()).sum().backward();
                     let mut all = vec![values(y), values(x.grad(&gradients).unwrap())];
                     for parameter in [&norm.gamma, &norm.beta] {
@@ -436,7 +437,7 @@ mod tests {
                         let norm = BatchNormConfig::new(2).with_policies(policies).init(&device);
                         let counts: Tensor<2, burn::tensor::Bool> =
                             Tensor::<1, burn::tensor::Bool>::from_data(counts, &device).reshape([3, 1]);
-                        let passed = norm.counting(counts).pass(x.clone(), Switches::train(), None, by);
+                        let passed = norm.counting(counts).pass(x.clone(), Switches::train(), true, by);
                         let told = passed.map(|trained| values(trained.output)).map_err(|error| error.to_string());
                         (told, values(norm.running_mean.value()), values(norm.running_var.value()))
                     };
@@ -450,9 +451,10 @@ mod tests {
                     }
                 }
                 let run = |by: Arithmetic| {
-                    let norm = BatchNormConfig::new(2).with_policies(policies).init(&device);
+                    let mut norm = BatchNormConfig::new(2).with_policies(policies).init(&device);
+                    norm.ghost = Some(2);
                     let x = Tensor::<2>::from_floats([[1.0, 2.0], [3.0, 5.0], [4.0, 7.0]], &device);
-                    let passed = norm.then(Activation::Identity).pass(x, Switches::train(), Some(2), by);
+                    let passed = norm.then(Activation::Identity).pass(x, Switches::train(), true, by);
                     passed.map(|trained| values(trained.output)).map_err(|error| error.to_string())
                 };
                 match (run(Arithmetic::TensorOperations), run(Arithmetic::Contract)) {
@@ -493,26 +495,26 @@ mod tests {
         let (by, plain) = (Arithmetic::TensorOperations, Activation::Identity);
         let single = norm
             .then(plain)
-            .pass(Tensor::<2>::ones([1, 2], &device), Switches::train(), None, by)
+            .pass(Tensor::<2>::ones([1, 2], &device), Switches::train(), true, by)
             .unwrap_err()
             .to_string();
         assert_eq!(
             single,
             norm.then(plain)
-                .pass(Tensor::<2>::ones([1, 2], &device), Switches::train(), None, Arithmetic::Contract)
+                .pass(Tensor::<2>::ones([1, 2], &device), Switches::train(), true, Arithmetic::Contract)
                 .unwrap_err()
                 .to_string()
         );
         assert_eq!(
             norm.then(plain)
-                .pass(Tensor::<2>::ones([0, 2], &device), Switches::train(), None, by)
+                .pass(Tensor::<2>::ones([0, 2], &device), Switches::train(), true, by)
                 .unwrap()
                 .output
                 .dims(),
             [0, 2]
         );
         let bad = Tensor::<2>::from_floats([[f32::NAN, 1.0], [1.0, 3.0]], &device);
-        assert_eq!(norm.then(plain).pass(bad, Switches::train(), None, by).unwrap().not_updated, [0]);
+        assert_eq!(norm.then(plain).pass(bad, Switches::train(), true, by).unwrap().not_updated, [0]);
         close(&values(norm.running_mean.value()), &[0.0, 0.2]);
     }
 }

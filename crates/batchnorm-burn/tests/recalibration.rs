@@ -124,6 +124,25 @@ fn only_the_chosen_layers_change_and_a_frozen_one_stays() {
 }
 
 #[test]
+fn ghosts_participants_pins_and_held_batches_have_no_part_in_it() {
+    let mut net = Net::new(&Device::default());
+    net.first.ghost = Some(2);
+    net.second.ghost = Some(3);
+    // A team whose other member never comes.
+    let team = batchnorm::Team::of(2, std::time::Duration::from_secs(3600));
+    let mut team = team.into_iter();
+    net.first.participant = team.next().map(batchnorm_burn::Participant::new);
+    net.second = net.second.pin(Some(Switches::test_time(UpdateWeight::of_new(0.5).unwrap())));
+    net.first.hold();
+    let batches = data(&[7, 2]);
+    for by in [Recalibration::one_pass(), Recalibration::layer_by_layer()] {
+        by.run(&net, both, || batches.clone(), step).unwrap();
+        near(&net.first, &whole(&batches));
+    }
+    assert_eq!(net.first.held_batches(), Some(0));
+}
+
+#[test]
 fn worse_is_said_and_rolled_back() {
     let net = Net::new(&Device::default());
     let target = data(&[32]);
