@@ -105,7 +105,7 @@ fn held_batches_count_when_they_are_committed() {
     layer.forward(batches[1].clone());
     layer.forward(batches[2].clone());
     layer.forward_eval(batches[0].clone()); // no batch to learn from
-    layer.forward(Tensor::zeros([0, 3, 2, 5], &device));
+    layer.forward(Tensor::<4>::zeros([0, 3, 2, 5], &device));
     assert_eq!((layer.held_batches(), statistics(&layer)), (Some(2), before));
     // A copy goes its own way.
     let copy = layer.clone();
