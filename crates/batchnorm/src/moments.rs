@@ -78,6 +78,10 @@ impl Moments {
         if other.count == 0 {
             return self;
         }
+        if other.weight > self.weight {
+            // From the heavier side: the step to the common mean is the smaller one, and so is its rounding.
+            return other.merge(self);
+        }
         let (count, weight) = (self.count.saturating_add(other.count), self.weight + other.weight);
         let share = other.weight / weight;
         // Rounded relative to the *difference* of the means, not to the means: the pair keeps what they share.
@@ -109,7 +113,9 @@ impl Moments {
         if weight <= 0.0 || m2 < -1e-9 * self.m2 {
             return None;
         }
-        Some(Moments { count, weight, mean, rest, m2: if m2 < 0.0 { 0.0 } else { m2 } })
+        // One value has no spread, but for what rounding leaves.
+        let nothing = count == 1 || m2 < 0.0;
+        Some(Moments { count, weight, mean, rest, m2: if nothing { 0.0 } else { m2 } })
     }
 
     /// As numbers, to be stored or sent: count, exact up to 2^53, weight, mean, what it lacks to the true one, M2.

@@ -113,7 +113,8 @@ impl Population {
     }
 
     /// Takes out a population that was taken in before: data that left the set. Rounding grows where little is left: mean
-    /// and variance are off by about 1e-16 times the share of what was there to what is left.
+    /// and variance are off by about 1e-16 times the share of what was there to what is left, and the standard errors are
+    /// as large as what rounding has left in them, where that is more than they.
     ///
     /// # Errors
     /// Another number of channels; what cannot be a part of it. The population is unchanged then.
@@ -185,7 +186,7 @@ impl Population {
 
     /// A row for each channel, to be stored and given to [`from_rows`](Self::from_rows) again: count, weight, mean, what the
     /// mean lacks to the true one, M2, batches, what standard
-    /// errors are told by (a shift and nine sums), last the batches of all channels.
+    /// errors are told by (a shift, nine sums and their rounding), last the batches of all channels.
     /// Exact for counts up to 2^53.
     pub fn to_rows(&self) -> Vec<[f64; ROW]> {
         let of = |channel: &Channel| {
@@ -194,7 +195,8 @@ impl Population {
             row[..5].copy_from_slice(&moments.to_parts());
             row[5] = *batches as f64;
             row[6] = spread.shift;
-            row[7..ROW - 1].copy_from_slice(&spread.sums);
+            row[7..7 + SUMS].copy_from_slice(&spread.sums);
+            row[7 + SUMS..ROW - 1].copy_from_slice(&spread.noise);
             row[ROW - 1] = self.batches as f64;
             row
         };
@@ -211,7 +213,8 @@ impl Population {
             let wrong = |column: usize| ConfigError::NotAPopulation { channel, column, got: row[column] };
             let [count, weight, mean, rest, m2, batches, shift, .., all] = *row;
             let mut sums = [0.0; SUMS];
-            sums.copy_from_slice(&row[7..ROW - 1]);
+            sums.copy_from_slice(&row[7..7 + SUMS]);
+            let noise = [row[7 + SUMS], row[8 + SUMS]];
             let whole = |value: f64| value >= 0.0 && value.fract() == 0.0 && value <= (1u64 << 53) as f64;
             let empty = count == 0.0;
             let right = [
@@ -225,8 +228,9 @@ impl Population {
             ];
             let wrong_sum = || {
                 let negative = EVEN.into_iter().find(|&sum| sums[sum] < 0.0 || sums[sum].is_nan());
-                let weightless = empty != (sums[0] == 0.0);
-                if weightless { Some(7) } else { negative.map(|sum| 7 + sum) }
+                let weightless = empty && sums[0] != 0.0;
+                let noisy = noise.iter().position(|noise| noise.is_nan() || *noise < 0.0).map(|at| 7 + SUMS + at);
+                if weightless { Some(7) } else { negative.map(|sum| 7 + sum).or(noisy) }
             };
             let counts = whole(all) && all >= batches && all == rows[0][ROW - 1];
             let last = || (!counts).then_some(ROW - 1);
@@ -234,7 +238,7 @@ impl Population {
                 return Err(wrong(column));
             }
             let moments = Moments::from_parts([count, weight, mean, rest, m2]);
-            Ok(Channel { moments, batches: batches as u64, spread: Spread { shift, sums } })
+            Ok(Channel { moments, batches: batches as u64, spread: Spread { shift, sums, noise } })
         };
         let channels = rows.iter().enumerate().map(of).collect::<Result<Vec<_>, _>>()?;
         Ok(Population { channels, batches: rows[0][ROW - 1] as u64 })
@@ -242,4 +246,4 @@ impl Population {
 }
 
 /// Numbers of a channel, as they are stored.
-pub const ROW: usize = 8 + SUMS;
+pub const ROW: usize = 10 + SUMS;

@@ -172,6 +172,7 @@ impl Rule {
         }
         // How much of it counts is known when it has been looked at.
         let batch = self.moments_of(input)?;
+        self.acceptable_masks(&batch)?;
         let single = self.policies.single_value == SingleValue::UseRunning;
         let instead = match batch.0.iter().any(Moments::is_single) {
             true if single => Some(running.ok_or(CallError::NoRunningStatistics { reason: ONE_BY_RUNNING })?),
@@ -196,15 +197,19 @@ impl Rule {
         Ok(BatchMoments(all))
     }
 
+    /// Whether the policies take a batch of which so much is masked.
+    fn acceptable_masks(&self, batch: &BatchMoments) -> Result<(), CallError> {
+        match batch.0.iter().position(|moments| moments.count() == 0) {
+            Some(channel) if self.policies.empty_batch == EmptyBatch::Error => Err(CallError::AllMasked { channel }),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the policies take a batch of which so much counts.
     pub(crate) fn acceptable_weights(&self, batch: &BatchMoments) -> Result<(), CallError> {
+        self.acceptable_masks(batch)?;
         let find = |what: fn(&Moments) -> bool| batch.0.iter().position(what);
         let of = |channel: usize| (channel, batch.0[channel].count(), batch.0[channel].weight());
-        if self.policies.empty_batch == EmptyBatch::Error
-            && let Some((channel, ..)) = find(|moments| moments.count() == 0).map(of)
-        {
-            return Err(CallError::AllMasked { channel });
-        }
         if matches!(self.policies.single_value, SingleValue::Error | SingleValue::UseRunning)
             && let Some((channel, count, weight)) = find(Moments::is_single).map(of)
         {

@@ -8,6 +8,9 @@ pub(crate) struct Spread {
     pub shift: f64,
     /// Of w times 1, d, d^2, d^3, d^4, u, u^2, u d, u d^2.
     pub sums: [f64; SUMS],
+    /// What rounding may have left in the squares that the standard errors are the roots of: that of the mean's, and that of the
+    /// variance's. Taking out a batch that lay far off leaves more of it than of anything else.
+    pub noise: [f64; 2],
 }
 
 pub(crate) const SUMS: usize = 9;
@@ -27,7 +30,7 @@ impl Spread {
     /// Of one batch.
     pub fn of(mean: f64, variance: f64, weight: f64) -> Spread {
         let (w, u) = (weight * weight, variance);
-        Spread { shift: mean, sums: [w, 0.0, 0.0, 0.0, 0.0, w * u, w * u * u, 0.0, 0.0] }
+        Spread { shift: mean, sums: [w, 0.0, 0.0, 0.0, 0.0, w * u, w * u * u, 0.0, 0.0], noise: [0.0; 2] }
     }
 
     pub fn weight(&self) -> f64 {
@@ -49,7 +52,13 @@ impl Spread {
             ud + e * u,
             ud2 + e * (2.0 * ud + e * u),
         ];
-        Spread { shift, sums }
+        let e = e.abs();
+        let [d, d3, ud] = [d, d3, ud].map(f64::abs);
+        let mean = d2 + e * (2.0 * d + e * w);
+        let variance =
+            d4 + e * (4.0 * d3 + e * (6.0 * d2 + e * (4.0 * d + e * w))) + 2.0 * (ud2 + e * (2.0 * ud + e * u));
+        let rounded = if e == 0.0 { [0.0; 2] } else { [mean, variance].map(|size| f64::EPSILON * size) };
+        Spread { shift, sums, noise: [self.noise[0] + rounded[0], self.noise[1] + rounded[1]] }
     }
 
     /// With another spread, or for `sign` -1 without it.
@@ -60,6 +69,11 @@ impl Spread {
         }
         let shift = if self.weight() == 0.0 { other.shift } else { self.shift };
         let (mut all, other) = (self.about(shift), other.about(shift));
+        let size = |sums: [f64; SUMS]| [sums[2], sums[4] + sums[6] + 2.0 * sums[8]];
+        let (own_size, other_size) = (size(all.sums), size(other.sums));
+        for kind in 0..2 {
+            all.noise[kind] += other.noise[kind] + f64::EPSILON * (own_size[kind] + other_size[kind]);
+        }
         all.sums.iter_mut().zip(other.sums).for_each(|(own, other)| *own += sign * other);
         if all.sums[0] <= 0.0 {
             return Spread::default();
@@ -76,13 +90,14 @@ impl Spread {
     /// batch's weight, mean and variance, its share in the whole's variance is n q with q = u + (m - mean)^2, so that both are
     /// ratios of sums over batches (Cochran 1977, section 2.11, without the finite population).
     pub fn standard_errors(self, [mean, variance]: [f64; 2], total: f64, batches: u64) -> StandardErrors {
-        let [w, _, d2, _, d4, u, u2, _, ud2] = self.about(mean).sums;
+        let Spread { sums: [w, _, d2, _, d4, u, u2, _, ud2], noise, .. } = self.about(mean);
         let of_variances = u2 + d4 + variance * variance * w + 2.0 * (ud2 - variance * (u + d2));
         let b = batches as f64;
-        let error = |squares: f64| {
-            let error = (b / (b - 1.0) * squares.max(0.0)).sqrt() / total;
+        // What may be rounding is added: an error that is not known is a large one.
+        let error = |squares: f64, noise: f64| {
+            let error = (b / (b - 1.0) * (squares.max(0.0) + noise)).sqrt() / total;
             if error.is_nan() || squares.is_nan() { f64::INFINITY } else { error }
         };
-        StandardErrors { mean: error(d2), variance: error(of_variances) }
+        StandardErrors { mean: error(d2, noise[0]), variance: error(of_variances, noise[1]) }
     }
 }

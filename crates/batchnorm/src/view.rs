@@ -103,13 +103,16 @@ impl<'a, T: Element> View<'a, T> {
         self.layout.channels()
     }
 
-    /// Length of the first sample axis.
+    /// Length of the first sample axis; 1 where there is none.
     pub fn samples(&self) -> usize {
-        self.shape()[self.layout.others[0]]
+        if self.layout.samples == 0 { 1 } else { self.shape()[self.layout.others[0]] }
     }
 
     /// Some of the samples.
     pub(crate) fn of_samples(&self, range: Range<usize>) -> View<'a, T> {
+        if self.layout.samples == 0 {
+            return self.clone();
+        }
         let (layout, memory) = self.memory.narrowed(&self.layout, self.layout.others[0], range);
         View { layout, memory }
     }
@@ -157,6 +160,9 @@ impl<'a, T: Element> ViewMut<'a, T> {
 
     /// Some of the samples.
     pub(crate) fn of_samples(&mut self, range: Range<usize>) -> ViewMut<'_, T> {
+        if self.layout.samples == 0 {
+            return ViewMut { layout: self.layout.clone(), memory: self.memory.reborrow() };
+        }
         let (layout, memory) = self.memory.narrowed(&self.layout, self.layout.others[0], range);
         ViewMut { layout, memory }
     }

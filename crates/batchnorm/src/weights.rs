@@ -31,7 +31,8 @@ use std::borrow::Cow;
 /// ```
 ///
 /// with sums over the values that are not masked. (The weight of a value in the *loss* is in dy.) A channel that is all masked
-/// goes by [`EmptyBatch`](crate::EmptyBatch), one with a single value or with W <= 1 by [`SingleValue`](crate::SingleValue).
+/// goes by [`EmptyBatch`](crate::EmptyBatch), one with a single value or with W <= 1 by [`SingleValue`](crate::SingleValue)
+/// (under `UseRunning` the whole batch is normalised by the running statistics then).
 ///
 /// ```
 /// use batchnorm::{Axes, BatchNorm, Input, View, Weights};

@@ -111,6 +111,14 @@ fn a_last_group_of_one_value_goes_by_the_policy_and_an_error_leaves_everything()
     let trained = strict.train_ghost(&four, of(2)).expect("a right call");
     let error = strict.backward_ghost(&view, &view, &trained.saved).unwrap_err();
     assert_eq!(error, CallError::OtherBatch { argument: "x", expected: 4, got: 5 });
+    let error = trained.saved.parameter_gradients(&view, &view).unwrap_err();
+    assert_eq!(error, CallError::OtherBatch { argument: "x", expected: 4, got: 5 });
+    // An array without a sample axis is one sample, not as many as it has rows.
+    use batchnorm::AxisRole::{Channel, Space};
+    let picture = View::new(&x[..12], &[3, 2, 2], Axes::Roles(&[Channel, Space, Space])).expect("an array");
+    let alone = strict.clone().train_ghost(&picture, of(1)).expect("a right call");
+    assert_eq!((picture.samples(), alone.saved.groups().len()), (1, 1));
+    assert_eq!(alone.y, strict.forward_train(&picture).expect("a right call").y);
     strict.pin(Some(Switches::frozen()));
     assert!(matches!(strict.train_ghost(&four, of(2)), Err(CallError::Pinned { call: "train_ghost", .. })));
 

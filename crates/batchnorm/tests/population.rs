@@ -209,11 +209,12 @@ fn rows_keep_everything() {
         (5, 0.5),
         (5, 1e9),
         (6, f64::NAN),
-        (7, 0.0),
         (9, -2.0),
         (13, f64::NAN),
-        (16, f64::INFINITY),
-        (16, 1.0),
+        (16, -1.0),
+        (17, f64::NAN),
+        (18, f64::INFINITY),
+        (18, 1.0),
     ] {
         let mut bad = rows.clone();
         bad[0][column] = value;
@@ -221,6 +222,39 @@ fn rows_keep_everything() {
         assert!(matches!(error, ConfigError::NotAPopulation { channel: 0, .. }), "{error}");
     }
     assert!(Population::from_rows(&[]).is_err());
+}
+
+#[test]
+fn what_is_left_of_a_subtraction_can_be_stored_and_says_what_it_does_not_know() {
+    let mut random = Random::new(1206);
+    for _ in 0..200 {
+        let (large, one) = (of(&[&random.normals(100, 3.0, 1.0)]), of(&[&random.normals(1, 3.0, 1.0)]));
+        let mut left = large.clone();
+        left.merge(&one).expect("one channel");
+        left.subtract(&large).expect("a part");
+        assert_eq!(Population::from_rows(&left.to_rows()).expect("its own rows"), left);
+        assert_eq!((left.channels()[0].count(), left.channels()[0].m2()), (1, 0.0));
+    }
+    // A weight beside which another one vanishes when it is squared.
+    let many = Population::from_rows(&{
+        let mut rows = of(&[&[1.0, 2.0], &[3.0]]).to_rows();
+        (rows[0][0], rows[0][1], rows[0][7]) = (2f64.powi(40), 2f64.powi(40), 2f64.powi(80));
+        rows
+    });
+    let (mut left, many) = (of(&[&[4.0, 5.0]]), many.expect("rows"));
+    left.merge(&many).expect("one channel");
+    left.subtract(&many).expect("a part");
+    assert_eq!(Population::from_rows(&left.to_rows()).expect("its own rows"), left);
+    // An outlier that is taken out again took the digits of the variance's error with it.
+    let outlier = of(&[&[1e6]]);
+    let mut all = outlier.clone();
+    (0..20).for_each(|_| all.merge(&of(&[&random.normals(50, 0.0, 1.0)])).expect("one channel"));
+    all.subtract(&outlier).expect("a part");
+    assert!((all.channels()[0].population_variance() - 1.0).abs() < 0.2);
+    let told = all.standard_errors()[0].expect("20 batches");
+    let apart = of(&cut(&random.normals(1000, 0.0, 1.0), &[50; 20])).standard_errors()[0].expect("20 batches");
+    assert!(told.variance > 10.0 * apart.variance, "not known is large: {told:?}, {apart:?}");
+    assert!((told.mean / apart.mean).ln().abs() < 1.0, "the mean's still has its digits: {told:?}, {apart:?}");
 }
 
 #[test]

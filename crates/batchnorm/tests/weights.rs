@@ -345,6 +345,68 @@ fn weighted_moments_merge_as_others_do() {
     assert!((left.population_variance() / expected.population_variance() - 1.0).abs() < 1e-12);
 }
 
+/// What is light may lie anywhere, first or last: the heavy ones decide.
+#[test]
+fn light_outliers_cost_no_digits() {
+    fn check<T: Element>(random: &mut Random, outlier: f64, light: f64) {
+        let (outlier, light) = (T::from_f64(outlier), T::from_f64(light));
+        let x: Vec<T> = random.normals(100, 0.0, 1.0).into_iter().map(T::from_f64).collect();
+        let rule = Config::pytorch().rule().expect("a rule");
+        for at in [0, 50, 100] {
+            let (mut x, mut w) = (x.clone(), vec![1.0; 100]);
+            x.insert(at, outlier);
+            w.insert(at, light.to_f64());
+            let narrow: Vec<T> = w.iter().map(|&w| T::from_f64(w)).collect();
+            let view = View::new(&x, &[101, 1], Axes::NCHW).expect("a column");
+            let weights = Weights::new(&narrow, &[101, 1]).expect("weights");
+            let got = rule.moments_of(Input::weighted(&view, &weights)).expect("they fit").channels()[0];
+            let wide = DoubleDouble::from;
+            let truth = weighted::forward(&widened(&x), &w, wide(1.0), wide(0.0), wide(EPSILON));
+            let error = (wide(got.population_variance()) - truth.variance).to_f64() / truth.variance.to_f64();
+            assert!(error.abs() < 1e-13, "{outlier:?} of weight {light:?} at {at}: {error:e}");
+        }
+    }
+    let mut random = Random::new(1208);
+    for (outlier, light) in [(1e4, 1e-10), (1e6, 1e-14), (1e10, 1e-30), (3e5, 1e-13)] {
+        check::<f32>(&mut random, outlier, light);
+        check::<f64>(&mut random, outlier, light);
+    }
+    check::<f64>(&mut random, 1e30, 1e-70);
+    // Light values far away, and then heavy ones, in chunks of their own.
+    let (mut x, mut w) = (vec![1e12; 4096], vec![1e-34; 4096]);
+    x.extend(random.normals(3000, 0.0, 1.0));
+    w.resize(x.len(), 1.0);
+    let weights = Weights::new(&w, &[x.len(), 1]).expect("weights");
+    let rule = Config::pytorch().rule().expect("a rule");
+    let got = rule.moments_of(Input::weighted(&column(&x), &weights)).expect("they fit").channels()[0];
+    assert!((got.mean() - Moments::of(&x[4096..]).mean()).abs() < 1e-13);
+}
+
+#[test]
+fn the_ends_of_the_range_are_no_constants_and_overflow_is_told() {
+    let rule = Config::pytorch().rule().expect("a rule");
+    let of = |x: &[f64], w: &[f64]| {
+        let weights = Weights::new(w, &[w.len(), 1]).expect("weights");
+        rule.moments_of(Input::weighted(&column(x), &weights)).expect("they fit").channels()[0]
+    };
+    // Two neighbouring numbers, whose mean is one of them: the squares are there, or the smallest number stands for them.
+    let (one, next) = (1e-150, 1e-150 * (1.0 + f64::EPSILON));
+    assert!(!of(&[one, next, one], &[1.0, 1e-3, 1.0]).is_constant());
+    // The sum of these is infinite, their spread is 0 or as said.
+    assert_eq!(of(&[1.7e308; 3], &[1.0, 2.0, 1.0]).m2(), 0.0);
+    assert!(!of(&[1.7e308, -1.7e308], &[1.0, 1.0]).is_finite());
+    // An infinite value is no matter to constants: dx as without weights.
+    let layer = with(SingleValue::Error, EmptyBatch::Pass);
+    let x = [f64::INFINITY, 2.0, 3.0, 4.0];
+    let view = View::new(&x, &[2, 2], Axes::NCHW).expect("an array");
+    let ones = Weights::mask(&[true], &[1, 1]).expect("a mask");
+    let (plain, weighted) =
+        (layer.eval(&view).expect("a right call"), layer.eval(Input::weighted(&view, &ones)).expect("a right call"));
+    let dy = View::new(&[1.0; 4], &[2, 2], Axes::NCHW).expect("an array");
+    let expected = layer.backward(&view, &dy, &plain.saved).expect("a right call").dx;
+    assert_eq!(layer.backward_weighted(&view, &dy, &ones, &weighted.saved).expect("a right call").dx, expected);
+}
+
 #[test]
 fn constants_are_exact_and_one_channel_does_not_disturb_another() {
     for value in [100.1, 1e8, 1e30, 3e38] {
@@ -414,6 +476,9 @@ fn all_masked_and_one_value_left_go_by_the_declared_policies() {
     let error = strict.train(Input::weighted(&x, &uneven)).unwrap_err();
     assert_eq!(error, CallError::AllMasked { channel: 1 });
     assert_eq!(strict.running(), before.running());
+
+    let error = with(SingleValue::UseRunning, EmptyBatch::Error).train(Input::weighted(&x, &uneven)).unwrap_err();
+    assert_eq!(error, CallError::AllMasked { channel: 1 });
 
     let mut running = with(SingleValue::UseRunning, EmptyBatch::Pass);
     let got = running.train(Input::weighted(&x, &one)).expect("by the running statistics").y;

@@ -426,3 +426,55 @@ fn bad_calls_are_typed_errors_that_name_the_argument_and_both_values() {
     says(call(layer.commit(&foreign).unwrap_err()), &["batch", "2", "3"]);
     assert!(y == [7.0; 30] && layer.running().expect("tracked").batches() == 0);
 }
+
+/// The gradient is -1 homogeneous in the input where eps is 0: sizes play no part, however large or small.
+#[test]
+fn gradients_keep_their_digits_at_the_ends_of_the_range() {
+    let mut random = Random::new(2950);
+    let (x, dy) = (random.normals(120, 0.5, 1.0), random.normals(120, 0.0, 1.0));
+    let of = |scale: f64| {
+        let scaled: Vec<f64> = x.iter().map(|x| x * scale).collect();
+        let view = |data| View::new(data, &[40, 3], Axes::NCHW).expect("an array");
+        let layer = WhiteningConfig::new(3, 3).epsilon(0.0).build().expect("a layer");
+        let trained = layer.forward_train(&view(&scaled)).expect("a right call");
+        layer.backward(&view(&scaled), &view(&dy), &trained.saved).expect("a right call").dx.into_data()
+    };
+    let expected = of(1.0);
+    // Powers of two: the same numbers but for the exponent.
+    for power in [-400, -360, -120, 120, 360, 400] {
+        let scale = 2f64.powi(power);
+        for (got, expected) in of(scale).iter().zip(&expected) {
+            assert!((got * scale - expected).abs() < 1e-13, "2^{power}: {got:e} for {expected:e}");
+        }
+    }
+    // Any eps is legal, with a channel of constants too.
+    for epsilon in [1e-200, 1e-300, 5e-324] {
+        let layer = WhiteningConfig::new(3, 3).epsilon(epsilon).build().expect("a layer");
+        let data: Vec<f32> = x.iter().enumerate().map(|(i, x)| if i % 3 == 1 { 2.0 } else { *x as f32 }).collect();
+        let upstream: Vec<f32> = dy.iter().map(|dy| *dy as f32).collect();
+        let view = |data| View::new(data, &[40, 3], Axes::NCHW).expect("an array");
+        let trained = layer.forward_train(&view(&data)).expect("a right call");
+        let dx = layer.backward(&view(&data), &view(&upstream), &trained.saved).expect("a right call").dx;
+        assert!(dx.data().iter().all(|dx: &f32| !dx.is_nan()), "{epsilon:e}");
+    }
+}
+
+#[test]
+fn a_skipped_group_keeps_the_right_weight_in_a_cumulative_average() {
+    let config = WhiteningConfig::new(2, 1).averaging(Averaging::Cumulative);
+    let mut layer = config.build().expect("a layer");
+    for (bad, value) in [(false, 1.0), (true, 3.0), (false, 5.0)] {
+        let first = if bad { f64::NAN } else { value };
+        let x = [first, value, value + 2.0, value + 2.0];
+        layer.train(&View::new(&x, &[2, 2], Axes::NCHW).expect("an array")).expect("a right call");
+    }
+    let running = layer.running().expect("tracked");
+    assert_eq!((running.updates(), running.mean()), (&[2, 3][..], &[4.0, 4.0][..]));
+}
+
+#[test]
+fn groups_that_no_memory_holds_are_refused() {
+    assert!(matches!(Decorrelated::new(1 << 28, 1 << 28), Err(ConfigError::LargeGroup { .. })));
+    let mean = vec![0.0; 4000];
+    assert!(matches!(RunningCovariance::from_parts(&mean, &[1.0], 4000, 0), Err(ConfigError::Matrices { .. })));
+}

@@ -112,6 +112,14 @@ pub enum ConfigError {
         /// The shape given.
         got: Vec<usize>,
     },
+    /// More channels in a group than a matrix should have.
+    #[error("group: expected at most {limit} channels that are decorrelated together, got {got}; 16 is usual")]
+    LargeGroup {
+        /// Channels a group.
+        got: usize,
+        /// How many there may be.
+        limit: usize,
+    },
     /// A data set whose last batch training will refuse.
     #[error(
         "samples: {samples} in batches of {batch} leave 1 for the last one, which has nothing to normalise by; drop the last batch, take {} or choose another `SingleValue` policy",

@@ -129,7 +129,10 @@ impl<A: Activate> Pointwise<2, 7, 1> for Tangent<A> {
     #[inline(always)]
     fn apply<V: Vector>(self, all: [V; 7], [x, t]: [V; 2]) -> [V; 1] {
         let [mean, scale, shift, offset, inverse, turn, drift] = all;
-        let dz = scale.mul(t.sub(offset)).add(x.sub(mean).mul(inverse).mul(turn)).add(drift);
+        let (zero, turned) = (V::splat(0.0), x.sub(mean).mul(inverse).mul(turn));
+        // An infinite x is no matter to constants: not 0 times it.
+        let turned = turn.select_le(zero, zero.sub(turn).select_le(zero, zero, turned), turned);
+        let dz = scale.mul(t.sub(offset)).add(turned).add(drift);
         [self.0.backward(normalized(x, [mean, scale, shift]), dz)]
     }
 }

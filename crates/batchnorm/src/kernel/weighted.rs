@@ -39,26 +39,25 @@ impl<T: Element> Leaf<T, 2> for WeightedMomentsLeaf {
     fn run(&self, _: usize, chunk: Chunk<T, 2>) -> Moments {
         let counting = || {
             let pairs = chunk.pieces.iter().flat_map(|[x, weights]| x.iter().zip(*weights));
-            pairs.filter(|(_, weight)| weight.to_f64() > 0.0).map(|(x, _)| x.to_f64())
+            pairs.map(|(x, weight)| (x.to_f64(), weight.to_f64())).filter(|(_, weight)| *weight > 0.0)
         };
-        let Some(first) = counting().next() else { return Moments::EMPTY };
+        // The heaviest one: a light one may lie anywhere without being noticed in the variance.
+        let heavier = |a: (f64, f64), b: (f64, f64)| if b.1 > a.1 { b } else { a };
+        let Some((near, _)) = counting().reduce(heavier) else { return Moments::EMPTY };
         let sums = |shift: f64| self.0.run(Run { terms: Deviation, constants: [shift], chunk });
         let of = |shift, [count, weight, d, q]: [f64; 4]| Moments::from_weighted(count as u64, weight, shift, [d, q]);
-        let about_first = sums(first);
-        let [_, weight, d, q] = about_first;
-        if T::WIDENS {
-            return of(first, about_first);
-        }
+        let about_near = sums(near);
+        let [_, weight, d, q] = about_near;
         if q == 0.0 {
             // All alike, exactly; or deviations too small to square.
-            let moments = of(first, about_first);
-            return if counting().all(|x| x == first) { moments } else { moments.not_constant() };
+            let moments = of(near, about_near);
+            return if counting().all(|(x, _)| x == near) { moments } else { moments.not_constant() };
         }
-        // The first value may lie far from the others: about the mean once more.
-        let mean = first + d / weight;
+        // About the mean once more: what is taken off the squares is nothing then.
+        let mean = near + d / weight;
         let moments = of(mean, sums(mean));
         let moments = if moments.m2() == 0.0 { moments.not_constant() } else { moments };
-        if moments.is_finite() { moments } else { of(first, about_first) }
+        if moments.is_finite() { moments } else { of(near, about_near) }
     }
 
     fn rows(&self, columns: [Columns<T>; 2], _: &mut Tables, out: &mut Vec<Moments>) {

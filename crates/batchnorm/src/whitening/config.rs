@@ -1,6 +1,7 @@
 //! Options of decorrelated batch norm.
 
 use super::Decorrelated;
+use super::running::checked_group;
 use crate::config::{Affine, Config, Policies};
 use crate::error::ConfigError;
 use crate::kernel::raw::Isa;
@@ -104,10 +105,7 @@ impl WhiteningConfig {
     /// The options, checked, and the tier.
     pub(super) fn checked(mut self) -> Result<(WhiteningConfig, Isa), ConfigError> {
         check_channels(self.channels)?;
-        if self.group == 0 {
-            return Err(ConfigError::Zero { argument: "group" });
-        }
-        self.group = self.group.min(self.channels);
+        self.group = checked_group(self.channels, self.group)?;
         let same = Config { epsilon: self.epsilon, tier: self.tier, ..Config::pytorch() };
         let isa = same.check()?;
         Ok((self, isa))

@@ -119,7 +119,8 @@ impl InverseRoot {
     pub fn derivative(&self, direction: &[f64]) -> Vec<f64> {
         let (d, roots) = (self.roots.len(), &self.roots);
         let inner = conjugated(&self.vectors, direction, d);
-        symmetric(&self.vectors, d, |k, l| -inner[k * d + l] / (roots[k] * roots[l] * (roots[k] + roots[l])))
+        // One division after the other: the product of three roots may be too large or too small for an f64.
+        symmetric(&self.vectors, d, |k, l| -inner[k * d + l] / roots[k] / roots[l] / (roots[k] + roots[l]))
     }
 
     /// One that makes everything NaN: of a group that is not finite.

@@ -33,6 +33,18 @@ pub(super) fn groups(channels: usize, group: usize) -> impl ExactSizeIterator<It
     (0..channels.div_ceil(group)).map(move |number| number * group..((number + 1) * group).min(channels))
 }
 
+/// The greatest number of channels of a group: its matrix takes 128 MB, and its eigenvalues hours.
+pub(super) const MAX_GROUP: usize = 4096;
+
+/// Channels of a group, of so many.
+pub(super) fn checked_group(channels: usize, group: usize) -> Result<usize, ConfigError> {
+    match group.min(channels) {
+        0 => Err(ConfigError::Zero { argument: "group" }),
+        got if got > MAX_GROUP => Err(ConfigError::LargeGroup { got, limit: MAX_GROUP }),
+        fits => Ok(fits),
+    }
+}
+
 impl RunningCovariance {
     /// Mean 0 and covariance I: a layer that has seen nothing passes its input through, but for eps.
     ///
@@ -40,10 +52,7 @@ impl RunningCovariance {
     /// No channel or too many; groups of none.
     pub fn start(channels: usize, group: usize) -> Result<Self, ConfigError> {
         check_channels(channels)?;
-        if group == 0 {
-            return Err(ConfigError::Zero { argument: "group" });
-        }
-        let group = group.min(channels);
+        let group = checked_group(channels, group)?;
         let identity = |range: Range<usize>| {
             let d = range.len();
             (0..d * d).map(|at| if at % (d + 1) == 0 { 1.0 } else { 0.0 }).collect()
@@ -65,13 +74,14 @@ impl RunningCovariance {
         group: usize,
         batches: u64,
     ) -> Result<Self, ConfigError> {
-        let mut running = RunningCovariance::start(mean.len(), group)?;
-        running.mean = finite("running_mean", mean, mean.len())?;
-        let expected = running.covariances.iter().map(Vec::len).sum();
-        if covariances.len() != expected {
-            let got = covariances.len();
+        check_channels(mean.len())?;
+        let sizes = groups(mean.len(), checked_group(mean.len(), group)?).map(|range| range.len() * range.len());
+        let (expected, got) = (sizes.sum(), covariances.len());
+        if got != expected {
             return Err(ConfigError::Matrices { argument: "running_covariance", expected, got });
         }
+        let mut running = RunningCovariance::start(mean.len(), group)?;
+        running.mean = finite("running_mean", mean, mean.len())?;
         let mut all = &finite("running_covariance", covariances, expected)?[..];
         for (number, matrix) in running.covariances.iter_mut().enumerate() {
             let (own, rest) = all.split_at(matrix.len());
