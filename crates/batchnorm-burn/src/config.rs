@@ -54,9 +54,8 @@ pub struct ExtendedConfig {
     pub running_variance: RunningVariance,
     /// What errors call the layer; by default `BatchNorm`.
     pub name: Option<String>,
-    /// What to do in degenerate cases.
-    #[config(default = "Policies::default()")]
-    pub policies: Policies,
+    /// What to do in degenerate cases; by default what the crate `batchnorm` does.
+    pub policies: Option<Policies>,
     /// What every pass does, whatever the device, the flag and the call say ([`BatchNorm::pin`]).
     pub pinned: Option<Switches>,
     /// Samples of a ghost batch ([`BatchNorm::ghost`]); at least 1.
@@ -87,7 +86,7 @@ impl BatchNormConfig {
 
     /// With other policies in degenerate cases.
     pub fn with_policies(self, policies: Policies) -> ExtendedConfig {
-        ExtendedConfig::new(self).with_policies(policies)
+        ExtendedConfig::new(self).with_policies(Some(policies))
     }
 
     /// With switches that every pass goes by.
@@ -137,7 +136,7 @@ impl ExtendedConfig {
             running_variance: self.running_variance,
             name: self.name.clone().unwrap_or_else(|| String::from(DEFAULT_NAME)),
             pinned: self.pinned,
-            policies: self.policies,
+            policies: self.policies.unwrap_or_default(),
             ghost: self.ghost,
             participant: None,
             held: Held::default(),

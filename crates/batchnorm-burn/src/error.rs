@@ -136,7 +136,7 @@ impl From<ConfigError> for Reason {
 impl From<CallError> for Reason {
     fn from(error: CallError) -> Self {
         match error {
-            // The core's words are of a policy, which this module does not have.
+            // The core's words are of its own calls.
             CallError::SingleValue { shape, .. } => Reason::SingleValue { shape },
             other => Reason::Call(other),
         }

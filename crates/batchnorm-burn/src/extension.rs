@@ -255,7 +255,12 @@ struct Given {
 /// The graph gives the forward pass's input and a gradient of its output's shape; participants alone may fail, and a
 /// backward pass of Burn's has no other way to say so.
 fn fits<R>(layer: &str, given: Result<R, impl Into<Reason>>) -> R {
-    given.unwrap_or_else(|error| panic!("{layer}: {}", error.into()))
+    given.unwrap_or_else(|error| match error.into() {
+        error @ Reason::Collective(_) => {
+            panic!("{layer}: {error} (in a backward pass: are the replicas on threads of their own, made by `fork`?)")
+        }
+        error => panic!("{layer}: {error}"),
+    })
 }
 
 /// The backward pass. There is an input if somebody requires more than the residual's gradient.

@@ -57,7 +57,8 @@ use crate::portable::{self, Arithmetic};
 /// # Against the layer and Burn's own operations
 /// With ReLU and no residual, output and gradients are those of `relu(norm.forward(x))` to the bit in `f32` and `f64`
 /// on [`Arithmetic::Contract`]. A leaky rectifier or a residual is computed in `f64` before y is rounded, once, where
-/// one operation after the other rounds each result.
+/// one operation after the other rounds each result. Beside ghost batches and participants, residual and activation are such
+/// operations; weights and masks take no residual.
 ///
 /// # Gradients
 /// They go to the input, the residual, gamma and beta, to each if it requires one, and what nobody requires is not
@@ -214,7 +215,9 @@ impl<const D: usize> Fused<'_, D> {
             }
             _ => options,
         };
-        let rule = if apart { options.clone().activation(Activation::Identity).rule()? } else { options.rule()? };
+        // Checked with its activation, whoever computes that.
+        let rule = options.rule()?;
+        let rule = if apart { options.clone().activation(Activation::Identity).rule()? } else { rule };
         let pass = BatchNormPass { rule, switches, running: norm.running()?, over, layer: norm.name.clone() };
         let (output, batch) = match by {
             Arithmetic::Contract if apart => {

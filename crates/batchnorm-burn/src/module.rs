@@ -103,7 +103,8 @@ impl BatchNorm {
         self.alone().forward(input)
     }
 
-    /// Normalises by the batch and updates the running statistics, whatever the device and the flag say.
+    /// Normalises by the batch and updates the running statistics, whatever the device and the flag say; a layer that is
+    /// [pinned](Self::pin) does what is pinned.
     ///
     /// # Panics
     /// Where [`try_forward_train`](Self::try_forward_train) errs, with its message.
@@ -267,6 +268,14 @@ impl ModuleDisplay for BatchNorm {
             .add("momentum", &self.momentum)
             .add("epsilon", &self.epsilon)
             .add_debug_attribute("running_variance", &self.running_variance);
+        let content = match &self.pinned {
+            Some(pinned) => content.add_debug_attribute("pinned", pinned),
+            None => content,
+        };
+        let content = match &self.ghost {
+            Some(samples) => content.add("ghost", samples),
+            None => content,
+        };
         match self.training.is_enabled() {
             true => content.optional(),
             false => content.add("training", &self.training).optional(),

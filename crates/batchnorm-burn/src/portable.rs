@@ -17,7 +17,8 @@ pub enum Arithmetic {
     Contract,
     /// By Burn's tensor operations in the number type of the tensors, mean first and then the squares about it: as
     /// accurate as a two-pass `f32` computation is, and with whatever bits the backend gives. Gradients are Burn's own.
-    /// Each training pass reads mean and variance back from the device. On every backend but Flex.
+    /// Each training pass reads mean and variance back from the device. The gradient of a channel whose values are all alike is the
+    /// formula's, not 0. On every backend but Flex.
     ///
     /// Tested on Flex alone, against [`Contract`](Self::Contract): the tensor operations are the same ones everywhere, but no
     /// other backend has run them here.

@@ -15,7 +15,7 @@ use crate::module::BatchNorm;
 ///
 /// The model is run in evaluation (`model.valid()`: no dropout, nothing else that trains), and of it the layers that are named
 /// change, and nothing else. They change when all is done: an error or a panic on the way leaves the model as it was. What
-/// they had is kept in [`Recalibrated`], to go back to.
+/// they had is kept in [`Recalibrated`], to go back to. Moments that a layer [holds](BatchNorm::hold) are dropped.
 ///
 /// ```
 /// use batchnorm_burn::{BatchNorm, BatchNormConfig, Recalibration};
@@ -141,6 +141,18 @@ pub enum RecalibrationError {
         /// The first channel concerned.
         channel: usize,
     },
+    /// A channel saw one value, of which there is no variance.
+    #[error(
+        "{name} (number {number}): expected at least 2 values a channel in all batches together, got 1 in channel {channel}; give it more data"
+    )]
+    Single {
+        /// The layer.
+        name: String,
+        /// Its number among those that were named.
+        number: usize,
+        /// The first channel concerned.
+        channel: usize,
+    },
     /// Another list of layers than before.
     #[error("layers: expected {expected}, as were recalibrated, got {got}; name the same ones in the same order")]
     Count {
@@ -222,14 +234,7 @@ impl Recalibration {
         forward: impl Fn(&M, B),
     ) -> Result<Vec<RecalibratedLayer>, RecalibrationError> {
         let norms = layers(model);
-        if norms.is_empty() {
-            return Err(RecalibrationError::NoLayers);
-        }
-        for (second, norm) in norms.iter().enumerate() {
-            if let Some(first) = norms[..second].iter().position(|other| std::ptr::eq(*other, *norm)) {
-                return Err(RecalibrationError::Twice { name: norm.name.clone(), first, second });
-            }
-        }
+        distinct(&norms)?;
         let pass = |observed: &[&BatchNorm], by: NormalizeBy| -> Result<(), RecalibrationError> {
             for norm in observed {
                 let [channels] = norm.gamma.dims();
@@ -265,6 +270,9 @@ impl Recalibration {
         if let Some(channel) = seen.channels().iter().position(|moments| moments.count() == 0) {
             return Err(unseen(channel));
         }
+        if let Some(channel) = seen.channels().iter().position(|moments| moments.is_single()) {
+            return Err(RecalibrationError::Single { name: norm.name.clone(), number, channel });
+        }
         let refused = |error: crate::Reason| norm.error(error);
         let new = seen.running(norm.running_variance.estimator()).map_err(|error| refused(error.into()))?;
         let new = match self.weight {
@@ -276,12 +284,31 @@ impl Recalibration {
     }
 }
 
+/// Errors unless there are layers, each once.
+fn distinct(norms: &[&BatchNorm]) -> Result<(), RecalibrationError> {
+    if norms.is_empty() {
+        return Err(RecalibrationError::NoLayers);
+    }
+    for (second, norm) in norms.iter().enumerate() {
+        if let Some(first) = norms[..second].iter().position(|other| std::ptr::eq(*other, *norm)) {
+            return Err(RecalibrationError::Twice { name: norm.name.clone(), first, second });
+        }
+    }
+    Ok(())
+}
+
+/// All of them, or none. What the layers hold is of the time before, and is dropped.
 fn install<'r>(
     norms: &[&BatchNorm],
-    statistics: impl Iterator<Item = &'r RunningStatistics>,
+    statistics: impl Iterator<Item = &'r RunningStatistics> + Clone,
 ) -> Result<(), RecalibrationError> {
+    distinct(norms)?;
+    for (norm, statistics) in norms.iter().zip(statistics.clone()) {
+        norm.check_running_statistics(statistics)?;
+    }
     for (norm, statistics) in norms.iter().zip(statistics) {
         norm.set_running_statistics(statistics)?;
+        norm.discard_held();
     }
     Ok(())
 }

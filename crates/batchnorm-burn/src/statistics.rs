@@ -21,6 +21,14 @@ impl BatchNorm {
     /// # Errors
     /// Another number of channels; a value beyond `f32`. The layer is unchanged then.
     pub fn set_running_statistics(&self, running: &RunningStatistics) -> Result<(), ForwardError> {
+        self.check_running_statistics(running)?;
+        let rounded = |values: &[f64]| values.iter().map(|&value| value as f32).collect();
+        self.write(rounded(running.mean()), rounded(running.variance()));
+        Ok(())
+    }
+
+    /// Whether these could be installed.
+    pub(crate) fn check_running_statistics(&self, running: &RunningStatistics) -> Result<(), ForwardError> {
         let [expected] = self.gamma.dims();
         let got = running.channels();
         if got != expected {
@@ -32,8 +40,6 @@ impl BatchNorm {
                 return Err(self.error(ConfigError::NotFinite { argument, channel, got }.into()));
             }
         }
-        let rounded = |values: &[f64]| values.iter().map(|&value| value as f32).collect();
-        self.write(rounded(running.mean()), rounded(running.variance()));
         Ok(())
     }
 
@@ -68,12 +74,15 @@ impl BatchNorm {
     /// not updated by one of them, as [`Trained::not_updated`](crate::Trained::not_updated).
     ///
     /// # Errors
-    /// Running statistics that are none; what was held is still held then.
+    /// Options or running statistics that are none; what was held is still held then.
     pub fn commit_held(&self) -> Result<Vec<usize>, ForwardError> {
+        // Whatever may be refused comes before anything is taken out.
+        let options = self.options(batchnorm::Activation::Identity).map_err(|error| self.error(error.into()))?;
         self.running_statistics()?;
         let mut not_updated = Vec::new();
         for batch in self.held.take() {
-            not_updated.extend(self.commit(&batch)?);
+            let taken_in = self.take_in(&batch, options.clone());
+            not_updated.extend(taken_in.map_err(|reason| self.error(reason))?);
         }
         not_updated.sort_unstable();
         not_updated.dedup();

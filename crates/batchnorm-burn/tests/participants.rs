@@ -58,9 +58,8 @@ fn one_to_eight_replicas_are_the_one_batch() {
     let device = Device::default().autodiff();
     let mut source = Source::new(4201);
     let (x, dy) = (source.tensor::<2>(&[24, 3], &device), source.tensor::<2>(&[24, 4], &device));
-    let alone = Net::new(&device);
-    let start = alone.clone();
-    let expected = step(&alone, x.clone(), dy.clone());
+    let start = Net::new(&device);
+    let alone = start.clone().fork(&device);
     for parts in [vec![24], vec![11, 13], vec![1, 3, 20], vec![1, 1, 2, 3, 5, 5, 4, 3]] {
         let mut at = 0;
         let mut of = |&size: &usize| {
@@ -74,7 +73,7 @@ fn one_to_eight_replicas_are_the_one_batch() {
                 .into_iter()
                 .zip(inputs)
                 .map(|(member, (x, dy))| {
-                    let net = start.clone().joined(member);
+                    let net = start.clone().fork(&device).joined(member);
                     scope.spawn(move || {
                         let all = step(&net, x, dy);
                         (all, floats(net.output.running_var.value()))
@@ -83,6 +82,8 @@ fn one_to_eight_replicas_are_the_one_batch() {
                 .collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
+        let alone = alone.clone();
+        let expected = step(&alone, x.clone(), dy.clone());
         for number in 0..2 {
             near(&got.iter().flat_map(|(all, _)| all[number].clone()).collect::<Vec<_>>(), &expected[number]);
         }

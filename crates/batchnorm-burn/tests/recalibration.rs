@@ -134,12 +134,14 @@ fn ghosts_participants_pins_and_held_batches_have_no_part_in_it() {
     net.first.participant = team.next().map(batchnorm_burn::Participant::new);
     net.second = net.second.pin(Some(Switches::test_time(UpdateWeight::of_new(0.5).unwrap())));
     net.first.hold();
+    net.second.hold();
+    net.second.try_forward_train(Tensor::<2>::ones([4, 4], &Device::default()) * 100.0).unwrap();
     let batches = data(&[7, 2]);
     for by in [Recalibration::one_pass(), Recalibration::layer_by_layer()] {
         by.run(&net, both, || batches.clone(), step).unwrap();
         near(&net.first, &whole(&batches));
     }
-    assert_eq!(net.first.held_batches(), Some(0));
+    assert_eq!((net.first.held_batches(), net.second.held_batches()), (Some(0), Some(0)), "what was held is dropped");
 }
 
 #[test]
@@ -197,6 +199,13 @@ fn what_cannot_be_done_is_named_and_changes_nothing() {
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics)).is_err(), "one value a channel");
     assert_eq!(floats(net.first.running_mean.value()), [0.0; 3]);
     assert_eq!(floats(net.second.running_var.value()), [1.0; 4]);
+    let error = by.run(&net, both, || data(&[1]), step).unwrap_err();
+    assert_eq!(error, RecalibrationError::Single { name: "first".into(), number: 0, channel: 0 });
     let done = by.run(&net, both, || data(&[8]), step).unwrap();
+    let now = net.first.running_statistics().unwrap();
+    let wrong: fn(&Net) -> Vec<&BatchNorm> = |net| vec![&net.first, &net.first];
+    assert!(matches!(done.roll_back(&net, wrong), Err(RecalibrationError::Twice { .. })));
+    assert!(done.roll_back(&net, |net: &Net| vec![&net.second, &net.first]).is_err());
+    assert_eq!(net.first.running_statistics().unwrap(), now, "all or none");
     assert_eq!(done.roll_back(&net, second), Err(RecalibrationError::Count { expected: 2, got: 1 }));
 }

@@ -115,6 +115,11 @@ fn held_batches_count_when_they_are_committed() {
     batches[1..].iter().for_each(|batch| drop(expected.forward(batch.clone())));
     assert_eq!(statistics(&layer), statistics(&expected));
     assert_eq!((copy.release(), copy.held_batches()), (2, None));
+    // What cannot be committed is still held.
+    let mut broken = layer.clone();
+    broken.forward(batches[0].clone());
+    broken.momentum = 7.0;
+    assert!(broken.commit_held().is_err() && broken.held_batches() == Some(1));
     // By value: what one call gives another may take.
     let trained = copy.try_forward_by(batches[0].clone(), Switches::train()).unwrap();
     assert_eq!(trained.batch.channels()[0].count(), 60);
@@ -201,8 +206,14 @@ fn ghost_batches_train_in_groups_and_evaluate_whole() {
     assert_eq!(layer.forward_eval(x.clone()).dims(), [6, 3, 2, 5]);
     // A ragged group behind a residual and an activation.
     let fused = layer.adding(x.clone()).then(Activation::Relu).forward(x.clone());
-    let apart = burn::tensor::activation::relu(layer.forward(x.clone()) + x);
+    let apart = burn::tensor::activation::relu(layer.forward(x.clone()) + x.clone());
     assert_eq!(bits(fused), bits(apart));
+    for slope in [-0.5, f64::NAN, f64::INFINITY] {
+        let before = statistics(&layer);
+        let refused = layer.adding(x.clone()).then(Activation::LeakyRelu(slope)).try_forward_train(x.clone());
+        assert!(refused.map(drop).unwrap_err().to_string().contains("slope"));
+        assert_eq!(statistics(&layer), before);
+    }
 }
 
 #[test]
@@ -215,6 +226,11 @@ fn policies_are_those_of_the_configuration_and_are_stored_with_it() {
     let back: batchnorm_burn::ExtendedConfig = serde_json::from_str(&text).unwrap();
     let layer = back.init(&device);
     assert_eq!((layer.policies, layer.pinned, layer.ghost), (policies, Some(switches), Some(16)));
+
+    // A configuration of before there were policies.
+    let old = r#"{"base":{"num_features":3,"epsilon":1e-5,"momentum":0.1},"running_variance":"Sample","name":"n"}"#;
+    let old: batchnorm_burn::ExtendedConfig = serde_json::from_str(old).unwrap();
+    assert_eq!(old.init(&device).policies, Policies::default());
 
     // fastai 1352, mmsegmentation 272: the last batch is of one sample.
     let layer = BatchNormConfig::new(3).with_policies(policies).init(&device);
