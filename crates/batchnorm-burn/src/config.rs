@@ -1,6 +1,6 @@
 //! The options of the module, by Burn's names.
 
-use batchnorm::{Config as Options, ConfigError, Estimator, Policies, Switches, UpdateWeight};
+use batchnorm::{Config as Options, ConfigError, Estimator, LastBatch, Policies, Switches, UpdateWeight};
 use burn::config::Config;
 use burn::module::{Initializer, Param};
 use burn::tensor::{Device, Tensor};
@@ -106,6 +106,33 @@ impl BatchNormConfig {
 }
 
 impl ExtendedConfig {
+    /// Tells before the training whether the last batch will be too small, by the layer's policies and ghost batches: a data set
+    /// of so many samples in batches of `batch`, with so many positions in a sample at this layer (1 for features).
+    ///
+    /// ```
+    /// use batchnorm_burn::BatchNormConfig;
+    /// let config = BatchNormConfig::new(3).with_name(None);
+    /// assert_eq!(config.preflight(1000, 64, 1)?.samples, 40);
+    /// assert!(config.preflight(1025, 64, 1).is_err());
+    /// assert!(config.with_ghost(Some(13)).preflight(1000, 64, 1).is_err()); // 40 samples are three groups and one sample
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`batchnorm::Config::preflight`]; options that are none.
+    pub fn preflight(&self, samples: usize, batch: usize, positions: usize) -> Result<LastBatch, ConfigError> {
+        let BatchNormConfig { epsilon, momentum, .. } = self.base;
+        let options = options(epsilon, momentum, self.running_variance)?.policies(self.policies.unwrap_or_default());
+        let options = self.pinned.map_or(options.clone(), |switches| options.pinned(switches));
+        let last = options.preflight(samples, batch, positions)?;
+        if let Some(ghost) = self.ghost {
+            // The groups of a full batch, and those of the last one.
+            options.preflight(batch.min(samples), ghost, positions)?;
+            options.preflight(last.samples, ghost, positions)?;
+        }
+        Ok(last)
+    }
+
     /// As [`BatchNormConfig::init`].
     ///
     /// # Panics

@@ -1,5 +1,5 @@
 //! What was measured on other implementations (named with each test), and what is right. Facts that have a test elsewhere:
-//! `update_bn` and fvcore in population.rs, padding in weights.rs, frozen layers in switches.rs, one value a channel and last
+//! `update_bn` and fvcore in population.rs, padding in weights_policies.rs, frozen layers in switches.rs, one value a channel and last
 //! batches in policies.rs, participants in collective.rs, micro-batches in parts.rs, conventions in convention.rs.
 
 mod support;
