@@ -200,14 +200,8 @@ impl BatchNorm {
         for (argument, got) in [("input", input.dtype()), ("gamma", gamma.dtype()), ("beta", beta.dtype())] {
             computed_in(argument, got)?;
         }
-        let shape = input.dims().to_vec();
-        let Some(&got) = shape.get(1) else {
-            return Err(ViewError::Rank { rank: shape.len(), shape }.into());
-        };
         let [expected] = gamma.dims();
-        if got != expected {
-            return Err(CallError::Channels { argument: "input", expected, got, shape, axis: 1 }.into());
-        }
+        check_channels(&input, expected)?;
         let vectors = [("beta", beta.dims()), ("running_mean", self.running_mean.lock().dims())];
         for (argument, [got]) in vectors.into_iter().chain([("running_var", self.running_var.lock().dims())]) {
             if got != expected {
@@ -220,7 +214,8 @@ impl BatchNorm {
                 return Err(Reason::ResidualType { expected: given, got: residual.dtype() });
             }
             if residual.dims() != input.dims() {
-                return Err(Reason::ResidualShape { expected: shape, got: residual.dims().to_vec() });
+                let (expected, got) = (input.dims().to_vec(), residual.dims().to_vec());
+                return Err(Reason::ResidualShape { expected, got });
             }
         }
         // Casts are operations of the graph: gradients come back in the types the tensors have. The same type is
@@ -233,6 +228,18 @@ impl BatchNorm {
             gamma: gamma.cast(inner),
             beta: beta.cast(inner),
         })
+    }
+}
+
+/// Whether an input has a channel axis of so many channels.
+pub(crate) fn check_channels<const D: usize>(input: &Tensor<D>, expected: usize) -> Result<(), Reason> {
+    let shape = input.dims().to_vec();
+    match shape.get(1) {
+        None => Err(ViewError::Rank { rank: D, shape }.into()),
+        Some(&got) if got != expected => {
+            Err(CallError::Channels { argument: "input", expected, got, shape, axis: 1 }.into())
+        }
+        Some(_) => Ok(()),
     }
 }
 

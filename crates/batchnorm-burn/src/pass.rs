@@ -4,9 +4,9 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use batchnorm::{
-    BatchComoments, BatchMoments, Decorrelated, Element, Ghost, Input, NormalizeBy, Parameter, ParameterGradients,
-    Parameters, Rule, RunningStatistics, SampleRule, SampleSaved, Saved, SavedWhitening, Switches, View, ViewMut,
-    Weights, WeightsError,
+    BatchComoments, BatchMoments, CallError, Decorrelated, Element, Ghost, Input, NormalizeBy, Parameter,
+    ParameterGradients, Parameters, Rule, RunningStatistics, SampleRule, SampleSaved, Saved, SavedWhitening, Switches,
+    View, ViewMut, Weights, WeightsError,
 };
 
 use crate::error::Reason;
@@ -75,9 +75,10 @@ pub struct Weighing {
 }
 
 impl Weighing {
-    /// In a number type that has held them before, or ones and zeros.
-    fn cast<T: Element>(&self) -> Vec<T> {
-        self.values.iter().map(|&value| T::from_f64(value)).collect()
+    /// What a call makes of the weights, in a number type that has held them before, or ones and zeros.
+    fn give<T: Element, R>(&self, call: impl FnOnce(&Weights<T>) -> Result<R, CallError>) -> Result<R, Reason> {
+        let values: Vec<T> = self.values.iter().map(|&value| T::from_f64(value)).collect();
+        Ok(call(&Weights::new(&values, &self.shape)?)?)
     }
 
     pub fn check(&self) -> Result<(), WeightsError> {
@@ -154,10 +155,9 @@ impl BatchNormPass {
                 Ok((Left::Whole(saved), batch))
             }
             Over::Weights(weighing) => {
-                let values = weighing.cast::<T>();
-                let weights = Weights::new(&values, &weighing.shape)?;
-                let input = Input::weighted(x, &weights);
-                let (saved, batch) = rule.forward(input, parameters, *switches, Some(running), y)?;
+                let (saved, batch) = weighing.give(|weights| {
+                    rule.forward(Input::weighted(x, weights), parameters, *switches, Some(running), y)
+                })?;
                 Ok((Left::Weighted(saved, weighing.clone()), batch))
             }
             Over::Ghost(size) => {
@@ -216,10 +216,7 @@ impl Left {
             Left::Whitening(saved) => Ok(saved.backward(x, dy, dx)?),
             Left::Whole(saved) => Ok(saved.backward(x, dy, dx)?),
             Left::Groups(ghost) => Ok(ghost.backward(x, dy, dx)?),
-            Left::Weighted(saved, weighing) => {
-                let values = weighing.cast::<T>();
-                Ok(saved.backward_weighted(x, dy, &Weights::new(&values, &weighing.shape)?, dx)?)
-            }
+            Left::Weighted(saved, weighing) => weighing.give(|weights| saved.backward_weighted(x, dy, weights, dx)),
             Left::Part(saved, participant, layer) => {
                 let own = saved.parameter_gradients(x, dy)?;
                 let flows = saved.used_batch_statistics();
@@ -241,8 +238,7 @@ impl Left {
             Left::Whole(saved) | Left::Part(saved, ..) => saved.parameter_gradients(x, dy)?,
             Left::Groups(ghost) => ghost.parameter_gradients(x, dy)?,
             Left::Weighted(saved, weighing) => {
-                let values = weighing.cast::<T>();
-                saved.parameter_gradients_weighted(x, dy, &Weights::new(&values, &weighing.shape)?)?
+                weighing.give(|weights| saved.parameter_gradients_weighted(x, dy, weights))?
             }
         }))
     }

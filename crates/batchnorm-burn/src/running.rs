@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use burn::module::{
     Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor, Param, ParamId,
 };
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 
 /// A vector that a forward pass may update though it has only `&self`, such as running statistics.
 ///
@@ -63,6 +63,17 @@ impl RunningTensor {
     fn into_value(self) -> Tensor<1> {
         self.value.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The values of a vector.
+pub(crate) fn values(vector: &Tensor<1>) -> Vec<f64> {
+    vector.to_data().iter::<f64>().collect()
+}
+
+/// A vector of values.
+pub(crate) fn vector(values: Vec<f32>, device: &Device) -> Tensor<1> {
+    let shape = [values.len()];
+    Tensor::from_data(TensorData::new(values, shape), device)
 }
 
 impl Clone for RunningTensor {

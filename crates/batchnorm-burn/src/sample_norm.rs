@@ -65,7 +65,7 @@ impl SampleNormConfig {
     pub fn try_init(&self, device: &Device) -> Result<SampleNorm, ConfigError> {
         let SampleNormConfig { grouping, size, epsilon, affine, name } = self.clone();
         // Built to be checked: the rules are the core's.
-        options(grouping, epsilon)?.affine(affine).build(&[size])?;
+        options(grouping, epsilon).affine(affine).build(&[size])?;
         Ok(SampleNorm {
             gamma: affine.scales().then(|| Initializer::Ones.init([size], device)),
             beta: affine.shifts().then(|| Initializer::Zeros.init([size], device)),
@@ -77,14 +77,8 @@ impl SampleNormConfig {
     }
 }
 
-fn options(grouping: Grouping, epsilon: f64) -> Result<SampleConfig, ConfigError> {
-    let config = match grouping {
-        Grouping::Layer { axes } => SampleConfig::layer(axes),
-        Grouping::Rms { axes } => SampleConfig::rms(axes),
-        Grouping::Group { groups } => SampleConfig::group(groups),
-        Grouping::Instance => SampleConfig::instance(),
-    };
-    Ok(config.epsilon(epsilon))
+fn options(grouping: Grouping, epsilon: f64) -> SampleConfig {
+    SampleConfig { grouping, epsilon, ..SampleConfig::layer(1) }
 }
 
 /// Layer, group, instance or RMS norm by the arithmetic of the crate `batchnorm`: accuracy and bits as of
@@ -147,7 +141,7 @@ impl SampleNorm {
     pub(crate) fn pass<const D: usize>(&self, input: Tensor<D>, by: Arithmetic) -> Result<Tensor<D>, Reason> {
         let given = input.dtype();
         let inner = computed_in("input", given)?;
-        let (rule, device) = (options(self.grouping, self.epsilon)?.rule()?, input.device());
+        let (rule, device) = (options(self.grouping, self.epsilon).rule()?, input.device());
         self.check(&input)?;
         let vector = |param: &Option<Param<Tensor<1>>>, absent: f64| match param {
             Some(param) => param.val().cast(inner),

@@ -1,10 +1,11 @@
 //! The running statistics of a layer: read, installed, updated; and steps that count when they are told to.
 
 use batchnorm::{BatchMoments, Config, ConfigError, RunningStatistics};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 
 use crate::error::{ForwardError, Reason};
 use crate::module::BatchNorm;
+use crate::running::{values, vector};
 
 impl BatchNorm {
     /// The running statistics, as the crate `batchnorm` takes them.
@@ -23,7 +24,10 @@ impl BatchNorm {
     pub fn set_running_statistics(&self, running: &RunningStatistics) -> Result<(), ForwardError> {
         self.check_running_statistics(running)?;
         let rounded = |values: &[f64]| values.iter().map(|&value| value as f32).collect();
-        self.write(rounded(running.mean()), rounded(running.variance()));
+        let (mut mean, mut variance) = (self.running_mean.lock(), self.running_var.lock());
+        // Both held, so that no reader sees one old and one new.
+        *mean = vector(rounded(running.mean()), &mean.device());
+        *variance = vector(rounded(running.variance()), &variance.device());
         Ok(())
     }
 
@@ -130,16 +134,9 @@ impl BatchNorm {
         not_updated.extend((0..new.channels()).filter(|&channel| kept(channel)));
         not_updated.sort_unstable();
         not_updated.dedup();
-        replace(&mut mean, means);
-        replace(&mut variance, variances);
+        *mean = vector(means, &mean.device());
+        *variance = vector(variances, &variance.device());
         Ok(not_updated)
-    }
-
-    /// Both at once, so that no reader sees one old and one new.
-    fn write(&self, means: Vec<f32>, variances: Vec<f32>) {
-        let (mut mean, mut variance) = (self.running_mean.lock(), self.running_var.lock());
-        replace(&mut mean, means);
-        replace(&mut variance, variances);
     }
 }
 
@@ -147,14 +144,8 @@ fn fits(value: f64) -> bool {
     (value as f32).is_finite()
 }
 
-fn replace(tensor: &mut Tensor<1>, values: Vec<f32>) {
-    let shape = [values.len()];
-    *tensor = Tensor::from_data(TensorData::new(values, shape), &tensor.device());
-}
-
 /// Running statistics out of a layer's tensors.
 fn statistics(mean: &Tensor<1>, variance: &Tensor<1>) -> Result<RunningStatistics, ConfigError> {
-    let values = |tensor: &Tensor<1>| tensor.to_data().iter::<f64>().collect::<Vec<f64>>();
     // How many batches went in matters to a cumulative average alone, which this module does not offer.
     RunningStatistics::from_parts(&values(mean), &values(variance), 0)
 }

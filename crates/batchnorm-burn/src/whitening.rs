@@ -3,15 +3,15 @@
 use batchnorm::{BatchComoments, ConfigError, Decorrelated as Core, RunningCovariance, UpdateWeight, WhiteningConfig};
 use burn::config::Config;
 use burn::module::{Flag, Initializer, Module, Param};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
 use crate::config::RunningVariance;
 use crate::error::{ForwardError, Reason};
 use crate::extension;
-use crate::module::computed_in;
+use crate::module::{check_channels, computed_in};
 use crate::pass::{Pass, Told};
 use crate::portable::Arithmetic;
-use crate::running::RunningTensor;
+use crate::running::{RunningTensor, values, vector};
 
 /// Configuration of a [`Decorrelated`].
 #[derive(Config, Debug)]
@@ -81,11 +81,6 @@ fn options(
 /// The matrices one after the other.
 fn flat(matrices: &[Vec<f64>]) -> Vec<f32> {
     matrices.iter().flatten().map(|&value| value as f32).collect()
-}
-
-fn vector(values: Vec<f32>, device: &Device) -> Tensor<1> {
-    let shape = [values.len()];
-    Tensor::from_data(TensorData::new(values, shape), device)
 }
 
 /// Decorrelated batch norm (Huang et al. 2018): in groups of channels whitened by the inverse square root of the covariance,
@@ -191,8 +186,8 @@ impl Decorrelated {
 
     /// The running statistics as the crate `batchnorm` takes them.
     fn running(&self) -> Result<RunningCovariance, ConfigError> {
-        let values = |tensor: &RunningTensor| tensor.value().into_data().iter::<f64>().collect::<Vec<f64>>();
-        RunningCovariance::from_parts(&values(&self.running_mean), &values(&self.running_covariance), self.group, 0)
+        let (mean, covariance) = (self.running_mean.value(), self.running_covariance.value());
+        RunningCovariance::from_parts(&values(&mean), &values(&covariance), self.group, 0)
     }
 
     fn options(&self) -> Result<WhiteningConfig, ConfigError> {
@@ -202,9 +197,8 @@ impl Decorrelated {
     /// The layer as it is now.
     fn core(&self) -> Result<Core, ConfigError> {
         let mut core = self.options()?.build()?;
-        let values = |tensor: &Param<Tensor<1>>| tensor.val().into_data().iter::<f64>().collect::<Vec<f64>>();
-        core.set_gamma(&values(&self.gamma))?;
-        core.set_beta(&values(&self.beta))?;
+        core.set_gamma(&values(&self.gamma.val()))?;
+        core.set_beta(&values(&self.beta.val()))?;
         core.set_running(self.running()?)?;
         Ok(core)
     }
@@ -212,13 +206,7 @@ impl Decorrelated {
     fn pass<const D: usize>(&self, input: Tensor<D>, training: bool) -> Result<(Tensor<D>, Told), Reason> {
         let given = input.dtype();
         let inner = computed_in("input", given)?;
-        let (shape, [expected]) = (input.dims().to_vec(), self.gamma.dims());
-        let Some(&got) = shape.get(1) else {
-            return Err(batchnorm::ViewError::Rank { rank: D, shape }.into());
-        };
-        if got != expected {
-            return Err(batchnorm::CallError::Channels { argument: "input", expected, got, shape, axis: 1 }.into());
-        }
+        check_channels(&input, self.gamma.dims()[0])?;
         if Arithmetic::on(&input.device()) != Arithmetic::Contract {
             return Err(Reason::NeedsContract { what: "eigenvalues" });
         }
@@ -232,12 +220,12 @@ impl Decorrelated {
     fn take_in(&self, batch: &BatchComoments) -> Result<Vec<usize>, Reason> {
         // Held together, so that no other training pass comes in between.
         let (mut mean, mut covariance) = (self.running_mean.lock(), self.running_covariance.lock());
-        let values = |tensor: &Tensor<1>| tensor.to_data().iter::<f64>().collect::<Vec<f64>>();
-        let mut running = RunningCovariance::from_parts(&values(&mean), &values(&covariance), self.group, 0)?;
+        let before = (values(&mean), values(&covariance));
+        let mut running = RunningCovariance::from_parts(&before.0, &before.1, self.group, 0)?;
         let skipped = running.update(batch, &self.options()?)?;
         let rounded =
             (running.mean().iter().map(|&value| value as f32).collect::<Vec<_>>(), flat(running.covariances()));
-        let (before, group) = ((values(&mean), values(&covariance)), running.group());
+        let group = running.group();
         let (mut means, mut covariances) = rounded;
         let mut skipped: std::collections::BTreeSet<usize> = skipped.into_iter().collect();
         let (mut channel, mut entry) = (0, 0);

@@ -26,6 +26,21 @@ pub struct StandardErrors {
     pub variance: f64,
 }
 
+/// The sums of d + e, from those of d.
+fn moved([w, d, d2, d3, d4, u, u2, ud, ud2]: [f64; SUMS], e: f64) -> [f64; SUMS] {
+    [
+        w,
+        d + e * w,
+        d2 + e * (2.0 * d + e * w),
+        d3 + e * (3.0 * d2 + e * (3.0 * d + e * w)),
+        d4 + e * (4.0 * d3 + e * (6.0 * d2 + e * (4.0 * d + e * w))),
+        u,
+        u2,
+        ud + e * u,
+        ud2 + e * (2.0 * ud + e * u),
+    ]
+}
+
 impl Spread {
     /// Of one batch.
     pub fn of(mean: f64, variance: f64, weight: f64) -> Spread {
@@ -37,28 +52,17 @@ impl Spread {
         self.sums[0]
     }
 
-    /// The same sums about another shift: d + e for d.
+    /// The same sums about another shift.
     fn about(self, shift: f64) -> Spread {
         let e = self.shift - shift;
-        let [w, d, d2, d3, d4, u, u2, ud, ud2] = self.sums;
-        let sums = [
-            w,
-            d + e * w,
-            d2 + e * (2.0 * d + e * w),
-            d3 + e * (3.0 * d2 + e * (3.0 * d + e * w)),
-            d4 + e * (4.0 * d3 + e * (6.0 * d2 + e * (4.0 * d + e * w))),
-            u,
-            u2,
-            ud + e * u,
-            ud2 + e * (2.0 * ud + e * u),
-        ];
-        let e = e.abs();
-        let [d, d3, ud] = [d, d3, ud].map(f64::abs);
-        let mean = d2 + e * (2.0 * d + e * w);
-        let variance =
-            d4 + e * (4.0 * d3 + e * (6.0 * d2 + e * (4.0 * d + e * w))) + 2.0 * (ud2 + e * (2.0 * ud + e * u));
-        let rounded = if e == 0.0 { [0.0; 2] } else { [mean, variance].map(|size| f64::EPSILON * size) };
-        Spread { shift, sums, noise: [self.noise[0] + rounded[0], self.noise[1] + rounded[1]] }
+        if e == 0.0 {
+            return self;
+        }
+        // What rounding leaves goes by the sizes of all that is added up.
+        let sizes = moved(self.sums.map(f64::abs), e.abs());
+        let noise =
+            [self.noise[0] + f64::EPSILON * sizes[2], self.noise[1] + f64::EPSILON * (sizes[4] + 2.0 * sizes[8])];
+        Spread { shift, sums: moved(self.sums, e), noise }
     }
 
     /// With another spread, or for `sign` -1 without it.
