@@ -1,12 +1,11 @@
 //! `batchnorm apply`: the layer on arrays in .npy files.
 
-mod arrays;
 mod options;
 
+use crate::arrays::{self, Input, vector, widened};
 use crate::failure::{Failure, tell};
 use crate::terminal::use_threads;
 use crate::text;
-use arrays::{Input, vector, widened};
 use batchnorm::{
     Averaging, Axes, BatchMoments, BatchNorm, CallError, Config, Element, Ghost, ParameterGradients, Policies,
     RunningStatistics, Saved, View, ViewMut, Weights,

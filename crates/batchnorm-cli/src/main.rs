@@ -1,12 +1,14 @@
 //! The program `batchnorm`: arguments in, files and tables out. One file for each command.
 
 mod apply;
+mod arrays;
 mod bench;
 #[cfg(feature = "train")]
 mod compare;
 mod failure;
 #[cfg(feature = "train")]
 mod flags;
+mod layer_name;
 #[cfg(feature = "train")]
 mod model_file;
 #[cfg(feature = "train")]

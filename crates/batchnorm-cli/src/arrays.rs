@@ -1,4 +1,4 @@
-//! Arrays from .npy files, in the types and orders that `apply` takes.
+//! Arrays from files, in the types and orders that the commands take.
 
 use crate::failure::Failure;
 use batchnorm::{Axes, Element, View, ViewError};
