@@ -92,6 +92,19 @@ macro_rules! all_calls {
                 out: &mut Writable<Self>,
                 all: Coefficients<7>
             );
+            sums_along(
+                isa: Isa,
+                activation: Activation,
+                constants: [&[f64]; 3],
+                arrays: [&Readable<Self>; 3]
+            ) -> Vec<GradientSums>;
+            gradient_along(
+                isa: Isa,
+                activation: Activation,
+                arrays: [&Readable<Self>; 3],
+                out: &mut Writable<Self>,
+                all: Coefficients<10>
+            );
             backward_adding(
                 isa: Isa,
                 activation: Activation,

@@ -168,7 +168,7 @@ impl SampleSaved {
     }
 
     /// Whether the arrays fit each other and the forward pass.
-    fn check<T: Element>(
+    pub(crate) fn check<T: Element>(
         &self,
         x: &View<T>,
         (argument, other): (&'static str, &View<T>),
@@ -189,7 +189,7 @@ impl SampleSaved {
     }
 
     /// The number of the first row of each part, and the numbers of its rows.
-    fn parts_of_rows(&self, parts: usize) -> impl Iterator<Item = (usize, &[RowNumbers])> {
+    pub(crate) fn parts_of_rows(&self, parts: usize) -> impl Iterator<Item = (usize, &[RowNumbers])> {
         let each = self.numbers.len() / parts;
         self.numbers.chunks(each).enumerate().map(move |(part, numbers)| (part * each, numbers))
     }

@@ -11,6 +11,7 @@
 //! - [`whitening`]: of a group of channels, decorrelated;
 //! - [`rows`]: layer, group, instance and RMS norm, which do not look at the batch;
 //! - [`tangent`]: the directional derivative, forwards through the formula;
+//! - [`second_order`]: the same through the backward pass: the Hessian times a direction;
 //! - any of them over another number type: they are generic over [`Real`], so that complex steps, dual numbers or
 //!   double-double arithmetic can be put in for `f64`.
 //!
@@ -21,6 +22,7 @@ pub mod invertible;
 pub mod jacobian;
 pub mod mixed;
 pub mod rows;
+pub mod second_order;
 pub mod staged;
 pub mod tangent;
 pub mod weighted;
