@@ -9,6 +9,16 @@ use super::{Real, mean, rows, sum};
 /// derivative of one line of it. (beta' plays no part; dbeta' = 0.)
 ///
 /// It is the Hessian of `sum dy y` by (x, gamma, beta) times the direction.
+/// ```
+/// use batchnorm::reference::{mixed, second_order, tangent};
+/// let statistics = mixed::Statistics { running: [0.0, 1.0], share: 1.0 };
+/// let (x, dy) = ([1.0, 2.0, 6.0], [1.0, 0.0, 0.5]);
+/// let along = |gamma| tangent::Direction { x: &[0.0, 1.0, 0.0], gamma, beta: 0.0 };
+/// let moved = second_order::backward_tangent(&x, 2.0, 1e-5, statistics, true, &dy, along(0.3));
+/// // Against differences.
+/// let at = |t: f64| mixed::backward(&[1.0, 2.0 + t, 6.0], 2.0 + 0.3 * t, 1e-5, statistics, true, &dy).dx[0];
+/// assert!((moved.dx[0] - (at(1e-5) - at(-1e-5)) / 2e-5).abs() < 1e-9);
+/// ```
 pub fn backward_tangent<R: Real>(
     x: &[R],
     gamma: R,
@@ -56,6 +66,14 @@ pub fn backward_tangent<R: Real>(
 
 /// The same of a row of layer, group or instance norm ([`rows::backward`]), or of RMS norm (`centred` false), with
 /// gamma and gamma' of each element.
+/// ```
+/// use batchnorm::reference::{rows, second_order};
+/// let (x, gamma, dy) = ([1.0, 2.0, 6.0], [1.0, 2.0, 0.5], [1.0, 0.0, 0.5]);
+/// let along: [&[f64]; 2] = [&[0.0, 1.0, 0.0], &[0.0; 3]];
+/// let moved = second_order::row_backward_tangent(&x, &gamma, 1e-5, &dy, true, along);
+/// let at = |t: f64| rows::backward(&[1.0, 2.0 + t, 6.0], &gamma, 1e-5, &dy).dx[0];
+/// assert!((moved.dx[0] - (at(1e-5) - at(-1e-5)) / 2e-5).abs() < 1e-9);
+/// ```
 pub fn row_backward_tangent<R: Real>(
     x: &[R],
     gamma: &[R],
