@@ -104,7 +104,7 @@ fn power_of_two(exponent: i32) -> f64 {
     }
 }
 
-/// Calls back with each element's sample and channel, in C order: the sample axes and the space axes each as one number.
+/// Each element's sample and channel, in C order.
 pub fn coordinates(shape: &[usize], roles: &[crate::case::Role]) -> Vec<Coordinates> {
     use crate::case::Role;
     let mut all = vec![Coordinates::default()];

@@ -72,8 +72,8 @@ pub enum Operation {
     Updates,
     /// Mean and variance of all values of `x0`, `x1` .. together.
     Population,
-    /// Layers in a chain, each trained on what the one before gave, its statistics replaced by the batch's; then the same
-    /// input through all of them in evaluation.
+    /// Layers in a chain, each trained on what the one before gave, its statistics replaced by the batch's; then the
+    /// same input through all of them in evaluation.
     Chain,
 }
 
@@ -263,6 +263,14 @@ impl Case {
             needs.push("strides");
         }
         needs
+    }
+
+    /// The problem with the twin of x in its place.
+    pub fn twin_problem(&self) -> Option<Problem> {
+        let mut problem = self.problem.clone();
+        let x = problem.inputs.remove(&self.twin.as_ref()?.x)?;
+        problem.inputs.insert("x".to_string(), x);
+        Some(problem)
     }
 }
 

@@ -175,11 +175,8 @@ fn spread(scale: &[f64], scale_shape: &[usize], shape: &[usize]) -> Vec<usize> {
 
 /// What differs from the outputs for the twin of x.
 fn other_bits(case: &Case, outputs: &Outputs, implementation: &dyn Implementation) -> Option<String> {
-    let twin = case.twin.as_ref()?;
-    let mut problem = case.problem.clone();
-    let x = problem.inputs.remove(&twin.x)?;
-    let (shape, axis) = (x.shape.clone(), problem.channel_axis());
-    problem.inputs.insert("x".to_string(), x);
+    let (twin, problem) = (case.twin.as_ref()?, case.twin_problem()?);
+    let (shape, axis) = (problem.inputs["x"].shape.clone(), problem.channel_axis());
     let Answer::Outputs(others) = implementation.solve(&problem) else {
         return Some("no outputs for the twin of x".to_string());
     };

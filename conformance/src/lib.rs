@@ -1,5 +1,5 @@
-//! What goes wrong in batch normalisation, as data: named cases with inputs, expected values and bounds, and what runs an
-//! implementation through them.
+//! What goes wrong in batch normalisation, as data: named cases with inputs, expected values and bounds, and what runs
+//! an implementation through them.
 //!
 //! In the order in which data flows:
 //!

@@ -9,12 +9,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use batchnorm_conformance::judge::{Answer, Implementation, Outcome, Verdict, judge};
+use batchnorm_conformance::judge::{Outcome, Verdict, judge};
 use batchnorm_conformance::{catalogue, ours::Ours, report, store};
 use clap::{Parser, Subcommand};
 
-/// Runs batchnorm's layer through the conformance cases. Exit code 0: all passed; 1: a case failed or was skipped; 2: the
-/// cases can not be read or written.
+/// Runs batchnorm's layer through the conformance cases. Exit code 0: all passed; 1: a case failed or was skipped;
+/// 2: the cases can not be read or written.
 #[derive(Parser)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
@@ -75,12 +75,8 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
         }
     }
     if let Some(folder) = &arguments.outputs {
-        for case in &cases {
-            if let Answer::Outputs(outputs) = Ours.solve(&case.problem) {
-                store::write_outputs(folder, &case.name, &outputs)
-                    .map_err(|error| format!("{}: {error}", folder.display()))?;
-            }
-        }
+        let written = cases.iter().try_for_each(|case| store::write_answers(folder, case, &Ours));
+        written.map_err(|error| format!("{}: {error}", folder.display()))?;
     }
     let verdicts: Vec<Verdict> = cases.iter().map(|case| judge(case, &Ours)).collect();
     let green = verdicts.iter().all(|verdict| verdict.outcome == Outcome::Passed);

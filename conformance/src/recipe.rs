@@ -20,8 +20,8 @@ pub fn uniform(seed: u64, k: u64) -> f64 {
     (bits(seed, k) >> 40) as f64 / (1u64 << 24) as f64
 }
 
-/// How an array is made: element k, in C order, is `offset + scale * uniform(seed, k)`, computed in f64 and rounded to the
-/// element type.
+/// How an array is made: element k, in C order, is `offset + scale * uniform(seed, k)`, computed in f64 and rounded to
+/// the element type.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
     /// Where the generator starts.

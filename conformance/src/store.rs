@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use crate::array::Input;
 use crate::case::{Bound, Case, Element, Expected, Level, Norm, Operation, Problem, Refusal, Role, Twin, Unit, Update};
+use crate::judge::{Answer, Implementation};
 use crate::recipe::Recipe;
 
 /// The version of the format.
@@ -347,17 +348,32 @@ fn within(input: &Input, length: usize) -> bool {
     low >= 0 && high < length as i128
 }
 
-/// Writes what an implementation computed for a case, as `run.py FOLDER` reads it: `NAME.npz`, an f64 array for each output.
+/// Writes what an implementation answers to a case, as `run.py FOLDER` reads it: `NAME.npz` with an f64 array for each
+/// output (of those with probes, the probed values), none where it refuses, and no file where it does not support the case; `NAME.twin.npz` for the twin of x.
 ///
 /// # Errors
 /// What the system says.
-pub fn write_outputs(folder: &Path, case: &str, outputs: &crate::judge::Outputs) -> io::Result<()> {
+pub fn write_answers(folder: &Path, case: &Case, implementation: &dyn Implementation) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    let mut writer = Writer::new(Vec::new(), Packing::Deflated);
-    for (name, values) in outputs {
-        writer.array(name, &[values.len()], values)?;
-    }
-    let bytes = writer.finish()?;
-    let path = folder.join(format!("{case}.npz"));
-    atomic::write_file(&path, |out| out.write_all(&bytes)).map_err(io::Error::other)
+    let put = |name: String, problem: &Problem| {
+        let outputs = match implementation.solve(problem) {
+            Answer::Outputs(outputs) => outputs,
+            Answer::Refused(_) => BTreeMap::new(),
+            Answer::Unsupported(_) => return Ok(()),
+        };
+        let mut writer = Writer::new(Vec::new(), Packing::Deflated);
+        for (name, values) in &outputs {
+            // Of what is too large to be stored, the places that are looked at.
+            let probes = case.expected.get(name).and_then(|expected| expected.probes.as_ref());
+            let picked: Vec<f64> = match probes.filter(|probes| probes.iter().all(|&place| place < values.len())) {
+                Some(probes) => probes.iter().map(|&place| values[place]).collect(),
+                None => values.clone(),
+            };
+            writer.array(name, &[picked.len()], &picked)?;
+        }
+        let bytes = writer.finish()?;
+        atomic::write_file(&folder.join(name), |out| out.write_all(&bytes)).map_err(io::Error::other)
+    };
+    put(format!("{}.npz", case.name), &case.problem)?;
+    case.twin_problem().map_or(Ok(()), |twin| put(format!("{}.twin.npz", case.name), &twin))
 }

@@ -1,10 +1,12 @@
-//! Expected values, in double-double arithmetic (about 32 digits) over the core's readable twin, and the scales that errors
-//! are measured by (docs/numerics.md).
+//! Expected values, in double-double arithmetic (about 32 digits) over the core's readable twin, and the scales that
+//! errors are measured by (docs/numerics.md).
 
 mod batch;
 mod rows;
 mod sequence;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

@@ -24,30 +24,30 @@ pub fn cases() -> Vec<Case> {
         )
         .shape(&[4, 4, 4, 4])
         .normal_by_channel(&[(0.0, 1.0), (1.0, 2.0), (-3.0, 0.5), (10.0, 4.0)]),
-        usual(case(
+        case(
             "strided-channels-last-memory",
             Hard,
             "a shape with channels second, channels last in memory",
             "PyTorch's channels_last",
-        ))
+        )
+        .with(usual)
         .strided(&[40, 1, 8, 4]),
-        usual(case("strided-transposed", Hard, "height and width change places in memory", "a transposed view"))
+        case("strided-transposed", Hard, "height and width change places in memory", "a transposed view")
+            .with(usual)
             .strided(&[40, 10, 1, 5]),
-        usual(case(
+        case(
             "strided-every-second",
             Hard,
             "every second element of a buffer, NaN between",
             "x[..., ::2]: what lies between must not be read",
-        ))
+        )
+        .with(usual)
         .strided(&[80, 20, 4, 2]),
-        usual(case(
-            "strided-window",
-            Hard,
-            "a window in a larger picture, NaN around",
-            "x[:, :, 1:6, 1:3] of a padded batch",
-        ))
-        .strided(&[4 * 63, 63, 9, 1]),
-        usual(case("strided-reversed", Hard, "width from the end, negative stride", "x[..., ::-1]"))
+        case("strided-window", Hard, "a window in a larger picture, NaN around", "x[:, :, 1:6, 1:3] of a padded batch")
+            .with(usual)
+            .strided(&[4 * 63, 63, 9, 1]),
+        case("strided-reversed", Hard, "width from the end, negative stride", "x[..., ::-1]")
+            .with(usual)
             .strided(&[40, 10, 2, -1]),
         case("strided-fortran", Hard, "column-major", "Fortran, MATLAB, Julia arrays as they lie")
             .shape(&[6, 5])
@@ -62,19 +62,21 @@ pub fn cases() -> Vec<Case> {
         .shape(&[3, 2, 4])
         .x(|i| ((i % 8) * (i % 8)) as f64)
         .strided(&[0, 4, 1]),
-        usual(case(
+        case(
             "same-bits-channels-last",
             Cruel,
             "the same array twice: channels second and last in memory",
             "the layout must not change a bit",
-        ))
+        )
+        .with(usual)
         .twin_strided(&[40, 1, 8, 4]),
-        usual(case(
+        case(
             "same-bits-mean-1e3",
             Cruel,
             "the same array twice, at mean 1e3, 2400 values a channel",
             "sums in another order have other bits",
-        ))
+        )
+        .with(usual)
         .shape(&[24, 2, 10, 10])
         .normal(1e3, 1.0)
         .twin_strided(&[200, 1, 20, 2]),

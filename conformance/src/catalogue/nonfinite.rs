@@ -11,28 +11,32 @@ pub fn cases() -> Vec<Case> {
     let usual = |draft: Draft| draft.shape(&[4, 3, 4, 4]).normal(0.5, 2.0).without(&["mean", "variance"]);
     let (nan, infinity) = (f64::NAN, f64::INFINITY);
     let drafts = [
-        usual(case(
+        case(
             "nan-beside-healthy",
             Hard,
             "one NaN in the second of three channels",
             "the others must not change by a bit",
-        ))
+        )
+        .with(usual)
         .spoilt(&[1], at(&[20], nan)),
-        usual(case(
+        case(
             "infinity-beside-healthy",
             Hard,
             "one infinity in the second of three channels",
             "the others must not change by a bit",
-        ))
+        )
+        .with(usual)
         .spoilt(&[1], at(&[20], infinity)),
-        usual(case(
+        case(
             "minus-infinity-first",
             Hard,
             "minus infinity as the first value of the second channel",
             "a shift by the first value gives NaN everywhere",
-        ))
+        )
+        .with(usual)
         .spoilt(&[1], at(&[16], -infinity)),
-        usual(case("infinities-of-both-signs", Hard, "both infinities in the second channel", "their sum is NaN"))
+        case("infinities-of-both-signs", Hard, "both infinities in the second channel", "their sum is NaN")
+            .with(usual)
             .spoilt(&[1], |i, _, x| {
                 if i == 20 {
                     infinity
@@ -42,15 +46,12 @@ pub fn cases() -> Vec<Case> {
                     x
                 }
             }),
-        usual(case("nan-last", Hard, "NaN as the last value of the last channel", "the end of a vector"))
+        case("nan-last", Hard, "NaN as the last value of the last channel", "the end of a vector")
+            .with(usual)
             .spoilt(&[2], at(&[191], nan)),
-        usual(case(
-            "nan-everywhere-in-a-channel",
-            Hard,
-            "the first channel is all NaN",
-            "a layer before it has blown up",
-        ))
-        .spoilt(&[0], |_, c, x| if c == 0 { nan } else { x }),
+        case("nan-everywhere-in-a-channel", Hard, "the first channel is all NaN", "a layer before it has blown up")
+            .with(usual)
+            .spoilt(&[0], |_, c, x| if c == 0 { nan } else { x }),
         case(
             "nan-channels-last",
             Cruel,
@@ -61,32 +62,30 @@ pub fn cases() -> Vec<Case> {
         .normal(0.5, 2.0)
         .without(&["mean", "variance"])
         .spoilt(&[2], at(&[62], nan)),
-        usual(case("nan-f64", Hard, "one NaN in f64", "the same").f64()).spoilt(&[1], at(&[20], nan)),
-        usual(case(
+        case("nan-f64", Hard, "one NaN in f64", "the same").f64().with(usual).spoilt(&[1], at(&[20], nan)),
+        case(
             "nan-running-statistics",
             Cruel,
             "one NaN in a batch that updates the running statistics",
             "kept for ever, it makes every evaluation NaN",
-        ))
+        )
+        .with(usual)
         .no_backward()
         .running_from(&[0.3, -1.0, 7.0], &[1.0, 0.3, 12.0], 0.1, Estimator::Sample)
         .but(at(&[20], nan)),
-        usual(case(
+        case(
             "infinity-running-statistics",
             Cruel,
             "one infinity in a batch that updates the running statistics",
             "kept for ever, it makes every evaluation NaN",
-        ))
+        )
+        .with(usual)
         .no_backward()
         .running_from(&[0.3, -1.0, 7.0], &[1.0, 0.3, 12.0], 0.1, Estimator::Sample)
         .but(at(&[20], infinity)),
-        usual(case(
-            "nan-upstream",
-            Hard,
-            "one NaN in the second channel of dy",
-            "the gradients of the others are right",
-        ))
-        .dy(|i| if i == 20 { nan } else { ((i * 7) % 11) as f64 / 5.0 - 1.0 }),
+        case("nan-upstream", Hard, "one NaN in the second channel of dy", "the gradients of the others are right")
+            .with(usual)
+            .dy(|i| if i == 20 { nan } else { ((i * 7) % 11) as f64 / 5.0 - 1.0 }),
     ];
     drafts.map(|draft| draft.done()).into()
 }

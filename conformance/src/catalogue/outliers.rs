@@ -9,19 +9,21 @@ pub fn cases() -> Vec<Case> {
     let last = |size: f64| move |i: usize, _: usize, x: f64| if i >= 525 && i % 25 == 24 { x + size } else { x };
     let usual = |draft: Draft| draft.shape(&[8, 3, 5, 5]).normal(0.0, 1.0);
     let drafts = [
-        usual(case(
+        case(
             "outlier-first-1e3",
             Hard,
             "the first value of each channel is 1e3",
             "a shift by the first value is a bad one",
-        ))
+        )
+        .with(usual)
         .but(first(1e3)),
-        usual(case(
+        case(
             "outlier-first-1e6",
             Cruel,
             "the first value of each channel is 1e6",
             "a shift by the first value is a bad one",
-        ))
+        )
+        .with(usual)
         .but(first(1e6)),
         usual(
             case(
@@ -43,39 +45,35 @@ pub fn cases() -> Vec<Case> {
             .f64(),
         )
         .but(first(-1e6)),
-        usual(case(
-            "outlier-last-1e6",
-            Cruel,
-            "the last value of each channel is 1e6",
-            "what came before is small beside it",
-        ))
-        .but(last(1e6)),
-        usual(case(
+        case("outlier-last-1e6", Cruel, "the last value of each channel is 1e6", "what came before is small beside it")
+            .with(usual)
+            .but(last(1e6)),
+        case(
             "outlier-at-mean-1e4",
             Cruel,
             "mean 1e4, the first value 0",
             "a zero that was padded in front of the data",
-        ))
+        )
+        .with(usual)
         .normal(1e4, 1.0)
         .but(|i, _, x| if i < 75 && i % 25 == 0 { 0.0 } else { x }),
-        usual(case("two-clusters", Hard, "half of the values at -1e4, half at 1e4", "no value is near the mean"))
+        case("two-clusters", Hard, "half of the values at -1e4, half at 1e4", "no value is near the mean")
+            .with(usual)
             .but(|i, _, x| x + if i % 2 == 0 { 1e4 } else { -1e4 }),
-        usual(case(
+        case(
             "drifting",
             Hard,
             "a ramp from 0 to 1e4 through the batch",
             "the first values say nothing about the last ones",
-        ))
+        )
+        .with(usual)
         .but(|i, _, x| x + (i / 75) as f64 * 1250.0),
-        usual(case("long-tail", Hard, "normal values to the fifth power", "activations with a long tail"))
+        case("long-tail", Hard, "normal values to the fifth power", "activations with a long tail")
+            .with(usual)
             .but(|_, _, x| x * x * x * x * x),
-        usual(case(
-            "one-channel-outlier",
-            Hard,
-            "one channel has a value of 1e30, the others none",
-            "stays in its channel",
-        ))
-        .but(|i, _, x| if i == 30 { 1e30 } else { x }),
+        case("one-channel-outlier", Hard, "one channel has a value of 1e30, the others none", "stays in its channel")
+            .with(usual)
+            .but(|i, _, x| if i == 30 { 1e30 } else { x }),
     ];
     drafts.map(|draft| draft.done()).into()
 }

@@ -15,63 +15,52 @@ pub fn cases() -> Vec<Case> {
         .shape(&[1, 3])
         .normal(0.5, 2.0)
         .refusal(Refusal::Allowed),
-        usual(case("refuse-negative-variance", Easy, "a running variance of -1", "its root is NaN, silently"))
+        case("refuse-negative-variance", Easy, "a running variance of -1", "its root is NaN, silently")
+            .with(usual)
             .eval(&[0.0; 3], &[1.0, -1.0, 1.0]),
-        usual(case(
-            "refuse-nan-variance",
-            Hard,
-            "a running variance that is NaN",
-            "a checkpoint that was broken long ago",
-        ))
-        .eval(&[0.0; 3], &[1.0, f64::NAN, 1.0]),
-        usual(case(
-            "refuse-infinite-mean",
-            Hard,
-            "a running mean that is infinite",
-            "a checkpoint that was broken long ago",
-        ))
-        .eval(&[0.0, f64::INFINITY, 0.0], &[1.0; 3]),
-        usual(case("refuse-negative-eps", Easy, "eps -1", "the root of a negative number, one day")).epsilon(-1.0),
-        usual(case(
+        case("refuse-nan-variance", Hard, "a running variance that is NaN", "a checkpoint that was broken long ago")
+            .with(usual)
+            .eval(&[0.0; 3], &[1.0, f64::NAN, 1.0]),
+        case("refuse-infinite-mean", Hard, "a running mean that is infinite", "a checkpoint that was broken long ago")
+            .with(usual)
+            .eval(&[0.0, f64::INFINITY, 0.0], &[1.0; 3]),
+        case("refuse-negative-eps", Easy, "eps -1", "the root of a negative number, one day").with(usual).epsilon(-1.0),
+        case(
             "refuse-weight-above-1",
             Easy,
             "a weight of the new value of 1.5",
             "the running statistics would swing ever wider",
-        ))
+        )
+        .with(usual)
         .no_backward()
         .running(1.5, Sample),
-        usual(case(
+        case(
             "refuse-gamma-of-other-length",
             Easy,
             "gamma of two values for three channels",
             "broadcast, it would be silent",
-        ))
+        )
+        .with(usual)
         .plain()
         .input("gamma", &[2], &[1.0, 2.0]),
-        usual(case(
+        case(
             "refuse-mean-of-other-length",
             Easy,
             "running statistics of four channels for three",
             "another layer's checkpoint",
-        ))
+        )
+        .with(usual)
         .eval(&[0.0; 4], &[1.0; 4]),
-        usual(case("refuse-nan-gamma", Hard, "a gamma that is NaN", "a step that blew up, before it spreads"))
+        case("refuse-nan-gamma", Hard, "a gamma that is NaN", "a step that blew up, before it spreads")
+            .with(usual)
             .gammas(&[1.0, f64::NAN, 1.0])
             .betas(&[0.0; 3]),
-        usual(case(
-            "refuse-upstream-of-other-shape",
-            Easy,
-            "dy of another shape than x",
-            "broadcast, it would be silent",
-        ))
-        .input("dy", &[4, 3, 2, 1], &[1.0; 24]),
-        usual(case(
-            "refuse-groups-that-do-not-divide",
-            Easy,
-            "two groups of three channels",
-            "a channel would be left over",
-        ))
-        .norm(Norm::Group { groups: 2 }),
+        case("refuse-upstream-of-other-shape", Easy, "dy of another shape than x", "broadcast, it would be silent")
+            .with(usual)
+            .input("dy", &[4, 3, 2, 1], &[1.0; 24]),
+        case("refuse-groups-that-do-not-divide", Easy, "two groups of three channels", "a channel would be left over")
+            .with(usual)
+            .norm(Norm::Group { groups: 2 }),
     ];
     drafts.map(|draft| draft.done()).into()
 }

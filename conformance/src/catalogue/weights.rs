@@ -9,45 +9,51 @@ pub fn cases() -> Vec<Case> {
     let lengths: Vec<f64> = (0..40).map(|i| f64::from(u8::from(i % 10 < [10, 7, 3, 8][i / 10]))).collect();
     let padded = |i: usize| i % 10 >= [10, 7, 3, 8][i / 30];
     let drafts = [
-        usual(case("mask-of-samples", Hard, "one of four samples does not count", "a batch that was filled up"))
+        case("mask-of-samples", Hard, "one of four samples does not count", "a batch that was filled up")
+            .with(usual)
             .weights(&[4, 1, 1], &[1.0, 1.0, 0.0, 1.0]),
-        usual(case("mask-of-positions", Hard, "sequences of unequal length", "what pads them is not data"))
+        case("mask-of-positions", Hard, "sequences of unequal length", "what pads them is not data")
+            .with(usual)
             .weights(&[4, 1, 10], &lengths),
-        usual(case(
+        case(
             "mask-over-nan",
             Cruel,
             "sequences of unequal length, padded with NaN",
             "what is masked must not be looked at",
-        ))
+        )
+        .with(usual)
         .but(move |i, _, x| if padded(i) { f64::NAN } else { x })
         .weights(&[4, 1, 10], &lengths),
-        usual(case(
+        case(
             "mask-over-1e30",
             Cruel,
             "sequences of unequal length, padded with 1e30",
             "multiplied by 0 it is 0, but not its square in f32",
-        ))
+        )
+        .with(usual)
         .but(move |i, _, x| if padded(i) { 1e30 } else { x })
         .weights(&[4, 1, 10], &lengths),
-        usual(case("mask-mean-1e4", Cruel, "a mask at mean 1e4", "the zeros of a product with the mask are outliers"))
+        case("mask-mean-1e4", Cruel, "a mask at mean 1e4", "the zeros of a product with the mask are outliers")
+            .with(usual)
             .normal(1e4, 1.0)
             .weights(&[4, 1, 10], &lengths),
-        usual(case("mask-leaves-two", Hard, "two values of each channel count", "as few as there can be"))
+        case("mask-leaves-two", Hard, "two values of each channel count", "as few as there can be")
+            .with(usual)
             .weights(&[4, 1, 10], &(0..40).map(|i| f64::from(u8::from(i == 3 || i == 28))).collect::<Vec<f64>>()),
-        usual(case(
-            "mask-running",
-            Hard,
-            "a mask, and the running statistics by n - 1",
-            "n is what counts, not the shape",
-        ))
-        .no_backward()
-        .running(0.1, Estimator::Sample)
-        .weights(&[4, 1, 10], &lengths),
-        usual(case("weights-whole", Hard, "weights 0 to 3", "as if values were there as often"))
+        case("mask-running", Hard, "a mask, and the running statistics by n - 1", "n is what counts, not the shape")
+            .with(usual)
+            .no_backward()
+            .running(0.1, Estimator::Sample)
+            .weights(&[4, 1, 10], &lengths),
+        case("weights-whole", Hard, "weights 0 to 3", "as if values were there as often")
+            .with(usual)
             .weights(&[4, 3, 10], &(0..120).map(|i| ((i * 5) % 7 % 4) as f64).collect::<Vec<f64>>()),
-        usual(case("weights-fractions", Hard, "weights of samples 0.25 to 2", "importance"))
+        case("weights-fractions", Hard, "weights of samples 0.25 to 2", "importance")
+            .with(usual)
             .weights(&[4, 1, 1], &[0.25, 1.0, 2.0, 0.75]),
-        usual(case("weights-f64", Hard, "weights of all values, f64 at mean 1e4", "to the last digit").f64())
+        case("weights-f64", Hard, "weights of all values, f64 at mean 1e4", "to the last digit")
+            .f64()
+            .with(usual)
             .normal(1e4, 1.0)
             .weights(&[4, 3, 10], &(0..120).map(|i| 0.125 * ((i * 5) % 13) as f64).collect::<Vec<f64>>()),
         usual(

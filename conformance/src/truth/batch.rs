@@ -79,7 +79,8 @@ pub fn of(problem: &Problem) -> (Truths, f64) {
         values: all.iter().map(number).collect(),
         alternative: None,
         scale_shape: vec![count],
-        scale: all.iter().map(scale).collect(),
+        // (Where an upstream gradient is NaN, so are its sums, which is asked for without a scale.)
+        scale: all.iter().map(scale).map(|scale| if scale.is_nan() { 0.0 } else { scale }).collect(),
     };
     let scales = |scale: fn(&Numbers) -> f64| all.iter().map(scale).collect::<Vec<f64>>();
     if problem.operation == Operation::Train {

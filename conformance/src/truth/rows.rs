@@ -57,7 +57,7 @@ pub fn of(problem: &Problem) -> (Truths, f64) {
             }
             // Rounding goes by the result, what comes before it by its terms.
             floor[place] = beta[at].abs().max(if problem.element.is_wide() { gamma[at].abs() } else { 0.0 });
-            dx_scale[place] = if flat && problem.epsilon == 0.0 { 0.0 } else { scaled };
+            dx_scale[place] = if !healthy || flat && problem.epsilon == 0.0 { 0.0 } else { scaled };
             let product = if flat { d(0.0) } else { backward.dgamma[i] };
             dgamma[at] = dgamma[at] + product;
             dbeta[at] = dbeta[at] + backward.dbeta[i];
