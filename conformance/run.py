@@ -266,10 +266,12 @@ def counts(verdicts, markdown):
     return table(head, rows, markdown)
 
 
-def cell(verdict):
-    if verdict["outcome"] == "skipped":
-        return "-"
-    return "ok" if verdict["outcome"] == "passed" else verdict["reason"]
+def cell(verdict, alone):
+    """In a table of several columns, reasons have no room."""
+    short_forms = {"passed": "ok", "skipped": "-", "refused": "refused"}
+    if verdict["outcome"] == "passed" or verdict["outcome"] != "failed" and not alone:
+        return short_forms[verdict["outcome"]]
+    return f"- ({verdict['reason']})" if verdict["outcome"] == "skipped" else verdict["reason"]
 
 
 def finite(verdict):
@@ -305,7 +307,7 @@ def main():
         for name, verdicts in zip(names, columns):
             print(f"### {name}\n" if options.markdown else f"{name}:")
             print(counts(verdicts, options.markdown), end="\n\n")
-        rows = [[own[0]["case"], own[0]["level"], *map(cell, own)] for own in zip(*columns)
+        rows = [[own[0]["case"], own[0]["level"], *(cell(v, len(columns) == 1) for v in own)] for own in zip(*columns)
                 if options.verbose or any(v["outcome"] in ("failed", "refused") for v in own)]
         if rows:
             print(table(["case", "level", *names], rows, options.markdown))

@@ -55,12 +55,15 @@ impl Element {
         }
     }
 
-    /// Values that the type has, as they are stored.
+    /// Values that the type has, as they are stored. Every NaN is the same one: which one arithmetic gives is the
+    /// compiler's choice.
     pub fn numbers(self, values: &[f64]) -> Numbers {
+        let single = |value: f64| if value.is_nan() { f32::from_bits(0x7fc0_0000) } else { value as f32 };
+        let half = |value: f64| if value.is_nan() { f16::from_bits(0x7e00) } else { f16::from_f64(value) };
         match self {
-            Element::F64 => Numbers::F64(values.to_vec()),
-            Element::F32 | Element::Bf16 => Numbers::F32(values.iter().map(|&value| value as f32).collect()),
-            Element::F16 => Numbers::F16(values.iter().map(|&value| f16::from_f64(value)).collect()),
+            Element::F64 => Numbers::F64(values.iter().map(|&value| one_nan(value)).collect()),
+            Element::F32 | Element::Bf16 => Numbers::F32(values.iter().map(|&value| single(value)).collect()),
+            Element::F16 => Numbers::F16(values.iter().map(|&value| half(value)).collect()),
         }
     }
 
@@ -93,6 +96,11 @@ impl Element {
         let exponent = ((magnitude.to_bits() >> 52 & 0x7ff) as i32 - 1023).max(smallest);
         power_of_two(exponent - bits)
     }
+}
+
+/// The value, if it is NaN with the usual bits.
+fn one_nan(value: f64) -> f64 {
+    if value.is_nan() { f64::from_bits(0x7ff8_0000_0000_0000) } else { value }
 }
 
 /// 2^exponent, subnormal numbers included.

@@ -213,8 +213,7 @@ fn arrays(case: &Case) -> Vec<u8> {
         }
     }
     for (name, own) in &case.expected {
-        let mut wide =
-            |what: String, shape: &[usize], values: &[f64]| put(&what, shape, &Numbers::F64(values.to_vec()));
+        let mut wide = |what: String, shape: &[usize], values: &[f64]| put(&what, shape, &Element::F64.numbers(values));
         wide(format!("expected.{name}"), &own.shape, &own.high);
         wide(format!("scale.{name}"), &own.scale_shape, &own.scale);
         if let Some(low) = &own.low {

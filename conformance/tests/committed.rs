@@ -66,6 +66,12 @@ fn every_case_says_what_it_is_and_asks_for_something() {
 }
 
 #[test]
+fn the_readme_counts_them() {
+    let readme = fs::read_to_string(store::folder().join("README.md")).unwrap();
+    assert!(readme.contains(&format!("{} named cases", committed().len())), "README.md: another number of cases");
+}
+
+#[test]
 fn bounds_are_those_of_the_contract() {
     for case in committed() {
         for (output, expected) in &case.expected {

@@ -91,7 +91,11 @@ fn step(problem: &Problem, mistake: Mistake, training: bool) -> Outputs {
         let inner: usize = input.shape[2..].iter().product();
         channel_of = (0..count).map(|i| i / inner % input.shape[1] % channels).collect();
     }
-    let dy = problem.inputs.get("dy").map(|input| input.to_f64());
+    let dy = problem.inputs.get("dy").map(|input| {
+        let mut dy = input.to_f64();
+        dy.resize(count, 0.0);
+        dy
+    });
     let given = |name: &str, absent: f64| {
         let own = problem.inputs.get(name).map(|input| input.to_f64());
         let mut own = own.unwrap_or_else(|| vec![absent; channels]);
