@@ -4,7 +4,7 @@
 //! In the order in which data flows:
 //!
 //! 1. [`catalogue`] names the cases; [`recipe`] makes their values, from nothing but whole numbers and additions.
-//! 2. [`truth`] computes what is expected, in double-double arithmetic over `batchnorm::reference`, and what errors are
+//! 2. `truth` computes what is expected, in double-double arithmetic over `batchnorm::reference`, and what errors are
 //!    measured by.
 //! 3. [`store`] writes cases as `index.json` and one `.npz` file each, and reads them: the format is in the README.
 //! 4. [`judge`](mod@judge) has an [`Implementation`](judge::Implementation) solve a [`Case`](case::Case) and compares.

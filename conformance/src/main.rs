@@ -67,12 +67,10 @@ fn generate(to: &std::path::Path) -> Result<ExitCode, String> {
 }
 
 fn run(arguments: &Arguments) -> Result<ExitCode, String> {
-    let mut cases = store::read(&arguments.cases).map_err(|error| error.to_string())?;
-    if let Some(text) = &arguments.only {
-        cases.retain(|case| case.name.contains(text.as_str()));
-        if cases.is_empty() {
-            return Err(format!("--only {text}: no case's name contains it; `--verbose` lists all"));
-        }
+    let text = arguments.only.as_deref().unwrap_or_default();
+    let cases = store::read_named(&arguments.cases, |name| name.contains(text)).map_err(|error| error.to_string())?;
+    if cases.is_empty() {
+        return Err(format!("--only {text}: no case's name contains it; `--verbose` lists all"));
     }
     if let Some(folder) = &arguments.outputs {
         let written = cases.iter().try_for_each(|case| store::write_answers(folder, case, &Ours));

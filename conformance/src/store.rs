@@ -235,6 +235,14 @@ fn arrays(case: &Case) -> Vec<u8> {
 /// # Errors
 /// Files that are missing, damaged, or of another format; a case that does not hold together.
 pub fn read(folder: &Path) -> Result<Vec<Case>, StoreError> {
+    read_named(folder, |_| true)
+}
+
+/// Reads the cases of a folder whose names are wanted.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_named(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<Case>, StoreError> {
     let path = folder.join(INDEX);
     let bytes =
         whole::read(&path, MOST_OF_AN_INDEX).map_err(|reason| StoreError::Read { path: path.clone(), reason })?;
@@ -245,7 +253,7 @@ pub fn read(folder: &Path) -> Result<Vec<Case>, StoreError> {
     }
     let index: Index = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
     debug_assert_eq!(index.format, FORMAT);
-    index.cases.into_iter().map(|entry| read_case(folder, entry)).collect()
+    index.cases.into_iter().filter(|entry| wanted(&entry.name)).map(|entry| read_case(folder, entry)).collect()
 }
 
 fn read_case(folder: &Path, entry: Entry) -> Result<Case, StoreError> {
@@ -255,6 +263,14 @@ fn read_case(folder: &Path, entry: Entry) -> Result<Case, StoreError> {
         || entry.file != place(&entry.name)
     {
         return Err(broken("its name must be of a-z, 0-9 and -, and its file cases/NAME.npz"));
+    }
+    let first = entry.inputs.get("x").or(entry.inputs.get("x0")).ok_or_else(|| broken("it has no x"))?;
+    let channels = entry.roles.iter().filter(|&&role| role == Role::Channel).count();
+    if channels != 1 || entry.roles.len() != first.shape.len() {
+        return Err(broken("its roles must name each axis of x, and one as the channels"));
+    }
+    if entry.twin.as_ref().is_some_and(|twin| !entry.inputs.contains_key(&twin.x)) {
+        return Err(broken("it has no such input as its twin names"));
     }
     let archive = Npz::open(&folder.join(&entry.file))?;
     let mut inputs = BTreeMap::new();
@@ -266,23 +282,25 @@ fn read_case(folder: &Path, entry: Entry) -> Result<Case, StoreError> {
             Some(recipe) => {
                 Input { recipe: Some(*recipe), ..Input::dense(recipe.numbers(entry.element, count), shape) }
             }
-            None => Input::dense(archive.array(name)?.numbers, shape),
+            None => {
+                let array = archive.array(name)?;
+                if array.fortran_order || strides.is_none() && array.shape != *shape {
+                    return Err(broken(&format!(
+                        "'{name}' is not in C order, or of another shape than the index says"
+                    )));
+                }
+                Input::dense(array.numbers, shape)
+            }
         };
         if input.numbers.number_type() != entry.element.of_input(name).numbers(&[]).number_type() {
             return Err(broken(&format!("'{name}' is not of the case's type")));
         }
         let length = input.numbers.len();
-        match strides {
-            Some(strides) => {
-                (input.strides, input.offset) = (Some(strides.clone()), offset.unwrap_or(0));
-                if strides.len() != shape.len() || !within(&input, length) {
-                    return Err(broken(&format!("the strides of '{name}' lead out of its buffer")));
-                }
+        if let Some(strides) = strides {
+            (input.strides, input.offset) = (Some(strides.clone()), offset.unwrap_or(0));
+            if strides.len() != shape.len() || !within(&input, length) {
+                return Err(broken(&format!("the strides of '{name}' lead out of its buffer")));
             }
-            None if length != count => {
-                return Err(broken(&format!("'{name}' has {length} numbers, its shape {count}")));
-            }
-            None => {}
         }
         inputs.insert(name.clone(), input);
     }
@@ -290,7 +308,10 @@ fn read_case(folder: &Path, entry: Entry) -> Result<Case, StoreError> {
     for (name, own) in &entry.outputs {
         let values = |what: &str| -> Result<Option<Array>, StoreError> {
             let name = format!("{what}.{name}");
-            Ok(if archive.contains(&name) { Some(archive.array(&name)?) } else { None })
+            match archive.contains(&name).then(|| archive.array(&name)).transpose()? {
+                Some(array) if array.fortran_order => Err(broken(&format!("'{name}' is not in C order"))),
+                array => Ok(array),
+            }
         };
         let missing = |what: &str| broken(&format!("it has no array '{what}.{name}'"));
         let high = values("expected")?.ok_or_else(|| missing("expected"))?;

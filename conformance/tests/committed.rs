@@ -107,8 +107,11 @@ fn what_does_not_hold_together_is_refused() {
         ("cases/strided-window.npz", "../strided-window.npz", "its file cases/NAME.npz"),
         ("\"strides\":[252", "\"strides\":[253", "the strides of 'x' lead out of its buffer"),
         ("\"strides\":[252", "\"strides\":[-252", "the strides of 'x' lead out of its buffer"),
+        ("\"shape\":[3,4,5,2]}", "\"shape\":[3,4,5,3]}", "of another shape than the index says"),
         ("\"type\":\"f32\"", "\"type\":\"f64\"", "is not of the case's type"),
         ("\"y\":{", "\"z\":{", "it has no array 'expected.z'"),
+        ("\"sample\",", "\"channel\",", "its roles must name each axis of x, and one as the channels"),
+        ("\"x\":{\"shape\"", "\"z\":{\"shape\"", "it has no x"),
     ] {
         assert!(index.contains(from), "{from}");
         fs::write(folder.path().join("index.json"), index.replace(from, to)).unwrap();

@@ -5,7 +5,7 @@ use crate::draft::{Draft, case};
 
 pub fn cases() -> Vec<Case> {
     // The first or last value of every channel.
-    let first = |size: f64| move |i: usize, _: usize, x: f64| if i < 75 && i % 25 == 0 { x + size } else { x };
+    let first = |size: f64| move |i: usize, _: usize, x: f64| if i < 75 && i.is_multiple_of(25) { x + size } else { x };
     let last = |size: f64| move |i: usize, _: usize, x: f64| if i >= 525 && i % 25 == 24 { x + size } else { x };
     let usual = |draft: Draft| draft.shape(&[8, 3, 5, 5]).normal(0.0, 1.0);
     let drafts = [

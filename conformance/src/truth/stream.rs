@@ -23,7 +23,7 @@ pub fn of(problem: &Problem) -> (Truths, f64) {
     let (count, axis) = (shape.iter().product::<usize>(), problem.channel_axis());
     let channels = shape[axis];
     let inner: usize = shape[axis + 1..].iter().product();
-    assert!(problem.roles.contains(&Role::Sample) && problem.inputs.get("weights").is_none());
+    assert!(problem.roles.contains(&Role::Sample) && !problem.inputs.contains_key("weights"));
     let parameter = |name: &str, absent: f64| problem.given(name).unwrap_or_else(|| vec![absent; channels]);
     let (gamma, beta) = (parameter("gamma", 1.0), parameter("beta", 0.0));
     let element = problem.element;
