@@ -16,6 +16,7 @@ import copy
 import importlib
 import importlib.util
 import json
+import os
 import pathlib
 import sys
 import warnings
@@ -316,4 +317,8 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except BrokenPipeError:  # nobody reads on, as behind `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -6,6 +6,7 @@
 //! cargo run --release -p batchnorm-conformance -- generate    # writes index.json and cases/ again
 //! ```
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -62,7 +63,7 @@ fn main() -> ExitCode {
 fn generate(to: &std::path::Path) -> Result<ExitCode, String> {
     let cases = catalogue::all();
     store::write(to, &cases).map_err(|error| format!("{}: {error}", to.display()))?;
-    println!("{} cases written to {}", cases.len(), to.display());
+    put(&format!("{} cases written to {}", cases.len(), to.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -79,14 +80,22 @@ fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     let verdicts: Vec<Verdict> = cases.iter().map(|case| judge(case, &Ours)).collect();
     let green = verdicts.iter().all(|verdict| verdict.outcome == Outcome::Passed);
     if arguments.json {
-        println!("{}", report::json(&verdicts));
+        put(&report::json(&verdicts))?;
     } else {
         let shown: Vec<&Verdict> =
             verdicts.iter().filter(|verdict| arguments.verbose || verdict.outcome != Outcome::Passed).collect();
         if !shown.is_empty() {
-            println!("{}", report::details(shown));
+            put(&report::details(shown))?;
         }
-        println!("{}", report::summary(&verdicts));
+        put(&report::summary(&verdicts))?;
     }
     Ok(if green { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A line to standard output. That nobody reads on, as behind `| head`, is no error.
+fn put(text: &str) -> Result<(), String> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("standard output: {error}")),
+        _ => Ok(()),
+    }
 }
