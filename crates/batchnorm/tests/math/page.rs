@@ -99,6 +99,7 @@ fn the_example_s_numbers_are_computed() {
     let unit = case.gamma * case.r / 15.0;
     let rows: Vec<f64> =
         jacobian(&case.x, case.gamma, case.epsilon).iter().map(|entry| (entry / unit).round()).collect();
+    let matrix: Vec<String> = rows.chunks(3).map(|row| list(row, 0).replace('−', "-")).collect();
     let (r, xhat, y) = (one(case.r), all(&case.xhat), all(&case.y));
     let variance = case.gamma.powi(2) * case.v / (case.v + case.epsilon);
     let (slope_of_v, slope_of_r) = (2.0 / 3.0 * case.c[2], -case.r.powi(2) * case.xhat[2] / 3.0);
@@ -137,9 +138,9 @@ fn the_example_s_numbers_are_computed() {
         "**Example.** With *γ* *r*/15 as unit all entries are whole numbers:".to_owned(),
         format!(
             "![d y_i / d x_l = gamma r / 15 times the rows {} and {} and {}, where gamma r / 15 = {}](math/jacobian-example.svg)",
-            list(&rows[..3], 0).replace('−', "-"),
-            list(&rows[3..6], 0).replace('−', "-"),
-            list(&rows[6..], 0).replace('−', "-"),
+            matrix[0],
+            matrix[1],
+            matrix[2],
             one(unit),
         ),
         format!(
@@ -186,6 +187,8 @@ fn the_example_s_numbers_are_computed() {
         assert_eq!(found, expected, "left: docs/math.md, right: computed");
     }
     assert_eq!(found.len(), expected.len());
+    let drawn = sources()["jacobian-example"];
+    assert!(drawn.contains(&format!("mat({})", matrix.join("; "))) && drawn.contains(&format!("= {}$", one(unit))));
     // By the matrix and by (19) it is the same.
     products.iter().zip(&dx).for_each(|(product, dx)| assert!((product * unit - dx).abs() < 1e-15));
     // For dy = 1, 1, 1 the gradient is 0.
@@ -251,7 +254,7 @@ fn the_pictures_are_those_of_the_source() {
         assert!(svg.contains("prefers-color-scheme:dark") && !svg.contains("<text"), "{name}");
         // A row of numbered formulas begins with its number.
         let row =
-            |line: &str| line.trim().trim_start_matches("#rows(").strip_prefix('(')?.split_once(", $")?.0.parse().ok();
+            |line: &str| line.trim().trim_start_matches("#rows(").strip_prefix('(')?.split_once(", ")?.0.parse().ok();
         let numbers: Vec<u32> = source.lines().filter_map(row).collect();
         assert_eq!(
             numbers,
