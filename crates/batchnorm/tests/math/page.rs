@@ -4,7 +4,7 @@
 use super::second_order::{hessian, k, p, q, tangent};
 use super::{Case, equations, first_order, mean, mean_of, sum_of};
 use batchnorm::reference::{jacobian::jacobian, staged};
-use batchnorm::undoing;
+use batchnorm::{Moments, undoing};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -203,6 +203,11 @@ fn the_numbers_between_the_formulas_are_computed() {
     let left = |alpha: f64| 100.0 * (1.0 - alpha).powi(50);
     let unit = 2f64.powi(-24);
     let ratio = 1e4f64;
+    let two = Moments::of(&[1.0, 5.0]);
+    let times = match two.sample_variance().map(|sample| sample / two.population_variance()) {
+        Some(2.0) => "twice",
+        other => panic!("{other:?}"),
+    };
     let text = PAGE.split_whitespace().collect::<Vec<&str>>().join(" ");
     for expected in [
         format!(
@@ -210,7 +215,7 @@ fn the_numbers_between_the_formulas_are_computed() {
             100.0 * off
         ),
         format!("with *α* = 0.1 after 50 steps {:.1} %, with *α* = 0.001 still {:.1} %.", left(0.1), left(0.001)),
-        format!("twice *v* for *n* = 2. Of a start"),
+        format!("the same for large batches, {times} *v* for *n* = 2"),
         format!(
             "where the mean is 10,000 times the standard deviation, f32 (*u* = {unit:.0e}) leaves an error of up to {:.0} times the variance",
             2.0 * unit * (1.0 + ratio.powi(2)),
@@ -218,8 +223,6 @@ fn the_numbers_between_the_formulas_are_computed() {
     ] {
         assert!(text.contains(&expected), "not in docs/math.md: {expected}");
     }
-    // Twice v: n / (n - 1) of two.
-    assert_eq!(2.0 / (2.0 - 1.0), 2.0);
 }
 
 /// The sections of the pictures' source by name.
