@@ -143,10 +143,9 @@ fn the_example_s_numbers_are_computed() {
             matrix[2],
             one(unit),
         ),
-        format!(
-            "The outlier, 6, hardly moves its own output ({}): it raises the deviation by which it is divided. It is the others that it moves.",
-            rows[8]
-        ),
+        "The outlier, 6, moves its own output by a single unit (bottom right): it raises the deviation by which it is divided. \
+         It is the others that it moves."
+            .to_owned(),
         format!(
             "**Example.** Each row of the matrix adds up to 0. Multiplied by *x̂* it gives *γ* *r* *x̂* once more, times 1/{:.0}.",
             1.0 / case.share()
@@ -187,6 +186,7 @@ fn the_example_s_numbers_are_computed() {
         assert_eq!(found, expected, "left: docs/math.md, right: computed");
     }
     assert_eq!(found.len(), expected.len());
+    assert_eq!(rows[8], 1.0, "a single unit, bottom right");
     let drawn = sources()["jacobian-example"];
     assert!(drawn.contains(&format!("mat({})", matrix.join("; "))) && drawn.contains(&format!("= {}$", one(unit))));
     // By the matrix and by (19) it is the same.
