@@ -4,6 +4,7 @@
 //!
 //! - [`compact`]: the formula and its gradient in closed form;
 //! - [`staged`]: the computation graph node by node, forward and backward, each with its local derivative;
+//! - [`graph`]: that graph as data, with the derivative along every edge, and a walk over it that knows no formula;
 //! - [`jacobian`]: every d y_i / d x_l;
 //! - [`mixed`]: by statistics that are only in part the batch's;
 //! - [`weighted`]: where values have weights, or are masked;
@@ -18,6 +19,7 @@
 //! No care is taken here of overflow, policies or speed.
 
 pub mod compact;
+pub mod graph;
 pub mod invertible;
 pub mod jacobian;
 pub mod mixed;
