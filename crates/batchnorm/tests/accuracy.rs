@@ -5,6 +5,7 @@ mod support;
 
 #[cfg(feature = "half")]
 use batchnorm::Element;
+use batchnorm::gradcheck::Dual;
 use batchnorm::{Axes, BatchNorm, Config, Moments, RunningStatistics, View};
 use support::measure::{Worst, ulp};
 use support::run::{ORDERS, Order, Sizes, errors, rule, train};
@@ -232,42 +233,6 @@ fn f64_at_the_ends_of_its_range() {
     }
 }
 
-/// A value and its derivative by one variable.
-#[derive(Clone, Copy)]
-struct Dual(f64, f64);
-
-macro_rules! dual {
-    ($trait:ident, $method:ident, |$a:ident, $b:ident| $value:expr, $derivative:expr) => {
-        impl std::ops::$trait for Dual {
-            type Output = Dual;
-            fn $method(self, other: Dual) -> Dual {
-                let ($a, $b) = (self, other);
-                Dual($value, $derivative)
-            }
-        }
-    };
-}
-dual!(Add, add, |a, b| a.0 + b.0, a.1 + b.1);
-dual!(Sub, sub, |a, b| a.0 - b.0, a.1 - b.1);
-dual!(Mul, mul, |a, b| a.0 * b.0, a.0 * b.1 + a.1 * b.0);
-dual!(Div, div, |a, b| a.0 / b.0, (a.1 - a.0 / b.0 * b.1) / b.0);
-
-impl std::ops::Neg for Dual {
-    type Output = Dual;
-    fn neg(self) -> Dual {
-        Dual(-self.0, -self.1)
-    }
-}
-
-impl batchnorm::reference::Real for Dual {
-    fn constant(value: f64) -> Dual {
-        Dual(value, 0.0)
-    }
-    fn sqrt(self) -> Dual {
-        Dual(self.0.sqrt(), self.1 / (2.0 * self.0.sqrt()))
-    }
-}
-
 #[test]
 fn a8_gradients_against_dual_numbers_which_know_no_closed_form() {
     let mut random = Random::new(80);
@@ -281,7 +246,7 @@ fn a8_gradients_against_dual_numbers_which_know_no_closed_form() {
         // d sum(y dy) by x_0 .. x_n-1, gamma, beta.
         let derivative = |variable: usize| {
             let dual = |value: f64, number: usize| Dual(value, f64::from(u8::from(number == variable)));
-            let inputs: Vec<Dual> = x.iter().enumerate().map(|(i, &x)| dual(x, i)).collect();
+            let inputs: Vec<Dual<f64>> = x.iter().enumerate().map(|(i, &x)| dual(x, i)).collect();
             let (gamma, beta) = (dual(gamma, n), dual(beta, n + 1));
             let y = batchnorm::reference::staged::forward(&inputs, gamma, beta, Dual(epsilon, 0.0)).y;
             y.iter().zip(&dy).map(|(y, dy)| y.1 * dy).sum::<f64>()

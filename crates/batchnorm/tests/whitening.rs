@@ -11,56 +11,11 @@
 
 mod support;
 
+use batchnorm::gradcheck::Dual;
 use batchnorm::reference::{Real, whitening};
 use batchnorm::{Affine, Axes, Config, ConstantChannel, Decorrelated, Element, Policies, View, WhiteningConfig};
-use std::ops::{Add, Div, Mul, Neg, Sub};
 use support::Random;
 use support::double_double::DoubleDouble;
-
-/// A value and its derivative in one direction.
-#[derive(Debug, Clone, Copy)]
-struct Dual<R>(R, R);
-
-impl<R: Real> Add for Dual<R> {
-    type Output = Self;
-    fn add(self, other: Self) -> Self {
-        Dual(self.0 + other.0, self.1 + other.1)
-    }
-}
-impl<R: Real> Sub for Dual<R> {
-    type Output = Self;
-    fn sub(self, other: Self) -> Self {
-        Dual(self.0 - other.0, self.1 - other.1)
-    }
-}
-impl<R: Real> Neg for Dual<R> {
-    type Output = Self;
-    fn neg(self) -> Self {
-        Dual(-self.0, -self.1)
-    }
-}
-impl<R: Real> Mul for Dual<R> {
-    type Output = Self;
-    fn mul(self, other: Self) -> Self {
-        Dual(self.0 * other.0, self.0 * other.1 + self.1 * other.0)
-    }
-}
-impl<R: Real> Div for Dual<R> {
-    type Output = Self;
-    fn div(self, other: Self) -> Self {
-        let ratio = self.0 / other.0;
-        Dual(ratio, (self.1 - ratio * other.1) / other.0)
-    }
-}
-impl<R: Real> Real for Dual<R> {
-    fn constant(value: f64) -> Self {
-        Dual(R::constant(value), R::constant(0.0))
-    }
-    fn sqrt(self) -> Self {
-        let root = self.0.sqrt();
-        Dual(root, self.1 / (root + root))
-    }
-}
 
 /// 9 u.
 const BOUND: f64 = 1e-15;
