@@ -251,12 +251,10 @@ pub static MISTAKES: &[Mistake] = &[
         applies: |problem| problem.kind == Kind::RootMeanSquare,
         dx: |row| {
             let inverse = row.own_inverse();
-            let mean = row.own.mean.0;
-            // x - mean in x's terms.
-            let product = row.products[1] - mean * row.sums[1];
-            let slope = inverse * inverse * inverse / row.n * product;
-            let whole = row.line(inverse, inverse / row.n, 0.0);
-            let centred = whole.plus(slope * mean, -slope);
+            let (product, size) = row.product_about(-row.own.mean.0);
+            let slope = inverse * inverse * inverse / row.n;
+            let whole = row.line(inverse, inverse / row.n, 0.0).with(inverse);
+            let centred = whole.less(slope * product, -row.own.mean.0, slope * size);
             vec![centred, row.line(row.inverse, row.inverse / row.n, row.factors(row.inverse)[2])]
         },
         dgamma: |row| vec![by(row.own_inverse(), -row.own_inverse() * row.own.mean.0)],
@@ -296,7 +294,7 @@ pub static MISTAKES: &[Mistake] = &[
         applies: Problem::is_scaled,
         dx: |row| {
             let [own, level, slope] = row.factors(row.inverse);
-            [2.0, 0.5, 4.0, 0.25].map(|factor| row.line(own, level, slope * factor)).to_vec()
+            [2.0, 0.5].map(|factor| row.line(own, level, slope * factor)).to_vec()
         },
         ..mistake(
             "factor 2 in the variance term",

@@ -24,7 +24,7 @@
 //! - *One pass*: plain, with the variance as mean(x^2) - mean(x)^2, which loses s mean(x^2) / (v + eps) of it.
 
 use super::problem::Kind;
-use super::row::{Line, Row};
+use super::row::{Line, Row, Sizes};
 use crate::reference::{Real, compact, mean, rows, staged, sum, weighted};
 
 /// To how many digits numbers are held.
@@ -131,15 +131,15 @@ impl Allowance {
     }
 }
 
-struct Sizes {
+struct Running {
     n: f64,
     unit: f64,
 }
 
-impl Sizes {
+impl Running {
     /// s of a running sum of terms with this mean size and spread.
     fn plain(&self, size: f64, spread: f64) -> f64 {
-        let Sizes { n, unit } = *self;
+        let Running { n, unit } = *self;
         let alike = 2.0 * n * unit * size > spread / 4.0;
         4.0 * unit + if alike { n * unit } else { 2.0 * n.sqrt() * unit }
     }
@@ -163,24 +163,23 @@ impl Row<'_> {
         let r = self.inverse;
         let counting = || (0..self.x.len()).filter(|&i| self.counts(i));
         let g = |i: usize| self.gamma_of(i) * self.dy[i];
-        let largest = |of: &dyn Fn(usize) -> f64| counting().fold(0.0f64, |most, i| most.max(of(i).abs()));
-        let largest_gamma = largest(&|i| self.gamma_of(i));
+        let Sizes { gamma: largest_gamma, x: largest_x, centered, .. } = self.sizes;
         // gamma 0 leaves nothing to compare; terms are compared without it then.
         let g = |i: usize| if largest_gamma == 0.0 { self.dy[i] } else { g(i) };
-        let most = largest(&g);
+        let most = self.sizes.most[usize::from(largest_gamma != 0.0)];
         let [mean_x, spread_x] = size_and_spread(counting().map(|i| self.x[i]));
         let [mean_g, spread_g] = size_and_spread(counting().map(g));
         let [mean_c, spread_c] = size_and_spread(counting().map(|i| self.centered[i] * self.centered[i]));
         let [mean_gc, spread_gc] = size_and_spread(counting().map(|i| g(i) * self.centered[i]));
-        let (x, p, q) = (largest(&|i| self.centered[i]) * r, mean_gc * r / most, mean_g / most);
+        let (x, p, q) = (centered * r, mean_gc * r / most, mean_g / most);
         let (p, q) = if most == 0.0 { (0.0, 0.0) } else { (p, q) };
         let d = 1.0 + q + x * p;
-        let sizes = Sizes { n: self.len(), unit };
+        let running = Running { n: self.len(), unit };
         let constants = matches!(self.problem.kind, Kind::Constants { .. });
         let (mut dx, mut scale, mut shift, mut sum) = ([0.0; 3], [0.0; 3], [0.0; 3], [0.0; 3]);
         for level in 0..3 {
-            let s = |size: f64, spread: f64| if level == 0 { 4.0 * unit } else { sizes.plain(size, spread) };
-            let reach = (largest(&|i| self.x[i]) + self.mean.abs()) * r;
+            let s = |size: f64, spread: f64| if level == 0 { 4.0 * unit } else { running.plain(size, spread) };
+            let reach = (largest_x + self.mean.abs()) * r;
             let a = unit * reach + if constants { 0.0 } else { s(mean_x, spread_x) * mean_x * r };
             let own = if constants { 0.0 } else { s(mean_c, spread_c) * self.variance * r * r + a * a / 2.0 };
             let square = mean_x * mean_x * r * r + self.variance * r * r;

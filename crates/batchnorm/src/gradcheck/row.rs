@@ -25,6 +25,8 @@ pub(super) struct Line {
     pub weighted: bool,
     /// The inverse standard deviation it was made with.
     pub inverse: f64,
+    /// How large it is before anything cancels: what its rounding errors are a part of.
+    pub size: f64,
 }
 
 impl Line {
@@ -40,6 +42,7 @@ impl Line {
             own: self.own.map(|part| part * factor),
             level: self.level.map(|part| part * factor),
             slope: self.slope.map(|part| part * factor),
+            size: self.size * factor.abs(),
             ..self
         }
     }
@@ -89,6 +92,27 @@ pub(super) struct Row<'p> {
     pub sums: [f64; 3],
     /// sum gamma^k dy (x - m).
     pub products: [f64; 3],
+    /// The same of absolute values.
+    pub sizes: Sizes,
+}
+
+/// Largest values and sums of absolute values, of what counts.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Sizes {
+    /// max |gamma^k dy|.
+    pub most: [f64; 3],
+    /// sum |gamma^k dy|.
+    pub sums: [f64; 3],
+    /// sum |gamma^k dy (x - m)|.
+    pub products: [f64; 3],
+    /// max |x - m|.
+    pub centered: f64,
+    /// max |x|.
+    pub x: f64,
+    /// max |gamma|.
+    pub gamma: f64,
+    /// max weight.
+    pub weight: f64,
 }
 
 impl<'p> Row<'p> {
@@ -135,18 +159,29 @@ impl<'p> Row<'p> {
             constant,
             sums: [0.0; 3],
             products: [0.0; 3],
+            sizes: Sizes::default(),
         };
+        let mut sizes = Sizes::default();
         let mut totals = [DoubleDouble::default(); 6];
         for i in (0..x.len()).filter(|&i| row.counts(i)) {
             let (gamma, c) = (row.gamma_of(i), row.centered[i]);
+            sizes.centered = sizes.centered.max(c.abs());
+            sizes.x = sizes.x.max(x[i].abs());
+            sizes.gamma = sizes.gamma.max(gamma.abs());
+            sizes.weight = sizes.weight.max(row.weight(i));
             let mut term = DoubleDouble::from(dy[i]);
             for k in 0..3 {
+                let size = term.0.abs();
+                sizes.most[k] = sizes.most[k].max(size);
+                sizes.sums[k] += size;
+                sizes.products[k] += size * c.abs();
                 totals[k] = totals[k] + term;
                 totals[3 + k] = totals[3 + k] + term * DoubleDouble::from(c);
                 term = term * DoubleDouble::from(gamma);
             }
         }
         row.sums = [0, 1, 2].map(|k| totals[k].to_f64());
+        row.sizes = sizes;
         row.products = [3, 4, 5].map(|k| totals[k].to_f64());
         let right = row.right();
         let finite = right.own.iter().chain(&right.level).chain(&right.slope).all(|part| part.is_finite());
@@ -185,13 +220,22 @@ impl<'p> Row<'p> {
 
     /// own gamma dy - level sum(gamma dy) - slope (x - m) sum(gamma dy (x - m)).
     pub fn line(&self, own: f64, level: f64, slope: f64) -> Line {
+        let size = self.size([1, 1, 1], [own, level, slope]);
         Line {
+            size,
             own: [0.0, own, 0.0],
             level: [-level * self.sums[1], 0.0],
             slope: [-slope * self.products[1], 0.0],
             weighted: self.weights.is_some(),
             inverse: self.inverse,
         }
+    }
+
+    /// How large a line is before anything cancels, each term with its power of gamma.
+    pub fn size(&self, power: [usize; 3], [own, level, slope]: [f64; 3]) -> f64 {
+        let Sizes { most, sums, products, centered, weight, .. } = &self.sizes;
+        let terms = (level * sums[power[1]]).abs() + (slope * products[power[2]] * centered).abs();
+        (own * most[power[0]]).abs() + weight * terms
     }
 
     /// What stands before the three terms of the right dx, with an inverse standard deviation.

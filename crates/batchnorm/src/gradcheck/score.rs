@@ -3,7 +3,7 @@
 use super::DoubleDouble;
 use super::decide::{Fit, Fits};
 use super::mistakes::{MISTAKES, Mistake};
-use super::rounding::Allowance;
+use super::rounding::{Allowance, Seen};
 use super::row::{Line, Multiplier, Row};
 
 /// The fits of a row's dx, and where the worst error is.
@@ -22,22 +22,7 @@ pub(super) fn part(error: f64, whole: f64) -> f64 {
 impl Row<'_> {
     /// What dx's errors are measured by: max|gamma| r max|dy|.
     pub fn measure(&self) -> f64 {
-        let counting = || (0..self.x.len()).filter(|&i| self.counts(i));
-        let largest = |of: &dyn Fn(usize) -> f64| counting().fold(0.0f64, |most, i| most.max(of(i).abs()));
-        largest(&|i| self.gamma_of(i)) * self.inverse * largest(&|i| self.dy[i])
-    }
-
-    /// How large the terms of a line are.
-    fn size(&self, line: &Line) -> f64 {
-        let sizes = (0..self.x.len()).filter(|&i| self.counts(i)).map(|i| {
-            let (dy, gamma, c) = (self.dy[i].abs(), self.gamma_of(i).abs(), self.centered[i].abs());
-            let weight = if line.weighted { self.weight(i) } else { 1.0 };
-            let own = (line.own[0].abs() + gamma * (line.own[1].abs() + gamma * line.own[2].abs())) * dy;
-            let level = line.level[0].abs() + gamma * line.level[1].abs();
-            let slope = (line.slope[0].abs() + gamma * line.slope[1].abs()) * c;
-            own + weight * (level + slope)
-        });
-        sizes.fold(0.0, f64::max)
+        self.sizes.gamma * self.inverse * self.sizes.most[0]
     }
 
     /// The greatest distance between dx and a line, and where.
@@ -79,12 +64,11 @@ impl Row<'_> {
         let distances = self.right_lines().into_iter().map(|line| (self.distance(&line, dx), line));
         let nearest = distances.reduce(|one, other| if other.0.0 < one.0.0 { other } else { one });
         let ((error, at), line) = nearest.expect("the formula is one");
-        let size = self.size(&right);
         let mut ways = Vec::new();
         for &mistake in mistakes {
             for line in (mistake.dx)(self) {
                 // What is larger has larger rounding errors.
-                let larger = part(self.size(&line), size).max(1.0) * (line.inverse / self.inverse).max(1.0);
+                let larger = part(line.size, right.size).max(1.0) * (line.inverse / self.inverse).max(1.0);
                 ways.push((mistake, fit(self.distance(&line, dx).0, larger)));
             }
         }
@@ -127,7 +111,7 @@ pub(super) enum Which {
 }
 
 /// Above so many parameters the first ones alone are compared with the mistakes, for memory's sake.
-const MOST_COMPARED: usize = 1 << 20;
+const MOST_COMPARED: usize = 1 << 17;
 
 /// The sums of dgamma or dbeta, right and by each mistake, added up row after row.
 pub(super) struct Sums {
@@ -138,7 +122,14 @@ pub(super) struct Sums {
     pub terms: Vec<f64>,
     /// What is allowed of each, absolute, for each precision and each kind of arithmetic.
     allowed: Vec<Vec<[f64; 3]>>,
-    ways: Vec<(&'static Mistake, Vec<f64>, Vec<f64>)>,
+    ways: Vec<Way>,
+}
+
+/// The sums of one way of a mistake, and what is allowed of each, as of the right ones.
+struct Way {
+    mistake: &'static Mistake,
+    sums: Vec<f64>,
+    allowed: Vec<Vec<[f64; 3]>>,
 }
 
 impl Sums {
@@ -160,39 +151,44 @@ impl Sums {
             Which::Gamma => Multiplier { slope: row.inverse, level: 0.0, power: 0 },
             Which::Beta => Multiplier { slope: 0.0, level: 1.0, power: 0 },
         };
+        // sum|dy (x - m)| and sum|dy| of each parameter.
         let mut absolute = vec![[0.0; 2]; row.gamma.len()];
         for i in (0..row.x.len()).filter(|&i| row.counts(i)) {
             let own = i / row.positions;
-            let (dy, product) = (row.dy[i], row.dy[i].abs() * row.centered[i].abs() * row.inverse);
             let term = match self.which {
-                Which::Gamma => DoubleDouble::product(dy, row.centered[i]) * DoubleDouble::from(right.slope),
-                Which::Beta => DoubleDouble::from(dy),
+                Which::Gamma => DoubleDouble::product(row.dy[i], row.centered[i]) * DoubleDouble::from(right.slope),
+                Which::Beta => DoubleDouble::from(row.dy[i]),
             };
             self.right[first + own] = self.right[first + own] + term;
-            absolute[own][0] += product;
-            absolute[own][1] += dy.abs();
+            absolute[own][0] += (row.dy[i] * row.centered[i]).abs();
+            absolute[own][1] += row.dy[i].abs();
         }
-        for (own, [products, sums]) in absolute.iter().enumerate() {
-            self.terms[first + own] += if self.which == Which::Gamma { *products } else { *sums };
-            for (allowance, allowed) in allowances.iter().zip(&mut self.allowed) {
-                for (level, allowed) in allowed[first + own].iter_mut().enumerate() {
-                    let derived = match self.which {
-                        Which::Gamma => allowance.scale[level] * products + allowance.shift[level] * sums,
-                        Which::Beta => allowance.sum[level] * sums,
-                    };
-                    // The twin's own sums are those of the row: where the parameter has other rows too, only derived ones.
-                    *allowed += match (of_row, self.which) {
-                        (true, Which::Gamma) => allowance.most(level, derived, |seen| seen.dgamma),
-                        (true, Which::Beta) => allowance.most(level, derived, |seen| seen.dbeta),
-                        _ => derived + allowance.smallest,
-                    };
+        // The twin's own sums are those of the row: where the parameter has other rows too, there are only derived bounds.
+        let allowed = |multiplier: &Multiplier, absolute: &[f64; 2], allowance: &Allowance| {
+            [0, 1, 2].map(|level| {
+                let [products, sums] = *absolute;
+                let (slope, shift) = (multiplier.slope.abs(), multiplier.level.abs() * sums);
+                let larger = (slope / row.inverse).max(1.0);
+                let turned = allowance.scale[level] * larger * (slope * products);
+                let shifted = allowance.shift[level] * slope / row.inverse * sums + allowance.sum[level] * shift;
+                let by_x = if multiplier.slope == 0.0 { 0.0 } else { allowance.scale[level] * larger * shift };
+                let seen = |seen: &Seen| match multiplier.slope {
+                    _ if !of_row => 0.0,
+                    0.0 => seen.dbeta * multiplier.level.abs(),
+                    _ => seen.dgamma * larger * larger,
+                };
+                allowance.most(level, turned + shifted + by_x, seen)
+            })
+        };
+        for (own, absolute) in absolute.iter().enumerate() {
+            let [products, sums] = absolute;
+            self.terms[first + own] += if self.which == Which::Gamma { products * row.inverse } else { *sums };
+            for (allowance, all) in allowances.iter().zip(&mut self.allowed) {
+                for (all, more) in all[first + own].iter_mut().zip(allowed(&right, absolute, allowance)) {
+                    *all += more;
                 }
             }
         }
-        self.add_ways(row, first);
-    }
-
-    fn add_ways(&mut self, row: &Row, first: usize) {
         let compared = self.right.len().min(MOST_COMPARED);
         let mut number = 0;
         for &mistake in &self.mistakes {
@@ -202,17 +198,22 @@ impl Sums {
             };
             for multiplier in multipliers {
                 if self.ways.len() == number {
-                    self.ways.push((mistake, vec![0.0; compared], vec![0.0; compared]));
+                    let allowed = vec![vec![[0.0; 3]; compared]; allowances.len()];
+                    self.ways.push(Way { mistake, sums: vec![0.0; compared], allowed });
                 }
-                let (_, sums, sizes) = &mut self.ways[number];
+                let way = &mut self.ways[number];
                 number += 1;
                 for (own, &gamma) in row.gamma.iter().enumerate().filter(|(own, _)| first + own < compared) {
                     let factor = gamma.powi(multiplier.power);
-                    let values = own * row.positions..(own + 1) * row.positions;
-                    for i in values.filter(|&i| row.counts(i)) {
-                        let term = factor * row.dy[i] * (multiplier.slope * row.centered[i] + multiplier.level);
-                        sums[first + own] += term;
-                        sizes[first + own] += term.abs();
+                    let values = (own * row.positions..(own + 1) * row.positions).filter(|&i| row.counts(i));
+                    let terms = values.map(|i| row.dy[i] * (multiplier.slope * row.centered[i] + multiplier.level));
+                    way.sums[first + own] += factor * terms.sum::<f64>();
+                    for (allowance, all) in allowances.iter().zip(&mut way.allowed) {
+                        for (all, more) in
+                            all[first + own].iter_mut().zip(allowed(&multiplier, &absolute[own], allowance))
+                        {
+                            *all += more * factor.abs();
+                        }
                     }
                 }
             }
@@ -231,17 +232,14 @@ impl Sums {
     /// How a given value fits.
     pub fn score(&self, parameter: usize, given: f64) -> Fits {
         let terms = self.terms[parameter];
-        let fit = |error: f64, larger: f64| {
-            let of = |allowed: &Vec<[f64; 3]>| allowed[parameter].map(|allowed| error / (allowed * larger));
-            Fit::new(self.allowed.iter().map(of).collect(), part(error, terms))
+        let fit = |error: f64, allowed: &[Vec<[f64; 3]>]| {
+            let of = |allowed: &Vec<[f64; 3]>| allowed[parameter].map(|allowed| error / allowed);
+            Fit::new(allowed.iter().map(of).collect(), part(error, terms))
         };
         let right = (DoubleDouble::from(given) - self.right[parameter]).to_f64().abs();
-        let ways = self.ways.iter().filter(|(_, sums, _)| parameter < sums.len());
-        let ways = ways.map(|(mistake, sums, sizes)| {
-            let larger = part(sizes[parameter], terms).max(1.0);
-            (*mistake, fit((given - sums[parameter]).abs(), larger))
-        });
-        Fits { right: fit(right, 1.0), ways: ways.collect() }
+        let ways = self.ways.iter().filter(|way| parameter < way.sums.len());
+        let ways = ways.map(|way| (way.mistake, fit((given - way.sums[parameter]).abs(), &way.allowed)));
+        Fits { right: fit(right, &self.allowed), ways: ways.collect() }
     }
 }
 

@@ -33,15 +33,22 @@ impl Line {
         Line { inverse, ..self }
     }
 
-    /// With this added to the terms that have no gamma.
-    pub fn plus(mut self, level: f64, slope: f64) -> Line {
-        self.level[0] += level;
-        self.slope[0] += slope;
+    /// Less a term slope * (x - m + shift), which is this large before anything cancels.
+    pub fn less(mut self, slope: f64, shift: f64, size: f64) -> Line {
+        self.level[0] -= slope * shift;
+        self.slope[0] -= slope;
+        self.size += size.abs();
         self
     }
 }
 
 impl Row<'_> {
+    /// sum gamma dy (x - m + shift), and how large that times x - m + shift is before anything cancels.
+    pub fn product_about(&self, shift: f64) -> (f64, f64) {
+        let size = self.sizes.products[1] + shift.abs() * self.sizes.sums[1];
+        (self.products[1] + shift * self.sums[1], size * (self.sizes.centered + shift.abs()))
+    }
+
     /// 1 / sqrt(v + eps), v of the values themselves.
     pub fn own_inverse(&self) -> f64 {
         1.0 / (self.own.variance + self.problem.epsilon).sqrt()
@@ -143,6 +150,7 @@ pub(super) fn by_powers_of_gamma(row: &Row, power: usize) -> Vec<Line> {
     for wrong in (1..8usize).filter(possible) {
         let power = |term: usize| if wrong >> term & 1 == 1 { power } else { 1 };
         let mut line = row.line(0.0, 0.0, 0.0);
+        line.size = row.size([power(0), power(1), power(2)], [own, level, slope]);
         line.own[power(0)] = own;
         line.level[0] = -level * row.sums[power(1)];
         line.slope[0] = -slope * row.products[power(2)];
@@ -164,7 +172,8 @@ pub(super) fn by_powers_of_gamma(row: &Row, power: usize) -> Vec<Line> {
 /// gamma_i r (dy_i - mean(dy) - xhat_i mean(dy xhat)).
 pub(super) fn gamma_behind(row: &Row) -> Line {
     let [own, level, slope] = row.factors(row.inverse);
-    let line = row.line(own, 0.0, 0.0);
+    let size = row.sizes.gamma * row.size([0, 0, 0], [own, level, slope]);
+    let line = Line { size, ..row.line(own, 0.0, 0.0) };
     Line { level: [0.0, -level * row.sums[0]], slope: [0.0, -slope * row.products[0]], ..line }
 }
 
@@ -192,16 +201,18 @@ pub(super) fn uncentred(row: &Row) -> Vec<Line> {
         return Vec::new();
     }
     let [own, level, slope] = row.factors(row.inverse);
-    let (m, by_x) = (row.mean, row.products[1] + row.mean * row.sums[1]);
+    let (m, by_c) = (row.mean, row.products[1]);
+    let (by_x, size) = row.product_about(m);
     let mut ways = Vec::new();
     for level in [level, 0.0] {
         let line = row.line(own, level, 0.0);
-        ways.push(line.plus(0.0, -slope * by_x));
-        ways.push(line.plus(-slope * row.products[1] * m, -slope * row.products[1]));
-        ways.push(line.plus(-slope * by_x * m, -slope * by_x));
+        ways.push(line.less(slope * by_x, 0.0, slope * size));
+        ways.push(line.less(slope * by_c, m, slope * size));
+        ways.push(line.less(slope * by_x, m, slope * size));
         let root = rms_inverse(row);
-        let slope = root * root * root / row.n * by_x;
-        ways.push(row.line(root, if level == 0.0 { 0.0 } else { root / row.n }, 0.0).plus(-slope * m, -slope));
+        let slope = root * root * root / row.n;
+        let line = row.line(root, if level == 0.0 { 0.0 } else { root / row.n }, 0.0);
+        ways.push(line.less(slope * by_x, m, slope * size));
     }
     ways
 }
@@ -213,10 +224,10 @@ pub(super) fn training_in_evaluation(row: &Row) -> Vec<Line> {
     let own = row.own_inverse();
     // The products about the batch's mean, and x - mean in terms of x - constant.
     let between = row.mean - row.own.mean.0;
-    let product = row.products[1] + between * row.sums[1];
-    let slope = own * own * own / n * product;
-    let by_batch = row.line(own, own / n, 0.0).plus(-slope * between, -slope);
-    let about_batch = row.line(r, r / n, 0.0).plus(-r * r * r / n * product * between, -r * r * r / n * product);
+    let (product, size) = row.product_about(between);
+    let [slope, about] = [own, r].map(|inverse| inverse * inverse * inverse / n);
+    let by_batch = row.line(own, own / n, 0.0).less(slope * product, between, slope * size);
+    let about_batch = row.line(r, r / n, 0.0).less(about * product, between, about * size);
     vec![
         row.line(r, r / n, r * r * r / n),
         row.line(r, r / n, 0.0),
@@ -237,7 +248,9 @@ pub(super) fn weights_ignored(row: &Row) -> Vec<Line> {
     let product = all(&|i| g(i) * (row.centered[i] + between));
     let (level, slope) = (own / n * all(&g), own * own * own / n * product);
     let unweighted = |line: Line| Line { weighted: false, ..line };
-    let plain = unweighted(row.line(own, 0.0, 0.0)).plus(-level - slope * between, -slope);
+    let size = own * own * own / n * row.product_about(between).1;
+    let mut plain = unweighted(row.line(own, own / n, 0.0)).less(slope, between, size);
+    plain.level[0] = -level - slope * between;
     let [front, ..] = row.factors(row.inverse);
     let counted = |n: f64| {
         let cube = row.inverse * row.inverse * row.inverse;

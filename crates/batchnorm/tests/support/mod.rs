@@ -6,6 +6,7 @@ pub mod double_double;
 pub mod inverted;
 pub mod measure;
 pub mod place;
+pub mod planted;
 pub mod run;
 pub mod samples;
 pub mod step;
