@@ -10,6 +10,11 @@ pub(super) const CAREFUL: usize = 0;
 pub(super) const PLAIN: usize = 1;
 pub(super) const ONE_PASS: usize = 2;
 
+/// How many times nearer than the truth a mistake must be to explain a gradient.
+const NEARER: f64 = 4.0;
+/// The same where a lossy variance could explain it too.
+const CERTAINLY: f64 = 1e3;
+
 /// How well an explanation fits: errors in parts of what is allowed, for each precision and each kind of arithmetic.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Fit {
@@ -50,6 +55,8 @@ pub(super) struct Fits {
     pub right: Fit,
     /// Each way of each mistake.
     pub ways: Vec<(&'static Mistake, Fit)>,
+    /// Whether it is one number, which another deviation may turn into any other.
+    pub one_number: bool,
 }
 
 impl Fits {
@@ -71,12 +78,12 @@ impl Fits {
         all
     }
 
-    /// The verdict, by one precision after the other; `None` where nothing explains it.
-    pub fn decide(&self) -> Option<Verdict> {
+    /// The verdict, by one precision after the other, and the number of that one; `None` where nothing explains it.
+    pub fn decide(&self) -> Option<(Verdict, usize)> {
         for precision in 0..self.right.of_allowed.len() {
             for last in [false, true] {
                 if let Some(verdict) = self.decide_by(precision, last) {
-                    return Some(verdict);
+                    return Some((verdict, precision));
                 }
             }
         }
@@ -98,11 +105,22 @@ impl Fits {
                 (true, false) => Verdict::Inexact,
             });
         }
-        let careful = self.mistakes(last, |fit| fit.fits(precision, CAREFUL));
-        let fitting = if careful.is_empty() { self.mistakes(last, |fit| fit.fits(precision, PLAIN)) } else { careful };
-        // A lossy variance is no mistake in the formula, and looks like another deviation.
-        if right.fits(precision, ONE_PASS) && fitting.iter().all(|mistake| mistake.of_deviation) {
-            return Some(if fitting.is_empty() { Verdict::Inexact } else { Verdict::Undecided(fitting) });
+        // A mistake explains it only if it comes much nearer than the truth: where much is allowed, much fits.
+        let nearer = |fit: &Fit, times: f64| fit.error * times <= right.error;
+        let careful = self.mistakes(last, |fit| fit.fits(precision, CAREFUL) && nearer(fit, NEARER));
+        let plain = |fit: &Fit| fit.fits(precision, PLAIN) && nearer(fit, NEARER);
+        let fitting = if careful.is_empty() { self.mistakes(last, plain) } else { careful };
+        if right.fits(precision, ONE_PASS) {
+            // A lossy variance is no mistake in the formula. It looks like another deviation, and by chance like others:
+            // what is named must fit so well that this is no chance.
+            let certain = |fit: &Fit| fit.fits(precision, CAREFUL) && nearer(fit, CERTAINLY);
+            let mut certain = self.mistakes(last, certain);
+            certain.retain(|mistake| !mistake.of_deviation && !self.one_number);
+            return Some(match (certain.is_empty(), fitting.is_empty()) {
+                (false, _) => Verdict::Wrong(certain),
+                (true, false) => Verdict::Undecided(fitting),
+                (true, true) => Verdict::Inexact,
+            });
         }
         (!fitting.is_empty()).then_some(Verdict::Wrong(fitting))
     }

@@ -150,13 +150,12 @@ struct Judge<'p> {
 
 impl<'p> Judge<'p> {
     fn new(problem: &'p Problem, mistakes: &'p [&'static Mistake], precision: Precision) -> Judge<'p> {
-        let narrower = (precision == Precision::Double).then_some(Precision::Single);
+        let narrower = (precision == Precision::Double && problem.narrow_input).then_some(Precision::Single);
         Judge { problem, mistakes, precisions: [precision].into_iter().chain(narrower).collect() }
     }
 
     fn allowances(&self, row: &Row) -> Vec<Allowance> {
-        let of = |(at, &precision)| row.allowance(precision, at == 0 || self.problem.narrow_input);
-        self.precisions.iter().enumerate().map(of).collect()
+        self.precisions.iter().map(|&precision| row.allowance(precision)).collect()
     }
 
     /// dx, its values row after row.
@@ -193,16 +192,16 @@ impl<'p> Judge<'p> {
             }
         }
         let (Some(all), Some((_, mut finding))) = (all, worst) else { return Err(ProblemError::NothingGiven) };
-        finding.verdict = match all.decide() {
-            Some(verdict) => verdict,
-            None => self.other_explanations(&all, dx, finding.channel)?,
-        };
+        match all.decide() {
+            Some((verdict, by)) => (finding.verdict, finding.precision) = (verdict, self.precisions[by]),
+            None => finding.verdict = self.other_explanations(&all, dx, finding.channel)?,
+        }
         Ok(finding)
     }
 
     /// Where no mistake of one kind explains all rows: other axes, another order; or each channel by itself.
     fn other_explanations(&self, all: &Fits, dx: &[f64], worst: usize) -> Result<Verdict, ProblemError> {
-        let allowed = |row: &Row| row.allowance(self.precisions[0], true).dx(PLAIN, 1.0);
+        let allowed = |row: &Row| row.allowance(self.precisions[0]).dx(PLAIN, 1.0);
         let across = across::explaining(self.problem, dx, &allowed)?;
         if !across.is_empty() {
             return Ok(Verdict::Wrong(across));
@@ -215,7 +214,7 @@ impl<'p> Judge<'p> {
             let row = Row::new(self.problem, number)?;
             let dx = &dx[number * count..][..count];
             let fits = row.score(dx, &self.allowances(&row), self.mistakes).fits;
-            Ok(fits.decide().unwrap_or_else(|| fits.unexplained(row.terms(dx, allowed(&row)))))
+            Ok(fits.decide().map_or_else(|| fits.unexplained(row.terms(dx, allowed(&row))), |(verdict, _)| verdict))
         };
         if self.problem.row_name() == "channel" && (2..=MOST_CHANNELS).contains(&self.problem.frame.rows) {
             let each = (0..self.problem.frame.rows).map(of_row).collect::<Result<Vec<Verdict>, _>>()?;
@@ -250,21 +249,22 @@ impl<'p> Judge<'p> {
                 all.join(&fits);
             }
         }
-        let verdict = all.decide().map_or_else(
+        let (verdict, by) = all.decide().map_or_else(
             || {
                 let across =
                     across::explaining_sums(self.problem, which, given, &|at| sums.plain(at) * sums.terms[at])?;
                 if !across.is_empty() {
-                    return Ok(Verdict::Wrong(across));
+                    return Ok((Verdict::Wrong(across), 0));
                 }
                 if self.problem.row_name() == "channel" && (2..=MOST_CHANNELS).contains(&given.len()) {
                     let decide = |(at, &value): (usize, &f64)| {
                         let fits = sums.score(at, value);
-                        fits.decide().unwrap_or_else(|| fits.unexplained(None))
+                        fits.decide().map_or_else(|| fits.unexplained(None), |(verdict, _)| verdict)
                     };
-                    return Ok(by_channel(given.iter().enumerate().map(decide).collect(), || all.unexplained(None)));
+                    let each = given.iter().enumerate().map(decide).collect();
+                    return Ok((by_channel(each, || all.unexplained(None)), 0));
                 }
-                Ok::<Verdict, ProblemError>(all.unexplained(None))
+                Ok::<_, ProblemError>((all.unexplained(None), 0))
             },
             Ok,
         )?;
@@ -277,7 +277,7 @@ impl<'p> Judge<'p> {
             got: given[at],
             expected: sums.right(at),
             allowed: sums.plain(at),
-            precision: self.precisions[0],
+            precision: self.precisions[by],
         })
     }
 

@@ -206,7 +206,7 @@ pub static MISTAKES: &[Mistake] = &[
         )
     },
     Mistake {
-        applies: |problem| matches!(problem.kind, Kind::Sample | Kind::RootMeanSquare) && problem.gamma_varies(),
+        applies: Problem::gamma_varies,
         dx: |row| vec![gamma_behind(row)],
         ..mistake(
             "gamma behind the means",

@@ -1,6 +1,7 @@
 //! What somebody's gradients are gradients of: an input, an upstream gradient, parameters, and what is normalised together.
 
 use super::error::ProblemError;
+use super::rounding::Precision;
 use crate::element::Element;
 use crate::layout::{Arrangement, Layout};
 use crate::rule::same_shape;
@@ -34,7 +35,7 @@ pub struct Problem {
     pub(super) weights: Option<Vec<f64>>,
     pub(super) gamma: Vec<f64>,
     pub(super) epsilon: f64,
-    /// Whether the input's type is narrower than f64.
+    /// Whether the input's type is narrower than f64, or its numbers are: gradients may have been computed in f32 then.
     pub(super) narrow_input: bool,
 }
 
@@ -136,9 +137,8 @@ impl Problem {
         epsilon: f64,
         weights: &Weights<T>,
     ) -> Result<Problem, ProblemError> {
-        let weights = View { memory: weights.over(&x.layout)?, layout: x.layout.clone() };
         let frame = by_channels(&x.layout);
-        let weights = arranged(&weights, &frame);
+        let weights = arranged(&weights.view_over(&x.layout)?, &frame);
         Self::checked(x, dy, gamma, epsilon, Kind::Batch, frame, Some(weights))
     }
 
@@ -204,16 +204,18 @@ impl Problem {
         if frame.count < needed {
             return Err(ProblemError::SingleValue { shape, axis: x.channel_axis() });
         }
+        let (x_values, dy_values) = (arranged(x, &frame), arranged(dy, &frame));
+        let precision = Precision::of(x_values.iter().chain(&dy_values).copied());
         let problem = Problem {
-            x: arranged(x, &frame),
-            dy: arranged(dy, &frame),
+            x: x_values,
+            dy: dy_values,
             layout: x.layout.clone(),
             kind,
             frame,
             weights,
             gamma: gamma.to_vec(),
             epsilon,
-            narrow_input: size_of::<T>() < 8,
+            narrow_input: size_of::<T>() < 8 || precision < Precision::Double,
         };
         problem.check_finite()?;
         problem.check_counting()?;

@@ -68,11 +68,11 @@ impl Row<'_> {
         for &mistake in mistakes {
             for line in (mistake.dx)(self) {
                 // What is larger has larger rounding errors.
-                let larger = part(line.size, right.size).max(1.0) * (line.inverse / self.inverse).max(1.0);
+                let larger = part(line.size, right.size).max(1.0) * part(line.inverse, self.inverse).max(1.0);
                 ways.push((mistake, fit(self.distance(&line, dx).0, larger)));
             }
         }
-        OfRow { fits: Fits { right: fit(error, 1.0), ways }, at, expected: self.at(&line, at) }
+        OfRow { fits: Fits { right: fit(error, 1.0), ways, one_number: false }, at, expected: self.at(&line, at) }
     }
 
     /// How much of dy, of a constant and of x - mean is in dx, as parts of the right ones. `None` where dx is not made of
@@ -168,9 +168,9 @@ impl Sums {
             [0, 1, 2].map(|level| {
                 let [products, sums] = *absolute;
                 let (slope, shift) = (multiplier.slope.abs(), multiplier.level.abs() * sums);
-                let larger = (slope / row.inverse).max(1.0);
+                let larger = part(slope, row.inverse).max(1.0);
                 let turned = allowance.scale[level] * larger * (slope * products);
-                let shifted = allowance.shift[level] * slope / row.inverse * sums + allowance.sum[level] * shift;
+                let shifted = allowance.shift[level] * part(slope, row.inverse) * sums + allowance.sum[level] * shift;
                 let by_x = if multiplier.slope == 0.0 { 0.0 } else { allowance.scale[level] * larger * shift };
                 let seen = |seen: &Seen| match multiplier.slope {
                     _ if !of_row => 0.0,
@@ -239,7 +239,7 @@ impl Sums {
         let right = (DoubleDouble::from(given) - self.right[parameter]).to_f64().abs();
         let ways = self.ways.iter().filter(|way| parameter < way.sums.len());
         let ways = ways.map(|way| (way.mistake, fit((given - way.sums[parameter]).abs(), &way.allowed)));
-        Fits { right: fit(right, &self.allowed), ways: ways.collect() }
+        Fits { right: fit(right, &self.allowed), ways: ways.collect(), one_number: self.which == Which::Gamma }
     }
 }
 

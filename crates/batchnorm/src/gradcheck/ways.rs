@@ -14,8 +14,9 @@ impl Problem {
         !matches!(self.kind, Kind::Constants { .. })
     }
 
+    /// Whether values that are normalised together have several gammas.
     pub(super) fn gamma_varies(&self) -> bool {
-        self.gamma.iter().any(|gamma| *gamma != self.gamma[0])
+        self.frame.positions < self.frame.count && self.gamma.iter().any(|gamma| *gamma != self.gamma[0])
     }
 
     /// What a row is called.

@@ -9,6 +9,7 @@ pub mod place;
 pub mod planted;
 pub mod run;
 pub mod samples;
+pub mod somebody;
 pub mod step;
 
 /// A seeded generator (SplitMix64, Steele et al. 2014). Its seed is printed, so that a failure can be repeated.
