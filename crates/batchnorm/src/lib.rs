@@ -155,6 +155,7 @@ mod element;
 mod error;
 mod forward;
 mod ghost;
+pub mod gradcheck;
 mod in_place;
 mod input;
 mod invertible;

@@ -63,7 +63,7 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    fn new(grouping: Grouping, layout: &Layout) -> Result<Frame, CallError> {
+    pub fn new(grouping: Grouping, layout: &Layout) -> Result<Frame, CallError> {
         let shape = layout.shape.clone();
         match grouping {
             Grouping::Layer { axes } | Grouping::Rms { axes } => {

@@ -90,13 +90,19 @@ impl<'w, T: Element> Weights<'w, T> {
 
     /// As an array of the input's shape.
     pub(crate) fn over(&self, x: &Layout) -> Result<Readable<'_, T>, CallError> {
+        self.view_over(x).map(|view| view.memory)
+    }
+
+    /// The same with its layout.
+    pub(crate) fn view_over(&self, x: &Layout) -> Result<View<'_, T>, CallError> {
         let fits = |(&own, &length): (&usize, &usize)| own == length || own == 1;
         if self.shape.len() != x.shape.len() || !self.shape.iter().zip(&x.shape).all(fits) {
             return Err(CallError::WeightsShape { expected: x.shape.clone(), got: self.shape.clone() });
         }
         let dense = row_major(&self.shape).into_iter().zip(&self.shape);
         let strides = dense.map(|(stride, &length)| if length == 1 { 0 } else { stride }).collect();
-        Ok(Readable::from_slice(&self.values, 0, &Layout { strides, ..x.clone() }))
+        let layout = Layout { strides, ..x.clone() };
+        Ok(View { memory: Readable::from_slice(&self.values, 0, &layout), layout })
     }
 }
 

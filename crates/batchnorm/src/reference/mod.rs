@@ -51,6 +51,16 @@ impl Real for f64 {
     }
 }
 
+/// Single precision, as a plain implementation has it: not for truth, but for how far such an implementation goes astray.
+impl Real for f32 {
+    fn constant(value: f64) -> f32 {
+        value as f32
+    }
+    fn sqrt(self) -> f32 {
+        self.sqrt()
+    }
+}
+
 pub(crate) fn sum<R: Real>(values: impl IntoIterator<Item = R>) -> R {
     values.into_iter().fold(R::constant(0.0), |sum, value| sum + value)
 }

@@ -3,12 +3,13 @@
 #![allow(dead_code)] // every test file uses a part
 
 pub mod double_double;
-pub mod dual;
 pub mod inverted;
 pub mod measure;
 pub mod place;
+pub mod planted;
 pub mod run;
 pub mod samples;
+pub mod somebody;
 pub mod step;
 
 /// A seeded generator (SplitMix64, Steele et al. 2014). Its seed is printed, so that a failure can be repeated.

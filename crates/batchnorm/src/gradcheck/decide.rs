@@ -1,0 +1,138 @@
+//! From errors to a verdict: the nearest explanation, with rounding in mind.
+//!
+//! A gradient is never called wrong while plain arithmetic could have brought it to where it is from the truth. A mistake
+//! is named only where the truth is excluded and the mistake fits. Several that fit are all named.
+
+use super::mistakes::Mistake;
+use super::verdict::Verdict;
+
+pub(super) const CAREFUL: usize = 0;
+pub(super) const PLAIN: usize = 1;
+pub(super) const ONE_PASS: usize = 2;
+
+/// How many times nearer than the truth a mistake must be to explain a gradient.
+const NEARER: f64 = 4.0;
+/// The same where a lossy variance could explain it too.
+const CERTAINLY: f64 = 1e3;
+
+/// How well an explanation fits: errors in parts of what is allowed, for each precision and each kind of arithmetic.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Fit {
+    pub of_allowed: Vec<[f64; 3]>,
+    /// By the measure.
+    pub error: f64,
+}
+
+/// NaN is as bad as can be.
+fn or_infinite(value: f64) -> f64 {
+    if value.is_nan() { f64::INFINITY } else { value }
+}
+
+impl Fit {
+    pub fn new(of_allowed: Vec<[f64; 3]>, error: f64) -> Fit {
+        let of_allowed = of_allowed.into_iter().map(|all| all.map(or_infinite)).collect();
+        Fit { of_allowed, error: or_infinite(error) }
+    }
+
+    /// The worse of both.
+    pub fn join(&mut self, other: &Fit) {
+        self.error = self.error.max(other.error);
+        for (own, other) in self.of_allowed.iter_mut().zip(&other.of_allowed) {
+            for (own, other) in own.iter_mut().zip(other) {
+                *own = own.max(*other);
+            }
+        }
+    }
+
+    fn fits(&self, precision: usize, arithmetic: usize) -> bool {
+        self.of_allowed[precision][arithmetic] <= 1.0
+    }
+}
+
+/// All explanations of a gradient.
+#[derive(Debug, Clone)]
+pub(super) struct Fits {
+    pub right: Fit,
+    /// Each way of each mistake.
+    pub ways: Vec<(&'static Mistake, Fit)>,
+    /// Whether it is one number, which another deviation may turn into any other.
+    pub one_number: bool,
+}
+
+impl Fits {
+    pub fn join(&mut self, other: &Fits) {
+        self.right.join(&other.right);
+        for ((_, own), (_, other)) in self.ways.iter_mut().zip(&other.ways) {
+            own.join(other);
+        }
+    }
+
+    /// The mistakes with a way that is `such`, each once.
+    fn mistakes(&self, last: bool, such: impl Fn(&Fit) -> bool) -> Vec<&'static Mistake> {
+        let mut all: Vec<&'static Mistake> = Vec::new();
+        for (mistake, fit) in &self.ways {
+            if mistake.last == last && such(fit) && !all.contains(mistake) {
+                all.push(mistake);
+            }
+        }
+        all
+    }
+
+    /// The verdict, by one precision after the other, and the number of that one; `None` where nothing explains it.
+    pub fn decide(&self) -> Option<(Verdict, usize)> {
+        for precision in 0..self.right.of_allowed.len() {
+            for last in [false, true] {
+                if let Some(verdict) = self.decide_by(precision, last) {
+                    return Some((verdict, precision));
+                }
+            }
+        }
+        None
+    }
+
+    fn decide_by(&self, precision: usize, last: bool) -> Option<Verdict> {
+        let right = &self.right;
+        if right.fits(precision, PLAIN) {
+            // (Of the first precision: by a wider one than it was computed in, nothing is careful.)
+            let careful = precision == 0 && right.fits(precision, CAREFUL);
+            let alike = self.mistakes(false, |fit| match careful {
+                true => fit.fits(precision, CAREFUL),
+                false => fit.fits(precision, PLAIN) && fit.error <= right.error,
+            });
+            return Some(match (alike.is_empty(), careful) {
+                (false, _) => Verdict::Undecided(alike),
+                (true, true) => Verdict::Right,
+                (true, false) => Verdict::Inexact,
+            });
+        }
+        // A mistake explains it only if it comes much nearer than the truth: where much is allowed, much fits.
+        let nearer = |fit: &Fit, times: f64| fit.error * times <= right.error;
+        let careful = self.mistakes(last, |fit| fit.fits(precision, CAREFUL) && nearer(fit, NEARER));
+        let plain = |fit: &Fit| fit.fits(precision, PLAIN) && nearer(fit, NEARER);
+        let fitting = if careful.is_empty() { self.mistakes(last, plain) } else { careful };
+        if right.fits(precision, ONE_PASS) {
+            // A lossy variance is no mistake in the formula. It looks like another deviation, and by chance like others:
+            // what is named must fit so well that this is no chance.
+            let certain = |fit: &Fit| fit.fits(precision, CAREFUL) && nearer(fit, CERTAINLY);
+            let mut certain = self.mistakes(last, certain);
+            certain.retain(|mistake| !mistake.of_deviation && !self.one_number);
+            return Some(match (certain.is_empty(), fitting.is_empty()) {
+                (false, _) => Verdict::Wrong(certain),
+                (true, false) => Verdict::Undecided(fitting),
+                (true, true) => Verdict::Inexact,
+            });
+        }
+        (!fitting.is_empty()).then_some(Verdict::Wrong(fitting))
+    }
+
+    /// The verdict where nothing explains it.
+    pub fn unexplained(&self, terms: Option<[f64; 3]>) -> Verdict {
+        let mut nearest = (None, self.right.error);
+        for (mistake, fit) in &self.ways {
+            if fit.error < nearest.1 {
+                nearest = (Some(*mistake), fit.error);
+            }
+        }
+        Verdict::Unexplained { nearest: nearest.0, distance: nearest.1, terms }
+    }
+}

@@ -1,0 +1,41 @@
+//! The right numbers in other places.
+
+use super::error::ProblemError;
+use super::mistakes::{Mistake, mistake};
+use super::problem::Problem;
+use super::row::Row;
+
+/// The right values in another order.
+pub static ORDER: Mistake = mistake(
+    "right values in another order",
+    "every value is right, but not where it stands: a reshape that should have been a transposition, or the other way round",
+    "bring dx back to x's axes by the inverse of the transposition that was made before; reshape alone keeps no axis",
+);
+
+/// [`ORDER`], if that explains dx: sorted, it is the right one.
+pub(super) fn explaining(
+    problem: &Problem,
+    dx: &[f64],
+    allowed: &impl Fn(&Row) -> f64,
+) -> Result<Option<&'static Mistake>, ProblemError> {
+    // Of few values every set is near every other.
+    if dx.len() < 4 {
+        return Ok(None);
+    }
+    let (mut right, mut most, mut size) = (Vec::with_capacity(dx.len()), 0.0f64, 0.0f64);
+    for number in 0..problem.frame.rows {
+        let row = Row::new(problem, number)?;
+        let line = row.right();
+        right.extend((0..problem.frame.count).map(|i| row.at(&line, i)));
+        (most, size) = (most.max(allowed(&row)), size.max(row.measure()));
+    }
+    // Where much is allowed, sorting alone brings anything near.
+    if most > 1e-3 * size {
+        return Ok(None);
+    }
+    let mut given = dx.to_vec();
+    given.sort_unstable_by(f64::total_cmp);
+    right.sort_unstable_by(f64::total_cmp);
+    let near = given.iter().zip(&right).all(|(given, right)| (given - right).abs() <= most);
+    Ok(near.then_some(&ORDER))
+}
