@@ -209,7 +209,7 @@ pub enum Defect {
 }
 
 /// The beginning of `text`, short enough for a message, with nothing in it that a terminal would obey.
-pub(super) fn excerpt(text: &str) -> String {
+pub(crate) fn excerpt(text: &str) -> String {
     const LIMIT: usize = 60;
     let mut shown = String::new();
     for c in text.chars().take(LIMIT) {
