@@ -33,9 +33,12 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     for path in outputs.into_iter().flatten().filter(|path| !is_stdout(path)) {
         atomic::expect_writable(path).map_err(Failure::output)?;
     }
-    let explanation = Explanation::new(Subject::new(&arguments)?)?;
+    let subject = Subject::new(&arguments)?;
+    if arguments.html.is_some() {
+        subject.expect_few_for_page()?;
+    }
+    let explanation = Explanation::new(subject)?;
     if let Some(path) = &arguments.html {
-        explanation.subject.expect_few_for_page()?;
         write(path, &html::page(&explanation))?;
     }
     if let Some(path) = &arguments.dot {

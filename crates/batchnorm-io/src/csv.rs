@@ -4,6 +4,7 @@
 //! Rust and Python write it (`1`, `-0.5`, `1e-3`, `nan`, `inf`), every row as long as the first one. Spaces around a cell,
 //! quotes, blank lines, line ends of any system and a byte order mark do not matter.
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -108,13 +109,16 @@ pub enum Defect {
 /// # Errors
 /// [`CsvError`] with the path and one [`Defect`].
 pub fn read(path: &Path, most: usize) -> Result<Table, CsvError> {
-    let parsed = whole::read(path, MOST_BYTES).map_err(Defect::from).and_then(|bytes| {
-        if bytes.len() as u64 > MOST_BYTES {
+    let size = || fs::metadata(path).map(|metadata| metadata.len()).map_err(Defect::from);
+    let parsed = || {
+        if size()? > MOST_BYTES {
             return Err(Defect::TooLarge);
         }
-        parse(&bytes, most)
-    });
-    parsed.map_err(|defect| CsvError { path: path.to_path_buf(), defect })
+        let bytes = whole::read(path, MOST_BYTES)?;
+        // It may have grown meanwhile.
+        if bytes.len() as u64 > MOST_BYTES { Err(Defect::TooLarge) } else { parse(&bytes, most) }
+    };
+    parsed().map_err(|defect| CsvError { path: path.to_path_buf(), defect })
 }
 
 /// Reads the table that `bytes`, the whole content of a file, holds.

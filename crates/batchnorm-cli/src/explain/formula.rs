@@ -143,7 +143,10 @@ fn term(rest: &mut Tokens) -> Option<Formula> {
 fn factor(rest: &mut Tokens) -> Option<Formula> {
     let inner = match rest.next()? {
         "(" => bracketed(rest)?,
-        "sqrt" if rest.take("(") => Root(Box::new(bracketed(rest)?)),
+        "sqrt" => {
+            rest.take("(").then_some(())?;
+            Root(Box::new(bracketed(rest)?))
+        }
         "sum" => Sum(Box::new(factor(rest)?)),
         number if number.starts_with(|c: char| c.is_ascii_digit()) => Number(number.to_owned()),
         name if name.starts_with(|c: char| c.is_ascii_lowercase()) => {

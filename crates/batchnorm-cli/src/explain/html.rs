@@ -45,6 +45,7 @@ pub fn page(explanation: &Explanation) -> String {
         &[
             ("title", &escape(&format!("{}, step by step", subject.layer_words()))),
             ("layer", &escape(subject.layer_words())),
+            ("about", subject.about()),
             ("subject", &escape(&subject.words())),
             ("gradient", &escape(&subject.gradient_words())),
             ("unit", unit),
@@ -187,12 +188,13 @@ fn checked(explanation: &Explanation) -> String {
         .iter()
         .map(|(what, difference)| vec![what.to_string(), on_page(*difference, 2)])
         .collect();
-    let caption = format!("Relative differences; rounding explains up to {}", on_page(agreement.bound, 2));
-    markup::table(&caption, &["number", "difference"].map(str::to_owned), &rows)
+    let bound = on_page(agreement.bound, 2);
+    let columns = ["number", "difference"].map(str::to_owned);
+    format!("{}<p>Rounding explains up to {bound} here.</p>\n", markup::table("Relative differences", &columns, &rows))
 }
 
 fn still(explanation: &Explanation) -> String {
-    if !explanation.is_still() {
+    if !explanation.subject.is_still() {
         return String::new();
     }
     String::from(

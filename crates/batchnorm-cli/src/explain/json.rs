@@ -37,7 +37,7 @@ fn whole(explanation: &Explanation) -> Value {
         "edges": edges(explanation),
         "agreement": {"differences": differences, "bound": bound},
         "directions": of_directions(directions, explanation.loses()),
-        "constant_input": explanation.is_still(),
+        "constant_input": explanation.subject.is_still(),
         "jacobian": jacobian.as_ref().map(|rows| rows.chunks(n).map(<[f64]>::to_vec).collect::<Vec<_>>()),
     })
 }

@@ -4,10 +4,11 @@ use super::subject::Subject;
 use crate::failure::Failure;
 use crate::layer_name::LayerName;
 use batchnorm::{
-    Axes, Config, ConstantChannel, ParameterGradients, Parameters, Policies, RunningStatistics, SampleConfig, View,
-    ViewMut,
+    Axes, Config, ConstantChannel, Grouping, ParameterGradients, Parameters, Policies, RunningStatistics, SampleConfig,
+    View, ViewMut,
 };
 use std::error::Error;
+use std::num::NonZeroUsize;
 
 /// What the layer gives out.
 pub struct Outcome {
@@ -60,12 +61,13 @@ fn of_feature(subject: &Subject) -> Result<Outcome, Box<dyn Error>> {
 /// The row is a sample of its own, in one group.
 fn of_row(subject: &Subject) -> Result<Outcome, Box<dyn Error>> {
     let Subject { layer, x, dy, gamma, beta, epsilon, positions, .. } = subject;
-    let (config, shape) = match layer {
-        LayerName::Rms => (SampleConfig::rms(1), vec![1, x.len()]),
-        LayerName::Group => (SampleConfig::group(1), vec![1, x.len() / positions, *positions]),
-        LayerName::Instance => (SampleConfig::instance(), vec![1, 1, x.len()]),
-        LayerName::Norm | LayerName::Batch => (SampleConfig::layer(1), vec![1, x.len()]),
+    let shape = match layer {
+        LayerName::Group => vec![1, x.len() / positions, *positions],
+        LayerName::Instance => vec![1, 1, x.len()],
+        LayerName::Norm | LayerName::Rms | LayerName::Batch => vec![1, x.len()],
     };
+    let grouping = layer.grouping(shape.len(), NonZeroUsize::MIN).unwrap_or(Grouping::Layer { axes: 1 });
+    let config = SampleConfig { grouping, ..SampleConfig::layer(1) };
     let rule = config.epsilon(*epsilon).constant_group(ConstantChannel::Derivative).rule()?;
     // One of each channel.
     let of_layer = |values: &[f64]| -> Vec<f64> { values.iter().step_by(*positions).copied().collect() };

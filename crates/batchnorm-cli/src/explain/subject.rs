@@ -15,7 +15,7 @@ const MOST_ON_PAGE: usize = 128;
 /// The upstream gradient where none is given: neither constant nor along the normalised input, in which case dx would be 0.
 const PATTERN: [f64; 4] = [1.0, -0.5, 0.25, 0.5];
 /// Mean 5 and deviation 2.
-const EXAMPLE: [f64; 8] = [2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0];
+const EXAMPLE: [f64; 8] = [2.0, 7.0, 4.0, 5.0, 9.0, 4.0, 5.0, 4.0];
 
 /// The numbers, and where they are from.
 pub struct Subject {
@@ -138,6 +138,12 @@ impl Subject {
         )))
     }
 
+    /// Whether all values are alike, so that by default the layer declares another gradient than the formula's.
+    pub fn is_still(&self) -> bool {
+        let alike = self.x.iter().all(|value| *value == self.x[0]);
+        self.running.is_none() && alike && (self.layer != LayerName::Rms || self.x[0] == 0.0)
+    }
+
     /// How this norm is called.
     pub fn layer_words(&self) -> &'static str {
         match (self.layer, self.running) {
@@ -150,13 +156,43 @@ impl Subject {
         }
     }
 
+    /// What this norm does, in a sentence.
+    pub fn about(&self) -> &'static str {
+        match (self.layer, self.running) {
+            (LayerName::Batch, None) => "Batch norm normalises each feature over the samples of a batch.",
+            (LayerName::Batch, Some(_)) => {
+                "In evaluation batch norm normalises each feature by a mean and a variance that were estimated in training: \
+                 constants, whatever the batch."
+            }
+            (LayerName::Norm, _) => {
+                "Layer norm normalises each sample over all of its values. It does not look at the batch."
+            }
+            (LayerName::Group, _) => {
+                "Group norm normalises each sample over the values of a group of channels. It does not look at the batch."
+            }
+            (LayerName::Instance, _) => {
+                "Instance norm normalises each channel of each sample over its positions. It does not look at the batch."
+            }
+            (LayerName::Rms, _) => {
+                "RMS norm divides each sample by the root of the mean of its squares. It takes off no mean and does not look at \
+                 the batch."
+            }
+        }
+    }
+
     /// What is looked at, such as `channel 2 (height) of x.npy`; on one line whatever the names hold.
     pub fn words(&self) -> String {
         let source = self.input.as_ref().map_or(String::from("the built-in example"), |path| text::path(path));
         let name =
             self.name.as_ref().filter(|name| !name.is_empty()).map_or(String::new(), |name| format!(" ({name})"));
-        let what = unit(self.layer).replace("feature", "channel");
-        text::one_line(&format!("{what} {}{name} of {source}", self.number))
+        let what = match (self.layer, self.groups) {
+            (LayerName::Batch, _) => format!("channel {}{name}", self.number),
+            (LayerName::Group, Some(groups)) => {
+                format!("row {} (group {} of sample {})", self.number, self.number % groups, self.number / groups)
+            }
+            _ => format!("row {}", self.number),
+        };
+        text::one_line(&format!("{what} of {source}"))
     }
 
     /// Where the upstream gradient is from.

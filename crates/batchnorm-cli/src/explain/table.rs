@@ -119,7 +119,7 @@ fn checks(explanation: &Explanation) -> String {
             sizes(stretch_size)
         ),
     });
-    if explanation.is_still() {
+    if explanation.subject.is_still() {
         lines.push(format!(
             "All values of the {} are alike: dx is the formula's derivative; by default the layer declares it 0 there.",
             unit(explanation.subject.layer)

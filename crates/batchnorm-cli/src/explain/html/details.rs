@@ -39,7 +39,7 @@ fn forward(numbers: &Numbers, node: &Node<f64>) -> String {
         Some(formula) if node.operation != Operation::Leaf => {
             let with = with_numbers(&formula, numbers);
             format!(
-                "{}<br>{}",
+                "{}</dd>\n<dd>{}",
                 math(&equation(&[own, names(&formula)])),
                 math(&format!("<mo>=</mo>{}", equation(&[with, value(numbers, node)])))
             )
@@ -80,5 +80,5 @@ fn back(numbers: &Numbers, place: usize, node: &Node<f64>) -> String {
     let with = mathml::with_numbers(&formula, numbers);
     // A gradient that is passed on as it is has no sum to show.
     let lines = if let Formula::Gradient { .. } = formula { value } else { equation(&[with, value]) };
-    format!("{}<br>{}", math(&equation(&[own, names(&formula)])), math(&format!("<mo>=</mo>{lines}")))
+    format!("{}</dd>\n<dd>{}", math(&equation(&[own, names(&formula)])), math(&format!("<mo>=</mo>{lines}")))
 }

@@ -36,8 +36,8 @@ pub fn svg(numbers: &Numbers) -> String {
     let (width, height) = (drawing.size.width + 2.0 * MARGIN, drawing.size.height + 2.0 * MARGIN);
     let mut out = format!(
         "<svg class=\"graph\" viewBox=\"{} {} {width:.1} {height:.1}\" role=\"group\" aria-label=\"Computation graph\">\n\
-         <defs><marker id=\"arrow\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"7\" markerHeight=\"7\" \
-         orient=\"auto\"><path d=\"M0 0L8 4L0 8z\"/></marker></defs>\n<g aria-hidden=\"true\">\n",
+         <defs><marker id=\"arrow\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"9\" markerHeight=\"9\" \
+         markerUnits=\"userSpaceOnUse\" orient=\"auto\"><path d=\"M0 0L8 4L0 8z\"/></marker></defs>\n<g aria-hidden=\"true\">\n",
         -MARGIN, -MARGIN
     );
     for (edge, route) in edges.iter().zip(&drawing.links) {
@@ -121,7 +121,7 @@ pub fn plain(formula: &str) -> String {
 /// Wide enough for either line, by letters of common width.
 fn size(node: &Node) -> Size {
     let letters = |text: &str| text.chars().filter(|c| !('\u{300}'..'\u{370}').contains(c)).count() as f64;
-    let width = (letters(&node.title) * 7.6).max(letters(&node.formula) * 6.8) + 18.0;
+    let width = (letters(&node.title) * 8.0).max(letters(&node.formula) * 6.8) + 18.0;
     if node.name.is_none() { Size { width, height: 22.0 } } else { Size { width: width.max(74.0), height: 40.0 } }
 }
 

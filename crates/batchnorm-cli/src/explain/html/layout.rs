@@ -48,9 +48,13 @@ pub struct Route {
 /// Between neighbours in a rank.
 const GAP: f64 = 14.0;
 /// Between ranks.
-const RISE: f64 = 7.0;
+const RISE: f64 = 11.0;
 /// Turns of ordering and of moving.
-const TURNS: usize = 24;
+const TURNS: usize = 200;
+/// How much straighter long links are than others.
+const STRAIGHT: f64 = 30.0;
+/// How little a source with one use pulls at it: it comes from the side.
+const ASIDE: f64 = 0.05;
 
 /// A node, a label, or where a link passes.
 struct Place {
@@ -188,17 +192,18 @@ fn columns(places: &[Place], order: &[Vec<usize>]) -> Vec<f64> {
     for turn in 0..TURNS {
         let ranks: Vec<&Vec<usize>> = if turn % 2 == 0 { order.iter().collect() } else { order.iter().rev().collect() };
         for rank in ranks {
-            let wanted: Vec<f64> = rank
-                .iter()
-                .map(|&place| {
-                    let neighbours = || places[place].above.iter().chain(&places[place].below);
-                    let count = neighbours().count();
-                    if count == 0 { x[place] } else { neighbours().map(|&place| x[place]).sum::<f64>() / count as f64 }
-                })
-                .collect();
-            // In units beyond the packed place the order is all that is asked for.
-            let beyond: Vec<f64> = rank.iter().zip(&wanted).map(|(&place, wanted)| wanted - packed[place]).collect();
-            for (&place, beyond) in rank.iter().zip(ascending(&beyond)) {
+            let wanted = rank.iter().map(|&place| {
+                let above = places[place].above.iter().map(|&other| (other, pull(places, other, place)));
+                let below = places[place].below.iter().map(|&other| (other, pull(places, place, other)));
+                let all = above.chain(below);
+                let (sum, pulls) =
+                    all.fold((0.0, 0.0), |(sum, pulls), (other, pull)| (sum + pull * x[other], pulls + pull));
+                // In units beyond the packed place the order is all that is asked for.
+                let wanted = if pulls == 0.0 { x[place] } else { sum / pulls };
+                (wanted - packed[place], pulls.max(ASIDE))
+            });
+            let beyond = ascending(&wanted.collect::<Vec<_>>());
+            for (&place, beyond) in rank.iter().zip(beyond) {
                 x[place] = packed[place] + beyond;
             }
         }
@@ -207,20 +212,33 @@ fn columns(places: &[Place], order: &[Vec<usize>]) -> Vec<f64> {
     x.iter().map(|x| x - left).collect()
 }
 
-/// The ascending numbers nearest to some, in squares: neighbours that are out of order become their mean.
-fn ascending(wanted: &[f64]) -> Vec<f64> {
-    let mut pools: Vec<(f64, usize)> = Vec::new();
-    for &value in wanted {
-        let mut pool = (value, 1);
-        while let Some(&(mean, count)) = pools.last()
+/// How much two places want to be below each other.
+fn pull(places: &[Place], above: usize, below: usize) -> f64 {
+    let passes = |place: usize| places[place].above.len() == 1 && places[place].below.len() == 1;
+    let aside =
+        |place: usize| places[place].above.is_empty() && places[place].below.len() == 1 && places[place].rank > 0;
+    match (passes(above), passes(below)) {
+        (true, true) => STRAIGHT,
+        _ if aside(above) || passes(above) && aside(places[above].above[0]) => ASIDE,
+        _ => 1.0,
+    }
+}
+
+/// The ascending numbers nearest to some, in squares by weight: neighbours that are out of order become their mean.
+fn ascending(wanted: &[(f64, f64)]) -> Vec<f64> {
+    let mut pools: Vec<(f64, f64, usize)> = Vec::new();
+    for &(value, weight) in wanted {
+        let mut pool = (value, weight, 1);
+        while let Some(&(mean, weight, count)) = pools.last()
             && mean > pool.0
         {
-            pool = ((mean * count as f64 + pool.0 * pool.1 as f64) / (count + pool.1) as f64, count + pool.1);
+            let both = weight + pool.1;
+            pool = ((mean * weight + pool.0 * pool.1) / both, both, count + pool.2);
             pools.pop();
         }
         pools.push(pool);
     }
-    pools.into_iter().flat_map(|(mean, count)| std::iter::repeat_n(mean, count)).collect()
+    pools.into_iter().flat_map(|(mean, _, count)| std::iter::repeat_n(mean, count)).collect()
 }
 
 /// The middle of each place from the top down, and the whole height.
@@ -282,8 +300,10 @@ mod tests {
 
     #[test]
     fn numbers_in_order_stay_and_others_meet() {
-        assert_eq!(ascending(&[1.0, 2.0, 2.0, 5.0]), [1.0, 2.0, 2.0, 5.0]);
-        assert_eq!(ascending(&[3.0, 1.0, 5.0, 4.0, 3.0]), [2.0, 2.0, 4.0, 4.0, 4.0]);
+        let alike = |wanted: &[f64]| ascending(&wanted.iter().map(|&value| (value, 1.0)).collect::<Vec<_>>());
+        assert_eq!(alike(&[1.0, 2.0, 2.0, 5.0]), [1.0, 2.0, 2.0, 5.0]);
+        assert_eq!(alike(&[3.0, 1.0, 5.0, 4.0, 3.0]), [2.0, 2.0, 4.0, 4.0, 4.0]);
+        assert_eq!(ascending(&[(4.0, 3.0), (0.0, 1.0)]), [3.0, 3.0]);
         // A crossing that can be undone is.
         let links = [(0, 3), (1, 2)].map(|(from, to)| Link { from, to, label: LABEL });
         let drawing = layered(&[NODE; 4], &links);

@@ -29,7 +29,7 @@ pub fn strip(numbers: &Numbers, node: &str, [low, high]: [f64; 2], label: &str) 
         let y = STACK + 8.0 - step * (below + 0.5);
         let _ = write!(
             dots,
-            "<circle class=\"dot{chosen}\" data-i=\"{i}\" cx=\"{:.3}%\" cy=\"{y:.2}\" r=\"4\"/>",
+            "<circle class=\"dot{chosen}\" data-i=\"{i}\" cx=\"{:.3}%\" cy=\"{y:.2}\" r=\"4.5\"/>",
             share(value)
         );
     }
