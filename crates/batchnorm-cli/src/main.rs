@@ -5,6 +5,7 @@ mod arrays;
 mod bench;
 #[cfg(feature = "train")]
 mod compare;
+mod explain;
 mod failure;
 #[cfg(feature = "train")]
 mod flags;
@@ -44,6 +45,7 @@ enum Command {
     Predict(predict::Arguments),
     Apply(apply::Arguments),
     Bench(bench::Arguments),
+    Explain(explain::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Predict(arguments) => predict::run(arguments),
         Command::Apply(arguments) => apply::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
+        Command::Explain(arguments) => explain::run(arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
