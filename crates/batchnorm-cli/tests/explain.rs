@@ -388,7 +388,7 @@ fn arrays_that_cannot_be_explained_are_refused() {
     folder.save("inf.npy", &[4, 2], &[1.0, 0.0, f64::INFINITY, 0.0, 0.0, 0.0, 0.0, 0.0]);
     folder.save("huge.npy", &[2, 1], &[1e200, -1e200]);
     folder.save("small.npy", &[3, 1], &[0.0, 1e-150, 2e-150]);
-    folder.save("far.npy", &[3, 1], &[1e15, 1e15 + 0.125, 1e15 + 1.0]);
+    folder.save("far.npy", &[5, 1], &[0.0, 0.125, 0.25, 0.25, 1.0].map(|rest| 1e15 + rest));
     folder.save("other.npy", &[2, 4], &noise(8, 0.0, 8));
     folder.bytes("ragged.csv", b"1,2\n3\n");
     folder.bytes("words.csv", b"a,b\n1,2\n3,four\n");

@@ -73,12 +73,16 @@
     }
   }
 
+  const isFinite = (values) => values.every(Number.isFinite);
+
   function showPictures() {
+    showCursor();
+    // What is no number has no place on a line.
+    if (![...shown.values, ...shown.gradients, shown.jacobian].every(isFinite)) return;
     document.querySelectorAll('[data-strip]').forEach((svg) => drawStrip(svg, shown.values[place[svg.dataset.strip]], chosen));
     drawSum(document.querySelector('[data-sum=constant]'), shown.gradients[place.x]);
     drawSum(document.querySelector('[data-sum=stretch]'), shown.directions.products);
     drawHeat(find('heat'), shown.jacobian, graph.count);
-    showCursor();
   }
 
   function showCursor() {
@@ -129,7 +133,14 @@
     }, 500);
   }
 
+  let keeping;
   function keepAddress() {
+    // Once, when a hand comes to rest: browsers refuse addresses that change too often.
+    clearTimeout(keeping);
+    keeping = setTimeout(writeAddress, 300);
+  }
+
+  function writeAddress() {
     const parts = [];
     if (chosen > 0) parts.push(`chosen=${chosen + 1}`);
     for (const name of fields) {
@@ -154,10 +165,12 @@
     showPictures();
     showNode();
     showFields(except);
-    const notFinite = shown.values.some((values) => !values.every(Number.isFinite));
-    find('message').textContent = notFinite
-      ? 'With these settings some value is not a finite number: a variance and an \u03b5 of 0 leave nothing to divide by. The layer declares y = \u03b2 and dx = 0 there.'
-      : '';
+    const nothing = shown.values[place.inverse][0] === Infinity || Number.isNaN(shown.values[place.inverse][0]);
+    find('message').textContent = nothing
+      ? 'A variance and an \u03b5 of 0 leave nothing to divide by. The layer declares y = \u03b2 and dx = 0 there.'
+      : [...shown.values, ...shown.gradients].every(isFinite)
+        ? ''
+        : 'With these settings some number is too large for double precision.';
   }
 
   function changed(except) {
@@ -181,6 +194,7 @@
 
   function readAddress() {
     const hash = decodeURIComponent(location.hash.slice(1));
+    clearTimeout(keeping);
     settings = copy();
     if (!hash.includes('=')) {
       // An anchor, such as #node-mean.
