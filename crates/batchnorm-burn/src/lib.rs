@@ -99,6 +99,37 @@
 //! again from the graph, which keeps it anyway. On other backends the layer computes by tensor operations, without
 //! these promises; [`BatchNorm::arithmetic`] says which.
 //!
+//! # Higher derivatives
+//!
+//! Burn's autodiff is of first order: a gradient it gives is no part of a graph, so that nothing can be differentiated
+//! through it, this layer's backward pass as little as any other operation's. A gradient penalty, a Hessian-vector product or
+//! a derivative forwards is had from the core instead, whose passes take the values of Burn's tensors:
+//! [`Saved::jvp`](batchnorm::Saved::jvp), [`Saved::hvp`](batchnorm::Saved::hvp) and
+//! [`Saved::double_backward`](batchnorm::Saved::double_backward), in closed form.
+//!
+//! ```
+//! use batchnorm::{Axes, ParameterDirection, View, ViewMut};
+//! use batchnorm_burn::BatchNormConfig;
+//! use burn::tensor::{Device, Distribution, Tensor};
+//!
+//! let device = Device::default().autodiff();
+//! let norm = BatchNormConfig::new(3).init(&device);
+//! let x = Tensor::<2>::random([8, 3], Distribution::Default, &device).require_grad();
+//! let gradients = norm.forward(x.clone()).powi_scalar(3).sum().backward();
+//! let dx = x.grad(&gradients).expect("it is tracked"); // no part of a graph
+//! assert!(!dx.is_require_grad());
+//!
+//! // The penalty sum dx^2 / 2 by x, through dx alone, for a loss whose dy is held.
+//! let values = |tensor: Tensor<2>| tensor.into_data().to_vec::<f32>().expect("f32");
+//! let (x, dy, dx) = (values(x), vec![1.0f32; 24], values(dx));
+//! let view = |data| View::new(data, &[8, 3], Axes::NCHW).expect("8 x 3 values");
+//! let saved = batchnorm::BatchNorm::new(3)?.forward_train(&view(&x))?.saved;
+//! let mut by_x = vec![0.0f32; 24];
+//! let mut out = ViewMut::new(&mut by_x, &[8, 3], Axes::NCHW)?;
+//! saved.hvp(&view(&x), &view(&dy), &view(&dx), ParameterDirection::default(), &mut out)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # In a model that has Burn's layer
 //!
 //! Change the import from `burn::nn` to `batchnorm_burn`. Old records load (save them from `model.valid()`: Burn's own

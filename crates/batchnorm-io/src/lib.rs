@@ -4,7 +4,8 @@
 //!
 //! 1. [`npy`] reads one NumPy array, `float16`, `float32` or `float64`, with memory bounded by the size
 //!    of the file whatever its header claims, and names the defect when it can not;
-//! 2. [`npy::write()`] turns a slice into the bytes `np.save` would write;
+//! 2. [`npy::write()`] turns a slice into the bytes `np.save` would write; [`npz`] does both for several arrays in one
+//!    file;
 //! 3. [`picture`] reads a PNG picture of any kind, with its size looked at first; [`whole`] any small file;
 //! 4. [`atomic`] puts the bytes in place: [`atomic::write_file`] for one file, [`atomic::FileSet`] for
 //!    the several files of one run, all of them or none.
@@ -30,5 +31,6 @@
 
 pub mod atomic;
 pub mod npy;
+pub mod npz;
 pub mod picture;
 pub mod whole;

@@ -13,7 +13,7 @@
 //! [`read`] and [`parse`] accept exactly that length, not a byte less or more; [`write()`] and
 //! [`encode`] give byte for byte what `np.save` gives for a contiguous array in C order.
 
-mod defect;
+pub(crate) mod defect;
 mod dtype;
 mod header;
 mod literal;
@@ -23,7 +23,9 @@ mod writer;
 
 pub use defect::{Defect, NpyError};
 pub use number::{Number, NumberType, Numbers};
+pub(crate) use reader::{decode, open};
 pub use reader::{parse, read};
+pub(crate) use writer::header_for;
 pub use writer::{encode, write};
 
 /// An array as its file holds it.

@@ -92,6 +92,19 @@ macro_rules! all_calls {
                 out: &mut Writable<Self>,
                 all: Coefficients<7>
             );
+            sums_along(
+                isa: Isa,
+                activation: Activation,
+                constants: [&[f64]; 3],
+                arrays: [&Readable<Self>; 3]
+            ) -> Vec<GradientSums>;
+            gradient_along(
+                isa: Isa,
+                activation: Activation,
+                arrays: [&Readable<Self>; 3],
+                out: &mut Writable<Self>,
+                all: Coefficients<10>
+            );
             backward_adding(
                 isa: Isa,
                 activation: Activation,
@@ -235,6 +248,10 @@ mod sealed {
 }
 
 /// A type that converts from and to `f64`, in which all arithmetic is done.
+/// ```
+/// use batchnorm::Number;
+/// assert_eq!(f32::from_f64(0.1).to_f64(), f64::from(0.1f32));
+/// ```
 pub trait Number: sealed::Sealed + Copy + Default + Send + Sync + std::fmt::Debug + 'static {
     /// The value in `f64`, without rounding.
     fn to_f64(self) -> f64;

@@ -10,6 +10,15 @@ use crate::weights::Weights;
 
 /// What a forward pass takes: an array, and maybe a second one of the same shape that is added behind the scale and
 /// shift, before the activation, or weights. A `&View` alone is an input too.
+/// ```
+/// use batchnorm::{Activation, Axes, Config, Input, View};
+/// let mut layer = Config::pytorch().activation(Activation::Relu).channels(1).build()?;
+/// let x = View::new(&[1.0f32, 3.0], &[2, 1], Axes::NCHW)?;
+/// let shortcut = View::new(&[0.0f32, -5.0], &[2, 1], Axes::NCHW)?;
+/// let y = layer.train(Input::adding(&x, &shortcut))?.y; // relu(norm(x) + shortcut)
+/// assert_eq!(y.data(), [0.0, 0.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Input<'i, 'v, T: Clone> {
     x: &'i View<'v, T>,

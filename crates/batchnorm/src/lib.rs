@@ -1,15 +1,91 @@
 //! Batch normalisation, exact and reproducible: any rank, any layout, any number of threads, one result.
 //!
-//! For each channel, over all its values in a batch,
+//! # Batch norm in ten minutes
+//!
+//! A network's layer gives, for a batch of samples, an array: a value for each sample and channel (a channel is also called
+//! a feature), and behind a convolution for each position in a plane too: `[samples, channels]` or
+//! `[samples, channels, height, width]`. Batch norm (Ioffe and Szegedy 2015) takes each channel for itself. Over all n
+//! values x of the channel in the batch, of all samples and positions,
 //!
 //! ```text
-//! mean = 1/n sum x          variance = 1/n sum (x - mean)^2
-//! y    = gamma * (x - mean) / sqrt(variance + eps) + beta
+//! mean     = 1/n sum x
+//! variance = 1/n sum (x - mean)^2                  the population variance
+//! xhat     = (x - mean) / sqrt(variance + eps)     the normalised input: mean 0, variance 1 (less what eps takes)
+//! y        = gamma * xhat + beta                   gamma and beta: one number each for a channel, learnt
 //! ```
 //!
-//! in training; in evaluation the same with running estimates of mean and variance.
+//! so that whatever layer comes next sees values of a known size, and gamma and beta say of which. Three samples of one
+//! channel, 1, 2 and 6, have mean 3 and variance 14/3:
 //!
-//! # A tour, in the order in which data flows
+//! ```
+//! use batchnorm::{Axes, BatchNorm, View};
+//!
+//! let mut layer = BatchNorm::new(1)?; // one channel; gamma 1, beta 0, eps 1e-5
+//! let x = View::new(&[1.0f64, 2.0, 6.0], &[3, 1], Axes::NCHW)?; // samples, channels
+//! let trained = layer.train(&x)?;
+//!
+//! let deviation = (14.0f64 / 3.0 + 1e-5).sqrt();
+//! for (y, x) in trained.y.data().iter().zip([1.0, 2.0, 6.0]) {
+//!     assert!((y - (x - 3.0) / deviation).abs() < 1e-15);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! **In use there is no batch**, or another one, and a sample's output must not depend on its neighbours. So training keeps
+//! running estimates of mean and variance, and evaluation normalises by those. By PyTorch's conventions, the default, each
+//! batch counts a tenth, and the estimate is of the *sample* variance (divided by n - 1); starts are 0 and 1:
+//!
+//! ```
+//! # use batchnorm::{Axes, BatchNorm, View};
+//! # let mut layer = BatchNorm::new(1)?;
+//! # let x = View::new(&[1.0f64, 2.0, 6.0], &[3, 1], Axes::NCHW)?;
+//! # layer.train(&x)?;
+//! let running = layer.running().expect("it has seen a batch");
+//! assert!((running.mean()[0] - 0.1 * 3.0).abs() < 1e-15);
+//! assert!((running.variance()[0] - (0.9 * 1.0 + 0.1 * 7.0)).abs() < 1e-15); // 14 / 2 = 7
+//!
+//! let y = layer.eval(&x)?.y; // by these
+//! assert!((y.data()[0] - (1.0 - 0.3) / (1.6f64 + 1e-5).sqrt()).abs() < 1e-15);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What goes wrong with batch norm mostly goes wrong here: estimates that are not those of the data in use, conventions mixed
+//! up, training and evaluation confused. [`Convention`], [`Population`], [`Switches`] and the pages in `docs/situations`
+//! are about that.
+//!
+//! **The gradient needs the batch too**, for each x moves the mean and the variance by which all are normalised. With dy the
+//! gradient of a loss by y, and the means over the channel,
+//!
+//! ```text
+//! dbeta  = sum dy
+//! dgamma = sum dy * xhat
+//! dx     = gamma / sqrt(variance + eps) * (dy - mean(dy) - xhat * mean(dy * xhat))
+//! ```
+//!
+//! so dx never pushes all values of a channel together (they add up to 0), nor, but for eps, spreads them: a shift and a
+//! stretch of the batch change no y. A loss that pulls at the first sample alone moves all three:
+//!
+//! ```
+//! # use batchnorm::{Axes, BatchNorm, View};
+//! # let mut layer = BatchNorm::new(1)?;
+//! # let x = View::new(&[1.0f64, 2.0, 6.0], &[3, 1], Axes::NCHW)?;
+//! # let trained = layer.train(&x)?;
+//! let dy = View::new(&[1.0f64, 0.0, 0.0], &[3, 1], Axes::NCHW)?;
+//! let gradients = layer.backward(&x, &dy, &trained.saved)?;
+//! let dx = gradients.dx.data();
+//! assert!(dx.iter().all(|dx| dx.abs() > 0.02) && dx.iter().sum::<f64>().abs() < 1e-15);
+//! assert_eq!(gradients.dbeta, Some(vec![1.0]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! `docs/math.md` derives it, each equation a test; [`mod@reference`] has it as code that is written to be read: in closed
+//! form ([`reference::compact`]), node by node through the computation graph ([`reference::staged`]), as the full Jacobian
+//! ([`reference::jacobian`]), forwards ([`reference::tangent`]) and to the second order ([`reference::second_order`]).
+//! `batchnorm explain` shows it with numbers of your own.
+//!
+//! **Nothing is lost**: gamma = sqrt(variance + eps) and beta = mean give the input back ([`undoing`]).
+//!
+//! //! # A tour, in the order in which data flows
 //!
 //! 1. **[`View`] and [`ViewMut`]** borrow any array: a slice with a shape, any strides, an `ndarray` view.
 //!    [`Axes`] says which axis holds the channels.
@@ -29,11 +105,12 @@
 //!    bits, and [`BatchNorm::train_invertible`], whose backward pass takes its output instead of its input and has a
 //!    bound of its own ([`Invertible`]).
 //! 7. **[`SampleNorm`]**: layer, group, instance and RMS norm, which do not look at the batch; [`SampleRule`] without
-//!    state. **[`Decorrelated`]** removes the correlations between the channels of a group too. Directional derivatives:
-//!    [`Saved::jvp`], [`SampleSaved::jvp`].
-//! 8. **[`Convention`]** and [`Conversion`]: whose checkpoint a file is, and its statistics by another framework's
+//!    state. **[`Decorrelated`]** removes the correlations between the channels of a group too.
+//! 8. **Derivatives beyond the backward pass**: along a direction ([`Saved::jvp`]), of second order ([`Saved::hvp`],
+//!    [`Saved::double_backward`]); of the siblings too ([`SampleSaved`]).
+//! 9. **[`Convention`]** and [`Conversion`]: whose checkpoint a file is, and its statistics by another framework's
 //!    convention.
-//! 9. **[`mod@reference`]** is the readable twin in plain loops: closed form, computation graph, Jacobian.
+//! 10. **[`mod@reference`]** is the readable twin in plain loops: closed form, computation graph, Jacobian.
 //!
 //! ```
 //! use batchnorm::{Axes, BatchNorm, View};
@@ -96,7 +173,9 @@ mod running;
 mod sample_norm;
 mod sample_rule;
 mod sample_saved;
+mod sample_second_order;
 mod saved;
+mod second_order;
 mod spread;
 mod switches;
 mod tangent;

@@ -9,6 +9,14 @@ use crate::moments::Moments;
 use crate::rule::{BatchMoments, same_length};
 
 /// The variance that the *running* variance estimates. (Normalising is always by the population variance.)
+/// Of n values with M2 = sum (x - mean)^2:
+///
+/// ```
+/// use batchnorm::{Estimator, Moments};
+/// let moments = Moments::of(&[1.0f64, 2.0, 6.0]); // M2 = 14
+/// assert_eq!(Estimator::Sample.variance(&moments), 7.0);
+/// assert_eq!(Estimator::Population.variance(&moments), 14.0 / 3.0);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Estimator {
     /// M2 / (n - 1): PyTorch, Candle, cuDNN.
@@ -65,6 +73,14 @@ impl Estimator {
 ///
 /// "Momentum" is the weight of the *new* value in PyTorch and Burn, and of the *old* one in Keras, Flax and ONNX.
 /// Here it is always said which.
+/// ```
+/// use batchnorm::UpdateWeight;
+/// let pytorch = UpdateWeight::of_new(0.1)?;
+/// let keras = UpdateWeight::of_old(0.99)?;
+/// assert_eq!((pytorch.old_value(), keras.old_value()), (0.9, 0.99));
+/// assert!(UpdateWeight::of_new(1.5).is_err());
+/// # Ok::<(), batchnorm::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "Weights"))]
@@ -169,6 +185,16 @@ impl From<UpdateWeight> for Averaging {
 }
 
 /// Running mean and variance of each channel, in `f64`, and how many batches went into them.
+/// A layer starts with [`start`](Self::start); a checkpoint comes in through [`from_parts`](Self::from_parts):
+///
+/// ```
+/// use batchnorm::{BatchNorm, RunningStatistics};
+/// let mut layer = BatchNorm::new(2)?;
+/// layer.set_running(RunningStatistics::from_parts(&[0.5f32, -1.0], &[4.0, 0.25], 1000)?)?;
+/// assert_eq!(layer.running().map(|running| running.variance()), Some(&[4.0, 0.25][..]));
+/// assert!(RunningStatistics::from_parts(&[0.0], &[-1.0], 0).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunningStatistics {
     mean: Vec<f64>,

@@ -20,6 +20,16 @@ use crate::view::{View, ViewMut};
 
 /// What a forward pass leaves for its backward pass: mean and inverse standard deviation of all that was normalised
 /// together, and gamma. The input itself is not kept; backward takes it again.
+/// ```
+/// use batchnorm::{Axes, SampleNorm, View};
+/// let norm = SampleNorm::layer(&[3])?;
+/// let x = View::new(&[1.0f64, 2.0, 6.0, 0.0, 5.0, 1.0], &[2, 3], Axes::NCHW)?;
+/// let (_, saved) = norm.forward(&x)?;
+/// assert_eq!(saved.rows(), 2);
+/// let dx = norm.backward(&x, &x, &saved)?.dx;
+/// assert!(dx.data()[..3].iter().sum::<f64>().abs() < 1e-15); // a shift of the sample changes nothing
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct SampleSaved {
     pub(crate) isa: Tier,
@@ -168,7 +178,7 @@ impl SampleSaved {
     }
 
     /// Whether the arrays fit each other and the forward pass.
-    fn check<T: Element>(
+    pub(crate) fn check<T: Element>(
         &self,
         x: &View<T>,
         (argument, other): (&'static str, &View<T>),
@@ -189,7 +199,7 @@ impl SampleSaved {
     }
 
     /// The number of the first row of each part, and the numbers of its rows.
-    fn parts_of_rows(&self, parts: usize) -> impl Iterator<Item = (usize, &[RowNumbers])> {
+    pub(crate) fn parts_of_rows(&self, parts: usize) -> impl Iterator<Item = (usize, &[RowNumbers])> {
         let each = self.numbers.len() / parts;
         self.numbers.chunks(each).enumerate().map(move |(part, numbers)| (part * each, numbers))
     }

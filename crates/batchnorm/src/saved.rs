@@ -13,6 +13,17 @@ use crate::view::{View, ViewMut};
 
 /// What a forward pass leaves for its backward pass: of each channel the mean, the inverse standard deviation, scale
 /// and shift, and whether the statistics depend on the input. The input itself is not kept; backward takes it again.
+/// ```
+/// use batchnorm::{Axes, BatchNorm, View};
+/// let layer = BatchNorm::new(1)?;
+/// let x = View::new(&[1.0f64, 2.0, 6.0], &[3, 1], Axes::NCHW)?;
+/// let dy = View::new(&[1.0f64, 0.0, 0.0], &[3, 1], Axes::NCHW)?;
+/// let saved = layer.forward_train(&x)?.saved;
+/// let parameters = saved.parameter_gradients(&x, &dy)?; // without dx
+/// assert_eq!(parameters.dbeta, [1.0]);
+/// assert!((parameters.dgamma[0] + 2.0 / (14.0f64 / 3.0 + 1e-5).sqrt()).abs() < 1e-15);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Saved {
     pub(crate) isa: Tier,

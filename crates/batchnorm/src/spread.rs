@@ -18,6 +18,17 @@ pub(crate) const SUMS: usize = 9;
 pub(crate) const EVEN: [usize; 6] = [0, 2, 4, 5, 6, 8];
 
 /// Standard errors of a channel's statistics.
+/// ```
+/// use batchnorm::{Axes, BatchNorm, Population, View};
+/// let layer = BatchNorm::new(1)?;
+/// let mut population = Population::new(1)?;
+/// for batch in [[1.0f64, 3.0], [2.0, 6.0], [0.0, 1.0]] {
+///     population.observe(&layer.forward_train(&View::new(&batch, &[2, 1], Axes::NCHW)?)?.batch)?;
+/// }
+/// let errors = population.standard_errors()[0];
+/// assert!(errors.is_some_and(|errors| errors.mean > 0.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StandardErrors {
     /// Of the mean.

@@ -5,6 +5,7 @@ use crate::element::Element;
 use crate::error::CallError;
 use crate::kernel::leaves::GradientSums;
 use crate::kernel::pointwise::Coefficients;
+use crate::layout::Layout;
 use crate::rule::{same_length, same_shape};
 use crate::saved::{Kind, Saved};
 use crate::view::{View, ViewMut};
@@ -80,19 +81,7 @@ impl Saved {
         parameters: ParameterDirection,
         out: &mut ViewMut<T>,
     ) -> Result<(), CallError> {
-        self.check_whole("jvp on the whole batch")?;
-        let refused = match self.kind {
-            Kind::Plain => None,
-            Kind::Adding => Some(("with a residual", "without_residual().jvp, and add the residual's own direction")),
-            Kind::Weighted => Some(("with weights", "backward_weighted: jvp is of passes without weights")),
-        };
-        if let Some((forward, call)) = refused {
-            return Err(CallError::OtherPass { forward, call });
-        }
-        same_shape("direction", &x.layout, &direction.layout)?;
-        same_shape("out", &x.layout, &out.layout)?;
-        self.check_size("x", x)?;
-        parameters.check(self.channels())?;
+        self.check_along("jvp", x, parameters, &[("direction", &direction.layout), ("out", &out.layout)])?;
         let (isa, arrays) = (self.isa(), [&x.memory, &direction.memory]);
         // About the mean of the batch, which flows, whatever x is normalised by.
         let constants = [&self.mean, &self.scale, &self.shift, &self.inverse_deviation, &self.batch_lag];
@@ -107,6 +96,42 @@ impl Saved {
         });
         T::tangent(isa, self.activation, arrays, &mut out.memory, all);
         Ok(())
+    }
+
+    /// Whether a derivative along a direction is that of the pass: of a whole batch, without residual and weights, and of
+    /// its shape, as all other arrays are. `call` says what was called.
+    pub(crate) fn check_along<T: Element>(
+        &self,
+        call: &'static str,
+        x: &View<T>,
+        parameters: ParameterDirection,
+        others: &[(&'static str, &Layout)],
+    ) -> Result<(), CallError> {
+        let instead = |jvp: &'static str, hvp: &'static str| if call == "jvp" { jvp } else { hvp };
+        self.check_whole(instead("jvp on the whole batch", "hvp on the whole batch"))?;
+        let refused = match self.kind {
+            Kind::Plain => None,
+            Kind::Adding => Some((
+                "with a residual",
+                instead(
+                    "without_residual().jvp, and add the residual's own direction",
+                    "without_residual().hvp, with dy times f'",
+                ),
+            )),
+            Kind::Weighted => Some((
+                "with weights",
+                instead(
+                    "backward_weighted: jvp is of passes without weights",
+                    "backward_weighted: hvp is of passes without weights",
+                ),
+            )),
+        };
+        if let Some((forward, call)) = refused {
+            return Err(CallError::OtherPass { forward, call });
+        }
+        others.iter().try_for_each(|&(argument, layout)| same_shape(argument, &x.layout, layout))?;
+        self.check_size("x", x)?;
+        parameters.check(self.channels())
     }
 
     /// The coefficients of a channel, with the sums of x' and x' * (x - m) / deviation where the statistics flow.

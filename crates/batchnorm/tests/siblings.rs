@@ -303,9 +303,11 @@ fn what_is_not_finite_stays_in_its_row() {
                 for (number, row) in rows.iter().enumerate() {
                     for &(i, _) in row {
                         if number == 2 {
-                            assert!(got.y[i].is_nan() && got.dx[i].is_nan() && got.moved[i].is_nan(), "{kind:?}");
+                            let all = [got.y[i], got.dx[i], got.moved[i], got.curved[i]];
+                            assert!(all.iter().all(|value| value.is_nan()), "{kind:?}: {all:?}");
                         } else {
-                            let both = [&clean, &got].map(|all| [all.y[i], all.dx[i], all.moved[i]].map(f32::to_bits));
+                            let both = [&clean, &got]
+                                .map(|all| [all.y[i], all.dx[i], all.moved[i], all.curved[i]].map(f32::to_bits));
                             assert_eq!(both[0], both[1], "{kind:?}, row {number}");
                         }
                     }

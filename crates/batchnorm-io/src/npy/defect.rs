@@ -90,7 +90,7 @@ pub enum Defect {
     /// The file does not begin like a `.npy` file.
     #[error(
         "not a .npy file: expected the first bytes b\"\\x93NUMPY\", found b\"{}\"; \
-         save one array with np.save (an .npz archive is not read)", .found.escape_ascii()
+         save one array with np.save (several in one .npz file are read by name)", .found.escape_ascii()
     )]
     Magic {
         /// The first bytes, at most six.
@@ -209,7 +209,7 @@ pub enum Defect {
 }
 
 /// The beginning of `text`, short enough for a message, with nothing in it that a terminal would obey.
-pub(super) fn excerpt(text: &str) -> String {
+pub(crate) fn excerpt(text: &str) -> String {
     const LIMIT: usize = 60;
     let mut shown = String::new();
     for c in text.chars().take(LIMIT) {

@@ -51,7 +51,7 @@ pub fn parse(bytes: &[u8]) -> Result<Array, NpyError> {
 }
 
 /// The file and its length.
-fn open(path: &Path) -> Result<(File, u64), Defect> {
+pub(crate) fn open(path: &Path) -> Result<(File, u64), Defect> {
     // Looked at before it is opened, because opening a pipe waits for a writer; and again after,
     // because only the open file is certain to be the one that is read.
     let cannot_open = |reason| Defect::Open { reason };
@@ -71,7 +71,7 @@ fn expect_regular(file_type: FileType) -> Result<(), Defect> {
 }
 
 /// Reads from `input`, which has `length` bytes; no more than that is read or allocated.
-fn decode(input: impl Read, length: u64) -> Result<Array, Defect> {
+pub(crate) fn decode(input: impl Read, length: u64) -> Result<Array, Defect> {
     let mut input = Measured { input, length, position: 0 };
 
     let start = length.min(MAGIC.len() as u64) as usize;

@@ -58,7 +58,7 @@ pub fn encode<T: Number>(shape: &[usize], values: &[T]) -> Result<Vec<u8>, NpyEr
     Ok(bytes)
 }
 
-fn header_for<T: Number>(shape: &[usize], values: &[T]) -> Result<Vec<u8>, Defect> {
+pub(crate) fn header_for<T: Number>(shape: &[usize], values: &[T]) -> Result<Vec<u8>, Defect> {
     let expected = element_count(shape, T::TYPE.size());
     if expected != Some(values.len()) {
         return Err(Defect::Count { shape: shown(shape), expected, found: values.len() });

@@ -57,3 +57,10 @@ save("refused_bytes", np.array([b"ab"]))
 save("refused_dates", np.zeros(2, "<M8[s]"))
 save("refused_bfloat16", np.zeros(2, "V2"))
 save("refused_longdouble", np.zeros(1, np.longdouble))
+
+# Archives: their bytes hold no time, so that they are the same again.
+arrays = {"x": c.astype("<f4"), "gamma": np.array([1.0, 0.5]), "half": np.array(half_bits, "<u2").view("<f2"),
+          "empty": np.zeros((0, 3), "<f4"), "größe": np.asfortranarray(c)}
+np.savez(here / "savez.npz", **arrays)
+np.savez_compressed(here / "savez_compressed.npz", **arrays)
+np.savez(here / "savez_with_integers.npz", x=c, n=np.arange(3))

@@ -3,10 +3,10 @@
 
 use super::activation::{Leaky, Linear};
 use super::in_place::{self, map_in_place, reduce_and_map_in_place};
-use super::leaves::{GradientLeaf, GradientSums, Leaf, MomentsLeaf, ProductsOfOutput};
+use super::leaves::{GradientLeaf, GradientSums, Leaf, MomentsLeaf, ProductsAlong, ProductsOfOutput};
 use super::map::{map, reduce_and_map};
 use super::pointwise::{
-    Coefficients, InputGradient, InputGradientOfOutput, Mask, Normalize, NormalizeAdding, Scale, Tangent,
+    Coefficients, GradientAlong, InputGradient, InputGradientOfOutput, Mask, Normalize, NormalizeAdding, Scale, Tangent,
 };
 use super::raw::{Isa, Readable, Writable};
 use super::reduce::reduce;
@@ -141,6 +141,29 @@ pub fn tangent<T: Element>(
     all: Coefficients<7>,
 ) {
     behind!(activation, |f| map(isa, Tangent(f), arrays, [out], all));
+}
+
+/// The sums of dz and of dz t, of arrays [x, dy, t]. Constants: mean, scale, shift.
+pub fn sums_along<T: Element>(
+    isa: Isa,
+    activation: Activation,
+    constants: [&[f64]; 3],
+    arrays: [&Readable<T>; 3],
+) -> Vec<GradientSums> {
+    let lags = &vec![0.0; constants[0].len()][..];
+    let terms = ProductsAlong(leaky::<T>(activation));
+    reduce(arrays, &GradientLeaf { isa, terms, constants, lags })
+}
+
+/// The derivative of dx along t, of arrays [x, dy, t]. Coefficients: as [`GradientAlong`].
+pub fn gradient_along<T: Element>(
+    isa: Isa,
+    activation: Activation,
+    arrays: [&Readable<T>; 3],
+    out: &mut Writable<T>,
+    all: Coefficients<10>,
+) {
+    map(isa, GradientAlong(leaky::<T>(activation)), arrays, [out], all);
 }
 
 /// dx and the residual's gradient of x, dy and y, by batch statistics. Coefficients: as [`InputGradient`].

@@ -84,7 +84,19 @@ impl<A: Activate> Terms<3, 4, 2> for Products<A> {
     }
 }
 
-/// The same of y instead of x, with z = f^-1(y) and xhat = (z - beta) / gamma. Constants: beta, 1 / gamma.
+/// dz and dz * t, of x, dy and a direction t.
+#[derive(Clone, Copy)]
+pub(crate) struct ProductsAlong<A>(pub A);
+
+impl<A: Activate> Terms<3, 3, 2> for ProductsAlong<A> {
+    #[inline(always)]
+    fn of<V: Vector>(self, [mean, scale, shift]: [V; 3], [x, dy, t]: [V; 3]) -> [V; 2] {
+        let dz = self.0.backward(x.sub(mean).mul(scale).add(shift), dy);
+        [dz, dz.mul(t)]
+    }
+}
+
+/// [`Products`] of y instead of x, with z = f^-1(y) and xhat = (z - beta) / gamma. Constants: beta, 1 / gamma.
 #[derive(Clone, Copy)]
 pub(crate) struct ProductsOfOutput<A>(pub A);
 

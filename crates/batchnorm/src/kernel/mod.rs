@@ -14,6 +14,7 @@ pub(crate) mod raw;
 pub(crate) mod reduce;
 pub(crate) mod row_formulas;
 pub(crate) mod rows;
+pub(crate) mod rows_along;
 mod sums;
 pub(crate) mod tier;
 mod transpose;

@@ -129,12 +129,35 @@ impl<A: Activate> Pointwise<2, 7, 1> for Tangent<A> {
     #[inline(always)]
     fn apply<V: Vector>(self, all: [V; 7], [x, t]: [V; 2]) -> [V; 1] {
         let [mean, scale, shift, offset, inverse, turn, drift] = all;
-        let (zero, turned) = (V::splat(0.0), x.sub(mean).mul(inverse).mul(turn));
-        // An infinite x is no matter to constants: not 0 times it.
-        let turned = turn.select_le(zero, zero.sub(turn).select_le(zero, zero, turned), turned);
+        let turned = unless_zero(turn, x.sub(mean).mul(inverse).mul(turn));
         let dz = scale.mul(t.sub(offset)).add(turned).add(drift);
         [self.0.backward(normalized(x, [mean, scale, shift]), dz)]
     }
+}
+
+/// The derivative of dx along a direction t, dz = dy f'(z) with z of x computed again:
+/// along * (dz - offset) + turn * ((t - offset of t) * inverse) + (x - mean) * inverse * slope + drift. Coefficients: mean,
+/// scale, shift, inverse, along, offset, turn, offset of t, slope, drift. (Deviation and direction come to the size of 1
+/// first: products of the others may be too large for an f64.)
+#[derive(Clone, Copy)]
+pub(crate) struct GradientAlong<A>(pub A);
+
+impl<A: Activate> Pointwise<3, 10, 1> for GradientAlong<A> {
+    #[inline(always)]
+    fn apply<V: Vector>(self, all: [V; 10], [x, dy, t]: [V; 3]) -> [V; 1] {
+        let [mean, scale, shift, inverse, along, offset, turn, offset_t, slope, drift] = all;
+        let dz = self.0.backward(normalized(x, [mean, scale, shift]), dy);
+        let by_t = unless_zero(turn, t.sub(offset_t).mul(inverse).mul(turn));
+        let by_x = unless_zero(slope, x.sub(mean).mul(inverse).mul(slope));
+        [along.mul(dz.sub(offset)).add(by_t).add(by_x).add(drift)]
+    }
+}
+
+/// A product, or 0 where its factor is 0: an infinite value is no matter to constants.
+#[inline(always)]
+fn unless_zero<V: Vector>(factor: V, product: V) -> V {
+    let zero = V::splat(0.0);
+    factor.select_le(zero, zero.sub(factor).select_le(zero, zero, product), product)
 }
 
 /// The coefficients of all channels, each kind in a vector of its own.

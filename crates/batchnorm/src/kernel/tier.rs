@@ -1,6 +1,13 @@
 //! The instruction sets that the loops are compiled for.
 
 /// An instruction set the kernels are compiled for. All give the same bits.
+/// ```
+/// use batchnorm::{Config, Tier};
+/// let slow = Config::pytorch().tier(Tier::Baseline).channels(3).build()?;
+/// assert!(Tier::available().contains(&Tier::best()));
+/// # let _ = slow;
+/// # Ok::<(), batchnorm::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Tier {
     /// What every processor of the target has (x86-64: SSE2).

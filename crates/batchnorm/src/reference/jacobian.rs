@@ -7,6 +7,16 @@ use super::compact::forward;
 ///
 /// It is symmetric, and its null space holds the constant direction always and, for eps = 0, that of xhat: a shift
 /// or a stretch of the whole batch leaves the output as it was.
+/// ```
+/// use batchnorm::reference::{compact, jacobian};
+/// let (x, dy) = ([1.0, 2.0, 6.0], [1.0, 0.0, 0.5]);
+/// let rows = jacobian::jacobian(&x, 2.0, 1e-5);
+/// let gradients = compact::backward(&x, 2.0, 1e-5, &dy);
+/// for l in 0..3 {
+///     let dx: f64 = (0..3).map(|i| dy[i] * rows[3 * i + l]).sum();
+///     assert!((dx - gradients.dx[l]).abs() < 1e-15);
+/// }
+/// ```
 pub fn jacobian<R: Real>(x: &[R], gamma: R, epsilon: R) -> Vec<R> {
     let pass = forward(x, gamma, R::constant(0.0), epsilon);
     let n = R::constant(x.len() as f64);

@@ -20,6 +20,12 @@ fn mean_and_variance<R: Real>(x: &[R], Statistics { running, share }: Statistics
 }
 
 /// y = gamma (x - m) / sqrt(v + eps) + beta.
+/// ```
+/// use batchnorm::reference::{compact, mixed};
+/// let x = [1.0, 2.0, 6.0];
+/// let all_of_the_batch = mixed::Statistics { running: [0.0, 1.0], share: 1.0 };
+/// assert_eq!(mixed::forward(&x, 2.0, 0.5, 1e-5, all_of_the_batch), compact::forward(&x, 2.0, 0.5, 1e-5).y);
+/// ```
 pub fn forward<R: Real>(x: &[R], gamma: R, beta: R, epsilon: R, statistics: Statistics<R>) -> Vec<R> {
     let [m, v] = mean_and_variance(x, statistics);
     let r = R::constant(1.0) / (v + epsilon).sqrt();
@@ -29,6 +35,12 @@ pub fn forward<R: Real>(x: &[R], gamma: R, beta: R, epsilon: R, statistics: Stat
 /// With the batch's mean mu: dm/dx_i = w / n and dv/dx_i = 2 w (x_i - mu) / n, so
 /// dx_i = gamma r (dy_i - w mean(dy) - w (x_i - mu) r mean(dy xhat)); without the terms in w where the statistics do not
 /// flow, but count as constants.
+/// ```
+/// use batchnorm::reference::mixed;
+/// let statistics = mixed::Statistics { running: [0.0, 1.0], share: 0.1 };
+/// let [flows, constant] = [true, false].map(|flows| mixed::backward(&[1.0, 2.0], 1.0, 1e-5, statistics, flows, &[1.0, 0.0]));
+/// assert!(flows.dx[1] != 0.0 && constant.dx[1] == 0.0);
+/// ```
 pub fn backward<R: Real>(
     x: &[R],
     gamma: R,

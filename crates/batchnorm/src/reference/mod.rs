@@ -4,6 +4,7 @@
 //!
 //! - [`compact`]: the formula and its gradient in closed form;
 //! - [`staged`]: the computation graph node by node, forward and backward, each with its local derivative;
+//! - [`graph`]: that graph as data, with the derivative along every edge, and a walk over it that knows no formula;
 //! - [`jacobian`]: every d y_i / d x_l;
 //! - [`mixed`]: by statistics that are only in part the batch's;
 //! - [`weighted`]: where values have weights, or are masked;
@@ -11,16 +12,19 @@
 //! - [`whitening`]: of a group of channels, decorrelated;
 //! - [`rows`]: layer, group, instance and RMS norm, which do not look at the batch;
 //! - [`tangent`]: the directional derivative, forwards through the formula;
+//! - [`second_order`]: the same through the backward pass: the Hessian times a direction;
 //! - any of them over another number type: they are generic over [`Real`], so that complex steps, dual numbers or
 //!   double-double arithmetic can be put in for `f64`.
 //!
 //! No care is taken here of overflow, policies or speed.
 
 pub mod compact;
+pub mod graph;
 pub mod invertible;
 pub mod jacobian;
 pub mod mixed;
 pub mod rows;
+pub mod second_order;
 pub mod staged;
 pub mod tangent;
 pub mod weighted;

@@ -36,6 +36,13 @@ fn products<R: Real>(one: &[R], other: &[R]) -> Vec<R> {
 
 /// Layer, group and instance norm: xhat = (x - m) / sqrt(v + eps), m and v the row's mean and population variance
 /// (Ba, Kiros and Hinton 2016; Wu and He 2018; Ulyanov et al. 2016).
+/// `x`, `gamma`, `beta`: one value each for each element of the row.
+///
+/// ```
+/// use batchnorm::reference::rows;
+/// let row = rows::forward(&[1.0, 3.0], &[1.0, 2.0], &[0.0, 0.5], 0.0);
+/// assert_eq!(row.y, [-1.0, 2.5]);
+/// ```
 pub fn forward<R: Real>(x: &[R], gamma: &[R], beta: &[R], epsilon: R) -> Forward<R> {
     let plain = compact::forward(x, R::constant(1.0), R::constant(0.0), epsilon);
     scaled(plain.normalized, gamma, beta)
@@ -43,6 +50,12 @@ pub fn forward<R: Real>(x: &[R], gamma: &[R], beta: &[R], epsilon: R) -> Forward
 
 /// dx_i = r (g_i - mean(g) - xhat_i mean(g xhat)) with g_i = gamma_i dy_i: batch norm's gradient with gamma on the other
 /// side.
+/// ```
+/// use batchnorm::reference::rows;
+/// let row = rows::backward(&[1.0, 3.0, 8.0], &[1.0, 2.0, 1.0], 1e-5, &[0.5, 0.0, 1.0]);
+/// assert!(row.dx.iter().sum::<f64>().abs() < 1e-15);
+/// assert_eq!(row.dbeta, [0.5, 0.0, 1.0]);
+/// ```
 pub fn backward<R: Real>(x: &[R], gamma: &[R], epsilon: R, dy: &[R]) -> Gradients<R> {
     let one = R::constant(1.0);
     let OfFeature { dx, .. } = compact::backward(x, one, epsilon, &products(gamma, dy));
@@ -51,12 +64,23 @@ pub fn backward<R: Real>(x: &[R], gamma: &[R], epsilon: R, dy: &[R]) -> Gradient
 }
 
 /// RMS norm: xhat = x / sqrt(mean(x^2) + eps) (Zhang and Sennrich 2019).
+/// ```
+/// use batchnorm::reference::rows;
+/// let row = rows::rms_forward(&[3.0, 4.0], &[1.0, 1.0], &[0.0, 0.0], 0.0);
+/// assert!((row.y[0] - 3.0 / 12.5f64.sqrt()).abs() < 1e-15);
+/// ```
 pub fn rms_forward<R: Real>(x: &[R], gamma: &[R], beta: &[R], epsilon: R) -> Forward<R> {
     let r = inverse_root(x, epsilon);
     scaled(x.iter().map(|&x| x * r).collect(), gamma, beta)
 }
 
 /// dx_i = r (g_i - xhat_i mean(g xhat)) with g_i = gamma_i dy_i.
+/// ```
+/// use batchnorm::reference::rows;
+/// let x = [3.0, 4.0];
+/// let row = rows::rms_backward(&x, &[1.0, 1.0], 0.0, &[1.0, 0.0]);
+/// assert!((row.dx[0] * x[0] + row.dx[1] * x[1]).abs() < 1e-15); // a stretch of the row changes no y
+/// ```
 pub fn rms_backward<R: Real>(x: &[R], gamma: &[R], epsilon: R, dy: &[R]) -> Gradients<R> {
     let r = inverse_root(x, epsilon);
     let normalized: Vec<R> = x.iter().map(|&x| x * r).collect();

@@ -59,6 +59,12 @@ pub struct Backward<R> {
 }
 
 /// The forward pass, keeping every node.
+/// ```
+/// use batchnorm::reference::staged;
+/// let nodes = staged::forward(&[1.0, 2.0, 6.0], 2.0, 0.5, 1e-5);
+/// assert_eq!(nodes.squared, [4.0, 1.0, 9.0]);
+/// assert_eq!(nodes.deviation, (14.0f64 / 3.0 + 1e-5).sqrt());
+/// ```
 pub fn forward<R: Real>(x: &[R], gamma: R, beta: R, epsilon: R) -> Nodes<R> {
     let m = mean(x.iter().copied());
     let centered: Vec<R> = x.iter().map(|&x| x - m).collect();
@@ -73,6 +79,13 @@ pub fn forward<R: Real>(x: &[R], gamma: R, beta: R, epsilon: R) -> Nodes<R> {
 }
 
 /// The backward pass: each line is one node's local derivative times what came from above.
+/// ```
+/// use batchnorm::reference::{compact, staged};
+/// let (x, dy) = ([1.0, 2.0, 6.0], [1.0, 0.0, 0.5]);
+/// let by_nodes = staged::backward(&staged::forward(&x, 2.0, 0.5, 1e-5), 2.0, &dy);
+/// let closed = compact::backward(&x, 2.0, 1e-5, &dy);
+/// assert!(by_nodes.gradients.dx.iter().zip(&closed.dx).all(|(one, other)| (one - other).abs() < 1e-15));
+/// ```
 pub fn backward<R: Real>(nodes: &Nodes<R>, gamma: R, dy: &[R]) -> Backward<R> {
     let count = dy.len();
     let n = R::constant(count as f64);

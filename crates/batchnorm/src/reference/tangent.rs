@@ -18,6 +18,13 @@ pub struct Direction<'d, R> {
 /// v = (1 - w) running variance + w batch variance: each line is the derivative of one line of the forward pass.
 ///
 /// Where the statistics do not flow, but count as constants, m' = v' = 0.
+/// ```
+/// use batchnorm::reference::{mixed, tangent};
+/// let statistics = mixed::Statistics { running: [0.0, 1.0], share: 1.0 };
+/// let direction = tangent::Direction { x: &[1.0, 1.0, 1.0], gamma: 0.0, beta: 0.0 };
+/// let moved = tangent::tangent(&[1.0, 2.0, 6.0], 2.0, 1e-5, statistics, true, direction);
+/// assert!(moved.iter().all(|y: &f64| y.abs() < 1e-15)); // a shift of the whole batch
+/// ```
 pub fn tangent<R: Real>(
     x: &[R],
     gamma: R,

@@ -11,6 +11,11 @@ fn counting<R: Real>(x: &[R], weights: &[f64]) -> Vec<(usize, R, R)> {
 
 /// W = sum w_i, m = 1/W sum w_i x_i, v = 1/W sum w_i (x_i - m)^2, y_i = gamma (x_i - m) / sqrt(v + eps) + beta; y_i = 0 where
 /// w_i = 0.
+/// ```
+/// use batchnorm::reference::weighted;
+/// let pass = weighted::forward(&[1.0, 3.0, f64::NAN], &[1.0, 1.0, 0.0], 1.0, 0.0, 0.0); // the last one masked
+/// assert_eq!((pass.mean, pass.y), (2.0, vec![-1.0, 1.0, 0.0]));
+/// ```
 pub fn forward<R: Real>(x: &[R], weights: &[f64], gamma: R, beta: R, epsilon: R) -> Forward<R> {
     let zero = R::constant(0.0);
     let counting = counting(x, weights);
@@ -28,6 +33,13 @@ pub fn forward<R: Real>(x: &[R], weights: &[f64], gamma: R, beta: R, epsilon: R)
 
 /// With dm/dx_i = w_i / W and dv/dx_i = 2 w_i (x_i - m) / W:
 /// dx_i = gamma r (dy_i - w_i/W sum dy - xhat_i w_i/W sum dy xhat), the sums over what is not masked; dx_i = 0 where w_i = 0.
+/// ```
+/// use batchnorm::reference::{compact, weighted};
+/// // A weight of 2 is the value twice.
+/// let weighted = weighted::backward(&[1.0, 4.0], &[2.0, 1.0], 1.0, 1e-5, &[0.5, 2.0]);
+/// let twice = compact::backward(&[1.0, 1.0, 4.0], 1.0, 1e-5, &[0.25, 0.25, 2.0]);
+/// assert!((weighted.dx[1] - twice.dx[2]).abs() < 1e-15);
+/// ```
 pub fn backward<R: Real>(x: &[R], weights: &[f64], gamma: R, epsilon: R, dy: &[R]) -> Gradients<R> {
     let Forward { inverse_deviation, normalized, .. } = forward(x, weights, gamma, R::constant(0.0), epsilon);
     let counting = counting(x, weights);

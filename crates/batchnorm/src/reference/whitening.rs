@@ -36,6 +36,13 @@ pub struct Gradients<R> {
 ///
 /// # Panics
 /// Without a channel, or where the lengths do not fit.
+/// ```
+/// use batchnorm::reference::whitening;
+/// let x = [vec![1.0, 2.0, 3.0, 4.0], vec![1.5, 1.5, 3.5, 3.5]];
+/// let pass = whitening::forward(&x, &[1.0, 1.0], &[0.0, 0.0], 0.0);
+/// let correlation: f64 = pass.y[0].iter().zip(&pass.y[1]).map(|(one, other)| one * other).sum();
+/// assert!(correlation.abs() < 1e-12);
+/// ```
 pub fn forward<R: Real>(x: &[Vec<R>], gamma: &[R], beta: &[R], epsilon: R) -> Forward<R> {
     let m: Vec<R> = x.iter().map(|row| mean(row.iter().copied())).collect();
     let centered = centered(x);
@@ -57,6 +64,13 @@ pub fn forward<R: Real>(x: &[Vec<R>], gamma: &[R], beta: &[R], epsilon: R) -> Fo
 ///
 /// # Panics
 /// Without a channel, or where the lengths do not fit.
+/// ```
+/// use batchnorm::reference::whitening;
+/// let x = [vec![1.0, 2.0, 3.0, 4.0], vec![1.5, 1.5, 3.5, 3.5]];
+/// let dy = [vec![1.0, 0.0, 0.0, 0.0], vec![0.0, 0.0, 0.5, 0.0]];
+/// let gradients = whitening::backward(&x, &[1.0, 1.0], 1e-5, &dy);
+/// assert!(gradients.dx[0].iter().sum::<f64>().abs() < 1e-12);
+/// ```
 pub fn backward<R: Real>(x: &[Vec<R>], gamma: &[R], epsilon: R, dy: &[Vec<R>]) -> Gradients<R> {
     let zeros = vec![R::constant(0.0); x.len()];
     let Forward { covariance, whitening, normalized, .. } = forward(x, gamma, &zeros, epsilon);
@@ -93,6 +107,11 @@ const STEPS: usize = 42;
 
 /// A^(-1/2) by the coupled iteration of Denman and Beavers (1976): P <- (P + Q^-1)/2, Q <- (Q + P^-1)/2 from P = A, Q = I
 /// go to A^(1/2) and A^(-1/2). A is positive definite, or made of such blocks.
+/// ```
+/// use batchnorm::reference::whitening::inverse_root;
+/// let root = inverse_root(&vec![vec![4.0, 0.0], vec![0.0, 0.25]]);
+/// assert!((root[0][0] - 0.5).abs() < 1e-15 && (root[1][1] - 2.0f64).abs() < 1e-15);
+/// ```
 pub fn inverse_root<R: Real>(a: &Matrix<R>) -> Matrix<R> {
     let d = a.len();
     // Scaled to a mean eigenvalue of 1.

@@ -9,6 +9,14 @@ use crate::running::Estimator;
 /// Kept in `f64`, the means as unevaluated sums of two. Those of disjoint sets merge to those of their union, by Chan's
 /// formula with an outer product: with delta the difference of the means,
 /// `C = C_a + C_b + delta delta^T * n_a n_b / (n_a + n_b)`.
+/// ```
+/// use batchnorm::{Axes, Decorrelated, View};
+/// let layer = Decorrelated::new(2, 2)?;
+/// let x = View::new(&[1.0, 1.0, 2.0, 3.0, 3.0, 2.0], &[3, 2], Axes::NCHW)?;
+/// let batch = layer.forward_train(&x)?.batch;
+/// assert_eq!((batch.groups()[0].count(), batch.groups()[0].mean()), (3, &[2.0, 2.0][..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comoments {
     count: u64,

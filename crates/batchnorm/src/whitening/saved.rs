@@ -15,6 +15,15 @@ use crate::view::{View, ViewMut};
 
 /// What a forward pass leaves for its backward pass: of each channel the mean and gamma, of each group the whitening
 /// matrix with its eigenvectors. The input itself is not kept; backward takes it again.
+/// ```
+/// use batchnorm::{Axes, Decorrelated, View};
+/// let layer = Decorrelated::new(2, 2)?;
+/// let x = View::new(&[1.0, 1.0, 2.0, 3.0, 3.0, 2.0], &[3, 2], Axes::NCHW)?;
+/// let saved = layer.forward_train(&x)?.saved;
+/// let w = saved.matrices().next().expect("one group");
+/// assert_eq!(w[1], w[2]); // symmetric
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct SavedWhitening {
     pub(super) isa: Tier,

@@ -6,7 +6,10 @@ use super::place::{Place, bits};
 use super::run::Sizes;
 use super::{Random, pool};
 use batchnorm::reference::rows;
-use batchnorm::{Axes, ConstantChannel, Element, ParameterDirection, Parameters, SampleConfig, Tier, View, ViewMut};
+use batchnorm::{
+    Axes, ConstantChannel, Element, ParameterDirection, ParameterGradients, Parameters, SampleConfig, Tier, View,
+    ViewMut,
+};
 
 type D = DoubleDouble;
 pub const EPSILON: f64 = 1e-5;
@@ -105,15 +108,20 @@ pub struct Outcome<T> {
     pub y: Vec<T>,
     pub dx: Vec<T>,
     pub moved: Vec<T>,
+    /// dx' along [`Case::direction`], gamma' = beta.
+    pub curved: Vec<T>,
     pub dgamma: Vec<f64>,
     pub dbeta: Vec<f64>,
+    /// dgamma' along the same.
+    pub curved_gamma: Vec<f64>,
 }
 
 impl<T: Element> Outcome<T> {
     /// The bits, NaN canonical.
     pub fn bits(&self) -> Vec<u64> {
-        let arrays = self.y.iter().chain(&self.dx).chain(&self.moved).map(|&value| bits(value));
-        arrays.chain(self.dgamma.iter().chain(&self.dbeta).map(|value| value.to_bits())).collect()
+        let arrays = self.y.iter().chain(&self.dx).chain(&self.moved).chain(&self.curved).map(|&value| bits(value));
+        let parameters = self.dgamma.iter().chain(&self.dbeta).chain(&self.curved_gamma);
+        arrays.chain(parameters.map(|&value| bits(value))).collect()
     }
 }
 
@@ -152,7 +160,12 @@ impl<T: Element> Case<T> {
         Case { kind, sizes, x, dy, gamma, beta }
     }
 
-    /// Forward, backward and the directional derivative (along dy and the parameters), in those places.
+    /// What second derivatives are taken along.
+    pub fn direction(&self) -> Vec<T> {
+        (0..self.x.len()).map(|i| T::from_f64((0.7 * i as f64).sin() + 0.2)).collect()
+    }
+
+    /// Forward, backward, the directional derivative (along dy and the parameters) and the second one, in those places.
     pub fn step(&self, config: SampleConfig, [inputs, outputs]: [&Place; 2]) -> Outcome<T> {
         let rule = config.rule().expect("a right configuration");
         let (x, dy) = (inputs.filled(&self.x), inputs.filled(&self.dy));
@@ -164,8 +177,12 @@ impl<T: Element> Case<T> {
         let gradients = saved.backward(&x, &dy, &mut outputs.view_mut(&mut dx)).expect("a right call");
         let direction = ParameterDirection { gamma: Some(&self.beta), beta: Some(&self.gamma) };
         saved.jvp(&x, &dy, direction, &mut outputs.view_mut(&mut moved)).expect("a right call");
-        let [y, dx, moved] = [y, dx, moved].map(|array| outputs.taken(array));
-        Outcome { y, dx, moved, dgamma: gradients.dgamma, dbeta: gradients.dbeta }
+        let (t, mut curved) = (inputs.filled(&self.direction()), outputs.blank());
+        let out = &mut outputs.view_mut(&mut curved);
+        let curved_gamma = saved.hvp(&x, &dy, &inputs.view(&t), direction, out).expect("a right call").dgamma;
+        let [y, dx, moved, curved] = [y, dx, moved, curved].map(|array| outputs.taken(array));
+        let ParameterGradients { dgamma, dbeta } = gradients;
+        Outcome { y, dx, moved, curved, dgamma, dbeta, curved_gamma }
     }
 
     pub fn dense(&self) -> Outcome<T> {

@@ -1,0 +1,117 @@
+"""The formulas in float64, as one writes them down: two passes, no further care. Also the example of what a function for
+run.py looks like."""
+
+import numpy as np
+
+VERSION = np.__version__
+
+
+def rounded(values, case):
+    """To the type of the case (bfloat16, which numpy has not, by way of its bits)."""
+    values = np.asarray(values, np.float64)
+    if case.type != "bf16":
+        return values.astype({"f64": np.float64, "f32": np.float32, "f16": np.float16}[case.type])
+    bits = values.astype(np.float32).view(np.uint32)
+    up = (bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)
+    return np.where(np.isfinite(values), up.view(np.float32), values.astype(np.float32)).astype(np.float32)
+
+
+def solve(case):
+    if case.weights is not None or case.direction is not None:
+        raise NotImplementedError("no weights, no directional derivative")
+    if case.operation == "forward":
+        return by_rows(case)
+    if case.operation == "eval":
+        return evaluated(case)
+    if case.operation == "train":
+        return trained(case)
+    running = {name: case.inputs.get(name) for name in ("running_mean", "running_variance")}
+    if case.operation == "updates":
+        for x in case.batches:
+            running = updated(x, case, running)
+        return running
+    raise NotImplementedError(case.operation)
+
+
+def of_channels(values, case):
+    shape = [1] * len(case.roles)
+    shape[case.channel_axis] = -1
+    return None if values is None else np.reshape(values, shape).astype(np.float64)
+
+
+def others(case):
+    return tuple(axis for axis in range(len(case.roles)) if axis != case.channel_axis)
+
+
+def updated(x, case, running):
+    axes, weight = others(case), case.update["weight_of_new"]
+    n = x.size // x.shape[case.channel_axis]
+    if n == 0:
+        return running
+    x = x.astype(np.float64)
+    variance = x.var(axis=axes) * (n / (n - 1) if case.update["variance"] == "sample" else 1)
+    return {"running_mean": (1 - weight) * running["running_mean"] + weight * x.mean(axis=axes),
+            "running_variance": (1 - weight) * running["running_variance"] + weight * variance}
+
+
+def trained(case):
+    axes, x = others(case), case.x.astype(np.float64)
+    gamma, beta = of_channels(case.gamma, case), of_channels(case.beta, case)
+    mean, variance = x.mean(axis=axes, keepdims=True), x.var(axis=axes, keepdims=True)
+    inverse = 1 / np.sqrt(variance + case.epsilon)
+    xhat = (x - mean) * inverse
+    y = xhat * (1 if gamma is None else gamma) + (0 if beta is None else beta)
+    outputs = {"y": rounded(y, case), "mean": mean.ravel(), "variance": variance.ravel()}
+    if case.update is not None:
+        outputs |= updated(case.x, case, {"running_mean": case.running_mean, "running_variance": case.running_variance})
+    if case.dy is not None:
+        dy = case.dy.astype(np.float64)
+        g = dy * (1 if gamma is None else gamma)
+        dx = inverse * (g - g.mean(axis=axes, keepdims=True) - xhat * (g * xhat).mean(axis=axes, keepdims=True))
+        outputs |= {"dx": rounded(dx, case), "dgamma": (dy * xhat).sum(axis=axes), "dbeta": dy.sum(axis=axes)}
+    return outputs
+
+
+def evaluated(case):
+    axes, x = others(case), case.x.astype(np.float64)
+    gamma, beta = of_channels(case.gamma, case), of_channels(case.beta, case)
+    inverse = 1 / np.sqrt(of_channels(case.running_variance, case) + case.epsilon)
+    xhat = (x - of_channels(case.running_mean, case)) * inverse
+    y = xhat * (1 if gamma is None else gamma) + (0 if beta is None else beta)
+    outputs = {"y": rounded(y, case)}
+    if case.dy is not None:
+        dy = case.dy.astype(np.float64)
+        dx = dy * inverse * (1 if gamma is None else gamma)
+        outputs |= {"dx": rounded(dx, case), "dgamma": (dy * xhat).sum(axis=axes), "dbeta": dy.sum(axis=axes)}
+    return outputs
+
+
+def by_rows(case):
+    """Layer, RMS, group and instance norm: rows of an array (rows, values), gamma and beta of each value."""
+    shape = case.x.shape
+    if case.norm in ("layer", "rms"):
+        own = shape[len(shape) - case.axes:]
+        rows, back, parameters = (-1, int(np.prod(own))), lambda a: a.reshape(shape), lambda a: a.reshape(-1, np.prod(own)).sum(0)
+        spread = lambda p, absent: np.broadcast_to(absent if p is None else np.reshape(p, (1, -1)), (1, int(np.prod(own))))
+        take = lambda a: a.reshape(rows)
+    else:
+        channels = shape[case.channel_axis]
+        groups = case.groups if case.norm == "group" else channels
+        moved = np.moveaxis(case.x, case.channel_axis, 1).shape
+        take = lambda a: np.moveaxis(a, case.channel_axis, 1).reshape(moved[0] * groups, -1)
+        back = lambda a: np.moveaxis(a.reshape(moved), 1, case.channel_axis)
+        parameters = lambda a: np.moveaxis(back(a), case.channel_axis, 0).reshape(channels, -1).sum(1)
+        of_x = lambda p, absent: of_channels(np.full(channels, absent) if p is None else p, case)
+        spread = lambda p, absent: take(np.broadcast_to(of_x(p, absent), shape))
+    x, gamma, beta = take(case.x.astype(np.float64)), spread(case.gamma, 1.0), spread(case.beta, 0.0)
+    centered = x if case.norm == "rms" else x - x.mean(1, keepdims=True)
+    inverse = 1 / np.sqrt((centered**2).mean(1, keepdims=True) + case.epsilon)
+    xhat = centered * inverse
+    outputs = {"y": rounded(back(xhat * gamma + beta), case)}
+    if case.dy is not None:
+        dy = take(case.dy.astype(np.float64))
+        g = dy * gamma
+        dx = g - xhat * (g * xhat).mean(1, keepdims=True)
+        dx = inverse * (dx if case.norm == "rms" else dx - g.mean(1, keepdims=True))
+        outputs |= {"dx": rounded(back(dx), case), "dgamma": parameters(dy * xhat), "dbeta": parameters(dy)}
+    return outputs

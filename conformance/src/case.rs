@@ -1,0 +1,282 @@
+//! What a case is: the problem that an implementation gets, and what its answer is measured by.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::array::Input;
+
+/// How much a case asks of an implementation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// What every implementation meets in its first hour.
+    Easy,
+    /// What happens in real networks sooner or later.
+    Hard,
+    /// What breaks most implementations.
+    Cruel,
+}
+
+impl Level {
+    /// All of them.
+    pub const ALL: [Level; 3] = [Level::Easy, Level::Hard, Level::Cruel];
+}
+
+impl std::fmt::Display for Level {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.pad(match self {
+            Level::Easy => "easy",
+            Level::Hard => "hard",
+            Level::Cruel => "cruel",
+        })
+    }
+}
+
+/// What is normalised together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Norm {
+    /// Each channel over samples and space.
+    Batch,
+    /// Each index of the other axes over so many of the last axes; parameters for each element of these.
+    Layer {
+        /// How many axes.
+        axes: usize,
+    },
+    /// As `Layer`, without the mean.
+    Rms {
+        /// How many axes.
+        axes: usize,
+    },
+    /// Each sample's channels of a group, over space; parameters for each channel.
+    Group {
+        /// How many groups.
+        groups: usize,
+    },
+    /// Each channel of each sample, over space; parameters for each channel.
+    Instance,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Operation {
+    /// One training step: forward by the batch, the update of the running statistics, backward.
+    Train,
+    /// Forward and backward by the running statistics.
+    Eval,
+    /// Forward and backward of a norm that does not look at the batch.
+    Forward,
+    /// Training steps on `x0`, `x1` .. in turn: the running statistics behind them.
+    Updates,
+    /// Mean and variance of all values of `x0`, `x1` .. together.
+    Population,
+    /// Layers in a chain, each trained on what the one before gave, its statistics replaced by the batch's; then the
+    /// same input through all of them in evaluation.
+    Chain,
+}
+
+/// The number type of the arrays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Element {
+    /// IEEE double precision.
+    F64,
+    /// IEEE single precision.
+    F32,
+    /// IEEE half precision.
+    F16,
+    /// The upper half of a single. Stored as `float32` whose values are exact in it.
+    Bf16,
+}
+
+/// What an axis is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Samples of the batch.
+    Sample,
+    /// Channels (features).
+    Channel,
+    /// Height, width, time.
+    Space,
+}
+
+/// What a running variance estimates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Estimator {
+    /// Divided by n - 1.
+    Sample,
+    /// Divided by n.
+    Population,
+}
+
+/// How running statistics follow the batches: `running = (1 - weight_of_new) * running + weight_of_new * batch`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Update {
+    /// PyTorch's "momentum"; 1 less Keras', Flax' and ONNX'.
+    pub weight_of_new: f64,
+    /// Which variance of the batch is taken in.
+    pub variance: Estimator,
+}
+
+/// Whether a problem may be refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Refusal {
+    /// It has an answer.
+    #[default]
+    No,
+    /// It may be answered or refused.
+    Allowed,
+    /// It makes no sense: an answer is a failure.
+    Required,
+}
+
+/// What an implementation gets to see of a case.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    /// What is normalised together.
+    pub norm: Norm,
+    /// What is to be done.
+    pub operation: Operation,
+    /// The number type of x, dy and weights.
+    pub element: Element,
+    /// What each axis of x is.
+    pub roles: Vec<Role>,
+    /// Added to the variance inside the root.
+    pub epsilon: f64,
+    /// How running statistics follow, where the operation updates them.
+    pub update: Option<Update>,
+    /// How many layers a chain has.
+    pub layers: usize,
+    /// `x` or `x0` .., and what there is of `dy`, `gamma`, `beta`, `weights`, `direction`, `running_mean` and
+    /// `running_variance`.
+    pub inputs: BTreeMap<String, Input>,
+}
+
+/// In which unit an error is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unit {
+    /// |error| / scale.
+    Scale,
+    /// |error| / max(|expected|, scale).
+    Relative,
+    /// |error| / the distance between neighbours of the element type at max(|expected|, scale).
+    Ulp,
+    /// No error: the same number.
+    Equal,
+}
+
+/// What an output must meet.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Bound {
+    /// In which unit.
+    pub unit: Unit,
+    /// The largest error.
+    pub at_most: f64,
+}
+
+/// What is expected of an output.
+#[derive(Debug, Clone)]
+pub struct Expected {
+    /// The bound.
+    pub bound: Bound,
+    /// The shape of `high` and `low`.
+    pub shape: Vec<usize>,
+    /// The value, rounded to f64. NaN where the output is to be NaN.
+    pub high: Vec<f64>,
+    /// What the rounding took off, where it matters: the value is high + low.
+    pub low: Option<Vec<f64>>,
+    /// Other values that are as right.
+    pub alternative: Option<Vec<f64>>,
+    /// The shape of the scale: that of the output, with 1 where the scale is the same along an axis.
+    pub scale_shape: Vec<usize>,
+    /// What errors are measured by. Infinite where the output is not judged.
+    pub scale: Vec<f64>,
+    /// The places of the output that are judged, where not all are.
+    pub probes: Option<Vec<usize>>,
+}
+
+/// The same problem once more, with another x; what comes must be the same to the bit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Twin {
+    /// The input that stands in for `x`.
+    pub x: String,
+    /// The channels whose outputs are compared.
+    pub channels: Vec<usize>,
+}
+
+/// A named case.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// Unique, and the name of its file.
+    pub name: String,
+    /// How much it asks.
+    pub level: Level,
+    /// What it is, in a line.
+    pub what: String,
+    /// Why it is there, in a line.
+    pub why: String,
+    /// What an implementation gets.
+    pub problem: Problem,
+    /// Whether it may refuse.
+    pub refusal: Refusal,
+    /// What is expected, by the output's name.
+    pub expected: BTreeMap<String, Expected>,
+    /// What must come out the same.
+    pub twin: Option<Twin>,
+}
+
+impl Case {
+    /// What an implementation must be able to do for this case, for runners that choose by it.
+    pub fn needs(&self) -> Vec<&'static str> {
+        let problem = &self.problem;
+        let mut needs = vec![match problem.norm {
+            Norm::Batch => "batch",
+            Norm::Layer { .. } => "layer",
+            Norm::Rms { .. } => "rms",
+            Norm::Group { .. } => "group",
+            Norm::Instance => "instance",
+        }];
+        needs.push(match problem.operation {
+            Operation::Train => "train",
+            Operation::Eval => "eval",
+            Operation::Forward => "forward",
+            Operation::Updates => "updates",
+            Operation::Population => "population",
+            Operation::Chain => "chain",
+        });
+        let has = |name: &str| problem.inputs.contains_key(name);
+        for (input, need) in [("dy", "backward"), ("direction", "jvp"), ("weights", "weights")] {
+            if has(input) {
+                needs.push(need);
+            }
+        }
+        if problem.update.is_some() && matches!(problem.operation, Operation::Train | Operation::Updates) {
+            needs.push("running");
+        }
+        if problem.inputs.values().any(|input| input.strides.is_some()) {
+            needs.push("strides");
+        }
+        needs
+    }
+
+    /// The problem with the twin of x in its place.
+    pub fn twin_problem(&self) -> Option<Problem> {
+        let mut problem = self.problem.clone();
+        let x = problem.inputs.remove(&self.twin.as_ref()?.x)?;
+        problem.inputs.insert("x".to_string(), x);
+        Some(problem)
+    }
+}
+
+impl Element {
+    /// Whether it is the type that statistics are computed in, so that nothing is hidden by rounding.
+    pub fn is_wide(self) -> bool {
+        self == Element::F64
+    }
+}

@@ -1,0 +1,45 @@
+//! The cases, by what goes wrong.
+
+mod constants;
+mod evaluation;
+mod gradients;
+mod halves;
+mod huge;
+mod layouts;
+mod magnitudes;
+mod nonfinite;
+mod offsets;
+mod outliers;
+mod parameters;
+mod refusals;
+mod running;
+mod siblings;
+mod sizes;
+mod textbook;
+mod weights;
+
+use crate::case::Case;
+
+/// All cases, in the order in which they are listed.
+pub fn all() -> Vec<Case> {
+    let groups = [
+        textbook::cases,
+        sizes::cases,
+        parameters::cases,
+        gradients::cases,
+        evaluation::cases,
+        running::cases,
+        layouts::cases,
+        offsets::cases,
+        magnitudes::cases,
+        constants::cases,
+        outliers::cases,
+        nonfinite::cases,
+        weights::cases,
+        halves::cases,
+        siblings::cases,
+        refusals::cases,
+        huge::cases,
+    ];
+    groups.into_iter().flat_map(|cases| cases()).collect()
+}

@@ -1,0 +1,109 @@
+//! More than one batch, or more than one layer.
+
+use batchnorm::reference::compact;
+
+use super::{D, Truth, Truths, along, d, largest, wide};
+use crate::array::coordinates;
+use crate::case::{Estimator, Problem, Update};
+
+/// The values of each channel in every batch.
+fn batches(problem: &Problem) -> Vec<Vec<Vec<f64>>> {
+    let mut all = Vec::new();
+    while let Some(input) = problem.inputs.get(&format!("x{}", all.len())) {
+        let mut channels = vec![Vec::new(); input.shape[problem.channel_axis()]];
+        for (at, x) in coordinates(&input.shape, &problem.roles).iter().zip(input.to_f64()) {
+            channels[at.channel].push(x);
+        }
+        all.push(channels);
+    }
+    all
+}
+
+/// Mean and population variance.
+fn moments(x: &[f64]) -> [D; 2] {
+    let forward = compact::forward(&wide(x), d(1.0), d(0.0), d(1.0));
+    [forward.mean, forward.variance]
+}
+
+fn by(estimator: Estimator, variance: D, count: usize) -> D {
+    match estimator {
+        Estimator::Sample => variance * d(count as f64) / (d(count as f64) - d(1.0)),
+        Estimator::Population => variance,
+    }
+}
+
+/// Running statistics behind a pass. Those of a mean are measured by the larger of itself and a standard deviation.
+pub fn insert_running(truths: &mut Truths, mean: Vec<D>, variance: Vec<D>) {
+    let vector = |values: Vec<D>, scale: Vec<f64>| {
+        let shape = vec![values.len()];
+        Truth { shape: shape.clone(), values, alternative: None, scale_shape: shape, scale }
+    };
+    let of_mean = mean.iter().zip(&variance).map(|(m, v)| m.to_f64().abs().max(v.to_f64().sqrt())).collect();
+    let of_variance = variance.iter().map(|v| v.to_f64()).collect();
+    truths.insert("running_mean".to_string(), vector(mean, of_mean));
+    truths.insert("running_variance".to_string(), vector(variance, of_variance));
+}
+
+pub fn updates(problem: &Problem) -> (Truths, f64) {
+    let Update { weight_of_new, variance: estimator } = problem.update.expect("how they are updated");
+    let start = |name: &str| wide(&problem.given(name).expect("where they start"));
+    let (mut mean, mut variance) = (start("running_mean"), start("running_variance"));
+    let mut ratio = 0.0f64;
+    for batch in batches(problem) {
+        for (c, x) in batch.iter().enumerate() {
+            // A channel with NaN leaves its statistics alone; a batch without values leaves all.
+            if x.is_empty() || x.iter().any(|x| !x.is_finite()) {
+                continue;
+            }
+            let [m, v] = moments(x);
+            ratio = ratio.max(m.to_f64().abs() / (v.to_f64() + problem.epsilon).sqrt());
+            mean[c] = super::batch::moved(mean[c], m, weight_of_new);
+            variance[c] = super::batch::moved(variance[c], by(estimator, v, x.len()), weight_of_new);
+        }
+    }
+    let mut truths = Truths::new();
+    insert_running(&mut truths, mean, variance);
+    (truths, ratio)
+}
+
+pub fn population(problem: &Problem) -> (Truths, f64) {
+    let Update { variance: estimator, .. } = problem.update.expect("which variance is meant");
+    let mut all: Vec<Vec<f64>> = Vec::new();
+    for batch in batches(problem) {
+        all.resize(batch.len(), Vec::new());
+        all.iter_mut().zip(batch).for_each(|(all, x)| all.extend(x));
+    }
+    let moments: Vec<[D; 2]> = all.iter().map(|x| moments(x)).collect();
+    let ratio = largest(moments.iter().map(|[m, v]| m.to_f64() / (v.to_f64() + problem.epsilon).sqrt()));
+    let variance = moments.iter().zip(&all).map(|([_, v], x)| by(estimator, *v, x.len())).collect();
+    let mut truths = Truths::new();
+    insert_running(&mut truths, moments.iter().map(|[m, _]| *m).collect(), variance);
+    (truths, ratio)
+}
+
+pub fn chain(problem: &Problem) -> (Truths, f64) {
+    let Update { variance: estimator, .. } = problem.update.expect("which variance is meant");
+    let input = &problem.inputs["x"];
+    let (x, shape) = (input.to_f64(), &input.shape);
+    let places = coordinates(shape, &problem.roles);
+    let mut y = vec![d(0.0); x.len()];
+    let mut ratio = 0.0f64;
+    for c in 0..shape[problem.channel_axis()] {
+        let own: Vec<usize> = (0..x.len()).filter(|&i| places[i].channel == c).collect();
+        let mut trained = wide(&own.iter().map(|&i| x[i]).collect::<Vec<f64>>());
+        let mut evaluated = trained.clone();
+        for _ in 0..problem.layers {
+            let forward = compact::forward(&trained, d(1.0), d(0.0), d(problem.epsilon));
+            let variance = by(estimator, forward.variance, own.len());
+            ratio = ratio.max(forward.mean.to_f64().abs() * forward.inverse_deviation.to_f64());
+            evaluated = compact::forward_eval(&evaluated, d(1.0), d(0.0), forward.mean, variance, d(problem.epsilon));
+            trained = forward.y;
+        }
+        own.iter().zip(evaluated).for_each(|(&i, value)| y[i] = value);
+    }
+    let axis = problem.channel_axis();
+    // Of deviation about 1.
+    let scale = vec![1.0; shape[axis]];
+    let truth = Truth { shape: shape.clone(), values: y, alternative: None, scale_shape: along(shape, axis), scale };
+    (Truths::from([("y".to_string(), truth)]), ratio)
+}
