@@ -8,6 +8,7 @@ mod compare;
 mod failure;
 #[cfg(feature = "train")]
 mod flags;
+mod gradcheck;
 mod layer_name;
 #[cfg(feature = "train")]
 mod model_file;
@@ -43,6 +44,7 @@ enum Command {
     #[cfg(feature = "train")]
     Predict(predict::Arguments),
     Apply(apply::Arguments),
+    Gradcheck(gradcheck::Arguments),
     Bench(bench::Arguments),
 }
 
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "train")]
         Command::Predict(arguments) => predict::run(arguments),
         Command::Apply(arguments) => apply::run(arguments),
+        Command::Gradcheck(arguments) => gradcheck::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
     };
     match outcome {

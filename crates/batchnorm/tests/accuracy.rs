@@ -5,8 +5,8 @@ mod support;
 
 #[cfg(feature = "half")]
 use batchnorm::Element;
+use batchnorm::gradcheck::Dual;
 use batchnorm::{Axes, BatchNorm, Config, Moments, RunningStatistics, View};
-use support::dual::Dual;
 use support::measure::{Worst, ulp};
 use support::run::{ORDERS, Order, Sizes, errors, rule, train};
 use support::{Random, channel_of};

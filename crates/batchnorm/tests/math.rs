@@ -15,11 +15,11 @@ mod related;
 mod second_order;
 mod support;
 
+use batchnorm::gradcheck::Dual;
 use batchnorm::reference::Real;
 use batchnorm::{Axes, BatchNorm, Config, View, ViewMut};
 use support::Random;
 use support::double_double::DoubleDouble;
-use support::dual::Dual;
 
 /// An equation of the page: its text with its number, and what evaluates it.
 type Equation = (&'static str, fn(&Case, &mut Check));

@@ -11,11 +11,11 @@
 
 mod support;
 
+use batchnorm::gradcheck::Dual;
 use batchnorm::reference::{Real, whitening};
 use batchnorm::{Affine, Axes, Config, ConstantChannel, Decorrelated, Element, Policies, View, WhiteningConfig};
 use support::Random;
 use support::double_double::DoubleDouble;
-use support::dual::Dual;
 
 /// 9 u.
 const BOUND: f64 = 1e-15;

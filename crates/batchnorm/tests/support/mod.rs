@@ -3,7 +3,6 @@
 #![allow(dead_code)] // every test file uses a part
 
 pub mod double_double;
-pub mod dual;
 pub mod inverted;
 pub mod measure;
 pub mod place;
