@@ -82,6 +82,30 @@ pub fn widened<T: Element + Number>(path: &Path) -> Result<Typed<T>, Failure> {
     Ok(Typed { shape, fortran_order, values })
 }
 
+/// An array of any of the three types.
+pub enum Any {
+    F16(Typed<half::f16>),
+    F32(Typed<f32>),
+    F64(Typed<f64>),
+}
+
+pub fn any(path: &Path) -> Result<Any, Failure> {
+    let Array { shape, fortran_order, numbers } = npy::read(path).map_err(Failure::input)?;
+    Ok(match numbers {
+        Numbers::F16(values) => Any::F16(Typed { shape, fortran_order, values }),
+        Numbers::F32(values) => Any::F32(Typed { shape, fortran_order, values }),
+        Numbers::F64(values) => Any::F64(Typed { shape, fortran_order, values }),
+    })
+}
+
+/// An array of any type, widened to float64, in C order.
+pub fn doubles_in_c_order(path: &Path) -> Result<(Vec<usize>, Vec<f64>), Failure> {
+    let Array { shape, fortran_order, numbers } = npy::read(path).map_err(Failure::input)?;
+    let typed = Typed { shape, fortran_order, values: numbers.to_f64() };
+    let values = typed.in_c_order().into_owned();
+    Ok((typed.shape, values))
+}
+
 /// A vector of any float type, one value for each channel.
 pub fn vector(path: &Path, channels: usize) -> Result<Vec<f64>, Failure> {
     let array = npy::read(path).map_err(Failure::input)?;

@@ -8,6 +8,8 @@ use crate::text;
 /// Why a command stopped. The exit codes are part of the program's interface: see `--help`.
 #[derive(Debug)]
 pub enum Failure {
+    /// What was checked is wrong, as the tables before say: exit code 1.
+    Wrong(String),
     /// An argument's value, or arguments that do not go together: exit code 2, as for unknown flags.
     Usage(String),
     /// A file or array that cannot be what was asked for: exit code 3.
@@ -25,6 +27,7 @@ impl Failure {
     /// The exit code.
     pub fn code(&self) -> u8 {
         match self {
+            Failure::Wrong(_) => 1,
             Failure::Usage(_) => 2,
             Failure::Input(_) => 3,
             Failure::Refused(_) => 4,
@@ -52,7 +55,8 @@ impl Failure {
 
 impl Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (Failure::Usage(message)
+        let (Failure::Wrong(message)
+        | Failure::Usage(message)
         | Failure::Input(message)
         | Failure::Refused(message)
         | Failure::Output(message)
@@ -71,6 +75,7 @@ pub fn tell(message: impl Display) {
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0    done
+  1    gradcheck: a gradient is wrong
   2    an argument is wrong, or arguments do not go together
   3    an input file or array is missing, broken or of the wrong shape
   4    a declared policy refuses the input (one value a channel, empty, not finite), or a training diverges

@@ -9,6 +9,7 @@ mod explain;
 mod failure;
 #[cfg(feature = "train")]
 mod flags;
+mod gradcheck;
 mod layer_name;
 #[cfg(feature = "train")]
 mod model_file;
@@ -44,6 +45,7 @@ enum Command {
     #[cfg(feature = "train")]
     Predict(predict::Arguments),
     Apply(apply::Arguments),
+    Gradcheck(gradcheck::Arguments),
     Bench(bench::Arguments),
     Explain(explain::Arguments),
 }
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "train")]
         Command::Predict(arguments) => predict::run(arguments),
         Command::Apply(arguments) => apply::run(arguments),
+        Command::Gradcheck(arguments) => gradcheck::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
     };

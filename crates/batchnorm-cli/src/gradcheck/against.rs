@@ -1,0 +1,280 @@
+//! `gradcheck --against`: the gradients that another program wrote, judged.
+
+use super::arrays::{fits, parameters};
+use super::verdict;
+use super::{Arguments, Layer, Mode};
+use crate::arrays::{self, Any, Input, Typed, widened};
+use crate::failure::Failure;
+use crate::layer_name::LayerName;
+use crate::terminal::put;
+use batchnorm::gradcheck::{Given, MAX_VALUES, Problem, ProblemError};
+use batchnorm::{Axes, Element, Grouping, View, Weights};
+use batchnorm_io::npy::Number;
+use std::path::{Path, PathBuf};
+
+/// The files that are looked for.
+const DX: &str = "dx.npy";
+const DGAMMA: &str = "dgamma.npy";
+const DBETA: &str = "dbeta.npy";
+
+pub fn run(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
+    let layer = match (arguments.layer, arguments.mode) {
+        (None | Some(Layer::Batch), Mode::Train) => LayerName::Batch,
+        (None | Some(Layer::Batch | Layer::Evaluation), _) => LayerName::Batch,
+        (Some(Layer::Norm), _) => LayerName::Norm,
+        (Some(Layer::Group), _) => LayerName::Group,
+        (Some(Layer::Instance), _) => LayerName::Instance,
+        (Some(Layer::Rms), _) => LayerName::Rms,
+        (Some(other), _) => {
+            return Err(Failure::usage(format!(
+                "--layer {}: expected batch, norm, group, instance or rms beside --against; mistakes are known of these",
+                other.name()
+            )));
+        }
+    };
+    let evaluation = arguments.mode == Mode::Eval || arguments.layer == Some(Layer::Evaluation);
+    if evaluation && (arguments.running_mean.is_none() || arguments.running_var.is_none()) {
+        return Err(Failure::usage(
+            "--mode eval: expected --running-mean and --running-var, the statistics that were normalised by; give both",
+        ));
+    }
+    if arguments.weights.is_some() && (evaluation || layer != LayerName::Batch) {
+        return Err(Failure::usage("--weights: expected --layer batch in training beside --against; leave it out"));
+    }
+    let (Some(input), Some(gradient)) = (&arguments.input, &arguments.gradient) else {
+        return Err(Failure::usage("--against: expected --input and --gradient, by which to judge; give both"));
+    };
+    let theirs = Theirs::find(folder)?;
+    let job = Job { arguments, layer, evaluation, input, gradient, theirs };
+    match arrays::read(input)? {
+        Input::F32(x) => job.run(&x),
+        Input::F64(x) => job.run(&x),
+    }
+}
+
+/// The files that there are.
+struct Theirs {
+    dx: Option<PathBuf>,
+    dgamma: Option<PathBuf>,
+    dbeta: Option<PathBuf>,
+}
+
+impl Theirs {
+    fn find(folder: &Path) -> Result<Theirs, Failure> {
+        if !folder.is_dir() {
+            return Err(Failure::input(format!("--against {}: expected a folder, found none", folder.display())));
+        }
+        let there = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
+        let theirs = Theirs { dx: there(DX), dgamma: there(DGAMMA), dbeta: there(DBETA) };
+        if theirs.dx.is_none() && theirs.dgamma.is_none() && theirs.dbeta.is_none() {
+            return Err(Failure::input(format!(
+                "--against {}: expected at least one of {DX}, {DGAMMA} and {DBETA}, found none; save them with np.save",
+                folder.display()
+            )));
+        }
+        Ok(theirs)
+    }
+}
+
+struct Job<'a> {
+    arguments: &'a Arguments,
+    layer: LayerName,
+    evaluation: bool,
+    input: &'a Path,
+    gradient: &'a Path,
+    theirs: Theirs,
+}
+
+impl Job<'_> {
+    fn run<T: Element + Number>(&self, x: &Typed<T>) -> Result<(), Failure> {
+        let axes = Axes::Channel(self.arguments.channel_axis);
+        let named = |error| Failure::input(format!("{}: {error}", self.input.display()));
+        let view = x.view(axes).map_err(named)?;
+        let values = view.channels() * view.count();
+        if values > MAX_VALUES {
+            return Err(Failure::input(format!(
+                "{}: expected at most {MAX_VALUES} values, got {values} (shape {:?}); a part of the channels, or of the batch, \
+                 shows a mistake as well",
+                self.input.display(),
+                x.shape
+            )));
+        }
+        let problem = match arrays::read(self.gradient)? {
+            Input::F32(dy) => self.problem(&view, &dy),
+            Input::F64(dy) => self.problem(&view, &dy),
+        }?;
+        let diagnosis = self.given(&problem, axes)?.diagnose().map_err(|error| self.refusal(&error))?;
+        let subject = verdict::Subject {
+            input: self.input,
+            layer: if self.evaluation { "evaluation".to_owned() } else { self.layer_name() },
+            shape: &x.shape,
+            number: T::TYPE.to_string(),
+            channel_axis: view.channel_axis(),
+            epsilon: self.arguments.epsilon,
+        };
+        put(&if self.arguments.json {
+            verdict::as_json(&subject, &diagnosis)
+        } else {
+            verdict::as_table(&subject, &diagnosis)
+        })?;
+        let wrong: Vec<&str> =
+            diagnosis.all().filter(|(_, found)| found.verdict.is_wrong()).map(|(name, _)| name).collect();
+        match wrong.is_empty() {
+            true => Ok(()),
+            false => Err(Failure::Wrong(format!(
+                "{} {} wrong",
+                wrong.join(", "),
+                if wrong.len() == 1 { "is" } else { "are" }
+            ))),
+        }
+    }
+
+    fn layer_name(&self) -> String {
+        self.arguments.layer.unwrap_or(Layer::Batch).name()
+    }
+
+    /// The shape of gamma and beta.
+    fn parameter_shape(&self, shape: &[usize], channels: usize) -> Vec<usize> {
+        match self.layer {
+            LayerName::Norm | LayerName::Rms => shape[1..].to_vec(),
+            _ => vec![channels],
+        }
+    }
+
+    fn problem<T: Element + Number, U: Element>(&self, x: &View<T>, dy: &Typed<U>) -> Result<Problem, Failure> {
+        let arguments = self.arguments;
+        if dy.shape != x.shape() {
+            return Err(Failure::input(format!(
+                "{}: expected the input's shape {:?}, got {:?}",
+                self.gradient.display(),
+                x.shape(),
+                dy.shape
+            )));
+        }
+        let dy = dy.view(Axes::Channel(arguments.channel_axis)).map_err(Failure::input)?;
+        let shape = self.parameter_shape(x.shape(), x.channels());
+        let gamma = match &arguments.gamma {
+            Some(path) => parameters(path, &shape)?,
+            None => vec![1.0; shape.iter().product()],
+        };
+        let epsilon = arguments.epsilon;
+        let problem = match self.layer.grouping(x.shape().len(), arguments.groups) {
+            Some(grouping) => {
+                if let Grouping::Group { groups } = grouping
+                    && !x.channels().is_multiple_of(groups)
+                {
+                    let channels = x.channels();
+                    return Err(Failure::usage(format!(
+                        "--groups {groups}: expected a divisor of {channels} channels"
+                    )));
+                }
+                Problem::sample_norm(grouping, x, &dy, &gamma, epsilon)
+            }
+            None if self.evaluation => {
+                let of = |path: &Option<PathBuf>| path.as_ref().map_or(Ok(Vec::new()), |path| parameters(path, &shape));
+                let (mean, variance) = (of(&arguments.running_mean)?, of(&arguments.running_var)?);
+                Problem::evaluation(x, &dy, &gamma, epsilon, &mean, &variance)
+            }
+            None => match &arguments.weights {
+                None => Problem::batch_norm(x, &dy, &gamma, epsilon),
+                Some(path) => {
+                    let weights = widened::<T>(path)?;
+                    let values = weights.in_c_order();
+                    let weights = Weights::new(&values, &weights.shape)
+                        .map_err(|error| Failure::input(format!("{}: {error}", path.display())))?;
+                    Problem::weighted(x, &dy, &gamma, epsilon, &weights)
+                }
+            },
+        };
+        problem.map_err(|error| self.refusal(&error))
+    }
+
+    /// Why the library refused, with the file's name where it knows an argument.
+    fn refusal(&self, error: &ProblemError) -> Failure {
+        let arguments = self.arguments;
+        let file = |argument: &str| -> Option<&Path> {
+            match argument {
+                "x" => Some(self.input),
+                "dy" => Some(self.gradient),
+                "gamma" => arguments.gamma.as_deref(),
+                "mean" => arguments.running_mean.as_deref(),
+                "variance" => arguments.running_var.as_deref(),
+                _ => None,
+            }
+        };
+        let text = error.to_string();
+        let text = match text.split_once(": ").and_then(|(argument, rest)| Some((file(argument)?, rest))) {
+            Some((path, rest)) => format!("{}: {rest}", path.display()),
+            None => text,
+        };
+        match error {
+            ProblemError::SingleValue { .. }
+            | ProblemError::SingleCounting { .. }
+            | ProblemError::Empty { .. }
+            | ProblemError::Number { .. }
+            | ProblemError::Range { .. }
+            | ProblemError::Overflow { .. } => Failure::refused(text),
+            _ => Failure::input(text),
+        }
+    }
+
+    fn given<'p>(&self, problem: &'p Problem, axes: Axes) -> Result<Given<'p>, Failure> {
+        let mut given = problem.given();
+        if let Some(path) = &self.theirs.dx {
+            given = match arrays::any(path)? {
+                Any::F16(dx) => self.with_dx(given, problem, path, &dx, axes),
+                Any::F32(dx) => self.with_dx(given, problem, path, &dx, axes),
+                Any::F64(dx) => self.with_dx(given, problem, path, &dx, axes),
+            }?;
+        }
+        let channels = problem.shape()[axis(axes, problem.shape().len())];
+        let shape = self.parameter_shape(problem.shape(), channels);
+        for (path, of_gamma) in [(&self.theirs.dgamma, true), (&self.theirs.dbeta, false)] {
+            let Some(path) = path else { continue };
+            given = match arrays::any(path)? {
+                Any::F16(values) => with_vector(given, path, &values, &shape, of_gamma),
+                Any::F32(values) => with_vector(given, path, &values, &shape, of_gamma),
+                Any::F64(values) => with_vector(given, path, &values, &shape, of_gamma),
+            }?;
+        }
+        Ok(given)
+    }
+
+    fn with_dx<'p, G: Element>(
+        &self,
+        given: Given<'p>,
+        problem: &Problem,
+        path: &Path,
+        dx: &Typed<G>,
+        axes: Axes,
+    ) -> Result<Given<'p>, Failure> {
+        let named = |error: &dyn std::fmt::Display| Failure::input(format!("{}: {error}", path.display()));
+        if dx.shape != problem.shape() {
+            let (expected, got) = (problem.shape(), &dx.shape);
+            return Err(named(&format_args!("expected the input's shape {expected:?}, got {got:?}")));
+        }
+        let dx = dx.view(axes).map_err(|error| named(&error))?;
+        given.dx(&dx).map_err(|error| named(&error))
+    }
+}
+
+fn axis(axes: Axes, rank: usize) -> usize {
+    match axes {
+        Axes::Channel(axis) if axis < 0 => rank.saturating_sub(axis.unsigned_abs()),
+        Axes::Channel(axis) => axis.unsigned_abs(),
+        Axes::Roles(_) => 0,
+    }
+}
+
+fn with_vector<'p, G: Element>(
+    given: Given<'p>,
+    path: &Path,
+    values: &Typed<G>,
+    shape: &[usize],
+    of_gamma: bool,
+) -> Result<Given<'p>, Failure> {
+    fits(path, shape, &values.shape)?;
+    let values = values.in_c_order();
+    let given = if of_gamma { given.dgamma(&values) } else { given.dbeta(&values) };
+    given.map_err(|error| Failure::input(format!("{}: {error}", path.display())))
+}

@@ -1,0 +1,27 @@
+//! The files beside the input: parameters of any shape that fits.
+
+use crate::arrays::doubles_in_c_order;
+use crate::failure::Failure;
+use std::path::Path;
+
+/// One value for each parameter, in C order. Axes of length 1 do not matter, as in (1, C, 1, 1).
+pub fn parameters(path: &Path, shape: &[usize]) -> Result<Vec<f64>, Failure> {
+    let (got, values) = doubles_in_c_order(path)?;
+    fits(path, shape, &got)?;
+    Ok(values)
+}
+
+/// Errors unless both shapes are the same but for axes of length 1, or it is one vector of as many values.
+pub fn fits(path: &Path, shape: &[usize], got: &[usize]) -> Result<(), Failure> {
+    let long = |shape: &[usize]| shape.iter().copied().filter(|&length| length != 1).collect::<Vec<usize>>();
+    let (expected, have) = (long(shape), long(got));
+    let count: usize = expected.iter().product();
+    if have == expected || have == [count] {
+        return Ok(());
+    }
+    Err(Failure::input(format!(
+        "{}: expected shape {shape:?}, one value for each parameter, got {got:?}; was it summed over the right axes, and is \
+         --channel-axis right?",
+        path.display()
+    )))
+}

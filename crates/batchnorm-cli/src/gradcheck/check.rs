@@ -1,0 +1,417 @@
+//! `gradcheck` without `--against`: the gradients of our layers against derivatives that know no formula.
+//!
+//! For each layer
+//!
+//! - the closed form, the computation graph and the kernel, each gradient against complex steps through the forward twin:
+//!   value by value, of a drawn sample where there are many; and the graph and the kernel against the closed form, all values;
+//! - the kernel's gradients against central differences of the kernel's own output;
+//! - the kernel's gradients times a direction, and its forward derivative (JVP), against dual numbers;
+//! - second derivatives: the closed form of the Hessian times a direction, and the kernel's, against a complex step through
+//!   the gradient, and that against differences of the kernel's gradient.
+
+use super::report::{self, Line};
+use super::setup::{SAMPLE, Setup, arrays, layers};
+use super::twin::Gradients;
+use super::{Arguments, Layer};
+use crate::failure::Failure;
+use crate::terminal::put;
+use batchnorm::gradcheck::{COMPLEX_STEP, Complex, DIFFERENCE_STEP, Dual, central_difference, complex_step};
+use batchnorm::reference::{Real, whitening};
+
+/// What is allowed without a difference: 1e-12 (numerics.md, section 0), times what the input itself takes off.
+const EXACT: f64 = 1e-12;
+/// What is allowed where differences are taken: rounding and truncation of a fourth-order one are about 1e-12 each, times
+/// the outputs that change and the steps' own constants.
+const DIFFERENCES: f64 = 1e-8;
+
+/// Who made a gradient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    Compact,
+    Staged,
+    Kernel,
+    Jvp,
+    SecondOrder,
+    Hvp,
+}
+
+/// Spoils a gradient; for tests, which show that every check can fail.
+pub type Alter<'a> = &'a dyn Fn(Source, &mut Gradients<f64>);
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let arrays = arrays(arguments)?;
+    let mut lines = Vec::new();
+    let mut left_out = Vec::new();
+    for layer in layers(arguments) {
+        let checked = Setup::new(arguments, &arrays, layer).and_then(|setup| check(&setup, &|_, _| {}));
+        match checked {
+            Ok(more) => lines.extend(more),
+            // Of all layers those are left out that the shape does not allow, and it is said.
+            Err(Failure::Refused(why)) if arguments.layer.is_none() && layer != Layer::Batch => {
+                left_out.push((layer, why))
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    let text = if arguments.json {
+        report::as_json(arguments, &lines, &left_out)
+    } else {
+        report::as_table(arguments, &lines, &left_out)
+    };
+    put(&text)?;
+    match lines.iter().filter(|line| !line.holds()).count() {
+        0 => Ok(()),
+        wrong => Err(Failure::Wrong(format!("{wrong} of {} checks fail", lines.len()))),
+    }
+}
+
+/// By what errors are measured, of each value of x and of each parameter.
+struct Scales {
+    dx: Vec<f64>,
+    dgamma: Vec<f64>,
+    dbeta: Vec<f64>,
+    /// sqrt(variance + eps) of each value's row: how far x goes until y is another.
+    length: Vec<f64>,
+    /// What the input takes off the accuracy of f64: 1 + mean/deviation, and for whitening the condition number.
+    loss: f64,
+}
+
+impl Scales {
+    fn new(setup: &Setup) -> Scales {
+        let values = setup.x.len();
+        let (mut length, mut dx, mut loss) = (vec![1.0; values], vec![0.0; values], 1.0f64);
+        let dz = setup.upstream();
+        let rows = setup.rows();
+        for row in &rows {
+            let counting = || row.values.iter().copied().filter(|&at| setup.counts(at));
+            let weight = |at: usize| if setup.layer == Layer::Weighted { setup.weights[at] } else { 1.0 };
+            let total: f64 = counting().map(weight).sum();
+            let mean = counting().map(|at| weight(at) * setup.x[at]).sum::<f64>() / total;
+            let about = |center: f64| {
+                counting().map(|at| weight(at) * (setup.x[at] - center) * (setup.x[at] - center)).sum::<f64>() / total
+            };
+            let (center, variance) = match setup.layer {
+                Layer::Evaluation => (setup.running_mean[row.channel], setup.running_variance[row.channel]),
+                Layer::Mixed => {
+                    let mix = |running: f64, batch: f64| running + super::setup::SHARE * (batch - running);
+                    (mix(setup.running_mean[row.channel], mean), mix(setup.running_variance[row.channel], about(mean)))
+                }
+                Layer::Rms => (0.0, about(0.0)),
+                _ => (mean, about(mean)),
+            };
+            let deviation = (variance + setup.epsilon).sqrt();
+            let largest = |of: &dyn Fn(usize) -> f64| counting().fold(0.0f64, |most, at| most.max(of(at).abs()));
+            let scale = largest(&|at| setup.gamma[setup.parameter(at)]) / deviation * largest(&|at| dz[at]);
+            let spread = center.abs().max(mean.abs()) / deviation;
+            // The invertible form loses by its own bound.
+            let own = row.values.first().map_or(0, |&at| setup.parameter(at));
+            let inverted =
+                if setup.layer == Layer::Invertible { (setup.beta[own] / setup.gamma[own]).abs() } else { 0.0 };
+            loss = loss.max(1.0 + spread).max(1.0 + 20.0 * inverted);
+            row.values.iter().for_each(|&at| (length[at], dx[at]) = (deviation, scale));
+        }
+        if setup.layer == Layer::Whitening {
+            loss = loss.max(whiten(setup, &rows, &dz, &mut dx));
+        }
+        let xhat = setup.normalized(&setup.x);
+        let parameters = setup.gamma.len();
+        let (mut dgamma, mut dbeta) = (vec![0.0; parameters], vec![0.0; parameters]);
+        for at in 0..values {
+            dgamma[setup.parameter(at)] += (dz[at] * xhat[at]).abs();
+            dbeta[setup.parameter(at)] += dz[at].abs();
+        }
+        // Running sums of the twin.
+        loss *= (values as f64 / 1e4).sqrt().max(1.0);
+        Scales { dx, dgamma, dbeta, length, loss }
+    }
+}
+
+/// The measure of whitening, sum_j |W_ij| max|gamma dy|, and its condition number.
+fn whiten(setup: &Setup, rows: &[super::twin::Row], dz: &[f64], dx: &mut [f64]) -> f64 {
+    let mut worst = 1.0f64;
+    for rows in rows.chunks(setup.together) {
+        let group: Vec<Vec<f64>> = rows.iter().map(|row| row.values.iter().map(|&at| setup.x[at]).collect()).collect();
+        let ones = vec![1.0; rows.len()];
+        let pass = whitening::forward(&group, &ones, &ones, setup.epsilon);
+        let largest =
+            rows.iter().flat_map(|row| row.values.iter().map(|&at| (setup.gamma[row.channel] * dz[at]).abs()));
+        let largest = largest.fold(0.0, f64::max);
+        for (row, weights) in rows.iter().zip(&pass.whitening) {
+            let scale = weights.iter().map(|w| w.abs()).sum::<f64>() * largest;
+            row.values.iter().for_each(|&at| dx[at] = scale);
+        }
+        let size = |matrix: &[Vec<f64>]| matrix.iter().flatten().map(|value| value * value).sum::<f64>().sqrt();
+        let condition = (size(&pass.covariance) + setup.epsilon) * size(&pass.whitening).powi(2);
+        worst = worst.max(condition * condition);
+    }
+    worst
+}
+
+/// The checks of one layer.
+pub fn check(setup: &Setup, alter: Alter) -> Result<Vec<Line>, Failure> {
+    let scales = Scales::new(setup);
+    let altered = |source: Source, mut gradients: Gradients<f64>| {
+        alter(source, &mut gradients);
+        gradients
+    };
+    let compact = altered(Source::Compact, setup.compact(&setup.x, &setup.gamma));
+    let staged = setup.staged().map(|gradients| altered(Source::Staged, gradients));
+    let kernel = altered(Source::Kernel, setup.kernel(&setup.x, &setup.gamma)?);
+    let mut random = setup.random.clone();
+    let drawn = Drawn { x: random.some(setup.x.len(), SAMPLE), parameters: random.some(setup.gamma.len(), SAMPLE) };
+    let mut lines = Vec::new();
+    let mut line = |gradient: &'static str, what: &'static str, by: &'static str, limit: f64, worst: Worst| {
+        let index =
+            worst.at.map(|at| if gradient.starts_with("dx") || gradient == "y'" { setup.index(at) } else { vec![at] });
+        lines.push(Line {
+            layer: setup.layer,
+            gradient,
+            what,
+            by,
+            error: worst.error,
+            limit,
+            index,
+            checked: worst.checked,
+        });
+    };
+
+    let by_complex = setup.by_complex_steps(&drawn);
+    let exact = EXACT * scales.loss;
+    let sources = [("closed form", Some(&compact)), ("graph", staged.as_ref()), ("kernel", Some(&kernel))];
+    for (what, gradients) in sources.into_iter().filter_map(|(what, gradients)| Some((what, gradients?))) {
+        for (name, worst) in drawn.compared(gradients, &by_complex, &scales) {
+            line(name, what, "complex step", exact, worst);
+        }
+        if what != "closed form" {
+            for (name, worst) in whole(gradients, &compact, &scales) {
+                line(name, what, "closed form", exact, worst);
+            }
+        }
+    }
+    let differences = DIFFERENCES * scales.loss;
+    let by_differences = setup.by_differences(&drawn, &scales)?;
+    for (name, worst) in drawn.compared(&kernel, &by_differences, &scales) {
+        line(name, "kernel", "differences", differences, worst);
+    }
+
+    // Along a direction, of the size of what it moves.
+    let x_t: Vec<f64> =
+        random.normals(setup.x.len()).iter().zip(&scales.length).map(|(t, length)| t * length).collect();
+    let (gamma_t, beta_t) = (random.normals(setup.gamma.len()), random.normals(setup.gamma.len()));
+    let moved = setup.by_dual_numbers([&x_t, &gamma_t, &beta_t]);
+    line("all", "kernel", "dual numbers", exact, setup.times_direction(&kernel, [&x_t, &gamma_t, &beta_t], &moved));
+    let through = setup.through_the_gradient([&x_t, &gamma_t]);
+    let second = |gradients: &Gradients<f64>| setup.second_scales(&scales, [&x_t, &gamma_t], gradients, &through);
+    if let Some(gradients) = setup.second_order([&x_t, &gamma_t]) {
+        for (name, worst) in second(&altered(Source::SecondOrder, gradients)) {
+            line(name, "closed form", "complex step", 10.0 * exact, worst);
+        }
+    }
+    if let Some((jvp, hvp)) = setup.kernel_along([&x_t, &gamma_t, &beta_t])? {
+        let none = || vec![0.0; setup.gamma.len()];
+        let jvp = altered(Source::Jvp, Gradients { dx: jvp, dgamma: none(), dbeta: none() }).dx;
+        line("y'", "kernel", "dual numbers", exact, setup.moved(&jvp, &moved));
+        for (name, worst) in second(&altered(Source::Hvp, hvp)) {
+            line(name, "kernel", "complex step", 10.0 * exact, worst);
+        }
+    }
+    let of_kernel = setup.differences_of_the_kernel([&x_t, &gamma_t], alter)?;
+    for (name, worst) in second(&of_kernel) {
+        line(name, "kernel, differences", "complex step", 10.0 * differences, worst);
+    }
+    Ok(lines)
+}
+
+/// The largest error, and where.
+#[derive(Debug, Clone, Copy)]
+struct Worst {
+    error: f64,
+    at: Option<usize>,
+    checked: usize,
+}
+
+impl Worst {
+    /// Of triples (place, error, scale); NaN is worst.
+    fn of(all: impl Iterator<Item = (usize, f64, f64)>) -> Worst {
+        let mut worst = Worst { error: 0.0, at: None, checked: 0 };
+        for (at, error, scale) in all {
+            worst.checked += 1;
+            let part = if error == 0.0 { 0.0 } else { error / scale };
+            if worst.at.is_none() || part > worst.error || part.is_nan() {
+                (worst.error, worst.at) = (part, Some(at));
+            }
+            if part.is_nan() {
+                break;
+            }
+        }
+        worst
+    }
+}
+
+const NAMES: [&str; 3] = ["dx", "dgamma", "dbeta"];
+
+fn whole<'a>(one: &'a Gradients<f64>, other: &'a Gradients<f64>, scales: &'a Scales) -> [(&'static str, Worst); 3] {
+    let worst = |one: &[f64], other: &[f64], scales: &[f64]| {
+        Worst::of((0..one.len()).map(|at| (at, (one[at] - other[at]).abs(), scales[at])))
+    };
+    [
+        (NAMES[0], worst(&one.dx, &other.dx, &scales.dx)),
+        (NAMES[1], worst(&one.dgamma, &other.dgamma, &scales.dgamma)),
+        (NAMES[2], worst(&one.dbeta, &other.dbeta, &scales.dbeta)),
+    ]
+}
+
+/// Which values are differentiated one by one.
+struct Drawn {
+    x: Vec<usize>,
+    parameters: Vec<usize>,
+}
+
+impl Drawn {
+    /// Gradients against derivatives of the drawn values.
+    fn compared(&self, gradients: &Gradients<f64>, by: &[Vec<f64>; 3], scales: &Scales) -> [(&'static str, Worst); 3] {
+        let worst = |places: &[usize], got: &[f64], by: &[f64], scales: &[f64]| {
+            Worst::of(places.iter().zip(by).map(|(&at, by)| (at, (got[at] - by).abs(), scales[at])))
+        };
+        [
+            (NAMES[0], worst(&self.x, &gradients.dx, &by[0], &scales.dx)),
+            (NAMES[1], worst(&self.parameters, &gradients.dgamma, &by[1], &scales.dgamma)),
+            (NAMES[2], worst(&self.parameters, &gradients.dbeta, &by[2], &scales.dbeta)),
+        ]
+    }
+}
+
+impl Setup {
+    /// Where a value stands.
+    fn index(&self, mut at: usize) -> Vec<usize> {
+        let mut index = vec![0; self.shape.len()];
+        for (axis, &length) in self.shape.iter().enumerate().rev() {
+            index[axis] = at % length;
+            at /= length;
+        }
+        index
+    }
+
+    /// sum dy y by complex steps through the twin.
+    fn by_complex_steps(&self, drawn: &Drawn) -> [Vec<f64>; 3] {
+        let fixed = |values: &[f64]| values.iter().map(|&value| Complex::constant(value)).collect::<Vec<Complex>>();
+        let (x, gamma, beta) = (fixed(&self.x), fixed(&self.gamma), fixed(&self.beta));
+        let loss = |y: Vec<Complex>| {
+            let terms = y.into_iter().zip(&self.dy).map(|(y, &dy)| Complex { re: 0.0, im: y.im * dy });
+            terms.fold(Complex::default(), |sum, term| sum + term)
+        };
+        let by_x = |&i: &usize| complex_step(&self.x, i, |x| loss(self.forward(x, &gamma, &beta)));
+        let by_gamma = |&i: &usize| complex_step(&self.gamma, i, |gamma| loss(self.forward(&x, gamma, &beta)));
+        let by_beta = |&i: &usize| complex_step(&self.beta, i, |beta| loss(self.forward(&x, &gamma, beta)));
+        [
+            drawn.x.iter().map(by_x).collect(),
+            drawn.parameters.iter().map(by_gamma).collect(),
+            drawn.parameters.iter().map(by_beta).collect(),
+        ]
+    }
+
+    /// The same by central differences of the kernel's output.
+    fn by_differences(&self, drawn: &Drawn, scales: &Scales) -> Result<[Vec<f64>; 3], Failure> {
+        let weigh = |one: &Result<Vec<f64>, Failure>, other: &Result<Vec<f64>, Failure>| match (one, other) {
+            (Ok(one), Ok(other)) => {
+                one.iter().zip(other).zip(&self.dy).map(|((one, other), dy)| dy * (one - other)).sum()
+            }
+            _ => f64::NAN,
+        };
+        // Refused once, refused always: the base point has been run before.
+        let (mut x, mut gamma, mut beta) = (self.x.clone(), self.gamma.clone(), self.beta.clone());
+        let mut by_x = Vec::new();
+        for &i in &drawn.x {
+            let f = |x: &[f64]| self.kernel_forward(x, &self.gamma, &self.beta);
+            by_x.push(central_difference(&mut x, i, scales.length[i], f, weigh));
+        }
+        let (mut by_gamma, mut by_beta) = (Vec::new(), Vec::new());
+        for &i in &drawn.parameters {
+            // y is linear in both: any step will do.
+            let f = |gamma: &[f64]| self.kernel_forward(&self.x, gamma, &self.beta);
+            by_gamma.push(central_difference(&mut gamma, i, 1e-2, f, weigh));
+            let f = |beta: &[f64]| self.kernel_forward(&self.x, &self.gamma, beta);
+            by_beta.push(central_difference(&mut beta, i, 1e-2, f, weigh));
+        }
+        Ok([by_x, by_gamma, by_beta])
+    }
+
+    /// y' along a direction, by dual numbers through the twin.
+    fn by_dual_numbers(&self, [x_t, gamma_t, beta_t]: [&[f64]; 3]) -> Vec<f64> {
+        let dual =
+            |values: &[f64], t: &[f64]| values.iter().zip(t).map(|(&value, &t)| Dual(value, t)).collect::<Vec<_>>();
+        let y = self.forward(&dual(&self.x, x_t), &dual(&self.gamma, gamma_t), &dual(&self.beta, beta_t));
+        y.into_iter().map(|y| y.1).collect()
+    }
+
+    /// <dy, y'> against <dx, x'> + <dgamma, gamma'> + <dbeta, beta'>.
+    fn times_direction(&self, gradients: &Gradients<f64>, [x_t, gamma_t, beta_t]: [&[f64]; 3], moved: &[f64]) -> Worst {
+        let products = |one: &[f64], other: &[f64]| one.iter().zip(other).map(|(a, b)| a * b).collect::<Vec<f64>>();
+        let mut terms = products(&gradients.dx, x_t);
+        terms.extend(products(&gradients.dgamma, gamma_t));
+        terms.extend(products(&gradients.dbeta, beta_t));
+        let forward = products(&self.dy, moved);
+        let size: f64 = forward.iter().chain(&terms).map(|term| term.abs()).sum();
+        let error = terms.iter().sum::<f64>() - forward.iter().sum::<f64>();
+        Worst { error: if error == 0.0 { 0.0 } else { error.abs() / size }, at: None, checked: 1 }
+    }
+
+    /// y' against y', as parts of the largest.
+    fn moved(&self, one: &[f64], other: &[f64]) -> Worst {
+        let largest = other.iter().fold(0.0f64, |most, y| most.max(y.abs()));
+        Worst::of(one.iter().zip(other).enumerate().map(|(at, (one, other))| (at, (one - other).abs(), largest)))
+    }
+
+    /// The derivative of the gradient along a direction, by a complex step through the closed form.
+    fn through_the_gradient(&self, [x_t, gamma_t]: [&[f64]; 2]) -> Gradients<f64> {
+        let step = |values: &[f64], t: &[f64]| -> Vec<Complex> {
+            values.iter().zip(t).map(|(&re, t)| Complex { re, im: t * COMPLEX_STEP }).collect()
+        };
+        let Gradients { dx, dgamma, dbeta } = self.compact(&step(&self.x, x_t), &step(&self.gamma, gamma_t));
+        let slope = |values: Vec<Complex>| values.into_iter().map(|value| value.im / COMPLEX_STEP).collect();
+        Gradients { dx: slope(dx), dgamma: slope(dgamma), dbeta: slope(dbeta) }
+    }
+
+    /// The same by differences of the kernel's gradient, of fourth order.
+    fn differences_of_the_kernel(&self, [x_t, gamma_t]: [&[f64]; 2], alter: Alter) -> Result<Gradients<f64>, Failure> {
+        let at = |steps: f64| -> Result<Gradients<f64>, Failure> {
+            let moved = |values: &[f64], t: &[f64]| -> Vec<f64> {
+                values.iter().zip(t).map(|(value, t)| value + steps * DIFFERENCE_STEP * t).collect()
+            };
+            let mut gradients = self.kernel(&moved(&self.x, x_t), &moved(&self.gamma, gamma_t))?;
+            // Spoiled in proportion to the way, so that the slope is.
+            if steps == 2.0 {
+                alter(Source::Kernel, &mut gradients);
+            }
+            Ok(gradients)
+        };
+        let four = [at(1.0)?, at(-1.0)?, at(2.0)?, at(-2.0)?];
+        let slope = |of: &dyn Fn(&Gradients<f64>) -> &[f64]| -> Vec<f64> {
+            let [a, b, c, d] = four.each_ref().map(of);
+            (0..a.len()).map(|i| (8.0 * (a[i] - b[i]) - (c[i] - d[i])) / (12.0 * DIFFERENCE_STEP)).collect()
+        };
+        Ok(Gradients {
+            dx: slope(&|gradients| &gradients.dx),
+            dgamma: slope(&|gradients| &gradients.dgamma),
+            dbeta: slope(&|gradients| &gradients.dbeta),
+        })
+    }
+
+    /// Second derivatives compared: as parts of the gradient's own measure times how far the direction goes, in deviations.
+    fn second_scales(
+        &self,
+        scales: &Scales,
+        [x_t, gamma_t]: [&[f64]; 2],
+        one: &Gradients<f64>,
+        other: &Gradients<f64>,
+    ) -> [(&'static str, Worst); 2] {
+        let far = x_t.iter().zip(&scales.length).fold(0.0f64, |most, (t, length)| most.max((t / length).abs()));
+        let smallest = self.gamma.iter().fold(f64::INFINITY, |least, gamma| least.min(gamma.abs()));
+        let turn = gamma_t.iter().fold(0.0f64, |most, t| most.max(t.abs())) / smallest;
+        let steps = far + if turn.is_finite() { turn } else { 1e3 };
+        let of = |one: &[f64], other: &[f64], scales: &[f64]| {
+            Worst::of((0..one.len()).map(|at| (at, (one[at] - other[at]).abs(), scales[at] * steps)))
+        };
+        [("dx'", of(&one.dx, &other.dx, &scales.dx)), ("dgamma'", of(&one.dgamma, &other.dgamma, &scales.dbeta))]
+    }
+}
