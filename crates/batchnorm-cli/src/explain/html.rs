@@ -60,6 +60,9 @@ pub fn page(explanation: &Explanation) -> String {
             ("heat", &pictures::heat_map(jacobian, subject.x.len())),
             ("entry", &entry(&numbers)),
             ("jacobian_table", &jacobian_table(&numbers)),
+            ("normalising", normalising(explanation)),
+            ("lost", lost(explanation)),
+            ("try", try_it(explanation)),
             ("directions", &directions(&numbers)),
             ("tables", &tables::all(&numbers)),
             ("checked", &checked(explanation)),
@@ -97,6 +100,39 @@ fn before_and_after(numbers: &Numbers) -> String {
         figure("normalized", "x\u{302}, normalised", of_y, "Dots of the normalised values over a line"),
         figure("y", "y, the output", of_y, "Dots of the output over a line"),
     )
+}
+
+/// What the distributions show, by norm.
+fn normalising(explanation: &Explanation) -> &'static str {
+    match explanation.loses() {
+        [true, _] => {
+            "Normalising moves the mean to 0 (a number such as 3e\u{2212}17 is 0 but for rounding) and the deviation to 1, or a \
+             little less because of \u{3b5}. It does not change the shape: skewed stays skewed."
+        }
+        [false, true] => {
+            "Normalising divides by the root mean square: 0 stays where it is, and neither the mean nor the shape is changed."
+        }
+        [false, false] => {
+            "Normalising by constants moves the mean near 0 and the deviation near 1 as far as the constants are those of these \
+             values. It does not change the shape."
+        }
+    }
+}
+
+fn lost(explanation: &Explanation) -> &'static str {
+    match explanation.loses() {
+        [true, _] => "Two directions the gradient cannot have",
+        [false, true] => "A direction the gradient cannot have",
+        [false, false] => "Two directions that only training loses",
+    }
+}
+
+/// With one gamma, a constant dy and one along xhat are lost; with a gamma of each element it is gamma dy that is.
+fn try_it(explanation: &Explanation) -> &'static str {
+    match (explanation.loses(), explanation.subject.gamma.len()) {
+        ([true, true], 1) => "Set dy to all 1, or to x\u{302}, above: nearly nothing of either gets through.",
+        _ => "",
+    }
 }
 
 /// What the Jacobian shows, by norm.

@@ -49,7 +49,7 @@ impl Selection {
             (LayerName::Group, Some(groups)) => groups.get(),
             _ => channels.max(1),
         };
-        if channels % groups != 0 {
+        if !channels.is_multiple_of(groups) {
             return wrong(format!(
                 "expected a number of channels that {groups} groups divide evenly, got {channels} (shape {shape:?})"
             ));
@@ -59,7 +59,7 @@ impl Selection {
             LayerName::Norm | LayerName::Rms => shape[0],
             LayerName::Group | LayerName::Instance => shape[sample_axis(channel_axis)] * groups,
         };
-        let count = if of == 0 { 0 } else { values / of };
+        let count = values.checked_div(of).unwrap_or(0);
         let alone = layer == LayerName::Rms || arguments.running_mean.is_some();
         let what = unit(layer);
         if count < if alone { 1 } else { 2 } {

@@ -1,6 +1,7 @@
 //! The nodes in plain words: what each is, and why its local derivative is what it is.
 
 use super::explanation::Explanation;
+use crate::layer_name::LayerName;
 
 /// What is said of a node.
 pub struct Words {
@@ -15,7 +16,14 @@ pub struct Words {
 /// The words for a node by its name in the graph.
 pub fn of(explanation: &Explanation, name: &str) -> Words {
     let constant = explanation.subject.running.is_some();
+    let batch = explanation.subject.layer == LayerName::Batch;
+    let centred = explanation.loses()[0];
     let (title, says, why) = match name {
+        "x" if constant => (
+            "input",
+            "The values of one feature.",
+            "What comes back to x is dx, the gradient that the layer before gets.",
+        ),
         "x" => (
             "input",
             "The values that are normalised together.",
@@ -43,7 +51,7 @@ pub fn of(explanation: &Explanation, name: &str) -> Words {
             "How far each value is from the mean. These deviations sum up to 0.",
             "Moving a value moves its own deviation as much: 1. But the mean is in every deviation, with a minus, so what \
              comes back to the mean is summed up over all of them. This is one way in which every value feels every other \
-             one, and why the backward pass needs the whole batch.",
+             one, and why the backward pass needs them all.",
         ),
         "squared" => (
             "squared",
@@ -87,26 +95,56 @@ pub fn of(explanation: &Explanation, name: &str) -> Words {
             "One over the deviation, so that dividing n values becomes multiplying them.",
             "1/(d + h) \u{2212} 1/d = \u{2212}h / (d (d + h)), which for small h is \u{2212}h/d\u{b2}.",
         ),
+        "normalized" if constant => (
+            "normalised",
+            "Every value in units of the running deviation, about the running mean.",
+            "In a product each factor\u{2019}s slope is the other factor. r is a constant here: what comes back to it goes nowhere.",
+        ),
+        "normalized" if !centred => (
+            "normalised",
+            "Every value in units of the root mean square.",
+            "In a product each factor\u{2019}s slope is the other factor. r is one number that all values share, so what comes back \
+             to r is summed up over all of them: so values feel each other.",
+        ),
         "normalized" => (
             "normalised",
             "Every value in units of the deviation. The shape of the distribution stays what it was: normalised does not mean \
              Gaussian.",
-            "In a product each factor's slope is the other factor. r is one number that all values share, so what comes back \
+            "In a product each factor\u{2019}s slope is the other factor. r is one number that all values share, so what comes back \
              to r is summed up over all of them: the other way in which values feel each other.",
+        ),
+        "gamma" if !batch => (
+            "gamma",
+            "The learned scale of this element, or of its channel.",
+            "dgamma is what an optimiser trains gamma by. Shown is this value\u{2019}s part of it; the layer adds up those of all values \
+             and rows that share the gamma.",
         ),
         "gamma" => (
             "gamma",
             "The learned scale, so that the network may have any spread it likes, even the one it had.",
-            "dgamma is what an optimiser trains gamma by: the sum of dy times xhat over all values that share it.",
+            "dgamma is what an optimiser trains gamma by: the sum of dy times xhat over all values.",
         ),
-        "scaled" => {
-            ("scaled", "Each normalised value times gamma.", "In a product each factor's slope is the other factor.")
-        }
+        "scaled" => (
+            "scaled",
+            "Each normalised value times gamma.",
+            "In a product each factor\u{2019}s slope is the other factor.",
+        ),
+        "beta" if !batch => (
+            "beta",
+            "The learned shift of this element, or of its channel.",
+            "dbeta is what an optimiser trains beta by. Shown is this value\u{2019}s part of it; the layer adds up those of all values \
+             and rows that share the beta.",
+        ),
+        "beta" if constant => (
+            "beta",
+            "The learned shift, so that the network may have any mean it likes.",
+            "dbeta is the sum of dy over all values.",
+        ),
         "beta" => (
             "beta",
             "The learned shift, so that the network may have any mean it likes. A bias in front of the layer would be taken off \
              again with the mean.",
-            "dbeta is the sum of dy over all values that share it.",
+            "dbeta is the sum of dy over all values.",
         ),
         _ => (
             "output",

@@ -8,7 +8,7 @@ use super::numbers::Numbers;
 use batchnorm::reference::graph::{Join, Operation};
 use std::fmt::Write;
 
-const LABEL: Size = Size { width: 84.0, height: 31.0 };
+const LABEL: Size = Size { width: 94.0, height: 31.0 };
 const MARGIN: f64 = 6.0;
 
 /// A box: the node's name in the graph, where it is one, its title and its second line.

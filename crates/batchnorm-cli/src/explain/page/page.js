@@ -69,7 +69,8 @@
   function showNumbers() {
     for (const element of numbers) {
       const number = text(element.dataset.v);
-      element.textContent = 'guard' in element.dataset && number.startsWith('\u2212') ? `(${number})` : number;
+      const shown = 'guard' in element.dataset && number.startsWith('\u2212') ? `(${number})` : number;
+      if (element.textContent !== shown) element.textContent = shown;
     }
   }
 
@@ -193,12 +194,13 @@
   const read = (text) => (text.trim() === '' ? NaN : Number(text.trim().replaceAll('\u2212', '-')));
 
   function readAddress() {
-    const hash = decodeURIComponent(location.hash.slice(1));
+    // No name and no number in it needs escapes.
+    const hash = location.hash.slice(1);
     clearTimeout(keeping);
     settings = copy();
     if (!hash.includes('=')) {
       // An anchor, such as #node-mean.
-      if (place[hash.replace('node-', '')] !== undefined) node = hash.replace('node-', '');
+      if (Object.hasOwn(place, hash.replace('node-', ''))) node = hash.replace('node-', '');
       return show();
     }
     chosen = 0;
@@ -207,7 +209,7 @@
       const [name, i = '0'] = key.split('.');
       if (name === 'chosen' && Number(value) >= 1 && Number(value) <= graph.count) chosen = Math.floor(Number(value)) - 1;
       if (name === 'upstream' && [...find('upstream').options].some((option) => option.value === value)) settings.upstream = value;
-      if (name === 'node' && place[value] !== undefined) node = value;
+      if (name === 'node' && Object.hasOwn(place, value)) node = value;
       const known = fields.includes(name) && Number(i) in start[name];
       if (known && allowed(name, read(value ?? ''))) set(name, Number(i), read(value));
     }
