@@ -2,7 +2,6 @@
 
 mod support;
 
-use batchnorm::reference::{compact, jacobian, staged};
 use batchnorm::{Axes, BatchNorm, Config, Estimator, Tensor, UpdateWeight, View, ViewMut, undoing};
 use support::{Random, channel_of};
 
