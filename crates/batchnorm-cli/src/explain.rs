@@ -22,13 +22,14 @@ use crate::terminal::put;
 use batchnorm_io::atomic;
 use explanation::Explanation;
 pub use options::Arguments;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use subject::Subject;
 
 /// Reads, computes, checks, and shows.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     arguments.check()?;
     let outputs = [&arguments.html, &arguments.dot];
+    keep_files_apart(&arguments)?;
     // Before anything is read: that it can be written.
     for path in outputs.into_iter().flatten().filter(|path| !is_stdout(path)) {
         atomic::expect_writable(path).map_err(Failure::output)?;
@@ -50,6 +51,41 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         put(&table::text(&explanation))?;
     }
     Ok(())
+}
+
+/// Errors if an output is a file that is read, or both outputs are one file, whatever they are called.
+fn keep_files_apart(arguments: &Arguments) -> Result<(), Failure> {
+    let Arguments { input, gradient, gamma, beta, running_mean, running_var, html, dot, .. } = arguments;
+    let outputs = [("--html", html), ("--dot", dot)];
+    let outputs = outputs.iter().filter_map(|(flag, path)| Some((*flag, path.as_deref()?)));
+    let outputs: Vec<(&str, &Path)> = outputs.filter(|(_, path)| !is_stdout(path)).collect();
+    let read = [("--input", input), ("--gradient", gradient)]
+        .into_iter()
+        .filter_map(|(flag, path)| Some((flag, path.as_deref()?)));
+    // Numbers, where they are no file.
+    let parameters =
+        [("--gamma", gamma), ("--beta", beta), ("--running-mean", running_mean), ("--running-var", running_var)];
+    let parameters = parameters.into_iter().filter_map(|(flag, text)| Some((flag, Path::new(text.as_deref()?))));
+    let read: Vec<(&str, &Path)> = read.chain(parameters).collect();
+    for (number, &(flag, path)) in outputs.iter().enumerate() {
+        let Some(place) = place(path) else { continue }; // writing it will say what is wrong
+        let others = read.iter().chain(&outputs[number + 1..]);
+        if let Some((other, _)) = others.into_iter().find(|(_, other)| self::place(other).as_ref() == Some(&place)) {
+            return Err(Failure::usage(format!(
+                "{flag} {}: expected a file of its own, got that of {other}; name another one",
+                path.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Where a file lies or would lie, by one name for all its names; `None` in no folder.
+fn place(path: &Path) -> Option<PathBuf> {
+    path.canonicalize().ok().or_else(|| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Some(folder.canonicalize().ok()?.join(path.file_name()?))
+    })
 }
 
 /// `-` stands for it.

@@ -359,7 +359,7 @@ fn flags_that_do_not_go_together_are_refused() {
         (&["--channel-axis", "2"], "--channel-axis: expected -2 to 1"),
         (&["--json", "--dot", "-"], "there is one stdout"),
         (&["--html", "-", "--dot", "-"], "there is one stdout"),
-        (&["--html", "a", "--dot", "a"], "got one name for both"),
+        (&["--html", "a", "--dot", "a"], "--html a: expected a file of its own, got that of --dot"),
     ] {
         refused(&explain(&folder, arguments), 2, &[says]);
     }
@@ -484,5 +484,25 @@ fn outputs_go_where_they_are_asked_to() {
                  --running-mean --running-var --json --dot --html";
     for part in flags.split(' ').chain(["Exit codes:", "layer norm"]) {
         assert!(done(&help).contains(part), "{part}");
+    }
+}
+
+/// Whatever a file is called: what is read is never written over, and two outputs are two files.
+#[test]
+fn no_output_takes_the_place_of_an_input_or_of_another_output() {
+    let folder = Folder::new();
+    let table = "1,2\n2,5\n4,3\n";
+    std::fs::write(folder.path("x.csv"), table).expect("a writable folder");
+    std::fs::create_dir(folder.path("sub")).expect("a writable folder");
+    let own = |flag: &str, of: &str| format!("{flag}: expected a file of its own, got that of {of}");
+    for (arguments, flag, of) in [
+        (&["--input", "x.csv", "--html", "./x.csv"][..], "--html ./x.csv", "--input"),
+        (&["--input", "x.csv", "--dot", "sub/../x.csv"], "--dot sub/../x.csv", "--input"),
+        (&["--input", "x.csv", "--gradient", "./x.csv", "--html", "sub/../x.csv"], "--html sub/../x.csv", "--input"),
+        (&["--html", "new", "--dot", "./new"], "--html new", "--dot"),
+    ] {
+        refused(&explain(&folder, arguments), 2, &[&own(flag, of)]);
+        assert_eq!(std::fs::read_to_string(folder.path("x.csv")).expect("the table"), table);
+        assert!(!folder.path("new").exists());
     }
 }

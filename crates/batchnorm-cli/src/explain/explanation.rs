@@ -109,9 +109,13 @@ fn walked(subject: &Subject) -> Result<Graph<f64>, Failure> {
     }
     let not_finite = |node: &&Node<f64>| node.values.iter().any(|value| !value.is_finite());
     if let Some(node) = graph.nodes().iter().find(not_finite) {
+        let mend = match node.name {
+            "scaled" => "give a smaller --gamma",
+            "y" => "give a smaller --gamma or --beta",
+            _ => "divide the input",
+        };
         return Err(Failure::refused(format!(
-            "{words}: expected values whose squares a float64 holds, but `{}` overflows (the layer itself scales such \
-             values); divide the input, gamma or beta",
+            "{words}: expected numbers that a float64 holds at every node, but `{}` overflows; {mend}",
             node.name
         )));
     }

@@ -110,9 +110,6 @@ impl Arguments {
                 "--json, --dot -, --html -: expected one of them, for there is one stdout; name files for the others",
             );
         }
-        if self.dot.is_some() && self.dot == self.html {
-            return refuse("--dot, --html: expected two files, got one name for both");
-        }
         Ok(())
     }
 }
