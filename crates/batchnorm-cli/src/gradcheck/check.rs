@@ -10,7 +10,7 @@
 //!   the gradient, and that against differences of the kernel's gradient.
 
 use super::report::{self, Line};
-use super::setup::{SAMPLE, Setup, arrays, layers};
+use super::setup::{Setup, arrays, layers};
 use super::twin::Gradients;
 use super::{Arguments, Layer};
 use crate::failure::Failure;
@@ -72,7 +72,8 @@ struct Scales {
     dbeta: Vec<f64>,
     /// sqrt(variance + eps) of each value's row: how far x goes until y is another.
     length: Vec<f64>,
-    /// What the input takes off the accuracy of f64: 1 + mean/deviation, and for whitening the condition number.
+    /// What the input takes off the accuracy of f64: 1 + mean/deviation; where the statistics are not the batch's own, times
+    /// the largest xhat; for whitening the condition number.
     loss: f64,
 }
 
@@ -105,10 +106,16 @@ impl Scales {
             let spread = center.abs().max(mean.abs()) / deviation;
             // The invertible form loses by its own bound.
             let own = row.values.first().map_or(0, |&at| setup.parameter(at));
+            let largest_xhat = largest(&|at| setup.x[at] - center) / deviation;
+            let mixed = if setup.layer == Layer::Mixed { largest_xhat } else { 0.0 };
             let inverted =
                 if setup.layer == Layer::Invertible { (setup.beta[own] / setup.gamma[own]).abs() } else { 0.0 };
-            loss = loss.max(1.0 + spread).max(1.0 + 20.0 * inverted);
-            row.values.iter().for_each(|&at| (length[at], dx[at]) = (deviation, scale));
+            loss = loss.max((1.0 + spread) * (1.0 + mixed)).max(1.0 + 20.0 * inverted);
+            for &at in &row.values {
+                // In evaluation y is linear in x: a long step rounds least. Any step must be one at the size of x.
+                let least = if setup.layer == Layer::Evaluation { 1e-2 } else { 1e-9 };
+                (length[at], dx[at]) = (deviation.max(least * setup.x[at].abs()), scale);
+            }
         }
         if setup.layer == Layer::Whitening {
             loss = loss.max(whiten(setup, &rows, &dz, &mut dx));
@@ -158,7 +165,8 @@ pub fn check(setup: &Setup, alter: Alter) -> Result<Vec<Line>, Failure> {
     let staged = setup.staged().map(|gradients| altered(Source::Staged, gradients));
     let kernel = altered(Source::Kernel, setup.kernel(&setup.x, &setup.gamma)?);
     let mut random = setup.random.clone();
-    let drawn = Drawn { x: random.some(setup.x.len(), SAMPLE), parameters: random.some(setup.gamma.len(), SAMPLE) };
+    let most = setup.differentiated();
+    let drawn = Drawn { x: random.some(setup.x.len(), most), parameters: random.some(setup.gamma.len(), most) };
     let mut lines = Vec::new();
     let mut line = |gradient: &'static str, what: &'static str, by: &'static str, limit: f64, worst: Worst| {
         let index =
@@ -327,11 +335,12 @@ impl Setup {
         }
         let (mut by_gamma, mut by_beta) = (Vec::new(), Vec::new());
         for &i in &drawn.parameters {
-            // y is linear in both: any step will do.
+            // y is linear in both: a long step rounds least. It must not cross an activation's kink.
+            let length = if self.bends() { 2.0 } else { 1e3 };
             let f = |gamma: &[f64]| self.kernel_forward(&self.x, gamma, &self.beta);
-            by_gamma.push(central_difference(&mut gamma, i, 1e-2, f, weigh));
+            by_gamma.push(central_difference(&mut gamma, i, length, f, weigh));
             let f = |beta: &[f64]| self.kernel_forward(&self.x, &self.gamma, beta);
-            by_beta.push(central_difference(&mut beta, i, 1e-2, f, weigh));
+            by_beta.push(central_difference(&mut beta, i, length, f, weigh));
         }
         Ok([by_x, by_gamma, by_beta])
     }
@@ -413,5 +422,96 @@ impl Setup {
             Worst::of((0..one.len()).map(|at| (at, (one[at] - other[at]).abs(), scales[at] * steps)))
         };
         [("dx'", of(&one.dx, &other.dx, &scales.dx)), ("dgamma'", of(&one.dgamma, &other.dgamma, &scales.dbeta))]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn setup(layer: Layer, more: &[&str]) -> Setup {
+        let arguments = Program::parse_from([&["gradcheck"], more].concat()).arguments;
+        Setup::new(&arguments, &arrays(&arguments).expect("random ones"), layer).expect("a right setup")
+    }
+
+    fn failing(lines: &[Line]) -> Vec<(&'static str, &'static str, &'static str)> {
+        lines.iter().filter(|line| !line.holds()).map(|line| (line.gradient, line.what, line.by)).collect()
+    }
+
+    const LAYERS: [Layer; 14] = [
+        Layer::Batch,
+        Layer::Evaluation,
+        Layer::Mixed,
+        Layer::Relu,
+        Layer::LeakyRelu,
+        Layer::Residual,
+        Layer::Weighted,
+        Layer::Ghost,
+        Layer::Invertible,
+        Layer::Norm,
+        Layer::Group,
+        Layer::Instance,
+        Layer::Rms,
+        Layer::Whitening,
+    ];
+
+    #[test]
+    fn every_check_holds_and_fails_where_a_gradient_is_spoiled() {
+        for layer in LAYERS {
+            let setup = setup(layer, &["--shape", "4,6,5", "--seed", "9"]);
+            let clean = check(&setup, &|_, _| {}).unwrap();
+            assert_eq!(failing(&clean), [], "{layer:?}");
+            let all = [Source::Compact, Source::Staged, Source::Kernel, Source::Jvp, Source::SecondOrder, Source::Hvp];
+            let mut failed = Vec::new();
+            for source in all {
+                // Twice the smallest error that may not pass by any check.
+                let spoil = |who: Source, gradients: &mut Gradients<f64>| {
+                    if who == source {
+                        let all = gradients.dx.iter_mut().chain(&mut gradients.dgamma).chain(&mut gradients.dbeta);
+                        all.for_each(|value| *value += 1e-4 * (1.0 + value.abs()));
+                    }
+                };
+                let lines = check(&setup, &spoil).unwrap();
+                failed.extend(failing(&lines));
+            }
+            // Each check of the clean run failed at least once.
+            for line in &clean {
+                let key = (line.gradient, line.what, line.by);
+                // (The Hessian's part of beta is 0 and not compared.)
+                assert!(failed.contains(&key), "{layer:?}: {key:?} cannot fail");
+            }
+        }
+    }
+
+    #[test]
+    fn a_small_error_in_one_place_is_found_there() {
+        let setup = setup(Layer::Batch, &[]);
+        let spoil = |who: Source, gradients: &mut Gradients<f64>| {
+            if who == Source::Kernel {
+                gradients.dx[47] += 1e-10;
+            }
+        };
+        let lines = check(&setup, &spoil).unwrap();
+        let found: Vec<&Line> = lines.iter().filter(|line| !line.holds()).collect();
+        // Shape 4, 6, 5: value 47 is sample 1, channel 3, position 2.
+        assert!(!found.is_empty() && found.iter().all(|line| line.index == Some(vec![1, 3, 2])), "{found:?}");
+    }
+
+    #[test]
+    fn not_a_number_never_holds() {
+        let setup = setup(Layer::Norm, &[]);
+        let spoil = |who: Source, gradients: &mut Gradients<f64>| {
+            if who == Source::Kernel {
+                gradients.dgamma[3] = f64::NAN;
+            }
+        };
+        assert!(failing(&check(&setup, &spoil).unwrap()).contains(&("dgamma", "kernel", "closed form")));
     }
 }

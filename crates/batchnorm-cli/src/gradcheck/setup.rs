@@ -9,8 +9,10 @@ use std::path::PathBuf;
 
 /// More values are not checked: twin and kernels run some hundred times over them.
 pub const MOST: usize = 1 << 20;
-/// Of each gradient so many values at most are differentiated one by one; where there are more, those are drawn.
+/// Of each gradient so many values at most are differentiated one by one; where there are more, those are drawn. Each costs
+/// passes over the whole array, so of large ones there are fewer, down to an eighth.
 pub const SAMPLE: usize = 64;
+const SAMPLED_PASSES: usize = 1 << 23;
 /// Where an activation bends: so near to it no value carries a gradient, for differences would step over it.
 const KINK: f64 = 0.02;
 /// The slope of the leaky rectifier, and the batch's weight in mixed statistics.
@@ -268,6 +270,16 @@ impl Setup {
                 self.dy[at] = 0.0;
             }
         }
+    }
+
+    /// How many values of each gradient are differentiated one by one.
+    pub fn differentiated(&self) -> usize {
+        (SAMPLED_PASSES / self.x.len()).clamp(SAMPLE / 8, SAMPLE)
+    }
+
+    /// Whether an activation follows.
+    pub fn bends(&self) -> bool {
+        matches!(self.layer, Layer::Relu | Layer::Residual | Layer::LeakyRelu | Layer::Invertible)
     }
 
     /// Whether a value counts.

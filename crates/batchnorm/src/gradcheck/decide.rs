@@ -10,7 +10,8 @@ pub(super) const CAREFUL: usize = 0;
 pub(super) const PLAIN: usize = 1;
 pub(super) const ONE_PASS: usize = 2;
 
-/// How many times nearer than the truth a mistake must be to explain a gradient.
+/// How many times nearer than the truth a mistake must be to explain a gradient; and how many times as far away it may be to
+/// be as good an explanation.
 const NEARER: f64 = 4.0;
 /// The same where a lossy variance could explain it too.
 const CERTAINLY: f64 = 1e3;
@@ -96,7 +97,7 @@ impl Fits {
             // (Of the first precision: by a wider one than it was computed in, nothing is careful.)
             let careful = precision == 0 && right.fits(precision, CAREFUL);
             let alike = self.mistakes(false, |fit| match careful {
-                true => fit.fits(precision, CAREFUL),
+                true => fit.fits(precision, CAREFUL) && fit.error <= NEARER * right.error,
                 false => fit.fits(precision, PLAIN) && fit.error <= right.error,
             });
             return Some(match (alike.is_empty(), careful) {
