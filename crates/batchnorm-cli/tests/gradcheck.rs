@@ -54,12 +54,12 @@ enum Somebody {
 const SHAPE: [usize; 3] = [6, 3, 5];
 const EPSILON: f64 = 1e-3;
 
-/// dx, dgamma and dbeta, the parameters' as Fortran would not change them: one axis.
+/// dx, dgamma and dbeta.
 fn theirs(x: &[f64], dy: &[f64], gamma: &[f64], how: Somebody) -> [Vec<f64>; 3] {
     let [samples, channels, positions] = SHAPE;
     let n = (samples * positions) as f64;
     let (mut dx, mut dgamma, mut dbeta) = (vec![0.0; x.len()], vec![], vec![]);
-    for c in 0..channels {
+    for (c, gamma) in gamma.iter().enumerate() {
         let at = |i: usize| (i / positions * channels + c) * positions + i % positions;
         let values = || (0..samples * positions).map(at);
         let mean = values().map(|at| x[at]).sum::<f64>() / n;
@@ -79,7 +79,7 @@ fn theirs(x: &[f64], dy: &[f64], gamma: &[f64], how: Somebody) -> [Vec<f64>; 3] 
             _ => [1.0 / n; 2],
         };
         for at in values() {
-            dx[at] = gamma[c] * r * (dy[at] - sum * of_mean - (x[at] - mean) * r * products * of_variance);
+            dx[at] = gamma * r * (dy[at] - sum * of_mean - (x[at] - mean) * r * products * of_variance);
         }
         let divisor = if how == Somebody::ParametersAsMeans { n } else { 1.0 };
         dgamma.push(products / divisor);

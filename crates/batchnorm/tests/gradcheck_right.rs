@@ -92,7 +92,7 @@ impl Channel {
 /// Inputs from easy to cruel, exactly representable in f32.
 fn channel(case: usize, random: &mut Random) -> Channel {
     let n = match case % 25 {
-        0 if case % 75 == 0 => 20_000 + random.below(80_000),
+        0 if case.is_multiple_of(75) => 20_000 + random.below(80_000),
         1..=3 => 500 + random.below(5000),
         4..=6 => 2,
         _ => 2 + random.below(60),
@@ -116,7 +116,7 @@ fn channel(case: usize, random: &mut Random) -> Channel {
         0 => dy.fill(single(1.0 / n as f64)),
         1 => dy[1..].fill(0.0),
         2 => dy.iter_mut().for_each(|dy| *dy = single(*dy * 1e-6)),
-        3 if case % 7 == 0 => dy.fill(0.0),
+        3 if case.is_multiple_of(7) => dy.fill(0.0),
         _ => {}
     }
     let gamma = [1.0, 0.7, -2.5, 1e-3, 0.0][random.below(5)];

@@ -54,7 +54,8 @@ pub(super) const fn mistake(name: &'static str, missing: &'static str, mend: &'s
     }
 }
 
-/// Every mistake that [`Problem::diagnose`] knows within rows; [`ACROSS`] has those of the wrong axis.
+/// Every mistake that [`Given::diagnose`](super::Given::diagnose) knows within rows; [`ACROSS`](super::ACROSS) has those of the
+/// wrong axis.
 ///
 /// ```
 /// let names: Vec<&str> = batchnorm::gradcheck::MISTAKES.iter().map(|mistake| mistake.name).collect();

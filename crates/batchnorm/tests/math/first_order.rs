@@ -2,10 +2,10 @@
 
 use super::support::Random;
 use super::support::double_double::DoubleDouble;
-use super::support::dual::Dual;
 use super::{
     Case, Check, Defined, Equation, column, column_mut, gradient_of, largest, mean, mean_of, moving, same, sum_of, wide,
 };
+use batchnorm::gradcheck::Dual;
 use batchnorm::reference::{Real, compact, mixed, staged};
 use batchnorm::{NormalizeBy, Parameters, RunningStatistics, Switches, UpdateWeight};
 

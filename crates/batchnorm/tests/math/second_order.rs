@@ -2,8 +2,8 @@
 
 use super::first_order::dx;
 use super::support::double_double::DoubleDouble;
-use super::support::dual::Dual;
 use super::{Case, Defined, Equation, column, column_mut, largest, mean, mean_of, moving, same, sum_of, wide};
+use batchnorm::gradcheck::Dual;
 use batchnorm::reference::{Real, compact};
 use batchnorm::{ParameterDirection, RunningStatistics, Saved};
 
