@@ -6,6 +6,7 @@ mod arrays;
 mod check;
 mod layer;
 mod report;
+mod scales;
 mod setup;
 mod twin;
 mod verdict;

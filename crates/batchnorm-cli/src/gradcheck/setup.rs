@@ -213,7 +213,7 @@ impl Setup {
         }
         let weights = match &arguments.weights {
             Some(path) => repeated(path, &shape)?,
-            None => (0..len).map(|at| [1.0, 2.0, 0.0, 0.5][at % 4]).collect(),
+            None => (0..len).map(|at| [1.0, 2.0, 0.0, 1.5][at % 4]).collect(),
         };
         let residual = random.normals(len);
         let samples = shape[usize::from(channel_axis == 0)];

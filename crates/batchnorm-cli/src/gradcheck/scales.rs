@@ -1,0 +1,95 @@
+//! The measures of numerics.md, section 0, for a layer on its arrays.
+
+use super::Layer;
+use super::setup::{SHARE, Setup};
+use super::twin::Row;
+use batchnorm::reference::whitening;
+
+/// By what errors are measured, of each value of x and of each parameter.
+pub struct Scales {
+    pub dx: Vec<f64>,
+    pub dgamma: Vec<f64>,
+    pub dbeta: Vec<f64>,
+    /// sqrt(variance + eps) of each value's row: how far x goes until y is another.
+    pub length: Vec<f64>,
+    /// What the input takes off the accuracy of f64: 1 + mean/deviation; where the statistics are not the batch's own, times
+    /// the largest xhat; for whitening the condition number.
+    pub loss: f64,
+}
+
+impl Scales {
+    pub fn new(setup: &Setup) -> Scales {
+        let values = setup.x.len();
+        let (mut length, mut dx, mut loss) = (vec![1.0; values], vec![0.0; values], 1.0f64);
+        let dz = setup.upstream();
+        let rows = setup.rows();
+        for row in &rows {
+            let counting = || row.values.iter().copied().filter(|&at| setup.counts(at));
+            let weight = |at: usize| if setup.layer == Layer::Weighted { setup.weights[at] } else { 1.0 };
+            let total: f64 = counting().map(weight).sum();
+            let mean = counting().map(|at| weight(at) * setup.x[at]).sum::<f64>() / total;
+            let about = |center: f64| {
+                counting().map(|at| weight(at) * (setup.x[at] - center) * (setup.x[at] - center)).sum::<f64>() / total
+            };
+            let (center, variance) = match setup.layer {
+                Layer::Evaluation => (setup.running_mean[row.channel], setup.running_variance[row.channel]),
+                Layer::Mixed => {
+                    let mix = |running: f64, batch: f64| running + SHARE * (batch - running);
+                    (mix(setup.running_mean[row.channel], mean), mix(setup.running_variance[row.channel], about(mean)))
+                }
+                Layer::Rms => (0.0, about(0.0)),
+                _ => (mean, about(mean)),
+            };
+            let deviation = (variance + setup.epsilon).sqrt();
+            let largest = |of: &dyn Fn(usize) -> f64| counting().fold(0.0f64, |most, at| most.max(of(at).abs()));
+            let scale = largest(&|at| setup.gamma[setup.parameter(at)]) / deviation * largest(&|at| dz[at]);
+            let spread = center.abs().max(mean.abs()) / deviation;
+            // The invertible form loses by its own bound.
+            let own = row.values.first().map_or(0, |&at| setup.parameter(at));
+            let largest_xhat = largest(&|at| setup.x[at] - center) / deviation;
+            let mixed = if setup.layer == Layer::Mixed { largest_xhat } else { 0.0 };
+            let inverted =
+                if setup.layer == Layer::Invertible { (setup.beta[own] / setup.gamma[own]).abs() } else { 0.0 };
+            loss = loss.max((1.0 + spread) * (1.0 + mixed)).max(1.0 + 20.0 * inverted);
+            for &at in &row.values {
+                // In evaluation y is linear in x: a long step rounds least. Any step must be one at the size of x.
+                let least = if setup.layer == Layer::Evaluation { 1e-2 } else { 1e-9 };
+                (length[at], dx[at]) = (deviation.max(least * setup.x[at].abs()), scale);
+            }
+        }
+        if setup.layer == Layer::Whitening {
+            loss = loss.max(whiten(setup, &rows, &dz, &mut dx));
+        }
+        let xhat = setup.normalized(&setup.x);
+        let parameters = setup.gamma.len();
+        let (mut dgamma, mut dbeta) = (vec![0.0; parameters], vec![0.0; parameters]);
+        for at in 0..values {
+            dgamma[setup.parameter(at)] += (dz[at] * xhat[at]).abs();
+            dbeta[setup.parameter(at)] += dz[at].abs();
+        }
+        // Running sums of the twin.
+        loss *= (values as f64 / 1e4).sqrt().max(1.0);
+        Scales { dx, dgamma, dbeta, length, loss }
+    }
+}
+
+/// The measure of whitening, sum_j |W_ij| max|gamma dy|, and its condition number.
+fn whiten(setup: &Setup, rows: &[Row], dz: &[f64], dx: &mut [f64]) -> f64 {
+    let mut worst = 1.0f64;
+    for rows in rows.chunks(setup.together) {
+        let group: Vec<Vec<f64>> = rows.iter().map(|row| row.values.iter().map(|&at| setup.x[at]).collect()).collect();
+        let ones = vec![1.0; rows.len()];
+        let pass = whitening::forward(&group, &ones, &ones, setup.epsilon);
+        let largest =
+            rows.iter().flat_map(|row| row.values.iter().map(|&at| (setup.gamma[row.channel] * dz[at]).abs()));
+        let largest = largest.fold(0.0, f64::max);
+        for (row, weights) in rows.iter().zip(&pass.whitening) {
+            let scale = weights.iter().map(|w| w.abs()).sum::<f64>() * largest;
+            row.values.iter().for_each(|&at| dx[at] = scale);
+        }
+        let size = |matrix: &[Vec<f64>]| matrix.iter().flatten().map(|value| value * value).sum::<f64>().sqrt();
+        let condition = (size(&pass.covariance) + setup.epsilon) * size(&pass.whitening).powi(2);
+        worst = worst.max(condition * condition);
+    }
+    worst
+}
