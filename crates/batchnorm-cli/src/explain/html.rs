@@ -163,7 +163,10 @@ fn entry(numbers: &Numbers) -> String {
 
 fn jacobian_table(numbers: &Numbers) -> String {
     if numbers.explanation.subject.x.len() > MOST_IN_TABLE {
-        return String::new();
+        return format!(
+            "<p class=\"note\">As a table up to {MOST_IN_TABLE} values; <code>batchnorm explain --json</code> lists all \
+             entries.</p>\n"
+        );
     }
     format!("<details>\n<summary>The same as a table</summary>\n{}</details>\n", tables::jacobian(numbers))
 }
@@ -193,10 +196,16 @@ fn directions(numbers: &Numbers) -> String {
     } else {
         second.to_owned()
     };
+    // Of two values a shift and a stretch are all there is.
+    let alone = if constant && stretch && dx.len() == 2 {
+        " Of two values nothing else is: all of dx is this share."
+    } else {
+        ""
+    };
     let left = if stretch {
         format!(
             "<p class=\"reckoning\">r \u{3a3} \u{3b3} dy x\u{302} = {} comes in along x\u{302}, and \u{3b5} / (v + \u{3b5}) = {} of that \
-             is left.</p>\n",
+             is left.{alone}</p>\n",
             span("d along"),
             span("d left")
         )

@@ -259,6 +259,8 @@
 
   // The graph: arrows go from node to node and choose, Enter goes to what is said of it.
   function chooseNode(name) {
+    // On a narrow screen what is said of a node lies over the page, so not before it is asked for.
+    document.documentElement.classList.add('asked');
     node = name;
     showNode();
     keepAddress();
