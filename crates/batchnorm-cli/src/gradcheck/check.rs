@@ -248,11 +248,11 @@ impl Setup {
         let (mut by_gamma, mut by_beta) = (Vec::new(), Vec::new());
         for &i in &drawn.parameters {
             // y is linear in both: a long step rounds least. It must not cross an activation's kink.
-            let length = if self.bends() { 2.0 } else { 1e3 };
+            let length = |own: f64| if self.bends() { 2.0 } else { 1e3 * own.abs().max(1.0) };
             let f = |gamma: &[f64]| self.kernel_forward(&self.x, gamma, &self.beta);
-            by_gamma.push(central_difference(&mut gamma, i, length, f, weigh));
+            by_gamma.push(central_difference(&mut gamma, i, length(self.gamma[i]), f, weigh));
             let f = |beta: &[f64]| self.kernel_forward(&self.x, &self.gamma, beta);
-            by_beta.push(central_difference(&mut beta, i, length, f, weigh));
+            by_beta.push(central_difference(&mut beta, i, length(self.beta[i]), f, weigh));
         }
         Ok([by_x, by_gamma, by_beta])
     }
@@ -327,13 +327,16 @@ impl Setup {
         other: &Gradients<f64>,
     ) -> [(&'static str, Worst); 2] {
         let far = x_t.iter().zip(&scales.length).fold(0.0f64, |most, (t, length)| most.max((t / length).abs()));
-        let smallest = self.gamma.iter().fold(f64::INFINITY, |least, gamma| least.min(gamma.abs()));
-        let turn = gamma_t.iter().fold(0.0f64, |most, t| most.max(t.abs())) / smallest;
-        let steps = far + if turn.is_finite() { turn } else { 1e3 };
-        let of = |one: &[f64], other: &[f64], scales: &[f64]| {
+        let largest = |values: &[f64]| values.iter().fold(0.0f64, |most, value| most.max(value.abs()));
+        // dx is gamma times dx's unit: it moves with either.
+        let steps = [far * largest(&self.gamma) + largest(gamma_t), far];
+        let of = |one: &[f64], other: &[f64], scales: &[f64], steps: f64| {
             Worst::of((0..one.len()).map(|at| (at, (one[at] - other[at]).abs(), scales[at] * steps)))
         };
-        [("dx'", of(&one.dx, &other.dx, &scales.dx)), ("dgamma'", of(&one.dgamma, &other.dgamma, &scales.dbeta))]
+        [
+            ("dx'", of(&one.dx, &other.dx, &scales.unit, steps[0])),
+            ("dgamma'", of(&one.dgamma, &other.dgamma, &scales.dbeta, steps[1])),
+        ]
     }
 }
 
