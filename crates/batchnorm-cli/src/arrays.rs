@@ -51,11 +51,10 @@ pub enum Input {
 }
 
 pub fn read(path: &Path) -> Result<Input, Failure> {
-    let Array { shape, fortran_order, numbers } = npy::read(path).map_err(Failure::input)?;
-    match numbers {
-        Numbers::F32(values) => Ok(Input::F32(Typed { shape, fortran_order, values })),
-        Numbers::F64(values) => Ok(Input::F64(Typed { shape, fortran_order, values })),
-        Numbers::F16(_) => Err(Failure::input(format!(
+    match any(path)? {
+        Any::F32(array) => Ok(Input::F32(array)),
+        Any::F64(array) => Ok(Input::F64(array)),
+        Any::F16(_) => Err(Failure::input(format!(
             "{}: expected float32 or float64, got float16, which has no kernels yet; save x.astype(np.float32)",
             path.display()
         ))),
@@ -149,10 +148,8 @@ pub fn doubles(
         )));
     }
     fits(&shape)?;
-    let Array { shape, fortran_order, numbers } = npy::read(path).map_err(Failure::input)?;
-    let typed = Typed { shape, fortran_order, values: numbers.to_f64() };
-    let values = typed.in_c_order().into_owned();
-    Ok(Doubles { shape: typed.shape, values, names: None })
+    let (shape, values) = doubles_in_c_order(path)?;
+    Ok(Doubles { shape, values, names: None })
 }
 
 /// A vector of `count` values behind a flag: a file as of [`doubles`], numbers with commas between them, or one number for

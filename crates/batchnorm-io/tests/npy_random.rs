@@ -4,20 +4,12 @@ use batchnorm_io::npy::{self, Number, Numbers};
 use half::f16;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::test_runner::{RngSeed, TestRunner};
+
+mod random;
+
+use random::check;
 
 const SEED: u64 = 20;
-
-fn check<S: Strategy>(cases: u32, strategy: S, test: impl Fn(S::Value) -> Result<(), TestCaseError>) {
-    println!("seed {SEED}, {cases} cases"); // shown when the test fails
-    let config = ProptestConfig {
-        cases,
-        rng_seed: RngSeed::Fixed(SEED),
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    };
-    TestRunner::new(config).run(&strategy, test).unwrap();
-}
 
 fn bits(numbers: &Numbers) -> Vec<u64> {
     match numbers {
@@ -67,7 +59,7 @@ fn split_mix(mut state: u64) -> impl FnMut() -> u64 {
 
 #[test]
 fn what_is_written_is_read_back() {
-    check(200, (vec(0usize..7, 0..6), any::<u64>()), |(shape, seed)| {
+    check(SEED, 200, (vec(0usize..7, 0..6), any::<u64>()), |(shape, seed)| {
         round_trip_all(&shape, split_mix(seed));
         Ok(())
     });
@@ -98,12 +90,12 @@ fn a_header_too_long_for_version_1_is_written_as_version_2() {
 
 #[test]
 fn random_bytes_do_not_panic() {
-    check(20_000, vec(any::<u8>(), 0..300), |bytes| {
+    check(SEED, 20_000, vec(any::<u8>(), 0..300), |bytes| {
         prop_assert!(npy::parse(&bytes).is_err());
         Ok(())
     });
     let prefixes = [&b"\x93NUMPY\x01\x00"[..], b"\x93NUMPY\x01\x00\x40\x00", b"\x93NUMPY\x03\x00\x40\x00\x00\x00{"];
-    check(20_000, (0..prefixes.len(), vec(any::<u8>(), 0..300)), |(prefix, bytes)| {
+    check(SEED, 20_000, (0..prefixes.len(), vec(any::<u8>(), 0..300)), |(prefix, bytes)| {
         prop_assert!(npy::parse(&[prefixes[prefix], &bytes].concat()).is_err());
         Ok(())
     });
@@ -147,7 +139,7 @@ fn random_headers_do_not_panic() {
         "'shape': (6,), ",
         "99999999999999999999",
     ]);
-    check(50_000, vec(token, 0..12), |tokens| {
+    check(SEED, 50_000, vec(token, 0..12), |tokens| {
         let text = format!("{{{}", tokens.concat());
         let length = (text.len() as u32).to_le_bytes();
         let bytes = [b"\x93NUMPY\x03\x00", &length[..], text.as_bytes(), &[0; 24]].concat();
@@ -163,7 +155,7 @@ fn random_headers_do_not_panic() {
 fn mutated_files_do_not_panic() {
     let good = npy::encode(&[2, 3], &[1.5f32; 6]).unwrap();
     let change = (0..good.len(), any::<u8>());
-    check(50_000, vec(change, 1..5), |changes| {
+    check(SEED, 50_000, vec(change, 1..5), |changes| {
         let mut bytes = good.clone();
         for (at, byte) in changes {
             bytes[at] = byte;

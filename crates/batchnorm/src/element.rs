@@ -248,6 +248,7 @@ mod sealed {
 }
 
 /// A type that converts from and to `f64`, in which all arithmetic is done.
+///
 /// ```
 /// use batchnorm::Number;
 /// assert_eq!(f32::from_f64(0.1).to_f64(), f64::from(0.1f32));

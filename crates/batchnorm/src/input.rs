@@ -10,6 +10,7 @@ use crate::weights::Weights;
 
 /// What a forward pass takes: an array, and maybe a second one of the same shape that is added behind the scale and
 /// shift, before the activation, or weights. A `&View` alone is an input too.
+///
 /// ```
 /// use batchnorm::{Activation, Axes, Config, Input, View};
 /// let mut layer = Config::pytorch().activation(Activation::Relu).channels(1).build()?;

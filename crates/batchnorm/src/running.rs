@@ -73,6 +73,7 @@ impl Estimator {
 ///
 /// "Momentum" is the weight of the *new* value in PyTorch and Burn, and of the *old* one in Keras, Flax and ONNX.
 /// Here it is always said which.
+///
 /// ```
 /// use batchnorm::UpdateWeight;
 /// let pytorch = UpdateWeight::of_new(0.1)?;

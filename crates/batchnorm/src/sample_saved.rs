@@ -20,6 +20,7 @@ use crate::view::{View, ViewMut};
 
 /// What a forward pass leaves for its backward pass: mean and inverse standard deviation of all that was normalised
 /// together, and gamma. The input itself is not kept; backward takes it again.
+///
 /// ```
 /// use batchnorm::{Axes, SampleNorm, View};
 /// let norm = SampleNorm::layer(&[3])?;

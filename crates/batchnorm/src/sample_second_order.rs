@@ -7,6 +7,7 @@ use crate::layout::Layout;
 use crate::rule::same_shape;
 use crate::sample_saved::SampleSaved;
 use crate::saved::ParameterGradients;
+use crate::second_order::by_both;
 use crate::tangent::ParameterDirection;
 use crate::view::{View, ViewMut};
 
@@ -80,11 +81,8 @@ impl SampleSaved {
         by_x: &mut ViewMut<T>,
         by_dy: &mut ViewMut<T>,
     ) -> Result<Vec<f64>, CallError> {
-        same_shape("of_dx", &x.layout, &of_dx.layout)?;
-        same_shape("by_x", &x.layout, &by_x.layout)?;
-        same_shape("by_dy", &x.layout, &by_dy.layout)?;
-        let by_parameters = self.hvp(x, dy, of_dx, of_parameters, by_x)?;
-        self.jvp(x, of_dx, of_parameters, by_dy)?;
-        Ok(by_parameters.dgamma)
+        let hvp = |by_x: &mut ViewMut<T>| self.hvp(x, dy, of_dx, of_parameters, by_x);
+        let jvp = |by_dy: &mut ViewMut<T>| self.jvp(x, of_dx, of_parameters, by_dy);
+        by_both([x, of_dx], by_x, by_dy, hvp, jvp)
     }
 }

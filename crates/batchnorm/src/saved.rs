@@ -13,6 +13,7 @@ use crate::view::{View, ViewMut};
 
 /// What a forward pass leaves for its backward pass: of each channel the mean, the inverse standard deviation, scale
 /// and shift, and whether the statistics depend on the input. The input itself is not kept; backward takes it again.
+///
 /// ```
 /// use batchnorm::{Axes, BatchNorm, View};
 /// let layer = BatchNorm::new(1)?;

@@ -8,8 +8,14 @@ use crate::kernel::leaves::GradientSums;
 use crate::kernel::pointwise::Coefficients;
 use crate::rule::same_shape;
 use crate::saved::{ParameterGradients, Saved};
-use crate::tangent::ParameterDirection;
+use crate::tangent::{Instead, ParameterDirection};
 use crate::view::{View, ViewMut};
+
+const HVP: Instead = Instead {
+    part: "hvp on the whole batch",
+    residual: "without_residual().hvp, with dy times f'",
+    weights: "backward_weighted: hvp is of passes without weights",
+};
 
 /// The sums of a channel that second derivatives need.
 #[derive(Clone, Copy, Default)]
@@ -20,6 +26,22 @@ struct Sums {
     direction: GradientSums,
     /// Of dz x'.
     product: f64,
+}
+
+/// Both products of a double backward pass, into both outputs or, on an error, neither; the gradient by gamma.
+pub(crate) fn by_both<T: Element>(
+    [x, of_dx]: [&View<T>; 2],
+    by_x: &mut ViewMut<T>,
+    by_dy: &mut ViewMut<T>,
+    hvp: impl FnOnce(&mut ViewMut<T>) -> Result<ParameterGradients, CallError>,
+    jvp: impl FnOnce(&mut ViewMut<T>) -> Result<(), CallError>,
+) -> Result<Vec<f64>, CallError> {
+    same_shape("of_dx", &x.layout, &of_dx.layout)?;
+    same_shape("by_x", &x.layout, &by_x.layout)?;
+    same_shape("by_dy", &x.layout, &by_dy.layout)?;
+    let by_parameters = hvp(by_x)?;
+    jvp(by_dy)?;
+    Ok(by_parameters.dgamma)
 }
 
 impl Saved {
@@ -70,7 +92,7 @@ impl Saved {
         out: &mut ViewMut<T>,
     ) -> Result<ParameterGradients, CallError> {
         let others = [("dy", &dy.layout), ("direction", &direction.layout), ("out", &out.layout)];
-        self.check_along("hvp", x, parameters, &others)?;
+        self.check_along(&HVP, x, parameters, &others)?;
         let (isa, flows) = (self.isa(), self.used_batch_statistics());
         let [mean, scale, shift, inverse, lag] = self.constants();
         let about = |lag| [mean, scale, shift, inverse, lag];
@@ -142,12 +164,9 @@ impl Saved {
         by_x: &mut ViewMut<T>,
         by_dy: &mut ViewMut<T>,
     ) -> Result<Vec<f64>, CallError> {
-        same_shape("of_dx", &x.layout, &of_dx.layout)?;
-        same_shape("by_x", &x.layout, &by_x.layout)?;
-        same_shape("by_dy", &x.layout, &by_dy.layout)?;
-        let by_parameters = self.hvp(x, dy, of_dx, of_parameters, by_x)?;
-        self.jvp(x, of_dx, of_parameters, by_dy)?;
-        Ok(by_parameters.dgamma)
+        let hvp = |by_x: &mut ViewMut<T>| self.hvp(x, dy, of_dx, of_parameters, by_x);
+        let jvp = |by_dy: &mut ViewMut<T>| self.jvp(x, of_dx, of_parameters, by_dy);
+        by_both([x, of_dx], by_x, by_dy, hvp, jvp)
     }
 
     /// k: how fast mean(dz xhat) moves, times the deviation.

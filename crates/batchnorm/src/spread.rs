@@ -18,6 +18,7 @@ pub(crate) const SUMS: usize = 9;
 pub(crate) const EVEN: [usize; 6] = [0, 2, 4, 5, 6, 8];
 
 /// Standard errors of a channel's statistics.
+///
 /// ```
 /// use batchnorm::{Axes, BatchNorm, Population, View};
 /// let layer = BatchNorm::new(1)?;

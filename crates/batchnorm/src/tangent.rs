@@ -39,6 +39,19 @@ impl ParameterDirection<'_> {
     }
 }
 
+/// What to call instead of a derivative along a direction: after the pass of a part, with a residual, with weights.
+pub(crate) struct Instead {
+    pub part: &'static str,
+    pub residual: &'static str,
+    pub weights: &'static str,
+}
+
+const JVP: Instead = Instead {
+    part: "jvp on the whole batch",
+    residual: "without_residual().jvp, and add the residual's own direction",
+    weights: "backward_weighted: jvp is of passes without weights",
+};
+
 impl Saved {
     /// The directional derivative (Jacobian-vector product) of the forward pass that left this, into `out`: y' where x
     /// moves with x' (`direction`), gamma with gamma' and beta with beta'. It is the transpose of
@@ -81,7 +94,7 @@ impl Saved {
         parameters: ParameterDirection,
         out: &mut ViewMut<T>,
     ) -> Result<(), CallError> {
-        self.check_along("jvp", x, parameters, &[("direction", &direction.layout), ("out", &out.layout)])?;
+        self.check_along(&JVP, x, parameters, &[("direction", &direction.layout), ("out", &out.layout)])?;
         let (isa, arrays) = (self.isa(), [&x.memory, &direction.memory]);
         // About the mean of the batch, which flows, whatever x is normalised by.
         let constants = [&self.mean, &self.scale, &self.shift, &self.inverse_deviation, &self.batch_lag];
@@ -99,32 +112,19 @@ impl Saved {
     }
 
     /// Whether a derivative along a direction is that of the pass: of a whole batch, without residual and weights, and of
-    /// its shape, as all other arrays are. `call` says what was called.
+    /// its shape, as all other arrays are.
     pub(crate) fn check_along<T: Element>(
         &self,
-        call: &'static str,
+        instead: &Instead,
         x: &View<T>,
         parameters: ParameterDirection,
         others: &[(&'static str, &Layout)],
     ) -> Result<(), CallError> {
-        let instead = |jvp: &'static str, hvp: &'static str| if call == "jvp" { jvp } else { hvp };
-        self.check_whole(instead("jvp on the whole batch", "hvp on the whole batch"))?;
+        self.check_whole(instead.part)?;
         let refused = match self.kind {
             Kind::Plain => None,
-            Kind::Adding => Some((
-                "with a residual",
-                instead(
-                    "without_residual().jvp, and add the residual's own direction",
-                    "without_residual().hvp, with dy times f'",
-                ),
-            )),
-            Kind::Weighted => Some((
-                "with weights",
-                instead(
-                    "backward_weighted: jvp is of passes without weights",
-                    "backward_weighted: hvp is of passes without weights",
-                ),
-            )),
+            Kind::Adding => Some(("with a residual", instead.residual)),
+            Kind::Weighted => Some(("with weights", instead.weights)),
         };
         if let Some((forward, call)) = refused {
             return Err(CallError::OtherPass { forward, call });

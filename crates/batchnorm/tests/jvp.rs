@@ -4,12 +4,13 @@ mod support;
 
 use batchnorm::reference::{mixed, tangent};
 use batchnorm::{
-    Activation, Axes, CallError, Config, ConstantChannel, Element, Input, NormalizeBy, ParameterDirection, Parameters,
-    Policies, Rule, RunningStatistics, Saved, Switches, Tier, UpdateWeight, View, ViewMut, Weights,
+    Activation, Axes, CallError, Config, ConstantChannel, Element, Input, ParameterDirection, Parameters, Policies,
+    Rule, RunningStatistics, Saved, Switches, Tier, View, ViewMut, Weights,
 };
 use support::double_double::{DoubleDouble, widened};
 use support::place::bits;
 use support::run::{ORDERS, Sizes};
+use support::ways::{passes, share};
 use support::{Random, channel_of, pool};
 
 const EPSILON: f64 = 1e-5;
@@ -24,14 +25,6 @@ fn rule(activation: Activation) -> Rule {
 
 fn view(data: &[f64]) -> View<'_, f64> {
     View::new(data, &SHAPE, Axes::NCHW).expect("an array of the shape")
-}
-
-/// By the batch, by constants and by mixes; with the statistics' gradient and without.
-fn passes() -> Vec<Switches> {
-    let mix = |new| NormalizeBy::Mix(UpdateWeight::of_new(new).expect("a weight"));
-    let by = [NormalizeBy::Batch, NormalizeBy::Running, mix(0.1), mix(0.7)];
-    let with = |normalize_by, flows| Switches { normalize_by, gradient_through_statistics: flows, ..Switches::train() };
-    by.into_iter().flat_map(|by| [with(by, true), with(by, false)]).collect()
 }
 
 struct Case {
@@ -120,16 +113,11 @@ fn every_kind_of_pass_is_what_the_twin_says() {
         let case = Case::new(mean, &mut random);
         for switches in passes() {
             let moved = case.jvp(&case.forward(&rule(Activation::Identity), switches));
-            let share = match switches.normalize_by {
-                NormalizeBy::Batch => 1.0,
-                NormalizeBy::Running => 0.0,
-                NormalizeBy::Mix(weight) => weight.new_value(),
-            };
             for (c, gamma) in GAMMA.into_iter().enumerate() {
                 let of = |data: &[f64]| channel_of(data, 3, SHAPE[2], c);
                 let statistics = mixed::Statistics {
                     running: [case.running.mean()[c], case.running.variance()[c]].map(wide),
-                    share: wide(share),
+                    share: wide(share(switches)),
                 };
                 let direction = tangent::Direction {
                     x: &widened(&of(&case.direction)),

@@ -4,13 +4,14 @@ mod support;
 
 use batchnorm::reference::{Real, mixed, second_order, tangent};
 use batchnorm::{
-    Activation, Axes, CallError, Config, ConstantChannel, Element, NormalizeBy, ParameterDirection, ParameterGradients,
-    Parameters, Policies, Rule, RunningStatistics, Saved, Switches, Tier, UpdateWeight, View, ViewMut, Weights,
+    Activation, Axes, CallError, Config, ConstantChannel, Element, ParameterDirection, ParameterGradients, Parameters,
+    Policies, Rule, RunningStatistics, Saved, Switches, Tier, View, ViewMut, Weights,
 };
 use support::double_double::{DoubleDouble, widened};
 use support::measure::ulp;
 use support::place::bits;
 use support::run::{ORDERS, Sizes};
+use support::ways::{passes, share};
 use support::{Random, channel_of, pool};
 
 type D = DoubleDouble;
@@ -24,22 +25,6 @@ fn wide(value: f64) -> D {
 
 fn rule(activation: Activation, epsilon: f64) -> Rule {
     Config::pytorch().epsilon(epsilon).activation(activation).rule().expect("a rule")
-}
-
-/// By the batch, by constants and by mixes; with the statistics' gradient and without.
-fn passes() -> Vec<Switches> {
-    let mix = |new| NormalizeBy::Mix(UpdateWeight::of_new(new).expect("a weight"));
-    let by = [NormalizeBy::Batch, NormalizeBy::Running, mix(0.1), mix(0.7)];
-    let with = |normalize_by, flows| Switches { normalize_by, gradient_through_statistics: flows, ..Switches::train() };
-    by.into_iter().flat_map(|by| [with(by, true), with(by, false)]).collect()
-}
-
-fn share(switches: Switches) -> f64 {
-    match switches.normalize_by {
-        NormalizeBy::Batch => 1.0,
-        NormalizeBy::Running => 0.0,
-        NormalizeBy::Mix(weight) => weight.new_value(),
-    }
 }
 
 /// Arrays of 3 channels in NCHW order.

@@ -18,14 +18,13 @@ const DGAMMA: &str = "dgamma.npy";
 const DBETA: &str = "dbeta.npy";
 
 pub fn run(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
-    let layer = match (arguments.layer, arguments.mode) {
-        (None | Some(Layer::Batch), Mode::Train) => LayerName::Batch,
-        (None | Some(Layer::Batch | Layer::Evaluation), _) => LayerName::Batch,
-        (Some(Layer::Norm), _) => LayerName::Norm,
-        (Some(Layer::Group), _) => LayerName::Group,
-        (Some(Layer::Instance), _) => LayerName::Instance,
-        (Some(Layer::Rms), _) => LayerName::Rms,
-        (Some(other), _) => {
+    let layer = match arguments.layer {
+        None | Some(Layer::Batch | Layer::Evaluation) => LayerName::Batch,
+        Some(Layer::Norm) => LayerName::Norm,
+        Some(Layer::Group) => LayerName::Group,
+        Some(Layer::Instance) => LayerName::Instance,
+        Some(Layer::Rms) => LayerName::Rms,
+        Some(other) => {
             return Err(Failure::usage(format!(
                 "--layer {}: expected batch, norm, group, instance or rms beside --against; mistakes are known of these",
                 other.name()
@@ -103,7 +102,8 @@ impl Job<'_> {
             Input::F32(dy) => self.problem(&view, &dy),
             Input::F64(dy) => self.problem(&view, &dy),
         }?;
-        let diagnosis = self.given(&problem, axes)?.diagnose().map_err(|error| self.refusal(&error))?;
+        let shape = self.parameter_shape(&x.shape, view.channels());
+        let diagnosis = self.given(&problem, axes, &shape)?.diagnose().map_err(|error| self.refusal(&error))?;
         let subject = verdict::Subject {
             input: self.input,
             layer: if self.evaluation { "evaluation".to_owned() } else { self.layer_name() },
@@ -218,7 +218,7 @@ impl Job<'_> {
         }
     }
 
-    fn given<'p>(&self, problem: &'p Problem, axes: Axes) -> Result<Given<'p>, Failure> {
+    fn given<'p>(&self, problem: &'p Problem, axes: Axes, shape: &[usize]) -> Result<Given<'p>, Failure> {
         let mut given = problem.given();
         if let Some(path) = &self.theirs.dx {
             given = match arrays::any(path)? {
@@ -227,14 +227,12 @@ impl Job<'_> {
                 Any::F64(dx) => self.with_dx(given, problem, path, &dx, axes),
             }?;
         }
-        let channels = problem.shape()[axis(axes, problem.shape().len())];
-        let shape = self.parameter_shape(problem.shape(), channels);
         for (path, of_gamma) in [(&self.theirs.dgamma, true), (&self.theirs.dbeta, false)] {
             let Some(path) = path else { continue };
             given = match arrays::any(path)? {
-                Any::F16(values) => with_vector(given, path, &values, &shape, of_gamma),
-                Any::F32(values) => with_vector(given, path, &values, &shape, of_gamma),
-                Any::F64(values) => with_vector(given, path, &values, &shape, of_gamma),
+                Any::F16(values) => with_vector(given, path, &values, shape, of_gamma),
+                Any::F32(values) => with_vector(given, path, &values, shape, of_gamma),
+                Any::F64(values) => with_vector(given, path, &values, shape, of_gamma),
             }?;
         }
         Ok(given)
@@ -255,14 +253,6 @@ impl Job<'_> {
         }
         let dx = dx.view(axes).map_err(|error| named(&error))?;
         given.dx(&dx).map_err(|error| named(&error))
-    }
-}
-
-fn axis(axes: Axes, rank: usize) -> usize {
-    match axes {
-        Axes::Channel(axis) if axis < 0 => rank.saturating_sub(axis.unsigned_abs()),
-        Axes::Channel(axis) => axis.unsigned_abs(),
-        Axes::Roles(_) => 0,
     }
 }
 

@@ -25,8 +25,8 @@ impl Scales {
         let (mut length, mut loss) = (vec![1.0; values], 1.0f64);
         let (mut dx, mut unit) = (vec![0.0; values], vec![0.0; values]);
         let dz = setup.upstream();
-        let rows = setup.rows();
-        for row in &rows {
+        let rows = &setup.rows;
+        for row in rows {
             let counting = || row.values.iter().copied().filter(|&at| setup.counts(at));
             let weight = |at: usize| if setup.layer == Layer::Weighted { setup.weights[at] } else { 1.0 };
             let total: f64 = counting().map(weight).sum();
@@ -63,7 +63,7 @@ impl Scales {
             }
         }
         if setup.layer == Layer::Whitening {
-            loss = loss.max(whiten(setup, &rows, &dz, [&mut dx, &mut unit]));
+            loss = loss.max(whiten(setup, rows, &dz, [&mut dx, &mut unit]));
         }
         let xhat = setup.normalized(&setup.x);
         let parameters = setup.gamma.len();

@@ -45,6 +45,8 @@ pub struct Setup {
     /// f' of each value; 0 where it is masked.
     pub slopes: Vec<f64>,
     pub random: Random,
+    /// What is normalised together.
+    pub rows: Vec<Row>,
 }
 
 /// A seeded generator (SplitMix64, Steele et al. 2014).
@@ -245,9 +247,11 @@ impl Setup {
             together: (1..=channels.min(4)).rev().find(|&group| channels.is_multiple_of(group)).unwrap_or(1),
             random,
             shape,
+            rows: Vec::new(),
         };
+        setup.rows = setup.arranged();
         let counting = |row: &Row| row.values.iter().filter(|&&at| setup.counts(at)).count();
-        if let Some(got) = setup.rows().iter().map(counting).find(|&got| got < 2) {
+        if let Some(got) = setup.rows.iter().map(counting).find(|&got| got < 2) {
             return few(&setup.shape, got, "that are normalised together");
         }
         setup.check_range()?;
@@ -286,7 +290,7 @@ impl Setup {
             true => self.running_variance[row.channel] == 0.0,
             false => alike(row),
         };
-        match self.rows().iter().position(|row| self.epsilon == 0.0 && no_spread(row)) {
+        match self.rows.iter().position(|row| self.epsilon == 0.0 && no_spread(row)) {
             Some(row) => Err(Failure::refused(format!(
                 "--epsilon 0: expected a variance above 0, got 0 in row {row} of what is normalised together, where the formula is \
                  0 of 0; give an eps above 0"

@@ -5,6 +5,7 @@ use super::setup::{SHARE, Setup};
 use batchnorm::reference::{Real, compact, mixed, rows, second_order, staged, tangent, weighted, whitening};
 
 /// Values that are normalised together, by their number in C order.
+#[derive(Debug, Clone)]
 pub struct Row {
     pub values: Vec<usize>,
     /// Its channel; of layer and RMS norm its number.
@@ -38,7 +39,8 @@ impl Setup {
         }
     }
 
-    pub fn rows(&self) -> Vec<Row> {
+    /// What `rows` holds, by shape and layer.
+    pub fn arranged(&self) -> Vec<Row> {
         let channels = self.shape[self.channel_axis];
         let samples = self.shape[usize::from(self.channel_axis == 0)];
         let of = |at: usize| match self.layer {
@@ -75,7 +77,7 @@ impl Setup {
     pub fn normalized<R: Real>(&self, x: &[R]) -> Vec<R> {
         let (zero, one, epsilon) = (R::constant(0.0), R::constant(1.0), R::constant(self.epsilon));
         let mut all = vec![zero; x.len()];
-        let rows = self.rows();
+        let rows = &self.rows;
         if self.layer == Layer::Whitening {
             for rows in rows.chunks(self.together) {
                 let of = |row: &Row| row.values.iter().map(|&at| x[at]).collect::<Vec<R>>();
@@ -176,7 +178,7 @@ impl Setup {
         let dz: Vec<R> = self.upstream().into_iter().map(R::constant).collect();
         let mut all =
             Gradients { dx: vec![zero; x.len()], dgamma: vec![zero; gamma.len()], dbeta: vec![zero; gamma.len()] };
-        let rows = self.rows();
+        let rows = &self.rows;
         if self.layer == Layer::Whitening {
             for (number, rows) in rows.chunks(self.together).enumerate() {
                 let of = |values: &[R]| -> Vec<Vec<R>> {
@@ -191,7 +193,7 @@ impl Setup {
             }
             return all;
         }
-        for row in &rows {
+        for row in rows {
             let of = |values: &[R]| row.values.iter().map(|&at| values[at]).collect::<Vec<R>>();
             let (x, dz) = (of(x), of(&dz));
             if matches!(self.layer, Layer::Norm | Layer::Group | Layer::Rms) {
@@ -222,7 +224,7 @@ impl Setup {
         let dz = self.upstream();
         let (values, parameters) = (self.x.len(), self.gamma.len());
         let mut all = Gradients { dx: vec![0.0; values], dgamma: vec![0.0; parameters], dbeta: vec![0.0; parameters] };
-        for row in &self.rows() {
+        for row in &self.rows {
             let of = |all: &[f64]| row.values.iter().map(|&at| all[at]).collect::<Vec<f64>>();
             let own = |all: &[f64]| row.values.iter().map(|&at| all[self.parameter(at)]).collect::<Vec<f64>>();
             if matches!(self.layer, Layer::Norm | Layer::Group | Layer::Rms | Layer::Instance) {

@@ -89,7 +89,7 @@ impl Given<'_> {
     }
 
     fn vector<T: Element>(&self, argument: &'static str, values: &[T]) -> Result<(Vec<f64>, Precision), ProblemError> {
-        let (expected, got) = (self.problem.frame.parameters, values.len());
+        let (expected, got) = (self.problem.frame.parameters(), values.len());
         if expected != got {
             let shape = self.problem.shape();
             let axis = shape.iter().position(|&length| length == got);

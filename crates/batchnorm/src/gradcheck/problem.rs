@@ -28,7 +28,7 @@ pub const MAX_VALUES: usize = 1 << 24;
 pub struct Problem {
     pub(super) layout: Layout,
     pub(super) kind: Kind,
-    pub(super) frame: Rows,
+    pub(super) frame: Frame,
     /// Row after row, each in logical order.
     pub(super) x: Vec<f64>,
     pub(super) dy: Vec<f64>,
@@ -52,38 +52,6 @@ pub(super) enum Kind {
     RootMeanSquare,
 }
 
-/// Which values stand in a row, and which parameter each has.
-#[derive(Debug, Clone)]
-pub(super) struct Rows {
-    pub arrangement: Arrangement,
-    pub rows: usize,
-    /// Values a row.
-    pub count: usize,
-    /// Neighbouring values of a row with one parameter.
-    pub positions: usize,
-    /// Rows after which the parameters begin again.
-    pub period: usize,
-    /// Parameters in all.
-    pub parameters: usize,
-}
-
-impl Rows {
-    /// The parameter of a value.
-    pub fn parameter(&self, row: usize, i: usize) -> usize {
-        row % self.period * (self.count / self.positions) + i / self.positions
-    }
-
-    /// The parameters of a row: of so many neighbouring values each, from this one on.
-    pub fn first_parameter(&self, row: usize) -> usize {
-        self.parameter(row, 0)
-    }
-
-    /// How many values have one parameter.
-    pub fn values_a_parameter(&self) -> usize {
-        self.rows / self.period * self.positions
-    }
-}
-
 impl Problem {
     /// Batch norm in training: mean and variance are those of each channel of x.
     ///
@@ -96,7 +64,7 @@ impl Problem {
         gamma: &[f64],
         epsilon: f64,
     ) -> Result<Problem, ProblemError> {
-        Self::new(x, dy, gamma, epsilon, Kind::Batch, by_channels(&x.layout))
+        Self::new(x, dy, gamma, epsilon, Kind::Batch, Frame::of_channels_alone(&x.layout), None)
     }
 
     /// Batch norm in evaluation: mean and variance are constants, one of each for each channel.
@@ -123,7 +91,7 @@ impl Problem {
             });
         }
         let kind = Kind::Constants { mean: mean.to_vec(), variance: variance.to_vec() };
-        Self::new(x, dy, gamma, epsilon, kind, by_channels(&x.layout))
+        Self::new(x, dy, gamma, epsilon, kind, Frame::of_channels_alone(&x.layout), None)
     }
 
     /// Batch norm in training where values have weights or are masked ([`Weights`]). What is masked may be anything.
@@ -137,9 +105,9 @@ impl Problem {
         epsilon: f64,
         weights: &Weights<T>,
     ) -> Result<Problem, ProblemError> {
-        let frame = by_channels(&x.layout);
+        let frame = Frame::of_channels_alone(&x.layout);
         let weights = arranged(&weights.view_over(&x.layout)?, &frame);
-        Self::checked(x, dy, gamma, epsilon, Kind::Batch, frame, Some(weights))
+        Self::new(x, dy, gamma, epsilon, Kind::Batch, frame, Some(weights))
     }
 
     /// Layer, group, instance or RMS norm. gamma has a value for each element of the last axes (layer, RMS norm) or for
@@ -155,16 +123,8 @@ impl Problem {
         epsilon: f64,
     ) -> Result<Problem, ProblemError> {
         let frame = Frame::new(grouping, &x.layout)?;
-        let rms = matches!(grouping, Grouping::Rms { .. });
-        let rows = Rows {
-            rows: frame.rows,
-            count: frame.count,
-            positions: frame.positions,
-            period: frame.period,
-            parameters: frame.parameters(),
-            arrangement: frame.arrangement,
-        };
-        Self::new(x, dy, gamma, epsilon, if rms { Kind::RootMeanSquare } else { Kind::Sample }, rows)
+        let kind = if matches!(grouping, Grouping::Rms { .. }) { Kind::RootMeanSquare } else { Kind::Sample };
+        Self::new(x, dy, gamma, epsilon, kind, frame, None)
     }
 
     fn new<T: Element, U: Element>(
@@ -173,18 +133,7 @@ impl Problem {
         gamma: &[f64],
         epsilon: f64,
         kind: Kind,
-        frame: Rows,
-    ) -> Result<Problem, ProblemError> {
-        Self::checked(x, dy, gamma, epsilon, kind, frame, None)
-    }
-
-    fn checked<T: Element, U: Element>(
-        x: &View<T>,
-        dy: &View<U>,
-        gamma: &[f64],
-        epsilon: f64,
-        kind: Kind,
-        frame: Rows,
+        frame: Frame,
         weights: Option<Vec<f64>>,
     ) -> Result<Problem, ProblemError> {
         if !(epsilon.is_finite() && epsilon >= 0.0) {
@@ -199,7 +148,7 @@ impl Problem {
         if values == 0 {
             return Err(ProblemError::Empty { shape });
         }
-        check_vector("gamma", gamma, frame.parameters)?;
+        check_vector("gamma", gamma, frame.parameters())?;
         let needed = if matches!(kind, Kind::Constants { .. } | Kind::RootMeanSquare) { 1 } else { 2 };
         if frame.count < needed {
             return Err(ProblemError::SingleValue { shape, axis: x.channel_axis() });
@@ -252,14 +201,14 @@ impl Problem {
 
     /// How many values dgamma and dbeta have.
     pub fn parameters(&self) -> usize {
-        self.frame.parameters
+        self.frame.parameters()
     }
 
     /// Where the `i`-th value of a row stands in the array.
     pub(super) fn index(&self, row: usize, i: usize) -> Vec<usize> {
         let mut index = vec![0; self.layout.shape.len()];
         let axis_of = |logical: usize| *self.layout.others.get(logical).unwrap_or(&self.layout.channel_axis);
-        let Rows { arrangement: Arrangement { rows, values, groups }, .. } = &self.frame;
+        let Arrangement { rows, values, groups } = &self.frame.arrangement;
         let unravel = |axes: &[usize], mut at: usize, index: &mut Vec<usize>| {
             for &logical in axes.iter().rev() {
                 let axis = axis_of(logical);
@@ -288,16 +237,8 @@ impl Problem {
     }
 }
 
-/// Every channel a row.
-fn by_channels(layout: &Layout) -> Rows {
-    let others = layout.others.len();
-    let (rows, count) = (layout.channels(), layout.len() / layout.channels());
-    let arrangement = Arrangement { rows: vec![others], values: (0..others).collect(), groups: None };
-    Rows { arrangement, rows, count, positions: count.max(1), period: rows, parameters: rows }
-}
-
 /// The values row after row.
-pub(super) fn arranged<T: Element>(view: &View<T>, frame: &Rows) -> Vec<f64> {
+pub(super) fn arranged<T: Element>(view: &View<T>, frame: &Frame) -> Vec<f64> {
     if view.layout.is_empty() {
         return Vec::new();
     }

@@ -1,6 +1,7 @@
 //! The instruction sets that the loops are compiled for.
 
 /// An instruction set the kernels are compiled for. All give the same bits.
+///
 /// ```
 /// use batchnorm::{Config, Tier};
 /// let slow = Config::pytorch().tier(Tier::Baseline).channels(3).build()?;

@@ -70,6 +70,7 @@ pub fn backward<R: Real>(x: &[R], gamma: R, epsilon: R, dy: &[R]) -> Gradients<R
 }
 
 /// The forward pass with constant statistics: y = gamma (x - mean) / sqrt(variance + eps) + beta.
+///
 /// ```
 /// use batchnorm::reference::compact;
 /// assert_eq!(compact::forward_eval(&[5.0], 2.0, 1.0, 3.0, 3.0, 1.0), [2.0 * (5.0 - 3.0) / 2.0 + 1.0]);
@@ -80,6 +81,7 @@ pub fn forward_eval<R: Real>(x: &[R], gamma: R, beta: R, mean: R, variance: R, e
 }
 
 /// The gradients with constant statistics: dx = gamma r dy.
+///
 /// ```
 /// use batchnorm::reference::compact;
 /// let gradients = compact::backward_eval(&[5.0], 2.0, 3.0, 3.0, 1.0, &[10.0]);

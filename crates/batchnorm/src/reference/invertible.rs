@@ -4,6 +4,7 @@ use super::compact::Gradients;
 use super::{Real, mean, sum};
 
 /// xhat_i = (z_i - beta) / gamma of z_i = gamma xhat_i + beta: the output before the activation.
+///
 /// ```
 /// use batchnorm::reference::invertible;
 /// assert_eq!(invertible::normalized(&[5.0, -1.0], 2.0, 1.0), [2.0, -1.0]);
@@ -14,6 +15,7 @@ pub fn normalized<R: Real>(z: &[R], gamma: R, beta: R) -> Vec<R> {
 
 /// The gradients in closed form, as [`compact::backward`](super::compact::backward)'s; r = 1 / sqrt(v + eps) is that of
 /// the forward pass, dz the upstream gradient behind the activation.
+///
 /// ```
 /// use batchnorm::reference::{compact, invertible};
 /// let (x, dy) = ([1.0f64, 2.0, 6.0], [1.0, 0.0, 0.5]);

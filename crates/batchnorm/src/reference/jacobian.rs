@@ -7,6 +7,7 @@ use super::compact::forward;
 ///
 /// It is symmetric, and its null space holds the constant direction always and, for eps = 0, that of xhat: a shift
 /// or a stretch of the whole batch leaves the output as it was.
+///
 /// ```
 /// use batchnorm::reference::{compact, jacobian};
 /// let (x, dy) = ([1.0f64, 2.0, 6.0], [1.0, 0.0, 0.5]);

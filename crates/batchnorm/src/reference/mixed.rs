@@ -20,6 +20,7 @@ fn mean_and_variance<R: Real>(x: &[R], Statistics { running, share }: Statistics
 }
 
 /// y = gamma (x - m) / sqrt(v + eps) + beta.
+///
 /// ```
 /// use batchnorm::reference::{compact, mixed};
 /// let x = [1.0, 2.0, 6.0];
@@ -35,6 +36,7 @@ pub fn forward<R: Real>(x: &[R], gamma: R, beta: R, epsilon: R, statistics: Stat
 /// With the batch's mean mu: dm/dx_i = w / n and dv/dx_i = 2 w (x_i - mu) / n, so
 /// dx_i = gamma r (dy_i - w mean(dy) - w (x_i - mu) r mean(dy xhat)); without the terms in w where the statistics do not
 /// flow, but count as constants.
+///
 /// ```
 /// use batchnorm::reference::mixed;
 /// let statistics = mixed::Statistics { running: [0.0, 1.0], share: 0.1 };

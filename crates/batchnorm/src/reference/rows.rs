@@ -50,6 +50,7 @@ pub fn forward<R: Real>(x: &[R], gamma: &[R], beta: &[R], epsilon: R) -> Forward
 
 /// dx_i = r (g_i - mean(g) - xhat_i mean(g xhat)) with g_i = gamma_i dy_i: batch norm's gradient with gamma on the other
 /// side.
+///
 /// ```
 /// use batchnorm::reference::rows;
 /// let row = rows::backward(&[1.0, 3.0, 8.0], &[1.0, 2.0, 1.0], 1e-5, &[0.5, 0.0, 1.0]);
@@ -64,6 +65,7 @@ pub fn backward<R: Real>(x: &[R], gamma: &[R], epsilon: R, dy: &[R]) -> Gradient
 }
 
 /// RMS norm: xhat = x / sqrt(mean(x^2) + eps) (Zhang and Sennrich 2019).
+///
 /// ```
 /// use batchnorm::reference::rows;
 /// let row = rows::rms_forward(&[3.0, 4.0], &[1.0, 1.0], &[0.0, 0.0], 0.0);
@@ -75,6 +77,7 @@ pub fn rms_forward<R: Real>(x: &[R], gamma: &[R], beta: &[R], epsilon: R) -> For
 }
 
 /// dx_i = r (g_i - xhat_i mean(g xhat)) with g_i = gamma_i dy_i.
+///
 /// ```
 /// use batchnorm::reference::rows;
 /// let x = [3.0f64, 4.0];

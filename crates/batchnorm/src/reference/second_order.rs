@@ -2,13 +2,14 @@
 
 use super::compact::Gradients;
 use super::mixed::Statistics;
-use super::tangent::Direction;
+use super::tangent::{Direction, Moving};
 use super::{Real, mean, rows, sum};
 
 /// The derivative of [`mixed::backward`](super::mixed::backward) at (x, gamma) along (x', gamma'), dy held: each line is the
 /// derivative of one line of it. (beta' plays no part; dbeta' = 0.)
 ///
 /// It is the Hessian of `sum dy y` by (x, gamma, beta) times the direction.
+///
 /// ```
 /// use batchnorm::reference::{mixed, second_order, tangent};
 /// let statistics = mixed::Statistics { running: [0.0, 1.0], share: 1.0 };
@@ -23,26 +24,15 @@ pub fn backward_tangent<R: Real>(
     x: &[R],
     gamma: R,
     epsilon: R,
-    Statistics { running, share: w }: Statistics<R>,
+    statistics: Statistics<R>,
     flows: bool,
     dy: &[R],
     direction: Direction<R>,
 ) -> Gradients<R> {
-    let (zero, one, two) = (R::constant(0.0), R::constant(1.0), R::constant(2.0));
-    let t = direction.x;
-    // mu = 1/n sum x
-    let mu = mean(x.iter().copied());
-    let mu_t = mean(t.iter().copied());
-    // v of the batch = 1/n sum (x - mu)^2
-    let variance = mean(x.iter().map(|&x| (x - mu) * (x - mu)));
-    let variance_t = mean(x.iter().zip(t).map(|(&x, &t)| two * (x - mu) * (t - mu_t)));
-    // m and v are mixed, or constants
-    let (m, v) = (running[0] + w * (mu - running[0]), running[1] + w * (variance - running[1]));
-    let w = if flows { w } else { zero };
-    let (m_t, v_t) = (w * mu_t, w * variance_t);
-    // r = 1 / sqrt(v + eps)
-    let r = one / (v + epsilon).sqrt();
-    let r_t = -(r * r * r * v_t / two);
+    let (zero, t) = (R::constant(0.0), direction.x);
+    let Moving { mu: [mu, mu_t], m: [m, m_t], r: [r, r_t] } = Moving::new(x, t, epsilon, statistics, flows);
+    // The batch's share as far as it flows.
+    let w = if flows { statistics.share } else { zero };
     // xhat = (x - m) r, and about the batch's own mean
     let xhat: Vec<R> = x.iter().map(|&x| (x - m) * r).collect();
     let xhat_t: Vec<R> = x.iter().zip(t).map(|(&x, &t)| (t - m_t) * r + (x - m) * r_t).collect();
@@ -66,6 +56,7 @@ pub fn backward_tangent<R: Real>(
 
 /// The same of a row of layer, group or instance norm ([`rows::backward`]), or of RMS norm (`centred` false), with
 /// gamma and gamma' of each element.
+///
 /// ```
 /// use batchnorm::reference::{rows, second_order};
 /// let (x, gamma, dy) = ([1.0, 2.0, 6.0], [1.0, 2.0, 0.5], [1.0, 0.0, 0.5]);

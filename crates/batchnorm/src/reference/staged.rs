@@ -59,6 +59,7 @@ pub struct Backward<R> {
 }
 
 /// The forward pass, keeping every node.
+///
 /// ```
 /// use batchnorm::reference::staged;
 /// let nodes = staged::forward(&[1.0, 2.0, 6.0], 2.0, 0.5, 1e-5);
@@ -79,6 +80,7 @@ pub fn forward<R: Real>(x: &[R], gamma: R, beta: R, epsilon: R) -> Nodes<R> {
 }
 
 /// The backward pass: each line is one node's local derivative times what came from above.
+///
 /// ```
 /// use batchnorm::reference::{compact, staged};
 /// let (x, dy) = ([1.0f64, 2.0, 6.0], [1.0, 0.0, 0.5]);

@@ -18,6 +18,7 @@ pub struct Direction<'d, R> {
 /// v = (1 - w) running variance + w batch variance: each line is the derivative of one line of the forward pass.
 ///
 /// Where the statistics do not flow, but count as constants, m' = v' = 0.
+///
 /// ```
 /// use batchnorm::reference::{mixed, tangent};
 /// let statistics = mixed::Statistics { running: [0.0, 1.0], share: 1.0 };
@@ -29,26 +30,43 @@ pub fn tangent<R: Real>(
     x: &[R],
     gamma: R,
     epsilon: R,
-    Statistics { running, share: w }: Statistics<R>,
+    statistics: Statistics<R>,
     flows: bool,
     direction: Direction<R>,
 ) -> Vec<R> {
-    let (zero, one, two) = (R::constant(0.0), R::constant(1.0), R::constant(2.0));
     let t = direction.x;
-    // mu = 1/n sum x
-    let mu = mean(x.iter().copied());
-    let mu_t = mean(t.iter().copied());
-    // v of the batch = 1/n sum (x - mu)^2
-    let variance = mean(x.iter().map(|&x| (x - mu) * (x - mu)));
-    let variance_t = mean(x.iter().zip(t).map(|(&x, &t)| two * (x - mu) * (t - mu_t)));
-    // m and v are mixed
-    let (m, v) = (running[0] + w * (mu - running[0]), running[1] + w * (variance - running[1]));
-    let (m_t, v_t) = if flows { (w * mu_t, w * variance_t) } else { (zero, zero) };
-    // r = 1 / sqrt(v + eps)
-    let r = one / (v + epsilon).sqrt();
-    let r_t = -(r * r * r * v_t / two);
+    let Moving { m: [m, m_t], r: [r, r_t], .. } = Moving::new(x, t, epsilon, statistics, flows);
     // y = gamma (x - m) r + beta
     let y_t =
         |(&x, &t): (&R, &R)| direction.gamma * ((x - m) * r) + gamma * ((t - m_t) * r + (x - m) * r_t) + direction.beta;
     x.iter().zip(t).map(y_t).collect()
+}
+
+/// What x is normalised by, each with its derivative along x'.
+pub(super) struct Moving<R> {
+    /// The batch's own mean.
+    pub mu: [R; 2],
+    /// The mean that is taken off.
+    pub m: [R; 2],
+    /// The inverse standard deviation.
+    pub r: [R; 2],
+}
+
+impl<R: Real> Moving<R> {
+    pub fn new(x: &[R], t: &[R], epsilon: R, Statistics { running, share: w }: Statistics<R>, flows: bool) -> Self {
+        let (zero, one, two) = (R::constant(0.0), R::constant(1.0), R::constant(2.0));
+        // mu = 1/n sum x
+        let mu = mean(x.iter().copied());
+        let mu_t = mean(t.iter().copied());
+        // v of the batch = 1/n sum (x - mu)^2
+        let variance = mean(x.iter().map(|&x| (x - mu) * (x - mu)));
+        let variance_t = mean(x.iter().zip(t).map(|(&x, &t)| two * (x - mu) * (t - mu_t)));
+        // m and v are mixed
+        let (m, v) = (running[0] + w * (mu - running[0]), running[1] + w * (variance - running[1]));
+        let (m_t, v_t) = if flows { (w * mu_t, w * variance_t) } else { (zero, zero) };
+        // r = 1 / sqrt(v + eps)
+        let r = one / (v + epsilon).sqrt();
+        let r_t = -(r * r * r * v_t / two);
+        Moving { mu: [mu, mu_t], m: [m, m_t], r: [r, r_t] }
+    }
 }

@@ -11,6 +11,7 @@ fn counting<R: Real>(x: &[R], weights: &[f64]) -> Vec<(usize, R, R)> {
 
 /// W = sum w_i, m = 1/W sum w_i x_i, v = 1/W sum w_i (x_i - m)^2, y_i = gamma (x_i - m) / sqrt(v + eps) + beta; y_i = 0 where
 /// w_i = 0.
+///
 /// ```
 /// use batchnorm::reference::weighted;
 /// let pass = weighted::forward(&[1.0, 3.0, f64::NAN], &[1.0, 1.0, 0.0], 1.0, 0.0, 0.0); // the last one masked
@@ -33,6 +34,7 @@ pub fn forward<R: Real>(x: &[R], weights: &[f64], gamma: R, beta: R, epsilon: R)
 
 /// With dm/dx_i = w_i / W and dv/dx_i = 2 w_i (x_i - m) / W:
 /// dx_i = gamma r (dy_i - w_i/W sum dy - xhat_i w_i/W sum dy xhat), the sums over what is not masked; dx_i = 0 where w_i = 0.
+///
 /// ```
 /// use batchnorm::reference::{compact, weighted};
 /// // A weight of 2 is the value twice.

@@ -36,6 +36,7 @@ pub struct Gradients<R> {
 ///
 /// # Panics
 /// Without a channel, or where the lengths do not fit.
+///
 /// ```
 /// use batchnorm::reference::whitening;
 /// let x = [vec![1.0, 2.0, 3.0, 4.0], vec![1.5, 1.5, 3.5, 3.5]];
@@ -64,6 +65,7 @@ pub fn forward<R: Real>(x: &[Vec<R>], gamma: &[R], beta: &[R], epsilon: R) -> Fo
 ///
 /// # Panics
 /// Without a channel, or where the lengths do not fit.
+///
 /// ```
 /// use batchnorm::reference::whitening;
 /// let x = [vec![1.0, 2.0, 3.0, 4.0], vec![1.5, 1.5, 3.5, 3.5]];
@@ -107,6 +109,7 @@ const STEPS: usize = 42;
 
 /// A^(-1/2) by the coupled iteration of Denman and Beavers (1976): P <- (P + Q^-1)/2, Q <- (Q + P^-1)/2 from P = A, Q = I
 /// go to A^(1/2) and A^(-1/2). A is positive definite, or made of such blocks.
+///
 /// ```
 /// use batchnorm::reference::whitening::inverse_root;
 /// let root = inverse_root(&vec![vec![4.0f64, 0.0], vec![0.0, 0.25]]);

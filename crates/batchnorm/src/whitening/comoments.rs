@@ -9,6 +9,7 @@ use crate::running::Estimator;
 /// Kept in `f64`, the means as unevaluated sums of two. Those of disjoint sets merge to those of their union, by Chan's
 /// formula with an outer product: with delta the difference of the means,
 /// `C = C_a + C_b + delta delta^T * n_a n_b / (n_a + n_b)`.
+///
 /// ```
 /// use batchnorm::{Axes, Decorrelated, View};
 /// let layer = Decorrelated::new(2, 2)?;

@@ -17,6 +17,7 @@ use std::ops::Range;
 /// The *covariance* is averaged and its inverse square root taken in evaluation, so that the statistics mean the same as
 /// those of batch norm and can come from a whole data set. (The implementation of the paper's authors averages the
 /// matrices W of the batches instead: after `W` of unlike batches that is another matrix.)
+///
 /// ```
 /// use batchnorm::RunningCovariance;
 /// let running = RunningCovariance::start(3, 2)?; // 3 channels: a pair, and one alone

@@ -15,6 +15,7 @@ use crate::view::{View, ViewMut};
 
 /// What a forward pass leaves for its backward pass: of each channel the mean and gamma, of each group the whitening
 /// matrix with its eigenvectors. The input itself is not kept; backward takes it again.
+///
 /// ```
 /// use batchnorm::{Axes, Decorrelated, View};
 /// let layer = Decorrelated::new(2, 2)?;

@@ -11,6 +11,7 @@ pub mod run;
 pub mod samples;
 pub mod somebody;
 pub mod step;
+pub mod ways;
 
 /// A seeded generator (SplitMix64, Steele et al. 2014). Its seed is printed, so that a failure can be repeated.
 pub struct Random(u64);
