@@ -269,6 +269,11 @@ fn siblings_right_and_wrong() {
             assert!(verdict.is_wrong() && names(&verdict)[0].starts_with("gamma"), "{grouping:?} {verdict:?}");
             assert!(names(&verdict).contains(&"gamma behind the means"), "{grouping:?} {verdict:?}");
         }
+        let means: Vec<f64> = dgamma.iter().map(|sum| sum / (120.0 / of_parameters as f64)).collect();
+        let off: Vec<f64> = dbeta.iter().map(|sum| sum + 0.01).collect();
+        let found = one(&problem, |given| given.dgamma(&means)?.dbeta(&off)?.diagnose());
+        assert_eq!(names(&found.dgamma.unwrap().verdict), ["mean instead of sum"], "{grouping:?}");
+        assert!(matches!(found.dbeta.unwrap().verdict, Verdict::Unexplained { .. }), "{grouping:?}");
         let doubled: Vec<f64> = dx.iter().map(|dx| 2.0 * dx).collect();
         assert!(judged(&doubled).is_wrong());
     }
@@ -391,6 +396,10 @@ fn precision_is_that_of_the_numbers() {
     let found = case.judged(&saved);
     assert!(!found.is_wrong());
     assert_eq!(found.dx.unwrap().precision, Precision::Single);
+    // The same short number everywhere says nothing about a precision.
+    let found = case.judged(&Theirs { dx: vec![3.0; 72], dgamma: right.dgamma.clone(), dbeta: right.dbeta.clone() });
+    let finding = found.dx.unwrap();
+    assert!(finding.verdict.is_wrong() && finding.precision == Precision::Single, "{finding:?}");
     #[cfg(feature = "half")]
     {
         use half::{bf16, f16};

@@ -23,12 +23,14 @@ enum How {
     Compact,
     /// mean(x^2) - mean(x)^2
     OnePass,
+    /// dx = a dy + b x + c and dgamma = r (sum dy x - m sum dy): nothing centred, as libraries fuse it.
+    Fused,
     /// Summed from the end.
     Reversed,
     Kernel,
 }
 
-const HOWS: [How; 5] = [How::Staged, How::Compact, How::OnePass, How::Reversed, How::Kernel];
+const HOWS: [How; 6] = [How::Staged, How::Compact, How::OnePass, How::Fused, How::Reversed, How::Kernel];
 
 type Three = (Vec<f64>, f64, f64);
 
@@ -47,6 +49,18 @@ impl Channel {
                 let back = |values: &[R]| values.iter().rev().copied().collect::<Vec<R>>();
                 let (dx, dgamma, dbeta) = planted(&back(&x), gamma, eps, &back(&dy), Flaw::Nothing);
                 (back(&dx), dgamma, dbeta)
+            }
+            How::Fused => {
+                let n = R::constant(x.len() as f64);
+                let total = |of: &dyn Fn(usize) -> R| (0..x.len()).fold(R::constant(0.0), |sum, i| sum + of(i));
+                let m = total(&|i| x[i]) / n;
+                let v = total(&|i| (x[i] - m) * (x[i] - m)) / n;
+                let r = R::constant(1.0) / (v + eps).sqrt();
+                let dbeta = total(&|i| dy[i]);
+                let dgamma = (total(&|i| dy[i] * x[i]) - m * dbeta) * r;
+                let (a, b) = (gamma * r, -(gamma * r * r * dgamma / n));
+                let c = -(b * m + a * dbeta / n);
+                ((0..x.len()).map(|i| a * dy[i] + (b * x[i] + c)).collect(), dgamma, dbeta)
             }
             How::OnePass => {
                 let n = R::constant(x.len() as f64);

@@ -8,6 +8,8 @@ use batchnorm::reference::whitening;
 /// By what errors are measured, of each value of x and of each parameter.
 pub struct Scales {
     pub dx: Vec<f64>,
+    /// dx's for gamma 1.
+    pub unit: Vec<f64>,
     pub dgamma: Vec<f64>,
     pub dbeta: Vec<f64>,
     /// sqrt(variance + eps) of each value's row: how far x goes until y is another.
@@ -20,7 +22,8 @@ pub struct Scales {
 impl Scales {
     pub fn new(setup: &Setup) -> Scales {
         let values = setup.x.len();
-        let (mut length, mut dx, mut loss) = (vec![1.0; values], vec![0.0; values], 1.0f64);
+        let (mut length, mut loss) = (vec![1.0; values], 1.0f64);
+        let (mut dx, mut unit) = (vec![0.0; values], vec![0.0; values]);
         let dz = setup.upstream();
         let rows = setup.rows();
         for row in &rows {
@@ -42,7 +45,8 @@ impl Scales {
             };
             let deviation = (variance + setup.epsilon).sqrt();
             let largest = |of: &dyn Fn(usize) -> f64| counting().fold(0.0f64, |most, at| most.max(of(at).abs()));
-            let scale = largest(&|at| setup.gamma[setup.parameter(at)]) / deviation * largest(&|at| dz[at]);
+            let own_unit = largest(&|at| dz[at]) / deviation;
+            let scale = largest(&|at| setup.gamma[setup.parameter(at)]) * own_unit;
             let spread = center.abs().max(mean.abs()) / deviation;
             // The invertible form loses by its own bound.
             let own = row.values.first().map_or(0, |&at| setup.parameter(at));
@@ -54,11 +58,12 @@ impl Scales {
             for &at in &row.values {
                 // In evaluation y is linear in x: a long step rounds least. Any step must be one at the size of x.
                 let least = if setup.layer == Layer::Evaluation { 1e-2 } else { 1e-9 };
-                (length[at], dx[at]) = (deviation.max(least * setup.x[at].abs()), scale);
+                length[at] = deviation.max(least * setup.x[at].abs());
+                (dx[at], unit[at]) = (scale, own_unit);
             }
         }
         if setup.layer == Layer::Whitening {
-            loss = loss.max(whiten(setup, &rows, &dz, &mut dx));
+            loss = loss.max(whiten(setup, &rows, &dz, [&mut dx, &mut unit]));
         }
         let xhat = setup.normalized(&setup.x);
         let parameters = setup.gamma.len();
@@ -69,23 +74,25 @@ impl Scales {
         }
         // Running sums of the twin.
         loss *= (values as f64 / 1e4).sqrt().max(1.0);
-        Scales { dx, dgamma, dbeta, length, loss }
+        Scales { dx, unit, dgamma, dbeta, length, loss }
     }
 }
 
 /// The measure of whitening, sum_j |W_ij| max|gamma dy|, and its condition number.
-fn whiten(setup: &Setup, rows: &[Row], dz: &[f64], dx: &mut [f64]) -> f64 {
+fn whiten(setup: &Setup, rows: &[Row], dz: &[f64], [dx, unit]: [&mut [f64]; 2]) -> f64 {
     let mut worst = 1.0f64;
     for rows in rows.chunks(setup.together) {
         let group: Vec<Vec<f64>> = rows.iter().map(|row| row.values.iter().map(|&at| setup.x[at]).collect()).collect();
         let ones = vec![1.0; rows.len()];
         let pass = whitening::forward(&group, &ones, &ones, setup.epsilon);
-        let largest =
-            rows.iter().flat_map(|row| row.values.iter().map(|&at| (setup.gamma[row.channel] * dz[at]).abs()));
-        let largest = largest.fold(0.0, f64::max);
+        let largest = |of: &dyn Fn(usize, f64) -> f64| {
+            let all = rows.iter().flat_map(|row| row.values.iter().map(|&at| of(row.channel, dz[at]).abs()));
+            all.fold(0.0, f64::max)
+        };
+        let [most, most_of_unit] = [largest(&|channel, dz| setup.gamma[channel] * dz), largest(&|_, dz| dz)];
         for (row, weights) in rows.iter().zip(&pass.whitening) {
-            let scale = weights.iter().map(|w| w.abs()).sum::<f64>() * largest;
-            row.values.iter().for_each(|&at| dx[at] = scale);
+            let size = weights.iter().map(|w| w.abs()).sum::<f64>();
+            row.values.iter().for_each(|&at| (dx[at], unit[at]) = (size * most, size * most_of_unit));
         }
         let size = |matrix: &[Vec<f64>]| matrix.iter().flatten().map(|value| value * value).sum::<f64>().sqrt();
         let condition = (size(&pass.covariance) + setup.epsilon) * size(&pass.whitening).powi(2);

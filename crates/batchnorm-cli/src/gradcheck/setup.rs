@@ -15,6 +15,8 @@ pub const SAMPLE: usize = 64;
 const SAMPLED_PASSES: usize = 1 << 23;
 /// Where an activation bends: so near to it no value carries a gradient, for differences would step over it.
 const KINK: f64 = 0.02;
+/// The sizes of numbers that are checked.
+const RANGE: [f64; 2] = [1e-30, 1e30];
 /// The slope of the leaky rectifier, and the batch's weight in mixed statistics.
 pub const SLOPE: f64 = 0.1;
 pub const SHARE: f64 = 0.3;
@@ -248,8 +250,49 @@ impl Setup {
         if let Some(got) = setup.rows().iter().map(counting).find(|&got| got < 2) {
             return few(&setup.shape, got, "that are normalised together");
         }
+        setup.check_range()?;
         setup.bend();
         Ok(setup)
+    }
+
+    /// Twins take no care of overflow, nor do steps of differences of numbers of another size.
+    fn check_range(&self) -> Result<(), Failure> {
+        let range = || format!("0, or within {:e} .. {:e} in size", RANGE[0], RANGE[1]);
+        let fits = |value: f64| value == 0.0 || (RANGE[0]..=RANGE[1]).contains(&value.abs());
+        let all = [
+            ("--epsilon", std::slice::from_ref(&self.epsilon)),
+            ("--input", &self.x[..]),
+            ("--gradient", &self.dy),
+            ("--gamma", &self.gamma),
+            ("--beta", &self.beta),
+            ("--running-mean", &self.running_mean),
+            ("--running-var", &self.running_variance),
+        ];
+        for (flag, values) in all {
+            if let Some(got) = values.iter().find(|&&value| !fits(value)) {
+                return Err(Failure::refused(format!(
+                    "{flag}: expected numbers of which derivatives can be taken, {}, got {got:e}; scale them",
+                    range()
+                )));
+            }
+        }
+        let alike = |row: &Row| {
+            let mut counting = row.values.iter().filter(|&&at| self.counts(at)).map(|&at| self.x[at]);
+            let first = counting.next().unwrap_or(0.0);
+            counting.all(|x| x == first) && (self.layer != Layer::Rms || first == 0.0)
+        };
+        let by_constants = matches!(self.layer, Layer::Evaluation | Layer::Mixed);
+        let no_spread = |row: &Row| match by_constants {
+            true => self.running_variance[row.channel] == 0.0,
+            false => alike(row),
+        };
+        match self.rows().iter().position(|row| self.epsilon == 0.0 && no_spread(row)) {
+            Some(row) => Err(Failure::refused(format!(
+                "--epsilon 0: expected a variance above 0, got 0 in row {row} of what is normalised together, where the formula is \
+                 0 of 0; give an eps above 0"
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// Sets the slopes of the activation; no value near its kink carries a gradient.

@@ -142,7 +142,12 @@ pub(super) fn explaining_sums(
     allowed: &dyn Fn(usize) -> f64,
 ) -> Result<Vec<&'static Mistake>, ProblemError> {
     let (rows, count) = (problem.frame.rows, problem.frame.count);
+    let all = groupings(problem);
     let mut explaining = Vec::new();
+    if all.is_empty() {
+        return Ok(explaining);
+    }
+    // (There are groupings of batch norm alone, which has a parameter for each row.)
     let largest = (0..rows).map(allowed).fold(0.0, f64::max);
     let mut try_out = |mistake: &'static Mistake, values: &[f64], larger: f64| {
         let near = given.iter().zip(values).all(|(given, value)| (given - value).abs() <= largest * larger);
@@ -150,7 +155,7 @@ pub(super) fn explaining_sums(
             explaining.push(mistake);
         }
     };
-    for grouping in &groupings(problem) {
+    for grouping in &all {
         let each = problem.x.len() as f64 / grouping.groups as f64;
         if which == Which::Gamma {
             let own = normalized(problem, grouping, each);
