@@ -9,9 +9,9 @@ use crate::array::Input;
 use crate::case::{
     Bound, Case, Element, Estimator, Expected, Level, Norm, Operation, Problem, Refusal, Role, Twin, Unit, Update,
 };
-use crate::double_double::DoubleDouble;
 use crate::recipe::{Recipe, Values};
 use crate::truth::{self, Truth};
+use batchnorm::gradcheck::DoubleDouble;
 
 /// A case in the making. Usual is: f32, training, gamma about 1 and beta about 0, eps 1e-5, an upstream gradient of
 /// deviation 1.

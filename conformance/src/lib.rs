@@ -31,9 +31,6 @@
 pub mod array;
 pub mod case;
 pub mod catalogue;
-#[path = "../../crates/batchnorm/tests/support/double_double.rs"]
-#[allow(dead_code)] // the core's tests use more of it
-mod double_double;
 mod draft;
 pub mod judge;
 pub mod ours;

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use batchnorm::reference::Real;
 
 use crate::case::{Norm, Operation, Problem};
-use crate::double_double::DoubleDouble;
+use batchnorm::gradcheck::DoubleDouble;
 
 /// What is true of a problem, by the output's name.
 pub type Truths = BTreeMap<String, Truth>;

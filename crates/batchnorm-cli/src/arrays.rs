@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use batchnorm::{Axes, Element, View, ViewError};
+use batchnorm_io::csv;
 use batchnorm_io::npy::{self, Array, Number, NumberType, Numbers};
 use std::borrow::Cow;
 use std::path::Path;
@@ -116,6 +117,67 @@ pub fn vector(path: &Path, channels: usize) -> Result<Vec<f64>, Failure> {
         )));
     }
     Ok(array.numbers.to_f64())
+}
+
+/// An array in double precision, in C order.
+pub struct Doubles {
+    pub shape: Vec<usize>,
+    pub values: Vec<f64>,
+    /// What a table calls its columns.
+    pub names: Option<Vec<String>>,
+}
+
+/// An array of any float type from .npy, or a table from a file whose name ends in .csv; of at most `most` values, and of a
+/// shape that `fits`. Of .npy the header alone is read before both are known.
+pub fn doubles(
+    path: &Path,
+    most: usize,
+    fits: impl FnOnce(&[usize]) -> Result<(), Failure>,
+) -> Result<Doubles, Failure> {
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv")) {
+        let csv::Table { names, columns, rows, values } = csv::read(path, most).map_err(Failure::input)?;
+        let shape = vec![rows, columns];
+        fits(&shape)?;
+        return Ok(Doubles { shape, values, names });
+    }
+    let shape = npy::shape(path).map_err(Failure::input)?;
+    let values = shape.iter().try_fold(1usize, |values, &length| values.checked_mul(length));
+    if values.is_none_or(|values| values > most) {
+        return Err(Failure::input(format!(
+            "{}: expected at most {most} values, got shape {shape:?}; save a part of the array",
+            path.display()
+        )));
+    }
+    fits(&shape)?;
+    let Array { shape, fortran_order, numbers } = npy::read(path).map_err(Failure::input)?;
+    let typed = Typed { shape, fortran_order, values: numbers.to_f64() };
+    let values = typed.in_c_order().into_owned();
+    Ok(Doubles { shape: typed.shape, values, names: None })
+}
+
+/// A vector of `count` values behind a flag: a file as of [`doubles`], numbers with commas between them, or one number for
+/// all.
+pub fn vector_or_numbers(flag: &str, given: &Path, count: usize, each: &str) -> Result<Vec<f64>, Failure> {
+    let numbers = given.to_str().and_then(|text| {
+        let number = |word: &str| word.trim().parse::<f64>().ok();
+        text.split(',').map(number).collect::<Option<Vec<f64>>>()
+    });
+    let expected = |what: &str| Failure::input(format!("{flag} {}: expected {what}", given.display()));
+    let values = match numbers {
+        Some(one) if one.len() == 1 => vec![one[0]; count],
+        Some(numbers) => numbers,
+        None if !given.exists() => {
+            return Err(expected("a file, or numbers such as 1.5 or 1.5,2; no such file is there"));
+        }
+        None => doubles(given, count, |_| Ok(()))?.values,
+    };
+    if values.len() != count {
+        return Err(expected(&format!("{count} values, one for each {each}, got {}", values.len())));
+    }
+    match values.iter().find(|value| !value.is_finite()) {
+        Some(value) => Err(expected(&format!("finite values, got {value}"))),
+        None => Ok(values),
+    }
 }
 
 #[cfg(test)]

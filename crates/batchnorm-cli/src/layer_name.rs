@@ -33,3 +33,8 @@ impl LayerName {
         }
     }
 }
+
+/// The word by which a norm is asked for.
+pub fn name(layer: LayerName) -> String {
+    layer.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+}

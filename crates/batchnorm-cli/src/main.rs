@@ -5,6 +5,7 @@ mod arrays;
 mod bench;
 #[cfg(feature = "train")]
 mod compare;
+mod explain;
 mod failure;
 #[cfg(feature = "train")]
 mod flags;
@@ -46,6 +47,7 @@ enum Command {
     Apply(apply::Arguments),
     Gradcheck(gradcheck::Arguments),
     Bench(bench::Arguments),
+    Explain(explain::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         Command::Apply(arguments) => apply::run(arguments),
         Command::Gradcheck(arguments) => gradcheck::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
+        Command::Explain(arguments) => explain::run(arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -12,6 +12,10 @@ use batchnorm_lab::comparison::Comparison;
 use batchnorm_lab::report;
 
 mod browser;
+mod markup;
+
+use browser::{Browser, WIDTHS};
+use markup::{attributes, tags_are_closed};
 
 /// A tiny comparison whose command line would break a page that did not escape it; the folder it wrote.
 fn compared(folder: &Path) -> (Comparison, String) {
@@ -150,35 +154,6 @@ fn check(page: &str) {
     }
 }
 
-fn attributes<'a>(page: &'a str, start: &str) -> Vec<&'a str> {
-    page.split(start).skip(1).map(|rest| &rest[..rest.find('"').expect("quotes are closed")]).collect()
-}
-
-/// Every tag is closed, by the tag it should be; no bare `<`, `>` or `&` in between.
-fn tags_are_closed(page: &str) {
-    let body = match (page.find("<style>"), page.find("</style>")) {
-        (Some(start), Some(end)) => format!("{}{}", &page[..start], &page[end + "</style>".len()..]),
-        _ => page.to_owned(),
-    };
-    let mut open: Vec<&str> = Vec::new();
-    for piece in body.split('<').skip(1) {
-        let (tag, text) = piece.split_once('>').unwrap_or_else(|| panic!("`<{piece}` is not closed"));
-        assert!(!text.contains('>'), "a bare > after <{tag}>");
-        for entity in text.split('&').skip(1).chain(tag.split('&').skip(1)) {
-            let name = entity.split(';').next().unwrap();
-            assert!(["amp", "lt", "gt", "quot", "#39"].contains(&name), "a bare & in {text:?}");
-        }
-        assert!(tag.matches('"').count() % 2 == 0, "quotes in <{tag}>");
-        let name = tag.split([' ', '/']).find(|word| !word.is_empty()).unwrap();
-        if tag.starts_with('/') {
-            assert_eq!(open.pop(), Some(name), "closed by </{name}>");
-        } else if !tag.ends_with('/') && !["!DOCTYPE", "meta", "br"].contains(&name) {
-            open.push(name);
-        }
-    }
-    assert_eq!(open, Vec::<&str>::new());
-}
-
 #[test]
 fn the_checks_see_what_they_look_for() {
     let fails = |page: &'static str| std::panic::catch_unwind(|| tags_are_closed(page)).is_err();
@@ -186,4 +161,35 @@ fn the_checks_see_what_they_look_for() {
         assert!(fails(bad), "{bad}");
     }
     tags_are_closed("<p a=\"b\">a &amp; b<br>c<path d=\"\"/></p>");
+}
+
+#[test]
+fn a_browser_shows_it_on_a_phone_and_on_a_desk_in_light_and_dark() {
+    let Some(browser) = Browser::find_or_say("report.html") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (_, page) = compared(folder.path());
+    let path = folder.path().join("report.html");
+    std::fs::write(&path, &page).unwrap();
+
+    assert_eq!(browser.console(&path), Vec::<String>::new());
+    for (dark, ground) in [(false, "rgb(255, 255, 255)"), (true, "rgb(22, 23, 27)")] {
+        let measures = browser.measure(&page, folder.path(), dark);
+        assert_eq!(measures.len(), WIDTHS.len());
+        for ((frame, wanted, background), width) in measures.into_iter().zip(WIDTHS) {
+            assert_eq!(frame, width);
+            assert!(wanted <= width, "{wanted} wide in {width}, dark: {dark}");
+            assert_eq!(background, ground, "dark: {dark}");
+        }
+    }
+    let pdf = folder.path().join("report.pdf");
+    browser.open(&path, &[&format!("--print-to-pdf={}", pdf.display())]);
+    assert!(std::fs::read(&pdf).unwrap().starts_with(b"%PDF"));
+
+    // The measures see what they look for.
+    let wide = "<!DOCTYPE html><html><body style=\"background:#ffffff\"><p style=\"width:700px\">a</p></body></html>";
+    let wanted: Vec<bool> =
+        browser.measure(wide, folder.path(), false).iter().map(|(frame, wanted, _)| wanted > frame).collect();
+    assert_eq!(wanted, [true, true, false, false]);
+    std::fs::write(&path, "<!DOCTYPE html><html><body><script>console.error('ouch')</script></body></html>").unwrap();
+    assert_eq!(browser.console(&path).len(), 1);
 }

@@ -4,6 +4,7 @@
 //!
 //! 1. [`npy`] reads one NumPy array, `float16`, `float32` or `float64`, with memory bounded by the size
 //!    of the file whatever its header claims, and names the defect when it can not;
+//!    [`csv`] reads a table of numbers as strictly, and names line and column;
 //! 2. [`npy::write()`] turns a slice into the bytes `np.save` would write; [`npz`] does both for several arrays in one
 //!    file;
 //! 3. [`picture`] reads a PNG picture of any kind, with its size looked at first; [`whole`] any small file;
@@ -30,6 +31,7 @@
 //! ```
 
 pub mod atomic;
+pub mod csv;
 pub mod npy;
 pub mod npz;
 pub mod picture;

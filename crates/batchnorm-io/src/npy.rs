@@ -24,7 +24,7 @@ mod writer;
 pub use defect::{Defect, NpyError};
 pub use number::{Number, NumberType, Numbers};
 pub(crate) use reader::{decode, open};
-pub use reader::{parse, read};
+pub use reader::{parse, read, shape};
 pub(crate) use writer::header_for;
 pub use writer::{encode, write};
 

@@ -280,3 +280,23 @@ fn the_writer_refuses_a_shape_that_is_not_that_of_the_values() {
         assert!(out.is_empty());
     }
 }
+
+#[test]
+fn the_shape_is_known_without_the_numbers_and_refused_like_the_array() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.npy");
+    std::fs::write(&path, npy::encode(&[3, 0, 5], &[] as &[f32]).unwrap()).unwrap();
+    assert_eq!(npy::shape(&path).unwrap(), [3, 0, 5]);
+    // A hole where 8 GB of numbers would be.
+    let header = with_shape("(32768, 32768)").replace("<f4", "<f8");
+    let start = file(1, header.as_bytes(), &[]);
+    std::fs::write(&path, &start).unwrap();
+    let cut = npy::shape(&path).unwrap_err().to_string();
+    assert_eq!(cut, npy::read(&path).unwrap_err().to_string());
+    assert!(cut.contains("ends within its data"), "{cut}");
+    let open = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    open.set_len(start.len() as u64 + (8 << 30)).unwrap();
+    assert_eq!(npy::shape(&path).unwrap(), [32768, 32768]);
+    open.set_len(start.len() as u64 + (8 << 30) + 1).unwrap();
+    assert!(matches!(npy::shape(&path).unwrap_err().defect, Defect::Trailing { .. }));
+}

@@ -79,13 +79,13 @@
 //! ```
 //!
 //! `docs/math.md` derives it, each equation a test; [`mod@reference`] has it as code that is written to be read: in closed
-//! form ([`reference::compact`]), node by node through the computation graph ([`reference::staged`]), as the full Jacobian
-//! ([`reference::jacobian`]), forwards ([`reference::tangent`]) and to the second order ([`reference::second_order`]).
+//! form ([`reference::compact`]), node by node through the computation graph ([`reference::staged`], and as data
+//! [`reference::graph`]), as the full Jacobian ([`reference::jacobian`]), forwards ([`reference::tangent`]) and to the second order ([`reference::second_order`]).
 //! `batchnorm explain` shows it with numbers of your own.
 //!
 //! **Nothing is lost**: gamma = sqrt(variance + eps) and beta = mean give the input back ([`undoing`]).
 //!
-//! //! # A tour, in the order in which data flows
+//! # A tour, in the order in which data flows
 //!
 //! 1. **[`View`] and [`ViewMut`]** borrow any array: a slice with a shape, any strides, an `ndarray` view.
 //!    [`Axes`] says which axis holds the channels.
@@ -110,7 +110,8 @@
 //!    [`Saved::double_backward`]); of the siblings too ([`SampleSaved`]).
 //! 9. **[`Convention`]** and [`Conversion`]: whose checkpoint a file is, and its statistics by another framework's
 //!    convention.
-//! 10. **[`mod@reference`]** is the readable twin in plain loops: closed form, computation graph, Jacobian.
+//! 10. **[`mod@reference`]** is the readable twin in plain loops: closed form, computation graph, Jacobian; **[`gradcheck`]**
+//!     says what is wrong with somebody else's gradients.
 //!
 //! ```
 //! use batchnorm::{Axes, BatchNorm, View};

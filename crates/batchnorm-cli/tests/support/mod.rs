@@ -32,6 +32,16 @@ pub fn done(output: &Output) -> &str {
     text(&output.stdout)
 }
 
+/// Numbers without a pattern, about some mean.
+pub fn noise(len: usize, mean: f64, seed: u64) -> Vec<f64> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 11) as f64 / (1u64 << 53) as f64
+    };
+    (0..len).map(|_| mean + next() + next() + next() - 1.5).collect()
+}
+
 /// Exit code, and one line on stderr that has all of `parts`; nothing on stdout.
 pub fn refused(output: &Output, code: i32, parts: &[&str]) {
     let message = text(&output.stderr);

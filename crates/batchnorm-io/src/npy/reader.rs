@@ -32,6 +32,16 @@ pub fn read(path: &Path) -> Result<Array, NpyError> {
     open(path).and_then(|(file, length)| decode(file, length)).map_err(|defect| NpyError::at(path, defect))
 }
 
+/// The shape of the array in the file at `path`, of which no more than the header is read: for whoever has a limit, and
+/// asks before [`read`] takes memory.
+///
+/// # Errors
+/// As [`read`].
+pub fn shape(path: &Path) -> Result<Vec<usize>, NpyError> {
+    let shape = |(file, length)| Ok(announced(&mut Measured { input: file, length, position: 0 })?.0.shape);
+    open(path).and_then(shape).map_err(|defect| NpyError::at(path, defect))
+}
+
 /// Reads the array that `bytes`, the whole content of a file, holds.
 ///
 /// # Errors
@@ -73,7 +83,19 @@ fn expect_regular(file_type: FileType) -> Result<(), Defect> {
 /// Reads from `input`, which has `length` bytes; no more than that is read or allocated.
 pub(crate) fn decode(input: impl Read, length: u64) -> Result<Array, Defect> {
     let mut input = Measured { input, length, position: 0 };
+    let (header, count) = announced(&mut input)?;
+    let bytes_each = header.number_type.size();
+    let numbers = match bytes_each {
+        2 => input.numbers::<f16>(count, header.byte_order)?,
+        4 => input.numbers::<f32>(count, header.byte_order)?,
+        _ => input.numbers::<f64>(count, header.byte_order)?,
+    };
+    Ok(Array { shape: header.shape, fortran_order: header.fortran_order, numbers })
+}
 
+/// The header, and how many numbers follow, which the length is known to hold.
+fn announced(input: &mut Measured<impl Read>) -> Result<(Header, usize), Defect> {
+    let length = input.length;
     let start = length.min(MAGIC.len() as u64) as usize;
     let magic = input.take(start as u64, "magic number")?;
     if magic != MAGIC[..start] {
@@ -101,13 +123,7 @@ pub(crate) fn decode(input: impl Read, length: u64) -> Result<Array, Defect> {
     if length > expected {
         return Err(Defect::Trailing { shape: shown(&header.shape), expected, found: length });
     }
-
-    let numbers = match bytes_each {
-        2 => input.numbers::<f16>(count, header.byte_order)?,
-        4 => input.numbers::<f32>(count, header.byte_order)?,
-        _ => input.numbers::<f64>(count, header.byte_order)?,
-    };
-    Ok(Array { shape: header.shape, fortran_order: header.fortran_order, numbers })
+    Ok((header, count))
 }
 
 /// A source of known length. Asks for no memory before it knows that there are bytes to fill it.

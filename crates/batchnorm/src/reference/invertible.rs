@@ -16,7 +16,7 @@ pub fn normalized<R: Real>(z: &[R], gamma: R, beta: R) -> Vec<R> {
 /// the forward pass, dz the upstream gradient behind the activation.
 /// ```
 /// use batchnorm::reference::{compact, invertible};
-/// let (x, dy) = ([1.0, 2.0, 6.0], [1.0, 0.0, 0.5]);
+/// let (x, dy) = ([1.0f64, 2.0, 6.0], [1.0, 0.0, 0.5]);
 /// let pass = compact::forward(&x, 2.0, 0.5, 1e-5);
 /// let from_output = invertible::backward(&pass.y, 2.0, 0.5, pass.inverse_deviation, &dy);
 /// let from_input = compact::backward(&x, 2.0, 1e-5, &dy);

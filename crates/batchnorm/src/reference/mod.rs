@@ -13,8 +13,19 @@
 //! - [`rows`]: layer, group, instance and RMS norm, which do not look at the batch;
 //! - [`tangent`]: the directional derivative, forwards through the formula;
 //! - [`second_order`]: the same through the backward pass: the Hessian times a direction;
-//! - any of them over another number type: they are generic over [`Real`], so that complex steps, dual numbers or
-//!   double-double arithmetic can be put in for `f64`.
+//! - any of them over another number type: they are generic over [`Real`], so that complex numbers, dual numbers or
+//!   double-double arithmetic ([`gradcheck`](crate::gradcheck) has all three) can be put in for `f64`.
+//!
+//! ```
+//! use batchnorm::gradcheck::Dual;
+//! use batchnorm::reference::{Real, compact};
+//! // How y moves with the last x alone: a column of the Jacobian, by numbers that carry a derivative.
+//! let x = [Dual(1.0, 0.0), Dual(2.0, 0.0), Dual(6.0, 1.0)];
+//! let [gamma, beta, epsilon] = [2.0, 0.5, 1e-5].map(Dual::constant);
+//! let column: Vec<f64> = compact::forward(&x, gamma, beta, epsilon).y.iter().map(|y| y.1).collect();
+//! let rows = batchnorm::reference::jacobian::jacobian(&[1.0, 2.0, 6.0], 2.0, 1e-5);
+//! assert!((0..3).all(|i| (column[i] - rows[3 * i + 2]).abs() < 1e-15));
+//! ```
 //!
 //! No care is taken here of overflow, policies or speed.
 

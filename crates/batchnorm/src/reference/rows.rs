@@ -77,7 +77,7 @@ pub fn rms_forward<R: Real>(x: &[R], gamma: &[R], beta: &[R], epsilon: R) -> For
 /// dx_i = r (g_i - xhat_i mean(g xhat)) with g_i = gamma_i dy_i.
 /// ```
 /// use batchnorm::reference::rows;
-/// let x = [3.0, 4.0];
+/// let x = [3.0f64, 4.0];
 /// let row = rows::rms_backward(&x, &[1.0, 1.0], 0.0, &[1.0, 0.0]);
 /// assert!((row.dx[0] * x[0] + row.dx[1] * x[1]).abs() < 1e-15); // a stretch of the row changes no y
 /// ```

@@ -12,7 +12,7 @@ use super::{Real, mean, rows, sum};
 /// ```
 /// use batchnorm::reference::{mixed, second_order, tangent};
 /// let statistics = mixed::Statistics { running: [0.0, 1.0], share: 1.0 };
-/// let (x, dy) = ([1.0, 2.0, 6.0], [1.0, 0.0, 0.5]);
+/// let (x, dy) = ([1.0f64, 2.0, 6.0], [1.0, 0.0, 0.5]);
 /// let along = |gamma| tangent::Direction { x: &[0.0, 1.0, 0.0], gamma, beta: 0.0 };
 /// let moved = second_order::backward_tangent(&x, 2.0, 1e-5, statistics, true, &dy, along(0.3));
 /// // Against differences.

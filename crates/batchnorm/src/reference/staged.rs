@@ -81,7 +81,7 @@ pub fn forward<R: Real>(x: &[R], gamma: R, beta: R, epsilon: R) -> Nodes<R> {
 /// The backward pass: each line is one node's local derivative times what came from above.
 /// ```
 /// use batchnorm::reference::{compact, staged};
-/// let (x, dy) = ([1.0, 2.0, 6.0], [1.0, 0.0, 0.5]);
+/// let (x, dy) = ([1.0f64, 2.0, 6.0], [1.0, 0.0, 0.5]);
 /// let by_nodes = staged::backward(&staged::forward(&x, 2.0, 0.5, 1e-5), 2.0, &dy);
 /// let closed = compact::backward(&x, 2.0, 1e-5, &dy);
 /// assert!(by_nodes.gradients.dx.iter().zip(&closed.dx).all(|(one, other)| (one - other).abs() < 1e-15));

@@ -36,7 +36,7 @@ pub fn forward<R: Real>(x: &[R], weights: &[f64], gamma: R, beta: R, epsilon: R)
 /// ```
 /// use batchnorm::reference::{compact, weighted};
 /// // A weight of 2 is the value twice.
-/// let weighted = weighted::backward(&[1.0, 4.0], &[2.0, 1.0], 1.0, 1e-5, &[0.5, 2.0]);
+/// let weighted = weighted::backward(&[1.0f64, 4.0], &[2.0, 1.0], 1.0, 1e-5, &[0.5, 2.0]);
 /// let twice = compact::backward(&[1.0, 1.0, 4.0], 1.0, 1e-5, &[0.25, 0.25, 2.0]);
 /// assert!((weighted.dx[1] - twice.dx[2]).abs() < 1e-15);
 /// ```

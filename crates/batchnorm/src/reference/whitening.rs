@@ -109,7 +109,7 @@ const STEPS: usize = 42;
 /// go to A^(1/2) and A^(-1/2). A is positive definite, or made of such blocks.
 /// ```
 /// use batchnorm::reference::whitening::inverse_root;
-/// let root = inverse_root(&vec![vec![4.0, 0.0], vec![0.0, 0.25]]);
+/// let root = inverse_root(&vec![vec![4.0f64, 0.0], vec![0.0, 0.25]]);
 /// assert!((root[0][0] - 0.5).abs() < 1e-15 && (root[1][1] - 2.0f64).abs() < 1e-15);
 /// ```
 pub fn inverse_root<R: Real>(a: &Matrix<R>) -> Matrix<R> {

@@ -1,0 +1,115 @@
+//! The flags of `explain`.
+
+use crate::explain::is_stdout;
+use crate::failure::Failure;
+use crate::layer_name::LayerName;
+use clap::{Args, ValueEnum};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+/// Show every step of a norm on your own numbers: values, local derivatives, gradients.
+///
+/// Takes one feature of an array (of the siblings --layer names, one row), computes it node by node, forward and backward,
+/// and checks the outcome against the layer. Without --input on a small example. A table by default; --json, --dot or --html
+/// instead of it.
+#[derive(Args)]
+#[command(after_help = crate::failure::EXIT_CODES)]
+pub struct Arguments {
+    /// The array: .npy of any float type with at least two axes, or .csv (rows are samples, columns are features; a first
+    /// line without numbers names them). Absent: eight values with mean 5 and deviation 2.
+    #[arg(long, value_name = "X.npy|csv")]
+    pub input: Option<PathBuf>,
+    /// Which norm.
+    #[arg(long, value_enum, default_value_t = LayerName::Batch)]
+    pub layer: LayerName,
+    /// Which axis holds the channels; negative counts from the end.
+    #[arg(long, value_name = "K", default_value_t = 1, allow_negative_numbers = true)]
+    pub channel_axis: isize,
+    /// Of batch norm: which channel, counted from 0. Absent: 0.
+    #[arg(long, value_name = "C")]
+    pub channel: Option<usize>,
+    /// Of the other norms: which row, counted from 0 (in group and instance norm through the groups of the first sample,
+    /// then the next one's). Absent: 0.
+    #[arg(long, value_name = "R")]
+    pub row: Option<usize>,
+    /// Of group norm: how many groups of channels.
+    #[arg(long, value_name = "G")]
+    pub groups: Option<NonZeroUsize>,
+    /// Upstream gradient: the loss's by each y, of the input's shape. Absent: 1, -0.5, 0.25, 0.5, over and over.
+    #[arg(long, value_name = "DY.npy|csv")]
+    pub gradient: Option<PathBuf>,
+    /// Scale: a file, numbers such as 1.5,2, or one number for all. Absent: 1 (of the example: 1.5).
+    #[arg(long, value_name = "G", allow_negative_numbers = true, allow_hyphen_values = true)]
+    pub gamma: Option<PathBuf>,
+    /// Shift: likewise. Absent: 0 (of the example: 0.5).
+    #[arg(long, value_name = "B", allow_negative_numbers = true, allow_hyphen_values = true)]
+    pub beta: Option<PathBuf>,
+    /// Added to the variance inside the square root.
+    #[arg(long, value_name = "E", default_value_t = 1e-5, allow_hyphen_values = true)]
+    pub epsilon: f64,
+    /// Of batch norm: normalise by the batch, or by --running-mean and --running-var.
+    #[arg(long, value_enum, default_value_t = Mode::Train)]
+    pub mode: Mode,
+    /// Running mean of each channel, for --mode eval: a file or numbers.
+    #[arg(long, value_name = "M", allow_negative_numbers = true, allow_hyphen_values = true)]
+    pub running_mean: Option<PathBuf>,
+    /// Running variance of each channel, for --mode eval: a file or numbers.
+    #[arg(long, value_name = "V", allow_negative_numbers = true, allow_hyphen_values = true)]
+    pub running_var: Option<PathBuf>,
+    /// Print JSON instead of the table: all values, the Jacobian, the checks.
+    #[arg(long)]
+    pub json: bool,
+    /// Write the graph for Graphviz, to a file or with `-` to stdout: `... --dot - | dot -Tsvg > graph.svg`.
+    #[arg(long, value_name = "FILE")]
+    pub dot: Option<PathBuf>,
+    /// Write a page to a file or with `-` to stdout: the graph drawn, with settings to move. It needs no network.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
+/// The two forward passes of batch norm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    Train,
+    Eval,
+}
+
+impl Arguments {
+    /// That the flags go together.
+    pub fn check(&self) -> Result<(), Failure> {
+        let refuse = |message: &str| Err(Failure::usage(message));
+        let batch = self.layer == LayerName::Batch;
+        let eval = self.mode == Mode::Eval;
+        if !(self.epsilon.is_finite() && self.epsilon >= 0.0) {
+            return refuse(&format!("--epsilon: expected a finite number >= 0, got {}", self.epsilon));
+        }
+        if batch && self.row.is_some() {
+            return refuse("--row: expected with norms that take rows; batch norm takes features: give --channel");
+        }
+        if !batch && self.channel.is_some() {
+            return refuse("--channel: expected with --layer batch; this norm takes rows: give --row");
+        }
+        if !batch && (eval || self.running_mean.is_some() || self.running_var.is_some()) {
+            return refuse(
+                "--mode eval, --running-mean, --running-var: expected with --layer batch, for the other norms \
+                           have no running statistics; leave them out",
+            );
+        }
+        if eval != self.running_mean.is_some() || eval != self.running_var.is_some() {
+            return refuse(
+                "--mode eval: expected together with --running-mean and --running-var, the statistics to \
+                           normalise by; give all three or none",
+            );
+        }
+        if (self.layer == LayerName::Group) != self.groups.is_some() {
+            return refuse("--groups: expected with --layer group, and only there; give both or neither");
+        }
+        let to_stdout = [&self.dot, &self.html].into_iter().flatten().filter(|path| is_stdout(path)).count();
+        if to_stdout + usize::from(self.json) > 1 {
+            return refuse(
+                "--json, --dot -, --html -: expected one of them, for there is one stdout; name files for the others",
+            );
+        }
+        Ok(())
+    }
+}

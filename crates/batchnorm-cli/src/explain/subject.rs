@@ -1,0 +1,230 @@
+//! What is explained: one feature of an array, or one row, with its parameters and upstream gradient.
+
+use super::options::{Arguments, Mode};
+use super::selection::{MOST_OF_ONE, Selection, unit};
+use crate::arrays::{self, Doubles, vector_or_numbers};
+use crate::failure::Failure;
+use crate::layer_name::LayerName;
+use crate::text;
+use std::path::PathBuf;
+
+/// Values of the largest array that is read: 128 MiB of them.
+const MOST_VALUES: usize = 1 << 24;
+/// Values that a feature or row may have for a page: its Jacobian is the square of that.
+const MOST_ON_PAGE: usize = 128;
+/// The upstream gradient where none is given: neither constant nor along the normalised input, in which case dx would be 0.
+const PATTERN: [f64; 4] = [1.0, -0.5, 0.25, 0.5];
+/// Mean 5 and deviation 2.
+const EXAMPLE: [f64; 8] = [2.0, 7.0, 4.0, 5.0, 9.0, 4.0, 5.0, 4.0];
+
+/// The numbers, and where they are from.
+pub struct Subject {
+    pub layer: LayerName,
+    /// Where mean and variance are constants, what they are.
+    pub running: Option<[f64; 2]>,
+    /// The file, or none for the example.
+    pub input: Option<PathBuf>,
+    /// Whether dy is from a file.
+    pub gradient: Option<PathBuf>,
+    pub shape: Vec<usize>,
+    pub channel_axis: usize,
+    pub groups: Option<usize>,
+    /// Neighbouring values of a row that are of one channel.
+    pub positions: usize,
+    /// Which channel or row.
+    pub number: usize,
+    /// How many there are.
+    pub of: usize,
+    /// The channel's name in a table.
+    pub name: Option<String>,
+    /// Each value's index in the array.
+    pub places: Vec<Vec<usize>>,
+    pub x: Vec<f64>,
+    pub dy: Vec<f64>,
+    /// One for all, or one of each value.
+    pub gamma: Vec<f64>,
+    pub beta: Vec<f64>,
+    /// Which parameter of the layer each value has: those of one channel share theirs.
+    pub parameters: Vec<usize>,
+    pub epsilon: f64,
+}
+
+impl Subject {
+    pub fn new(arguments: &Arguments) -> Result<Subject, Failure> {
+        let Arguments { input, gradient, layer, epsilon, .. } = arguments;
+        let named = input.as_ref().map_or(String::from("the example"), |path| path.display().to_string());
+        let x = match input {
+            Some(path) => {
+                // Whether it can be explained is known by the shape, before the numbers are read.
+                let fits = |shape: &[usize]| Selection::new(&named, shape, arguments).map(drop);
+                arrays::doubles(path, MOST_VALUES, fits)?
+            }
+            None => example(*layer),
+        };
+        let selection = Selection::new(&named, &x.shape, arguments)?;
+        let places = selection.places();
+        let values = values_at(&x, &selection, &places, &named)?;
+        let dy = match gradient {
+            None => PATTERN.iter().copied().cycle().take(selection.count).collect(),
+            Some(path) => {
+                let fits = |shape: &[usize]| {
+                    let message =
+                        || format!("{}: expected the input's shape {:?}, got {shape:?}", path.display(), x.shape);
+                    if shape == x.shape { Ok(()) } else { Err(Failure::input(message())) }
+                };
+                let dy = arrays::doubles(path, MOST_VALUES, fits)?;
+                values_at(&dy, &selection, &places, &path.display().to_string())?
+            }
+        };
+        let parameters: Vec<usize> =
+            places.iter().enumerate().map(|(i, place)| selection.parameter(place, i)).collect();
+        let (count, each) = selection.parameters();
+        let vector = |flag: &str, given: &Option<PathBuf>, absent: f64| match given {
+            Some(given) => vector_or_numbers(flag, given, count, each),
+            None => Ok(vec![absent; count]),
+        };
+        let of_values = |all: Vec<f64>| match layer {
+            LayerName::Batch => vec![all[selection.number]],
+            _ => parameters.iter().map(|&parameter| all[parameter]).collect(),
+        };
+        let (gamma, beta) = if input.is_some() { (1.0, 0.0) } else { (1.5, 0.5) };
+        let gamma = of_values(vector("--gamma", &arguments.gamma, gamma)?);
+        let beta = of_values(vector("--beta", &arguments.beta, beta)?);
+        let running = match arguments.mode {
+            Mode::Train => None,
+            Mode::Eval => {
+                let mean = vector("--running-mean", &arguments.running_mean, 0.0)?[selection.number];
+                let variance = vector("--running-var", &arguments.running_var, 1.0)?[selection.number];
+                if variance < 0.0 {
+                    return Err(Failure::input(format!("--running-var: expected a variance >= 0, got {variance}")));
+                }
+                Some([mean, variance])
+            }
+        };
+        Ok(Subject {
+            layer: *layer,
+            running,
+            input: input.clone(),
+            gradient: gradient.clone(),
+            channel_axis: selection.channel_axis,
+            groups: arguments.groups.map(usize::from),
+            positions: selection.positions(),
+            number: selection.number,
+            of: selection.of,
+            name: match layer {
+                LayerName::Batch => x.names.and_then(|names| names.get(selection.number).cloned()),
+                _ => None,
+            },
+            shape: x.shape,
+            places,
+            x: values,
+            dy,
+            gamma,
+            beta,
+            parameters,
+            epsilon: *epsilon,
+        })
+    }
+
+    /// An error where there are more values than a page takes.
+    pub fn expect_few_for_page(&self) -> Result<(), Failure> {
+        let (what, got) = (unit(self.layer), self.x.len());
+        if got <= MOST_ON_PAGE {
+            return Ok(());
+        }
+        Err(Failure::input(format!(
+            "--html: expected at most {MOST_ON_PAGE} values a {what} for a page, got {got}; save a part of the array, or take \
+             the table, --json or --dot, which take {MOST_OF_ONE}"
+        )))
+    }
+
+    /// Whether all values are alike, so that by default the layer declares another gradient than the formula's.
+    pub fn is_still(&self) -> bool {
+        let alike = self.x.iter().all(|value| *value == self.x[0]);
+        self.running.is_none() && alike && (self.layer != LayerName::Rms || self.x[0] == 0.0)
+    }
+
+    /// How this norm is called.
+    pub fn layer_words(&self) -> &'static str {
+        match (self.layer, self.running) {
+            (LayerName::Batch, None) => "Batch norm",
+            (LayerName::Batch, Some(_)) => "Batch norm in evaluation",
+            (LayerName::Norm, _) => "Layer norm",
+            (LayerName::Group, _) => "Group norm",
+            (LayerName::Instance, _) => "Instance norm",
+            (LayerName::Rms, _) => "RMS norm",
+        }
+    }
+
+    /// What this norm does, in a sentence.
+    pub fn about(&self) -> &'static str {
+        match (self.layer, self.running) {
+            (LayerName::Batch, None) => "Batch norm normalises each feature over the samples of a batch.",
+            (LayerName::Batch, Some(_)) => {
+                "In evaluation batch norm normalises each feature by a mean and a variance that were estimated in training: \
+                 constants, whatever the batch."
+            }
+            (LayerName::Norm, _) => {
+                "Layer norm normalises each sample over all of its values. It does not look at the batch."
+            }
+            (LayerName::Group, _) => {
+                "Group norm normalises each sample over the values of a group of channels. It does not look at the batch."
+            }
+            (LayerName::Instance, _) => {
+                "Instance norm normalises each channel of each sample over its positions. It does not look at the batch."
+            }
+            (LayerName::Rms, _) => {
+                "RMS norm divides each sample by the root of the mean of its squares. It takes off no mean and does not look at \
+                 the batch."
+            }
+        }
+    }
+
+    /// What is looked at, such as `channel 2 (height) of x.npy`; on one line whatever the names hold.
+    pub fn words(&self) -> String {
+        let source = self.input.as_ref().map_or(String::from("the built-in example"), |path| text::path(path));
+        let name =
+            self.name.as_ref().filter(|name| !name.is_empty()).map_or(String::new(), |name| format!(" ({name})"));
+        let what = match (self.layer, self.groups) {
+            (LayerName::Batch, _) => format!("channel {}{name}", self.number),
+            (LayerName::Group, Some(groups)) => {
+                format!("row {} (group {} of sample {})", self.number, self.number % groups, self.number / groups)
+            }
+            _ => format!("row {}", self.number),
+        };
+        text::one_line(&format!("{what} of {source}"))
+    }
+
+    /// Where the upstream gradient is from.
+    pub fn gradient_words(&self) -> String {
+        match &self.gradient {
+            Some(path) => text::one_line(&text::path(path)),
+            None => String::from("none given: 1, -0.5, 0.25, 0.5, over and over"),
+        }
+    }
+}
+
+/// The example as the norm takes it.
+fn example(layer: LayerName) -> Doubles {
+    let shape = match layer {
+        LayerName::Batch => vec![8, 1],
+        LayerName::Norm | LayerName::Rms => vec![1, 8],
+        LayerName::Group => vec![1, 4, 2],
+        LayerName::Instance => vec![1, 1, 8],
+    };
+    Doubles { shape, values: EXAMPLE.to_vec(), names: None }
+}
+
+/// The values of an array at some places, which must be finite.
+fn values_at(array: &Doubles, selection: &Selection, places: &[Vec<usize>], named: &str) -> Result<Vec<f64>, Failure> {
+    let value = |place: &Vec<usize>| {
+        let value = array.values[selection.offset(place)];
+        if value.is_finite() {
+            return Ok(value);
+        }
+        Err(Failure::refused(format!(
+            "{named}: expected finite values, got {value} at {place:?}; find its source, or take another feature or row"
+        )))
+    };
+    places.iter().map(value).collect()
+}
