@@ -3,7 +3,7 @@
 use super::arrays::{fits, parameters};
 use super::verdict;
 use super::{Arguments, Layer, Mode};
-use crate::arrays::{self, Any, Input, Typed, widened};
+use crate::arrays::{self, Any, Typed, widened};
 use crate::failure::Failure;
 use crate::layer_name::LayerName;
 use crate::terminal::put;
@@ -12,10 +12,9 @@ use batchnorm::{Axes, Element, Grouping, View, Weights};
 use batchnorm_io::npy::Number;
 use std::path::{Path, PathBuf};
 
-/// The files that are looked for.
-const DX: &str = "dx.npy";
-const DGAMMA: &str = "dgamma.npy";
-const DBETA: &str = "dbeta.npy";
+/// The files that are looked for, .npy first.
+const NAMES: [&str; 3] = ["dx", "dgamma", "dbeta"];
+const ENDINGS: [&str; 2] = ["npy", "csv"];
 
 pub fn run(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
     let layer = match (arguments.layer, arguments.mode) {
@@ -46,9 +45,13 @@ pub fn run(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
     };
     let theirs = Theirs::find(folder)?;
     let job = Job { arguments, layer, evaluation, input, gradient, theirs };
-    match arrays::read(input)? {
-        Input::F32(x) => job.run(&x),
-        Input::F64(x) => job.run(&x),
+    match arrays::any(input, MAX_VALUES)? {
+        Any::F16(_) => Err(Failure::input(format!(
+            "{}: expected float32 or float64, got float16, which has no kernels yet; save x.astype(np.float32)",
+            input.display()
+        ))),
+        Any::F32(x) => job.run(&x),
+        Any::F64(x) => job.run(&x),
     }
 }
 
@@ -64,11 +67,16 @@ impl Theirs {
         if !folder.is_dir() {
             return Err(Failure::input(format!("--against {}: expected a folder, found none", folder.display())));
         }
-        let there = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
-        let theirs = Theirs { dx: there(DX), dgamma: there(DGAMMA), dbeta: there(DBETA) };
+        let there = |name: &str| {
+            let all = ENDINGS.map(|ending| folder.join(name).with_extension(ending));
+            all.into_iter().find(|path| path.exists())
+        };
+        let [dx, dgamma, dbeta] = NAMES.map(there);
+        let theirs = Theirs { dx, dgamma, dbeta };
         if theirs.dx.is_none() && theirs.dgamma.is_none() && theirs.dbeta.is_none() {
             return Err(Failure::input(format!(
-                "--against {}: expected at least one of {DX}, {DGAMMA} and {DBETA}, found none; save them with np.save",
+                "--against {}: expected at least one of dx.npy, dgamma.npy and dbeta.npy (or .csv), found none; save them with \
+                 np.save",
                 folder.display()
             )));
         }
@@ -90,18 +98,10 @@ impl Job<'_> {
         let axes = Axes::Channel(self.arguments.channel_axis);
         let named = |error| Failure::input(format!("{}: {error}", self.input.display()));
         let view = x.view(axes).map_err(named)?;
-        let values = view.channels() * view.count();
-        if values > MAX_VALUES {
-            return Err(Failure::input(format!(
-                "{}: expected at most {MAX_VALUES} values, got {values} (shape {:?}); a part of the channels, or of the batch, \
-                 shows a mistake as well",
-                self.input.display(),
-                x.shape
-            )));
-        }
-        let problem = match arrays::read(self.gradient)? {
-            Input::F32(dy) => self.problem(&view, &dy),
-            Input::F64(dy) => self.problem(&view, &dy),
+        let problem = match arrays::any(self.gradient, MAX_VALUES)? {
+            Any::F16(dy) => self.problem(&view, &dy),
+            Any::F32(dy) => self.problem(&view, &dy),
+            Any::F64(dy) => self.problem(&view, &dy),
         }?;
         let diagnosis = self.given(&problem, axes)?.diagnose().map_err(|error| self.refusal(&error))?;
         let subject = verdict::Subject {
@@ -221,7 +221,7 @@ impl Job<'_> {
     fn given<'p>(&self, problem: &'p Problem, axes: Axes) -> Result<Given<'p>, Failure> {
         let mut given = problem.given();
         if let Some(path) = &self.theirs.dx {
-            given = match arrays::any(path)? {
+            given = match arrays::any(path, MAX_VALUES)? {
                 Any::F16(dx) => self.with_dx(given, problem, path, &dx, axes),
                 Any::F32(dx) => self.with_dx(given, problem, path, &dx, axes),
                 Any::F64(dx) => self.with_dx(given, problem, path, &dx, axes),
@@ -231,7 +231,7 @@ impl Job<'_> {
         let shape = self.parameter_shape(problem.shape(), channels);
         for (path, of_gamma) in [(&self.theirs.dgamma, true), (&self.theirs.dbeta, false)] {
             let Some(path) = path else { continue };
-            given = match arrays::any(path)? {
+            given = match arrays::any(path, MAX_VALUES)? {
                 Any::F16(values) => with_vector(given, path, &values, &shape, of_gamma),
                 Any::F32(values) => with_vector(given, path, &values, &shape, of_gamma),
                 Any::F64(values) => with_vector(given, path, &values, &shape, of_gamma),
