@@ -51,7 +51,7 @@ pub enum Input {
 }
 
 pub fn read(path: &Path) -> Result<Input, Failure> {
-    match any(path)? {
+    match npy(path)? {
         Any::F32(array) => Ok(Input::F32(array)),
         Any::F64(array) => Ok(Input::F64(array)),
         Any::F16(_) => Err(Failure::input(format!(
@@ -88,7 +88,17 @@ pub enum Any {
     F64(Typed<f64>),
 }
 
-pub fn any(path: &Path) -> Result<Any, Failure> {
+/// An array of any float type from .npy, or a table from .csv (float64), of at most `most` values.
+pub fn any(path: &Path, most: usize) -> Result<Any, Failure> {
+    if is_table(path) {
+        let Doubles { shape, values, .. } = doubles(path, most, |_| Ok(()))?;
+        return Ok(Any::F64(Typed { shape, fortran_order: false, values }));
+    }
+    check_size(path, most)?;
+    npy(path)
+}
+
+fn npy(path: &Path) -> Result<Any, Failure> {
     let Array { shape, fortran_order, numbers } = npy::read(path).map_err(Failure::input)?;
     Ok(match numbers {
         Numbers::F16(values) => Any::F16(Typed { shape, fortran_order, values }),
@@ -97,12 +107,22 @@ pub fn any(path: &Path) -> Result<Any, Failure> {
     })
 }
 
-/// An array of any type, widened to float64, in C order.
-pub fn doubles_in_c_order(path: &Path) -> Result<(Vec<usize>, Vec<f64>), Failure> {
-    let Array { shape, fortran_order, numbers } = npy::read(path).map_err(Failure::input)?;
-    let typed = Typed { shape, fortran_order, values: numbers.to_f64() };
-    let values = typed.in_c_order().into_owned();
-    Ok((typed.shape, values))
+/// Whether a file is read as a table.
+fn is_table(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"))
+}
+
+/// The shape of a .npy file, of whose numbers none is read if there are more than `most`.
+fn check_size(path: &Path, most: usize) -> Result<Vec<usize>, Failure> {
+    let shape = npy::shape(path).map_err(Failure::input)?;
+    let values = shape.iter().try_fold(1usize, |values, &length| values.checked_mul(length));
+    if values.is_none_or(|values| values > most) {
+        return Err(Failure::input(format!(
+            "{}: expected at most {most} values, got shape {shape:?}; save a part of the array",
+            path.display()
+        )));
+    }
+    Ok(shape)
 }
 
 /// A vector of any float type, one value for each channel.
@@ -133,23 +153,18 @@ pub fn doubles(
     most: usize,
     fits: impl FnOnce(&[usize]) -> Result<(), Failure>,
 ) -> Result<Doubles, Failure> {
-    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv")) {
+    if is_table(path) {
         let csv::Table { names, columns, rows, values } = csv::read(path, most).map_err(Failure::input)?;
         let shape = vec![rows, columns];
         fits(&shape)?;
         return Ok(Doubles { shape, values, names });
     }
-    let shape = npy::shape(path).map_err(Failure::input)?;
-    let values = shape.iter().try_fold(1usize, |values, &length| values.checked_mul(length));
-    if values.is_none_or(|values| values > most) {
-        return Err(Failure::input(format!(
-            "{}: expected at most {most} values, got shape {shape:?}; save a part of the array",
-            path.display()
-        )));
-    }
+    let shape = check_size(path, most)?;
     fits(&shape)?;
-    let (shape, values) = doubles_in_c_order(path)?;
-    Ok(Doubles { shape, values, names: None })
+    let Array { shape, fortran_order, numbers } = npy::read(path).map_err(Failure::input)?;
+    let typed = Typed { shape, fortran_order, values: numbers.to_f64() };
+    let values = typed.in_c_order().into_owned();
+    Ok(Doubles { shape: typed.shape, values, names: None })
 }
 
 /// A vector of `count` values behind a flag: a file as of [`doubles`], numbers with commas between them, or one number for

@@ -29,7 +29,7 @@ pub struct Arguments {
     /// Folder with dx.npy, dgamma.npy, dbeta.npy of another program, of any float type; at least one of them.
     #[arg(long, value_name = "DIR", requires = "input", requires = "gradient")]
     pub against: Option<PathBuf>,
-    /// The layer's input: .npy, float32 or float64, at least two axes; absent: random, of --shape.
+    /// The layer's input: .npy of any float type, at least two axes, or a table in .csv; absent: random, of --shape.
     #[arg(long, value_name = "X.npy")]
     pub input: Option<PathBuf>,
     /// The upstream gradient, of the input's shape; absent: random.

@@ -326,6 +326,42 @@ fn what_cannot_be_told_apart_is_no_accusation() {
 }
 
 #[test]
+fn tables_are_taken_too() {
+    let folder = Folder::new();
+    let mut random = Random(48);
+    let (x, dy) = (random.normals(24, 0.7), random.normals(24, 0.3));
+    std::fs::create_dir(folder.path("theirs")).unwrap();
+    let table = |values: &[f64]| {
+        let line = |row: &[f64]| row.iter().map(|value| format!("{value:?}")).collect::<Vec<String>>().join(",");
+        values.chunks(2).map(|row| line(row) + "\n").collect::<String>()
+    };
+    folder.bytes("x.csv", table(&x).as_bytes());
+    folder.bytes("dy.csv", table(&dy).as_bytes());
+    let arguments = ["--input", "x.csv", "--gradient", "dy.csv", "--against", "theirs"];
+    let backward = |with_variance: bool| {
+        let of_channel = |c: usize| {
+            let [x, dy] = [&x, &dy].map(|values| values.iter().skip(c).step_by(2).copied().collect::<Vec<f64>>());
+            let n = x.len() as f64;
+            let mean = x.iter().sum::<f64>() / n;
+            let r = 1.0 / (x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n + 1e-5).sqrt();
+            let level = dy.iter().sum::<f64>() / n;
+            let slope = dy.iter().zip(&x).map(|(dy, x)| dy * (x - mean) * r).sum::<f64>() / n;
+            let slope = if with_variance { slope } else { 0.0 };
+            dy.iter().zip(&x).map(|(dy, x)| r * (dy - level - (x - mean) * r * slope)).collect::<Vec<f64>>()
+        };
+        let [one, other] = [0, 1].map(of_channel);
+        one.into_iter().zip(other).flat_map(|(one, other)| [one, other]).collect::<Vec<f64>>()
+    };
+    for (dx, code) in [(backward(true), 0), (backward(false), 1)] {
+        folder.save("theirs/dx.npy", &[12, 2], &dx);
+        let (value, got) = json(&folder, &arguments);
+        assert_eq!((got, &value["gradients"]["dx"]["judged_as"]), (code, &Value::from("float64")), "{value:#}");
+    }
+    let (_, code) = json(&folder, &arguments[..4]);
+    assert_eq!(code, 0);
+}
+
+#[test]
 fn siblings_and_evaluation_are_judged_too() {
     let case = Case::new(46);
     case.inputs::<f64>();
@@ -418,7 +454,7 @@ fn errors_name_the_file_and_have_their_exit_codes() {
     refused(&gradcheck(folder, &single), 4, &["single.npy", "at least 2 values", "got 1"]);
     folder.save("large.npy", &[4097, 4096], &vec![0.0f32; 4097 * 4096]);
     let large = ["--input", "large.npy", "--gradient", "large.npy", "--against", "theirs"];
-    refused(&gradcheck(folder, &large), 3, &["large.npy", "at most 16777216 values"]);
+    refused(&gradcheck(folder, &large), 3, &["large.npy", "at most 16777216 values", "[4097, 4096]"]);
     refused(&gradcheck(folder, &large[..2]), 3, &["large.npy", "at most 1048576 values"]);
     let output = gradcheck(folder, &["--against", "theirs"]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));

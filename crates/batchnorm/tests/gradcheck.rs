@@ -396,6 +396,10 @@ fn precision_is_that_of_the_numbers() {
     let found = case.judged(&saved);
     assert!(!found.is_wrong());
     assert_eq!(found.dx.unwrap().precision, Precision::Single);
+    // The same short number everywhere says nothing about a precision.
+    let found = case.judged(&Theirs { dx: vec![3.0; 72], dgamma: right.dgamma.clone(), dbeta: right.dbeta.clone() });
+    let finding = found.dx.unwrap();
+    assert!(finding.verdict.is_wrong() && finding.precision == Precision::Single, "{finding:?}");
     #[cfg(feature = "half")]
     {
         use half::{bf16, f16};

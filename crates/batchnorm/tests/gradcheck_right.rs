@@ -3,8 +3,8 @@
 mod support;
 
 use batchnorm::gradcheck::{Problem, Verdict};
-use batchnorm::reference::{Real, compact};
-use batchnorm::{Axes, Config, Element, View};
+use batchnorm::reference::{Real, compact, rows};
+use batchnorm::{Axes, Config, Element, Grouping, View};
 use support::Random;
 use support::planted::{Flaw, planted};
 
@@ -23,12 +23,14 @@ enum How {
     Compact,
     /// mean(x^2) - mean(x)^2
     OnePass,
+    /// dx = a dy + b x + c and dgamma = r (sum dy x - m sum dy): nothing centred, as libraries fuse it.
+    Fused,
     /// Summed from the end.
     Reversed,
     Kernel,
 }
 
-const HOWS: [How; 5] = [How::Staged, How::Compact, How::OnePass, How::Reversed, How::Kernel];
+const HOWS: [How; 6] = [How::Staged, How::Compact, How::OnePass, How::Fused, How::Reversed, How::Kernel];
 
 type Three = (Vec<f64>, f64, f64);
 
@@ -47,6 +49,18 @@ impl Channel {
                 let back = |values: &[R]| values.iter().rev().copied().collect::<Vec<R>>();
                 let (dx, dgamma, dbeta) = planted(&back(&x), gamma, eps, &back(&dy), Flaw::Nothing);
                 (back(&dx), dgamma, dbeta)
+            }
+            How::Fused => {
+                let n = R::constant(x.len() as f64);
+                let total = |of: &dyn Fn(usize) -> R| (0..x.len()).fold(R::constant(0.0), |sum, i| sum + of(i));
+                let m = total(&|i| x[i]) / n;
+                let v = total(&|i| (x[i] - m) * (x[i] - m)) / n;
+                let r = R::constant(1.0) / (v + eps).sqrt();
+                let dbeta = total(&|i| dy[i]);
+                let dgamma = (total(&|i| dy[i] * x[i]) - m * dbeta) * r;
+                let (a, b) = (gamma * r, -(gamma * r * r * dgamma / n));
+                let c = -(b * m + a * dbeta / n);
+                ((0..x.len()).map(|i| a * dy[i] + (b * x[i] + c)).collect(), dgamma, dbeta)
             }
             How::OnePass => {
                 let n = R::constant(x.len() as f64);
@@ -165,4 +179,83 @@ fn right_gradients_are_never_called_wrong() {
     }
     println!("{judged} triples; right {}, inexact {}, undecided {}", counts[0], counts[1], counts[2]);
     assert!(judged > 3000 && counts[0] > counts[1]);
+}
+
+#[test]
+fn right_gradients_of_siblings_and_evaluation_in_plain_f32() {
+    let mut random = Random::new(612);
+    let mut judged = 0;
+    for case in 0..200 {
+        let shape = [1 + random.below(40), 2 * (1 + random.below(4)), 2 + random.below(30)];
+        let len = shape.iter().product();
+        let deviation = [1.0, 1e-3, 30.0][random.below(3)];
+        let mean = deviation * [0.0, 1.0, -10.0, 100.0, 1e3, 1e4][random.below(6)];
+        let (x, dy) = (random.normals_f32(len, mean, deviation), random.normals_f32(len, 0.3, 1.0));
+        let epsilon = [1e-5f32, 1e-3, 1e-8][case % 3];
+        let groupings = [
+            Grouping::Layer { axes: 1 },
+            Grouping::Layer { axes: 2 },
+            Grouping::Rms { axes: 2 },
+            Grouping::Group { groups: 2 },
+            Grouping::Instance,
+        ];
+        for grouping in groupings.into_iter().map(Some).chain([None]) {
+            let by_channel = !matches!(grouping, Some(Grouping::Layer { .. } | Grouping::Rms { .. }));
+            let count = match grouping {
+                Some(Grouping::Layer { axes: 1 } | Grouping::Instance) => shape[2],
+                Some(Grouping::Group { .. }) => shape[1] / 2 * shape[2],
+                _ => shape[1] * shape[2],
+            };
+            let parameters = if by_channel { shape[1] } else { count };
+            let parameter = |at: usize| if by_channel { at / shape[2] % shape[1] } else { at % count };
+            let gamma: Vec<f32> = (0..parameters).map(|_| 0.3 + random.uniform() as f32).collect();
+            // Evaluation: near the values' own mean and variance.
+            let running: Vec<[f32; 2]> = (0..parameters)
+                .map(|_| [mean + deviation * random.normal(), deviation * deviation * (0.5 + random.uniform())])
+                .map(|pair| pair.map(|value| value as f32))
+                .collect();
+            let mut dx = vec![0.0f32; len];
+            let (mut dgamma, mut dbeta) = (vec![0.0f32; parameters], vec![0.0f32; parameters]);
+            for first in (0..len).step_by(count) {
+                let (x, dy) = (&x[first..first + count], &dy[first..first + count]);
+                let own: Vec<f32> = (first..first + count).map(|at| gamma[parameter(at)]).collect();
+                let gradients = match grouping {
+                    Some(Grouping::Rms { .. }) => rows::rms_backward(x, &own, epsilon, dy),
+                    Some(_) => rows::backward(x, &own, epsilon, dy),
+                    None => {
+                        let of = |i: usize| {
+                            let [mean, variance] = running[parameter(first + i)];
+                            let r = 1.0 / (variance + epsilon).sqrt();
+                            [own[i] * r * dy[i], dy[i] * ((x[i] - mean) * r)]
+                        };
+                        let both: Vec<[f32; 2]> = (0..count).map(of).collect();
+                        let [dx, dgamma] = [0, 1].map(|which| both.iter().map(|both| both[which]).collect());
+                        rows::Gradients { dx, dgamma, dbeta: dy.to_vec() }
+                    }
+                };
+                for i in 0..count {
+                    let at = first + i;
+                    dx[at] = gradients.dx[i];
+                    dgamma[parameter(at)] += gradients.dgamma[i];
+                    dbeta[parameter(at)] += gradients.dbeta[i];
+                }
+            }
+            let [x, dy, dx] = [&x, &dy, &dx].map(|values| View::new(values, &shape, Axes::NCHW).unwrap());
+            let gamma: Vec<f64> = gamma.into_iter().map(f64::from).collect();
+            let of = |which: usize| running.iter().map(|pair| f64::from(pair[which])).collect::<Vec<f64>>();
+            let epsilon = f64::from(epsilon);
+            let problem = match grouping {
+                Some(grouping) => Problem::sample_norm(grouping, &x, &dy, &gamma, epsilon),
+                None => Problem::evaluation(&x, &dy, &gamma, epsilon, &of(0), &of(1)),
+            };
+            let problem = problem.unwrap();
+            let given = problem.given().dx(&dx).unwrap().dgamma(&dgamma).unwrap().dbeta(&dbeta).unwrap();
+            for (which, finding) in given.diagnose().unwrap().all() {
+                let verdict = &finding.verdict;
+                assert!(!verdict.is_wrong(), "case {case} {shape:?} {grouping:?} mean {mean} {which}: {finding:?}");
+                judged += 1;
+            }
+        }
+    }
+    println!("{judged} gradients");
 }

@@ -3,7 +3,7 @@
 use super::arrays::{fits, parameters};
 use super::verdict;
 use super::{Arguments, Layer, Mode};
-use crate::arrays::{self, Any, Input, Typed, widened};
+use crate::arrays::{self, Any, Typed, widened};
 use crate::failure::Failure;
 use crate::layer_name::LayerName;
 use crate::terminal::put;
@@ -45,9 +45,10 @@ pub fn run(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
     };
     let theirs = Theirs::find(folder)?;
     let job = Job { arguments, layer, evaluation, input, gradient, theirs };
-    match arrays::read(input)? {
-        Input::F32(x) => job.run(&x),
-        Input::F64(x) => job.run(&x),
+    match arrays::any(input, MAX_VALUES)? {
+        Any::F16(x) => job.run(&x),
+        Any::F32(x) => job.run(&x),
+        Any::F64(x) => job.run(&x),
     }
 }
 
@@ -89,18 +90,10 @@ impl Job<'_> {
         let axes = Axes::Channel(self.arguments.channel_axis);
         let named = |error| Failure::input(format!("{}: {error}", self.input.display()));
         let view = x.view(axes).map_err(named)?;
-        let values = view.channels() * view.count();
-        if values > MAX_VALUES {
-            return Err(Failure::input(format!(
-                "{}: expected at most {MAX_VALUES} values, got {values} (shape {:?}); a part of the channels, or of the batch, \
-                 shows a mistake as well",
-                self.input.display(),
-                x.shape
-            )));
-        }
-        let problem = match arrays::read(self.gradient)? {
-            Input::F32(dy) => self.problem(&view, &dy),
-            Input::F64(dy) => self.problem(&view, &dy),
+        let problem = match arrays::any(self.gradient, MAX_VALUES)? {
+            Any::F16(dy) => self.problem(&view, &dy),
+            Any::F32(dy) => self.problem(&view, &dy),
+            Any::F64(dy) => self.problem(&view, &dy),
         }?;
         let shape = self.parameter_shape(&x.shape, view.channels());
         let diagnosis = self.given(&problem, axes, &shape)?.diagnose().map_err(|error| self.refusal(&error))?;
@@ -221,7 +214,7 @@ impl Job<'_> {
     fn given<'p>(&self, problem: &'p Problem, axes: Axes, shape: &[usize]) -> Result<Given<'p>, Failure> {
         let mut given = problem.given();
         if let Some(path) = &self.theirs.dx {
-            given = match arrays::any(path)? {
+            given = match arrays::any(path, MAX_VALUES)? {
                 Any::F16(dx) => self.with_dx(given, problem, path, &dx, axes),
                 Any::F32(dx) => self.with_dx(given, problem, path, &dx, axes),
                 Any::F64(dx) => self.with_dx(given, problem, path, &dx, axes),
@@ -229,7 +222,7 @@ impl Job<'_> {
         }
         for (path, of_gamma) in [(&self.theirs.dgamma, true), (&self.theirs.dbeta, false)] {
             let Some(path) = path else { continue };
-            given = match arrays::any(path)? {
+            given = match arrays::any(path, MAX_VALUES)? {
                 Any::F16(values) => with_vector(given, path, &values, shape, of_gamma),
                 Any::F32(values) => with_vector(given, path, &values, shape, of_gamma),
                 Any::F64(values) => with_vector(given, path, &values, shape, of_gamma),

@@ -1,14 +1,13 @@
 //! The files beside the input: parameters of any shape that fits.
 
-use crate::arrays::doubles_in_c_order;
+use crate::arrays::doubles;
 use crate::failure::Failure;
+use batchnorm::gradcheck::MAX_VALUES;
 use std::path::Path;
 
 /// One value for each parameter, in C order. Axes of length 1 do not matter, as in (1, C, 1, 1).
 pub fn parameters(path: &Path, shape: &[usize]) -> Result<Vec<f64>, Failure> {
-    let (got, values) = doubles_in_c_order(path)?;
-    fits(path, shape, &got)?;
-    Ok(values)
+    Ok(doubles(path, MAX_VALUES, |got| fits(path, shape, got))?.values)
 }
 
 /// Errors unless both shapes are the same but for axes of length 1, or it is one vector of as many values.

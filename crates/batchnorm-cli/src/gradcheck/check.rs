@@ -118,8 +118,9 @@ pub fn check(setup: &Setup, alter: Alter) -> Result<Vec<Line>, Failure> {
     let x_t: Vec<f64> =
         random.normals(setup.x.len()).iter().zip(&scales.length).map(|(t, length)| t * length).collect();
     let (gamma_t, beta_t) = (random.normals(setup.gamma.len()), random.normals(setup.gamma.len()));
-    let moved = setup.by_dual_numbers([&x_t, &gamma_t, &beta_t]);
-    line("all", "kernel", "dual numbers", exact, setup.times_direction(&kernel, [&x_t, &gamma_t, &beta_t], &moved));
+    let direction: [&[f64]; 3] = [&x_t, &gamma_t, &beta_t];
+    let (moved, size) = (setup.by_dual_numbers(direction), setup.size_of_moved(&scales, direction));
+    line("all", "kernel", "dual numbers", exact, setup.times_direction(&kernel, direction, &moved, size));
     let through = setup.through_the_gradient([&x_t, &gamma_t]);
     let second = |gradients: &Gradients<f64>| setup.second_scales(&scales, [&x_t, &gamma_t], gradients, &through);
     if let Some(gradients) = setup.second_order([&x_t, &gamma_t]) {
@@ -127,10 +128,10 @@ pub fn check(setup: &Setup, alter: Alter) -> Result<Vec<Line>, Failure> {
             line(name, "closed form", "complex step", 10.0 * exact, worst);
         }
     }
-    if let Some((jvp, hvp)) = setup.kernel_along([&x_t, &gamma_t, &beta_t])? {
+    if let Some((jvp, hvp)) = setup.kernel_along(direction)? {
         let none = || vec![0.0; setup.gamma.len()];
         let jvp = altered(Source::Jvp, Gradients { dx: jvp, dgamma: none(), dbeta: none() }).dx;
-        line("y'", "kernel", "dual numbers", exact, setup.moved(&jvp, &moved));
+        line("y'", "kernel", "dual numbers", exact, setup.moved(&jvp, &moved, size));
         for (name, worst) in second(&altered(Source::Hvp, hvp)) {
             line(name, "kernel", "complex step", 10.0 * exact, worst);
         }
@@ -166,6 +167,10 @@ impl Worst {
         }
         worst
     }
+}
+
+fn largest(values: &[f64]) -> f64 {
+    values.iter().fold(0.0, |most, value| most.max(value.abs()))
 }
 
 const NAMES: [&str; 3] = ["dx", "dgamma", "dbeta"];
@@ -248,11 +253,12 @@ impl Setup {
         let (mut by_gamma, mut by_beta) = (Vec::new(), Vec::new());
         for &i in &drawn.parameters {
             // y is linear in both: a long step rounds least. It must not cross an activation's kink.
-            let length = |own: f64| if self.bends() { 2.0 } else { 1e3 * own.abs().max(1.0) };
+            let size = self.gamma[i].abs().max(self.beta[i].abs()).max(1.0);
+            let length = if self.bends() { 2.0 } else { 1e3 * size };
             let f = |gamma: &[f64]| self.kernel_forward(&self.x, gamma, &self.beta);
-            by_gamma.push(central_difference(&mut gamma, i, length(self.gamma[i]), f, weigh));
+            by_gamma.push(central_difference(&mut gamma, i, length, f, weigh));
             let f = |beta: &[f64]| self.kernel_forward(&self.x, &self.gamma, beta);
-            by_beta.push(central_difference(&mut beta, i, length(self.beta[i]), f, weigh));
+            by_beta.push(central_difference(&mut beta, i, length, f, weigh));
         }
         Ok([by_x, by_gamma, by_beta])
     }
@@ -266,21 +272,36 @@ impl Setup {
     }
 
     /// <dy, y'> against <dx, x'> + <dgamma, gamma'> + <dbeta, beta'>.
-    fn times_direction(&self, gradients: &Gradients<f64>, [x_t, gamma_t, beta_t]: [&[f64]; 3], moved: &[f64]) -> Worst {
+    fn times_direction(
+        &self,
+        gradients: &Gradients<f64>,
+        [x_t, gamma_t, beta_t]: [&[f64]; 3],
+        moved: &[f64],
+        size: f64,
+    ) -> Worst {
         let products = |one: &[f64], other: &[f64]| one.iter().zip(other).map(|(a, b)| a * b).collect::<Vec<f64>>();
         let mut terms = products(&gradients.dx, x_t);
         terms.extend(products(&gradients.dgamma, gamma_t));
         terms.extend(products(&gradients.dbeta, beta_t));
         let forward = products(&self.dy, moved);
-        let size: f64 = forward.iter().chain(&terms).map(|term| term.abs()).sum();
+        let upstream: f64 = self.upstream().iter().map(|dz| dz.abs()).sum();
         let error = terms.iter().sum::<f64>() - forward.iter().sum::<f64>();
-        Worst { error: if error == 0.0 { 0.0 } else { error.abs() / size }, at: None, checked: 1 }
+        let at = [(0, error.abs(), upstream * size)].into_iter();
+        Worst { at: None, ..Worst::of(at) }
     }
 
-    /// y' against y', as parts of the largest.
-    fn moved(&self, one: &[f64], other: &[f64]) -> Worst {
-        let largest = other.iter().fold(0.0f64, |most, y| most.max(y.abs()));
-        Worst::of(one.iter().zip(other).enumerate().map(|(at, (one, other))| (at, (one - other).abs(), largest)))
+    /// y' against y'.
+    fn moved(&self, one: &[f64], other: &[f64], size: f64) -> Worst {
+        Worst::of(one.iter().zip(other).enumerate().map(|(at, (one, other))| (at, (one - other).abs(), size)))
+    }
+
+    /// How large y' is along a direction before anything cancels: gamma r x' + gamma' xhat + beta'.
+    fn size_of_moved(&self, scales: &Scales, [x_t, gamma_t, beta_t]: [&[f64]; 3]) -> f64 {
+        let xhat = self.normalized(&self.x);
+        let far = x_t.iter().zip(&scales.length).map(|(t, length)| t / length).collect::<Vec<f64>>();
+        largest(&self.gamma) * largest(&far) * (1.0 + largest(&xhat))
+            + largest(gamma_t) * largest(&xhat)
+            + largest(beta_t)
     }
 
     /// The derivative of the gradient along a direction, by a complex step through the closed form.
@@ -327,7 +348,6 @@ impl Setup {
         other: &Gradients<f64>,
     ) -> [(&'static str, Worst); 2] {
         let far = x_t.iter().zip(&scales.length).fold(0.0f64, |most, (t, length)| most.max((t / length).abs()));
-        let largest = |values: &[f64]| values.iter().fold(0.0f64, |most, value| most.max(value.abs()));
         // dx is gamma times dx's unit: it moves with either.
         let steps = [far * largest(&self.gamma) + largest(gamma_t), far];
         let of = |one: &[f64], other: &[f64], scales: &[f64], steps: f64| {

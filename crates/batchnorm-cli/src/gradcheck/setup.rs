@@ -3,7 +3,7 @@
 use super::arrays::parameters;
 use super::twin::Row;
 use super::{Arguments, Layer, Mode};
-use crate::arrays::doubles_in_c_order;
+use crate::arrays::{Doubles, doubles};
 use crate::failure::Failure;
 use std::path::PathBuf;
 
@@ -119,24 +119,17 @@ pub fn arrays(arguments: &Arguments) -> Result<Arrays, Failure> {
     let Some(input) = &arguments.input else {
         return Ok(Arrays { shape: shape(&arguments.shape)?, x: None, dy: None });
     };
-    let (shape, x) = doubles_in_c_order(input)?;
-    let too_many = |got| format!("{}: expected at most {MOST} values, got {got}; save a part of it", input.display());
-    if x.len() > MOST {
-        return Err(Failure::input(too_many(x.len())));
-    }
-    let gradient = match &arguments.gradient {
-        None => None,
-        Some(path) => {
-            let (got, dy) = doubles_in_c_order(path)?;
-            if got != shape {
-                return Err(Failure::input(format!(
-                    "{}: expected the input's shape {shape:?}, got {got:?}",
-                    path.display()
-                )));
+    let Doubles { shape, values: x, .. } = doubles(input, MOST, |_| Ok(()))?;
+    let of_the_input = |path: &PathBuf| {
+        let fits = |got: &[usize]| match got == shape {
+            true => Ok(()),
+            false => {
+                Err(Failure::input(format!("{}: expected the input's shape {shape:?}, got {got:?}", path.display())))
             }
-            Some((path, dy))
-        }
+        };
+        doubles(path, MOST, fits).map(|array| array.values)
     };
+    let gradient = arguments.gradient.as_ref().map(|path| Ok((path, of_the_input(path)?))).transpose()?;
     for (path, values) in [(input, &x)].into_iter().chain(gradient.as_ref().map(|(path, dy)| (*path, dy))) {
         if let Some(at) = values.iter().position(|value| !value.is_finite()) {
             let got = values[at];
@@ -337,7 +330,7 @@ impl Setup {
 
 /// Weights repeated to the input's shape.
 fn repeated(path: &std::path::Path, shape: &[usize]) -> Result<Vec<f64>, Failure> {
-    let (own, values) = doubles_in_c_order(path)?;
+    let Doubles { shape: own, values, .. } = doubles(path, MOST, |_| Ok(()))?;
     let fits = own.len() == shape.len() && own.iter().zip(shape).all(|(&own, &length)| own == length || own == 1);
     if !fits {
         return Err(Failure::input(format!(

@@ -16,7 +16,7 @@ pub const DIFFERENCE_STEP: f64 = 6.4e-4;
 
 /// d f / d x_i by a complex step ([`Complex`]): as accurate as f itself.
 ///
-/// `f` gets x with COMPLEX_STEP i added to x_i. (A COMPLEX_STEP of |x_i|'s size is not needed: nothing is subtracted.)
+/// `f` gets x with [`COMPLEX_STEP`] added to x_i as its imaginary part, whatever the size of x_i: nothing is subtracted.
 ///
 /// ```
 /// use batchnorm::gradcheck::complex_step;
@@ -33,11 +33,11 @@ pub fn complex_step(x: &[f64], i: usize, f: impl FnOnce(&[Complex]) -> Complex) 
 }
 
 /// d f / d x_i by differences about x, of fourth order:
-/// (8 (f(x + h) - f(x - h)) - (f(x + 2h) - f(x - 2h))) / 12h with h = DIFFERENCE_STEP * `length`.
+/// (8 (f(x + h) - f(x - h)) - (f(x + 2h) - f(x - 2h))) / 12h with h = [`DIFFERENCE_STEP`] * `length`.
 ///
-/// `length` is how far x_i goes until f is clearly another: for batch norm not |x_i|, but sqrt(variance + eps). `weigh`
-/// gets two values of f and gives their difference as a number; where f is a whole array y, that is
-/// sum dy (y_1 - y_2), whose rounding is smaller than that of two sums that are subtracted.
+/// `length` is how far x_i goes until f is clearly another: for batch norm not |x_i|, but sqrt(variance + eps). `weigh` turns
+/// two values of f into their difference, a number: where f is a whole array y, that is sum dy (y_1 - y_2), which rounds less
+/// than the difference of two sums.
 ///
 /// ```
 /// use batchnorm::gradcheck::central_difference;

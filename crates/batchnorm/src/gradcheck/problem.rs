@@ -69,6 +69,18 @@ impl Problem {
 
     /// Batch norm in evaluation: mean and variance are constants, one of each for each channel.
     ///
+    /// ```
+    /// use batchnorm::gradcheck::{Problem, Verdict};
+    /// use batchnorm::{Axes, View};
+    /// let (x, dy) = ([1.0f64, 2.0, 6.0], [0.3f64, -1.0, 0.5]);
+    /// let [x, dy] = [&x, &dy].map(|values| View::new(values, &[3, 1], Axes::NCHW).unwrap());
+    /// let problem = Problem::evaluation(&x, &dy, &[3.0], 0.0, &[1.0], &[4.0])?;
+    /// let dx = [0.3, -1.0, 0.5].map(|dy| 1.5 * dy); // gamma / sqrt(variance + eps) * dy
+    /// let found = problem.given().dx(&View::new(&dx, &[3, 1], Axes::NCHW)?)?.diagnose()?;
+    /// assert_eq!(found.dx.unwrap().verdict, Verdict::Right);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`batch_norm`](Self::batch_norm) (one value a channel is enough here), and a variance below 0.
     pub fn evaluation<T: Element, U: Element>(
@@ -112,6 +124,18 @@ impl Problem {
 
     /// Layer, group, instance or RMS norm. gamma has a value for each element of the last axes (layer, RMS norm) or for
     /// each channel.
+    ///
+    /// ```
+    /// use batchnorm::gradcheck::Problem;
+    /// use batchnorm::{Axes, Grouping, View};
+    /// let (x, dy) = ([1.0f64, 2.0, 6.0, 0.0, 4.0, 3.0], [0.3f64, -1.0, 0.5, 0.2, 0.1, 0.9]);
+    /// let [x, dy] = [&x, &dy].map(|values| View::new(values, &[2, 3], Axes::NCHW).unwrap());
+    /// let layer_norm = Problem::sample_norm(Grouping::Layer { axes: 1 }, &x, &dy, &[1.0, 2.0, 0.5], 1e-5)?;
+    /// // dbeta is the sum over the samples; here it is their mean.
+    /// let found = layer_norm.given().dbeta(&[0.25, -0.45, 0.7])?.diagnose()?;
+    /// assert_eq!(found.dbeta.unwrap().verdict.mistakes()[0].name, "mean instead of sum");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`batch_norm`](Self::batch_norm), of rows for channels, and a grouping that does not fit the shape.

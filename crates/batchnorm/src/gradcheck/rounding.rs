@@ -11,8 +11,9 @@
 //! ```text
 //! mean:              a = s K + u max|x| r                      (of x - m, in standard deviations)
 //! inverse deviation: d = s v / (v + eps) + a^2 / 2 + 4 u       (relative)
-//! dx:                6 u + s q + p (a + X (d + 2 u)) + X (s p + q a + p d) + d D
-//! dgamma:            sum|dy xhat| (d + s + 4 u) + a sum|dy|
+//! fused:             f = s K + s mean|dy x| r / mean|dy|       (sum(dy x) - m sum(dy) for sum(dy (x - m)); plain only)
+//! dx:                6 u + s q + p (a + X (d + 2 u)) + X (s p + q (a + f) + p d) + d D
+//! dgamma:            sum|dy xhat| (d + s + 4 u) + (a + f) sum|dy|
 //! dbeta:             s sum|dy|
 //! ```
 //!
@@ -67,19 +68,24 @@ impl Precision {
         }
     }
 
-    /// The narrowest of the four that holds all these numbers. Few or short numbers may be short by chance: the halves are
-    /// asked for 16 numbers at least, not counting 0.
+    /// The narrowest of the four that holds all these numbers. Few numbers, or the same ones again, may be short by chance:
+    /// for the halves there must be 16 of them, not counting 0, and 8 different fractions.
     pub(super) fn of(values: impl Iterator<Item = f64>) -> Precision {
         let (mut bits, mut count, mut half_range) = (0, 0, true);
+        let mut different: Vec<u64> = Vec::new();
         for value in values.filter(|value| *value != 0.0 && value.is_finite()) {
             let fraction = value.to_bits() & ((1 << 52) - 1);
             bits = bits.max(53 - fraction.trailing_zeros().min(52));
             half_range &= (6e-8..=65504.0).contains(&value.abs());
             count += 1;
+            if different.len() < 8 && !different.contains(&fraction) {
+                different.push(fraction);
+            }
         }
+        let enough = count >= 16 && different.len() == 8;
         match bits {
-            0..=8 if count >= 16 => Precision::Bfloat,
-            0..=11 if count >= 16 && half_range => Precision::Half,
+            0..=8 if enough => Precision::Bfloat,
+            0..=11 if enough && half_range => Precision::Half,
             0..=24 => Precision::Single,
             _ => Precision::Double,
         }
@@ -171,6 +177,7 @@ impl Row<'_> {
         let [mean_x, spread_x] = size_and_spread(counting().map(|i| self.x[i]));
         let [mean_g, spread_g] = size_and_spread(counting().map(g));
         let [mean_c, spread_c] = size_and_spread(counting().map(|i| self.centered[i] * self.centered[i]));
+        let [mean_gx, spread_gx] = size_and_spread(counting().map(|i| g(i) * self.x[i]));
         let [mean_gc, spread_gc] = size_and_spread(counting().map(|i| g(i) * self.centered[i]));
         let (x, p, q) = (centered * r, mean_gc * r / most, mean_g / most);
         let (p, q) = if most == 0.0 { (0.0, 0.0) } else { (p, q) };
@@ -187,10 +194,13 @@ impl Row<'_> {
             let one_pass = if level == 2 && !constants { 8.0 * unit * square } else { 0.0 };
             let turned = own + one_pass + 4.0 * unit;
             let (s_g, s_gc) = (s(mean_g, spread_g), s(mean_gc, spread_gc));
-            let sums = if constants { 0.0 } else { s_g * q + x * (s_gc * p + q * a + p * turned) };
+            // sum(dy x) - m sum(dy) for sum(dy (x - m)).
+            let fused = if level == 0 { 0.0 } else { s_g * mean_x * r + s(mean_gx, spread_gx) * mean_gx / mean_g * r };
+            let fused = if mean_g == 0.0 { 0.0 } else { fused };
+            let sums = if constants { 0.0 } else { s_g * q + x * (s_gc * p + q * (a + fused) + p * turned) };
             let through = if constants { 0.0 } else { p * (a + x * (turned + 2.0 * unit)) };
             dx[level] = 6.0 * unit + sums + through + turned * d;
-            (scale[level], shift[level], sum[level]) = (turned + s_gc + 4.0 * unit, a, s_g);
+            (scale[level], shift[level], sum[level]) = (turned + s_gc + 4.0 * unit, a + fused, s_g);
         }
         let mut seen = None;
         if matches!(precision, Precision::Single | Precision::Double) {
