@@ -167,27 +167,36 @@ pub fn doubles(
     Ok(Doubles { shape: typed.shape, values, names: None })
 }
 
-/// A vector of `count` values behind a flag: a file as of [`doubles`], numbers with commas between them, or one number for
-/// all.
-pub fn vector_or_numbers(flag: &str, given: &Path, count: usize, each: &str) -> Result<Vec<f64>, Failure> {
-    let numbers = given.to_str().and_then(|text| {
-        let number = |word: &str| word.trim().parse::<f64>().ok();
-        text.split(',').map(number).collect::<Option<Vec<f64>>>()
-    });
-    let expected = |what: &str| Failure::input(format!("{flag} {}: expected {what}", given.display()));
-    let values = match numbers {
-        Some(one) if one.len() == 1 => vec![one[0]; count],
-        Some(numbers) => numbers,
-        None if !given.exists() => {
-            return Err(expected("a file, or numbers such as 1.5 or 1.5,2; no such file is there"));
-        }
-        None => doubles(given, count, |_| Ok(()))?.values,
-    };
-    if values.len() != count {
-        return Err(expected(&format!("{count} values, one for each {each}, got {}", values.len())));
+/// A vector of `count` finite values from `least` on behind a flag: a file as of [`doubles`], numbers with commas between
+/// them, or one number for all.
+pub fn vector_or_numbers(flag: &str, given: &Path, least: f64, count: usize, each: &str) -> Result<Vec<f64>, Failure> {
+    let expected = |what: &str| format!("{flag} {}: expected {what}", given.display());
+    if given.exists() {
+        let values = doubles(given, count, |_| Ok(()))?.values;
+        return fitting(values, least, count, each).map_err(|what| Failure::input(expected(&what)));
     }
-    match values.iter().find(|value| !value.is_finite()) {
-        Some(value) => Err(expected(&format!("finite values, got {value}"))),
+    // What is typed is an argument, not an input.
+    let words: Vec<&str> = given.to_str().unwrap_or_default().split(',').map(str::trim).collect();
+    let number = |word: &&str| match word.parse::<f64>() {
+        Ok(number) => Ok(number),
+        Err(_) if words.len() == 1 => {
+            Err(Failure::input(expected("a file, or numbers such as 1.5 or 1.5,2; no such file is there")))
+        }
+        Err(_) => Err(Failure::usage(expected(&format!("numbers such as 1.5,2, got `{word}` among them")))),
+    };
+    let numbers = words.iter().map(number).collect::<Result<Vec<f64>, Failure>>()?;
+    let values = if numbers.len() == 1 { vec![numbers[0]; count] } else { numbers };
+    fitting(values, least, count, each).map_err(|what| Failure::usage(expected(&what)))
+}
+
+/// The values, or what was expected.
+fn fitting(values: Vec<f64>, least: f64, count: usize, each: &str) -> Result<Vec<f64>, String> {
+    if values.len() != count {
+        return Err(format!("{count} values, one for each {each}, got {}", values.len()));
+    }
+    match values.iter().find(|value| !(value.is_finite() && **value >= least)) {
+        Some(value) if value.is_finite() => Err(format!("values >= {least}, got {value}")),
+        Some(value) => Err(format!("finite values, got {value}")),
         None => Ok(values),
     }
 }

@@ -155,7 +155,8 @@ fn every_channel_is_the_layers_to_the_bit_where_the_layer_has_it() {
         let of_channel: Vec<f64> = (0..5).flat_map(|n| y.data()[n * 12 + 4..n * 12 + 8].to_vec()).collect();
         assert_eq!(values(&json, "y"), of_channel);
         assert_eq!([values(&json, "mean"), values(&json, "variance")], [[2.0], [5.0]]);
-        assert_eq!(json["directions"]["constant"]["vanishes"], false);
+        assert_eq!(json["directions"]["constant"]["expected"], Value::Null);
+        assert_eq!(json["directions"]["stretch"]["expected"], Value::Null);
     }
 }
 
@@ -251,9 +252,9 @@ fn json_has_edges_that_add_up_and_a_jacobian() {
         let of = |at: &str| directions.pointer(at).and_then(Value::as_f64).expect(at);
         let constant: f64 = dx.iter().sum();
         assert!((of("/constant/sum") - constant).abs() < 1e-15);
-        assert_eq!(directions["constant"]["vanishes"] == true, constant.abs() < 1e-14, "{arguments:?}");
-        if directions["stretch"]["vanishes"] == true {
-            let left = of("/stretch/comes_in") * of("/stretch/share_left");
+        assert_eq!(directions["constant"]["expected"] == 0.0, constant.abs() < 1e-14, "{arguments:?}");
+        if let Some(left) = directions["stretch"]["expected"].as_f64() {
+            assert_eq!(left, of("/stretch/comes_in") * of("/stretch/share_left"));
             assert!((of("/stretch/sum") - left).abs() <= 1e-15 * of("/stretch/size") * 10.0, "{arguments:?}");
         }
         assert!(json["agreement"]["bound"].as_f64().unwrap() < 1e-10);
@@ -384,6 +385,9 @@ fn arrays_that_cannot_be_explained_are_refused() {
     folder.bytes("words.csv", b"a,b\n1,2\n3,four\n");
     folder.bytes("empty.csv", b"1,2\n3,\n");
     folder.bytes("row.csv", b"1,2,3\n");
+    folder.bytes("missing.csv", b"1,NA\n2,3\n");
+    folder.bytes("spaces.csv", b"1.0 2.0\n3.0 4.0\n");
+    folder.bytes("semicolons.csv", b"1.0;2.0\n3.0;4.0\n");
     folder.bytes("nan.csv", b"1,2\nnan,3\n");
     for (arguments, code, says) in [
         (&["--input", "no.npy"][..], 3, "no.npy"),
@@ -391,6 +395,13 @@ fn arrays_that_cannot_be_explained_are_refused() {
         (&["--input", "ragged.csv"], 3, "ragged.csv: line 2: expected 2 values as in the first row, got 1"),
         (&["--input", "words.csv"], 3, "words.csv: line 3, column 2: expected a number, got `four`"),
         (&["--input", "empty.csv"], 3, "empty.csv: line 2, column 2: expected a number, got an empty cell"),
+        (
+            &["--input", "missing.csv"],
+            3,
+            "missing.csv: line 1, column 2: expected a number, got `NA`; fill in what is missing",
+        ),
+        (&["--input", "spaces.csv"], 3, "line 1, column 1: expected a number, got `1.0 2.0`; part values by commas"),
+        (&["--input", "semicolons.csv"], 3, "got `1.0;2.0`; part values by commas, not semicolons"),
         (&["--input", "row.csv"], 4, "row.csv: expected at least 2 values a feature to normalise by, got 1"),
         (&["--input", "one.npy"], 4, "one.npy: expected at least 2 values a feature"),
         (&["--input", "single.npy", "--layer", "norm"], 4, "single.npy: expected at least 2 values a row"),
@@ -406,8 +417,10 @@ fn arrays_that_cannot_be_explained_are_refused() {
             3,
             "other.npy: expected the input's shape [4, 2], got [2, 4]",
         ),
-        (&["--input", "x.npy", "--gamma", "1,2,3"], 3, "--gamma 1,2,3: expected 2 values, one for each channel, got 3"),
-        (&["--input", "x.npy", "--gamma", "inf"], 3, "--gamma inf: expected finite values"),
+        (&["--input", "x.npy", "--gamma", "1,2,3"], 2, "--gamma 1,2,3: expected 2 values, one for each channel, got 3"),
+        (&["--input", "x.npy", "--gamma", "1,x"], 2, "--gamma 1,x: expected numbers such as 1.5,2, got `x`"),
+        (&["--input", "x.npy", "--gamma", "2,"], 2, "got `` among them"),
+        (&["--input", "x.npy", "--gamma", "inf"], 2, "--gamma inf: expected finite values"),
         (&["--input", "x.npy", "--beta", "nothing.npy"], 3, "--beta nothing.npy: expected a file, or numbers"),
         (&["--input", "x.npy", "--beta", "single.npy"], 3, "single.npy: expected at most 2 values, got shape [3, 1]"),
         (&["--input", "x.npy", "--layer", "group", "--groups", "3"], 3, "3 groups divide evenly, got 2"),
@@ -416,8 +429,8 @@ fn arrays_that_cannot_be_explained_are_refused() {
         (&["--input", "far.npy"], 4, "subtract from the input what all values have in common"),
         (
             &["--mode", "eval", "--running-mean", "1", "--running-var", "-1"],
-            3,
-            "--running-var: expected a variance >= 0",
+            2,
+            "--running-var -1: expected values >= 0, got -1",
         ),
     ] {
         refused(&explain(&folder, arguments), code, &[says]);

@@ -141,7 +141,8 @@ pub fn parse(bytes: &[u8], most: usize) -> Result<Table, Defect> {
     let mut cells = Cells::new(bytes);
     let Some(first) = cells.row()? else { return Err(Defect::NoRows { found: "an empty file" }) };
     let columns = first.cells.len();
-    let is_name = |cell: &String| cell.parse::<f64>().is_err();
+    // Numbers parted by something else are no name: their cell is refused, with the reason.
+    let is_name = |cell: &String| cell.parse::<f64>().is_err() && !are_several(cell);
     let named = first.cells.iter().all(is_name) && first.cells.iter().any(|cell| !cell.is_empty());
     let mut table = Table { names: None, columns, rows: 0, values: Vec::new() };
     if named {
@@ -175,11 +176,18 @@ impl Table {
     }
 }
 
+/// Whether a cell is several numbers, parted by something else than commas.
+fn are_several(cell: &str) -> bool {
+    let mut words = cell.split([';', ' ', '\t']).filter(|word| !word.is_empty()).peekable();
+    words.peek().is_some() && words.all(|word| word.parse::<f64>().is_ok())
+}
+
 fn number(cell: &str, line: usize, column: usize) -> Result<f64, Defect> {
     if cell.is_empty() {
         return Err(Defect::Empty { line, column });
     }
     let refused = |hint| Err(Defect::NotANumber { line, column, found: excerpt(cell), hint });
+    let missing = ["na", "n/a", "null", "none", "-", "?"];
     match cell.parse::<f64>() {
         Ok(value) if value.is_infinite() && cell.contains(|c: char| c.is_ascii_digit()) => {
             refused("the largest a float64 holds is 1.8e308")
@@ -188,7 +196,10 @@ fn number(cell: &str, line: usize, column: usize) -> Result<f64, Defect> {
         Err(_) if cell.contains(';') => {
             refused("part values by commas, not semicolons, and write decimals with a point")
         }
-        Err(_) if cell.contains('\t') => refused("part values by commas, not tabulators"),
+        Err(_) if are_several(cell) => refused("part values by commas, as np.savetxt does with delimiter=','"),
+        Err(_) if missing.contains(&cell.to_lowercase().as_str()) => {
+            refused("fill in what is missing or leave the sample out")
+        }
         Err(_) if line == 1 => refused("a first line of names has no numbers in it"),
         Err(_) => refused("write it as in 1.5 or -2e-3"),
     }
@@ -310,8 +321,11 @@ mod tests {
             (",\n1,2\n", "line 1, column 1: expected a number, got an empty cell"),
             ("1,b\n2,3\n", "line 1, column 2: expected a number, got `b`; a first line of names has no numbers in it"),
             ("a,b\n1,2\n3,4 m\n", "line 3, column 2: expected a number, got `4 m`; write it as"),
-            ("1;2\n3;4\n", "line 2, column 1: expected a number, got `3;4`; part values by commas, not semicolons"),
-            ("1\t2\n3\t4\n", "not tabulators"),
+            ("1;2\n3;4\n", "line 1, column 1: expected a number, got `1;2`; part values by commas, not semicolons"),
+            ("1\t2\n3\t4\n", "line 1, column 1: expected a number, got `1\\t2`; part values by commas, as np.savetxt"),
+            ("1.0 2.0\n3 4\n", "line 1, column 1: expected a number, got `1.0 2.0`; part values by commas"),
+            ("1,NA\n3,4\n", "line 1, column 2: expected a number, got `NA`; fill in what is missing"),
+            ("a,b\n3,null\n", "got `null`; fill in what is missing"),
             ("1,2\n3,1e999\n", "line 2, column 2: expected a number, got `1e999`; the largest"),
             ("1,2\n3,\u{1b}[2J\n", "got `\\u{1b}[2J`"),
         ] {

@@ -57,6 +57,7 @@ pub fn page(explanation: &Explanation) -> String {
             ("own", if subject.gamma.len() == 1 { "" } else { " of the chosen value" }),
             ("before_and_after", &before_and_after(&numbers)),
             ("everyone", everyone(explanation)),
+            ("strongest", strongest(explanation)),
             ("heat", &pictures::heat_map(jacobian, subject.x.len())),
             ("entry", &entry(&numbers)),
             ("jacobian_table", &jacobian_table(&numbers)),
@@ -80,7 +81,7 @@ fn before_and_after(numbers: &Numbers) -> String {
     let figure = |node: &str, title: &str, range: [f64; 2], label: &str| {
         let of = |statistic: &str| numbers.span(&format!("s {statistic} {node}"));
         format!(
-            "<figure>\n<figcaption><b>{title}</b> from {} to {}: mean {}, deviation {}</figcaption>\n{}</figure>\n",
+            "<figure>\n<figcaption><b>{title}</b> from {} to {}: mean {}, standard deviation {}</figcaption>\n{}</figure>\n",
             of("least"),
             of("largest"),
             of("mean"),
@@ -106,15 +107,26 @@ fn before_and_after(numbers: &Numbers) -> String {
 fn normalising(explanation: &Explanation) -> &'static str {
     match explanation.loses() {
         [true, _] => {
-            "Normalising moves the mean to 0 (a number such as 3e\u{2212}17 is 0 but for rounding) and the deviation to 1, or a \
-             little less because of \u{3b5}. It does not change the shape: skewed stays skewed."
+            "Normalising moves the mean to 0 (a number such as 3e\u{2212}17 is 0 but for rounding) and the standard deviation to \
+             1, or a little less because of \u{3b5}. It does not change the shape: skewed stays skewed."
         }
         [false, true] => {
             "Normalising divides by the root mean square: 0 stays where it is, and neither the mean nor the shape is changed."
         }
         [false, false] => {
-            "Normalising by constants moves the mean near 0 and the deviation near 1 as far as the constants are those of these \
-             values. It does not change the shape."
+            "Normalising by constants moves the mean near 0 and the standard deviation near 1 as far as the constants are those \
+             of these values. It does not change the shape."
+        }
+    }
+}
+
+/// What the heat map's strongest colour is.
+fn strongest(explanation: &Explanation) -> &'static str {
+    match explanation.loses() {
+        [false, false] => "the strongest colour is the largest entry, however large that is.",
+        _ => {
+            "the strongest colour is the largest entry beside the diagonal, however large that is, and whatever is larger: of \
+             many values each moves the others by little."
         }
     }
 }
@@ -186,7 +198,7 @@ fn directions(numbers: &Numbers) -> String {
         "Adding one number to all x does change y here, so this sum need not vanish."
     };
     let second = if stretch {
-        "Stretch all x about their mean: the deviation grows as they do, and y stays as it was, if \u{3b5} is 0. So the gradient \
+        "Stretch all x about their mean: the standard deviation grows as they do, and y stays as it was, if \u{3b5} is 0. So the gradient \
          has no part along x\u{302}. \u{3b5} &gt; 0 does not grow, so a share of it is left:"
     } else {
         "Mean and variance are constants here: stretching all x stretches y, so this sum need not vanish."

@@ -76,13 +76,19 @@ fn edges(explanation: &Explanation) -> Vec<Value> {
 }
 
 /// The sums along the two lost directions, as the page's script takes them too.
+///
+/// `expected` is what a sum is but for rounding, where the direction is lost.
 pub fn of_directions(directions: &Directions, [constant, stretch]: [bool; 2]) -> Value {
     json!({
-        "constant": {"sum": directions.constant, "size": directions.constant_size, "vanishes": constant},
+        "constant": {
+            "sum": directions.constant,
+            "size": directions.constant_size,
+            "expected": constant.then_some(0.0),
+        },
         "stretch": {
             "sum": directions.stretch,
             "size": directions.stretch_size,
-            "vanishes": stretch,
+            "expected": stretch.then_some(directions.along * directions.left),
             "comes_in": directions.along,
             "share_left": stretch.then_some(directions.left),
         },

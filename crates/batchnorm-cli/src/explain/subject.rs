@@ -79,10 +79,11 @@ impl Subject {
         let parameters: Vec<usize> =
             places.iter().enumerate().map(|(i, place)| selection.parameter(place, i)).collect();
         let (count, each) = selection.parameters();
-        let vector = |flag: &str, given: &Option<PathBuf>, absent: f64| match given {
-            Some(given) => vector_or_numbers(flag, given, count, each),
+        let from = |least: f64, flag: &str, given: &Option<PathBuf>, absent: f64| match given {
+            Some(given) => vector_or_numbers(flag, given, least, count, each),
             None => Ok(vec![absent; count]),
         };
+        let vector = |flag: &str, given: &Option<PathBuf>, absent: f64| from(f64::MIN, flag, given, absent);
         let of_values = |all: Vec<f64>| match layer {
             LayerName::Batch => vec![all[selection.number]],
             _ => parameters.iter().map(|&parameter| all[parameter]).collect(),
@@ -94,10 +95,7 @@ impl Subject {
             Mode::Train => None,
             Mode::Eval => {
                 let mean = vector("--running-mean", &arguments.running_mean, 0.0)?[selection.number];
-                let variance = vector("--running-var", &arguments.running_var, 1.0)?[selection.number];
-                if variance < 0.0 {
-                    return Err(Failure::input(format!("--running-var: expected a variance >= 0, got {variance}")));
-                }
+                let variance = from(0.0, "--running-var", &arguments.running_var, 1.0)?[selection.number];
                 Some([mean, variance])
             }
         };

@@ -1,6 +1,7 @@
 //! The graph as SVG: boxes that lead to what is said of a node, and on every link the chosen value's number on its way
 //! forward and its gradient on its way back.
 
+use super::super::figure::DIGITS;
 use super::super::words;
 use super::layout::{Link, Point, Route, Size, layered};
 use super::markup::escape;
@@ -8,7 +9,10 @@ use super::numbers::Numbers;
 use batchnorm::reference::graph::{Join, Operation};
 use std::fmt::Write;
 
+/// Of a link's two numbers, where they have the usual digits.
 const LABEL: Size = Size { width: 94.0, height: 31.0 };
+/// Of a digit more.
+const DIGIT: f64 = 7.0;
 const MARGIN: f64 = 6.0;
 
 /// A box: the node's name in the graph, where it is one, its title and its second line.
@@ -75,13 +79,17 @@ fn parts(numbers: &Numbers) -> (Vec<Node>, Vec<Edge>) {
         }
     }));
     nodes.push(end("the loss L"));
+    let label_of = |place: usize| {
+        let more = numbers.explanation.nodes[place].digits.saturating_sub(DIGITS);
+        Size { width: LABEL.width + DIGIT * more as f64, ..LABEL }
+    };
     let mut edges: Vec<Edge> = graph
         .edges()
         .iter()
         .map(|edge| {
             let (from, to) = (graph.nodes()[edge.from].name, graph.nodes()[edge.to].name);
             Edge {
-                link: Link { from: edge.from + 1, to: edge.to + 1, label: LABEL },
+                link: Link { from: edge.from + 1, to: edge.to + 1, label: label_of(edge.from) },
                 name: format!("{from}>{to}"),
                 forward: format!("v {from} i"),
                 backward: format!("f {from}>{to} i"),
@@ -90,7 +98,7 @@ fn parts(numbers: &Numbers) -> (Vec<Node>, Vec<Edge>) {
         })
         .collect();
     let end = |from: usize, to: usize, name: &str, node: &str| Edge {
-        link: Link { from, to, label: LABEL },
+        link: Link { from, to, label: label_of(graph.find(node).unwrap_or_default()) },
         name: name.to_owned(),
         forward: format!("v {node} i"),
         backward: format!("g {node} i"),
@@ -145,15 +153,16 @@ fn boxed(node: &Node, Size { width, height }: Size, Point { x, y }: Point) -> St
 
 fn label(numbers: &Numbers, edge: &Edge, Point { x, y }: Point) -> String {
     let sum = if edge.sum { "\u{3a3} " } else { "" };
+    let Size { width, height } = edge.link.label;
     format!(
         "<g class=\"label\" data-link=\"{}\"><rect x=\"{:.1}\" y=\"{:.1}\" width=\"{}\" height=\"{}\" rx=\"4\"/>\
          <text class=\"forward\" x=\"{x:.1}\" y=\"{:.1}\">\u{2193} {}</text>\
          <text class=\"backward\" x=\"{x:.1}\" y=\"{:.1}\">\u{2191} {sum}{}</text></g>\n",
         escape(&edge.name),
-        x - LABEL.width / 2.0,
-        y - LABEL.height / 2.0,
-        LABEL.width,
-        LABEL.height,
+        x - width / 2.0,
+        y - height / 2.0,
+        width,
+        height,
         y - 3.0,
         numbers.element("tspan", &edge.forward),
         y + 12.0,

@@ -94,13 +94,22 @@ pub fn running_sum(terms: &[f64], name: &str, label: &str) -> String {
 }
 
 /// The Jacobian in squares, coloured by level; squares of one level are one path.
+///
+/// The strongest colour is the largest entry beside the diagonal, for of many values the diagonal is so much larger that
+/// nothing else would be seen; where there is nothing beside it, the largest on it.
 pub fn heat_map(jacobian: &[f64], count: usize) -> String {
-    let scale = jacobian.iter().fold(0.0f64, |scale, value| scale.max(value.abs()));
+    let largest = |on_diagonal: bool| {
+        let entries = jacobian.iter().enumerate();
+        let own = entries.filter(|(place, _)| (place / count == place % count) == on_diagonal);
+        own.fold(0.0f64, |scale, (_, value)| scale.max(value.abs()))
+    };
+    let beside = largest(false);
+    let scale = if beside > 0.0 { beside } else { largest(true) };
     let mut levels = vec![String::new(); 2 * LEVELS as usize + 1];
     for (place, &value) in jacobian.iter().enumerate() {
         let share = if scale > 0.0 { value / scale } else { 0.0 };
         // Away from 0: what is not 0 has a colour.
-        let level = (LEVELS * share).abs().ceil().copysign(share);
+        let level = (LEVELS * share).abs().ceil().min(LEVELS).copysign(share);
         let path = &mut levels[(level + LEVELS) as usize];
         let _ = write!(path, "M{} {}h1v1h-1z", place % count, place / count);
     }

@@ -44,11 +44,13 @@ function drawSum(svg, terms) {
 }
 
 function drawHeat(svg, rows, count) {
-  const scale = Math.max(...rows.map(Math.abs));
+  const onDiagonal = (place) => Math.floor(place / count) === place % count;
+  const largest = (diagonal) => Math.max(0, ...rows.filter((_, place) => onDiagonal(place) === diagonal).map(Math.abs));
+  const scale = largest(false) || largest(true);
   const paths = {};
   rows.forEach((value, place) => {
     const share = scale > 0 ? value / scale : 0;
-    const level = Math.sign(share) * Math.ceil(Math.abs(LEVELS * share)) || 0;
+    const level = Math.sign(share) * Math.min(LEVELS, Math.ceil(Math.abs(LEVELS * share))) || 0;
     paths[level] = (paths[level] ?? '') + `M${place % count} ${Math.floor(place / count)}h1v1h-1z`;
   });
   svg.querySelectorAll('[data-level]').forEach((path) => path.setAttribute('d', paths[path.dataset.level] ?? ''));
