@@ -153,16 +153,10 @@ fn boxed(node: &Node, Size { width, height }: Size, Point { x, y }: Point) -> St
 
 fn label(numbers: &Numbers, edge: &Edge, Point { x, y }: Point) -> String {
     let sum = if edge.sum { "\u{3a3} " } else { "" };
-    let Size { width, height } = edge.link.label;
     format!(
-        "<g class=\"label\" data-link=\"{}\"><rect x=\"{:.1}\" y=\"{:.1}\" width=\"{}\" height=\"{}\" rx=\"4\"/>\
-         <text class=\"forward\" x=\"{x:.1}\" y=\"{:.1}\">\u{2193} {}</text>\
+        "<g class=\"label\" data-link=\"{}\"><text class=\"forward\" x=\"{x:.1}\" y=\"{:.1}\">\u{2193} {}</text>\
          <text class=\"backward\" x=\"{x:.1}\" y=\"{:.1}\">\u{2191} {sum}{}</text></g>\n",
         escape(&edge.name),
-        x - width / 2.0,
-        y - height / 2.0,
-        width,
-        height,
         y - 3.0,
         numbers.element("tspan", &edge.forward),
         y + 12.0,
