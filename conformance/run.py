@@ -8,7 +8,7 @@
     python conformance/run.py torch --verbose --only mean-1e4
 
 Needs numpy, and what is run. Exit code 0: all that was run passed; 1: something failed or was refused that has an answer;
-2: nothing could be run.
+2: nothing was run, for want of cases, of a module or of the folder.
 """
 
 import argparse
@@ -31,8 +31,13 @@ TYPES = {"f64": (52, -1022, np.float64), "f32": (23, -126, np.float32), "f16": (
          "bf16": (7, -126, np.float32)}
 
 
+def give_up(reason):
+    print(f"run.py: {reason}", file=sys.stderr)
+    sys.exit(2)
+
+
 class Case:
-    """What a function gets. `x`, `dy`, `gamma`, `beta`, `weights`, `direction`, `running_mean` and `running_variance` are
+    """What a function gets, its own to overwrite. `x`, `dy`, `gamma`, `beta`, `weights`, `direction`, `running_mean` and `running_variance` are
     numpy arrays, or None where the case has none; `batches` is the list x0, x1, .. of the operations `updates` and
     `population`. Everything else is as in index.json."""
 
@@ -75,10 +80,8 @@ def recipe_array(recipe, shape, dtype):
     return (recipe["offset"] + recipe["scale"] * u).astype(dtype).reshape(shape)
 
 
-def load_input(name, entry, arrays, dtype):
-    if "recipe" in entry:
-        return recipe_array(entry["recipe"], entry["shape"], dtype)
-    array = arrays[name]
+def own_input(entry, array):
+    array = array.copy()
     if "strides" not in entry:
         return array
     strides = [stride * array.itemsize for stride in entry["strides"]]
@@ -86,18 +89,27 @@ def load_input(name, entry, arrays, dtype):
     return np.lib.stride_tricks.as_strided(start, entry["shape"], strides, writeable=False)
 
 
+def case_of(entry, arrays):
+    """The case with arrays of its own: what one function does to them is no matter to the next."""
+    return Case(entry, {name: own_input(own, arrays[name]) for name, own in entry["inputs"].items()})
+
+
 def load(folder, only="", level=None):
-    """The cases of a folder, one after another: (entry of the index, case, arrays of the .npz file)."""
-    index = json.loads((folder / "index.json").read_text())
+    """The cases of a folder, one after another: (entry of the index, arrays of the .npz file and of recipes)."""
+    try:
+        index = json.loads((folder / "index.json").read_text())
+    except (OSError, ValueError) as error:
+        give_up(f"--cases {folder}: expected a folder with index.json: {error}")
     if index["format"] != FORMAT:
-        sys.exit(f"run.py: {folder}/index.json has format {index['format']}, expected {FORMAT}")
+        give_up(f"{folder}/index.json has format {index['format']}, expected {FORMAT}")
     for entry in index["cases"]:
         if only in entry["name"] and level in (None, entry["level"]):
             with np.load(folder / entry["file"]) as archive:
                 arrays = {name: archive[name] for name in archive.files}
-            dtype = TYPES[entry["type"]][2]
-            inputs = {name: load_input(name, own, arrays, dtype) for name, own in entry["inputs"].items()}
-            yield entry, Case(entry, inputs), arrays
+            for name, own in entry["inputs"].items():
+                if "recipe" in own:
+                    arrays[name] = recipe_array(own["recipe"], own["shape"], TYPES[entry["type"]][2])
+            yield entry, arrays
 
 
 def ulp(magnitude, kind):
@@ -124,6 +136,7 @@ def error_of(name, got, entry, arrays):
     high, scale = arrays[f"expected.{name}"], arrays[f"scale.{name}"]
     got = np.asarray(got)
     narrow = got.dtype if got.dtype in (np.float16, np.float32) else None
+    overflows = np.float32 if got.dtype == np.float32 and entry["type"] != "f64" else np.float64
     got = got.astype(np.float64).ravel()
     if f"probes.{name}" in arrays:
         places = arrays[f"probes.{name}"].astype(np.int64)
@@ -132,10 +145,13 @@ def error_of(name, got, entry, arrays):
     if got.size != high.size:
         raise ValueError(f"{got.size} values, expected {high.size}")
     got, scale = got.reshape(high.shape), np.broadcast_to(scale, high.shape)
-    # The bounds of mean and variance hold before they are rounded to where they are stored.
-    slack = 0.5 * np.spacing(np.abs(high).astype(narrow)).astype(float) if narrow and name in ("mean", "variance") else 0.0
     bound, kind = entry["outputs"][name], entry["type"]
     with np.errstate(invalid="ignore", over="ignore"):
+        # What float32 cannot hold is infinite there.
+        high = np.where(np.isinf(got), high.astype(overflows).astype(np.float64), high)
+        # The bounds of mean and variance hold before they are rounded to where they are stored.
+        stored = narrow and name in ("mean", "variance")
+        slack = 0.5 * np.spacing(np.abs(high).astype(narrow)).astype(float) if stored else 0.0
         found = multiples(got, high, arrays.get(f"low.{name}", 0.0), scale, bound, kind, slack)
         if f"alternative.{name}" in arrays:
             found = np.minimum(found, multiples(got, arrays[f"alternative.{name}"], 0.0, scale, bound, kind, slack))
@@ -151,12 +167,13 @@ def bits_of(values, case, channels):
     return np.where(np.isnan(chosen), np.uint64(0), chosen.view(np.uint64))
 
 
-def other_bits(case, entry, outputs, function):
+def other_bits(entry, arrays, outputs, function):
     """What differs for the twin of x."""
     twin = entry.get("twin")
     if twin is None:
         return None
-    others = function(case.with_x(twin["x"]))
+    case = case_of(entry, arrays)
+    others = function(case_of(entry, arrays).with_x(twin["x"]))
     for name in sorted(set(entry["outputs"]) & set(outputs)):
         one, other = (bits_of(own[name], case, twin["channels"]) for own in (outputs, others))
         count = int((one != other).sum())
@@ -165,8 +182,15 @@ def other_bits(case, entry, outputs, function):
     return None
 
 
-def judge(entry, case, arrays, function, factor):
+def played_no_part(case, outputs):
+    """Whether outputs are none of what the case's dy, or its update, is for."""
+    of_dy = case.dy is not None and case.dy.shape != case.x.shape and not {"dx", "dgamma", "dbeta"} & set(outputs)
+    return of_dy or "running" in case.needs and not {"running_mean", "running_variance"} & set(outputs)
+
+
+def judge(entry, arrays, function, factor):
     """{"outcome": "passed" | "failed" | "refused" | "skipped", "reason", "errors": {output: error / bound}}"""
+    case = case_of(entry, arrays)
     verdict = {"case": case.name, "level": case.level, "outcome": "passed", "reason": "", "errors": {}}
 
     def ends(outcome, reason=""):
@@ -181,6 +205,8 @@ def judge(entry, case, arrays, function, factor):
         line = str(error).strip().splitlines()
         return ends("refused" if entry["refusal"] == "no" else "passed", f"refused: {line[0] if line else error!r}")
     if entry["refusal"] == "required":
+        if played_no_part(case_of(entry, arrays), outputs):
+            return ends("skipped", "nothing came of what makes no sense")
         return ends("failed", "answered what makes no sense, expected a refusal")
     failures = []
     for name in entry["outputs"]:
@@ -197,7 +223,7 @@ def judge(entry, case, arrays, function, factor):
     if not verdict["errors"] and not failures:
         return ends("skipped", "none of the expected outputs came")
     with np.errstate(all="ignore"):
-        differs = other_bits(case, entry, outputs, function)
+        differs = other_bits(entry, arrays, outputs, function)
     failures += [differs] if differs else []
     return ends("failed", "; ".join(failures)) if failures else verdict
 
@@ -229,19 +255,21 @@ def find(what):
     if ":" in what:
         module, name = what.split(":", 1)
         sys.path.insert(0, str(pathlib.Path.cwd()))
-        module = importlib.import_module(module)
-        return what, getattr(module, "__version__", ""), getattr(module, name)
+        try:
+            module = importlib.import_module(module)
+            return what, getattr(module, "__version__", ""), getattr(module, name)
+        except (ImportError, AttributeError) as error:
+            give_up(f"{what}: expected module:function (no .py behind the module): {error}")
     path = HERE / "adapters" / f"with_{what}.py"
     if not path.exists():
         known = ", ".join(sorted(p.stem.removeprefix("with_") for p in path.parent.glob("with_*.py")))
-        sys.exit(f"run.py: '{what}' is none of {known}, no folder and no module:function")
+        give_up(f"'{what}' is none of {known}, no folder and no module:function")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except ImportError as error:
-        print(f"run.py: {error}; pip install {what}", file=sys.stderr)
-        sys.exit(2)
+        give_up(f"{error}; pip install {what}")
     return what, module.VERSION, module.solve
 
 
@@ -295,12 +323,11 @@ def main():
     warnings.simplefilter("ignore")  # of divisions by zero and the like, which the cases are about
     found = [find(what) for what in options.what]
     columns = [[] for _ in found]
-    for entry, case, arrays in load(options.cases, options.only, options.level):
+    for entry, arrays in load(options.cases, options.only, options.level):
         for verdicts, (_, _, function) in zip(columns, found):
-            verdicts.append(judge(entry, case, arrays, function, options.factor))
+            verdicts.append(judge(entry, arrays, function, options.factor))
     if not columns[0]:
-        print("run.py: no case is left by --only and --level", file=sys.stderr)
-        return 2
+        give_up("no case is left by --only and --level")
     names = [" ".join(filter(None, [name, version])) for name, version, _ in found]
     if options.json:
         print(json.dumps({name: [finite(v) for v in verdicts] for name, verdicts in zip(names, columns)}))

@@ -94,12 +94,31 @@ fn a_function_of_ones_own_is_called_with_cases_and_told_its_mistakes() {
         let expected = if function == "refuses" { "refused" } else { "failed" };
         assert_eq!((outcome.as_str(), output.status.code()), (Some(expected), Some(1)), "{function}");
     }
+    // Infinity where a variance is too large for the float32 it is stored in, and there alone.
+    for (function, case, expected) in [
+        ("stored_in_float32", "deviation-1e30", "passed"),
+        ("overflows", "deviation-1e30", "passed"),
+        ("overflows", "cs231n-4x5-f32", "failed"),
+    ] {
+        let output = run(&python, &[&format!("spoiled:{function}"), "--only", case, "--json"]);
+        let outcome = verdicts(&output).iter().find(|v| v["case"] == case).expect("it was run")["outcome"].clone();
+        assert_eq!(outcome, expected, "{function} {case}");
+    }
+    // What one function does to its arrays is no matter to the next.
+    let output = run(&python, &["spoiled:overwrites", "spoiled:right", "--level", "easy", "--only", "size", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
     let output = run(&python, &["spoiled:nothing", "--only", "cs231n"]);
     assert_eq!(output.status.code(), Some(2), "nothing that was judged is nothing that passed");
-    let output = run(&python, &["no-such-thing"]);
-    assert!(!output.status.success());
-    assert!(
-        String::from_utf8_lossy(&output.stderr)
-            .contains("no-such-thing' is none of exactly, numpy, onnxruntime, torch")
-    );
+    for (arguments, says) in [
+        (&["no-such-thing"][..], "no-such-thing' is none of exactly, numpy, onnxruntime, torch"),
+        (&["no_module:right"], "no_module:right: expected module:function"),
+        (&["spoiled:no_function"], "spoiled:no_function: expected module:function"),
+        (&["numpy", "--cases", "."], "--cases .: expected a folder with index.json"),
+        (&["numpy", "--only", "no-such-case"], "no case is left by --only and --level"),
+    ] {
+        let output = run(&python, arguments);
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(message.contains(says) && message.lines().count() == 1, "{message}");
+    }
 }
