@@ -257,7 +257,16 @@ fn it_is_worked_by_keyboard_and_says_what_it_shows() {
         find('epsilon-field').value = 'little'; send(find('epsilon-field'), 'input');
         left.invalid = [find('epsilon-field').getAttribute('aria-invalid'), find('message').textContent];
         send(find('epsilon-field'), 'change');
-        left.mended = [find('epsilon-field').value, find('epsilon-field').getAttribute('aria-invalid')];
+        left.mended = [find('epsilon-field').value, find('epsilon-field').getAttribute('aria-invalid'), find('message').textContent];
+        left.slider = find('epsilon-slider').getAttribute('aria-valuetext');
+        const still = [find('still').hidden];
+        for (const i of [0, 1, 2, 3, 4, 5, 6, 7]) {
+          find('chosen').value = String(i); send(find('chosen'), 'input');
+          find('x-field').value = '4'; send(find('x-field'), 'input');
+          still.push(find('still').hidden);
+        }
+        left.still = still;
+        find('reset').click();
         find('beta-field').value = '2'; send(find('beta-field'), 'input');
         document.querySelector('[data-strip=x] [data-i=\"4\"]').dispatchEvent(new MouseEvent('click', { bubbles: true }));
         left.dot = find('chosen').value;
@@ -284,8 +293,11 @@ fn it_is_worked_by_keyboard_and_says_what_it_shows() {
     };
     assert_eq!(left["entry"], entry(1, 1));
     assert_eq!(left["edge"], entry(1, 7));
-    assert_eq!(left["invalid"], json!(["true", "\u{3b5}: expected a number, 0 or larger."]));
-    assert_eq!(left["mended"], json!(["0.00001", null]));
+    assert_eq!(left["invalid"], json!(["true", "\u{3b5}: expected a number from 0 to 1e100."]));
+    assert_eq!(left["mended"], json!(["0.00001", null, ""]));
+    assert_eq!(left["slider"], "0.00001");
+    // The example's last value is 4 from the start.
+    assert_eq!(left["still"], json!([true, true, true, true, true, true, true, false, false]));
     assert_eq!(left["dot"], "4");
     assert_eq!(left["nameless"], 0);
     let said = left["said"].as_str().unwrap();

@@ -14,7 +14,7 @@ pub fn graph(explanation: &Explanation) -> String {
     let (subject, graph) = (&explanation.subject, &explanation.graph);
     let title = format!("{}: {}", subject.layer_words(), subject.words());
     let mut out = format!(
-        "digraph norm {{\n  label=\"{}\\nblue: forward; orange: gradient of the loss, backward\";\n  labelloc=t;\n  \
+        "digraph norm {{\n  label=\"{}\\nblue: forward; orange: gradient of the loss, backward; in a node the sum of what comes back\";\n  labelloc=t;\n  \
          fontname=\"sans-serif\";\n  node [shape=box, style=rounded, fontname=\"sans-serif\"];\n  edge [fontname=\"sans-serif\", \
          fontsize=10];\n",
         escape(&title)
@@ -23,7 +23,14 @@ pub fn graph(explanation: &Explanation) -> String {
         let shape = if node.operation == Operation::Leaf { ", shape=ellipse" } else { "" };
         let formula = if node.operation == Operation::Leaf { "given" } else { node.formula };
         let title = words::of(explanation, node.name).title;
-        let _ = writeln!(out, "  {} [label=\"{}\\n{}\"{shape}];", node.name, escape(title), escape(formula));
+        let back = few(&explanation.nodes[place].gradient, DIGITS);
+        let _ = writeln!(
+            out,
+            "  {} [label=<{}<br/>{}<br/><font color=\"#b23c00\" point-size=\"10\">{back}</font>>{shape}];",
+            node.name,
+            escape_html(title),
+            escape_html(formula)
+        );
         if graph.uses(place).count() == 0 {
             let shown = &explanation.nodes[place];
             let label = label(&shown.values, shown.digits, &shown.gradient, "", "");
@@ -43,11 +50,6 @@ pub fn graph(explanation: &Explanation) -> String {
 
 /// Value, local derivative, and what flows back, as one of Graphviz's HTML labels.
 fn label(values: &[f64], digits: usize, gradient: &[f64], local: &str, sum: &str) -> String {
-    let few = |values: &[f64], digits: usize| {
-        let shown: Vec<String> = values.iter().take(SHOWN).map(|&value| figure(value, digits)).collect();
-        let more = if values.len() > SHOWN { format!(", .. ({})", values.len()) } else { String::new() };
-        shown.join(", ") + &more
-    };
     let local = if local.is_empty() { String::new() } else { format!("<br/>slope {}", escape_html(local)) };
     format!(
         "<<font color=\"#0a55c4\">{}</font>{local}<br/><font color=\"#b23c00\">{sum}{}</font>>",
@@ -56,9 +58,17 @@ fn label(values: &[f64], digits: usize, gradient: &[f64], local: &str, sum: &str
     )
 }
 
-/// Inside a quoted string of DOT. Control characters would end lines, and there is nothing to write them by.
+/// The first of some numbers, with how many there are.
+fn few(values: &[f64], digits: usize) -> String {
+    let shown: Vec<String> = values.iter().take(SHOWN).map(|&value| figure(value, digits)).collect();
+    let more = if values.len() > SHOWN { format!(", .. ({})", values.len()) } else { String::new() };
+    shown.join(", ") + &more
+}
+
+/// Inside a quoted string of DOT, in which Graphviz resolves HTML's entities too. Control characters would end lines, and
+/// there is nothing to write them by.
 fn escape(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"")
+    text.replace('&', "&amp;").replace('\\', "\\\\").replace('"', "\\\"")
 }
 
 fn escape_html(text: &str) -> String {

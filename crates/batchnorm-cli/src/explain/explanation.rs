@@ -17,6 +17,10 @@ pub struct Explanation {
     pub graph: Graph<f64>,
     /// What is shown of each node: the layer's where it has that, else the graph's.
     pub nodes: Vec<Shown>,
+    /// Which those of the layer are.
+    pub of_layer: Vec<&'static str>,
+    /// The layer's gradients of gamma and beta, summed over the values that share one.
+    pub of_parameters: [Vec<f64>; 2],
     pub agreement: Agreement,
     pub directions: Directions,
     /// d y_i / d x_l, row by row, of few values.
@@ -71,13 +75,14 @@ impl Explanation {
         let mut nodes: Vec<Shown> = nodes.collect();
         let outcome = layer::run(&subject)?;
         let agreement = agreement(&subject, &graph, &outcome)?;
-        put_in(&subject, &graph, outcome, &mut nodes);
+        let of_parameters = [&outcome.dgamma, &outcome.dbeta].map(Clone::clone);
+        let of_layer = put_in(&subject, &graph, outcome, &mut nodes);
         digits(&graph, &mut nodes);
         let place = |name: &str| graph.find(name).unwrap_or_default();
         let (dx, xhat) = (&nodes[place("x")].gradient, &nodes[place("normalized")].values);
         let directions = Directions::new(&graph, dx, xhat, &subject.dy);
         let jacobian = (graph.count() <= MOST_FOR_JACOBIAN).then(|| graph.jacobian());
-        Ok(Explanation { subject, nodes, agreement, directions, jacobian, graph })
+        Ok(Explanation { subject, nodes, of_layer, of_parameters, agreement, directions, jacobian, graph })
     }
 
     /// Whether the constant direction and that of xhat are lost; the stretch up to eps / (v + eps).
@@ -195,25 +200,28 @@ fn agreement(subject: &Subject, graph: &Graph<f64>, outcome: &Outcome) -> Result
     }
 }
 
-/// The layer's numbers in place of the graph's, where it has them.
-fn put_in(subject: &Subject, graph: &Graph<f64>, outcome: Outcome, nodes: &mut [Shown]) {
+/// The layer's numbers in place of the graph's, where it has them; and which those are.
+fn put_in(subject: &Subject, graph: &Graph<f64>, outcome: Outcome, nodes: &mut [Shown]) -> Vec<&'static str> {
     let Outcome { statistics, y, dx, dgamma, dbeta } = outcome;
-    let mut put = |name: &str, of: fn(&mut Shown) -> &mut Vec<f64>, values: Vec<f64>| {
+    let mut all = Vec::new();
+    let mut put = |called: &'static str, name: &str, of: fn(&mut Shown) -> &mut Vec<f64>, values: Vec<f64>| {
         if let Some(place) = graph.find(name) {
             *of(&mut nodes[place]) = values;
+            all.push(called);
         }
     };
     if let Some([mean, variance]) = statistics {
-        put("mean", |shown| &mut shown.values, vec![mean]);
-        put("variance", |shown| &mut shown.values, vec![variance]);
+        put("mean", "mean", |shown| &mut shown.values, vec![mean]);
+        put("variance", "variance", |shown| &mut shown.values, vec![variance]);
     }
-    put("y", |shown| &mut shown.values, y);
-    put("x", |shown| &mut shown.gradient, dx);
+    put("y", "y", |shown| &mut shown.values, y);
+    put("dx", "x", |shown| &mut shown.gradient, dx);
     // Of a channel with several values the layer has the sum alone; the graph has each value's part.
     if subject.positions == 1 {
-        put("gamma", |shown| &mut shown.gradient, dgamma);
-        put("beta", |shown| &mut shown.gradient, dbeta);
+        put("dgamma", "gamma", |shown| &mut shown.gradient, dgamma);
+        put("dbeta", "beta", |shown| &mut shown.gradient, dbeta);
     }
+    all
 }
 
 /// So many digits that what is subtracted or added shows what it does.

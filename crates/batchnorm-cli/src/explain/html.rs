@@ -67,6 +67,7 @@ pub fn page(explanation: &Explanation) -> String {
             ("directions", &directions(&numbers)),
             ("tables", &tables::all(&numbers)),
             ("checked", &checked(explanation)),
+            ("of_layer", &explanation.of_layer.join(", ")),
             ("still", &still(explanation)),
             ("data", &data::text(explanation)),
             ("script", &SCRIPTS.concat()),
@@ -107,8 +108,10 @@ fn before_and_after(numbers: &Numbers) -> String {
 fn normalising(explanation: &Explanation) -> &'static str {
     match explanation.loses() {
         [true, _] => {
-            "Normalising moves the mean to 0 (a number such as 3e\u{2212}17 is 0 but for rounding) and the standard deviation to \
-             1, or a little less because of \u{3b5}. It does not change the shape: skewed stays skewed."
+            "Normalising moves the mean to 0 and the standard deviation to 1, or a little less because of \u{3b5}; values that are \
+             all alike have none, before and after. It does not change the shape: skewed stays skewed. (A mean such as \
+             3e\u{2212}17 is 0 but for rounding, and so is 4e\u{2212}10 where the mean of x is a million deviations from 0 and \
+             was rounded itself; y is the layer\u{2019}s own, which carries what rounding took.)"
         }
         [false, true] => {
             "Normalising divides by the root mean square: 0 stays where it is, and neither the mean nor the shape is changed."
@@ -250,12 +253,11 @@ fn checked(explanation: &Explanation) -> String {
     format!("{}<p>Rounding explains up to {bound} here.</p>\n", markup::table("Relative differences", &columns, &rows))
 }
 
+/// What is said of values that are all alike, as they are or as the page's settings make them.
 fn still(explanation: &Explanation) -> String {
-    if !explanation.subject.is_still() {
-        return String::new();
-    }
-    String::from(
-        "<p class=\"notice\" role=\"note\">All values are alike. Shown is the formula\u{2019}s derivative; by default the layer \
-         declares dx = 0 here.</p>\n",
+    let hidden = if explanation.subject.is_still() { "" } else { " hidden" };
+    format!(
+        "<p class=\"notice\" id=\"still\" role=\"note\"{hidden}>All values are alike, and every x\u{302} is 0. Shown is the \
+         formula\u{2019}s derivative; by default the layer declares dx = 0 here.</p>\n"
     )
 }

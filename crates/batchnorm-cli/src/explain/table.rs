@@ -88,11 +88,16 @@ fn checks(explanation: &Explanation) -> String {
     let agreement = &explanation.agreement;
     let differences: Vec<String> =
         agreement.differences.iter().map(|(what, difference)| format!("{what} {}", short(*difference))).collect();
+    let asked = if explanation.subject.is_still() { ", asked for the formula's derivative," } else { "" };
     lines.push(format!(
-        "The layer agrees with the graph within {}: {}.",
+        "The layer{asked} agrees with the graph within {}: {}.",
         short(agreement.bound),
         differences.join(", ")
     ));
+    if explanation.subject.positions > 1 {
+        let [dgamma, dbeta] = explanation.of_parameters.each_ref().map(|values| few(values, DIGITS));
+        lines.push(format!("Summed over the positions of each channel: dgamma {dgamma}; dbeta {dbeta}."));
+    }
     let Directions { constant, constant_size, stretch, stretch_size, along, left } = explanation.directions;
     let [loses_constant, loses_stretch] = explanation.loses();
     let sizes = |size: f64| format!("of terms of {} together", show(size));

@@ -31,7 +31,7 @@ struct Edge {
     sum: bool,
 }
 
-/// The whole, with the layer before and the loss as ends.
+/// The whole in its frame, with the layer before and the loss as ends.
 pub fn svg(numbers: &Numbers) -> String {
     let (nodes, edges) = parts(numbers);
     let sizes: Vec<Size> = nodes.iter().map(size).collect();
@@ -39,7 +39,7 @@ pub fn svg(numbers: &Numbers) -> String {
     let drawing = layered(&sizes, &links);
     let (width, height) = (drawing.size.width + 2.0 * MARGIN, drawing.size.height + 2.0 * MARGIN);
     let mut out = format!(
-        "<svg class=\"graph\" viewBox=\"{} {} {width:.1} {height:.1}\" role=\"group\" aria-label=\"Computation graph\">\n\
+        "<div class=\"picture\" style=\"--drawn: {width:.0}\">\n<svg class=\"graph\" viewBox=\"{} {} {width:.1} {height:.1}\" role=\"group\" aria-label=\"Computation graph\">\n\
          <defs><marker id=\"arrow\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"9\" markerHeight=\"9\" \
          markerUnits=\"userSpaceOnUse\" orient=\"auto\"><path d=\"M0 0L8 4L0 8z\"/></marker></defs>\n<g aria-hidden=\"true\">\n",
         -MARGIN, -MARGIN
@@ -59,7 +59,7 @@ pub fn svg(numbers: &Numbers) -> String {
     for ((node, size), middle) in nodes.iter().zip(&sizes).zip(&drawing.nodes) {
         out += &boxed(node, *size, *middle);
     }
-    out + "</svg>\n"
+    out + "</svg>\n</div>\n"
 }
 
 fn parts(numbers: &Numbers) -> (Vec<Node>, Vec<Edge>) {

@@ -74,6 +74,12 @@
     }
   }
 
+  // Values that are all alike (of RMS norm: all 0), normalised by what they have themselves.
+  const own = place.variance ?? place.mean_square;
+  const isStill = () =>
+    graph.nodes[own].operation !== 'leaf' &&
+    settings.leaves.x.every((value) => value === (place.variance === undefined ? 0 : settings.leaves.x[0]));
+
   const isFinite = (values) => values.every(Number.isFinite);
 
   function showPictures() {
@@ -122,6 +128,7 @@
         find(`${name}-field`).removeAttribute('aria-invalid');
       }
       if (except !== `${name}-slider`) find(`${name}-slider`).value = String(scale(name));
+      find(`${name}-slider`).setAttribute('aria-valuetext', find(`${name}-field`).value);
     }
   }
 
@@ -166,6 +173,7 @@
     showPictures();
     showNode();
     showFields(except);
+    find('still').hidden = !isStill();
     const nothing = shown.values[place.inverse][0] === Infinity || Number.isNaN(shown.values[place.inverse][0]);
     find('message').textContent = nothing
       ? 'A variance and an \u03b5 of 0 leave nothing to divide by. The layer declares y = \u03b2 and dx = 0 there.'
@@ -223,14 +231,14 @@
       const value = read(field.value);
       if (!allowed(name, value)) {
         field.setAttribute('aria-invalid', 'true');
-        find('message').textContent = name === 'epsilon' ? '\u03b5: expected a number, 0 or larger.' : `${name}: expected a number.`;
+        find('message').textContent = name === 'epsilon' ? '\u03b5: expected a number from 0 to 1e100.' : `${name}: expected a number of at most 1e100 in size.`;
         return;
       }
       field.removeAttribute('aria-invalid');
       set(name, index(name), value);
       changed(field.id);
     });
-    field.addEventListener('change', () => showFields());
+    field.addEventListener('change', () => show());
     slider.addEventListener('input', () => {
       const [low, high] = graph.ranges[name];
       const along = low + ((high - low) * Number(slider.value)) / 1000;
