@@ -23,11 +23,20 @@ fn word(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Right => "right",
         Verdict::Inexact => "right, but inexact",
+        Verdict::Hidden => "cannot be judged",
         Verdict::Undecided(_) => "cannot be told apart",
         Verdict::Wrong(_) | Verdict::Unexplained { .. } => "wrong",
         Verdict::NotFinite(_) => "not finite",
         Verdict::ByChannel(all) if all.iter().any(|(verdict, _)| verdict.is_wrong()) => "wrong",
         _ => "channels differ",
+    }
+}
+
+/// Whether nothing can be said of it, or of some of its channels.
+fn hides(verdict: &Verdict) -> bool {
+    match verdict {
+        Verdict::ByChannel(all) => all.iter().any(|(verdict, _)| hides(verdict)),
+        other => *other == Verdict::Hidden,
     }
 }
 
@@ -52,8 +61,12 @@ fn sentences(verdict: &Verdict, precision: &str) -> Vec<String> {
             vec![format!("the right formula; the error is one of plain arithmetic in {precision} on this input")]
         }
         Verdict::Undecided(mistakes) => vec![format!(
-            "cannot be told apart on this input: right, or {}; they differ by less than rounding",
+            "cannot be told apart on this input: right, or {}; plain arithmetic in {precision} may be off by as much",
             names(mistakes)
+        )],
+        Verdict::Hidden => vec![format!(
+            "cannot be judged on this input: it is far from the right gradient, but plain arithmetic in {precision} may be as \
+             far; take fewer values a channel, values nearer to 0, or a wider type"
         )],
         Verdict::Wrong(mistakes) => {
             let mut lines = Vec::new();
@@ -127,9 +140,12 @@ pub fn as_table(subject: &Subject, diagnosis: &Diagnosis) -> String {
             let _ = writeln!(text, "{name}: {line}");
         }
     }
-    let what = match diagnosis.is_wrong() {
-        true => "Wrong.",
-        false => "No gradient is wrong.",
+    let unjudged: Vec<&str> =
+        diagnosis.all().filter(|(_, found)| hides(&found.verdict)).map(|(name, _)| name).collect();
+    let what = match (diagnosis.is_wrong(), unjudged.is_empty()) {
+        (true, _) => String::from("Wrong."),
+        (false, true) => String::from("No gradient is wrong."),
+        (false, false) => format!("Nothing is known to be wrong, but {} cannot be judged.", unjudged.join(", ")),
     };
     let input = text::one_line(&input.to_string_lossy());
     format!(

@@ -149,6 +149,10 @@ pub(super) fn explaining_sums(
     }
     // (There are groupings of batch norm alone, which has a parameter for each row.)
     let largest = (0..rows).map(allowed).fold(0.0, f64::max);
+    // Where a sum may be anything, these may too.
+    if !largest.is_finite() {
+        return Ok(explaining);
+    }
     let mut try_out = |mistake: &'static Mistake, values: &[f64], larger: f64| {
         let near = given.iter().zip(values).all(|(given, value)| (given - value).abs() <= largest * larger);
         if near && !explaining.contains(&mistake) {

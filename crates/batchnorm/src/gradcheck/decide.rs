@@ -1,7 +1,8 @@
 //! From errors to a verdict: the nearest explanation, with rounding in mind.
 //!
-//! A gradient is never called wrong while plain arithmetic could have brought it to where it is from the truth. A mistake
-//! is named only where the truth is excluded and the mistake fits. Several that fit are all named.
+//! A gradient is never called wrong while plain arithmetic could have brought it to where it is from the truth, unless it is
+//! a mistake's to the last digits, which is no chance. Otherwise a mistake is named only where the truth is excluded and the
+//! mistake fits. Several that fit are all named. Where plain arithmetic could have lost the gradient itself, nothing is said.
 
 use super::mistakes::Mistake;
 use super::verdict::Verdict;
@@ -13,8 +14,10 @@ pub(super) const ONE_PASS: usize = 2;
 /// How many times nearer than the truth a mistake must be to explain a gradient; and how many times as far away it may be to
 /// be as good an explanation.
 const NEARER: f64 = 4.0;
-/// The same where a lossy variance could explain it too.
+/// The same where plain sums or a lossy variance could explain it too.
 const CERTAINLY: f64 = 1e3;
+/// A gradient that lies so far from the truth, as a part of itself, is nobody's.
+const LOST: f64 = 0.1;
 
 /// How well an explanation fits: errors in parts of what is allowed, for each precision and each kind of arithmetic.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,11 +61,14 @@ pub(super) struct Fits {
     pub ways: Vec<(&'static Mistake, Fit)>,
     /// Whether it is one number, which another deviation may turn into any other.
     pub one_number: bool,
+    /// The distance to the truth as a part of the truth itself.
+    pub lost: f64,
 }
 
 impl Fits {
     pub fn join(&mut self, other: &Fits) {
         self.right.join(&other.right);
+        self.lost = self.lost.max(or_infinite(other.lost));
         for ((_, own), (_, other)) in self.ways.iter_mut().zip(&other.ways) {
             own.join(other);
         }
@@ -96,14 +102,20 @@ impl Fits {
         if right.fits(precision, PLAIN) {
             // (Of the first precision: by a wider one than it was computed in, nothing is careful.)
             let careful = precision == 0 && right.fits(precision, CAREFUL);
-            let alike = self.mistakes(false, |fit| match careful {
-                true => fit.fits(precision, CAREFUL) && fit.error <= NEARER * right.error,
-                false => fit.fits(precision, PLAIN) && fit.error <= right.error,
-            });
+            let by_careful = |fit: &Fit| fit.fits(precision, CAREFUL) && fit.error <= NEARER * right.error;
+            let by_plain = |fit: &Fit| fit.fits(precision, PLAIN) && fit.error <= right.error;
+            let alike = match (careful, self.lost <= LOST) {
+                (true, _) => self.mistakes(false, by_careful),
+                (false, true) => self.mistakes(false, by_plain),
+                // Where so much is allowed, much fits.
+                (false, false) => [false, true].into_iter().flat_map(|last| self.mistakes(last, by_careful)).collect(),
+            };
+            let certain = if careful { Vec::new() } else { self.certain(precision) };
             return Some(match (alike.is_empty(), careful) {
+                _ if !certain.is_empty() => Verdict::Wrong(certain),
                 (false, _) => Verdict::Undecided(alike),
                 (true, true) => Verdict::Right,
-                (true, false) => Verdict::Inexact,
+                (true, false) => self.inexact(),
             });
         }
         // A mistake explains it only if it comes much nearer than the truth: where much is allowed, much fits.
@@ -112,18 +124,31 @@ impl Fits {
         let plain = |fit: &Fit| fit.fits(precision, PLAIN) && nearer(fit, NEARER);
         let fitting = if careful.is_empty() { self.mistakes(last, plain) } else { careful };
         if right.fits(precision, ONE_PASS) {
-            // A lossy variance is no mistake in the formula. It looks like another deviation, and by chance like others:
-            // what is named must fit so well that this is no chance.
-            let certain = |fit: &Fit| fit.fits(precision, CAREFUL) && nearer(fit, CERTAINLY);
-            let mut certain = self.mistakes(last, certain);
-            certain.retain(|mistake| !mistake.of_deviation && !self.one_number);
+            // A lossy variance is no mistake in the formula.
+            let certain = self.certain(precision);
             return Some(match (certain.is_empty(), fitting.is_empty()) {
                 (false, _) => Verdict::Wrong(certain),
                 (true, false) => Verdict::Undecided(fitting),
-                (true, true) => Verdict::Inexact,
+                (true, true) => self.inexact(),
             });
         }
         (!fitting.is_empty()).then_some(Verdict::Wrong(fitting))
+    }
+
+    /// The mistakes that fit so well that it is no chance, where rounding could explain a gradient too. What is lost of the
+    /// variance looks like another deviation, and what overflows like 0.
+    fn certain(&self, precision: usize) -> Vec<&'static Mistake> {
+        if self.one_number {
+            return Vec::new();
+        }
+        let certain = |fit: &Fit| fit.fits(precision, CAREFUL) && fit.error * CERTAINLY <= self.right.error;
+        let mut certain = self.mistakes(false, certain);
+        certain.retain(|mistake| !mistake.of_deviation);
+        certain
+    }
+
+    fn inexact(&self) -> Verdict {
+        if self.lost <= LOST { Verdict::Inexact } else { Verdict::Hidden }
     }
 
     /// The verdict where nothing explains it.

@@ -2,9 +2,9 @@
 
 use super::decide::{Fits, PLAIN};
 use super::error::ProblemError;
-use super::mistakes::Mistake;
+use super::mistakes::{MISTAKES, Mistake};
 use super::problem::{Problem, arranged};
-use super::rounding::{Allowance, Precision};
+use super::rounding::{Allowance, Held, Precision};
 use super::row::Row;
 use super::score::{Sums, Which, part, possible};
 use super::verdict::{Diagnosis, Finding, Verdict};
@@ -17,20 +17,9 @@ use crate::view::View;
 #[derive(Debug, Clone)]
 pub struct Given<'p> {
     problem: &'p Problem,
-    dx: Option<(Vec<f64>, Precision)>,
-    dgamma: Option<(Vec<f64>, Precision)>,
-    dbeta: Option<(Vec<f64>, Precision)>,
-}
-
-/// How exact a number type is.
-fn precision_of<T: Element>() -> Precision {
-    let holds = |power: i32| T::from_f64(1.0 + 0.5f64.powi(power)).to_f64() != 1.0;
-    match size_of::<T>() {
-        8 => Precision::Double,
-        4 => Precision::Single,
-        _ if holds(10) => Precision::Half,
-        _ => Precision::Bfloat,
-    }
+    dx: Option<(Vec<f64>, Held)>,
+    dgamma: Option<(Vec<f64>, Held)>,
+    dbeta: Option<(Vec<f64>, Held)>,
 }
 
 impl Problem {
@@ -65,8 +54,8 @@ impl Given<'_> {
     pub fn dx<T: Element>(mut self, dx: &View<T>) -> Result<Self, ProblemError> {
         same_shape("dx", &self.problem.layout, &dx.layout)?;
         let values = arranged(dx, &self.problem.frame);
-        let precision = Precision::of(values.iter().copied()).min(precision_of::<T>());
-        self.dx = Some((values, precision));
+        let held = Held::of(&values, Precision::of_type::<T>(), false);
+        self.dx = Some((values, held));
         Ok(self)
     }
 
@@ -88,7 +77,7 @@ impl Given<'_> {
         Ok(self)
     }
 
-    fn vector<T: Element>(&self, argument: &'static str, values: &[T]) -> Result<(Vec<f64>, Precision), ProblemError> {
+    fn vector<T: Element>(&self, argument: &'static str, values: &[T]) -> Result<(Vec<f64>, Held), ProblemError> {
         let (expected, got) = (self.problem.frame.parameters(), values.len());
         if expected != got {
             let shape = self.problem.shape();
@@ -99,8 +88,8 @@ impl Given<'_> {
             return Err(ProblemError::Length { argument, expected, got, hint });
         }
         let values: Vec<f64> = values.iter().map(|value| value.to_f64()).collect();
-        let precision = Precision::of(values.iter().copied()).min(precision_of::<T>());
-        Ok((values, precision))
+        let held = Held::of(&values, Precision::of_type::<T>(), self.problem.half_input);
+        Ok((values, held))
     }
 
     /// Judges them: for each whether it is right, what is missing if not, and the worst error and where it is.
@@ -117,16 +106,16 @@ impl Given<'_> {
         }
         let mistakes = possible(self.problem);
         let mut diagnosis = Diagnosis { dx: None, dgamma: None, dbeta: None };
-        if let Some((values, precision)) = &self.dx {
-            diagnosis.dx = Some(Judge::new(self.problem, &mistakes, *precision).input(values)?);
+        if let Some((values, held)) = &self.dx {
+            diagnosis.dx = Some(Judge::new(self.problem, &mistakes, *held).input(values)?);
         }
         let of_vectors = [(Which::Gamma, &self.dgamma), (Which::Beta, &self.dbeta)];
         for (which, given) in of_vectors {
-            let Some((values, precision)) = given else { continue };
-            // Where dx was computed in half precision, so were these, however short their numbers look.
-            let halves = self.dx.as_ref().map(|dx| dx.1).filter(|of_dx| *of_dx < Precision::Single);
-            let precision = halves.map_or(*precision, |of_dx| of_dx.min(*precision));
-            let finding = Judge::new(self.problem, &mistakes, precision).parameters(which, values)?;
+            let Some((values, held)) = given else { continue };
+            // Where dx was computed in half precision, so were these, if they are held to no more than f32.
+            let halves = self.dx.as_ref().map(|dx| dx.1).filter(|of_dx| of_dx.precision < Precision::Single);
+            let halves = halves.filter(|of_dx| (of_dx.precision..=Precision::Single).contains(&held.precision));
+            let finding = Judge::new(self.problem, &mistakes, halves.unwrap_or(*held)).parameters(which, values)?;
             match which {
                 Which::Gamma => diagnosis.dgamma = Some(finding),
                 Which::Beta => diagnosis.dbeta = Some(finding),
@@ -137,6 +126,9 @@ impl Given<'_> {
     }
 }
 
+/// The mistakes of giving 0, and of the formula of evaluation.
+const NOTHING: &str = "no gradient";
+const CONSTANTS: &str = "statistics treated as constants";
 /// Channels are told apart up to so many.
 const MOST_CHANNELS: usize = 1 << 16;
 
@@ -145,13 +137,20 @@ struct Judge<'p> {
     problem: &'p Problem,
     mistakes: &'p [&'static Mistake],
     /// That of the numbers, and a narrower one in which they may have been computed nevertheless.
-    precisions: Vec<Precision>,
+    precisions: Vec<Held>,
 }
 
 impl<'p> Judge<'p> {
-    fn new(problem: &'p Problem, mistakes: &'p [&'static Mistake], precision: Precision) -> Judge<'p> {
-        let narrower = (precision == Precision::Double && problem.narrow_input).then_some(Precision::Single);
-        Judge { problem, mistakes, precisions: [precision].into_iter().chain(narrower).collect() }
+    fn new(problem: &'p Problem, mistakes: &'p [&'static Mistake], held: Held) -> Judge<'p> {
+        let wide = held.precision == Precision::Double && problem.narrow_input;
+        let narrower = wide.then(|| Held::by(Precision::Single));
+        Judge { problem, mistakes, precisions: [held].into_iter().chain(narrower).collect() }
+    }
+
+    /// The mistakes that can explain these values: where all are 0 there is one.
+    fn mistakes_of(&self, given: &[f64]) -> Vec<&'static Mistake> {
+        let nothing = given.iter().all(|value| *value == 0.0);
+        self.mistakes.iter().copied().filter(|mistake| !nothing || mistake.name == NOTHING).collect()
     }
 
     fn allowances(&self, row: &Row) -> Vec<Allowance> {
@@ -166,10 +165,11 @@ impl<'p> Judge<'p> {
         }
         let mut all: Option<Fits> = None;
         let mut worst = None;
+        let mistakes = self.mistakes_of(dx);
         for (number, dx) in dx.chunks(count).enumerate() {
             let row = Row::new(self.problem, number)?;
             let allowances = self.allowances(&row);
-            let of_row = row.score(dx, &allowances, self.mistakes);
+            let of_row = row.score(dx, &allowances, &mistakes);
             let excess = of_row.fits.right.of_allowed[0][PLAIN];
             let error = of_row.fits.right.error;
             if worst.as_ref().is_none_or(|(other, finding): &(f64, Finding)| (error, excess) > (finding.error, *other))
@@ -182,7 +182,7 @@ impl<'p> Judge<'p> {
                     got: dx[of_row.at],
                     expected: of_row.expected,
                     allowed: part(allowances[0].dx(PLAIN, 1.0), row.measure()),
-                    precision: self.precisions[0],
+                    precision: self.precisions[0].precision,
                 };
                 worst = Some((excess, finding));
             }
@@ -193,7 +193,7 @@ impl<'p> Judge<'p> {
         }
         let (Some(all), Some((_, mut finding))) = (all, worst) else { return Err(ProblemError::NothingGiven) };
         match all.decide() {
-            Some((verdict, by)) => (finding.verdict, finding.precision) = (verdict, self.precisions[by]),
+            Some((verdict, by)) => (finding.verdict, finding.precision) = (verdict, self.precisions[by].precision),
             None => finding.verdict = self.other_explanations(&all, dx, finding.channel)?,
         }
         Ok(finding)
@@ -214,7 +214,8 @@ impl<'p> Judge<'p> {
             let row = Row::new(self.problem, number)?;
             let dx = &dx[number * count..][..count];
             let fits = row.score(dx, &self.allowances(&row), self.mistakes).fits;
-            Ok(fits.decide().map_or_else(|| fits.unexplained(row.terms(dx, allowed(&row))), |(verdict, _)| verdict))
+            let by_terms = || of_terms(self.problem, fits.unexplained(row.terms(dx, allowed(&row))));
+            Ok(fits.decide().map_or_else(by_terms, |(verdict, _)| verdict))
         };
         if self.problem.row_name() == "channel" && (2..=MOST_CHANNELS).contains(&self.problem.frame.rows) {
             let each = (0..self.problem.frame.rows).map(of_row).collect::<Result<Vec<Verdict>, _>>()?;
@@ -222,6 +223,7 @@ impl<'p> Judge<'p> {
         }
         match of_row(worst)? {
             Verdict::Unexplained { terms, .. } => Ok(all.unexplained(terms)),
+            named @ Verdict::Wrong(_) if self.problem.frame.rows == 1 => Ok(named),
             _ => Ok(all.unexplained(None)),
         }
     }
@@ -231,11 +233,12 @@ impl<'p> Judge<'p> {
         if let Some(finding) = self.not_finite(given, |at| (at, vec![at])) {
             return Ok(finding);
         }
-        let mut sums = Sums::new(which, given.len(), self.precisions.len(), self.mistakes);
+        let mut sums = Sums::new(which, given.len(), self.precisions.len(), &self.mistakes_of(given));
         for number in 0..self.problem.frame.rows {
             let row = Row::new(self.problem, number)?;
             sums.add(&row, &self.allowances(&row));
         }
+        sums.conclude();
         let mut all = sums.score(0, given[0]);
         let mut worst = (all.right.clone(), 0);
         for (at, &value) in given.iter().enumerate().skip(1) {
@@ -243,25 +246,23 @@ impl<'p> Judge<'p> {
             if fits.right.error > worst.0.error {
                 worst = (fits.right.clone(), at);
             }
-            if fits.ways.is_empty() {
-                all.right.join(&fits.right);
-            } else {
-                all.join(&fits);
-            }
+            all.join(&fits);
         }
         let (verdict, by) = all.decide().map_or_else(
             || {
-                let across =
-                    across::explaining_sums(self.problem, which, given, &|at| sums.plain(at) * sums.terms[at])?;
+                let across = across::explaining_sums(self.problem, which, given, &|at| sums.plain(at))?;
                 if !across.is_empty() {
                     return Ok((Verdict::Wrong(across), 0));
+                }
+                if sums.are_permuted(given) {
+                    return Ok((Verdict::Wrong(vec![&order::ORDER_OF_PARAMETERS]), 0));
                 }
                 if self.problem.row_name() == "channel" && (2..=MOST_CHANNELS).contains(&given.len()) {
                     let decide = |(at, &value): (usize, &f64)| {
                         let fits = sums.score(at, value);
                         fits.decide().map_or_else(|| fits.unexplained(None), |(verdict, _)| verdict)
                     };
-                    let each = given.iter().enumerate().map(decide).collect();
+                    let each = without_chances(given.iter().enumerate().map(decide).collect());
                     return Ok((by_channel(each, || all.unexplained(None)), 0));
                 }
                 Ok::<_, ProblemError>((all.unexplained(None), 0))
@@ -276,8 +277,8 @@ impl<'p> Judge<'p> {
             index: vec![at],
             got: given[at],
             expected: sums.right(at),
-            allowed: sums.plain(at),
-            precision: self.precisions[by],
+            allowed: part(sums.plain(at), sums.terms[at]),
+            precision: self.precisions[by].precision,
         })
     }
 
@@ -293,9 +294,37 @@ impl<'p> Judge<'p> {
             got,
             expected: f64::NAN,
             allowed: 0.0,
-            precision: self.precisions[0],
+            precision: self.precisions[0].precision,
         })
     }
+}
+
+/// What is made of dy alone, in proportion, is the formula of evaluation by whatever statistics.
+fn of_terms(problem: &Problem, verdict: Verdict) -> Verdict {
+    let constants = MISTAKES.iter().find(|mistake| mistake.name == CONSTANTS);
+    match (&verdict, constants) {
+        (Verdict::Unexplained { terms: Some([_, level, slope]), .. }, Some(constants))
+            if level.abs().max(slope.abs()) < 1e-3 && (constants.applies)(problem) =>
+        {
+            Verdict::Wrong(vec![constants])
+        }
+        _ => verdict,
+    }
+}
+
+/// One number is near some mistake by chance now and then: where most have no explanation, those few have none either.
+fn without_chances(mut each: Vec<Verdict>) -> Vec<Verdict> {
+    let of = |such: fn(&Verdict) -> bool| each.iter().filter(|verdict| such(verdict)).count();
+    let named = of(|verdict| matches!(verdict, Verdict::Wrong(_)));
+    let unexplained = each.iter().find(|verdict| matches!(verdict, Verdict::Unexplained { .. })).cloned();
+    if let Some(unexplained) = unexplained
+        && 10 * named < of(|verdict| matches!(verdict, Verdict::Unexplained { .. }))
+    {
+        each.iter_mut().filter(|verdict| matches!(verdict, Verdict::Wrong(_))).for_each(|verdict| {
+            *verdict = unexplained.clone();
+        });
+    }
+    each
 }
 
 /// Channels with the same verdict together; `whole` where they do not differ. (Errors differ in any case.)

@@ -317,6 +317,7 @@ pub static MISTAKES: &[Mistake] = &[
     },
     Mistake {
         dx: |row| [-2, -1, 1].map(|power| row.right().times(row.inverse.powi(power))).to_vec(),
+        of_deviation: true,
         ..mistake(
             "inverse deviation missing or twice",
             "dx has 1 / sqrt(variance + eps) in front once",

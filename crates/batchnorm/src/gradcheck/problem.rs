@@ -1,7 +1,7 @@
 //! What somebody's gradients are gradients of: an input, an upstream gradient, parameters, and what is normalised together.
 
 use super::error::ProblemError;
-use super::rounding::Precision;
+use super::rounding::{Held, Precision};
 use crate::element::Element;
 use crate::layout::{Arrangement, Layout};
 use crate::rule::same_shape;
@@ -37,6 +37,8 @@ pub struct Problem {
     pub(super) epsilon: f64,
     /// Whether the input's type is narrower than f64, or its numbers are: gradients may have been computed in f32 then.
     pub(super) narrow_input: bool,
+    /// Whether the input's numbers are those of f16 or bf16.
+    pub(super) half_input: bool,
 }
 
 /// By what is normalised.
@@ -178,7 +180,8 @@ impl Problem {
             return Err(ProblemError::SingleValue { shape, axis: x.channel_axis() });
         }
         let (x_values, dy_values) = (arranged(x, &frame), arranged(dy, &frame));
-        let precision = Precision::of(x_values.iter().chain(&dy_values).copied());
+        let of_x = Held::of(&x_values, Precision::of_type::<T>(), false).precision;
+        let of_dy = Held::of(&dy_values, Precision::of_type::<U>(), false).precision;
         let problem = Problem {
             x: x_values,
             dy: dy_values,
@@ -188,7 +191,8 @@ impl Problem {
             weights,
             gamma: gamma.to_vec(),
             epsilon,
-            narrow_input: size_of::<T>() < 8 || precision < Precision::Double,
+            narrow_input: size_of::<T>() < 8 || of_x.max(of_dy) < Precision::Double,
+            half_input: of_x < Precision::Single,
         };
         problem.check_finite()?;
         problem.check_counting()?;

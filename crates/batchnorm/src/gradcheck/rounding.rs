@@ -27,6 +27,7 @@
 
 use super::problem::Kind;
 use super::row::{Line, Row, Sizes};
+use crate::element::Element;
 use crate::reference::{Real, compact, mean, rows, staged, sum, weighted};
 
 /// To how many digits numbers are held.
@@ -53,6 +54,17 @@ impl Precision {
         }
     }
 
+    /// How exact a number type is.
+    pub(super) fn of_type<T: Element>() -> Precision {
+        let holds = |power: i32| T::from_f64(1.0 + 0.5f64.powi(power)).to_f64() != 1.0;
+        match size_of::<T>() {
+            8 => Precision::Double,
+            4 => Precision::Single,
+            _ if holds(10) => Precision::Half,
+            _ => Precision::Bfloat,
+        }
+    }
+
     /// The unit roundoff u: the largest relative error of rounding once.
     pub fn unit(self) -> f64 {
         0.5f64.powi(self.bits() as i32)
@@ -60,35 +72,55 @@ impl Precision {
 
     /// What may be lost where numbers are small: the smallest normal number, below which some processors go to 0; for
     /// `f16`, which has few, half of the smallest number of all.
-    pub(super) fn smallest(self) -> f64 {
+    fn smallest(self) -> f64 {
         match self {
             Precision::Half => 0.5f64.powi(25),
             Precision::Bfloat | Precision::Single => f64::from(f32::MIN_POSITIVE),
             Precision::Double => f64::MIN_POSITIVE,
         }
     }
+}
 
-    /// The narrowest of the four that holds all these numbers. Few numbers, or the same ones again, may be short by chance:
-    /// for the halves there must be 16 of them, not counting 0, and 8 different fractions.
-    pub(super) fn of(values: impl Iterator<Item = f64>) -> Precision {
-        let (mut bits, mut count, mut half_range) = (0, 0, true);
+/// To how many digits some numbers are held, and what may be lost of small ones.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Held {
+    pub precision: Precision,
+    pub smallest: f64,
+}
+
+impl Held {
+    pub fn by(precision: Precision) -> Held {
+        Held { precision, smallest: precision.smallest() }
+    }
+
+    /// In the narrowest of the four that holds all these numbers, or in their own type's. Numbers may be short by chance,
+    /// as small integers are: the halves' have all of their bits, and there are 16 of them at least, not counting 0, with 8
+    /// different fractions. Fewer will do where they are known to come from halves, and two of `f16`.
+    pub fn of(values: &[f64], own: Precision, from_halves: bool) -> Held {
+        let (mut bits, mut count, mut lattice, mut largest) = (0, 0, f64::INFINITY, 0.0f64);
         let mut different: Vec<u64> = Vec::new();
-        for value in values.filter(|value| *value != 0.0 && value.is_finite()) {
+        for value in values.iter().filter(|value| **value != 0.0 && value.is_finite()) {
             let fraction = value.to_bits() & ((1 << 52) - 1);
-            bits = bits.max(53 - fraction.trailing_zeros().min(52));
-            half_range &= (6e-8..=65504.0).contains(&value.abs());
-            count += 1;
+            let own = 53 - fraction.trailing_zeros().min(52);
+            // The value of its last bit: of all numbers that is at least the distance of the smallest ones.
+            let exponent = (value.to_bits() >> 52 & 0x7ff) as i32 - 1023;
+            lattice = lattice.min(2f64.powi(exponent + 1 - own as i32));
+            (bits, count, largest) = (bits.max(own), count + 1, largest.max(value.abs()));
             if different.len() < 8 && !different.contains(&fraction) {
                 different.push(fraction);
             }
         }
-        let enough = count >= 16 && different.len() == 8;
-        match bits {
-            0..=8 if enough => Precision::Bfloat,
-            0..=11 if enough && half_range => Precision::Half,
+        let enough = from_halves || count >= 16 && different.len() == 8;
+        let narrow = match bits {
+            7..=8 if enough => Precision::Bfloat,
+            10..=11 if enough || different.len() > 1 => Precision::Half,
             0..=24 => Precision::Single,
             _ => Precision::Double,
-        }
+        };
+        let held = Held::by(narrow.min(own));
+        // Of f16 that was multiplied by a power of two, as for a scaled loss, the smallest numbers are too.
+        let scaled = held.precision == Precision::Half && (lattice < 0.5f64.powi(24) || largest > 65504.0);
+        if scaled { Held { smallest: lattice / 2.0, ..held } } else { held }
     }
 }
 
@@ -106,7 +138,8 @@ pub(super) struct Allowance {
     pub sum: [f64; 3],
     /// What the twin was off by, in dx (absolute), dgamma and dbeta: plain, and one-pass.
     pub seen: Option<[Seen; 2]>,
-    pub smallest: f64,
+    /// What is lost of small numbers, absolute.
+    pub smallest: [f64; 3],
 }
 
 /// Errors of the twin in a precision.
@@ -119,6 +152,8 @@ pub(super) struct Seen {
 
 /// How much of what was seen is allowed.
 const SEEN: f64 = 4.0;
+/// So large that a gradient may be anything.
+const ANYTHING: f64 = 1e150;
 
 impl Allowance {
     /// Of dx, absolute, where what is compared with is so many times as large as the right one, and made with an inverse
@@ -134,7 +169,7 @@ impl Allowance {
             (level, Some(seen)) => SEEN * of(&seen[level - 1]),
         };
         let most = if seen <= derived { derived } else { seen };
-        if most.is_nan() { f64::INFINITY } else { most + self.smallest }
+        if most.is_nan() { f64::INFINITY } else { most + self.smallest[level] }
     }
 }
 
@@ -165,7 +200,7 @@ fn size_and_spread(terms: impl Iterator<Item = f64> + Clone) -> [f64; 2] {
 impl Row<'_> {
     /// What is allowed of a gradient in a precision. Where the twin ends in NaN or infinity (out of the precision's range),
     /// so may others: everything is allowed then.
-    pub fn allowance(&self, precision: Precision) -> Allowance {
+    pub fn allowance(&self, Held { precision, smallest }: Held) -> Allowance {
         let unit = precision.unit();
         let r = self.inverse;
         let counting = || (0..self.x.len()).filter(|&i| self.counts(i));
@@ -192,6 +227,8 @@ impl Row<'_> {
             let own = if constants { 0.0 } else { s(mean_c, spread_c) * self.variance * r * r + a * a / 2.0 };
             let square = mean_x * mean_x * r * r + self.variance * r * r;
             let one_pass = if level == 2 && !constants { 8.0 * unit * square } else { 0.0 };
+            // Nothing may be left of the variance, and eps alone be under the root.
+            let one_pass = if one_pass < 0.5 { one_pass } else { ANYTHING };
             let turned = own + one_pass + 4.0 * unit;
             let (s_g, s_gc) = (s(mean_g, spread_g), s(mean_gc, spread_gc));
             // sum(dy x) - m sum(dy) for sum(dy (x - m)).
@@ -210,7 +247,9 @@ impl Row<'_> {
             seen = (!declared).then_some(both);
         }
         let unit = r * most * if largest_gamma == 0.0 { 0.0 } else { 1.0 };
-        Allowance { dx, unit, scale, shift, sum, seen, smallest: precision.smallest() }
+        // r^3 may be too small a number where r is none.
+        let under = smallest * (1.0 + mean_gc * centered);
+        Allowance { dx, unit, scale, shift, sum, seen, smallest: [smallest, under, under] }
     }
 
     /// The errors of the twin in a number type: compact, in order, and staged, from the end; and in one pass.

@@ -1,8 +1,9 @@
 //! How far a given gradient is from the right one and from each mistake.
 
 use super::DoubleDouble;
-use super::decide::{Fit, Fits};
+use super::decide::{Fit, Fits, PLAIN};
 use super::mistakes::{MISTAKES, Mistake};
+use super::order::is_permuted;
 use super::rounding::{Allowance, Seen};
 use super::row::{Line, Multiplier, Row};
 
@@ -13,6 +14,9 @@ pub(super) struct OfRow {
     /// What stands there, and should.
     pub expected: f64,
 }
+
+/// A gradient that is smaller than this by its measure is not asked how much of it is lost.
+const LEAST: f64 = 0.03;
 
 /// A part of a whole by which errors are measured; 0 of 0 is nothing.
 pub(super) fn part(error: f64, whole: f64) -> f64 {
@@ -72,7 +76,13 @@ impl Row<'_> {
                 ways.push((mistake, fit(self.distance(&line, dx).0, larger)));
             }
         }
-        OfRow { fits: Fits { right: fit(error, 1.0), ways, one_number: false }, at, expected: self.at(&line, at) }
+        let lost = part(error, self.largest(&line).max(LEAST * measure));
+        OfRow { fits: Fits { right: fit(error, 1.0), ways, one_number: false, lost }, at, expected: self.at(&line, at) }
+    }
+
+    /// The largest value of a line.
+    fn largest(&self, line: &Line) -> f64 {
+        (0..self.x.len()).fold(0.0, |most, i| self.at(line, i).abs().max(most))
     }
 
     /// How much of dy, of a constant and of x - mean is in dx, as parts of the right ones. `None` where dx is not made of
@@ -123,6 +133,8 @@ pub(super) struct Sums {
     /// What is allowed of each, absolute, for each precision and each kind of arithmetic.
     allowed: Vec<Vec<[f64; 3]>>,
     ways: Vec<Way>,
+    /// The largest of the right sums, or a small part of their terms.
+    largest: f64,
 }
 
 /// The sums of one way of a mistake, and what is allowed of each, as of the right ones.
@@ -141,7 +153,15 @@ impl Sums {
             terms: vec![0.0; parameters],
             allowed: vec![vec![[0.0; 3]; parameters]; precisions],
             ways: Vec::new(),
+            largest: 0.0,
         }
+    }
+
+    /// All rows were added.
+    pub fn conclude(&mut self) {
+        let sums = (0..self.right.len()).map(|parameter| self.right(parameter).abs());
+        let terms = self.terms.iter().map(|terms| 1e-3 * terms);
+        self.largest = sums.chain(terms).fold(0.0, f64::max);
     }
 
     pub fn add(&mut self, row: &Row, allowances: &[Allowance]) {
@@ -177,7 +197,9 @@ impl Sums {
                     0.0 => seen.dbeta * multiplier.level.abs(),
                     _ => seen.dgamma * larger * larger,
                 };
-                allowance.most(level, turned + shifted + by_x, seen)
+                // 0 of 0 is anything.
+                let undefined = row.inverse == 0.0 && level > 0 && self.which == Which::Gamma;
+                if undefined { f64::INFINITY } else { allowance.most(level, turned + shifted + by_x, seen) }
             })
         };
         for (own, absolute) in absolute.iter().enumerate() {
@@ -224,9 +246,16 @@ impl Sums {
         self.right[parameter].to_f64()
     }
 
-    /// What plain arithmetic may be off by, by the measure.
+    /// Whether values are the right ones in another order.
+    pub fn are_permuted(&self, given: &[f64]) -> bool {
+        let allowed = (0..given.len()).map(|parameter| self.plain(parameter));
+        let right = (0..given.len()).map(|parameter| self.right(parameter)).collect();
+        is_permuted(given, right, allowed.fold(0.0, f64::max), self.largest)
+    }
+
+    /// What plain arithmetic may be off by.
     pub fn plain(&self, parameter: usize) -> f64 {
-        part(self.allowed[0][parameter][super::decide::PLAIN], self.terms[parameter])
+        self.allowed[0][parameter][PLAIN]
     }
 
     /// How a given value fits.
@@ -239,7 +268,12 @@ impl Sums {
         let right = (DoubleDouble::from(given) - self.right[parameter]).to_f64().abs();
         let ways = self.ways.iter().filter(|way| parameter < way.sums.len());
         let ways = ways.map(|way| (way.mistake, fit((given - way.sums[parameter]).abs(), &way.allowed)));
-        Fits { right: fit(right, &self.allowed), ways: ways.collect(), one_number: self.which == Which::Gamma }
+        Fits {
+            right: fit(right, &self.allowed),
+            ways: ways.collect(),
+            one_number: self.which == Which::Gamma,
+            lost: part(right, self.largest),
+        }
     }
 }
 

@@ -11,6 +11,9 @@ pub enum Verdict {
     Right,
     /// The right formula; its error is one that plain arithmetic at that precision makes on this input.
     Inexact,
+    /// Nothing can be said on this input: it is far from the truth, and plain arithmetic at that precision may be as far. No
+    /// accusation.
+    Hidden,
     /// Cannot be told apart on this input: right, or one of these, which differ from the truth by less than rounding. No
     /// accusation.
     Undecided(Vec<&'static Mistake>),
@@ -41,7 +44,7 @@ impl Verdict {
     /// ```
     pub fn is_wrong(&self) -> bool {
         match self {
-            Verdict::Right | Verdict::Inexact | Verdict::Undecided(_) => false,
+            Verdict::Right | Verdict::Inexact | Verdict::Hidden | Verdict::Undecided(_) => false,
             Verdict::Wrong(_) | Verdict::Unexplained { .. } | Verdict::NotFinite(_) => true,
             Verdict::ByChannel(all) => all.iter().any(|(verdict, _)| verdict.is_wrong()),
         }
