@@ -124,6 +124,36 @@ impl Layer {
     }
 }
 
+impl Arguments {
+    /// That no flag would be passed over.
+    fn check(&self) -> Result<(), Failure> {
+        let refuse = |message: &str| Err(Failure::usage(message));
+        let evaluates = self.mode == Mode::Eval || self.layer == Some(Layer::Evaluation);
+        let all = self.against.is_none() && self.layer.is_none();
+        if self.groups.get() > 1 && !(all || self.layer == Some(Layer::Group)) {
+            return refuse("--groups: expected with --layer group; leave it out");
+        }
+        let takes_weights = match self.layer {
+            None => true,
+            Some(layer) => layer == if self.against.is_some() { Layer::Batch } else { Layer::Weighted },
+        };
+        if self.weights.is_some() && (evaluates || !takes_weights) {
+            return refuse(
+                "--weights: expected with batch norm in training (--layer weighted, or with --against --layer batch, or none); \
+                 other layers take no weights",
+            );
+        }
+        let by_running = evaluates || all || (self.against.is_none() && self.layer == Some(Layer::Mixed));
+        if (self.running_mean.is_some() || self.running_var.is_some()) && !by_running {
+            return refuse(
+                "--running-mean, --running-var: expected with --mode eval (or --layer mixed), for training normalises by the \
+                 batch; give --mode eval or leave them out",
+            );
+        }
+        Ok(())
+    }
+}
+
 /// Checks and prints.
 ///
 /// # Errors
@@ -133,6 +163,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         let got = arguments.epsilon;
         return Err(Failure::usage(format!("--epsilon: expected a finite number >= 0, got {got}; 1e-5 is usual")));
     }
+    arguments.check()?;
     if arguments.mode == Mode::Eval && !matches!(arguments.layer, None | Some(Layer::Batch | Layer::Evaluation)) {
         return Err(Failure::usage("--mode eval: expected --layer batch, for the others have no mode; leave it out"));
     }

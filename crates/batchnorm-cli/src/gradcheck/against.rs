@@ -62,7 +62,11 @@ struct Theirs {
 impl Theirs {
     fn find(folder: &Path) -> Result<Theirs, Failure> {
         if !folder.is_dir() {
-            return Err(Failure::input(format!("--against {}: expected a folder, found none", folder.display())));
+            let found = if folder.exists() { "a file" } else { "none" };
+            return Err(Failure::input(format!(
+                "--against {}: expected a folder with {DX}, {DGAMMA} or {DBETA}, found {found}",
+                folder.display()
+            )));
         }
         let there = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
         let theirs = Theirs { dx: there(DX), dgamma: there(DGAMMA), dbeta: there(DBETA) };
@@ -150,6 +154,8 @@ impl Job<'_> {
             Some(path) => parameters(path, &shape)?,
             None => vec![1.0; shape.iter().product()],
         };
+        // No gradient depends on beta; what is named must be there all the same.
+        arguments.beta.as_ref().map(|path| parameters(path, &shape)).transpose()?;
         let epsilon = arguments.epsilon;
         let problem = match self.layer.grouping(x.shape().len(), arguments.groups) {
             Some(grouping) => {
@@ -256,7 +262,7 @@ fn with_vector<'p, G: Element>(
     shape: &[usize],
     of_gamma: bool,
 ) -> Result<Given<'p>, Failure> {
-    fits(path, shape, &values.shape)?;
+    fits(path, shape, &values.shape, "was it summed over the right axes?")?;
     let values = values.in_c_order();
     let given = if of_gamma { given.dgamma(&values) } else { given.dbeta(&values) };
     given.map_err(|error| Failure::input(format!("{}: {error}", path.display())))

@@ -7,11 +7,12 @@ use std::path::Path;
 
 /// One value for each parameter, in C order. Axes of length 1 do not matter, as in (1, C, 1, 1).
 pub fn parameters(path: &Path, shape: &[usize]) -> Result<Vec<f64>, Failure> {
-    Ok(doubles(path, MAX_VALUES, |got| fits(path, shape, got))?.values)
+    let mend = "save one for each parameter, in the layer's order";
+    Ok(doubles(path, MAX_VALUES, |got| fits(path, shape, got, mend))?.values)
 }
 
 /// Errors unless both shapes are the same but for axes of length 1, or it is one vector of as many values.
-pub fn fits(path: &Path, shape: &[usize], got: &[usize]) -> Result<(), Failure> {
+pub fn fits(path: &Path, shape: &[usize], got: &[usize], mend: &str) -> Result<(), Failure> {
     let long = |shape: &[usize]| shape.iter().copied().filter(|&length| length != 1).collect::<Vec<usize>>();
     let (expected, have) = (long(shape), long(got));
     let count: usize = expected.iter().product();
@@ -19,8 +20,7 @@ pub fn fits(path: &Path, shape: &[usize], got: &[usize]) -> Result<(), Failure> 
         return Ok(());
     }
     Err(Failure::input(format!(
-        "{}: expected shape {shape:?}, one value for each parameter, got {got:?}; was it summed over the right axes, and is \
-         --channel-axis right?",
+        "{}: expected shape {shape:?}, one value for each parameter, got {got:?}; is --channel-axis right? {mend}",
         path.display()
     )))
 }

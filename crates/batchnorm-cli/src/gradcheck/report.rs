@@ -4,7 +4,7 @@ use super::setup::{MOST, SAMPLE};
 use super::{Arguments, Layer};
 use crate::text;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{Cell, CellAlignment, Table};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -25,10 +25,22 @@ pub struct Line {
     pub checked: usize,
 }
 
+/// Above such a limit a check says nothing: a gradient that is no gradient would pass.
+const TELLS: f64 = 0.1;
+
 impl Line {
+    /// Whether its limit leaves anything to check.
+    pub fn tells(&self) -> bool {
+        self.limit <= TELLS
+    }
+
     /// (A NaN does not.)
     pub fn holds(&self) -> bool {
-        self.error <= self.limit
+        self.tells() && self.error <= self.limit
+    }
+
+    pub fn fails(&self) -> bool {
+        self.tells() && !self.holds()
     }
 }
 
@@ -38,7 +50,8 @@ const KINDS: [&str; 4] = ["complex step", "closed form", "differences", "dual nu
 pub fn as_table(arguments: &Arguments, lines: &[Line], left_out: &[(Layer, String)]) -> String {
     let mut table = Table::new();
     let header = ["layer", "gradient"].into_iter().chain(KINDS).chain(["worst where", "verdict"]);
-    table.load_style(UTF8_FULL_CONDENSED).set_header(header);
+    // As wide as the terminal, where there is one.
+    table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
     let mut rows: Vec<(Layer, &str)> = Vec::new();
     for line in lines {
         if !rows.contains(&(line.layer, line.gradient)) {
@@ -46,7 +59,8 @@ pub fn as_table(arguments: &Arguments, lines: &[Line], left_out: &[(Layer, Strin
         }
     }
     for (layer, gradient) in rows {
-        let own: Vec<&Line> = lines.iter().filter(|line| (line.layer, line.gradient) == (layer, gradient)).collect();
+        let of_row = |line: &&Line| (line.layer, line.gradient) == (layer, gradient);
+        let own: Vec<&Line> = lines.iter().filter(of_row).filter(|line| line.tells()).collect();
         let mut cells = vec![Cell::new(layer.name()), Cell::new(gradient)];
         for kind in KINDS {
             // Differences of the gradient are compared with a complex step, and stand with the differences.
@@ -60,13 +74,17 @@ pub fn as_table(arguments: &Arguments, lines: &[Line], left_out: &[(Layer, Strin
         let worst = own.iter().max_by(|one, other| part(one).total_cmp(&part(other)));
         let place = worst.and_then(|line| line.index.as_ref()).map_or(String::new(), |index| format!("{index:?}"));
         cells.push(Cell::new(place));
-        cells.push(Cell::new(if own.iter().all(|line| line.holds()) { "right" } else { "WRONG" }));
+        cells.push(Cell::new(match (own.is_empty(), own.iter().all(|line| line.holds())) {
+            (true, _) => "cannot be told",
+            (false, true) => "right",
+            (false, false) => "WRONG",
+        }));
         table.add_row(cells);
     }
     let mut text = String::new();
     let _ = writeln!(text, "{}, eps {:e}, seed {}", subject(arguments), arguments.epsilon, arguments.seed);
     let _ = writeln!(text, "{table}");
-    for line in lines.iter().filter(|line| !line.holds()) {
+    for line in lines.iter().filter(|line| line.fails()) {
         let Line { layer, gradient, what, by, error, limit, .. } = line;
         let (layer, place) =
             (layer.name(), line.index.as_ref().map_or(String::new(), |index| format!(" at {index:?}")));
@@ -78,14 +96,23 @@ pub fn as_table(arguments: &Arguments, lines: &[Line], left_out: &[(Layer, Strin
     for (layer, why) in left_out {
         let _ = writeln!(text, "{} left out: {}", layer.name(), text::one_line(why));
     }
-    let failing = lines.iter().filter(|line| !line.holds()).count();
+    let count = |such: fn(&Line) -> bool| lines.iter().filter(|line| such(line)).count();
+    let (told, failing) = (count(Line::tells), count(Line::fails));
     let _ = match failing {
-        0 => writeln!(text, "All {} checks hold.", lines.len()),
-        _ => writeln!(text, "{failing} of {} checks fail.", lines.len()),
+        0 => writeln!(text, "All {told} checks hold."),
+        _ => writeln!(text, "{failing} of {told} checks fail."),
     };
+    if told < lines.len() {
+        let _ = writeln!(
+            text,
+            "{} more checks say nothing on this input: rounding may be as large as the gradient (values far from 0 beside their \
+             deviation, or an eps that is small beside the variance).",
+            lines.len() - told
+        );
+    }
     let _ = writeln!(
         text,
-        "Errors by max|gamma| max|dy| / sqrt(variance + eps) (dx), sum|dy xhat| (dgamma), sum|dy| (dbeta); dx' and dgamma' are second \
+        "Errors by max|gamma| max|dy| / sqrt(variance + eps) (dx), sum|dy| max(|xhat|, 0.01) (dgamma), sum|dy| (dbeta); dx' and dgamma' are second \
          derivatives along a random direction, y' the first. Values differentiated one by one: {SAMPLE} of each gradient at most."
     );
     text
@@ -109,6 +136,7 @@ pub fn as_json(arguments: &Arguments, lines: &[Line], left_out: &[(Layer, String
             "limit": line.limit,
             "index": line.index,
             "checked": line.checked,
+            "tells": line.tells(),
             "holds": line.holds(),
         })
     };
@@ -124,7 +152,7 @@ pub fn as_json(arguments: &Arguments, lines: &[Line], left_out: &[(Layer, String
         "most_values": MOST,
         "checks": lines.iter().map(of).collect::<Vec<Value>>(),
         "left_out": left_out.iter().map(|(layer, why)| json!({"layer": layer.name(), "why": why})).collect::<Vec<Value>>(),
-        "wrong": lines.iter().any(|line| !line.holds()),
+        "wrong": lines.iter().any(Line::fails),
     });
     format!("{summary:#}\n")
 }

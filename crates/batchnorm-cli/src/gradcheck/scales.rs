@@ -14,15 +14,22 @@ pub struct Scales {
     pub dbeta: Vec<f64>,
     /// sqrt(variance + eps) of each value's row: how far x goes until y is another.
     pub length: Vec<f64>,
-    /// What the input takes off the accuracy of f64: 1 + mean/deviation; where the statistics are not the batch's own, times
-    /// the largest xhat; for whitening the condition number.
-    pub loss: f64,
+    /// What the input takes off the accuracy of f64, of each value's row: 1 + mean/deviation; where the statistics are not the
+    /// batch's own, times the largest xhat; for whitening the square of the condition number.
+    pub loss: Vec<f64>,
+    /// The largest of a parameter's values.
+    pub loss_of_parameters: Vec<f64>,
 }
+
+/// An xhat that is smaller counts as this in dgamma's measure: of constant values all of it is rounding.
+const LEAST_XHAT: f64 = 0.01;
 
 impl Scales {
     pub fn new(setup: &Setup) -> Scales {
         let values = setup.x.len();
-        let (mut length, mut loss) = (vec![1.0; values], 1.0f64);
+        let (mut length, mut loss) = (vec![1.0; values], vec![1.0; values]);
+        // Running sums of the twin.
+        let of_sums = (values as f64 / 1e4).sqrt().max(1.0);
         let (mut dx, mut unit) = (vec![0.0; values], vec![0.0; values]);
         let dz = setup.upstream();
         let rows = &setup.rows;
@@ -54,8 +61,9 @@ impl Scales {
             let mixed = if setup.layer == Layer::Mixed { largest_xhat } else { 0.0 };
             let inverted =
                 if setup.layer == Layer::Invertible { (setup.beta[own] / setup.gamma[own]).abs() } else { 0.0 };
-            loss = loss.max((1.0 + spread) * (1.0 + mixed)).max(1.0 + 20.0 * inverted);
+            let lost = ((1.0 + spread) * (1.0 + mixed)).max(1.0 + 20.0 * inverted) * of_sums;
             for &at in &row.values {
+                loss[at] = lost;
                 // In evaluation y is linear in x: a long step rounds least. Any step must be one at the size of x.
                 let least = if setup.layer == Layer::Evaluation { 1e-2 } else { 1e-9 };
                 length[at] = deviation.max(least * setup.x[at].abs());
@@ -63,24 +71,24 @@ impl Scales {
             }
         }
         if setup.layer == Layer::Whitening {
-            loss = loss.max(whiten(setup, rows, &dz, [&mut dx, &mut unit]));
+            whiten(setup, rows, &dz, [&mut dx, &mut unit, &mut loss]);
         }
         let xhat = setup.normalized(&setup.x);
         let parameters = setup.gamma.len();
         let (mut dgamma, mut dbeta) = (vec![0.0; parameters], vec![0.0; parameters]);
+        let mut loss_of_parameters = vec![1.0f64; parameters];
         for at in 0..values {
-            dgamma[setup.parameter(at)] += (dz[at] * xhat[at]).abs();
-            dbeta[setup.parameter(at)] += dz[at].abs();
+            let own = setup.parameter(at);
+            dgamma[own] += dz[at].abs() * xhat[at].abs().max(LEAST_XHAT);
+            dbeta[own] += dz[at].abs();
+            loss_of_parameters[own] = loss_of_parameters[own].max(loss[at]);
         }
-        // Running sums of the twin.
-        loss *= (values as f64 / 1e4).sqrt().max(1.0);
-        Scales { dx, unit, dgamma, dbeta, length, loss }
+        Scales { dx, unit, dgamma, dbeta, length, loss, loss_of_parameters }
     }
 }
 
 /// The measure of whitening, sum_j |W_ij| max|gamma dy|, and its condition number.
-fn whiten(setup: &Setup, rows: &[Row], dz: &[f64], [dx, unit]: [&mut [f64]; 2]) -> f64 {
-    let mut worst = 1.0f64;
+fn whiten(setup: &Setup, rows: &[Row], dz: &[f64], [dx, unit, loss]: [&mut [f64]; 3]) {
     for rows in rows.chunks(setup.together) {
         let group: Vec<Vec<f64>> = rows.iter().map(|row| row.values.iter().map(|&at| setup.x[at]).collect()).collect();
         let ones = vec![1.0; rows.len()];
@@ -90,13 +98,15 @@ fn whiten(setup: &Setup, rows: &[Row], dz: &[f64], [dx, unit]: [&mut [f64]; 2]) 
             all.fold(0.0, f64::max)
         };
         let [most, most_of_unit] = [largest(&|channel, dz| setup.gamma[channel] * dz), largest(&|_, dz| dz)];
-        for (row, weights) in rows.iter().zip(&pass.whitening) {
-            let size = weights.iter().map(|w| w.abs()).sum::<f64>();
-            row.values.iter().for_each(|&at| (dx[at], unit[at]) = (size * most, size * most_of_unit));
-        }
         let size = |matrix: &[Vec<f64>]| matrix.iter().flatten().map(|value| value * value).sum::<f64>().sqrt();
         let condition = (size(&pass.covariance) + setup.epsilon) * size(&pass.whitening).powi(2);
-        worst = worst.max(condition * condition);
+        // (No root at all: nothing is left.)
+        let lost = if condition.is_finite() { condition * condition } else { f64::INFINITY };
+        for (row, weights) in rows.iter().zip(&pass.whitening) {
+            let size = weights.iter().map(|w| w.abs()).sum::<f64>();
+            for &at in &row.values {
+                (dx[at], unit[at], loss[at]) = (size * most, size * most_of_unit, loss[at].max(lost));
+            }
+        }
     }
-    worst
 }

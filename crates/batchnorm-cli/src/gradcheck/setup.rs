@@ -44,6 +44,8 @@ pub struct Setup {
     pub together: usize,
     /// f' of each value; 0 where it is masked.
     pub slopes: Vec<f64>,
+    /// Where the activation bends, or nearly: no derivative is asked for there.
+    pub kinks: Vec<bool>,
     pub random: Random,
     /// What is normalised together.
     pub rows: Vec<Row>,
@@ -93,19 +95,27 @@ impl Random {
     }
 }
 
-/// The layers to check, in the order of `--help`.
-pub fn layers(arguments: &Arguments) -> Vec<Layer> {
+/// The layers to check, in the order of `--help`; and those that are left out, with the reason.
+pub fn layers(arguments: &Arguments) -> (Vec<Layer>, Vec<(Layer, String)>) {
     use Layer::*;
-    match (arguments.layer, arguments.mode, &arguments.weights) {
-        (Some(Batch), Mode::Eval, _) | (None, Mode::Eval, _) => vec![Evaluation],
-        (Some(layer), _, _) => vec![layer],
-        (None, _, Some(_)) => vec![Weighted],
-        (None, _, None) if arguments.gamma.is_some() || arguments.beta.is_some() => vec![Batch],
-        _ => vec![
-            Batch, Evaluation, Mixed, Relu, LeakyRelu, Residual, Weighted, Ghost, Invertible, Norm, Group, Instance,
-            Rms, Whitening,
-        ],
+    let only = match (arguments.layer, arguments.mode, &arguments.weights) {
+        (Some(Batch) | None, Mode::Eval, _) => Some(Evaluation),
+        (Some(layer), _, _) => Some(layer),
+        (None, _, Some(_)) => Some(Weighted),
+        (None, _, None) => None,
+    };
+    if let Some(layer) = only {
+        return (vec![layer], Vec::new());
     }
+    let all = [
+        Batch, Evaluation, Mixed, Relu, LeakyRelu, Residual, Weighted, Ghost, Invertible, Norm, Group, Instance, Rms,
+        Whitening,
+    ];
+    let of_channels = arguments.gamma.is_some() || arguments.beta.is_some();
+    let (out, checked): (Vec<Layer>, Vec<Layer>) =
+        all.into_iter().partition(|layer| of_channels && matches!(layer, Norm | Rms));
+    let why = |layer: &Layer| format!("it has a gamma and beta for each element: give --layer {}", layer.name());
+    (checked, out.into_iter().map(|layer| (layer, why(&layer))).collect())
 }
 
 /// x and dy from files, or random.
@@ -161,16 +171,18 @@ impl Setup {
         let (shape, rank) = (arrays.shape.clone(), arrays.shape.len());
         let axis = arguments.channel_axis;
         let expected = rank as isize;
+        let named = arguments.input.as_ref().map_or(String::from("--shape"), |path| path.display().to_string());
         if rank < 2 || !(-expected..expected).contains(&axis) {
             return Err(Failure::input(format!(
-                "expected at least 2 axes, and --channel-axis to be one of them, got {axis} for shape {shape:?}"
+                "{named}: expected at least 2 axes, and --channel-axis to be one of them, got --channel-axis {axis} for shape \
+                 {shape:?}"
             )));
         }
         let channel_axis = if axis < 0 { (expected + axis) as usize } else { axis as usize };
         let (len, channels) = (shape.iter().product::<usize>(), shape[channel_axis]);
         let few = |shape: &[usize], got: usize, what: &str| {
             Err(Failure::refused(format!(
-                "expected at least 2 values {what}, got {got} (shape {shape:?}); take a larger array"
+                "{named}: expected at least 2 values {what}, got {got} (shape {shape:?}); take a larger array"
             )))
         };
         if len / channels.max(1) < 2 || len == 0 {
@@ -225,6 +237,7 @@ impl Setup {
         let mut setup = Setup {
             layer,
             slopes: vec![1.0; len],
+            kinks: vec![false; len],
             channel_axis,
             x,
             dy,
@@ -307,7 +320,7 @@ impl Setup {
         for (at, z) in z.into_iter().enumerate() {
             self.slopes[at] = if z > 0.0 { 1.0 } else { negative };
             if z.abs() < KINK {
-                self.dy[at] = 0.0;
+                (self.dy[at], self.kinks[at]) = (0.0, true);
             }
         }
     }

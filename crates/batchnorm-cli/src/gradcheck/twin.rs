@@ -64,14 +64,13 @@ impl Setup {
 
     /// The statistics of a channel.
     fn statistics<R: Real>(&self, channel: usize) -> mixed::Statistics<R> {
-        let running = [self.running_mean[channel], self.running_variance[channel]];
-        let (running, share) = match self.layer {
-            Layer::Evaluation => (running, 0.0),
-            Layer::Mixed => (running, SHARE),
-            // (0, for what is added and taken off again costs digits.)
-            _ => ([0.0; 2], 1.0),
+        let running = [self.running_mean[channel], self.running_variance[channel]].map(R::constant);
+        let share = match self.layer {
+            Layer::Evaluation => 0.0,
+            Layer::Mixed => SHARE,
+            _ => 1.0,
         };
-        mixed::Statistics { running: running.map(R::constant), share: R::constant(share) }
+        mixed::Statistics { running, share: R::constant(share) }
     }
 
     /// xhat of each value.

@@ -3,7 +3,7 @@
 use crate::text;
 use batchnorm::gradcheck::{Diagnosis, Finding, Mistake, Precision, Verdict};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{Cell, CellAlignment, Table};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::path::Path;
@@ -112,7 +112,7 @@ fn of_channels(channels: &[usize]) -> String {
 pub fn as_table(subject: &Subject, diagnosis: &Diagnosis) -> String {
     let Subject { input, layer, shape, number, channel_axis, epsilon } = subject;
     let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED).set_header([
+    table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic).set_header([
         "gradient",
         "verdict",
         "worst error",

@@ -139,7 +139,9 @@ impl<'p> Row<'p> {
         let constant = counting.all(|x| x == first) && (*kind != Kind::RootMeanSquare || first == 0.0);
         // (Constant values with eps 0 have a declared gradient, 0.)
         if !((1e-290..=1e290).contains(&sum) || sum == 0.0 && constant) {
-            return Err(ProblemError::Range { what: problem.row_name(), row: number, got: sum });
+            // (Squares that overflow leave NaN in a pair.)
+            let got = if sum.is_nan() { f64::INFINITY } else { sum };
+            return Err(ProblemError::Range { what: problem.row_name(), row: number, got });
         }
         let mut row = Row {
             problem,

@@ -15,7 +15,8 @@ pub struct Statistics<R> {
 /// m = (1 - w) running mean + w batch mean and v = (1 - w) running variance + w batch variance.
 fn mean_and_variance<R: Real>(x: &[R], Statistics { running, share }: Statistics<R>) -> [R; 2] {
     let batch = by_batch(x, R::constant(1.0), R::constant(0.0), R::constant(1.0));
-    let mix = |running: R, batch: R| running + share * (batch - running);
+    // (What is added and taken off again would cost digits.)
+    let mix = |running: R, batch: R| running * (R::constant(1.0) - share) + batch * share;
     [mix(running[0], batch.mean), mix(running[1], batch.variance)]
 }
 

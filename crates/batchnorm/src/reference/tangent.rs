@@ -62,7 +62,8 @@ impl<R: Real> Moving<R> {
         let variance = mean(x.iter().map(|&x| (x - mu) * (x - mu)));
         let variance_t = mean(x.iter().zip(t).map(|(&x, &t)| two * (x - mu) * (t - mu_t)));
         // m and v are mixed
-        let (m, v) = (running[0] + w * (mu - running[0]), running[1] + w * (variance - running[1]));
+        let mix = |running: R, batch: R| running * (one - w) + batch * w;
+        let (m, v) = (mix(running[0], mu), mix(running[1], variance));
         let (m_t, v_t) = if flows { (w * mu_t, w * variance_t) } else { (zero, zero) };
         // r = 1 / sqrt(v + eps)
         let r = one / (v + epsilon).sqrt();
