@@ -102,10 +102,12 @@ fn whiten(setup: &Setup, rows: &[Row], dz: &[f64], [dx, unit, loss]: [&mut [f64]
         let condition = (size(&pass.covariance) + setup.epsilon) * size(&pass.whitening).powi(2);
         // (No root at all: nothing is left.)
         let lost = if condition.is_finite() { condition * condition } else { f64::INFINITY };
+        // What one channel loses all of them do.
+        let lost = rows.iter().flat_map(|row| &row.values).fold(lost, |most, &at| most.max(loss[at]));
         for (row, weights) in rows.iter().zip(&pass.whitening) {
             let size = weights.iter().map(|w| w.abs()).sum::<f64>();
             for &at in &row.values {
-                (dx[at], unit[at], loss[at]) = (size * most, size * most_of_unit, loss[at].max(lost));
+                (dx[at], unit[at], loss[at]) = (size * most, size * most_of_unit, lost);
             }
         }
     }
