@@ -108,7 +108,10 @@ impl Fits {
                 (true, _) => self.mistakes(false, by_careful),
                 (false, true) => self.mistakes(false, by_plain),
                 // Where so much is allowed, much fits.
-                (false, false) => [false, true].into_iter().flat_map(|last| self.mistakes(last, by_careful)).collect(),
+                (false, false) => {
+                    let near = |fit: &Fit| by_careful(fit) && fit.error * NEARER <= right.error;
+                    [false, true].into_iter().flat_map(|last| self.mistakes(last, near)).collect()
+                }
             };
             let certain = if careful { Vec::new() } else { self.certain(precision) };
             return Some(match (alike.is_empty(), careful) {

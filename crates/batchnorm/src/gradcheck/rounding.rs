@@ -113,6 +113,8 @@ impl Held {
         let enough = from_halves || count >= 16 && different.len() == 8;
         let narrow = match bits {
             7..=8 if enough => Precision::Bfloat,
+            // (Its smallest numbers have fewer.)
+            9 if enough => Precision::Half,
             10..=11 if enough || different.len() > 1 => Precision::Half,
             0..=24 => Precision::Single,
             _ => Precision::Double,
@@ -140,6 +142,9 @@ pub(super) struct Allowance {
     pub seen: Option<[Seen; 2]>,
     /// What is lost of small numbers, absolute.
     pub smallest: [f64; 3],
+    /// Whether the formula has no value, 0 of 0, and plain arithmetic one of any size: it finds a variance in values that
+    /// are all alike, whose sum was rounded.
+    pub undefined: bool,
 }
 
 /// Errors of the twin in a precision.
@@ -159,6 +164,9 @@ impl Allowance {
     /// Of dx, absolute, where what is compared with is so many times as large as the right one, and made with an inverse
     /// deviation so many times as large.
     pub fn dx(&self, level: usize, larger: f64) -> f64 {
+        if self.undefined && level > 0 {
+            return f64::INFINITY;
+        }
         self.most(level, self.dx[level] * self.unit * larger, |seen| seen.dx * larger)
     }
 
@@ -242,14 +250,15 @@ impl Row<'_> {
         let mut seen = None;
         if matches!(precision, Precision::Single | Precision::Double) {
             let both = if precision == Precision::Single { self.seen::<f32>() } else { self.seen::<f64>() };
-            // (Alike values and eps 0: 0 of 0, which says nothing about the gradient that is declared.)
+            // (0 of 0: nothing about the gradient that is declared.)
             let declared = self.inverse == 0.0 && both.iter().any(|seen| seen.dx.is_nan());
             seen = (!declared).then_some(both);
         }
         let unit = r * most * if largest_gamma == 0.0 { 0.0 } else { 1.0 };
+        let undefined = self.inverse == 0.0 && seen.is_some();
         // r^3 may be too small a number where r is none.
         let under = smallest * (1.0 + mean_gc * centered);
-        Allowance { dx, unit, scale, shift, sum, seen, smallest: [smallest, under, under] }
+        Allowance { dx, unit, scale, shift, sum, seen, smallest: [smallest, under, under], undefined }
     }
 
     /// The errors of the twin in a number type: compact, in order, and staged, from the end; and in one pass.

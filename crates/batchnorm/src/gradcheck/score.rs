@@ -76,7 +76,7 @@ impl Row<'_> {
                 ways.push((mistake, fit(self.distance(&line, dx).0, larger)));
             }
         }
-        let lost = part(error, self.largest(&line).max(LEAST * measure));
+        let lost = if self.inverse == 0.0 { 0.0 } else { part(error, self.largest(&line).max(LEAST * measure)) };
         OfRow { fits: Fits { right: fit(error, 1.0), ways, one_number: false, lost }, at, expected: self.at(&line, at) }
     }
 
@@ -198,8 +198,11 @@ impl Sums {
                     _ => seen.dgamma * larger * larger,
                 };
                 // 0 of 0 is anything.
-                let undefined = row.inverse == 0.0 && level > 0 && self.which == Which::Gamma;
-                if undefined { f64::INFINITY } else { allowance.most(level, turned + shifted + by_x, seen) }
+                if allowance.undefined && level > 0 && self.which == Which::Gamma {
+                    f64::INFINITY
+                } else {
+                    allowance.most(level, turned + shifted + by_x, seen)
+                }
             })
         };
         for (own, absolute) in absolute.iter().enumerate() {
@@ -272,7 +275,7 @@ impl Sums {
             right: fit(right, &self.allowed),
             ways: ways.collect(),
             one_number: self.which == Which::Gamma,
-            lost: part(right, self.largest),
+            lost: if self.plain(parameter).is_finite() { part(right, self.largest) } else { 0.0 },
         }
     }
 }
