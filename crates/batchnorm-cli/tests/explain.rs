@@ -10,14 +10,17 @@ use batchnorm_io::npy;
 use serde_json::Value;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
-use support::{done, noise, refused, text};
+use support::{done, expect_documented, noise, refused, text};
 
 fn explain(folder: &Folder, arguments: &[&str]) -> Output {
     support::run(folder.0.path(), &[&["explain"], arguments].concat())
 }
 
 fn json(folder: &Folder, arguments: &[&str]) -> Value {
-    serde_json::from_str(done(&explain(folder, &[arguments, &["--json"]].concat()))).expect("stdout is JSON")
+    let output = explain(folder, &[arguments, &["--json"]].concat());
+    let json = serde_json::from_str(done(&output)).expect("stdout is JSON");
+    expect_documented(&json);
+    json
 }
 
 fn numbers(value: &Value) -> Vec<f64> {

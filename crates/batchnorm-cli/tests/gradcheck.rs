@@ -8,7 +8,7 @@ use arrays::Folder;
 use batchnorm_io::npy::Number;
 use half::f16;
 use serde_json::Value;
-use support::{done, refused, run, text};
+use support::{done, expect_documented, refused, run, text};
 
 fn gradcheck(folder: &Folder, arguments: &[&str]) -> std::process::Output {
     run(folder.0.path(), &[&["gradcheck"], arguments].concat())
@@ -18,6 +18,7 @@ fn json(folder: &Folder, arguments: &[&str]) -> (Value, i32) {
     let output = gradcheck(folder, &[arguments, &["--json"]].concat());
     let value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {} {}", text(&output.stdout), text(&output.stderr)));
+    expect_documented(&value);
     (value, output.status.code().expect("it ended"))
 }
 

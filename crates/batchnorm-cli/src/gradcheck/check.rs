@@ -55,7 +55,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
     }
     let text = if arguments.json {
-        report::as_json(arguments, &lines, &left_out)
+        report::as_json(arguments, &arrays.shape, &lines, &left_out)
     } else {
         report::as_table(arguments, &lines, &left_out)
     };

@@ -125,7 +125,7 @@ fn subject(arguments: &Arguments) -> String {
     }
 }
 
-pub fn as_json(arguments: &Arguments, lines: &[Line], left_out: &[(Layer, String)]) -> String {
+pub fn as_json(arguments: &Arguments, shape: &[usize], lines: &[Line], left_out: &[(Layer, String)]) -> String {
     let of = |line: &Line| {
         json!({
             "layer": line.layer.name(),
@@ -145,7 +145,7 @@ pub fn as_json(arguments: &Arguments, lines: &[Line], left_out: &[(Layer, String
         "version": env!("CARGO_PKG_VERSION"),
         "against": false,
         "input": arguments.input.as_ref().map(|path| text::path(path)),
-        "shape": arguments.input.is_none().then(|| arguments.shape.clone()),
+        "shape": shape,
         "channel_axis": arguments.channel_axis,
         "epsilon": arguments.epsilon,
         "seed": arguments.seed,

@@ -120,7 +120,7 @@ pub fn layers(arguments: &Arguments) -> (Vec<Layer>, Vec<(Layer, String)>) {
 
 /// x and dy from files, or random.
 pub struct Arrays {
-    shape: Vec<usize>,
+    pub shape: Vec<usize>,
     x: Option<Vec<f64>>,
     dy: Option<Vec<f64>>,
 }

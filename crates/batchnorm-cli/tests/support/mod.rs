@@ -91,3 +91,16 @@ pub fn png(width: usize, depth: u8, colour: u8, between: &[(&[u8; 4], &[u8])], r
     let data = chunk(b"IDAT", &encoder.finish().unwrap());
     [b"\x89PNG\r\n\x1a\n".to_vec(), header, between, data, chunk(b"IEND", &[])].concat()
 }
+
+/// Asserts that docs/json.md has every key of what a command printed.
+pub fn expect_documented(value: &serde_json::Value) {
+    let documentation = include_str!("../../../../docs/json.md");
+    match value {
+        serde_json::Value::Object(map) => map.iter().for_each(|(key, value)| {
+            assert!(documentation.contains(&format!("`{key}`")), "docs/json.md has no `{key}`");
+            expect_documented(value);
+        }),
+        serde_json::Value::Array(all) => all.iter().take(3).for_each(expect_documented),
+        _ => {}
+    }
+}
