@@ -16,6 +16,8 @@ pub(super) const ONE_PASS: usize = 2;
 const NEARER: f64 = 4.0;
 /// The same where plain sums or a lossy variance could explain it too.
 const CERTAINLY: f64 = 1e3;
+/// How many times what careful arithmetic may be off by the truth must be away then.
+const EXCLUDED: f64 = 30.0;
 /// A gradient that lies so far from the truth, as a part of itself, is nobody's.
 const LOST: f64 = 0.1;
 
@@ -142,6 +144,10 @@ impl Fits {
     /// variance looks like another deviation, and what overflows like 0.
     fn certain(&self, precision: usize) -> Vec<&'static Mistake> {
         if self.one_number {
+            return Vec::new();
+        }
+        // By chance a gradient comes so near to a mistake the more easily, the less of its way careful arithmetic excludes.
+        if self.right.of_allowed[precision][CAREFUL] < EXCLUDED {
             return Vec::new();
         }
         let certain = |fit: &Fit| fit.fits(precision, CAREFUL) && fit.error * CERTAINLY <= self.right.error;

@@ -21,7 +21,8 @@ pub struct Mistake {
     pub(super) dx: fn(&Row) -> Vec<Line>,
     pub(super) dgamma: fn(&Row) -> Vec<Multiplier>,
     pub(super) dbeta: fn(&Row) -> Vec<Multiplier>,
-    /// Whether all that is wrong is the inverse standard deviation: what a lossy sum of squares may look like too.
+    /// Whether all that is wrong may be the inverse standard deviation, or a factor: what a lossy sum of squares may look like
+    /// too.
     pub(super) of_deviation: bool,
     /// Asked for only where no other explains: it can look like others.
     pub(super) last: bool,
@@ -164,6 +165,7 @@ pub static MISTAKES: &[Mistake] = &[
         },
         dgamma: |row| vec![by(row.inverse * values_a_parameter(row), 0.0)],
         dbeta: |row| vec![by(0.0, values_a_parameter(row))],
+        of_deviation: true,
         ..mistake(
             "factor n",
             "the gradient is n times too large or too small, or dy lacks the n of 1/n (n dy - sum(dy) - ...)",
@@ -242,6 +244,7 @@ pub static MISTAKES: &[Mistake] = &[
             let by_root = rms_inverse(row);
             vec![by(row.inverse, row.inverse * row.mean), by(by_root, by_root * row.mean)]
         },
+        of_deviation: true,
         ..mistake(
             "xhat not centred",
             "xhat is (x - mean) / sqrt(variance + eps): the mean was not subtracted",

@@ -74,7 +74,7 @@ impl Precision {
     /// `f16`, which has few, half of the smallest number of all.
     fn smallest(self) -> f64 {
         match self {
-            Precision::Half => 0.5f64.powi(25),
+            Precision::Half => SMALLEST_HALF / 2.0,
             Precision::Bfloat | Precision::Single => f64::from(f32::MIN_POSITIVE),
             Precision::Double => f64::MIN_POSITIVE,
         }
@@ -100,8 +100,7 @@ impl Held {
         let (mut bits, mut count, mut lattice, mut largest) = (0, 0, f64::INFINITY, 0.0f64);
         let mut different: Vec<u64> = Vec::new();
         for value in values.iter().filter(|value| **value != 0.0 && value.is_finite()) {
-            let fraction = value.to_bits() & ((1 << 52) - 1);
-            let own = 53 - fraction.trailing_zeros().min(52);
+            let (fraction, own) = (fraction(*value), significant_bits(*value));
             // The value of its last bit: of all numbers that is at least the distance of the smallest ones.
             let exponent = (value.to_bits() >> 52 & 0x7ff) as i32 - 1023;
             lattice = lattice.min(2f64.powi(exponent + 1 - own as i32));
@@ -113,17 +112,27 @@ impl Held {
         let enough = from_halves || count >= 16 && different.len() == 8;
         let narrow = match bits {
             7..=8 if enough => Precision::Bfloat,
-            // (Its smallest numbers have fewer.)
-            9 if enough => Precision::Half,
             10..=11 if enough || different.len() > 1 => Precision::Half,
+            // Its smallest numbers have fewer bits.
+            0..=11 if count >= 16 && lattice == SMALLEST_HALF => Precision::Half,
             0..=24 => Precision::Single,
             _ => Precision::Double,
         };
         let held = Held::by(narrow.min(own));
         // Of f16 that was multiplied by a power of two, as for a scaled loss, the smallest numbers are too.
-        let scaled = held.precision == Precision::Half && (lattice < 0.5f64.powi(24) || largest > 65504.0);
+        let scaled = held.precision == Precision::Half && (lattice < SMALLEST_HALF || largest > 65504.0);
         if scaled { Held { smallest: lattice / 2.0, ..held } } else { held }
     }
+}
+
+/// The bits of a number behind its first one.
+fn fraction(value: f64) -> u64 {
+    value.to_bits() & ((1 << 52) - 1)
+}
+
+/// How many bits a number has from the first to the last that is 1.
+fn significant_bits(value: f64) -> u32 {
+    53 - fraction(value).trailing_zeros().min(52)
 }
 
 /// What is allowed of one row, each for careful, plain and one-pass sums.
@@ -155,6 +164,8 @@ pub(super) struct Seen {
     pub dbeta: f64,
 }
 
+/// 2^-24, the smallest number of `f16`.
+const SMALLEST_HALF: f64 = 1.0 / 16_777_216.0;
 /// How much of what was seen is allowed.
 const SEEN: f64 = 4.0;
 /// So large that a gradient may be anything.
@@ -255,7 +266,10 @@ impl Row<'_> {
             seen = (!declared).then_some(both);
         }
         let unit = r * most * if largest_gamma == 0.0 { 0.0 } else { 1.0 };
-        let undefined = self.inverse == 0.0 && seen.is_some();
+        // Sums of alike values are exact where there are bits for them, in whatever order.
+        let value = significant_bits(largest_x);
+        let undefined =
+            self.inverse == 0.0 && f64::from(value) + self.len().log2().ceil() > f64::from(precision.bits());
         // r^3 may be too small a number where r is none.
         let under = smallest * (1.0 + mean_gc * centered);
         Allowance { dx, unit, scale, shift, sum, seen, smallest: [smallest, under, under], undefined }
