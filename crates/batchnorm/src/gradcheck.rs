@@ -14,7 +14,8 @@
 //!
 //! How a mistake is found: each is computed as the wrong gradients it gives, in all the ways in which it is usually made,
 //! and a gradient is called by its name where that fits to rounding and the truth does not. Where several fit, or one and
-//! the truth, they cannot be told apart on this input, and it says so.
+//! the truth, they cannot be told apart on this input, and it says so. Where plain arithmetic may lose the gradient itself,
+//! it says that too ([`Verdict::Hidden`]).
 //!
 //! ```
 //! use batchnorm::gradcheck::{Problem, Verdict};

@@ -23,7 +23,7 @@
 //!   way, and s = n u. And what is derived is not all there is (overflow, values that are all rounded alike): so the
 //!   readable twin is run in that precision on these very values, and four times its errors are allowed if they are more.
 //! - *One pass*: plain, with the variance as mean(x^2) - mean(x)^2, which loses 8 u mean(x^2) / (v + eps) of it where sums
-//!   are careful; what running sums lose is tried out too.
+//!   are careful (from a half on, all of it, and anything may come of that); what running sums lose is tried out too.
 
 use super::problem::Kind;
 use super::row::{Line, Row, Sizes};
