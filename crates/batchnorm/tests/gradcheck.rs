@@ -343,9 +343,10 @@ fn channels_that_differ_are_told_apart() {
     let found = case.judged(&case.by::<f64>(|channel| flaws[channel]));
     let [of_dx, of_dgamma, of_dbeta] = verdicts(&found);
     let Verdict::ByChannel(all) = of_dx else { panic!("{of_dx:?}") };
-    assert_eq!(all[0], (Verdict::Right, vec![0, 2]));
-    assert_eq!((names(&all[1].0), &all[1].1), (vec!["variance term dropped"], &vec![1]));
-    assert_eq!((names(&all[2].0), &all[2].1), (vec!["factor n"], &vec![3]));
+    // What is wrong comes first.
+    assert_eq!((names(&all[0].0), &all[0].1), (vec!["variance term dropped"], &vec![1]));
+    assert_eq!((names(&all[1].0), &all[1].1), (vec!["factor n"], &vec![3]));
+    assert_eq!(all[2], (Verdict::Right, vec![0, 2]));
     assert_eq!((of_dgamma, of_dbeta), (&Verdict::Right, &Verdict::Right));
     assert_eq!(found.dx.as_ref().unwrap().channel, 3);
 }

@@ -340,6 +340,8 @@ fn by_channel(each: Vec<Verdict>, whole: impl Fn() -> Verdict) -> Verdict {
             None => all.push((verdict, vec![channel])),
         }
     }
+    // What is wrong comes first.
+    all.sort_by_key(|(verdict, _)| !verdict.is_wrong());
     match &all[..] {
         [(Verdict::Unexplained { terms, .. }, _)] => match whole() {
             Verdict::Unexplained { nearest, distance, .. } => Verdict::Unexplained { nearest, distance, terms: *terms },

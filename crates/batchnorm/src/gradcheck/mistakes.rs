@@ -312,6 +312,8 @@ pub static MISTAKES: &[Mistake] = &[
             let [own, level, slope] = row.factors(row.inverse);
             [-2, -1, 1, 2].map(|power| row.line(own, level, slope * row.inverse.powi(power))).to_vec()
         },
+        // (Of large values one of them is as good as no term.)
+        last: true,
         ..mistake(
             "wrong power in the variance term",
             "d (v + eps)^(-1/2) / dv is -1/2 (v + eps)^(-3/2): the power of the deviation is another",

@@ -31,7 +31,7 @@ pub enum Verdict {
     },
     /// It holds so many values that are NaN or infinite.
     NotFinite(usize),
-    /// Channels differ: each kind with its channels.
+    /// Channels differ: each kind with its channels, what is wrong first.
     ByChannel(Vec<(Verdict, Vec<usize>)>),
 }
 
