@@ -22,7 +22,8 @@ use std::path::PathBuf;
 /// central differences and directional derivatives, the second derivatives too, on random arrays or on --input. With
 /// --against DIR: dx.npy, dgamma.npy and dbeta.npy there (those that there are) are judged by --input and --gradient: which are
 /// wrong, where, and which term is missing. Rounding is taken into account: a right gradient is never called wrong, and
-/// where explanations differ by less than rounding it says that they cannot be told apart on this input.
+/// where explanations differ by less than rounding it says that they cannot be told apart on this input, and where rounding
+/// may be as large as the gradient, that it cannot be judged.
 #[derive(Args)]
 #[command(after_help = crate::failure::EXIT_CODES)]
 pub struct Arguments {
