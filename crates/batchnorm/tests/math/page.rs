@@ -144,7 +144,7 @@ fn the_example_s_numbers_are_computed() {
             one(unit),
         ),
         "The outlier, 6, moves its own output by a single unit (bottom right): it raises the deviation by which it is divided. \
-         It is the others that it moves."
+         The second value moves by twice that."
             .to_owned(),
         format!(
             "**Example.** Each row of the matrix adds up to 0. Multiplied by *x̂* it gives *γ* *r* *x̂* once more, times 1/{:.0}.",
@@ -187,6 +187,7 @@ fn the_example_s_numbers_are_computed() {
     }
     assert_eq!(found.len(), expected.len());
     assert_eq!(rows[8], 1.0, "a single unit, bottom right");
+    assert_eq!(rows[5], -2.0, "the second value moves by twice that");
     let drawn = sources()["jacobian-example"];
     assert!(drawn.contains(&format!("mat({})", matrix.join("; "))) && drawn.contains(&format!("= {}$", one(unit))));
     // By the matrix and by (19) it is the same.
