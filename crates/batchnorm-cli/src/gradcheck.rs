@@ -126,9 +126,12 @@ impl Layer {
 }
 
 impl Arguments {
-    /// That no flag would be passed over.
+    /// That the flags go together, and none would be passed over.
     fn check(&self) -> Result<(), Failure> {
         let refuse = |message: &str| Err(Failure::usage(message));
+        if !(self.epsilon.is_finite() && self.epsilon >= 0.0) {
+            return refuse(&format!("--epsilon: expected a finite number >= 0, got {}; 1e-5 is usual", self.epsilon));
+        }
         let evaluates = self.mode == Mode::Eval || self.layer == Some(Layer::Evaluation);
         let all = self.against.is_none() && self.layer.is_none();
         if self.groups.get() > 1 && !(all || self.layer == Some(Layer::Group)) {
@@ -151,6 +154,9 @@ impl Arguments {
                  batch; give --mode eval or leave them out",
             );
         }
+        if self.mode == Mode::Eval && !matches!(self.layer, None | Some(Layer::Batch | Layer::Evaluation)) {
+            return refuse("--mode eval: expected --layer batch, for the others have no mode; leave it out");
+        }
         Ok(())
     }
 }
@@ -160,14 +166,7 @@ impl Arguments {
 /// # Errors
 /// A wrong gradient; files and arguments that cannot be.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
-    if !(arguments.epsilon.is_finite() && arguments.epsilon >= 0.0) {
-        let got = arguments.epsilon;
-        return Err(Failure::usage(format!("--epsilon: expected a finite number >= 0, got {got}; 1e-5 is usual")));
-    }
     arguments.check()?;
-    if arguments.mode == Mode::Eval && !matches!(arguments.layer, None | Some(Layer::Batch | Layer::Evaluation)) {
-        return Err(Failure::usage("--mode eval: expected --layer batch, for the others have no mode; leave it out"));
-    }
     match &arguments.against {
         Some(folder) => against::run(&arguments, folder),
         None => check::run(&arguments),

@@ -14,7 +14,8 @@ pub fn graph(explanation: &Explanation) -> String {
     let (subject, graph) = (&explanation.subject, &explanation.graph);
     let title = format!("{}: {}", subject.layer_words(), subject.words());
     let mut out = format!(
-        "digraph norm {{\n  label=\"{}\\nblue: forward; orange: gradient of the loss, backward; in a node the sum of what comes back\";\n  labelloc=t;\n  \
+        "digraph norm {{\n  label=\"{}\\nblue: forward; orange: gradient of the loss, backward; in a node \
+         the sum of what comes back\";\n  labelloc=t;\n  \
          fontname=\"sans-serif\";\n  node [shape=box, style=rounded, fontname=\"sans-serif\"];\n  edge [fontname=\"sans-serif\", \
          fontsize=10];\n",
         escape(&title)

@@ -201,8 +201,8 @@ fn directions(numbers: &Numbers) -> String {
         "Adding one number to all x does change y here, so this sum need not vanish."
     };
     let second = if stretch {
-        "Stretch all x about their mean: the standard deviation grows as they do, and y stays as it was, if \u{3b5} is 0. So the gradient \
-         has no part along x\u{302}. \u{3b5} &gt; 0 does not grow, so a share of it is left:"
+        "Stretch all x about their mean: the standard deviation grows as they do, and y stays as it was, if \u{3b5} is 0. So \
+         the gradient has no part along x\u{302}. \u{3b5} &gt; 0 does not grow, so a share of it is left:"
     } else {
         "Mean and variance are constants here: stretching all x stretches y, so this sum need not vanish."
     };

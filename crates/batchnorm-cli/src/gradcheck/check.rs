@@ -118,8 +118,7 @@ pub fn check(setup: &Setup, alter: Alter) -> Result<Vec<Line>, Failure> {
     let (gamma_t, beta_t) = (random.normals(setup.gamma.len()), random.normals(setup.gamma.len()));
     let direction: [&[f64]; 3] = [&x_t, &gamma_t, &beta_t];
     let (moved, size) = (setup.by_dual_numbers(direction), setup.size_of_moved(&scales, direction));
-    let times = setup.times_direction(&kernel, direction, &moved, size);
-    line("all", "kernel", "dual numbers", EXACT, Worst { loss: largest(&scales.loss), ..times });
+    line("all", "kernel", "dual numbers", EXACT, setup.times_direction(&kernel, direction, &moved, &scales, size));
     let through = setup.through_the_gradient([&x_t, &gamma_t]);
     let second = |gradients: &Gradients<f64>| setup.second_scales(&scales, [&x_t, &gamma_t], gradients, &through);
     if let Some(gradients) = setup.second_order([&x_t, &gamma_t]) {
@@ -280,6 +279,7 @@ impl Setup {
         gradients: &Gradients<f64>,
         [x_t, gamma_t, beta_t]: [&[f64]; 3],
         moved: &[f64],
+        scales: &Scales,
         size: f64,
     ) -> Worst {
         let products = |one: &[f64], other: &[f64]| one.iter().zip(other).map(|(a, b)| a * b).collect::<Vec<f64>>();
@@ -289,8 +289,8 @@ impl Setup {
         let forward = products(&self.dy, moved);
         let upstream: f64 = self.upstream().iter().map(|dz| dz.abs()).sum();
         let error = terms.iter().sum::<f64>() - forward.iter().sum::<f64>();
-        let at = [(0, error.abs(), upstream * size, 1.0)].into_iter();
-        Worst { at: None, ..Worst::of(at) }
+        let error = if error == 0.0 { 0.0 } else { error.abs() / (upstream * size) };
+        Worst { error, loss: largest(&scales.loss), at: None, checked: 1 }
     }
 
     /// y' against y', but where the activation bends.

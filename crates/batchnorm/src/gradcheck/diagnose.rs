@@ -2,7 +2,7 @@
 
 use super::decide::{Fits, PLAIN};
 use super::error::ProblemError;
-use super::mistakes::{MISTAKES, Mistake};
+use super::mistakes::{CONSTANTS, Mistake, NO_GRADIENT};
 use super::problem::{Problem, arranged};
 use super::rounding::{Allowance, Held, Precision};
 use super::row::Row;
@@ -126,9 +126,6 @@ impl Given<'_> {
     }
 }
 
-/// The mistakes of giving 0, and of the formula of evaluation.
-const NOTHING: &str = "no gradient";
-const CONSTANTS: &str = "statistics treated as constants";
 /// Channels are told apart up to so many.
 const MOST_CHANNELS: usize = 1 << 16;
 
@@ -150,7 +147,7 @@ impl<'p> Judge<'p> {
     /// The mistakes that can explain these values: where all are 0 there is one.
     fn mistakes_of(&self, given: &[f64]) -> Vec<&'static Mistake> {
         let nothing = given.iter().all(|value| *value == 0.0);
-        self.mistakes.iter().copied().filter(|mistake| !nothing || mistake.name == NOTHING).collect()
+        self.mistakes.iter().copied().filter(|mistake| !nothing || **mistake == NO_GRADIENT).collect()
     }
 
     fn allowances(&self, row: &Row) -> Vec<Allowance> {
@@ -238,11 +235,11 @@ impl<'p> Judge<'p> {
             let row = Row::new(self.problem, number)?;
             sums.add(&row, &self.allowances(&row));
         }
-        sums.conclude();
-        let mut all = sums.score(0, given[0]);
+        let largest = sums.largest();
+        let mut all = sums.score(0, given[0], largest);
         let mut worst = (all.right.clone(), 0);
         for (at, &value) in given.iter().enumerate().skip(1) {
-            let fits = sums.score(at, value);
+            let fits = sums.score(at, value, largest);
             if fits.right.error > worst.0.error {
                 worst = (fits.right.clone(), at);
             }
@@ -254,12 +251,12 @@ impl<'p> Judge<'p> {
                 if !across.is_empty() {
                     return Ok((Verdict::Wrong(across), 0));
                 }
-                if sums.are_permuted(given) {
+                if sums.are_permuted(given, largest) {
                     return Ok((Verdict::Wrong(vec![&order::ORDER_OF_PARAMETERS]), 0));
                 }
                 if self.problem.row_name() == "channel" && (2..=MOST_CHANNELS).contains(&given.len()) {
                     let decide = |(at, &value): (usize, &f64)| {
-                        let fits = sums.score(at, value);
+                        let fits = sums.score(at, value, largest);
                         fits.decide().map_or_else(|| fits.unexplained(None), |(verdict, _)| verdict)
                     };
                     let each = without_chances(given.iter().enumerate().map(decide).collect());
@@ -301,12 +298,11 @@ impl<'p> Judge<'p> {
 
 /// What is made of dy alone, in proportion, is the formula of evaluation by whatever statistics.
 fn of_terms(problem: &Problem, verdict: Verdict) -> Verdict {
-    let constants = MISTAKES.iter().find(|mistake| mistake.name == CONSTANTS);
-    match (&verdict, constants) {
-        (Verdict::Unexplained { terms: Some([_, level, slope]), .. }, Some(constants))
-            if level.abs().max(slope.abs()) < 1e-3 && (constants.applies)(problem) =>
+    match verdict {
+        Verdict::Unexplained { terms: Some([_, level, slope]), .. }
+            if level.abs().max(slope.abs()) < 1e-3 && (CONSTANTS.applies)(problem) =>
         {
-            Verdict::Wrong(vec![constants])
+            Verdict::Wrong(vec![&CONSTANTS])
         }
         _ => verdict,
     }

@@ -55,6 +55,30 @@ pub(super) const fn mistake(name: &'static str, missing: &'static str, mend: &'s
     }
 }
 
+/// The formula of evaluation, by the statistics of the batch; `Given::diagnose` knows it by others too.
+pub(super) const CONSTANTS: Mistake = Mistake {
+    applies: Problem::is_centred,
+    dx: |row| vec![row.line(row.inverse, 0.0, 0.0)],
+    ..mistake(
+        "statistics treated as constants",
+        "mean and variance are functions of x, and both their terms are missing (the formula of evaluation)",
+        "subtract mean(dy) and xhat * mean(dy * xhat); do not detach the statistics, nor compute them without gradient",
+    )
+};
+
+/// All values 0.
+pub(super) const NO_GRADIENT: Mistake = Mistake {
+    dx: |row| vec![row.line(0.0, 0.0, 0.0)],
+    dgamma: |_| vec![by(0.0, 0.0)],
+    dbeta: |_| vec![by(0.0, 0.0)],
+    last: true,
+    ..mistake(
+        "no gradient",
+        "all values are 0: nothing flows back",
+        "look for detached arrays, an update in place, or a gradient that was cleared before it was saved",
+    )
+};
+
 /// Every mistake that [`Given::diagnose`](super::Given::diagnose) knows within rows; [`ACROSS`](super::ACROSS) has those of the
 /// wrong axis.
 ///
@@ -87,15 +111,7 @@ pub static MISTAKES: &[Mistake] = &[
             "subtract mean(dy) inside the brackets; staged: add the path through the mean to every value",
         )
     },
-    Mistake {
-        applies: Problem::is_centred,
-        dx: |row| vec![row.line(row.inverse, 0.0, 0.0)],
-        ..mistake(
-            "statistics treated as constants",
-            "mean and variance are functions of x, and both their terms are missing (the formula of evaluation)",
-            "subtract mean(dy) and xhat * mean(dy * xhat); do not detach the statistics, nor compute them without gradient",
-        )
-    },
+    CONSTANTS,
     Mistake {
         applies: |problem| matches!(problem.kind, Kind::Constants { .. }),
         dx: training_in_evaluation,
@@ -351,17 +367,7 @@ pub static MISTAKES: &[Mistake] = &[
             "mean = sum(w x) / sum(w), and the terms of dx with w / sum(w); dx = 0 where w = 0",
         )
     },
-    Mistake {
-        dx: |row| vec![row.line(0.0, 0.0, 0.0)],
-        dgamma: |_| vec![by(0.0, 0.0)],
-        dbeta: |_| vec![by(0.0, 0.0)],
-        last: true,
-        ..mistake(
-            "no gradient",
-            "all values are 0: nothing flows back",
-            "look for detached arrays, an update in place, or a gradient that was cleared before it was saved",
-        )
-    },
+    NO_GRADIENT,
     Mistake {
         applies: Problem::is_scaled,
         dx: |row| other_deviations(row).flat_map(|inverse| with_deviation(row, inverse)).collect(),

@@ -133,8 +133,6 @@ pub(super) struct Sums {
     /// What is allowed of each, absolute, for each precision and each kind of arithmetic.
     allowed: Vec<Vec<[f64; 3]>>,
     ways: Vec<Way>,
-    /// The largest of the right sums, or a small part of their terms.
-    largest: f64,
 }
 
 /// The sums of one way of a mistake, and what is allowed of each, as of the right ones.
@@ -153,15 +151,14 @@ impl Sums {
             terms: vec![0.0; parameters],
             allowed: vec![vec![[0.0; 3]; parameters]; precisions],
             ways: Vec::new(),
-            largest: 0.0,
         }
     }
 
-    /// All rows were added.
-    pub fn conclude(&mut self) {
+    /// The largest of the right sums, or a small part of their terms.
+    pub fn largest(&self) -> f64 {
         let sums = (0..self.right.len()).map(|parameter| self.right(parameter).abs());
         let terms = self.terms.iter().map(|terms| 1e-3 * terms);
-        self.largest = sums.chain(terms).fold(0.0, f64::max);
+        sums.chain(terms).fold(0.0, f64::max)
     }
 
     pub fn add(&mut self, row: &Row, allowances: &[Allowance]) {
@@ -249,11 +246,11 @@ impl Sums {
         self.right[parameter].to_f64()
     }
 
-    /// Whether values are the right ones in another order.
-    pub fn are_permuted(&self, given: &[f64]) -> bool {
+    /// Whether values are the right ones, of this size, in another order.
+    pub fn are_permuted(&self, given: &[f64], size: f64) -> bool {
         let allowed = (0..given.len()).map(|parameter| self.plain(parameter));
         let right = (0..given.len()).map(|parameter| self.right(parameter)).collect();
-        is_permuted(given, right, allowed.fold(0.0, f64::max), self.largest)
+        is_permuted(given, right, allowed.fold(0.0, f64::max), size)
     }
 
     /// What plain arithmetic may be off by.
@@ -261,8 +258,8 @@ impl Sums {
         self.allowed[0][parameter][PLAIN]
     }
 
-    /// How a given value fits.
-    pub fn score(&self, parameter: usize, given: f64) -> Fits {
+    /// How a given value fits; the largest of all is given once, for its sake.
+    pub fn score(&self, parameter: usize, given: f64, largest: f64) -> Fits {
         let terms = self.terms[parameter];
         let fit = |error: f64, allowed: &[Vec<[f64; 3]>]| {
             let of = |allowed: &Vec<[f64; 3]>| allowed[parameter].map(|allowed| error / allowed);
@@ -275,7 +272,7 @@ impl Sums {
             right: fit(right, &self.allowed),
             ways: ways.collect(),
             one_number: self.which == Which::Gamma,
-            lost: if self.plain(parameter).is_finite() { part(right, self.largest) } else { 0.0 },
+            lost: if self.plain(parameter).is_finite() { part(right, largest) } else { 0.0 },
         }
     }
 }

@@ -39,7 +39,8 @@ pub fn svg(numbers: &Numbers) -> String {
     let drawing = layered(&sizes, &links);
     let (width, height) = (drawing.size.width + 2.0 * MARGIN, drawing.size.height + 2.0 * MARGIN);
     let mut out = format!(
-        "<div class=\"picture\" style=\"--drawn: {width:.0}\">\n<svg class=\"graph\" viewBox=\"{} {} {width:.1} {height:.1}\" role=\"group\" aria-label=\"Computation graph\">\n\
+        "<div class=\"picture\" style=\"--drawn: {width:.0}\">\n<svg class=\"graph\" \
+         viewBox=\"{} {} {width:.1} {height:.1}\" role=\"group\" aria-label=\"Computation graph\">\n\
          <defs><marker id=\"arrow\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"9\" markerHeight=\"9\" \
          markerUnits=\"userSpaceOnUse\" orient=\"auto\"><path d=\"M0 0L8 4L0 8z\"/></marker></defs>\n<g aria-hidden=\"true\">\n",
         -MARGIN, -MARGIN
