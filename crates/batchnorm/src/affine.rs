@@ -1,5 +1,7 @@
 //! The arithmetic between statistics and a scale and shift: one place for the layer, for inference and for folding.
 
+use batchnorm_kernel::Moments;
+
 /// 1 / sqrt(variance + eps), with eps inside the root (Ioffe and Szegedy 2015, algorithm 1).
 ///
 /// Where variance and eps are both 0 there is nothing to normalise: 0, so that y = beta and dx = 0 by declaration.
@@ -44,4 +46,20 @@ pub fn scale_and_shift(gamma: f64, beta: f64, mean: f64, variance: f64, epsilon:
 /// ```
 pub fn undoing(mean: f64, variance: f64, epsilon: f64) -> (f64, f64) {
     ((variance + epsilon).sqrt(), mean)
+}
+
+/// Two numbers of each channel, multiplied.
+pub(crate) fn products(one: &[f64], other: &[f64]) -> Vec<f64> {
+    one.iter().zip(other).map(|(one, other)| one * other).collect()
+}
+
+/// The mean as a pair; NaN where the channel is not finite, so that all of its output is.
+pub(crate) fn mean_or_nan(moments: &Moments) -> (f64, f64) {
+    if moments.is_finite() { moments.mean_pair() } else { (f64::NAN, 0.0) }
+}
+
+/// The shift by which the mean's rest need not be subtracted from every x: (x - mean - rest) * scale + beta is
+/// (x - mean) * scale + (beta - rest * scale), and x - mean is as exact where it matters.
+pub(crate) fn shifted(beta: f64, rest: f64, scale: f64) -> f64 {
+    if rest == 0.0 { beta } else { beta - rest * scale }
 }

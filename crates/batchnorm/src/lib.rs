@@ -98,14 +98,14 @@
 //! 4. **[`BatchNorm`]** is the layer: parameters and [`RunningStatistics`]. Training, evaluation and the backward
 //!    pass are calls of their own; there is no mode to forget.
 //!    What a pass does with its batch is also to be had as four independent [`Switches`], for a call or pinned.
-//! 5. **[`Rule`]** is the same without state, for frameworks that keep parameters and statistics themselves;
+//! 5. **[`Normalizer`]** is the same without state, for frameworks that keep parameters and statistics themselves;
 //!    [`Saved`] is what a forward pass leaves for its backward pass.
-//!    [`Rule::train_part`] and [`Saved::backward_part`] make one batch of parts that are never together; a
+//!    [`Normalizer::train_part`] and [`Saved::backward_part`] make one batch of parts that are never together; a
 //!    [`Collective`] exchanges what all must know.
 //! 6. **In place**, where memory is short: [`BatchNorm::eval_in_place`], [`BatchNorm::backward_in_place`] with the same
 //!    bits, and [`BatchNorm::train_invertible`], whose backward pass takes its output instead of its input and has a
 //!    bound of its own ([`Invertible`]).
-//! 7. **[`SampleNorm`]**: layer, group, instance and RMS norm, which do not look at the batch; [`SampleRule`] without
+//! 7. **[`SampleNorm`]**: layer, group, instance and RMS norm, which do not look at the batch; [`SampleNormalizer`] without
 //!    state. **[`Decorrelated`]** removes the correlations between the channels of a group too.
 //! 8. **Derivatives beyond the backward pass**: along a direction ([`Saved::jvp`]), of second order ([`Saved::hvp`],
 //!    [`Saved::double_backward`]); of the siblings too ([`SampleSaved`]).
@@ -151,74 +151,60 @@
 //! | `serde` | no | [`Policies`] and [`Switches`] as data | the crate `serde` |
 
 mod affine;
-mod collective;
-mod config;
+mod batch_norm;
+mod call_error;
+mod check;
 mod convention;
-mod element;
-mod error;
-mod forward;
-mod ghost;
-pub mod gradcheck;
-mod in_place;
-mod input;
-mod invertible;
-mod kernel;
-mod layer;
-mod layout;
-mod moments;
-mod parallel;
-mod parts;
-mod population;
-mod preflight;
+mod gradients;
+mod options;
+mod parameters;
 pub mod reference;
-mod rule;
-mod running;
 mod sample_norm;
-mod sample_rule;
-mod sample_saved;
-mod sample_second_order;
-mod saved;
-mod second_order;
-mod spread;
-mod switches;
-mod tangent;
-mod view;
-mod weights;
+mod statistics;
+mod tensor;
 mod whitening;
 
 pub use affine::{inverse_deviation, scale_and_shift, undoing};
-pub use collective::{Collective, CollectiveError, Team};
-pub use config::{
-    Activation, Affine, Config, ConstantChannel, EmptyBatch, MissingRunning, NonFinite, Policies, SingleValue,
+pub use batch_norm::buffers::GradientBuffers;
+pub use batch_norm::collective::{Collective, CollectiveError, Team};
+pub use batch_norm::ghost::{Ghost, GhostTrained};
+pub use batch_norm::input::Input;
+pub use batch_norm::invertible::Invertible;
+pub use batch_norm::layer::{BatchNorm, Evaluated, Trained};
+pub use batch_norm::normalizer::Normalizer;
+pub use batch_norm::saved::Saved;
+pub use batch_norm::weights::{Weights, WeightsError};
+#[doc(hidden)] // for the tests of both sides of each; no part of the interface
+pub use batchnorm_kernel::thresholds;
+pub use batchnorm_kernel::{
+    Activation, Axes, AxisRole, Element, MAX_CHANNELS, Moments, Number, Parameter, Tier, View, ViewError, ViewMut,
 };
-pub use convention::{Convention, ConventionError, Conversion, Converted, Difference, Entry, Keys, Note};
-pub use element::{Element, Number, Parameter};
-pub use error::{CallError, ConfigError, ViewError, WeightsError};
-pub use ghost::{Ghost, GhostTrained};
-pub use input::Input;
-pub use invertible::Invertible;
-#[doc(hidden)] // no part of the interface
-pub use kernel::edges;
-pub use kernel::tier::Tier;
-pub use layer::{BatchNorm, Evaluated, Gradients, Trained};
-pub use layout::{Axes, AxisRole, MAX_CHANNELS};
-pub use moments::Moments;
-pub use population::{Population, ROW as POPULATION_ROW};
-pub use preflight::LastBatch;
-pub use rule::{BatchMoments, Parameters, Rule};
-pub use running::{Averaging, Estimator, RunningStatistics, UpdateWeight};
-pub use sample_norm::{Grouping, SampleConfig, SampleNorm};
-pub use sample_rule::SampleRule;
-pub use sample_saved::SampleSaved;
-pub use saved::{ParameterGradients, Saved};
-pub use spread::StandardErrors;
-pub use switches::{NormalizeBy, Switches};
-pub use tangent::ParameterDirection;
-pub use view::{Tensor, View, ViewMut};
-pub use weights::Weights;
-pub use whitening::{
-    BatchComoments, Comoments, Decorrelated, RunningCovariance, SavedWhitening, Whitened, WhiteningConfig,
-};
+pub use call_error::CallError;
+pub use convention::conversion::{Conversion, Converted, Difference, Note};
+pub use convention::names::{Convention, ConventionError, Entry, Keys};
+pub use gradients::{Gradients, ParameterGradients};
+pub use options::averaging::{Averaging, Estimator, UpdateWeight};
+pub use options::config::Config;
+pub use options::error::ConfigError;
+pub use options::policies::{Affine, ConstantChannel, EmptyBatch, MissingRunning, NonFinite, Policies, SingleValue};
+pub use options::preflight::LastBatch;
+pub use options::switches::{NormalizeBy, Switches};
+pub use parameters::{ParameterDirection, Parameters};
+pub use sample_norm::config::SampleConfig;
+pub use sample_norm::grouping::Grouping;
+pub use sample_norm::layer::SampleNorm;
+pub use sample_norm::normalizer::SampleNormalizer;
+pub use sample_norm::saved::SampleSaved;
+pub use statistics::batch::BatchMoments;
+pub use statistics::population::{Population, ROW as POPULATION_ROW};
+pub use statistics::running::RunningStatistics;
+pub use statistics::standard_error::StandardErrors;
+pub use tensor::Tensor;
+pub use whitening::comoments::{BatchComoments, Comoments};
+pub use whitening::config::WhiteningConfig;
+pub use whitening::layer::{Decorrelated, Whitened};
+pub use whitening::running::RunningCovariance;
+pub use whitening::saved::SavedWhitening;
 
 /// The README's examples, compiled as tests.
 #[cfg(doctest)]

@@ -1,9 +1,10 @@
 //! Running statistics from one convention to another, and in words what that changed.
 
-use super::Convention;
-use crate::config::Config;
-use crate::error::ConfigError;
-use crate::running::{Averaging, Estimator, RunningStatistics, UpdateWeight};
+use crate::convention::names::Convention;
+use crate::options::averaging::{Averaging, Estimator, UpdateWeight};
+use crate::options::config::Config;
+use crate::options::error::ConfigError;
+use crate::statistics::running::RunningStatistics;
 use std::fmt;
 
 /// A conversion of running statistics between conventions, and what is known of the training they come from.

@@ -20,7 +20,7 @@ mod operation;
 pub use operation::{Join, Operation};
 
 use super::{Real, sum};
-use crate::error::CallError;
+use crate::call_error::CallError;
 
 /// A value of the graph: one number, or one for each x_i.
 #[derive(Debug, Clone, PartialEq)]

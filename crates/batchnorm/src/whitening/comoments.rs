@@ -1,8 +1,8 @@
 //! Count, means and comoments of a group of channels: what decorrelated batch norm knows of a batch.
 
-use crate::error::CallError;
-use crate::moments::two_sum;
-use crate::running::Estimator;
+use crate::call_error::CallError;
+use crate::options::averaging::Estimator;
+use batchnorm_kernel::passes::two_sum;
 
 /// Count, mean of each channel and the matrix of comoments, sum (x_i - mean_i)(x_j - mean_j), of a group of channels.
 ///

@@ -1,12 +1,13 @@
 //! Options of decorrelated batch norm.
 
-use super::Decorrelated;
-use super::running::checked_group;
-use crate::config::{Affine, Config, Policies};
-use crate::error::ConfigError;
-use crate::kernel::raw::Isa;
-use crate::kernel::tier::Tier;
-use crate::running::{Averaging, Estimator, check_channels};
+use crate::options::averaging::{Averaging, Estimator};
+use crate::options::config::Config;
+use crate::options::error::ConfigError;
+use crate::options::limits::check_channels;
+use crate::options::policies::{Affine, Policies};
+use crate::whitening::groups::checked_group;
+use batchnorm_kernel::Tier;
+use batchnorm_kernel::passes::Isa;
 
 /// What a layer of decorrelated batch norm is to be. Checked once, by [`build`](Self::build).
 ///
@@ -91,15 +92,6 @@ impl WhiteningConfig {
     /// Forces an instruction set.
     pub fn tier(self, tier: Tier) -> Self {
         WhiteningConfig { tier: Some(tier), ..self }
-    }
-
-    /// Checks the options and builds the layer: gamma 1, beta 0, running mean 0, running covariance I. A group larger
-    /// than the channels is one of all of them.
-    ///
-    /// # Errors
-    /// No channel or too many, groups of none; eps not finite or negative; a tier this machine lacks.
-    pub fn build(self) -> Result<Decorrelated, ConfigError> {
-        Decorrelated::from_config(self)
     }
 
     /// The options, checked, and the tier.

@@ -1,14 +1,17 @@
 //! Running mean and covariance: what evaluation whitens by. How estimator and weights count is decided in
 //! `crate::running`.
 
-use super::comoments::BatchComoments;
-use super::config::WhiteningConfig;
-use super::eigen::negative_eigenvalue;
-use crate::config::NonFinite;
-use crate::element::Parameter;
-use crate::error::{CallError, ConfigError};
-use crate::rule::same_length;
-use crate::running::{check_channels, finite, values_inform};
+use crate::call_error::CallError;
+use crate::check::same_length;
+use crate::options::error::ConfigError;
+use crate::options::limits::{check_channels, finite};
+use crate::options::policies::NonFinite;
+use crate::statistics::running::values_inform;
+use crate::whitening::comoments::BatchComoments;
+use crate::whitening::config::WhiteningConfig;
+use crate::whitening::eigen::negative_eigenvalue;
+use crate::whitening::groups::{checked_group, groups};
+use batchnorm_kernel::Parameter;
 use std::ops::Range;
 
 /// Running mean of each channel and running covariance matrix of each group, in `f64`, and how many batches went into
@@ -33,23 +36,6 @@ pub struct RunningCovariance {
     batches: u64,
     /// Updates of each group.
     updates: Vec<u64>,
-}
-
-/// The channels of each group: `group` each, the last one what is left.
-pub(super) fn groups(channels: usize, group: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
-    (0..channels.div_ceil(group)).map(move |number| number * group..((number + 1) * group).min(channels))
-}
-
-/// The greatest number of channels of a group: its matrix takes 128 MB, and its eigenvalues hours.
-pub(super) const MAX_GROUP: usize = 4096;
-
-/// Channels of a group, of so many.
-pub(super) fn checked_group(channels: usize, group: usize) -> Result<usize, ConfigError> {
-    match group.min(channels) {
-        0 => Err(ConfigError::Zero { argument: "group" }),
-        got if got > MAX_GROUP => Err(ConfigError::LargeGroup { got, limit: MAX_GROUP }),
-        fits => Ok(fits),
-    }
 }
 
 impl RunningCovariance {

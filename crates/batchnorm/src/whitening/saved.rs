@@ -1,17 +1,13 @@
 //! What a forward pass of decorrelated batch norm leaves, and the backward pass from it.
 
-use super::eigen::InverseRoot;
-use super::running::groups;
-use super::threads_for_groups;
-use crate::element::Element;
-use crate::error::CallError;
-use crate::kernel::raw::Isa;
-use crate::kernel::tier::Tier;
-use crate::kernel::whitening::Centered;
-use crate::parallel;
-use crate::rule::same_shape;
-use crate::saved::ParameterGradients;
-use crate::view::{View, ViewMut};
+use crate::call_error::CallError;
+use crate::check::same_shape;
+use crate::gradients::ParameterGradients;
+use crate::whitening::eigen::InverseRoot;
+use crate::whitening::groups::{groups, threads_for_groups};
+use batchnorm_kernel::passes::{Centered, Isa};
+use batchnorm_kernel::threads;
+use batchnorm_kernel::{Element, Tier, View, ViewMut};
 
 /// What a forward pass leaves for its backward pass: of each channel the mean and gamma, of each group the whitening
 /// matrix with its eigenvectors. The input itself is not kept; backward takes it again.
@@ -27,7 +23,7 @@ use crate::view::{View, ViewMut};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct SavedWhitening {
-    pub(super) isa: Tier,
+    pub(super) tier: Tier,
     pub(super) group: usize,
     /// Values a channel.
     pub(super) count: u64,
@@ -64,8 +60,8 @@ impl SavedWhitening {
             root.matrix.iter().enumerate().map(|(at, w)| gamma[at / d] * w).collect()
         };
         let matrices: Vec<Vec<f64>> = groups(self.channels(), self.group).zip(&self.roots).map(scaled).collect();
-        let x = Centered { array: &x.memory, centers: &self.centers };
-        T::mix(self.isa(), &[x], &matrices, beta, self.group, &mut y.memory);
+        let x = Centered { array: x.memory(), centers: &self.centers };
+        T::operations().mix(self.isa(), &[x], &matrices, beta, self.group, y.memory());
     }
 
     /// The backward pass, dx into a buffer. With g = gamma * dy, xc = x - mean and n values a channel, each group has
@@ -88,12 +84,12 @@ impl SavedWhitening {
         dx: &mut ViewMut<T>,
     ) -> Result<ParameterGradients, CallError> {
         self.check(x)?;
-        same_shape("dy", &x.layout, &dy.layout)?;
-        same_shape("dx", &x.layout, &dx.layout)?;
+        same_shape("dy", x.layout(), dy.layout())?;
+        same_shape("dx", x.layout(), dx.layout())?;
         let nothing = vec![[0.0; 2]; self.channels()];
-        let centered = Centered { array: &x.memory, centers: &self.centers };
-        let upstream = Centered { array: &dy.memory, centers: &nothing };
-        let mut sums = T::products(self.isa(), upstream, Some(centered), self.group);
+        let centered = Centered { array: x.memory(), centers: &self.centers };
+        let upstream = Centered { array: dy.memory(), centers: &nothing };
+        let mut sums = T::operations().products(self.isa(), upstream, Some(centered), self.group);
         let ranges: Vec<_> = groups(self.channels(), self.group).collect();
         // An empty batch has no sums: they are 0.
         sums.resize_with(ranges.len(), Vec::new);
@@ -110,13 +106,13 @@ impl SavedWhitening {
         }
         let sizes: Vec<usize> = ranges.iter().map(|range| range.len()).collect();
         let matrix = |group: usize| self.input_gradient(ranges[group].start, &self.roots[group], &sums[group]);
-        let matrices = parallel::map(sizes.len(), threads_for_groups(&sizes), || (), |(), group| matrix(group));
+        let matrices = threads::map(sizes.len(), threads_for_groups(&sizes), || (), |(), group| matrix(group));
         let shift = vec![0.0; self.channels()];
         let n = self.count.max(1) as f64;
         let means: Vec<[f64; 2]> = gradients.dbeta.iter().map(|sum| [sum / n, 0.0]).collect();
         let of_batch = [Centered { centers: &means, ..upstream }, centered];
         let inputs = if self.of_batch { &of_batch[..] } else { &[upstream] };
-        T::mix(self.isa(), inputs, &matrices, &shift, self.group, &mut dx.memory);
+        T::operations().mix(self.isa(), inputs, &matrices, &shift, self.group, dx.memory());
         Ok(gradients)
     }
 
@@ -143,7 +139,7 @@ impl SavedWhitening {
     }
 
     fn isa(&self) -> Isa {
-        Isa::new(self.isa).expect("the forward pass ran on it")
+        Isa::new(self.tier).expect("the forward pass ran on it")
     }
 
     fn check<T: Element>(&self, x: &View<T>) -> Result<(), CallError> {

@@ -1,7 +1,7 @@
 //! The graphs of the norms: which nodes, and which uses what.
 
 use super::{Edge, Graph, Join, Node, Operation, of_elements};
-use crate::error::CallError;
+use crate::call_error::CallError;
 use crate::reference::Real;
 
 impl<R: Real> Graph<R> {

@@ -1,0 +1,122 @@
+//! A layout as the loops see it: for each channel its values in logical order, in runs.
+
+use std::ops::Range;
+
+/// A layout as the kernels see it: axes that nest are one, axes of length one are gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Geometry {
+    /// How many channels.
+    pub channels: usize,
+    /// Elements from a channel to the next.
+    pub channel_stride: isize,
+    /// Values a channel.
+    pub count: usize,
+    /// (length, stride) in logical order, innermost last; never empty.
+    pub(crate) axes: Vec<(usize, isize)>,
+}
+
+impl Geometry {
+    /// Length and stride of the innermost axis: a channel's values come in runs of this kind.
+    pub fn inner(&self) -> (usize, isize) {
+        self.axes[self.axes.len() - 1]
+    }
+
+    /// How many values of a channel lie on one innermost axis from a logical index on; the same for all channels.
+    pub fn left(&self, index: usize) -> usize {
+        self.locate(0, index).1
+    }
+
+    /// Where a logical index lies in channel 0.
+    ///
+    /// # Panics
+    /// Unless there are these channels, and from there on so many values in each, side by side.
+    pub fn side_by_side(&self, channels: &Range<usize>, index: usize, len: usize) -> isize {
+        let (offset, left) = self.locate(0, index);
+        assert!(channels.end <= self.channels && index < self.count && len <= left && self.inner().1 == 1);
+        offset
+    }
+
+    /// The runs of each channel in a range of logical indices.
+    pub fn runs(&self, range: Range<usize>) -> Runs<'_> {
+        Runs { geometry: self, range, next: None }
+    }
+
+    /// From a run to the next one of its channel.
+    pub fn next_run(&self) -> Option<isize> {
+        self.axes.len().checked_sub(2).map(|axis| self.axes[axis].1)
+    }
+
+    /// Whether the array is a dense table with one row of all channels for each logical index.
+    pub fn is_dense_rows(&self) -> bool {
+        (self.channels == 1 || self.channel_stride == 1)
+            && self.axes.len() == 1
+            && (self.count <= 1 || self.axes[0].1 == self.channels as isize)
+    }
+
+    /// Offset of a logical index, and how many values from there on lie on the same innermost axis.
+    pub fn locate(&self, channel: usize, index: usize) -> (isize, usize) {
+        let mut offset = channel as isize * self.channel_stride;
+        let mut rest = index;
+        let mut left = 0;
+        for (position, &(length, stride)) in self.axes.iter().enumerate().rev() {
+            // The outermost axis takes what is left: no division where there is one axis.
+            let at = if position == 0 { rest } else { rest % length };
+            rest = if position == 0 { 0 } else { rest / length };
+            offset += at as isize * stride;
+            if position + 1 == self.axes.len() {
+                left = length - at;
+            }
+        }
+        (offset, left)
+    }
+}
+
+/// The runs of a geometry in a range of logical indices.
+#[derive(Debug)]
+pub struct Runs<'g> {
+    geometry: &'g Geometry,
+    range: Range<usize>,
+    /// Offset of the next run, where it is known without a division.
+    next: Option<isize>,
+}
+
+impl Iterator for Runs<'_> {
+    /// Offset in channel 0, and how many values lie on one innermost axis from there.
+    type Item = (isize, usize);
+
+    fn next(&mut self) -> Option<(isize, usize)> {
+        if self.range.is_empty() {
+            return None;
+        }
+        let (length, stride) = self.geometry.inner();
+        let located = || self.geometry.locate(0, self.range.start);
+        let (offset, left) = self.next.map_or_else(located, |offset| (offset, length));
+        let len = left.min(self.range.len());
+        self.range.start += len;
+        if let [(_, outer), _] = self.geometry.axes[..] {
+            self.next = Some(offset - (length - left) as isize * stride + outer);
+        }
+        Some((offset, len))
+    }
+}
+
+/// Axes (length, stride), outermost first, as the kernels want them: those of length 1 are gone, those that nest are one.
+pub(crate) fn nested(all: impl Iterator<Item = (usize, isize)>) -> Vec<(usize, isize)> {
+    let mut axes: Vec<(usize, isize)> = Vec::new();
+    for (length, stride) in all {
+        if length == 1 {
+            continue;
+        }
+        match axes.last_mut() {
+            // The outer axis steps exactly over this one: walk the two as one.
+            Some(outer) if length > 0 && outer.1 == stride.wrapping_mul(length as isize) => {
+                *outer = (outer.0 * length, stride);
+            }
+            _ => axes.push((length, stride)),
+        }
+    }
+    if axes.is_empty() {
+        axes.push((1, 1));
+    }
+    axes
+}

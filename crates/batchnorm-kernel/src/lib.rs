@@ -1,0 +1,71 @@
+//! The arrays and loops of [`batchnorm`](https://docs.rs/batchnorm): reductions and maps over channels, in one fixed order of
+//! summation, the same bits on every instruction set, layout and number of threads. No layer and no policy is decided here.
+//!
+//! Use the crate `batchnorm`, which re-exports what its users name of this one. What else is public here is the interface
+//! between the two crates: it changes with them and promises nothing to others.
+//!
+//! In the order in which data flows, each standing on those before it:
+//!
+//! | where | what |
+//! |---|---|
+//! | [`Tier`], `machine` | instruction sets; eight `f64` at once, what all loops compute with |
+//! | [`Number`] | the number types of arrays: `f32`, `f64`, `f16`, `bf16` |
+//! | [`Moments`], [`Activation`] | count, mean and M2 of a set of values; what follows the normalisation |
+//! | `threads` | tasks over threads, results in order |
+//! | [`View`], `array` | any array as channels and, in each, values in logical order; checked once; shared out between threads |
+//! | `lanes` | slices taken as vectors |
+//! | `reduce` | a value for each channel, in one fixed tree of chunks |
+//! | `map` | outputs from inputs and coefficients of their channel |
+//! | `rows` | the same for rows whose elements have parameters of their own |
+//! | `whitening` | products between the channels of a group; channels mixed by a matrix |
+//! | [`Operations`] | the passes that layers ask for, compiled once for each [`Element`] type |
+
+mod activation;
+mod array;
+mod dispatch;
+mod element;
+mod lanes;
+mod machine;
+mod map;
+mod moments;
+mod number;
+mod operations;
+mod pass;
+mod reduce;
+mod rows;
+pub mod threads;
+#[doc(hidden)]
+pub mod thresholds;
+mod whitening;
+
+pub use activation::Activation;
+pub use array::error::ViewError;
+pub use array::layout::{Axes, AxisRole, MAX_CHANNELS};
+pub use array::view::{View, ViewMut};
+pub use element::{Element, Parameter};
+pub use machine::tier::Tier;
+pub use moments::Moments;
+pub use number::Number;
+
+/// What the layers of `batchnorm` ask for of arrays. It changes with them, and is no interface for others.
+pub mod passes {
+    pub use crate::array::channels::{put_channels, take_channels};
+    pub use crate::array::geometry::Geometry;
+    pub use crate::array::layout::{Arrangement, Layout, elements, row_major};
+    pub use crate::array::memory::{Readable, Writable};
+    pub use crate::machine::isa::Isa;
+    pub use crate::map::formulas::{
+        GradientAlongCoefficients, InputGradientCoefficients, NormalizeCoefficients, OutputGradientCoefficients,
+        TangentCoefficients,
+    };
+    pub use crate::moments::two_sum;
+    pub use crate::operations::{Operations, OutputOperations};
+    pub use crate::pass::{Backward, Beside, Forward, GradientOutputs, OfChannel, OfReduced, Statistics};
+    pub use crate::reduce::RUN;
+    pub use crate::reduce::gradients::{ChannelConstants, GradientSums};
+    pub use crate::reduce::tree::{Merge, joined_pairwise, pairwise_sum};
+    pub use crate::rows::formulas::{Elements, RowMeans, RowNumbers};
+    pub use crate::rows::second_order::{RowDirection, RowSecondDerivatives};
+    pub use crate::rows::{Summed, at_once};
+    pub use crate::whitening::Centered;
+}

@@ -1,0 +1,53 @@
+//! Code compiled for an instruction set, and run where the machine was found to have it.
+#![allow(unsafe_code)]
+
+use super::tier::Tier;
+use super::vector::{Plain, Vector};
+#[cfg(target_arch = "x86_64")]
+use super::x86;
+
+/// A tier that was found to run here.
+#[derive(Debug, Clone, Copy)]
+pub struct Isa(Tier);
+
+impl Isa {
+    /// `None` where this machine does not run it.
+    pub fn new(tier: Tier) -> Option<Isa> {
+        tier.is_supported().then_some(Isa(tier))
+    }
+
+    /// Its name.
+    pub fn tier(self) -> Tier {
+        self.0
+    }
+
+    /// Runs a kernel compiled for this tier.
+    #[inline(always)]
+    pub fn run<R, K: Kernel<R>>(self, kernel: K) -> R {
+        #[cfg(target_arch = "x86_64")]
+        {
+            #[target_feature(enable = "avx2,f16c")]
+            fn avx2<R, K: Kernel<R>>(kernel: K) -> R {
+                kernel.run::<x86::Avx2>()
+            }
+            #[target_feature(enable = "avx2,f16c,avx512f,avx512vl,avx512dq,avx512bw")]
+            fn avx512<R, K: Kernel<R>>(kernel: K) -> R {
+                kernel.run::<x86::Avx512>()
+            }
+            match self.0 {
+                Tier::Baseline => {}
+                // SAFETY: an `Isa` of this tier exists only where the features were detected.
+                Tier::Avx2 => return unsafe { avx2(kernel) },
+                // SAFETY: as above.
+                Tier::Avx512 => return unsafe { avx512(kernel) },
+            }
+        }
+        kernel.run::<Plain>()
+    }
+}
+
+/// One straight-line loop over slices. `run` and all it calls must be `#[inline(always)]`, so that it is compiled
+/// with the features of the tier that runs it.
+pub trait Kernel<R> {
+    fn run<V: Vector>(self) -> R;
+}

@@ -1,0 +1,294 @@
+//! Maps: every output value from the input values at the same place and its channel's coefficients.
+//!
+//! Each value is computed in `f64` and rounded once, so the order in which they are visited does not matter. It is
+//! decided once for a call, from the layouts alone:
+//!
+//! | layout | path |
+//! |---|---|
+//! | a channel's values lie side by side in runs (NCHW) | runs: one channel's coefficients for a whole run |
+//! | rows of all channels lie side by side (NHWC, N x C) | rows: coefficients as vectors beside the row |
+//! | anything else, or arrays that differ in layout | tiles: copied to a scratch, mapped there, copied back |
+//!
+//! Outputs of at least [`STREAM`] bytes are streamed: written past the caches, which would otherwise first read
+//! every line that is to be overwritten, and lose to it what the next channel needs.
+
+pub mod coefficients;
+pub mod formulas;
+pub mod in_place;
+pub mod loops;
+
+use crate::array::ahead::{AHEAD, Twice};
+use crate::array::geometry::Geometry;
+use crate::array::grid::Grid;
+use crate::array::memory::{Cell, Readable, Writable};
+use crate::machine::isa::Isa;
+use crate::machine::vector::WIDTH;
+use crate::number::Stored;
+use crate::reduce::leaf::Leaf;
+use crate::reduce::{CHUNK, RUN, Scratch, Way, block_of_runs, in_runs, reduce};
+use crate::threads;
+use coefficients::Coefficients;
+use formulas::{InOrder, Pointwise};
+use loops::{Rows, Run};
+use std::ops::Range;
+
+/// Elements a task: large against the cost of handing it out, small against a tensor worth several threads.
+pub(crate) const TASK: usize = 1 << 16;
+/// Bytes from which on an output is streamed: several times the second-level caches. (At 13 MB it still lost here, at
+/// 26 MB it won 10 to 30 %.)
+pub(crate) const STREAM: usize = 20 << 20;
+/// Bytes side by side that are worth streaming: of shorter runs too much is unaligned. (f32 planes of 28 x 28 won, of 14 x 14
+/// lost.)
+pub(crate) const LONG: usize = 2048;
+
+pub(crate) enum Path {
+    Runs,
+    Rows,
+    Tiles,
+}
+
+impl Path {
+    /// How a map of an output of `T` is cut.
+    pub fn grid<T>(&self, out: &Geometry) -> Grid {
+        let &Geometry { channels, count, .. } = out;
+        match self {
+            Path::Runs => {
+                // In the order of memory, where channels are neighbours in it.
+                let range = out.inner().0.min(TASK);
+                Grid { channels, block: (TASK / range).clamp(1, channels), count, range }
+            }
+            Path::Rows => {
+                // Each cell as aligned as the first.
+                let range = (TASK / channels).max(1).next_multiple_of(WIDTH);
+                Grid { channels, block: channels, count, range }
+            }
+            Path::Tiles => Grid { channels, block: (128 / size_of::<T>()).min(channels), count, range: CHUNK },
+        }
+    }
+}
+
+pub(crate) fn path<T: Stored, const N: usize, const O: usize>(arrays: [&Readable<T>; N], outs: [&Geometry; O]) -> Path {
+    if all_in_runs(arrays, outs) {
+        Path::Runs
+    } else if arrays.iter().map(|array| array.geometry()).chain(outs).all(Geometry::is_dense_rows) {
+        Path::Rows
+    } else {
+        Path::Tiles
+    }
+}
+
+fn all_in_runs<T: Stored, const N: usize, const O: usize>(arrays: [&Readable<T>; N], outs: [&Geometry; O]) -> bool {
+    let in_runs_out = |out: &Geometry| {
+        let (length, stride) = out.inner();
+        // A single channel of any length is one run; runs of a few values are not worth a call each.
+        stride == 1 && (length >= RUN || out.count == length) && (out.count >= RUN || out.channels == 1)
+    };
+    in_runs(arrays) && outs.into_iter().all(in_runs_out)
+}
+
+/// Whether to stream an output.
+fn past<T>(geometry: &Geometry) -> bool {
+    let size = size_of::<T>();
+    let long = geometry.is_dense_rows() || geometry.inner().0 * size >= LONG;
+    geometry.channels * geometry.count * size >= STREAM && long
+}
+
+/// `outs = formula(coefficients of the channel, values)` for every element.
+pub(crate) fn map<T: Stored, P: Pointwise<N, K, O>, const N: usize, const K: usize, const O: usize>(
+    isa: Isa,
+    formula: P,
+    arrays: [&Readable<T>; N],
+    mut outs: [Writable<T>; O],
+    coefficients: Coefficients<K>,
+) {
+    let geometries = outs.each_ref().map(Writable::geometry);
+    let &Geometry { channels, count, .. } = geometries[0];
+    if count == 0 {
+        return;
+    }
+    let threads = threads::threads_for(channels * count);
+    let (path, past) = (path(arrays, geometries), past::<T>(geometries[0]));
+    let grid = path.grid::<T>(geometries[0]);
+    match path {
+        Path::Runs => {
+            let ahead = [(AHEAD / size_of::<T>()) as isize; N];
+            Writable::for_each_cell(
+                &mut outs.each_mut(),
+                grid,
+                threads,
+                || (),
+                |(), channels, range, cells| {
+                    let all: Vec<_> = channels.clone().map(|channel| coefficients.of(channel)).collect();
+                    map_runs(isa, formula, arrays, (ahead, count), cells, channels, range, past, &all);
+                },
+            );
+        }
+        Path::Rows => {
+            let wide = coefficients.widened(outs[0].to_line() % WIDTH);
+            Writable::for_each_cell(
+                &mut outs.each_mut(),
+                grid,
+                threads,
+                || (),
+                |(), _, range, cells| {
+                    if past {
+                        cells.iter_mut().for_each(Cell::stream);
+                    }
+                    let values = arrays.map(|array| array.rows(range.clone()));
+                    let outs = cells.each_mut().map(Cell::rows);
+                    isa.run(Rows { formula, coefficients: &wide, values, outs, past });
+                },
+            );
+        }
+        Path::Tiles => {
+            let scratch = || {
+                let tiles: [Vec<T>; N] = std::array::from_fn(|_| vec![T::default(); grid.block * CHUNK]);
+                let results: [Vec<T>; O] = std::array::from_fn(|_| vec![T::default(); CHUNK]);
+                (tiles, results)
+            };
+            Writable::for_each_cell(
+                &mut outs.each_mut(),
+                grid,
+                threads,
+                scratch,
+                |(tiles, results), block, range, cells| {
+                    for (array, tile) in arrays.iter().zip(tiles.iter_mut()) {
+                        array.gather_block(block.clone(), range.clone(), tile, CHUNK);
+                    }
+                    for (row, channel) in block.enumerate() {
+                        let values = tiles.each_ref().map(|tile| &tile[row * CHUNK..][..range.len()]);
+                        let outs = results.each_mut().map(|result| &mut result[..range.len()]);
+                        let coefficients = coefficients.of(channel);
+                        isa.run(Run { formula, coefficients, values, ahead: [0; N], outs, past: false });
+                        for (cell, result) in cells.iter_mut().zip(results.iter()) {
+                            cell.scatter(channel, range.clone(), &result[..range.len()]);
+                        }
+                    }
+                },
+            );
+        }
+    }
+}
+
+/// A block of channels that lie in runs: run after run, and in each all channels of the block. From the last run on: the
+/// one that was reduced last is the likeliest to be in a cache.
+#[allow(clippy::too_many_arguments)]
+fn map_runs<T: Stored, P: Pointwise<N, K, O>, const N: usize, const K: usize, const O: usize>(
+    isa: Isa,
+    formula: P,
+    arrays: [&Readable<T>; N],
+    (ahead, until): ([isize; N], usize),
+    cells: &mut [Cell<T>; O],
+    channels: Range<usize>,
+    range: Range<usize>,
+    past: bool,
+    coefficients: &[[f64; K]],
+) {
+    if past {
+        cells.iter_mut().for_each(Cell::stream);
+    }
+    let geometries = cells.each_ref().map(|cell| cell.geometry());
+    let length = geometries[0].inner().0;
+    let left = |index| {
+        let inputs = arrays.iter().map(|array| array.geometry().left(index));
+        geometries.iter().map(|out| out.left(index)).chain(inputs).fold(usize::MAX, usize::min)
+    };
+    from_the_end(range, length, left, |index, len| {
+        let ahead = if index < until { ahead } else { [0; N] };
+        let mut runs = arrays.map(|array| array.runs(channels.clone(), index, len));
+        let mut outs = cells.each_mut().map(|cell| cell.runs(channels.clone(), index, len));
+        for &coefficients in coefficients {
+            let values = runs.each_mut().map(|runs| runs.next().expect("one for each channel"));
+            let outs = outs.each_mut().map(|runs| runs.next().expect("one for each channel"));
+            isa.run(Run { formula, coefficients, values, ahead, outs, past });
+        }
+    });
+}
+
+/// `visit(index, length)` of each run of a range, from the last run of `length` on, as far as all arrays go side by side:
+/// `left` says how far from an index on, the same for every channel.
+#[inline(always)]
+pub(crate) fn from_the_end(
+    range: Range<usize>,
+    length: usize,
+    left: impl Fn(usize) -> usize,
+    mut visit: impl FnMut(usize, usize),
+) {
+    let mut end = range.end;
+    while end > range.start {
+        let start = ((end - 1) / length * length).max(range.start);
+        let mut index = start;
+        while index < end {
+            let len = left(index).min(end - index);
+            visit(index, len);
+            index += len;
+        }
+        end = start;
+    }
+}
+
+/// How channels in runs are cut that are reduced and mapped at once: the channels of a block, and the tasks.
+pub(crate) fn blocks<T: Stored, const N: usize>(reduced: [&Readable<T>; N], threads: usize) -> (usize, Grid) {
+    let &Geometry { channels, count, .. } = reduced[0].geometry();
+    // Enough tasks for the threads come before blocks that are long in memory.
+    let most = (channels / (2 * threads)).max(1);
+    let block = block_of_runs(reduced).min(most);
+    (block, Grid { channels, block: (TASK / count).clamp(block, most.max(block)), count, range: count })
+}
+
+/// Reduces each channel, turns the result into coefficients, and maps with them, maybe other arrays than those that
+/// are reduced. Returns the reduced values.
+///
+/// Where channels come in runs and are many enough for the threads, each block of channels is mapped right after it
+/// was reduced, while the cache still holds it; else in two sweeps. The bits are the same.
+pub(crate) fn reduce_and_map<T, L, P, C, const N: usize, const M: usize, const K: usize, const O: usize>(
+    leaf: &L,
+    reduced: [&Readable<T>; N],
+    isa: Isa,
+    formula: P,
+    mapped: [&Readable<T>; M],
+    mut outs: [Writable<T>; O],
+    coefficients: impl Fn(usize, L::Value) -> C + Sync + Send,
+) -> Vec<L::Value>
+where
+    T: Stored,
+    L: Leaf<T, N>,
+    P: Pointwise<M, K, O>,
+    C: InOrder<K>,
+{
+    let geometries = outs.each_ref().map(Writable::geometry);
+    let &Geometry { channels, count, .. } = geometries[0];
+    let threads = threads::threads_for(channels * count);
+    let runs = all_in_runs(mapped, geometries) && in_runs(reduced);
+    if count == 0 || !runs || (threads > 1 && channels < 2 * threads) {
+        return threads::together(threads, || {
+            let values = reduce(reduced, leaf);
+            let all = Coefficients::new(values.len(), |channel| coefficients(channel, values[channel]));
+            map(isa, formula, mapped, outs, all);
+            values
+        });
+    }
+    let (block, grid) = blocks(reduced, threads);
+    let way = Way::Blocks(block);
+    let past = past::<T>(geometries[0]);
+    let ahead = Twice::new(reduced.map(Readable::geometry), mapped.map(Readable::geometry), block, size_of::<T>());
+    let cells = Writable::for_each_cell(
+        &mut outs.each_mut(),
+        grid,
+        threads,
+        || Scratch::new(way, count),
+        |scratch, channels, range, cells| {
+            let mut all = Vec::with_capacity(channels.len());
+            for start in channels.clone().step_by(block) {
+                let channels = start..(start + block).min(channels.end);
+                let values = scratch.reduce(way, reduced, ahead.reducing, leaf, channels.clone(), range.clone());
+                let of: Vec<_> =
+                    channels.clone().zip(&values).map(|(c, &value)| coefficients(c, value).in_order()).collect();
+                map_runs(isa, formula, mapped, (ahead.mapping, ahead.until), cells, channels, range.clone(), past, &of);
+                all.extend(values);
+            }
+            all
+        },
+    );
+    cells.into_iter().flatten().collect()
+}

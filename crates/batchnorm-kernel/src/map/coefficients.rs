@@ -1,0 +1,67 @@
+//! Coefficients of all channels, as the loops read them.
+
+#![allow(clippy::needless_range_loop)]
+
+use super::formulas::InOrder;
+use crate::machine::vector::WIDTH;
+
+/// Coefficient vectors are repeated until they are at least this wide: narrower rows are taken several at a time.
+const WIDENED: usize = 64;
+
+/// The coefficients of all channels, each kind in a vector of its own.
+#[derive(Debug, Clone)]
+pub(crate) struct Coefficients<const K: usize>([Vec<f64>; K]);
+
+impl<const K: usize> Coefficients<K> {
+    pub fn new<C: InOrder<K>>(channels: usize, of_channel: impl Fn(usize) -> C) -> Self {
+        let mut all: [Vec<f64>; K] = std::array::from_fn(|_| Vec::with_capacity(channels));
+        for channel in 0..channels {
+            for (vector, value) in all.iter_mut().zip(of_channel(channel).in_order()) {
+                vector.push(value);
+            }
+        }
+        Coefficients(all)
+    }
+
+    pub fn of(&self, channel: usize) -> [f64; K] {
+        std::array::from_fn(|kind| self.0[kind][channel])
+    }
+
+    /// For [`Rows`] whose first value that is aligned is the one numbered `phase`.
+    pub fn widened(self, phase: usize) -> Widened<K> {
+        let channels = self.0[0].len();
+        let width = channels * WIDENED.div_ceil(channels);
+        let first = [0; K];
+        let mut all = Widened { vectors: self.0, first, width };
+        for (vector, first) in all.vectors.iter_mut().zip(&mut all.first) {
+            let mut wide = Vec::with_capacity(width + 2 * WIDTH);
+            // So many unused ones that the one numbered `phase`, and each eighth from it on, begins a line.
+            *first = (wide.as_ptr() as usize / size_of::<f64>() + phase).wrapping_neg() % WIDTH;
+            wide.resize(*first, 0.0);
+            wide.extend(vector.iter().cycle().take(width + WIDTH));
+            *vector = wide;
+        }
+        all
+    }
+}
+
+/// Coefficients as [`Rows`] read them: repeated until they are wide enough, and then going on with their beginning for a
+/// vector that reaches over the end of a row.
+#[derive(Debug)]
+pub(crate) struct Widened<const K: usize> {
+    vectors: [Vec<f64>; K],
+    first: [usize; K],
+    width: usize,
+}
+
+impl<const K: usize> Widened<K> {
+    /// The vectors, and the number of coefficients after which they begin again.
+    #[inline(always)]
+    pub fn vectors(&self) -> ([&[f64]; K], usize) {
+        let mut vectors: [&[f64]; K] = [&[]; K];
+        for k in 0..K {
+            vectors[k] = &self.vectors[k][self.first[k]..];
+        }
+        (vectors, self.width)
+    }
+}

@@ -1,0 +1,205 @@
+//! The loops that compute an output slice from input slices by a formula of one element.
+
+#![allow(clippy::needless_range_loop)]
+
+use super::coefficients::Widened;
+use super::formulas::Pointwise;
+use crate::array::ahead::AHEAD;
+use crate::lanes::{in_groups, load_all, load_last, load_pair};
+use crate::machine::isa::Kernel;
+use crate::machine::prefetch::{ask, to_line};
+use crate::machine::vector::{PAIR, Vector, WIDTH, splat_all};
+use crate::number::Stored;
+use std::ops::Range;
+
+/// Values of a run that is worth aligning.
+pub(crate) const ALIGNED: usize = 128;
+
+/// Values of one channel. The outputs must not be the inputs: some are computed twice.
+pub(crate) struct Run<'v, T, P, const N: usize, const K: usize, const O: usize> {
+    pub formula: P,
+    pub coefficients: [f64; K],
+    pub values: [&'v [T]; N],
+    /// How many elements on lies what memory is to be asked for meanwhile.
+    pub ahead: [isize; N],
+    pub outs: [&'v mut [T]; O],
+    /// Whether to write past the caches; a fence must follow.
+    pub past: bool,
+}
+
+impl<T, P, const N: usize, const K: usize, const O: usize> Kernel<()> for Run<'_, T, P, N, K, O>
+where
+    T: Stored,
+    P: Pointwise<N, K, O>,
+{
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let Run { formula, coefficients, values, ahead, mut outs, past } = self;
+        let (len, coefficients) = (outs[0].len(), splat_all::<V, K>(coefficients));
+        // Past the caches go whole lines alone: what is before and behind them is written as usual, to the value.
+        let head = if past || len >= ALIGNED { to_line(outs[0].as_ptr()).min(len) } else { 0 };
+        // Two vectors a round.
+        let pairs = (len - head) / PAIR;
+        let tail = head + pairs * PAIR;
+        let from = in_groups(values, head, pairs);
+        let to = outs.each_mut().map(|out| &mut out[head..].as_chunks_mut::<PAIR>().0[..pairs]);
+        for pair in 0..pairs {
+            let [left, right] = load_pair::<V, T, N>(from, pair, ahead);
+            let (left, right) = (formula.apply(coefficients, left), formula.apply(coefficients, right));
+            for o in 0..O {
+                let to = &mut to[o][pair];
+                T::store(left[o], eight_mut(to), past);
+                T::store(right[o], eight_mut(&mut to[WIDTH..]), past);
+            }
+        }
+        if past || len < WIDTH {
+            edge::<V, T, P, N, K, O>(formula, coefficients, values, &mut outs, 0..head);
+            edge::<V, T, P, N, K, O>(formula, coefficients, values, &mut outs, tail..len);
+        } else {
+            // Whole vectors, some values a second time, are faster than incomplete ones.
+            for at in (0..head).step_by(WIDTH).chain((tail..len).step_by(WIDTH)) {
+                let at = at.min(len - WIDTH);
+                let result = formula.apply(coefficients, load_all::<V, T, N>(values, at));
+                store_all::<V, T, O>(result, &mut outs, at);
+            }
+        }
+    }
+}
+
+/// A few values, and no other.
+#[inline(always)]
+fn edge<V, T, P, const N: usize, const K: usize, const O: usize>(
+    formula: P,
+    coefficients: [V; K],
+    values: [&[T]; N],
+    outs: &mut [&mut [T]; O],
+    range: Range<usize>,
+) where
+    V: Vector,
+    T: Stored,
+    P: Pointwise<N, K, O>,
+{
+    let mut at = range.start;
+    while at + WIDTH <= range.end {
+        store_all::<V, T, O>(formula.apply(coefficients, load_all::<V, T, N>(values, at)), outs, at);
+        at += WIDTH;
+    }
+    if at < range.end {
+        let mut cut = values;
+        for n in 0..N {
+            cut[n] = &values[n][..range.end];
+        }
+        let results = formula.apply(coefficients, load_last::<V, T, N>(cut, at));
+        for o in 0..O {
+            let mut result = [T::default(); WIDTH];
+            T::store(results[o], &mut result, false);
+            outs[o][at..range.end].copy_from_slice(&result[..range.end - at]);
+        }
+    }
+}
+
+/// Whole rows of all channels, as one array: in order, in vectors that are aligned and may reach over the end of a row.
+/// The outputs must not be the inputs.
+pub(crate) struct Rows<'v, T, P, const N: usize, const K: usize, const O: usize> {
+    pub formula: P,
+    pub coefficients: &'v Widened<K>,
+    pub values: [&'v [T]; N],
+    pub outs: [&'v mut [T]; O],
+    /// Whether to write past the caches; a fence must follow.
+    pub past: bool,
+}
+
+impl<T, P, const N: usize, const K: usize, const O: usize> Kernel<()> for Rows<'_, T, P, N, K, O>
+where
+    T: Stored,
+    P: Pointwise<N, K, O>,
+{
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let Rows { formula, coefficients, values, mut outs, past } = self;
+        let (len, (vectors, width)) = (outs[0].len(), coefficients.vectors());
+        let head = to_line(outs[0].as_ptr()).min(len);
+        let tail = head + (len - head) / WIDTH * WIDTH;
+        if past || len < WIDTH {
+            // Past the caches go whole lines alone, as for a run.
+            for at in (0..head).chain(tail..len) {
+                one::<V, T, P, N, K, O>(formula, vectors, at % width, values, at, &mut outs);
+            }
+        } else {
+            // Whole vectors, some values a second time, are faster.
+            for at in (0..head).step_by(WIDTH).chain((tail..len).step_by(WIDTH)) {
+                let at = at.min(len - WIDTH);
+                let coefficients = load_all::<V, f64, K>(vectors, at % width);
+                let result = formula.apply(coefficients, load_all::<V, T, N>(values, at));
+                store_all::<V, T, O>(result, &mut outs, at);
+            }
+        }
+        let (mut at, mut column) = (head, head % width);
+        while at < tail {
+            // To the end of the row, and over it where no vector ends there.
+            let count = (width - column).div_ceil(WIDTH).min((tail - at) / WIDTH);
+            let coefficients = in_groups(vectors, column, count);
+            let from = in_groups::<T, N, WIDTH>(values, at, count);
+            let to = outs.each_mut().map(|out| &mut out[at..].as_chunks_mut().0[..count]);
+            for vector in 0..count {
+                let (mut of, mut loaded) = ([V::splat(0.0); K], [V::splat(0.0); N]);
+                for k in 0..K {
+                    of[k] = V::from_f64(&coefficients[k][vector]);
+                }
+                for n in 0..N {
+                    let values = &from[n][vector];
+                    ask(values.as_ptr().wrapping_byte_add(AHEAD), WIDTH);
+                    loaded[n] = T::load(values);
+                }
+                let results = formula.apply(of, loaded);
+                for o in 0..O {
+                    T::store(results[o], &mut to[o][vector], past);
+                }
+            }
+            at += count * WIDTH;
+            column = (column + count * WIDTH) % width;
+        }
+    }
+}
+
+/// One value, in all lanes.
+#[inline(always)]
+fn one<V, T, P, const N: usize, const K: usize, const O: usize>(
+    formula: P,
+    coefficients: [&[f64]; K],
+    column: usize,
+    values: [&[T]; N],
+    at: usize,
+    outs: &mut [&mut [T]; O],
+) where
+    V: Vector,
+    T: Stored,
+    P: Pointwise<N, K, O>,
+{
+    let mut numbers = [0.0; K];
+    for k in 0..K {
+        numbers[k] = coefficients[k][column];
+    }
+    let mut loaded = [V::splat(0.0); N];
+    for n in 0..N {
+        loaded[n] = V::splat(values[n][at].to_f64());
+    }
+    let results = formula.apply(splat_all::<V, K>(numbers), loaded);
+    for o in 0..O {
+        let mut result = [T::default(); WIDTH];
+        T::store(results[o], &mut result, false);
+        outs[o][at] = result[0];
+    }
+}
+
+#[inline(always)]
+fn store_all<V: Vector, T: Stored, const O: usize>(results: [V; O], outs: &mut [&mut [T]; O], at: usize) {
+    for o in 0..O {
+        T::store(results[o], eight_mut(&mut outs[o][at..]), false);
+    }
+}
+
+#[inline(always)]
+pub(crate) fn eight_mut<T>(values: &mut [T]) -> &mut [T; WIDTH] {
+    values.first_chunk_mut::<WIDTH>().expect("there are eight values")
+}

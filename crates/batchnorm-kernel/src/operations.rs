@@ -1,0 +1,174 @@
+//! What layers ask for of arrays. What a pass is stands in [`Forward`] and [`Backward`]; which loops it takes is decided in
+//! `dispatch`.
+
+use crate::activation::Activation;
+use crate::array::memory::{Readable, Writable};
+use crate::machine::isa::Isa;
+use crate::map::formulas::{
+    GradientAlongCoefficients, NormalizeCoefficients, OutputGradientCoefficients, TangentCoefficients,
+};
+use crate::moments::Moments;
+use crate::pass::{Backward, Forward, GradientOutputs, OfChannel, OfReduced};
+use crate::reduce::gradients::{ChannelConstants, GradientSums};
+use crate::rows::Summed;
+use crate::rows::formulas::{Elements, RowNumbers};
+use crate::rows::second_order::{RowDirection, RowSecondDerivatives};
+use crate::whitening::Centered;
+
+/// The passes over arrays of one number type.
+pub trait Operations<T>: Sync {
+    /// Moments of each channel, of values that count as often as their weight says; none for empty arrays.
+    fn moments(&self, isa: Isa, x: &Readable<T>, weights: Option<&Readable<T>>) -> Vec<Moments>;
+
+    /// y by coefficients that follow from the moments, which are returned: each channel is normalised while a cache still
+    /// holds it, where that can be.
+    fn train(
+        &self,
+        pass: Forward<T>,
+        x: &Readable<T>,
+        y: &mut Writable<T>,
+        of: OfReduced<Moments, NormalizeCoefficients>,
+    ) -> Vec<Moments>;
+
+    /// y by coefficients that are known.
+    fn normalize(&self, pass: Forward<T>, x: &Readable<T>, y: &mut Writable<T>, of: OfChannel<NormalizeCoefficients>);
+
+    /// y over x, with the same bits; without weights.
+    fn normalize_in_place(&self, pass: Forward<T>, x: &mut Writable<T>, of: OfChannel<NormalizeCoefficients>);
+
+    /// The sums of dz and dz xhat of each channel.
+    fn gradient_sums(&self, pass: Backward<T>, dy: &Readable<T>) -> Vec<GradientSums>;
+
+    /// dx, and dz for the residual, by sums that are known.
+    fn input_gradient(&self, pass: Backward<T>, dy: &Readable<T>, sums: &[GradientSums], outs: GradientOutputs<T>);
+
+    /// dx, and dz for the residual, by the sums of the arrays themselves, which are returned.
+    fn backward(&self, pass: Backward<T>, dy: &Readable<T>, outs: GradientOutputs<T>) -> Vec<GradientSums>;
+
+    /// [`backward`](Self::backward) with dx over dy, with the same bits; without residual and weights.
+    fn backward_in_place(&self, pass: Backward<T>, dy: &mut Writable<T>) -> Vec<GradientSums>;
+
+    /// dz = dy f'(z) alone, from the output y.
+    fn residual_gradient(
+        &self,
+        isa: Isa,
+        activation: Activation,
+        y: &Readable<T>,
+        dy: &Readable<T>,
+        dresidual: &mut Writable<T>,
+    );
+
+    /// The directional derivative of y along t, of arrays x and t.
+    fn tangent(
+        &self,
+        isa: Isa,
+        activation: Activation,
+        arrays: [&Readable<T>; 2],
+        out: &mut Writable<T>,
+        of: OfChannel<TangentCoefficients>,
+    );
+
+    /// The sums of dz (as `dy`) and of dz t (as `dy_xhat`) of each channel.
+    fn sums_along(
+        &self,
+        isa: Isa,
+        activation: Activation,
+        channels: ChannelConstants,
+        arrays: [&Readable<T>; 3],
+    ) -> Vec<GradientSums>;
+
+    /// The derivative of dx along t, of arrays x, dy and t.
+    fn gradient_along(
+        &self,
+        isa: Isa,
+        activation: Activation,
+        arrays: [&Readable<T>; 3],
+        out: &mut Writable<T>,
+        of: OfChannel<GradientAlongCoefficients>,
+    );
+
+    /// y of rows by their own moments, which are returned; the first row is number `first` among all. Elements: gamma, beta.
+    fn normalize_rows(
+        &self,
+        isa: Isa,
+        first: usize,
+        x: &Readable<T>,
+        y: &mut Writable<T>,
+        elements: Elements<2>,
+        of: OfReduced<Moments, RowNumbers>,
+    ) -> Vec<Moments>;
+
+    /// dx of rows of x and dy.
+    fn input_gradient_rows(&self, isa: Isa, summed: Summed, arrays: [&Readable<T>; 2], dx: &mut Writable<T>);
+
+    /// dx of all rows of x and dy, and what [`parameter_rows`](Self::parameter_rows) gives, at once.
+    fn backward_rows(&self, isa: Isa, summed: Summed, arrays: [&Readable<T>; 2], dx: &mut Writable<T>)
+    -> [Vec<f64>; 2];
+
+    /// The directional derivative of rows of x along t; the weights of the sums are ones. Elements: gamma, gamma', beta'.
+    fn tangent_rows(
+        &self,
+        isa: Isa,
+        summed: Summed,
+        elements: Elements<3>,
+        arrays: [&Readable<T>; 2],
+        out: &mut Writable<T>,
+    );
+
+    /// Sums over rows of dy and of dy xhat, of each element: of parts [x, dy] with the rows one after the other.
+    fn parameter_rows(
+        &self,
+        isa: Isa,
+        parts: &[[&Readable<T>; 2]],
+        numbers: &[RowNumbers],
+        period: usize,
+    ) -> [Vec<f64>; 2];
+
+    /// dx' of the rows of a part of the arrays x, dy and x'; all parts have as many rows.
+    fn rows_along(
+        &self,
+        rows: &RowSecondDerivatives,
+        part: usize,
+        arrays: [&Readable<T>; 3],
+        out: &mut Writable<T>,
+    ) -> Vec<RowDirection>;
+
+    /// The sums over rows of dy xhat', of each element of `period` rows.
+    fn parameter_rows_along(
+        &self,
+        rows: &RowSecondDerivatives,
+        parts: &[[&Readable<T>; 3]],
+        directions: &[RowDirection],
+    ) -> Vec<f64>;
+
+    /// Sums of products between the channels of each group of `group` channels (the last one is what is left): of an array
+    /// with itself the lower triangle row by row, with `other` all rows, each with the sum of the array's own row behind.
+    fn products(&self, isa: Isa, array: Centered<T>, other: Option<Centered<T>>, group: usize) -> Vec<Vec<f64>>;
+
+    /// `out_i = shift_i + sum_j M_ij r_j` for the rows r of all inputs' channels in the same group, input after input; a
+    /// matrix for each group.
+    fn mix(
+        &self,
+        isa: Isa,
+        inputs: &[Centered<T>],
+        matrices: &[Vec<f64>],
+        shift: &[f64],
+        group: usize,
+        out: &mut Writable<T>,
+    );
+}
+
+/// The passes that take the output for the input: `f32` and `f64` have them.
+pub trait OutputOperations<T>: Sync {
+    /// dx over dy, from the output: xhat = (z - beta) * gamma_reciprocal with z = f^-1(y). The sums are returned.
+    fn backward_of_output(
+        &self,
+        isa: Isa,
+        activation: Activation,
+        beta: &[f64],
+        gamma_reciprocal: &[f64],
+        y: &Readable<T>,
+        dy: &mut Writable<T>,
+        of: OfReduced<GradientSums, OutputGradientCoefficients>,
+    ) -> Vec<GradientSums>;
+}

@@ -1,0 +1,114 @@
+//! A pass as data: what it takes, and what its numbers follow from.
+
+use crate::activation::Activation;
+use crate::array::memory::{Readable, Writable};
+use crate::machine::isa::Isa;
+use crate::map::formulas::{InputGradientCoefficients, NormalizeCoefficients};
+use crate::reduce::gradients::{ChannelConstants, GradientSums};
+
+/// Something of each channel.
+pub type OfChannel<'f, C> = &'f (dyn Fn(usize) -> C + Sync);
+
+/// Something of each channel, from what was reduced of it.
+pub type OfReduced<'f, V, C> = &'f (dyn Fn(usize, V) -> C + Sync);
+
+/// An array that a pass takes beside x and dy.
+#[derive(Debug)]
+pub enum Beside<'a, T> {
+    /// None.
+    Nothing,
+    /// In a forward pass what is added to z before the activation; in its backward pass the output, which tells the
+    /// activation's derivative.
+    Residual(&'a Readable<'a, T>),
+    /// How often each value counts.
+    Weights(&'a Readable<'a, T>),
+}
+
+impl<T> Clone for Beside<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Beside<'_, T> {}
+
+/// A forward pass: y = f((x - mean) * scale + shift + residual), 0 where a weight is 0.
+#[derive(Debug)]
+pub struct Forward<'a, T> {
+    /// The instruction set that computes it.
+    pub isa: Isa,
+    /// f.
+    pub activation: Activation,
+    /// Residual or weights.
+    pub beside: Beside<'a, T>,
+}
+
+/// A backward pass of [`Forward`], with dz = dy f'(z).
+pub struct Backward<'a, T> {
+    /// The instruction set that computes it.
+    pub isa: Isa,
+    /// f.
+    pub activation: Activation,
+    /// What the sums and z are computed with.
+    pub channels: ChannelConstants<'a>,
+    /// The forward pass's input.
+    pub x: &'a Readable<'a, T>,
+    /// Its output, if it had a residual; its weights.
+    pub beside: Beside<'a, T>,
+    /// What dx depends on.
+    pub statistics: Statistics<'a>,
+}
+
+/// What the statistics of a pass are to its gradient.
+#[derive(Clone, Copy)]
+pub enum Statistics<'a> {
+    /// Functions of the batch: dx by coefficients that follow from the sums of a channel.
+    Batch(OfReduced<'a, GradientSums, InputGradientCoefficients>),
+    /// Constants: dx = scale * dz.
+    Constants,
+}
+
+/// What a backward pass writes.
+#[derive(Debug)]
+pub struct GradientOutputs<'a, T> {
+    /// The gradient of x.
+    pub dx: Writable<'a, T>,
+    /// That of the residual, which is dz, of a pass that had one.
+    pub dresidual: Option<Writable<'a, T>>,
+}
+
+impl<'a, T> GradientOutputs<'a, T> {
+    /// Both, of a pass with a residual.
+    pub(crate) fn both(self) -> [Writable<'a, T>; 2] {
+        [self.dx, self.dresidual.expect("a pass with a residual has an output for its gradient")]
+    }
+}
+
+impl<T> Clone for Backward<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Backward<'_, T> {}
+
+impl<T> Clone for Forward<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Forward<'_, T> {}
+
+impl ChannelConstants<'_> {
+    /// What gives z.
+    pub(crate) fn normalize(&self, channel: usize) -> NormalizeCoefficients {
+        NormalizeCoefficients { mean: self.mean[channel], scale: self.scale[channel], shift: self.shift[channel] }
+    }
+
+    /// What gives dx where the statistics are constants.
+    pub(crate) fn input_gradient(&self, channel: usize) -> InputGradientCoefficients {
+        let NormalizeCoefficients { mean, scale, shift } = self.normalize(channel);
+        InputGradientCoefficients { mean, scale, shift, offset: 0.0, slope: 0.0 }
+    }
+}

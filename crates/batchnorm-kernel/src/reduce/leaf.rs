@@ -1,0 +1,36 @@
+//! What is computed of a chunk, and the scratch for it.
+
+use super::chunk::{Chunk, Columns, LANES};
+use super::tree::Merge;
+use crate::machine::vector::WIDTH;
+
+/// What is computed of one chunk of `N` arrays.
+pub(crate) trait Leaf<T, const N: usize>: Sync {
+    type Value: Merge;
+
+    /// Of one channel.
+    fn run(&self, channel: usize, chunk: Chunk<T, N>) -> Self::Value;
+
+    /// Of neighbouring channels in rows, with the same bits, appended to `out`.
+    fn rows(&self, chunk: [Columns<T>; N], tables: &mut Tables, out: &mut Vec<Self::Value>);
+}
+
+/// Scratch for the lanes of a block of channels, and for vectors of constants.
+#[derive(Default)]
+pub(crate) struct Tables {
+    first: Vec<f64>,
+    second: Vec<f64>,
+    constants: Vec<f64>,
+}
+
+impl Tables {
+    /// Two tables of lanes, and room for constants, for so many vectors of columns.
+    pub fn of(&mut self, vectors: usize, constants: usize) -> ([&mut [f64]; 2], &mut [f64]) {
+        let line = vectors * WIDTH;
+        let room = |vector: &mut Vec<f64>, len: usize| vector.resize(vector.len().max(len), 0.0);
+        room(&mut self.first, LANES * line);
+        room(&mut self.second, LANES * line);
+        room(&mut self.constants, constants * line);
+        ([&mut self.first, &mut self.second], &mut self.constants[..constants * line])
+    }
+}

@@ -1,0 +1,152 @@
+//! The moments of a chunk, of values and of values with weights. Weights are an array more, with strides of 0 where they are
+//! the same for many values; where a weight is 0 nothing else is looked at, whatever stands there.
+
+use super::chunk::{Chunk, Columns, Rows, Run, Terms};
+use super::leaf::{Leaf, Tables};
+use super::tree::Merge;
+use crate::machine::isa::Isa;
+use crate::machine::vector::{Vector, WIDTH, counted};
+use crate::moments::Moments;
+use crate::number::Stored;
+
+/// The value itself.
+#[derive(Clone, Copy)]
+struct Value;
+
+impl Terms<1, 0, 1> for Value {
+    #[inline(always)]
+    fn of<V: Vector>(self, []: [V; 0], [x]: [V; 1]) -> [V; 1] {
+        [x]
+    }
+}
+
+/// The deviation from a shift near the values, and its square.
+#[derive(Clone, Copy)]
+struct Deviation;
+
+impl Terms<1, 1, 2> for Deviation {
+    #[inline(always)]
+    fn of<V: Vector>(self, [shift]: [V; 1], [x]: [V; 1]) -> [V; 2] {
+        let d = x.sub(shift);
+        [d, d.mul(d)]
+    }
+}
+
+impl Merge for Moments {
+    fn merge(self, right: Moments) -> Moments {
+        Moments::merge(self, right)
+    }
+}
+
+/// The moments of a chunk.
+pub(crate) struct MomentsLeaf(pub Isa);
+
+impl<T: Stored> Leaf<T, 1> for MomentsLeaf {
+    type Value = Moments;
+
+    fn run(&self, _: usize, chunk: Chunk<T, 1>) -> Moments {
+        let (count, first) = (chunk.len(), chunk.pieces[0][0][0].to_f64());
+        let about = |shift: f64| {
+            let [d, q] = self.0.run(Run { terms: Deviation, constants: [shift], chunk });
+            Moments::from_shifted(count, shift, d, q)
+        };
+        if !T::SQUARES_FIT {
+            let [sum] = self.0.run(Run { terms: Value, constants: [], chunk });
+            let moments = about(sum / count as f64);
+            if moments.m2() == 0.0 && chunk.values().any(|value| value.to_f64() != first) {
+                // Deviations too small to square. That they are there decides whether the channel is constant.
+                return moments.not_constant();
+            }
+            if moments.is_finite() {
+                return moments;
+            }
+            // The sum or the square of its rounding error overflowed. About a value of the chunk, constants of any
+            // size are exact all the same.
+        }
+        about(first)
+    }
+
+    fn rows(&self, [columns]: [Columns<T>; 1], tables: &mut Tables, out: &mut Vec<Moments>) {
+        let vectors = columns.vectors();
+        let ([first, second], shift) = tables.of(vectors, 1);
+        let count = columns.len();
+        if T::SQUARES_FIT {
+            for (vector, shift) in shift.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
+                let row = &columns.rows[columns.channel(vector)..];
+                shift.iter_mut().zip(row).for_each(|(shift, x)| *shift = x.to_f64());
+            }
+        } else {
+            self.0.run(Rows { terms: Value, constants: [], columns: [columns], tables: [&mut *first] });
+            shift.iter_mut().zip(&*first).for_each(|(shift, sum)| *shift = sum / count as f64);
+        }
+        let sums = [&mut *first, &mut *second];
+        self.0.run(Rows { terms: Deviation, constants: [&*shift], columns: [columns], tables: sums });
+        out.extend((0..columns.width).map(|column| {
+            let place = columns.place(column);
+            let moments = Moments::from_shifted(count, shift[place], first[place], second[place]);
+            if T::SQUARES_FIT || (moments.is_finite() && moments.m2() != 0.0) {
+                return moments;
+            }
+            // The rare ends of the range, one channel at a time.
+            let values: Vec<T> = columns.column(column).collect();
+            self.run(columns.left + column, Chunk { pieces: &[[&values]], ahead: [0] })
+        }));
+    }
+}
+
+/// One, the weight, and the weight times the deviation from a shift near the values and times its square.
+#[derive(Clone, Copy)]
+struct WeightedDeviation;
+
+impl Terms<2, 1, 4> for WeightedDeviation {
+    #[inline(always)]
+    fn of<V: Vector>(self, [shift]: [V; 1], [x, weight]: [V; 2]) -> [V; 4] {
+        let d = counted(weight, x.sub(shift));
+        let product = weight.mul(d);
+        [counted(weight, V::splat(1.0)), weight, product, product.mul(d)]
+    }
+}
+
+/// The moments of a chunk of values and their weights.
+pub(crate) struct WeightedMomentsLeaf(pub Isa);
+
+impl<T: Stored> Leaf<T, 2> for WeightedMomentsLeaf {
+    type Value = Moments;
+
+    fn run(&self, _: usize, chunk: Chunk<T, 2>) -> Moments {
+        let counting = || {
+            let pairs = chunk.pieces.iter().flat_map(|[x, weights]| x.iter().zip(*weights));
+            pairs.map(|(x, weight)| (x.to_f64(), weight.to_f64())).filter(|(_, weight)| *weight > 0.0)
+        };
+        // The heaviest one: a light one may lie anywhere without being noticed in the variance.
+        let heavier = |a: (f64, f64), b: (f64, f64)| if b.1 > a.1 { b } else { a };
+        let Some((near, _)) = counting().reduce(heavier) else { return Moments::EMPTY };
+        let sums = |shift: f64| self.0.run(Run { terms: WeightedDeviation, constants: [shift], chunk });
+        let of = |shift, [count, weight, d, q]: [f64; 4]| Moments::from_weighted(count as u64, weight, shift, [d, q]);
+        let about_near = sums(near);
+        let [_, weight, d, q] = about_near;
+        if q == 0.0 {
+            // All alike, exactly; or deviations too small to square.
+            let moments = of(near, about_near);
+            return if counting().all(|(x, _)| x == near) { moments } else { moments.not_constant() };
+        }
+        // About the mean once more: what is taken off the squares is nothing then.
+        let mean = near + d / weight;
+        let moments = of(mean, sums(mean));
+        let moments = if moments.m2() == 0.0 { moments.not_constant() } else { moments };
+        if moments.is_finite() { moments } else { of(near, about_near) }
+    }
+
+    fn rows(&self, columns: [Columns<T>; 2], _: &mut Tables, out: &mut Vec<Moments>) {
+        // Weights of every single value, which are rare: one channel at a time.
+        let mut copies = [Vec::new(), Vec::new()];
+        out.extend((0..columns[0].width).map(|column| {
+            for (copy, columns) in copies.iter_mut().zip(&columns) {
+                copy.clear();
+                copy.extend(columns.column(column));
+            }
+            let [x, weights] = &copies;
+            self.run(columns[0].left + column, Chunk { pieces: &[[x, weights]], ahead: [0; 2] })
+        }));
+    }
+}

@@ -1,0 +1,227 @@
+//! The forward passes: by the batch, by the running statistics, by a mix of them; and which of them, by switches.
+
+use crate::affine::{self, products};
+use crate::batch_norm::admission::Admitted;
+use crate::batch_norm::input::{BesideMemory, Input, InputKind};
+use crate::batch_norm::normalizer::{ChannelStatistics, Normalizer};
+use crate::batch_norm::saved::Saved;
+use crate::call_error::{CallError, NOTHING_TO_EVALUATE_BY};
+use crate::check::same_length;
+use crate::options::averaging::UpdateWeight;
+use crate::options::policies::{ConstantChannel, MissingRunning, SingleValue};
+use crate::options::switches::{NormalizeBy, Switches};
+use crate::parameters::{Parameters, WideParameters};
+use crate::statistics::batch::BatchMoments;
+use crate::statistics::running::RunningStatistics;
+use batchnorm_kernel::passes::{self, two_sum};
+use batchnorm_kernel::{Element, Moments, Parameter, View, ViewMut};
+
+impl Normalizer {
+    /// The training forward pass, into `y`: of each channel
+    /// `y = f(gamma * (x - mean) / sqrt(variance + eps) + beta)` with the batch's mean and population variance, f the
+    /// [`Activation`](crate::Activation); the input's residual is added before f.
+    ///
+    /// `running` is needed for [`SingleValue::UseRunning`] alone, and never changed.
+    ///
+    /// # Errors
+    /// Shapes and lengths that do not fit, and what the policies refuse. `y` is untouched then.
+    pub fn train<'i, 'v: 'i, T: Element, P: Parameter>(
+        &self,
+        input: impl Into<Input<'i, 'v, T>>,
+        parameters: Parameters<P>,
+        running: Option<&RunningStatistics>,
+        y: &mut ViewMut<T>,
+    ) -> Result<(Saved, BatchMoments), CallError> {
+        let input = input.into();
+        let x = input.x();
+        let beside = input.check_forward(y.layout())?;
+        let wide = parameters.widened(x.channels())?;
+        let batch = match self.admit(input, running)? {
+            Admitted::ByRunning(running, batch) => {
+                return Ok((self.eval(input, parameters, Some(running), y)?, batch));
+            }
+            Admitted::ByBatch(Some(batch)) => {
+                let saved = self.saved_of_batch(&batch, x.count(), input.kind(), &wide);
+                self.normalize(x, &beside, &saved, y);
+                return Ok((saved, batch));
+            }
+            // The moments are not known yet: each channel is measured and normalised at once.
+            Admitted::ByBatch(None) => {
+                let coefficients = |channel: usize, moments: Moments| {
+                    self.coefficients(&moments, wide.gamma[channel], wide.beta[channel])
+                };
+                let mut channels = T::operations().train(self.pass(&beside), x.memory(), y.memory(), &coefficients);
+                channels.resize(x.channels(), Moments::EMPTY);
+                BatchMoments::from(channels)
+            }
+        };
+        Ok((self.saved_of_batch(&batch, x.count(), input.kind(), &wide), batch))
+    }
+
+    /// The evaluation forward pass, into `y`: the same formula with the running mean and variance, which are
+    /// constants to the backward pass.
+    ///
+    /// # Errors
+    /// Shapes and lengths that do not fit; no running statistics under [`MissingRunning::Error`]. `y` is untouched
+    /// then.
+    pub fn eval<'i, 'v: 'i, T: Element, P: Parameter>(
+        &self,
+        input: impl Into<Input<'i, 'v, T>>,
+        parameters: Parameters<P>,
+        running: Option<&RunningStatistics>,
+        y: &mut ViewMut<T>,
+    ) -> Result<Saved, CallError> {
+        let input = input.into();
+        let x = input.x();
+        let Some(running) = running else {
+            if self.policies.missing_running == MissingRunning::BatchStatistics {
+                return self.train(input, parameters, None, y).map(|(saved, _)| saved);
+            }
+            return Err(CallError::NoRunningStatistics { reason: NOTHING_TO_EVALUATE_BY });
+        };
+        let beside = input.check_forward(y.layout())?;
+        let saved = self.saved_of_running(x.channels(), x.count(), input.kind(), parameters, running)?;
+        self.normalize(x, &beside, &saved, y);
+        Ok(saved)
+    }
+
+    /// The forward pass as the loops take it.
+    fn pass<'a, T>(&self, beside: &'a BesideMemory<'_, '_, T>) -> passes::Forward<'a, T> {
+        passes::Forward { isa: self.isa, activation: self.activation, beside: beside.as_beside() }
+    }
+
+    /// y from the input by what the pass leaves. All that could fail was checked.
+    pub(crate) fn normalize<T: Element>(
+        &self,
+        x: &View<T>,
+        beside: &BesideMemory<T>,
+        saved: &Saved,
+        y: &mut ViewMut<T>,
+    ) {
+        let coefficients = |channel| saved.normalize_coefficients(channel);
+        T::operations().normalize(self.pass(beside), x.memory(), y.memory(), &coefficients);
+    }
+
+    /// The forward pass as the switches say, into `y`. `y = f(gamma * (x - mean) / sqrt(variance + eps) + beta)`, mean and
+    /// variance those of [`Switches::normalize_by`], f the [`Activation`](crate::Activation); the input's residual is
+    /// added before f.
+    ///
+    /// Gives what the backward pass needs, and what there is to take into the running statistics: the moments of the
+    /// batch, or none where `update_running` is off. `running` is never changed.
+    ///
+    /// # Errors
+    /// As [`train`](Self::train) where the batch plays a part, else as [`eval`](Self::eval); no running statistics to
+    /// mix with. `y` is untouched then.
+    pub fn forward<'i, 'v: 'i, T: Element, P: Parameter>(
+        &self,
+        input: impl Into<Input<'i, 'v, T>>,
+        parameters: Parameters<P>,
+        switches: Switches,
+        running: Option<&RunningStatistics>,
+        y: &mut ViewMut<T>,
+    ) -> Result<(Saved, BatchMoments), CallError> {
+        let input = input.into();
+        let nothing = || BatchMoments::from(vec![Moments::EMPTY; input.x().channels()]);
+        let (saved, batch) = self.by_switches(input, parameters, switches, running, y)?;
+        Ok((saved, batch.unwrap_or_else(nothing)))
+    }
+
+    /// [`forward`](Self::forward); no moments where there is nothing to take into the running statistics.
+    pub(crate) fn by_switches<'i, 'v: 'i, T: Element, P: Parameter>(
+        &self,
+        input: Input<'i, 'v, T>,
+        parameters: Parameters<P>,
+        switches: Switches,
+        running: Option<&RunningStatistics>,
+        y: &mut ViewMut<T>,
+    ) -> Result<(Saved, Option<BatchMoments>), CallError> {
+        let by = match switches.normalize_by {
+            NormalizeBy::Mix(weight) if weight.new_value() == 0.0 => NormalizeBy::Running,
+            NormalizeBy::Mix(weight) if weight.old_value() == 0.0 => NormalizeBy::Batch,
+            other => other,
+        };
+        let with_moments = |(saved, batch)| (saved, Some(batch));
+        let (saved, batch) = match by {
+            NormalizeBy::Batch => with_moments(self.train(input, parameters, running, y)?),
+            NormalizeBy::Mix(weight) => with_moments(self.mix(input, parameters, weight, running, y)?),
+            NormalizeBy::Running => {
+                // All that may be refused comes before anything is written.
+                let moments = || self.check_finite(self.moments_of(input)?);
+                let batch = switches.update_running.then(moments).transpose()?;
+                // One value is nothing to learn a variance from, and no reason to refuse: nothing is normalised by it.
+                let population = self.policies.single_value == SingleValue::Population;
+                let teaches = |moments: &Moments| population || !moments.is_single();
+                let taught = |moments: &Moments| if teaches(moments) { *moments } else { Moments::EMPTY };
+                let batch = batch.map(|batch| batch.channels().iter().map(taught).collect::<Vec<_>>().into());
+                (self.eval(input, parameters, running, y)?, batch)
+            }
+        };
+        let saved = if switches.gradient_through_statistics { saved } else { saved.with_constant_statistics() };
+        let saved = Saved { trains_parameters: switches.train_parameters, ..saved };
+        Ok((saved, batch.filter(|_| switches.update_running)))
+    }
+
+    fn mix<'i, 'v: 'i, T: Element, P: Parameter>(
+        &self,
+        input: Input<'i, 'v, T>,
+        parameters: Parameters<P>,
+        weight: UpdateWeight,
+        running: Option<&RunningStatistics>,
+        y: &mut ViewMut<T>,
+    ) -> Result<(Saved, BatchMoments), CallError> {
+        const REASON: &str = "they are half of `NormalizeBy::Mix`; train first, install them, or choose \
+                              `NormalizeBy::Batch`";
+        let x = input.x();
+        let running = running.ok_or(CallError::NoRunningStatistics { reason: REASON })?;
+        let beside = input.check_forward(y.layout())?;
+        let wide = parameters.widened(x.channels())?;
+        same_length("running_mean", x.channels(), running.channels())?;
+        // Of nothing, or of one value under `SingleValue::UseRunning`, there is nothing to mix in.
+        let (batch, instead) = self.admit_measured(input, Some(running))?;
+        if instead.is_some() || x.count() == 0 {
+            return Ok((self.eval(input, parameters, Some(running), y)?, batch));
+        }
+        let saved = self.saved_of_mix(x.count(), input.kind(), &wide, weight, running, &batch);
+        self.normalize(x, &beside, &saved, y);
+        Ok((saved, batch))
+    }
+
+    /// What a pass by mixed statistics leaves.
+    fn saved_of_mix(
+        &self,
+        count: usize,
+        kind: InputKind,
+        WideParameters { gamma, beta }: &WideParameters,
+        weight: UpdateWeight,
+        running: &RunningStatistics,
+        batch: &BatchMoments,
+    ) -> Saved {
+        let (old, new) = (weight.old_value(), weight.new_value());
+        let channels = batch.channels().iter().zip(running.mean().iter().zip(running.variance()));
+        let [mut mean, mut mean_low, mut inverse_deviation, mut batch_xhat_low] =
+            std::array::from_fn(|_| Vec::with_capacity(gamma.len()));
+        for (moments, (&running_mean, &running_variance)) in channels {
+            let (batch_mean, batch_mean_low) = moments.mean_pair();
+            // NaN where the channel is not finite, so that all of its output is.
+            let step = if moments.is_finite() { (batch_mean - running_mean) + batch_mean_low } else { f64::NAN };
+            let (mixed, mixed_low) = two_sum(running_mean, new * step);
+            let variance = old * running_variance + new * moments.population_variance();
+            let inverse = affine::inverse_deviation(variance, self.epsilon());
+            mean.push(mixed);
+            mean_low.push(mixed_low);
+            inverse_deviation.push(inverse);
+            batch_xhat_low.push(((batch_mean - mixed) + batch_mean_low) * inverse);
+        }
+        let scale = products(gamma, &inverse_deviation);
+        if self.policies.constant_channel == ConstantChannel::ZeroGradient {
+            let constant = batch.channels().iter().map(Moments::is_constant);
+            let channels = constant.zip(running.variance()).zip(&mut inverse_deviation);
+            channels
+                .filter(|((constant, variance), _)| *constant && **variance == 0.0)
+                .for_each(|(_, inverse)| *inverse = 0.0);
+        }
+        let saved = self.saved_of(count, kind, beta, ChannelStatistics { mean, mean_low, inverse_deviation, scale });
+        let total = batch.channels().iter().map(Moments::weight).collect();
+        Saved { batch_share: new, batch_xhat_low, total, ..saved }
+    }
+}

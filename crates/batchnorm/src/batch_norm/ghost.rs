@@ -1,0 +1,204 @@
+//! Ghost batches: a large batch whose samples are normalised in small groups.
+
+use crate::batch_norm::input::{BesideMemory, InputKind};
+use crate::batch_norm::layer::BatchNorm;
+use crate::batch_norm::normalizer::Normalizer;
+use crate::batch_norm::saved::Saved;
+use crate::call_error::CallError;
+use crate::check::same_shape;
+use crate::gradients::{Gradients, ParameterGradients};
+use crate::options::switches::Switches;
+use crate::parameters::Parameters;
+use crate::statistics::batch::BatchMoments;
+use crate::statistics::running::RunningStatistics;
+use crate::tensor::Tensor;
+use batchnorm_kernel::{Element, Parameter, View, ViewMut};
+use std::num::NonZeroUsize;
+use std::ops::Range;
+
+/// What a training pass by ghost batches leaves for its backward pass: what each group's pass left.
+///
+/// A ghost batch (Hoffer, Hubara and Soudry 2017) is a group of so many samples, in their order; the last one has what is
+/// left. Each is normalised by its own mean and variance, so that a large batch regularises as small ones do. Gradients:
+/// dx of each group as of a batch of its own, dgamma and dbeta summed over all. The running statistics are updated once, by
+/// the moments of all groups together, which are those of the whole batch. (Evaluation knows no groups.)
+///
+/// ```
+/// use batchnorm::{Axes, BatchNorm, View};
+/// use std::num::NonZeroUsize;
+/// let mut layer = BatchNorm::new(1)?;
+/// let x = [0.0f64, 2.0, 10.0, 14.0, 5.0, 6.0];
+/// let x = View::new(&x, &[6, 1], Axes::NCHW)?;
+/// let two = NonZeroUsize::new(2).expect("not 0");
+///
+/// let trained = layer.train_ghost(&x, two)?;
+/// assert!((trained.y.data()[2] + 1.0).abs() < 1e-5); // 10 is one deviation below the mean of 10 and 14
+/// assert_eq!(trained.saved.groups().len(), 3);
+/// assert!((trained.batch.channels()[0].mean() - 37.0 / 6.0).abs() < 1e-15);
+///
+/// let dy = View::new(&[1.0, 0.0, 0.0, 0.0, 0.0, 0.0], &[6, 1], Axes::NCHW)?;
+/// let gradients = layer.backward_ghost(&x, &dy, &trained.saved)?;
+/// assert_eq!(gradients.dx.data()[2..], [0.0; 4]); // other groups have no part in it
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ghost {
+    groups: Vec<Saved>,
+    size: NonZeroUsize,
+    samples: usize,
+}
+
+/// What [`BatchNorm::train_ghost`] returns.
+#[derive(Debug, Clone)]
+pub struct GhostTrained<T> {
+    /// The output, of the input's shape.
+    pub y: Tensor<T>,
+    /// What the backward pass needs.
+    pub saved: Ghost,
+    /// The moments of all groups together.
+    pub batch: BatchMoments,
+}
+
+/// The samples of each group.
+fn groups(samples: usize, size: NonZeroUsize) -> impl Iterator<Item = Range<usize>> {
+    (0..samples).step_by(size.get()).map(move |start| start..samples.min(start.saturating_add(size.get())))
+}
+
+impl Normalizer {
+    /// The training forward pass by ghost batches of `size` samples, into `y`: [`train`](Self::train) of each group, and the
+    /// moments of all of them together. `running` is needed for [`SingleValue::UseRunning`](crate::SingleValue::UseRunning)
+    /// alone.
+    ///
+    /// # Errors
+    /// As `train`, of any group: a last group of one value a channel, too, unless the policy says what to do with it
+    /// ([`Config::preflight`](crate::Config::preflight) with `size` for the batch tells before the training). `y` is
+    /// untouched then.
+    pub fn train_ghost<T: Element, P: Parameter>(
+        &self,
+        x: &View<T>,
+        size: NonZeroUsize,
+        parameters: Parameters<P>,
+        running: Option<&RunningStatistics>,
+        y: &mut ViewMut<T>,
+    ) -> Result<(Ghost, BatchMoments), CallError> {
+        same_shape("y", x.layout(), y.layout())?;
+        let wide = parameters.widened(x.channels())?;
+        let samples = x.samples();
+        // All that may be refused comes before anything is written.
+        let mut admitted = Vec::new();
+        for range in groups(samples, size) {
+            let group = x.of_samples(range.clone());
+            let (batch, instead) = self.admit_measured((&group).into(), running)?;
+            let saved = match instead {
+                Some(running) => {
+                    self.saved_of_running(x.channels(), group.count(), InputKind::Plain, parameters, running)?
+                }
+                None => self.saved_of_batch(&batch, group.count(), InputKind::Plain, &wide),
+            };
+            admitted.push((range, batch, saved));
+        }
+        let mut whole: Option<BatchMoments> = None;
+        let mut saved = Vec::with_capacity(admitted.len());
+        for (range, batch, left) in admitted {
+            self.normalize(&x.of_samples(range.clone()), &BesideMemory::Nothing, &left, &mut y.of_samples(range));
+            whole = Some(whole.map_or_else(|| Ok(batch.clone()), |whole| whole.merge(&batch))?);
+            saved.push(left);
+        }
+        // Of no samples: what the policies make of an empty batch.
+        let whole = whole.map_or_else(|| self.admit_measured(x.into(), running).map(|(batch, _)| batch), Ok)?;
+        Ok((Ghost { groups: saved, size, samples }, whole))
+    }
+}
+
+impl Ghost {
+    /// What the pass of each group left.
+    pub fn groups(&self) -> &[Saved] {
+        &self.groups
+    }
+
+    /// As [`Saved::with_constant_statistics`], of every group.
+    #[must_use]
+    pub fn with_constant_statistics(self) -> Ghost {
+        Ghost { groups: self.groups.into_iter().map(Saved::with_constant_statistics).collect(), ..self }
+    }
+
+    /// dgamma and dbeta alone, as [`Saved::parameter_gradients`].
+    ///
+    /// # Errors
+    /// As [`backward`](Self::backward).
+    pub fn parameter_gradients<T: Element>(&self, x: &View<T>, dy: &View<T>) -> Result<ParameterGradients, CallError> {
+        same_shape("dy", x.layout(), dy.layout())?;
+        self.check(x)?;
+        let mut sums = ParameterGradients::zeros(x.channels());
+        for (range, saved) in self.ranges() {
+            sums.add(&saved.parameter_gradients(&x.of_samples(range.clone()), &dy.of_samples(range))?)?;
+        }
+        Ok(sums)
+    }
+
+    fn ranges(&self) -> impl Iterator<Item = (Range<usize>, &Saved)> {
+        groups(self.samples, self.size).zip(&self.groups)
+    }
+
+    /// Whether an array has the samples, channels and values of the forward pass.
+    fn check<T: Element>(&self, x: &View<T>) -> Result<(), CallError> {
+        if x.samples() != self.samples {
+            let (expected, got) = (self.samples as u64, x.samples() as u64);
+            return Err(CallError::OtherBatch { argument: "x", expected, got });
+        }
+        self.ranges().try_for_each(|(range, saved)| saved.check_size("x", &x.of_samples(range)))
+    }
+
+    /// The backward pass, dx into a buffer; the formulas are at [`Saved::backward`], group by group. `x` must be the forward
+    /// pass's input.
+    ///
+    /// # Errors
+    /// Shapes that do not fit each other or the forward pass. `dx` is untouched then.
+    pub fn backward<T: Element>(
+        &self,
+        x: &View<T>,
+        dy: &View<T>,
+        dx: &mut ViewMut<T>,
+    ) -> Result<ParameterGradients, CallError> {
+        same_shape("dy", x.layout(), dy.layout())?;
+        same_shape("dx", x.layout(), dx.layout())?;
+        self.check(x)?;
+        let mut sums = ParameterGradients::zeros(x.channels());
+        for (range, saved) in self.ranges() {
+            let (x, dy) = (x.of_samples(range.clone()), dy.of_samples(range.clone()));
+            sums.add(&saved.backward(&x, &dy, &mut dx.of_samples(range))?)?;
+        }
+        Ok(sums)
+    }
+}
+
+impl BatchNorm {
+    /// One training step's forward pass by ghost batches of `size` samples: see [`Ghost`].
+    ///
+    /// # Errors
+    /// As [`Normalizer::train_ghost`]; a layer pinned to anything but training. The layer is unchanged then.
+    pub fn train_ghost<T: Element>(&mut self, x: &View<T>, size: NonZeroUsize) -> Result<GhostTrained<T>, CallError> {
+        self.check_channels(x)?;
+        self.check_pinned("train_ghost", |switches| switches == Switches::train())?;
+        let (y, (saved, batch)) = Tensor::filled(x.layout(), |y| {
+            self.normalizer().train_ghost(x, size, self.parameters(), self.running(), y)
+        })?;
+        self.commit(&batch)?;
+        Ok(GhostTrained { y, saved, batch })
+    }
+
+    /// The backward pass of [`train_ghost`](Self::train_ghost); `x` is that pass's input again.
+    ///
+    /// # Errors
+    /// Shapes that do not fit each other or the forward pass.
+    pub fn backward_ghost<T: Element>(
+        &self,
+        x: &View<T>,
+        dy: &View<T>,
+        saved: &Ghost,
+    ) -> Result<Gradients<T>, CallError> {
+        self.check_channels(x)?;
+        let (dx, parameters) = Tensor::filled(x.layout(), |dx| saved.backward(x, dy, dx))?;
+        Ok(self.gradients(dx, None, parameters, true))
+    }
+}

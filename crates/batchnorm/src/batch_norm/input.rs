@@ -1,0 +1,186 @@
+//! What a pass takes.
+
+use crate::batch_norm::weights::Weights;
+use crate::call_error::CallError;
+use crate::check::same_shape;
+use batchnorm_kernel::passes::{self, Layout, Readable};
+use batchnorm_kernel::{Element, View};
+
+/// What a pass takes: an array, and maybe one more. A `&View` alone is an input too.
+///
+/// | | forward | backward |
+/// |---|---|---|
+/// | an array alone | `&x` | `&x` |
+/// | with a residual, which is added behind scale and shift and before the activation | [`Input::adding(&x, &residual)`](Self::adding) | [`Input::with_output(&x, &y)`](Self::with_output) |
+/// | with weights or a mask | [`Input::weighted(&x, &weights)`](Self::weighted) | the same |
+///
+/// ```
+/// use batchnorm::{Activation, Axes, Config, Input, View};
+/// let mut layer = Config::pytorch().activation(Activation::Relu).channels(1).build()?;
+/// let x = View::new(&[1.0f32, 3.0], &[2, 1], Axes::NCHW)?;
+/// let shortcut = View::new(&[0.0f32, -5.0], &[2, 1], Axes::NCHW)?;
+/// let trained = layer.train(Input::adding(&x, &shortcut))?; // relu(norm(x) + shortcut)
+/// assert_eq!(trained.y.data(), [0.0, 0.0]);
+///
+/// let dy = View::new(&[1.0f32, 1.0], &[2, 1], Axes::NCHW)?;
+/// let y = View::new(trained.y.data(), &[2, 1], Axes::NCHW)?;
+/// let gradients = layer.backward(Input::with_output(&x, &y), &dy, &trained.saved)?;
+/// assert_eq!(gradients.dresidual.map(|dresidual| dresidual.into_data()), Some(vec![0.0, 0.0])); // relu is flat there
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Input<'i, 'v, T: Clone> {
+    x: &'i View<'v, T>,
+    beside: Beside<'i, 'v, T>,
+}
+
+#[derive(Debug)]
+enum Beside<'i, 'v, T: Clone> {
+    Nothing,
+    Residual(&'i View<'v, T>),
+    /// The output of a forward pass with a residual.
+    Output(&'i View<'v, T>),
+    Weights(&'i Weights<'v, T>),
+}
+
+/// What a forward pass took beside x: each kind has a backward pass of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum InputKind {
+    Plain,
+    WithResidual,
+    Weighted,
+}
+
+impl InputKind {
+    /// As an error says it of a forward pass.
+    pub fn description(self) -> &'static str {
+        match self {
+            InputKind::Plain => "without a residual and weights",
+            InputKind::WithResidual => "with a residual",
+            InputKind::Weighted => "with weights",
+        }
+    }
+
+    /// What its backward pass takes.
+    pub fn backward_input(self) -> &'static str {
+        match self {
+            InputKind::Plain => "&x",
+            InputKind::WithResidual => "Input::with_output(&x, &y)",
+            InputKind::Weighted => "Input::weighted(&x, &weights)",
+        }
+    }
+}
+
+impl<T: Clone> Clone for Input<'_, '_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Clone> Copy for Input<'_, '_, T> {}
+
+impl<T: Clone> Clone for Beside<'_, '_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Clone> Copy for Beside<'_, '_, T> {}
+
+impl<'i, 'v, T: Clone> From<&'i View<'v, T>> for Input<'i, 'v, T> {
+    fn from(x: &'i View<'v, T>) -> Self {
+        Input { x, beside: Beside::Nothing }
+    }
+}
+
+impl<'i, 'v, T: Element> Input<'i, 'v, T> {
+    /// Of a forward pass, with a residual: the other way around the block, as in a residual network (He et al. 2016).
+    pub fn adding(x: &'i View<'v, T>, residual: &'i View<'v, T>) -> Self {
+        Input { x, beside: Beside::Residual(residual) }
+    }
+
+    /// Of the backward pass of a forward pass with a residual: that pass's input and output. The output tells the
+    /// activation's derivative, so the residual itself need not be kept.
+    pub fn with_output(x: &'i View<'v, T>, y: &'i View<'v, T>) -> Self {
+        Input { x, beside: Beside::Output(y) }
+    }
+
+    /// With weights, or a mask. (A residual has no place beside them: add it to the output.)
+    pub fn weighted(x: &'i View<'v, T>, weights: &'i Weights<'v, T>) -> Self {
+        Input { x, beside: Beside::Weights(weights) }
+    }
+
+    /// The array that is normalised.
+    pub(crate) fn x(&self) -> &'i View<'v, T> {
+        self.x
+    }
+
+    pub(crate) fn kind(&self) -> InputKind {
+        match self.beside {
+            Beside::Nothing => InputKind::Plain,
+            Beside::Residual(_) | Beside::Output(_) => InputKind::WithResidual,
+            Beside::Weights(_) => InputKind::Weighted,
+        }
+    }
+
+    pub(crate) fn weights(&self) -> Option<&'i Weights<'v, T>> {
+        match self.beside {
+            Beside::Weights(weights) => Some(weights),
+            _ => None,
+        }
+    }
+
+    /// Errors unless it is the input of a forward pass: the second array must fit, and `y` have the input's shape.
+    pub(crate) fn check_forward(&self, y: &Layout) -> Result<BesideMemory<'i, 'v, T>, CallError> {
+        same_shape("y", self.x.layout(), y)?;
+        match self.beside {
+            Beside::Output(_) => Err(CallError::BackwardInput),
+            _ => self.checked(),
+        }
+    }
+
+    /// Errors unless it is the input of the backward pass of a forward pass of this kind, and the second array fits.
+    pub(crate) fn check_backward(&self, forward: InputKind) -> Result<BesideMemory<'i, 'v, T>, CallError> {
+        match self.beside {
+            Beside::Residual(_) => Err(CallError::ForwardInput),
+            _ if self.kind() != forward => {
+                let (forward, input) = (forward.description(), forward.backward_input());
+                Err(CallError::OtherInput { forward, input })
+            }
+            _ => self.checked(),
+        }
+    }
+
+    fn checked(&self) -> Result<BesideMemory<'i, 'v, T>, CallError> {
+        Ok(match self.beside {
+            Beside::Nothing => BesideMemory::Nothing,
+            Beside::Residual(residual) => {
+                same_shape("residual", self.x.layout(), residual.layout())?;
+                BesideMemory::Residual(residual.memory())
+            }
+            Beside::Output(y) => {
+                same_shape("y", self.x.layout(), y.layout())?;
+                BesideMemory::Residual(y.memory())
+            }
+            Beside::Weights(weights) => BesideMemory::Weights(weights.over(self.x.layout())?),
+        })
+    }
+}
+
+/// The second array of a pass, checked to fit the first.
+pub(crate) enum BesideMemory<'i, 'v, T> {
+    Nothing,
+    Residual(&'i Readable<'v, T>),
+    Weights(Readable<'i, T>),
+}
+
+impl<T> BesideMemory<'_, '_, T> {
+    /// As the loops take it.
+    pub fn as_beside(&self) -> passes::Beside<'_, T> {
+        match self {
+            BesideMemory::Nothing => passes::Beside::Nothing,
+            BesideMemory::Residual(residual) => passes::Beside::Residual(residual),
+            BesideMemory::Weights(weights) => passes::Beside::Weights(weights),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Batch norm without state: options that were checked, and what a pass leaves by statistics that are known. The forward
+//! passes are in `forward`, `in_place`, `ghost` and `partial_batch`.
+//!
+//! [`BatchNorm`](crate::BatchNorm) keeps parameters and running statistics around this; frameworks that keep them in
+//! tensors of their own call it directly.
+
+use crate::affine::{inverse_deviation, mean_or_nan, products, shifted};
+use crate::batch_norm::input::InputKind;
+use crate::batch_norm::saved::Saved;
+use crate::call_error::CallError;
+use crate::check::same_length;
+use crate::options::config::Config;
+use crate::options::error::ConfigError;
+use crate::options::policies::{ConstantChannel, Policies};
+use crate::parameters::{Parameters, WideParameters};
+use crate::statistics::batch::BatchMoments;
+use crate::statistics::running::RunningStatistics;
+use batchnorm_kernel::passes::{Isa, NormalizeCoefficients};
+use batchnorm_kernel::{Activation, Moments, Parameter};
+
+/// eps, policies and instruction set, checked: the formula without state.
+///
+/// ```
+/// use batchnorm::{Axes, Config, Parameters, View, ViewMut};
+/// let normalizer = Config::pytorch().normalizer()?;
+/// let (x, dy) = ([1.0f32, 10.0, 3.0, 30.0], [1.0f32, 0.0, 0.0, 0.0]); // 2 samples of 2 features
+/// let x = View::new(&x, &[2, 2], Axes::NCHW)?;
+/// let (mut y, mut dx) = ([0.0f32; 4], [0.0f32; 4]);
+///
+/// let parameters = Parameters { gamma: Some(&[2.0f32, 1.0]), beta: None };
+/// let (saved, batch) = normalizer.train(&x, parameters, None, &mut ViewMut::new(&mut y, &[2, 2], Axes::NCHW)?)?;
+/// assert_eq!(batch.channels()[1].mean(), 20.0);
+/// assert!((y[0] + 2.0).abs() < 1e-4);
+///
+/// let dy = View::new(&dy, &[2, 2], Axes::NCHW)?;
+/// let gradients = saved.backward(&x, &dy, &mut ViewMut::new(&mut dx, &[2, 2], Axes::NCHW)?)?;
+/// assert_eq!(gradients.dbeta, [1.0, 0.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Normalizer {
+    epsilon: f64,
+    pub(crate) activation: Activation,
+    pub(crate) policies: Policies,
+    pub(crate) isa: Isa,
+}
+
+impl Config {
+    /// Checks the options and gives the formula without state. `channels`, `affine` and what concerns running
+    /// statistics do not matter to it.
+    ///
+    /// # Errors
+    /// As [`Config::build`].
+    pub fn normalizer(&self) -> Result<Normalizer, ConfigError> {
+        let isa = self.check()?;
+        Ok(Normalizer { isa, epsilon: self.epsilon, activation: self.activation, policies: self.policies })
+    }
+}
+
+/// By what each channel is normalised.
+pub(crate) struct ChannelStatistics {
+    pub mean: Vec<f64>,
+    /// What the mean's f64 does not hold.
+    pub mean_low: Vec<f64>,
+    pub inverse_deviation: Vec<f64>,
+    /// gamma times the inverse standard deviation, also where the gradient is declared to be 0.
+    pub scale: Vec<f64>,
+}
+
+impl Normalizer {
+    pub(crate) fn epsilon(&self) -> f64 {
+        self.epsilon
+    }
+
+    /// The inverse standard deviation of a channel.
+    pub(crate) fn inverse_of(&self, moments: &Moments) -> f64 {
+        inverse_deviation(moments.population_variance(), self.epsilon)
+    }
+
+    /// What a channel is normalised by, from its moments.
+    pub(crate) fn coefficients(&self, moments: &Moments, gamma: f64, beta: f64) -> NormalizeCoefficients {
+        let (mean, mean_low) = mean_or_nan(moments);
+        let scale = gamma * self.inverse_of(moments);
+        NormalizeCoefficients { mean, scale, shift: shifted(beta, mean_low, scale) }
+    }
+
+    /// What a pass by the batch leaves.
+    pub(crate) fn saved_of_batch(
+        &self,
+        batch: &BatchMoments,
+        count: usize,
+        kind: InputKind,
+        parameters: &WideParameters,
+    ) -> Saved {
+        let WideParameters { gamma, beta } = parameters;
+        let (mean, mean_low): (_, Vec<f64>) = batch.channels().iter().map(mean_or_nan).unzip();
+        let declared_zero = self.policies.constant_channel == ConstantChannel::ZeroGradient;
+        let mut inverse_deviation: Vec<f64> = batch.channels().iter().map(|moments| self.inverse_of(moments)).collect();
+        let scale = products(gamma, &inverse_deviation);
+        for (inverse, moments) in inverse_deviation.iter_mut().zip(batch.channels()) {
+            if declared_zero && moments.is_constant() {
+                *inverse = 0.0;
+            }
+        }
+        let total = batch.channels().iter().map(Moments::weight).collect();
+        let statistics = ChannelStatistics { mean, mean_low, inverse_deviation, scale };
+        Saved { total, ..self.saved_of(count, kind, beta, statistics) }
+    }
+
+    /// What a pass by running statistics leaves, which is also what it computes with.
+    pub(crate) fn saved_of_running<P: Parameter>(
+        &self,
+        channels: usize,
+        count: usize,
+        kind: InputKind,
+        parameters: Parameters<P>,
+        running: &RunningStatistics,
+    ) -> Result<Saved, CallError> {
+        let WideParameters { gamma, beta } = parameters.widened(channels)?;
+        same_length("running_mean", channels, running.channels())?;
+        let inverse_of = |&variance: &f64| inverse_deviation(variance, self.epsilon);
+        let inverse_deviation: Vec<f64> = running.variance().iter().map(inverse_of).collect();
+        let scale = products(&gamma, &inverse_deviation);
+        let (mean, mean_low) = (running.mean().to_vec(), vec![0.0; channels]);
+        let statistics = ChannelStatistics { mean, mean_low, inverse_deviation, scale };
+        Ok(self.saved_of(count, kind, &beta, statistics).with_constant_statistics())
+    }
+
+    /// What a pass by these statistics leaves, all of them the batch's.
+    pub(crate) fn saved_of(&self, count: usize, kind: InputKind, beta: &[f64], statistics: ChannelStatistics) -> Saved {
+        let ChannelStatistics { mean, mean_low, inverse_deviation, scale } = statistics;
+        let xhat_low = products(&mean_low, &inverse_deviation);
+        let shift = |channel: usize| shifted(beta[channel], mean_low[channel], scale[channel]);
+        Saved {
+            tier: self.isa.tier(),
+            batch_share: 1.0,
+            trains_parameters: true,
+            activation: self.activation,
+            kind,
+            total: vec![count as f64; beta.len()],
+            count: count as u64,
+            of_larger: false,
+            mean,
+            batch_xhat_low: xhat_low.clone(),
+            xhat_low,
+            inverse_deviation,
+            shift: (0..beta.len()).map(shift).collect(),
+            scale,
+        }
+    }
+}

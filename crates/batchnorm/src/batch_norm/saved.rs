@@ -1,0 +1,333 @@
+//! What a forward pass leaves, and the backward pass from it.
+
+use crate::batch_norm::buffers::GradientBuffers;
+use crate::batch_norm::input::{Input, InputKind};
+use crate::call_error::CallError;
+use crate::check::{same_length, same_shape};
+use crate::gradients::ParameterGradients;
+use batchnorm_kernel::passes::{
+    Backward, Beside, ChannelConstants, GradientSums, InputGradientCoefficients, Isa, Layout, NormalizeCoefficients,
+    Statistics,
+};
+use batchnorm_kernel::{Activation, Element, Tier, View, ViewMut};
+
+/// What a forward pass leaves for its backward pass: of each channel the mean, the inverse standard deviation, scale
+/// and shift, and whether the statistics depend on the input. The input itself is not kept; backward takes it again.
+///
+/// ```
+/// use batchnorm::{Axes, BatchNorm, View};
+/// let layer = BatchNorm::new(1)?;
+/// let x = View::new(&[1.0f64, 2.0, 6.0], &[3, 1], Axes::NCHW)?;
+/// let dy = View::new(&[1.0f64, 0.0, 0.0], &[3, 1], Axes::NCHW)?;
+/// let saved = layer.forward_train(&x)?.saved;
+/// let parameters = saved.parameter_gradients(&x, &dy)?; // without dx
+/// assert_eq!(parameters.dbeta, [1.0]);
+/// assert!((parameters.dgamma[0] + 2.0 / (14.0f64 / 3.0 + 1e-5).sqrt()).abs() < 1e-15);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Saved {
+    /// The instruction set that the pass ran on.
+    pub(crate) tier: Tier,
+    /// The batch's share in mean and variance, as far as a gradient flows through it: 1 in training, 0 where they are
+    /// constants.
+    pub(crate) batch_share: f64,
+    /// Whether gamma and beta are to be trained.
+    pub(crate) trains_parameters: bool,
+    pub(crate) activation: Activation,
+    pub(crate) kind: InputKind,
+    /// Of each channel, n: the sum of the weights of all values that the statistics are of; their number where they have none.
+    pub(crate) total: Vec<f64>,
+    /// Values a channel of the pass's own array.
+    pub(crate) count: u64,
+    /// Whether the statistics are those of a larger batch, which the array was a part of.
+    pub(crate) of_larger: bool,
+    pub(crate) mean: Vec<f64>,
+    /// Correction of xhat for the low part of the mean: `mean_low * inverse_deviation`.
+    pub(crate) xhat_low: Vec<f64>,
+    /// The same for the mean of the batch, where it is another one (a mix): takes xhat to (x - batch mean) / deviation.
+    pub(crate) batch_xhat_low: Vec<f64>,
+    /// 0 where the gradient is declared to be 0.
+    pub(crate) inverse_deviation: Vec<f64>,
+    /// gamma times the inverse standard deviation.
+    pub(crate) scale: Vec<f64>,
+    /// beta, less what the low part of the mean takes off.
+    pub(crate) shift: Vec<f64>,
+}
+
+impl Saved {
+    /// Whether mean and variance are functions of the batch to the backward pass, or constants.
+    pub fn used_batch_statistics(&self) -> bool {
+        self.batch_share > 0.0
+    }
+
+    /// Whether the backward pass is to give the gradients of gamma and beta
+    /// ([`Switches::train_parameters`](crate::Switches::train_parameters)). [`backward`](Self::backward) gives them in
+    /// any case, for they come with dx.
+    pub fn trains_parameters(&self) -> bool {
+        self.trains_parameters
+    }
+
+    /// The same pass with mean and variance as constants to the backward pass, by whatever it normalised:
+    /// dx = gamma / sqrt(variance + eps) * dy.
+    #[must_use]
+    pub fn with_constant_statistics(self) -> Saved {
+        Saved { batch_share: 0.0, ..self }
+    }
+
+    /// Number of channels.
+    pub fn channels(&self) -> usize {
+        self.mean.len()
+    }
+
+    /// What followed the normalisation in the forward pass.
+    pub fn activation(&self) -> Activation {
+        self.activation
+    }
+
+    /// What the same pass would have left without residual and activation: its backward pass takes dz, which without an
+    /// activation is dy and the residual's gradient.
+    #[must_use]
+    pub fn without_residual(&self) -> Saved {
+        Saved { kind: InputKind::Plain, activation: Activation::Identity, ..self.clone() }
+    }
+
+    /// The backward pass, dx into a buffer. With s = gamma / sqrt(variance + eps) and xhat the normalised input,
+    /// each channel has
+    ///
+    /// - after training: `dx = s * (dy - mean(dy) - xhat * mean(dy * xhat))`,
+    /// - after evaluation: `dx = s * dy`,
+    /// - by mixed statistics, w the batch's weight and m its mean:
+    ///   `dx = s * (dy - w * mean(dy) - w * (x - m) / sqrt(variance + eps) * mean(dy * xhat))`,
+    /// - all: `dgamma = sum(dy * xhat)`, `dbeta = sum(dy)`.
+    ///
+    /// Behind an activation f, dy stands for `dy * f'(gamma * xhat + beta)` in all of them, and with a residual for
+    /// `dy * f'(gamma * xhat + beta + residual)`, which is the residual's own gradient. With weights, see
+    /// [`Weights`](crate::Weights).
+    ///
+    /// The input must be the forward pass's, with its output in the place of a residual
+    /// ([`Input::with_output`](crate::Input::with_output)), or with its weights. gamma and beta are those of the forward pass,
+    /// even if they were changed since. The gradient goes to a `&mut ViewMut` for dx, of a pass with a residual to
+    /// [`GradientBuffers::with_residual`](crate::GradientBuffers::with_residual).
+    ///
+    /// # Errors
+    /// Shapes that do not fit each other or the forward pass; another kind of input or of buffers than the forward pass's; the
+    /// pass of a part of a batch. The buffers are untouched then.
+    pub fn backward<'i, 'v: 'i, 'o, T: Element>(
+        &self,
+        input: impl Into<Input<'i, 'v, T>>,
+        dy: &View<T>,
+        buffers: impl Into<GradientBuffers<'o, T>>,
+    ) -> Result<ParameterGradients, CallError> {
+        let (input, mut buffers) = (input.into(), buffers.into());
+        self.check_whole("backward_part")?;
+        let beside = input.check_backward(self.kind)?;
+        self.check_arrays(input.x(), dy.layout())?;
+        buffers.check(input.x().layout(), self.kind)?;
+        let of_batch = |channel, sums| self.input_gradient_coefficients(channel, sums);
+        let pass = self.pass(input.x(), beside.as_beside(), &of_batch);
+        Ok(self.parameters(T::operations().backward(pass, dy.memory(), buffers.outputs())))
+    }
+
+    /// [`backward`](Self::backward), dx over `dy`: the same bits, and no third array. Of passes without a residual and
+    /// weights.
+    ///
+    /// # Errors
+    /// As `backward`; `dy` is untouched then.
+    pub fn backward_in_place<T: Element>(
+        &self,
+        x: &View<T>,
+        dy: &mut ViewMut<T>,
+    ) -> Result<ParameterGradients, CallError> {
+        self.check_whole("backward_part")?;
+        if self.kind != InputKind::Plain {
+            return Err(CallError::OtherPass { forward: self.kind.description(), call: "backward" });
+        }
+        self.check_arrays(x, dy.layout())?;
+        let of_batch = |channel, sums| self.input_gradient_coefficients(channel, sums);
+        let pass = self.pass(x, Beside::Nothing, &of_batch);
+        Ok(self.parameters(T::operations().backward_in_place(pass, dy.memory())))
+    }
+
+    /// dgamma and dbeta alone, where nobody asks for dx: one sweep over the input and `dy`, and nothing is written. The
+    /// same bits as [`backward`](Self::backward)'s. Of a part of a batch, its share in the sums of the whole.
+    ///
+    /// # Errors
+    /// As `backward`, but for parts.
+    pub fn parameter_gradients<'i, 'v: 'i, T: Element>(
+        &self,
+        input: impl Into<Input<'i, 'v, T>>,
+        dy: &View<T>,
+    ) -> Result<ParameterGradients, CallError> {
+        let input = input.into();
+        let beside = input.check_backward(self.kind)?;
+        self.check_arrays(input.x(), dy.layout())?;
+        let of_batch = |channel, sums| self.input_gradient_coefficients(channel, sums);
+        let pass = self.pass(input.x(), beside.as_beside(), &of_batch);
+        Ok(self.parameters(T::operations().gradient_sums(pass, dy.memory())))
+    }
+
+    /// The backward pass of a part of a batch ([`Normalizer::train_part`](crate::Normalizer::train_part)), dx into a buffer:
+    ///
+    /// ```text
+    /// dx = gamma / sqrt(variance + eps) * (dy - dbeta / n - xhat * dgamma / n)
+    /// ```
+    ///
+    /// with `whole`'s sums dgamma and dbeta over all n values of the whole batch, each part's
+    /// [`parameter_gradients`](Self::parameter_gradients) [added](ParameterGradients::add). Inputs and buffers are those of
+    /// [`backward`](Self::backward).
+    ///
+    /// # Errors
+    /// As `backward`; sums of another number of channels. The buffers are untouched then.
+    pub fn backward_part<'i, 'v: 'i, 'o, T: Element>(
+        &self,
+        input: impl Into<Input<'i, 'v, T>>,
+        dy: &View<T>,
+        whole: &ParameterGradients,
+        buffers: impl Into<GradientBuffers<'o, T>>,
+    ) -> Result<(), CallError> {
+        let (input, mut buffers) = (input.into(), buffers.into());
+        let beside = input.check_backward(self.kind)?;
+        self.check_arrays(input.x(), dy.layout())?;
+        buffers.check(input.x().layout(), self.kind)?;
+        same_length("whole", self.channels(), whole.dgamma.len())?;
+        same_length("whole", self.channels(), whole.dbeta.len())?;
+        let of_batch = |channel, sums| self.input_gradient_coefficients(channel, sums);
+        let pass = self.pass(input.x(), beside.as_beside(), &of_batch);
+        let sums = whole.dbeta.iter().zip(&whole.dgamma).map(|(&dy, &dy_xhat)| GradientSums { dy, dy_xhat });
+        let sums: Vec<GradientSums> = sums.collect();
+        T::operations().input_gradient(pass, dy.memory(), &sums, buffers.outputs());
+        Ok(())
+    }
+
+    /// The residual's gradient alone, `dy * f'`, where nobody asks for dx: one sweep over `dy` and `y`, the forward
+    /// pass's output. The same bits as [`backward`](Self::backward)'s.
+    ///
+    /// # Errors
+    /// Shapes that do not fit each other; a forward pass without a residual. `dresidual` is untouched then.
+    pub fn residual_gradient<T: Element>(
+        &self,
+        y: &View<T>,
+        dy: &View<T>,
+        dresidual: &mut ViewMut<T>,
+    ) -> Result<(), CallError> {
+        if self.kind != InputKind::WithResidual {
+            return Err(CallError::OtherPass { forward: self.kind.description(), call: "backward" });
+        }
+        same_shape("dy", y.layout(), dy.layout())?;
+        same_shape("dresidual", y.layout(), dresidual.layout())?;
+        let (isa, activation) = (self.isa(), self.activation);
+        T::operations().residual_gradient(isa, activation, y.memory(), dy.memory(), dresidual.memory());
+        Ok(())
+    }
+
+    /// The backward pass as the loops take it; `of_batch` is [`input_gradient_coefficients`](Self::input_gradient_coefficients).
+    fn pass<'a, T>(
+        &'a self,
+        x: &'a View<T>,
+        beside: Beside<'a, T>,
+        of_batch: &'a (dyn Fn(usize, GradientSums) -> InputGradientCoefficients + Sync),
+    ) -> Backward<'a, T>
+    where
+        T: Element,
+    {
+        let by_batch = self.used_batch_statistics();
+        Backward {
+            isa: self.isa(),
+            activation: self.activation,
+            channels: self.channel_constants(),
+            x: x.memory(),
+            beside,
+            statistics: if by_batch { Statistics::Batch(of_batch) } else { Statistics::Constants },
+        }
+    }
+
+    /// What gives dx of a channel where the statistics are those of the batch.
+    fn input_gradient_coefficients(&self, channel: usize, sums: GradientSums) -> InputGradientCoefficients {
+        let n = self.total[channel];
+        let (mean_dz, mean_dz_xhat) = (sums.dy / n, sums.dy_xhat / n);
+        InputGradientCoefficients {
+            mean: self.mean[channel],
+            scale: self.gradient_scale(channel),
+            shift: self.shift[channel],
+            offset: self.batch_share * (mean_dz - mean_dz_xhat * self.batch_xhat_low[channel]),
+            slope: self.batch_share * mean_dz_xhat * self.inverse_deviation[channel],
+        }
+    }
+
+    /// What the forward pass multiplies and adds.
+    pub(crate) fn normalize_coefficients(&self, channel: usize) -> NormalizeCoefficients {
+        NormalizeCoefficients { mean: self.mean[channel], scale: self.scale[channel], shift: self.shift[channel] }
+    }
+
+    /// The factor of dx after training. Where the gradient is declared to be 0, so is the inverse standard deviation.
+    pub(crate) fn gradient_scale(&self, channel: usize) -> f64 {
+        if self.inverse_deviation[channel] == 0.0 { 0.0 } else { self.scale[channel] }
+    }
+
+    /// The same pass, of some channels.
+    pub(crate) fn of_channels(&self, channels: &[usize]) -> Saved {
+        let taken = |vector: &[f64]| channels.iter().map(|&channel| vector[channel]).collect();
+        Saved {
+            total: taken(&self.total),
+            mean: taken(&self.mean),
+            xhat_low: taken(&self.xhat_low),
+            batch_xhat_low: taken(&self.batch_xhat_low),
+            inverse_deviation: taken(&self.inverse_deviation),
+            scale: taken(&self.scale),
+            shift: taken(&self.shift),
+            ..*self
+        }
+    }
+
+    pub(crate) fn isa(&self) -> Isa {
+        Isa::new(self.tier).expect("the forward pass ran on it")
+    }
+
+    /// What the sums of a backward pass need of each channel.
+    pub(crate) fn channel_constants(&self) -> ChannelConstants<'_> {
+        ChannelConstants {
+            mean: &self.mean,
+            scale: &self.scale,
+            shift: &self.shift,
+            inverse_deviation: &self.inverse_deviation,
+            xhat_low: &self.xhat_low,
+        }
+    }
+
+    /// Errors after the pass of a part of a batch, whose own sums are not those that count.
+    pub(crate) fn check_whole(&self, call: &'static str) -> Result<(), CallError> {
+        if !self.of_larger || !self.used_batch_statistics() {
+            return Ok(());
+        }
+        Err(CallError::OtherPass { forward: "that of a part of a batch", call })
+    }
+
+    /// Errors unless x and upstream gradient fit each other and the forward pass.
+    fn check_arrays<T: Element>(&self, x: &View<T>, dy: &Layout) -> Result<(), CallError> {
+        same_shape("dy", x.layout(), dy)?;
+        self.check_size("x", x)
+    }
+
+    /// Errors unless an array has the channels and the values of the forward pass.
+    pub(crate) fn check_size<T: Element>(&self, argument: &'static str, array: &View<T>) -> Result<(), CallError> {
+        if array.channels() != self.channels() {
+            let (expected, got) = (self.channels(), array.channels());
+            let (shape, axis) = (array.shape().to_vec(), array.channel_axis());
+            return Err(CallError::Channels { argument, expected, got, shape, axis });
+        }
+        if array.count() as u64 != self.count {
+            return Err(CallError::OtherBatch { argument, expected: self.count, got: array.count() as u64 });
+        }
+        Ok(())
+    }
+
+    /// The sums as gradients; zeros for an empty batch, which has none.
+    pub(crate) fn parameters(&self, mut sums: Vec<GradientSums>) -> ParameterGradients {
+        sums.resize(self.channels(), GradientSums::default());
+        ParameterGradients {
+            dgamma: sums.iter().map(|sum| sum.dy_xhat).collect(),
+            dbeta: sums.iter().map(|sum| sum.dy).collect(),
+        }
+    }
+}

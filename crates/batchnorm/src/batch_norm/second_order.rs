@@ -1,0 +1,213 @@
+//! Second derivatives of a pass, from what it left: the Hessian times a direction, and the backward pass of the backward
+//! pass.
+
+use crate::batch_norm::saved::Saved;
+use crate::batch_norm::tangent::Instead;
+use crate::call_error::CallError;
+use crate::check::same_shape;
+use crate::gradients::ParameterGradients;
+use crate::parameters::ParameterDirection;
+use batchnorm_kernel::passes::{ChannelConstants, GradientAlongCoefficients, GradientSums};
+use batchnorm_kernel::{Activation, Element, View, ViewMut};
+
+const HVP: Instead = Instead {
+    part: "hvp on the whole batch",
+    residual: "without_residual().hvp, with dy times f'",
+    weights: "backward, with the weights: hvp is of passes without weights",
+};
+
+/// The sums of a channel that second derivatives need.
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    /// Of dz, and of dz xhat.
+    upstream: GradientSums,
+    /// Of x', and of x' xhat (about the batch's own mean).
+    direction: GradientSums,
+    /// Of dz x'.
+    product: f64,
+}
+
+/// Both products of a double backward pass, into both outputs or, on an error, neither; the gradient by gamma.
+pub(crate) fn by_both<T: Element>(
+    [x, of_dx]: [&View<T>; 2],
+    by_x: &mut ViewMut<T>,
+    by_dy: &mut ViewMut<T>,
+    hvp: impl FnOnce(&mut ViewMut<T>) -> Result<ParameterGradients, CallError>,
+    jvp: impl FnOnce(&mut ViewMut<T>) -> Result<(), CallError>,
+) -> Result<Vec<f64>, CallError> {
+    same_shape("of_dx", x.layout(), of_dx.layout())?;
+    same_shape("by_x", x.layout(), by_x.layout())?;
+    same_shape("by_dy", x.layout(), by_dy.layout())?;
+    let by_parameters = hvp(by_x)?;
+    jvp(by_dy)?;
+    Ok(by_parameters.dgamma)
+}
+
+impl Saved {
+    /// The Hessian of `F = sum dy * y` by (x, gamma, beta) times a direction, which is how fast the gradients of
+    /// [`backward`](Self::backward) move where x moves with x' (`direction`) and gamma with gamma', dy held: dx' into
+    /// `out`, dgamma' and dbeta' returned. With s = gamma / sqrt(variance + eps), r = 1 / sqrt(variance + eps), xhat the
+    /// normalised input, p = mean(x' * xhat), q = mean(dy * xhat) and k = mean(dy * x') - mean(dy) * mean(x') - p * q, each
+    /// channel of n values has
+    ///
+    /// - after training:
+    ///   `dx' = gamma' * r * (dy - mean(dy) - xhat * q) - s * r * (p * (dy - mean(dy)) + q * (x' - mean(x')) + (k - 2 * p * q) * xhat)`
+    ///   and `dgamma' = n * r * k`,
+    /// - after evaluation: `dx' = gamma' * r * dy`, `dgamma' = r * sum(dy * x')`,
+    /// - by mixed statistics of weight w: as after training with w before mean(dy), in k before both products, and before
+    ///   whatever came through the variance ([`reference::second_order`](crate::reference::second_order) has it line by
+    ///   line),
+    /// - all: `dbeta' = 0`, and beta' does not matter.
+    ///
+    /// Behind an activation f, dy stands for `dy * f'(gamma * xhat + beta)`; f' counts as constant, as it is but at 0. A
+    /// channel whose gradient is [declared](crate::ConstantChannel) to be 0 has dx' = 0 and dgamma' = 0.
+    ///
+    /// For a loss whose own gradient dy moves with dy', the whole Hessian-vector product is this plus
+    /// [`backward`](Self::backward) of dy'; for `L(y)`, dy' is L's Hessian times [`jvp`](Self::jvp).
+    ///
+    /// ```
+    /// use batchnorm::{Axes, BatchNorm, ParameterDirection, View, ViewMut};
+    /// let layer = BatchNorm::new(1)?;
+    /// let x = View::new(&[1.0f64, 2.0, 6.0], &[3, 1], Axes::NCHW)?;
+    /// let dy = View::new(&[1.0f64, 0.0, 0.0], &[3, 1], Axes::NCHW)?;
+    /// let saved = layer.forward_train(&x)?.saved;
+    /// // A shift of the whole batch does not move the gradient.
+    /// let shift = View::new(&[1.0f64; 3], &[3, 1], Axes::NCHW)?;
+    /// let mut moved = [9.0; 3];
+    /// let mut out = ViewMut::new(&mut moved, &[3, 1], Axes::NCHW)?;
+    /// let of_parameters = saved.hvp(&x, &dy, &shift, ParameterDirection::default(), &mut out)?;
+    /// assert!(moved.iter().all(|moved| moved.abs() < 1e-15) && of_parameters.dgamma[0].abs() < 1e-15);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`jvp`](Self::jvp). `out` is untouched then.
+    pub fn hvp<T: Element>(
+        &self,
+        x: &View<T>,
+        dy: &View<T>,
+        direction: &View<T>,
+        parameters: ParameterDirection,
+        out: &mut ViewMut<T>,
+    ) -> Result<ParameterGradients, CallError> {
+        let others = [("dy", dy.layout()), ("direction", direction.layout()), ("out", out.layout())];
+        self.check_along(&HVP, x, parameters, &others)?;
+        let (isa, channels) = (self.isa(), self.channel_constants());
+        // Where the statistics are constants, only the products matter.
+        let sums_if_of_batch = |activation, channels, array: &View<T>| {
+            if self.used_batch_statistics() { self.sums(activation, channels, x, array) } else { Vec::new() }
+        };
+        let upstream = sums_if_of_batch(self.activation, channels, dy);
+        let about_batch = ChannelConstants { xhat_low: &self.batch_xhat_low, ..channels };
+        let along = sums_if_of_batch(Activation::Identity, about_batch, direction);
+        let arrays = [x.memory(), dy.memory(), direction.memory()];
+        let products = T::operations().sums_along(isa, self.activation, channels, arrays);
+        let sums = |channel: usize| Sums {
+            upstream: upstream.get(channel).copied().unwrap_or_default(),
+            direction: along.get(channel).copied().unwrap_or_default(),
+            product: products.get(channel).map_or(0.0, |sums| sums.dy_xhat),
+        };
+        let coefficients = |channel| self.along_coefficients(channel, sums(channel), parameters.of(channel)[0]);
+        T::operations().gradient_along(isa, self.activation, arrays, out.memory(), &coefficients);
+        let dgamma =
+            |channel| self.inverse_deviation[channel] * self.total[channel] * self.curvature(channel, sums(channel));
+        let channels = 0..self.channels();
+        Ok(ParameterGradients {
+            // Of an empty batch 0, as its gradients.
+            dgamma: channels.clone().map(|c| if self.count == 0 { 0.0 } else { dgamma(c) }).collect(),
+            dbeta: channels.map(|_| 0.0).collect(),
+        })
+    }
+
+    /// The backward pass of the backward pass (double backward): an outer function S of dx, dgamma and dbeta has the
+    /// gradients `of_dx` (of dx) and `of_parameters` (of dgamma and dbeta) there; those of S by x and by dy are
+    /// written to `by_x` and `by_dy`, and that by gamma is returned. (S does not depend on beta but behind an activation at
+    /// 0.) Since the Hessian is symmetric and [`jvp`](Self::jvp) the transpose of [`backward`](Self::backward),
+    ///
+    /// - by x, and by gamma: [`hvp`](Self::hvp) along (`of_dx`, `of_parameters`),
+    /// - by dy: [`jvp`](Self::jvp) along the same.
+    ///
+    /// This is what a gradient penalty needs, and what PyTorch calls double backward.
+    ///
+    /// ```
+    /// use batchnorm::{Axes, BatchNorm, ParameterDirection, View, ViewMut};
+    /// let layer = BatchNorm::new(1)?;
+    /// let x = View::new(&[1.0f64, 2.0, 6.0], &[3, 1], Axes::NCHW)?;
+    /// let dy = View::new(&[1.0f64, 0.0, 0.0], &[3, 1], Axes::NCHW)?;
+    /// let trained = layer.forward_train(&x)?;
+    /// let dx = layer.backward(&x, &dy, &trained.saved)?.dx;
+    /// // A penalty S = 1/2 sum dx^2, whose gradient by dx is dx.
+    /// let [mut by_x, mut by_dy] = [[0.0; 3]; 2];
+    /// let by_gamma = trained.saved.double_backward(
+    ///     &x,
+    ///     &dy,
+    ///     &View::new(dx.data(), &[3, 1], Axes::NCHW)?,
+    ///     ParameterDirection::default(),
+    ///     &mut ViewMut::new(&mut by_x, &[3, 1], Axes::NCHW)?,
+    ///     &mut ViewMut::new(&mut by_dy, &[3, 1], Axes::NCHW)?,
+    /// )?;
+    /// // dx is proportional to gamma = 1, so S by gamma is sum dx^2.
+    /// assert!((by_gamma[0] - dx.data().iter().map(|dx| dx * dx).sum::<f64>()).abs() < 1e-15);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`jvp`](Self::jvp). `by_x` and `by_dy` are untouched then.
+    pub fn double_backward<T: Element>(
+        &self,
+        x: &View<T>,
+        dy: &View<T>,
+        of_dx: &View<T>,
+        of_parameters: ParameterDirection,
+        by_x: &mut ViewMut<T>,
+        by_dy: &mut ViewMut<T>,
+    ) -> Result<Vec<f64>, CallError> {
+        let hvp = |by_x: &mut ViewMut<T>| self.hvp(x, dy, of_dx, of_parameters, by_x);
+        let jvp = |by_dy: &mut ViewMut<T>| self.jvp(x, of_dx, of_parameters, by_dy);
+        by_both([x, of_dx], by_x, by_dy, hvp, jvp)
+    }
+
+    /// k: how fast mean(dz xhat) moves, times the deviation.
+    fn curvature(&self, channel: usize, Sums { upstream, direction, product }: Sums) -> f64 {
+        let (n, w) = (self.total[channel], self.batch_share);
+        let (p, q) = (direction.dy_xhat / n, upstream.dy_xhat / n);
+        product / n - w * (upstream.dy / n * (direction.dy / n)) - w * (p * q)
+    }
+
+    /// What dx' of a channel is computed with, where gamma moves with `gamma_t`.
+    fn along_coefficients(&self, channel: usize, sums: Sums, gamma_t: f64) -> GradientAlongCoefficients {
+        let (n, w, xhat_low) = (self.total[channel], self.batch_share, self.batch_xhat_low[channel]);
+        let inverse_deviation = self.inverse_deviation[channel];
+        let constants = GradientAlongCoefficients {
+            mean: self.mean[channel],
+            scale: self.scale[channel],
+            shift: self.shift[channel],
+            inverse_deviation,
+            dz_factor: gamma_t * inverse_deviation,
+            dz_offset: 0.0,
+            direction_factor: 0.0,
+            direction_offset: 0.0,
+            xhat_factor: 0.0,
+            constant: 0.0,
+        };
+        if w == 0.0 {
+            // The statistics are constants: whatever the sums are, they play no part.
+            return constants;
+        }
+        let Sums { upstream, direction, .. } = sums;
+        let (p, q) = (direction.dy_xhat / n, upstream.dy_xhat / n);
+        // What goes through the statistics.
+        let scaled_share = w * self.gradient_scale(channel);
+        let curvature = self.curvature(channel, sums) - 2.0 * w * (p * q);
+        let xhat_factor = -scaled_share * (inverse_deviation * curvature) - gamma_t * inverse_deviation * (w * q);
+        GradientAlongCoefficients {
+            dz_factor: gamma_t * inverse_deviation - scaled_share * (inverse_deviation * p),
+            dz_offset: w * (upstream.dy / n),
+            direction_factor: -scaled_share * q,
+            direction_offset: direction.dy / n,
+            xhat_factor,
+            constant: -xhat_factor * xhat_low,
+            ..constants
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Of calls: arrays that do not fit, and what policies refuse.
+
+use crate::options::switches::Switches;
+use thiserror::Error;
+
+/// Why evaluation needs running statistics, and what to do.
+pub(crate) const NOTHING_TO_EVALUATE_BY: &str = "evaluation normalises by them; train first, install them, \
+                                      or choose `MissingRunning::BatchStatistics`";
+
+/// A call whose arrays do not fit each other or the layer, or that a declared policy refuses.
+///
+/// The layer is unchanged, to the bit, and so are the caller's buffers.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The array's channel count is not the layer's.
+    #[error(
+        "{argument}: expected {expected} channels, got {got} (shape {shape:?}, channel axis {axis}); is the channel axis right?"
+    )]
+    Channels {
+        /// The argument's name.
+        argument: &'static str,
+        /// The layer's number of channels.
+        expected: usize,
+        /// The array's.
+        got: usize,
+        /// The array's shape.
+        shape: Vec<usize>,
+        /// The array's channel axis.
+        axis: usize,
+    },
+    /// Two arrays of one call differ in shape (compared as samples, space and channels).
+    #[error(
+        "{argument}: expected the input's axes {expected:?} (samples and space, then channels), got {got:?}; the two views must describe the same array"
+    )]
+    Shape {
+        /// The argument's name.
+        argument: &'static str,
+        /// The input's axes.
+        expected: Vec<usize>,
+        /// The argument's axes.
+        got: Vec<usize>,
+    },
+    /// Weights that cannot be repeated to the input's shape.
+    #[error(
+        "weights: expected the input's shape {expected:?} with lengths of 1 where weights are to be repeated, got {got:?}"
+    )]
+    WeightsShape {
+        /// The input's shape.
+        expected: Vec<usize>,
+        /// That of the weights.
+        got: Vec<usize>,
+    },
+    /// Training where weights leave a channel one value, or values that count once together: there is no spread to normalise by.
+    #[error(
+        "weights: normalising by the batch needs at least 2 values a channel that count more than once together, got {count} with the sum of weights {weight:?} in channel {channel}; mask less, scale the weights to sum up to the number of values, or choose another `SingleValue` policy"
+    )]
+    SingleWeighted {
+        /// The first channel concerned.
+        channel: usize,
+        /// Values that count.
+        count: u64,
+        /// The sum of their weights.
+        weight: f64,
+    },
+    /// Training where a channel is all masked, under [`EmptyBatch::Error`](crate::EmptyBatch::Error).
+    #[error(
+        "weights: expected at least 2 values a channel that count, got 0 in channel {channel}; skip the step or choose `EmptyBatch::Pass`"
+    )]
+    AllMasked {
+        /// The first channel concerned.
+        channel: usize,
+    },
+    /// The backward pass was given another batch than its forward pass.
+    #[error(
+        "{argument}: the saved forward pass had {expected} values a channel, got {got}; pass that pass's own array"
+    )]
+    OtherBatch {
+        /// The argument's name.
+        argument: &'static str,
+        /// Values a channel in the forward pass.
+        expected: u64,
+        /// Values a channel now.
+        got: u64,
+    },
+    /// Moments that are not those of a batch with the part in it.
+    #[error(
+        "whole: expected the moments of one batch that has the part in it, {expected} values or more in every channel, got {got} in channel {channel}; merge those of all parts"
+    )]
+    OtherWhole {
+        /// The first channel concerned.
+        channel: usize,
+        /// Values at least.
+        expected: u64,
+        /// Values in that channel's moments.
+        got: u64,
+    },
+    /// A call that is not for what the forward pass was.
+    #[error("the saved forward pass was {forward}: call `{call}`")]
+    OtherPass {
+        /// What the forward pass was.
+        forward: &'static str,
+        /// The call that belongs to it.
+        call: &'static str,
+    },
+    /// A backward pass with another kind of input than the forward pass had.
+    #[error("the saved forward pass was {forward}: its backward pass takes `{input}`")]
+    OtherInput {
+        /// What the forward pass was.
+        forward: &'static str,
+        /// What its backward pass takes.
+        input: &'static str,
+    },
+    /// [`Input::adding`](crate::Input::adding) in a backward pass.
+    #[error(
+        "input: a backward pass takes the forward pass's output in the place of the residual: `Input::with_output(&x, &y)`"
+    )]
+    ForwardInput,
+    /// [`Input::with_output`](crate::Input::with_output) in a forward pass.
+    #[error(
+        "input: an output is for the backward pass; a forward pass with a residual takes `Input::adding(&x, &residual)`"
+    )]
+    BackwardInput,
+    /// No buffer for the residual's gradient after a forward pass with a residual, or one after a pass without.
+    #[error("{}", if *expected {
+        "dresidual: the saved forward pass was with a residual, expected a buffer for its gradient, got none: \
+         `GradientBuffers::with_residual(&mut dx, &mut dresidual)`"
+    } else {
+        "dresidual: the saved forward pass was without a residual, which has no gradient: give `&mut dx` alone"
+    })]
+    ResidualBuffer {
+        /// Whether the forward pass had a residual.
+        expected: bool,
+    },
+    /// The invertible form behind an activation that cannot be undone.
+    #[error(
+        "activation: the invertible form needs Identity or LeakyRelu with a slope > 0, got {activation:?}; use LeakyRelu(0.01), or `train` and `backward_in_place`, which keep the input"
+    )]
+    NotInvertible {
+        /// The activation configured.
+        activation: batchnorm_kernel::Activation,
+    },
+    /// A population is to be taken out of one that does not hold it.
+    #[error(
+        "other: it is no part of the population, which has {expected} values or batches in channel {channel}, against {got}; only what was taken in can be taken out"
+    )]
+    NotAPart {
+        /// The first channel concerned.
+        channel: usize,
+        /// Values, or batches, in the population.
+        expected: u64,
+        /// Those to be taken out.
+        got: u64,
+    },
+    /// Running statistics are asked of a population that holds no value.
+    #[error("population: channel {channel} has no value yet; observe a batch first (channels with NaN are left out)")]
+    NothingObserved {
+        /// The first channel concerned.
+        channel: usize,
+    },
+    /// A call that can do one thing only, of a layer pinned to another.
+    #[error("{call}: does not do what the layer is pinned to, {pinned:?}; call `forward` or `eval`, or `pin(None)`")]
+    Pinned {
+        /// The call.
+        call: &'static str,
+        /// What is pinned.
+        pinned: Switches,
+    },
+    /// A vector whose length is not the number of channels.
+    #[error("{argument}: expected {expected} values, one for each channel, got {got}")]
+    Length {
+        /// The argument's name.
+        argument: &'static str,
+        /// Number of channels.
+        expected: usize,
+        /// Number of values given.
+        got: usize,
+    },
+    /// Parameters with another number of values than there are elements that have one each.
+    #[error("{argument}: expected {expected} values, one for each element of {shape:?}, got {got}")]
+    ElementLength {
+        /// The argument's name.
+        argument: &'static str,
+        /// Number of elements.
+        expected: usize,
+        /// Number of values given.
+        got: usize,
+        /// The axes whose elements have parameters.
+        shape: Vec<usize>,
+    },
+    /// Groups that do not divide an array's channels evenly.
+    #[error(
+        "x: expected a number of channels that {groups} groups divide evenly, got {channels} (shape {shape:?}, channel axis {axis}); is the channel axis right?"
+    )]
+    Groups {
+        /// Number of groups.
+        groups: usize,
+        /// The array's number of channels.
+        channels: usize,
+        /// The array's shape.
+        shape: Vec<usize>,
+        /// The array's channel axis.
+        axis: usize,
+    },
+    /// Fewer axes than are to be normalised over.
+    #[error("x: expected at least {expected} axes, the last ones to normalise over, got shape {shape:?}")]
+    LastAxes {
+        /// Number of axes that are normalised over.
+        expected: usize,
+        /// The array's shape.
+        shape: Vec<usize>,
+    },
+    /// Other last axes than the layer normalises over.
+    #[error("x: expected the last axes to be {expected:?}, over which the layer normalises, got shape {shape:?}")]
+    LastShape {
+        /// The layer's shape.
+        expected: Vec<usize>,
+        /// The array's shape.
+        shape: Vec<usize>,
+    },
+    /// Instance norm of one position in each channel.
+    #[error(
+        "x: instance norm needs at least 2 positions in a channel, got 1 (shape {shape:?}); its output would be beta whatever the input: is there a space axis, or is it group norm or layer norm that is meant?"
+    )]
+    SinglePosition {
+        /// The input's shape.
+        shape: Vec<usize>,
+    },
+    /// Training on one value a channel: it has no spread to normalise by.
+    #[error(
+        "x: normalising by the batch needs at least 2 values a channel, got 1 (shape {shape:?}, channel axis {axis}); use a larger batch, drop the last one, or choose another `SingleValue` policy"
+    )]
+    SingleValue {
+        /// The input's shape.
+        shape: Vec<usize>,
+        /// The input's channel axis.
+        axis: usize,
+    },
+    /// Training on an empty batch under [`EmptyBatch::Error`](crate::EmptyBatch::Error).
+    #[error(
+        "x: expected at least 2 values a channel, got 0 (shape {shape:?}); skip the step or choose `EmptyBatch::Pass`"
+    )]
+    EmptyBatch {
+        /// The input's shape.
+        shape: Vec<usize>,
+    },
+    /// NaN or infinity under [`NonFinite::Error`](crate::NonFinite::Error).
+    #[error("x: expected finite values, got NaN, infinity or an overflowing variance in {} channel(s), the first is channel {}; find the source or choose `NonFinite::Skip`", channels.len(), channels[0])]
+    NonFinite {
+        /// The channels concerned, ascending.
+        channels: Vec<usize>,
+    },
+    /// A covariance without an inverse where eps is 0.
+    #[error(
+        "{argument}: the covariance of group {group} ({channels} channels{}) cannot be inverted, its smallest eigenvalue is {eigenvalue:e} and epsilon is 0; use more values than channels, smaller groups, or an epsilon > 0",
+        if *count > 0 { format!(", {count} values a channel") } else { String::new() }
+    )]
+    Singular {
+        /// Where the covariance is from.
+        argument: &'static str,
+        /// The group.
+        group: usize,
+        /// Channels of the group.
+        channels: usize,
+        /// Values a channel it was computed from; 0 for a running covariance.
+        count: u64,
+        /// As computed: 0, but for rounding.
+        eigenvalue: f64,
+    },
+    /// Statistics or a saved pass of another grouping than the layer's.
+    #[error("{argument}: expected {expected} groups of at most {group} channels, got {got}; was it another layer's?")]
+    OtherGroups {
+        /// The argument's name.
+        argument: &'static str,
+        /// The layer's number of groups.
+        expected: usize,
+        /// The layer's channels a group.
+        group: usize,
+        /// Groups given.
+        got: usize,
+    },
+    /// More than the memory has.
+    #[error("{argument}: {what} needs {bytes} bytes (shape {shape:?}), which cannot be had; split the batch")]
+    Memory {
+        /// The argument's name.
+        argument: &'static str,
+        /// What of it needs memory.
+        what: &'static str,
+        /// Its size.
+        bytes: usize,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// Evaluation, or a policy that needs running statistics, without any.
+    #[error("running statistics: expected some, got none: {reason}")]
+    NoRunningStatistics {
+        /// Why they are needed, and how to mend it.
+        reason: &'static str,
+    },
+}

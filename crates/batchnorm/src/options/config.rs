@@ -1,0 +1,153 @@
+//! The options of a batch-norm layer. They are checked once, when it is built.
+
+use crate::options::averaging::{Averaging, Estimator, UpdateWeight};
+use crate::options::error::ConfigError;
+use crate::options::limits::check_channels;
+use crate::options::policies::{Affine, Policies};
+use crate::options::switches::Switches;
+use batchnorm_kernel::passes::Isa;
+use batchnorm_kernel::{Activation, Tier};
+
+/// What a batch-norm layer is to be, by the conventions of a framework and with what differs.
+///
+/// ```
+/// use batchnorm::{Affine, Config, UpdateWeight};
+/// let layer = Config::keras().epsilon(1e-5).affine(Affine::ScaleOnly).channels(64).build()?;
+/// assert_eq!(layer.config().averaging, UpdateWeight::of_old(0.99)?.into());
+/// # Ok::<(), batchnorm::ConfigError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Added to the variance inside the square root; finite and >= 0.
+    pub epsilon: f64,
+    /// How running statistics follow the batches.
+    pub averaging: Averaging,
+    /// Which variance the running variance estimates.
+    pub estimator: Estimator,
+    /// Whether there are running statistics at all.
+    pub track_running_statistics: bool,
+    /// Which parameters there are.
+    pub affine: Affine,
+    /// What follows in the same pass.
+    pub activation: Activation,
+    /// Number of channels; `None` takes it from the first training batch.
+    pub channels: Option<usize>,
+    /// What to do in degenerate cases.
+    pub policies: Policies,
+    /// What every pass does, whether training or evaluation is called; `None` leaves it to the call.
+    pub pinned: Option<Switches>,
+    /// Instruction set; `None` for the fastest one here. All give the same bits.
+    pub tier: Option<Tier>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config::pytorch()
+    }
+}
+
+impl Config {
+    fn preset(epsilon: f64, weight: UpdateWeight, estimator: Estimator) -> Config {
+        Config {
+            epsilon,
+            averaging: Averaging::Exponential(weight),
+            estimator,
+            track_running_statistics: true,
+            affine: Affine::ScaleAndShift,
+            activation: Activation::Identity,
+            channels: None,
+            policies: Policies::default(),
+            pinned: None,
+            tier: None,
+        }
+    }
+
+    /// PyTorch: eps 1e-5, weight of the new value 0.1, sample variance.
+    pub fn pytorch() -> Config {
+        Config::preset(1e-5, UpdateWeight::NEW_TENTH, Estimator::Sample)
+    }
+
+    /// Keras 3: eps 1e-3, weight of the old value 0.99, population variance.
+    pub fn keras() -> Config {
+        Config::preset(1e-3, UpdateWeight::OLD_99, Estimator::Population)
+    }
+
+    /// Flax: eps 1e-5, weight of the old value 0.99, population variance.
+    pub fn flax() -> Config {
+        Config::preset(1e-5, UpdateWeight::OLD_99, Estimator::Population)
+    }
+
+    /// ONNX: eps 1e-5, weight of the old value 0.9, population variance.
+    pub fn onnx() -> Config {
+        Config::preset(1e-5, UpdateWeight::OLD_9, Estimator::Population)
+    }
+
+    /// Burn: eps 1e-5, weight of the new value 0.1, population variance.
+    pub fn burn() -> Config {
+        Config::preset(1e-5, UpdateWeight::NEW_TENTH, Estimator::Population)
+    }
+
+    /// Sets what is added to the variance inside the square root.
+    pub fn epsilon(self, epsilon: f64) -> Config {
+        Config { epsilon, ..self }
+    }
+
+    /// Sets how running statistics follow the batches.
+    pub fn averaging(self, averaging: impl Into<Averaging>) -> Config {
+        Config { averaging: averaging.into(), ..self }
+    }
+
+    /// Sets which variance the running variance estimates.
+    pub fn estimator(self, estimator: Estimator) -> Config {
+        Config { estimator, ..self }
+    }
+
+    /// Sets whether there are running statistics.
+    pub fn track_running_statistics(self, track: bool) -> Config {
+        Config { track_running_statistics: track, ..self }
+    }
+
+    /// Sets which parameters there are.
+    pub fn affine(self, affine: Affine) -> Config {
+        Config { affine, ..self }
+    }
+
+    /// Sets what follows in the same pass.
+    pub fn activation(self, activation: Activation) -> Config {
+        Config { activation, ..self }
+    }
+
+    /// Sets the number of channels.
+    pub fn channels(self, channels: usize) -> Config {
+        Config { channels: Some(channels), ..self }
+    }
+
+    /// Sets what to do in degenerate cases.
+    pub fn policies(self, policies: Policies) -> Config {
+        Config { policies, ..self }
+    }
+
+    /// Sets what every pass does, whether training or evaluation is called ([`BatchNorm::pin`](crate::BatchNorm::pin)).
+    pub fn pinned(self, switches: Switches) -> Config {
+        Config { pinned: Some(switches), ..self }
+    }
+
+    /// Forces an instruction set.
+    pub fn tier(self, tier: Tier) -> Config {
+        Config { tier: Some(tier), ..self }
+    }
+
+    /// Checks the options; the tier found is returned, ready to run.
+    pub(crate) fn check(&self) -> Result<Isa, ConfigError> {
+        if !(self.epsilon.is_finite() && self.epsilon >= 0.0) {
+            return Err(ConfigError::Epsilon { got: self.epsilon });
+        }
+        let slope = self.activation.slope();
+        if !(slope.is_finite() && slope >= 0.0) {
+            return Err(ConfigError::Slope { got: slope });
+        }
+        self.channels.map_or(Ok(()), check_channels)?;
+        let tier = self.tier.unwrap_or_else(Tier::best);
+        Isa::new(tier).ok_or_else(|| ConfigError::Tier { got: tier, available: Tier::available() })
+    }
+}

@@ -1,0 +1,49 @@
+//! What can be told of the batches before a training begins.
+
+use crate::options::config::Config;
+use crate::options::error::ConfigError;
+use crate::options::policies::SingleValue;
+use crate::options::switches::NormalizeBy;
+
+/// The last batch of a pass through a data set: what is left for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastBatch {
+    /// Its samples.
+    pub samples: usize,
+    /// Its values a channel, which mean and variance are of.
+    pub values: usize,
+}
+
+impl Config {
+    /// Tells before the training whether the last batch will be too small: a data set of so many samples, in batches of
+    /// `batch`, with so many positions in a sample (height times width behind a convolution, 1 for features).
+    ///
+    /// ```
+    /// use batchnorm::Config;
+    /// let config = Config::pytorch();
+    /// assert_eq!(config.preflight(1000, 64, 1)?.samples, 40);
+    /// let error = config.preflight(1025, 64, 1).unwrap_err().to_string();
+    /// assert!(error.contains("batches of 64 leave 1"));
+    /// # Ok::<(), batchnorm::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// No sample, an empty batch, no position; a last batch of one value a channel, which training refuses under
+    /// [`SingleValue::Error`] (a layer that is pinned to its running statistics takes it).
+    pub fn preflight(&self, samples: usize, batch: usize, positions: usize) -> Result<LastBatch, ConfigError> {
+        for (argument, got) in [("samples", samples), ("batch", batch), ("positions", positions)] {
+            if got == 0 {
+                return Err(ConfigError::Zero { argument });
+            }
+        }
+        let left = |batch: usize| if samples.is_multiple_of(batch) { batch } else { samples % batch };
+        let last = LastBatch { samples: left(batch), values: left(batch).saturating_mul(positions) };
+        let by_batch = self.pinned.is_none_or(|pinned| pinned.normalize_by != NormalizeBy::Running);
+        if last.values == 1 && by_batch && self.policies.single_value == SingleValue::Error {
+            // None for a data set of one sample.
+            let better = (batch.saturating_add(1)..=samples).find(|&batch| left(batch) > 1);
+            return Err(ConfigError::LastBatch { samples, batch, better: better.unwrap_or(0) });
+        }
+        Ok(last)
+    }
+}

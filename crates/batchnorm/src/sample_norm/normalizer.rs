@@ -1,0 +1,192 @@
+//! Norms that do not look at the batch, without state: which values go together, and the forward pass.
+//!
+//! What is normalised together is a *row*. There are two ways, and the sizes alone say which, so that the bits do not
+//! depend on the layout:
+//!
+//! - groups with `RUN` positions or more: the kernels of batch norm, with each channel of each sample for a channel;
+//!   what these give is put together for each row here, in a fixed order;
+//! - all others: the kernels of rows, where each element of a row has parameters of its own.
+
+use crate::affine::{inverse_deviation, mean_or_nan, shifted};
+use crate::call_error::CallError;
+use crate::check::same_shape;
+use crate::options::error::ConfigError;
+use crate::options::policies::ConstantChannel;
+use crate::parameters::{Parameters, WideParameters};
+use crate::sample_norm::config::SampleConfig;
+use crate::sample_norm::grouping::{Grouping, RowPlan};
+use crate::sample_norm::saved::SampleSaved;
+use batchnorm_kernel::passes::{
+    Beside, Elements, Forward, Isa, Layout, NormalizeCoefficients, RowNumbers, joined_pairwise,
+};
+use batchnorm_kernel::{Activation, Element, Moments, Parameter, Tier, View, ViewMut};
+
+/// Grouping, eps and instruction set, checked: the formula without state, for frameworks that keep parameters
+/// themselves. [`SampleNorm`](crate::SampleNorm) keeps parameters around this.
+///
+/// ```
+/// use batchnorm::{Axes, Parameters, SampleConfig, View, ViewMut};
+/// let normalizer = SampleConfig::group(2).normalizer()?;
+/// let x = [1.0f32, 3.0, 10.0, 30.0]; // a sample of 4 channels
+/// let x = View::new(&x, &[1, 4], Axes::NCHW)?;
+/// let mut y = [0.0f32; 4];
+/// let parameters = Parameters { gamma: Some(&[1.0f32, 1.0, 1.0, 2.0]), beta: None };
+/// let saved = normalizer.forward(&x, parameters, &mut ViewMut::new(&mut y, &[1, 4], Axes::NCHW)?)?;
+/// assert!((y[0] + 1.0).abs() < 1e-4 && (y[3] - 2.0).abs() < 1e-4);
+/// assert_eq!(saved.rows(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct SampleNormalizer {
+    pub(crate) grouping: Grouping,
+    pub(crate) epsilon: f64,
+    pub(crate) declared_zero: bool,
+    pub(crate) isa: Isa,
+}
+
+impl SampleNormalizer {
+    /// The forward pass, into `y`; what it computes is at [`SampleNorm`](crate::SampleNorm). Absent parameters count as 1
+    /// and 0. The lengths of gamma and beta are the product of the last axes (last axis fastest), or the channels.
+    ///
+    /// # Errors
+    /// Shapes and lengths that do not fit, groups that do not divide the channels, instance norm of one position. `y` is
+    /// untouched then.
+    pub fn forward<T: Element, P: Parameter>(
+        &self,
+        x: &View<T>,
+        parameters: Parameters<P>,
+        y: &mut ViewMut<T>,
+    ) -> Result<SampleSaved, CallError> {
+        let plan = RowPlan::new(self.grouping, x.layout())?;
+        same_shape("y", x.layout(), y.layout())?;
+        let wide = parameters.widened(plan.parameters()).map_err(|error| plan.in_elements(error))?;
+        let moments = if x.layout().is_empty() {
+            Vec::new()
+        } else if plan.by_channels {
+            self.channels_forward(&plan, x, &wide, y)
+        } else {
+            self.rows_forward(&plan, x, &wide, y)
+        };
+        let numbers = moments.iter().map(|moments| {
+            let numbers = self.numbers(moments);
+            let declared = self.declared_zero && self.is_still(moments);
+            RowNumbers { inverse_deviation: if declared { 0.0 } else { numbers.inverse_deviation }, ..numbers }
+        });
+        Ok(SampleSaved {
+            tier: self.isa.tier(),
+            centred: self.is_centred(),
+            input: x.layout().logical_shape(),
+            numbers: numbers.collect(),
+            gamma: wide.gamma,
+            plan,
+        })
+    }
+
+    fn is_centred(&self) -> bool {
+        !matches!(self.grouping, Grouping::Rms { .. })
+    }
+
+    /// Whether there is nothing to normalise by.
+    fn is_still(&self, moments: &Moments) -> bool {
+        moments.is_constant() && (self.is_centred() || moments.mean() == 0.0)
+    }
+
+    /// What gives xhat; NaN where the row is not finite, so that all of its output is.
+    fn numbers(&self, moments: &Moments) -> RowNumbers {
+        if self.is_centred() {
+            let (mean, mean_low) = mean_or_nan(moments);
+            let inverse_deviation = inverse_deviation(moments.population_variance(), self.epsilon);
+            return RowNumbers { mean, inverse_deviation, xhat_low: mean_low * inverse_deviation };
+        }
+        let (mean, mean_low) = moments.mean_pair();
+        let mean = mean + mean_low;
+        let square = mean * mean + moments.population_variance();
+        let inverse_deviation = if square.is_finite() { inverse_deviation(square, self.epsilon) } else { f64::NAN };
+        RowNumbers { mean: 0.0, inverse_deviation, xhat_low: 0.0 }
+    }
+
+    fn rows_forward<T: Element>(
+        &self,
+        plan: &RowPlan,
+        x: &View<T>,
+        WideParameters { gamma, beta }: &WideParameters,
+        y: &mut ViewMut<T>,
+    ) -> Vec<Moments> {
+        let joined = Layout::joined([x.layout(), y.layout()], &plan.arrangement);
+        let parts = x.memory().rearranged(x.layout(), &plan.arrangement, joined);
+        let y_layout = y.layout().clone();
+        let outs = y.memory().rearranged(&y_layout, &plan.arrangement, joined);
+        let (gamma, beta) = (plan.elements(gamma), plan.elements(beta));
+        let elements = Elements { vectors: [&gamma, &beta], period: plan.period };
+        let mut all = Vec::with_capacity(plan.rows);
+        for (x, mut y) in parts.iter().zip(outs) {
+            let numbers = |_, moments: Moments| self.numbers(&moments);
+            all.extend(T::operations().normalize_rows(self.isa, all.len(), x, &mut y, elements, &numbers));
+        }
+        all
+    }
+
+    fn channels_forward<T: Element>(
+        &self,
+        plan: &RowPlan,
+        x: &View<T>,
+        WideParameters { gamma, beta }: &WideParameters,
+        y: &mut ViewMut<T>,
+    ) -> Vec<Moments> {
+        let arrangement = plan.with_channels_for_rows();
+        let joined = Layout::joined([x.layout(), y.layout()], &arrangement);
+        let parts = x.memory().rearranged(x.layout(), &arrangement, joined);
+        let y_layout = y.layout().clone();
+        let outs = y.memory().rearranged(&y_layout, &arrangement, joined);
+        let coefficients = |moments: &Moments, channel: usize| {
+            let (mean, mean_low) = mean_or_nan(moments);
+            let scale = gamma[channel] * inverse_deviation(moments.population_variance(), self.epsilon);
+            NormalizeCoefficients { mean, scale, shift: shifted(beta[channel], mean_low, scale) }
+        };
+        let pass = Forward { isa: self.isa, activation: Activation::Identity, beside: Beside::Nothing };
+        if plan.count == plan.positions {
+            // A row is a channel: measured and normalised at once.
+            let mut all = Vec::with_capacity(plan.rows);
+            for (x, mut y) in parts.iter().zip(outs) {
+                let first = all.len();
+                let of = |at, moments: Moments| coefficients(&moments, plan.row_and_channel(first + at).1);
+                all.extend(T::operations().train(pass, x, &mut y, &of));
+            }
+            return all;
+        }
+        let all: Vec<Moments> = parts.iter().flat_map(|x| T::operations().moments(self.isa, x, None)).collect();
+        let rows = 0..plan.rows;
+        let moments: Vec<Moments> =
+            rows.map(|row| joined_pairwise(&all[plan.channels_of(row)], &Moments::merge)).collect();
+        let each = all.len() / parts.len();
+        for (part, (x, mut y)) in parts.iter().zip(outs).enumerate() {
+            let of_channel = |at| {
+                let (row, channel) = plan.row_and_channel(part * each + at);
+                coefficients(&moments[row], channel)
+            };
+            T::operations().normalize(pass, x, &mut y, &of_channel);
+        }
+        moments
+    }
+}
+
+impl SampleConfig {
+    /// Checks the options and gives the formula without state. `affine` does not matter to it.
+    ///
+    /// # Errors
+    /// eps not finite or negative, no axes or no groups, a tier this machine lacks.
+    pub fn normalizer(&self) -> Result<SampleNormalizer, ConfigError> {
+        if !(self.epsilon.is_finite() && self.epsilon >= 0.0) {
+            return Err(ConfigError::Epsilon { got: self.epsilon });
+        }
+        match self.grouping {
+            Grouping::Layer { axes: 0 } | Grouping::Rms { axes: 0 } => Err(ConfigError::Zero { argument: "axes" }),
+            Grouping::Group { groups: 0 } => Err(ConfigError::Zero { argument: "groups" }),
+            _ => Ok(()),
+        }?;
+        let tier = self.tier.unwrap_or_else(Tier::best);
+        let isa = Isa::new(tier).ok_or_else(|| ConfigError::Tier { got: tier, available: Tier::available() })?;
+        let declared_zero = self.constant_group == ConstantChannel::ZeroGradient;
+        Ok(SampleNormalizer { grouping: self.grouping, epsilon: self.epsilon, declared_zero, isa })
+    }
+}

@@ -1,0 +1,253 @@
+//! Statistics of a whole data set, batch by batch: what running statistics only follow.
+
+use crate::call_error::CallError;
+use crate::check::same_length;
+use crate::options::averaging::Estimator;
+use crate::options::error::ConfigError;
+use crate::options::limits::check_channels;
+use crate::statistics::batch::BatchMoments;
+use crate::statistics::running::RunningStatistics;
+use crate::statistics::standard_error::{EVEN, SUMS, Spread, StandardErrors};
+use batchnorm_kernel::Moments;
+
+/// The moments of each channel over any number of batches of any sizes, as if they had been one: whatever their order
+/// and grouping, equal to 1e-12. (The mean of the batches' variances is not that: it weighs batches of all sizes alike and
+/// misses what lies between their means.)
+///
+/// ```
+/// use batchnorm::{Axes, Config, Estimator, Population, View};
+/// let (normalizer, mut population) = (Config::pytorch().normalizer()?, Population::new(1)?);
+/// for batch in [&[1.0f32, 2.0][..], &[4.0], &[5.0, 8.0, 10.0]] {
+///     let x = View::new(batch, &[batch.len(), 1], Axes::NCHW)?;
+///     population.observe(&normalizer.moments(&x))?;
+/// }
+/// assert_eq!(population.channels()[0].mean(), 5.0);
+/// let running = population.running(Estimator::Population)?; // for `BatchNorm::set_running`
+/// assert_eq!(running.variance(), [10.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Population {
+    channels: Vec<Channel>,
+    batches: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Channel {
+    moments: Moments,
+    /// Batches with a value of this channel.
+    batches: u64,
+    /// Of the batches' means and variances.
+    spread: Spread,
+}
+
+impl Channel {
+    fn of(moments: &Moments) -> Channel {
+        if moments.count() == 0 {
+            return Channel::default();
+        }
+        let spread = Spread::of(moments.mean(), moments.population_variance(), moments.weight());
+        Channel { moments: *moments, batches: 1, spread }
+    }
+
+    #[must_use]
+    fn merge(self, other: Channel) -> Channel {
+        Channel {
+            moments: self.moments.merge(other.moments),
+            batches: self.batches.saturating_add(other.batches),
+            spread: self.spread.with(other.spread, 1.0),
+        }
+    }
+
+    /// `None` if the other is no part of it.
+    fn without(self, other: Channel) -> Option<Channel> {
+        let left = Channel {
+            moments: self.moments.without(other.moments)?,
+            batches: self.batches.checked_sub(other.batches)?,
+            spread: self.spread.with(other.spread, -1.0),
+        };
+        match (left.moments.count(), left.batches) {
+            (0, 0) => Some(Channel::default()),
+            (count, batches) if batches == 0 || count < batches => None,
+            _ => Some(left),
+        }
+    }
+}
+
+impl Population {
+    /// Of no data.
+    ///
+    /// # Errors
+    /// No channel, or more than [`MAX_CHANNELS`](crate::MAX_CHANNELS).
+    pub fn new(channels: usize) -> Result<Population, ConfigError> {
+        check_channels(channels)?;
+        Ok(Population { channels: vec![Channel::default(); channels], batches: 0 })
+    }
+
+    /// Takes in a batch ([`Rule::moments`](crate::Rule::moments), or what an ordinary training pass returns). Gives the
+    /// channels that are left out because they hold NaN or infinity, or would overflow.
+    ///
+    /// # Errors
+    /// Another number of channels; the population is unchanged then.
+    pub fn observe(&mut self, batch: &BatchMoments) -> Result<Vec<usize>, CallError> {
+        same_length("batch", self.channels.len(), batch.channels().len())?;
+        self.batches =
+            self.batches.saturating_add(u64::from(batch.channels().iter().any(|moments| moments.count() > 0)));
+        let mut left_out = Vec::new();
+        for (number, (channel, moments)) in self.channels.iter_mut().zip(batch.channels()).enumerate() {
+            let merged = channel.merge(Channel::of(moments));
+            if moments.is_finite() && merged.moments.is_finite() {
+                *channel = merged;
+            } else {
+                left_out.push(number);
+            }
+        }
+        Ok(left_out)
+    }
+
+    /// Takes in a population of other data: of another part of the data set, another process.
+    ///
+    /// # Errors
+    /// Another number of channels; the population is unchanged then.
+    pub fn merge(&mut self, other: &Population) -> Result<(), CallError> {
+        same_length("other", self.channels.len(), other.channels.len())?;
+        self.batches = self.batches.saturating_add(other.batches);
+        self.channels.iter_mut().zip(&other.channels).for_each(|(channel, other)| *channel = channel.merge(*other));
+        Ok(())
+    }
+
+    /// Takes out a population that was taken in before: data that left the set. Rounding grows where little is left: mean
+    /// and variance are off by about 1e-16 times the share of what was there to what is left, and the standard errors are
+    /// as large as what rounding has left in them, where that is more than they.
+    ///
+    /// # Errors
+    /// Another number of channels; what cannot be a part of it. The population is unchanged then.
+    pub fn subtract(&mut self, other: &Population) -> Result<(), CallError> {
+        same_length("other", self.channels.len(), other.channels.len())?;
+        let pairs = self.channels.iter().zip(&other.channels).enumerate();
+        let left = pairs.map(|(channel, (own, other))| {
+            let [expected, got] = [own, other].map(|channel| channel.moments.count());
+            own.without(*other).ok_or(CallError::NotAPart { channel, expected, got })
+        });
+        let left: Vec<Channel> = left.collect::<Result<_, _>>()?;
+        let batches = self.batches.checked_sub(other.batches);
+        let (expected, got) = (self.batches, other.batches);
+        self.batches = batches.ok_or(CallError::NotAPart { channel: 0, expected, got })?;
+        self.channels = left;
+        Ok(())
+    }
+
+    /// Moments of each channel over all that was observed.
+    pub fn channels(&self) -> Vec<Moments> {
+        self.channels.iter().map(|channel| channel.moments).collect()
+    }
+
+    /// Batches that were observed.
+    pub fn batches(&self) -> u64 {
+        self.batches
+    }
+
+    /// Standard errors of each channel's mean and population variance, from how the batches differ from each other. With n
+    /// values in a batch of mean m and variance u, N values in all and B batches:
+    ///
+    /// ```text
+    /// of the mean      sqrt(B / (B - 1) * sum n^2 (m - mean)^2) / N
+    /// of the variance  sqrt(B / (B - 1) * sum n^2 (u + (m - mean)^2 - variance)^2) / N
+    /// ```
+    ///
+    /// Batches count as independent of each other, values within one do not: neighbouring pixels are alike. For many
+    /// batches: of a few, both are rough, the variance's more so. `None` for fewer than two batches.
+    pub fn standard_errors(&self) -> Vec<Option<StandardErrors>> {
+        let of = |channel: &Channel| {
+            let Channel { moments, batches, spread } = channel;
+            let whole = [moments.mean(), moments.population_variance()];
+            (*batches > 1).then(|| spread.standard_errors(whole, moments.weight(), *batches))
+        };
+        self.channels.iter().map(of).collect()
+    }
+
+    /// As running statistics, to be installed in a layer ([`BatchNorm::set_running`](crate::BatchNorm::set_running)):
+    /// the variance by the layer's estimator.
+    ///
+    /// # Errors
+    /// A channel without a value, or whose moments overflow.
+    pub fn running(&self, estimator: Estimator) -> Result<RunningStatistics, CallError> {
+        if let Some(channel) = self.channels.iter().position(|channel| channel.moments.count() == 0) {
+            return Err(CallError::NothingObserved { channel });
+        }
+        let channels: Vec<usize> =
+            (0..self.channels.len()).filter(|&channel| !self.channels[channel].moments.is_finite()).collect();
+        if !channels.is_empty() {
+            return Err(CallError::NonFinite { channels });
+        }
+        let mean: Vec<f64> = self.channels.iter().map(|channel| channel.moments.mean()).collect();
+        let variance: Vec<f64> = self.channels.iter().map(|channel| estimator.variance(&channel.moments)).collect();
+        let updates: Vec<u64> = self.channels.iter().map(|channel| channel.batches).collect();
+        let running =
+            RunningStatistics::from_parts(&mean, &variance, self.batches).and_then(|all| all.with_updates(&updates));
+        Ok(running.expect("finite moments of at least one channel"))
+    }
+
+    /// A row for each channel, to be stored and given to [`from_rows`](Self::from_rows) again: count, weight, mean, what the
+    /// mean lacks to the true one, M2, batches, what standard
+    /// errors are told by (a shift, nine sums and their rounding), last the batches of all channels.
+    /// Exact for counts up to 2^53.
+    pub fn to_rows(&self) -> Vec<[f64; ROW]> {
+        let of = |channel: &Channel| {
+            let Channel { moments, batches, spread } = channel;
+            let mut row = [0.0; ROW];
+            row[..5].copy_from_slice(&moments.to_parts());
+            row[5] = *batches as f64;
+            row[6] = spread.shift;
+            row[7..7 + SUMS].copy_from_slice(&spread.sums);
+            row[7 + SUMS..ROW - 1].copy_from_slice(&spread.noise);
+            row[ROW - 1] = self.batches as f64;
+            row
+        };
+        self.channels.iter().map(of).collect()
+    }
+
+    /// What [`to_rows`](Self::to_rows) gave.
+    ///
+    /// # Errors
+    /// No row; numbers that no population has.
+    pub fn from_rows(rows: &[[f64; ROW]]) -> Result<Population, ConfigError> {
+        check_channels(rows.len())?;
+        let of = |(channel, row): (usize, &[f64; ROW])| {
+            let wrong = |column: usize| ConfigError::NotAPopulation { channel, column, got: row[column] };
+            let [count, weight, mean, rest, m2, batches, shift, .., all] = *row;
+            let mut sums = [0.0; SUMS];
+            sums.copy_from_slice(&row[7..7 + SUMS]);
+            let noise = [row[7 + SUMS], row[8 + SUMS]];
+            let whole = |value: f64| value >= 0.0 && value.fract() == 0.0 && value <= (1u64 << 53) as f64;
+            let empty = count == 0.0;
+            let right = [
+                whole(count),
+                weight.is_finite() && weight >= 0.0 && empty == (weight == 0.0),
+                mean.is_finite() && !(empty && mean != 0.0),
+                rest.is_finite() && !(empty && rest != 0.0),
+                m2.is_finite() && m2 >= 0.0 && !(count < 2.0 && m2 != 0.0),
+                whole(batches) && batches <= count && empty == (batches == 0.0),
+                shift.is_finite(),
+            ];
+            let wrong_sum = || {
+                let negative = EVEN.into_iter().find(|&sum| sums[sum] < 0.0 || sums[sum].is_nan());
+                let weightless = empty && sums[0] != 0.0;
+                let noisy = noise.iter().position(|noise| noise.is_nan() || *noise < 0.0).map(|at| 7 + SUMS + at);
+                if weightless { Some(7) } else { negative.map(|sum| 7 + sum).or(noisy) }
+            };
+            let counts = whole(all) && all >= batches && all == rows[0][ROW - 1];
+            let last = || (!counts).then_some(ROW - 1);
+            if let Some(column) = right.iter().position(|right| !right).or_else(wrong_sum).or_else(last) {
+                return Err(wrong(column));
+            }
+            let moments = Moments::from_parts([count, weight, mean, rest, m2]);
+            Ok(Channel { moments, batches: batches as u64, spread: Spread { shift, sums, noise } })
+        };
+        let channels = rows.iter().enumerate().map(of).collect::<Result<Vec<_>, _>>()?;
+        Ok(Population { channels, batches: rows[0][ROW - 1] as u64 })
+    }
+}
+
+/// Numbers of a channel, as they are stored.
+pub const ROW: usize = 10 + SUMS;

@@ -1,0 +1,165 @@
+//! Running statistics: what evaluation normalises by.
+
+use crate::call_error::CallError;
+use crate::check::same_length;
+use crate::options::averaging::UpdateWeight;
+use crate::options::config::Config;
+use crate::options::error::ConfigError;
+use crate::options::limits::{check_channels, finite};
+use crate::options::policies::{NonFinite, Policies, SingleValue};
+use crate::statistics::batch::BatchMoments;
+use batchnorm_kernel::{Moments, Parameter};
+
+/// Running mean and variance of each channel, in `f64`, and how many batches went into them.
+/// A layer starts with [`start`](Self::start); a checkpoint comes in through [`from_parts`](Self::from_parts):
+///
+/// ```
+/// use batchnorm::{BatchNorm, RunningStatistics};
+/// let mut layer = BatchNorm::new(2)?;
+/// layer.set_running(RunningStatistics::from_parts(&[0.5f32, -1.0], &[4.0, 0.25], 1000)?)?;
+/// assert_eq!(layer.running().map(|running| running.variance()), Some(&[4.0, 0.25][..]));
+/// assert!(RunningStatistics::from_parts(&[0.0], &[-1.0], 0).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunningStatistics {
+    mean: Vec<f64>,
+    variance: Vec<f64>,
+    batches: u64,
+    /// Updates of each channel: fewer than `batches` where a channel was skipped.
+    updates: Vec<u64>,
+}
+
+impl RunningStatistics {
+    /// Mean 0 and variance 1: a layer that has seen nothing passes its input through. (A variance that started at
+    /// 0 would blow up the first evaluations.)
+    ///
+    /// # Errors
+    /// No channel, or more than [`MAX_CHANNELS`](crate::MAX_CHANNELS).
+    pub fn start(channels: usize) -> Result<Self, ConfigError> {
+        check_channels(channels)?;
+        let updates = vec![0; channels];
+        Ok(RunningStatistics { mean: vec![0.0; channels], variance: vec![1.0; channels], batches: 0, updates })
+    }
+
+    /// From a checkpoint; `batches` is what a cumulative average goes on from. Where channels were skipped,
+    /// [`with_updates`](Self::with_updates) says how many updates each has had.
+    ///
+    /// # Errors
+    /// Different lengths, no channel, NaN or infinity, a negative variance.
+    pub fn from_parts<P: Parameter>(mean: &[P], variance: &[P], batches: u64) -> Result<Self, ConfigError> {
+        check_channels(mean.len())?;
+        let mean = finite("running_mean", mean, mean.len())?;
+        let variance = finite("running_variance", variance, mean.len())?;
+        if let Some(channel) = variance.iter().position(|&value| value < 0.0) {
+            let got = variance[channel];
+            return Err(ConfigError::NegativeVariance { argument: "running_variance", channel, got });
+        }
+        let updates = vec![batches; mean.len()];
+        Ok(RunningStatistics { mean, variance, batches, updates })
+    }
+
+    /// Mean of each channel.
+    pub fn mean(&self) -> &[f64] {
+        &self.mean
+    }
+
+    /// Variance of each channel, by the layer's estimator.
+    pub fn variance(&self) -> &[f64] {
+        &self.variance
+    }
+
+    /// Batches committed so far.
+    pub fn batches(&self) -> u64 {
+        self.batches
+    }
+
+    /// Number of channels.
+    pub fn channels(&self) -> usize {
+        self.mean.len()
+    }
+
+    /// Updates of each channel: fewer than [`batches`](Self::batches) where a channel was skipped.
+    pub fn updates(&self) -> &[u64] {
+        &self.updates
+    }
+
+    /// The same statistics with the number of updates of each channel, as [`updates`](Self::updates) gave it.
+    ///
+    /// # Errors
+    /// Another length than the channels.
+    pub fn with_updates(self, updates: &[u64]) -> Result<Self, ConfigError> {
+        if updates.len() != self.channels() {
+            let (expected, got) = (self.channels(), updates.len());
+            return Err(ConfigError::Length { argument: "updates", expected, got });
+        }
+        Ok(RunningStatistics { updates: updates.to_vec(), ..self })
+    }
+
+    /// A mix with the statistics of other data, `old * own + new * other` of mean and variance, as a start on a domain of which
+    /// little is known yet: with N for the samples that these are worth and n of the other data, new = n / (N + n) (Schneider
+    /// et al. 2020). Both variances must be of the same estimator.
+    ///
+    /// # Errors
+    /// Another number of channels.
+    pub fn mixed(&self, other: &RunningStatistics, weight: UpdateWeight) -> Result<Self, ConfigError> {
+        if other.channels() != self.channels() {
+            let (expected, got) = (self.channels(), other.channels());
+            return Err(ConfigError::Length { argument: "other", expected, got });
+        }
+        let mix = |own: &[f64], other: &[f64]| -> Vec<f64> {
+            own.iter().zip(other).map(|(own, other)| weight.average(*own, *other)).collect()
+        };
+        let (mean, variance) = (mix(&self.mean, &other.mean), mix(&self.variance, &other.variance));
+        Ok(RunningStatistics { mean, variance, ..self.clone() })
+    }
+
+    /// Takes in the moments of one batch by the conventions and policies of a configuration: of each channel
+    /// `running = old weight * running + new weight * batch`. Gives the channels that were skipped because they are
+    /// not finite.
+    ///
+    /// Channels without a value, and with one value where the policy says so, stay as they are; if that goes for all
+    /// of them, the batch does not count.
+    ///
+    /// # Errors
+    /// Another number of channels; the statistics are unchanged then.
+    pub fn update(&mut self, batch: &BatchMoments, config: &Config) -> Result<Vec<usize>, CallError> {
+        same_length("batch", self.channels(), batch.channels().len())?;
+        let mut skipped = Vec::new();
+        self.batches += u64::from(counts(batch, &config.policies));
+        for (channel, moments) in batch.channels().iter().enumerate() {
+            if !informs(moments, &config.policies) {
+                continue;
+            }
+            if !moments.is_finite() && config.policies.non_finite != NonFinite::Update {
+                skipped.push(channel);
+                continue;
+            }
+            self.updates[channel] += 1;
+            let weight = config.averaging.weight_of_update(self.updates[channel]);
+            let average = |old: f64, new: f64| weight.average(old, new);
+            self.mean[channel] = average(self.mean[channel], moments.mean());
+            self.variance[channel] = average(self.variance[channel], config.estimator.variance(moments));
+        }
+        Ok(skipped)
+    }
+}
+
+/// Whether the running statistics change by a channel's moments, if these are finite.
+fn informs(moments: &Moments, policies: &Policies) -> bool {
+    values_inform(moments.count(), moments.is_single(), policies)
+}
+
+/// Whether they change by so many values, which may be too few to have a spread.
+pub(crate) fn values_inform(count: u64, single: bool, policies: &Policies) -> bool {
+    match count {
+        0 => false,
+        _ if single => !matches!(policies.single_value, SingleValue::SkipUpdate | SingleValue::UseRunning),
+        _ => true,
+    }
+}
+
+/// Whether a batch counts at all.
+pub(crate) fn counts(batch: &BatchMoments, policies: &Policies) -> bool {
+    batch.channels().iter().any(|moments| informs(moments, policies))
+}
