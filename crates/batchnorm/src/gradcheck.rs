@@ -37,11 +37,8 @@
 mod across;
 mod decide;
 mod diagnose;
-mod double_double;
 mod error;
 mod mistakes;
-mod number;
-mod numeric;
 mod order;
 mod problem;
 mod rounding;
@@ -50,13 +47,14 @@ mod score;
 mod verdict;
 mod ways;
 
+pub use crate::reference::number::{
+    COMPLEX_STEP, Complex, DIFFERENCE_STEP, DoubleDouble, Dual, central_difference, complex_step,
+    directional_derivative,
+};
 pub use across::ACROSS;
 pub use diagnose::Given;
-pub use double_double::DoubleDouble;
 pub use error::ProblemError;
 pub use mistakes::{MISTAKES, Mistake};
-pub use number::{Complex, Dual};
-pub use numeric::{COMPLEX_STEP, DIFFERENCE_STEP, central_difference, complex_step, directional_derivative};
 pub use order::ORDER;
 pub use problem::{MAX_VALUES, Problem};
 pub use rounding::Precision;

@@ -170,7 +170,6 @@ mod parallel;
 mod parts;
 mod population;
 mod preflight;
-pub mod reference;
 mod rule;
 mod running;
 mod sample_norm;
@@ -185,6 +184,9 @@ mod tangent;
 mod view;
 mod weights;
 mod whitening;
+
+#[doc(inline)]
+pub use batchnorm_reference as reference;
 
 pub use affine::{inverse_deviation, scale_and_shift, undoing};
 pub use collective::{Collective, CollectiveError, Team};

@@ -3,11 +3,9 @@
 
 mod support;
 
-use batchnorm::reference::graph::{Graph, Join, Node, Operation};
+use batchnorm::reference::graph::{Graph, GraphError, Join, Node, Operation};
 use batchnorm::reference::{Real, compact, jacobian, rows, staged};
-use batchnorm::{
-    Axes, CallError, Config, ConstantChannel, Parameters, Policies, RunningStatistics, SampleConfig, View, ViewMut,
-};
+use batchnorm::{Axes, Config, ConstantChannel, Parameters, Policies, RunningStatistics, SampleConfig, View, ViewMut};
 use std::ops::{Add, Div, Mul, Neg, Sub};
 use support::Random;
 
@@ -434,7 +432,7 @@ fn wrong_lengths_are_refused_and_change_nothing() {
     for (gamma, beta, argument) in [(&ones[..2], &ones[..], "gamma"), (&ones, &ones[..1], "beta")] {
         let errors = [Graph::row(&ones, gamma, beta, 1e-5), Graph::rms_row(&ones, gamma, beta, 1e-5)];
         for error in errors.map(Result::unwrap_err) {
-            assert!(matches!(error, CallError::ElementLength { argument: named, .. } if named == argument), "{error}");
+            assert!(matches!(error, GraphError::ElementLength { argument: named, .. } if named == argument), "{error}");
         }
     }
     // One value, and none.

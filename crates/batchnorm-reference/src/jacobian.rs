@@ -9,7 +9,7 @@ use super::compact::forward;
 /// or a stretch of the whole batch leaves the output as it was.
 ///
 /// ```
-/// use batchnorm::reference::{compact, jacobian};
+/// use batchnorm_reference::{compact, jacobian};
 /// let (x, dy) = ([1.0f64, 2.0, 6.0], [1.0, 0.0, 0.5]);
 /// let rows = jacobian::jacobian(&x, 2.0, 1e-5);
 /// let gradients = compact::backward(&x, 2.0, 1e-5, &dy);

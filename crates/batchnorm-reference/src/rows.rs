@@ -39,7 +39,7 @@ fn products<R: Real>(one: &[R], other: &[R]) -> Vec<R> {
 /// `x`, `gamma`, `beta`: one value each for each element of the row.
 ///
 /// ```
-/// use batchnorm::reference::rows;
+/// use batchnorm_reference::rows;
 /// let row = rows::forward(&[1.0, 3.0], &[1.0, 2.0], &[0.0, 0.5], 0.0);
 /// assert_eq!(row.y, [-1.0, 2.5]);
 /// ```
@@ -52,7 +52,7 @@ pub fn forward<R: Real>(x: &[R], gamma: &[R], beta: &[R], epsilon: R) -> Forward
 /// side.
 ///
 /// ```
-/// use batchnorm::reference::rows;
+/// use batchnorm_reference::rows;
 /// let row = rows::backward(&[1.0, 3.0, 8.0], &[1.0, 2.0, 1.0], 1e-5, &[0.5, 0.0, 1.0]);
 /// assert!(row.dx.iter().sum::<f64>().abs() < 1e-15);
 /// assert_eq!(row.dbeta, [0.5, 0.0, 1.0]);
@@ -67,7 +67,7 @@ pub fn backward<R: Real>(x: &[R], gamma: &[R], epsilon: R, dy: &[R]) -> Gradient
 /// RMS norm: xhat = x / sqrt(mean(x^2) + eps) (Zhang and Sennrich 2019).
 ///
 /// ```
-/// use batchnorm::reference::rows;
+/// use batchnorm_reference::rows;
 /// let row = rows::rms_forward(&[3.0, 4.0], &[1.0, 1.0], &[0.0, 0.0], 0.0);
 /// assert!((row.y[0] - 3.0 / 12.5f64.sqrt()).abs() < 1e-15);
 /// ```
@@ -79,7 +79,7 @@ pub fn rms_forward<R: Real>(x: &[R], gamma: &[R], beta: &[R], epsilon: R) -> For
 /// dx_i = r (g_i - xhat_i mean(g xhat)) with g_i = gamma_i dy_i.
 ///
 /// ```
-/// use batchnorm::reference::rows;
+/// use batchnorm_reference::rows;
 /// let x = [3.0f64, 4.0];
 /// let row = rows::rms_backward(&x, &[1.0, 1.0], 0.0, &[1.0, 0.0]);
 /// assert!((row.dx[0] * x[0] + row.dx[1] * x[1]).abs() < 1e-15); // a stretch of the row changes no y

@@ -1,6 +1,6 @@
 //! What nodes do, and how their values meet.
 
-use crate::reference::{Real, mean, sum};
+use crate::{Real, mean, sum};
 
 /// What a node does with the nodes before it. Where one of two has a single value, that value meets each of the other's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use super::{Real, mean, sum};
 /// xhat_i = (z_i - beta) / gamma of z_i = gamma xhat_i + beta: the output before the activation.
 ///
 /// ```
-/// use batchnorm::reference::invertible;
+/// use batchnorm_reference::invertible;
 /// assert_eq!(invertible::normalized(&[5.0, -1.0], 2.0, 1.0), [2.0, -1.0]);
 /// ```
 pub fn normalized<R: Real>(z: &[R], gamma: R, beta: R) -> Vec<R> {
@@ -17,7 +17,7 @@ pub fn normalized<R: Real>(z: &[R], gamma: R, beta: R) -> Vec<R> {
 /// the forward pass, dz the upstream gradient behind the activation.
 ///
 /// ```
-/// use batchnorm::reference::{compact, invertible};
+/// use batchnorm_reference::{compact, invertible};
 /// let (x, dy) = ([1.0f64, 2.0, 6.0], [1.0, 0.0, 0.5]);
 /// let pass = compact::forward(&x, 2.0, 0.5, 1e-5);
 /// let from_output = invertible::backward(&pass.y, 2.0, 0.5, pass.inverse_deviation, &dy);

@@ -61,7 +61,7 @@ pub struct Backward<R> {
 /// The forward pass, keeping every node.
 ///
 /// ```
-/// use batchnorm::reference::staged;
+/// use batchnorm_reference::staged;
 /// let nodes = staged::forward(&[1.0, 2.0, 6.0], 2.0, 0.5, 1e-5);
 /// assert_eq!(nodes.squared, [4.0, 1.0, 9.0]);
 /// assert_eq!(nodes.deviation, (14.0f64 / 3.0 + 1e-5).sqrt());
@@ -82,7 +82,7 @@ pub fn forward<R: Real>(x: &[R], gamma: R, beta: R, epsilon: R) -> Nodes<R> {
 /// The backward pass: each line is one node's local derivative times what came from above.
 ///
 /// ```
-/// use batchnorm::reference::{compact, staged};
+/// use batchnorm_reference::{compact, staged};
 /// let (x, dy) = ([1.0f64, 2.0, 6.0], [1.0, 0.0, 0.5]);
 /// let by_nodes = staged::backward(&staged::forward(&x, 2.0, 0.5, 1e-5), 2.0, &dy);
 /// let closed = compact::backward(&x, 2.0, 1e-5, &dy);

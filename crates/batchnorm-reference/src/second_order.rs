@@ -11,7 +11,7 @@ use super::{Real, mean, rows, sum};
 /// It is the Hessian of `sum dy y` by (x, gamma, beta) times the direction.
 ///
 /// ```
-/// use batchnorm::reference::{mixed, second_order, tangent};
+/// use batchnorm_reference::{mixed, second_order, tangent};
 /// let statistics = mixed::Statistics { running: [0.0, 1.0], share: 1.0 };
 /// let (x, dy) = ([1.0f64, 2.0, 6.0], [1.0, 0.0, 0.5]);
 /// let along = |gamma| tangent::Direction { x: &[0.0, 1.0, 0.0], gamma, beta: 0.0 };
@@ -58,7 +58,7 @@ pub fn backward_tangent<R: Real>(
 /// gamma and gamma' of each element.
 ///
 /// ```
-/// use batchnorm::reference::{rows, second_order};
+/// use batchnorm_reference::{rows, second_order};
 /// let (x, gamma, dy) = ([1.0, 2.0, 6.0], [1.0, 2.0, 0.5], [1.0, 0.0, 0.5]);
 /// let along: [&[f64]; 2] = [&[0.0, 1.0, 0.0], &[0.0; 3]];
 /// let moved = second_order::row_backward_tangent(&x, &gamma, 1e-5, &dy, true, along);

@@ -1,8 +1,9 @@
 //! The graphs of the norms: which nodes, and which uses what.
 
-use super::{Edge, Graph, Join, Node, Operation, of_elements};
-use crate::error::CallError;
-use crate::reference::Real;
+use super::error::GraphError;
+use super::nodes::{Edge, Graph, Node};
+use super::operation::{Join, Operation};
+use crate::Real;
 
 impl<R: Real> Graph<R> {
     /// Batch norm of one feature in training: gamma and beta are one number each.
@@ -26,9 +27,9 @@ impl<R: Real> Graph<R> {
     ///
     /// # Errors
     /// Another number of gammas or betas than there are values.
-    pub fn row(x: &[R], gamma: &[R], beta: &[R], epsilon: R) -> Result<Graph<R>, CallError> {
-        of_elements("gamma", x.len(), gamma)?;
-        of_elements("beta", x.len(), beta)?;
+    pub fn row(x: &[R], gamma: &[R], beta: &[R], epsilon: R) -> Result<Graph<R>, GraphError> {
+        GraphError::unless_one_each("gamma", x.len(), gamma)?;
+        GraphError::unless_one_each("beta", x.len(), beta)?;
         let (mut graph, x) = Graph::of(x);
         let squared_of = graph.centered(x);
         Ok(graph.normalized(squared_of, CENTRED, epsilon).scaled(Each::Own(gamma), Each::Own(beta)))
@@ -38,9 +39,9 @@ impl<R: Real> Graph<R> {
     ///
     /// # Errors
     /// Another number of gammas or betas than there are values.
-    pub fn rms_row(x: &[R], gamma: &[R], beta: &[R], epsilon: R) -> Result<Graph<R>, CallError> {
-        of_elements("gamma", x.len(), gamma)?;
-        of_elements("beta", x.len(), beta)?;
+    pub fn rms_row(x: &[R], gamma: &[R], beta: &[R], epsilon: R) -> Result<Graph<R>, GraphError> {
+        GraphError::unless_one_each("gamma", x.len(), gamma)?;
+        GraphError::unless_one_each("beta", x.len(), beta)?;
         let (graph, x) = Graph::of(x);
         Ok(graph.normalized(x, NOT_CENTRED, epsilon).scaled(Each::Own(gamma), Each::Own(beta)))
     }

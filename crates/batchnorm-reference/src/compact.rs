@@ -32,7 +32,7 @@ pub struct Gradients<R> {
 /// `x`: the n values of the feature, at least one.
 ///
 /// ```
-/// use batchnorm::reference::compact;
+/// use batchnorm_reference::compact;
 /// let pass = compact::forward(&[1.0, 2.0, 6.0], 2.0, 0.5, 1e-5);
 /// assert_eq!((pass.mean, pass.variance), (3.0, 14.0 / 3.0));
 /// assert_eq!(pass.y[2], 2.0 * pass.normalized[2] + 0.5);
@@ -51,7 +51,7 @@ pub fn forward<R: Real>(x: &[R], gamma: R, beta: R, epsilon: R) -> Forward<R> {
 /// `x`, `dy`: n values each; derived in `docs/math.md`.
 ///
 /// ```
-/// use batchnorm::reference::compact;
+/// use batchnorm_reference::compact;
 /// let gradients = compact::backward(&[1.0, 2.0, 6.0], 2.0, 1e-5, &[1.0, 0.0, 0.0]);
 /// assert!(gradients.dx.iter().sum::<f64>().abs() < 1e-15); // a shift of all x changes no y
 /// assert_eq!(gradients.dbeta, 1.0);
@@ -72,7 +72,7 @@ pub fn backward<R: Real>(x: &[R], gamma: R, epsilon: R, dy: &[R]) -> Gradients<R
 /// The forward pass with constant statistics: y = gamma (x - mean) / sqrt(variance + eps) + beta.
 ///
 /// ```
-/// use batchnorm::reference::compact;
+/// use batchnorm_reference::compact;
 /// assert_eq!(compact::forward_eval(&[5.0], 2.0, 1.0, 3.0, 3.0, 1.0), [2.0 * (5.0 - 3.0) / 2.0 + 1.0]);
 /// ```
 pub fn forward_eval<R: Real>(x: &[R], gamma: R, beta: R, mean: R, variance: R, epsilon: R) -> Vec<R> {
@@ -83,7 +83,7 @@ pub fn forward_eval<R: Real>(x: &[R], gamma: R, beta: R, mean: R, variance: R, e
 /// The gradients with constant statistics: dx = gamma r dy.
 ///
 /// ```
-/// use batchnorm::reference::compact;
+/// use batchnorm_reference::compact;
 /// let gradients = compact::backward_eval(&[5.0], 2.0, 3.0, 3.0, 1.0, &[10.0]);
 /// assert_eq!((gradients.dx, gradients.dgamma, gradients.dbeta), (vec![10.0], 10.0, 10.0));
 /// ```

@@ -1,31 +1,13 @@
-//! The computation graph as data: nodes with their values, edges with the derivative along each.
-//!
-//! [`staged`](super::staged) writes the same passes out line by line. Here they are a walk that knows no formula of batch
-//! norm: forward, a node's value is its [`Operation`] on the nodes before it; backward, what flows along an edge is the
-//! gradient of the node it leads to, times the edge's local derivative, and a node's gradient is the sum of what flows
-//! back along all edges that leave it. So it can be drawn, listed and checked node by node.
-//!
-//! ```text
-//! x ---> mean m ---> centered c ---> squared q ---> variance v ---> deviation d ---> inverse r ---> normalized xhat
-//!  \_______________/ \____________________________________________________________________________/       |
-//!                                                                    epsilon --^            gamma --> scaled s
-//!                                                                                            beta --> y
-//! ```
-//!
-//! (Wengert 1964; the nodes as in Kratzert 2016, "Understanding the backward pass through batch normalization layer".)
+//! Nodes and edges with their values, and the walks over them.
 
-mod forms;
-mod operation;
-
-pub use operation::{Join, Operation};
-
-use super::{Real, sum};
-use crate::error::CallError;
+use super::error::GraphError;
+use super::operation::{Join, Operation};
+use crate::{Real, sum};
 
 /// A value of the graph: one number, or one for each x_i.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node<R> {
-    /// What it is called, as in [`staged::Nodes`](super::staged::Nodes): `x`, `mean`, `centered`, ...
+    /// What it is called, as in [`staged::Nodes`](crate::staged::Nodes): `x`, `mean`, `centered`, ...
     pub name: &'static str,
     /// What formulas call it, without an index: `x`, `m`, `c`, ...
     pub symbol: &'static str,
@@ -74,7 +56,7 @@ impl<R: Copy> Edge<R> {
 /// gradients.
 ///
 /// ```
-/// use batchnorm::reference::graph::Graph;
+/// use batchnorm_reference::graph::Graph;
 /// let mut graph = Graph::batch(&[1.0, 2.0, 6.0], 1.5, 0.5, 1e-5);
 /// graph.backward(&[1.0, 0.0, -0.5])?;
 ///
@@ -85,13 +67,13 @@ impl<R: Copy> Edge<R> {
 /// let flows: Vec<f64> = graph.uses(centered).map(|edge| edge.gradient[0]).collect();
 /// assert_eq!(flows.len(), 2);
 /// assert_eq!(graph.nodes()[centered].gradient[0], flows[0] + flows[1]);
-/// # Ok::<(), batchnorm::CallError>(())
+/// # Ok::<(), batchnorm_reference::graph::GraphError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Graph<R> {
-    nodes: Vec<Node<R>>,
-    edges: Vec<Edge<R>>,
-    count: usize,
+    pub(super) nodes: Vec<Node<R>>,
+    pub(super) edges: Vec<Edge<R>>,
+    pub(super) count: usize,
 }
 
 impl<R: Real> Graph<R> {
@@ -134,8 +116,8 @@ impl<R: Real> Graph<R> {
     ///
     /// # Errors
     /// Another number of values than y has; the graph is unchanged then.
-    pub fn backward(&mut self, dy: &[R]) -> Result<(), CallError> {
-        of_elements("dy", self.count, dy)?;
+    pub fn backward(&mut self, dy: &[R]) -> Result<(), GraphError> {
+        GraphError::unless_one_each("dy", self.count, dy)?;
         for place in (0..self.nodes.len()).rev() {
             let uses: Vec<&[R]> = self.uses(place).map(|edge| &edge.gradient[..]).collect();
             let gradient: Vec<R> = match uses.is_empty() {
@@ -173,7 +155,7 @@ impl<R: Real> Graph<R> {
     }
 
     /// d y_i / d x_l by n walks backward, each from one y_i: row i behind row i - 1, n x n values. (Of batch norm in closed
-    /// form: [`jacobian`](super::jacobian::jacobian).)
+    /// form: [`jacobian`](crate::jacobian::jacobian).)
     pub fn jacobian(&self) -> Vec<R> {
         let mut graph = self.clone();
         let mut rows = Vec::with_capacity(self.count * self.count);
@@ -188,7 +170,7 @@ impl<R: Real> Graph<R> {
     }
 
     /// What a node is, by what it uses.
-    fn value(&self, place: usize) -> Vec<R> {
+    pub(super) fn value(&self, place: usize) -> Vec<R> {
         self.nodes[place].operation.value(&self.operands(place))
     }
 
@@ -197,16 +179,8 @@ impl<R: Real> Graph<R> {
     }
 
     /// The local derivative along an edge.
-    fn local(&self, edge: usize) -> Vec<R> {
+    pub(super) fn local(&self, edge: usize) -> Vec<R> {
         let Edge { to, operand, .. } = self.edges[edge];
         self.nodes[to].operation.derivative(operand, &self.operands(to), &self.nodes[to].values)
-    }
-}
-
-/// One value for each of n elements.
-fn of_elements<R>(argument: &'static str, expected: usize, values: &[R]) -> Result<(), CallError> {
-    match values.len() {
-        got if got == expected => Ok(()),
-        got => Err(CallError::ElementLength { argument, expected, got, shape: vec![expected] }),
     }
 }

@@ -13,7 +13,7 @@ fn counting<R: Real>(x: &[R], weights: &[f64]) -> Vec<(usize, R, R)> {
 /// w_i = 0.
 ///
 /// ```
-/// use batchnorm::reference::weighted;
+/// use batchnorm_reference::weighted;
 /// let pass = weighted::forward(&[1.0, 3.0, f64::NAN], &[1.0, 1.0, 0.0], 1.0, 0.0, 0.0); // the last one masked
 /// assert_eq!((pass.mean, pass.y), (2.0, vec![-1.0, 1.0, 0.0]));
 /// ```
@@ -36,7 +36,7 @@ pub fn forward<R: Real>(x: &[R], weights: &[f64], gamma: R, beta: R, epsilon: R)
 /// dx_i = gamma r (dy_i - w_i/W sum dy - xhat_i w_i/W sum dy xhat), the sums over what is not masked; dx_i = 0 where w_i = 0.
 ///
 /// ```
-/// use batchnorm::reference::{compact, weighted};
+/// use batchnorm_reference::{compact, weighted};
 /// // A weight of 2 is the value twice.
 /// let weighted = weighted::backward(&[1.0f64, 4.0], &[2.0, 1.0], 1.0, 1e-5, &[0.5, 2.0]);
 /// let twice = compact::backward(&[1.0, 1.0, 4.0], 1.0, 1e-5, &[0.25, 0.25, 2.0]);

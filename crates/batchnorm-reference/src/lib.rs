@@ -14,16 +14,16 @@
 //! - [`tangent`]: the directional derivative, forwards through the formula;
 //! - [`second_order`]: the same through the backward pass: the Hessian times a direction;
 //! - any of them over another number type: they are generic over [`Real`], so that complex numbers, dual numbers or
-//!   double-double arithmetic ([`gradcheck`](crate::gradcheck) has all three) can be put in for `f64`.
+//!   double-double arithmetic ([`number`] has all three) can be put in for `f64`.
 //!
 //! ```
-//! use batchnorm::gradcheck::Dual;
-//! use batchnorm::reference::{Real, compact};
+//! use batchnorm_reference::number::Dual;
+//! use batchnorm_reference::{Real, compact};
 //! // How y moves with the last x alone: a column of the Jacobian, by numbers that carry a derivative.
 //! let x = [Dual(1.0, 0.0), Dual(2.0, 0.0), Dual(6.0, 1.0)];
 //! let [gamma, beta, epsilon] = [2.0, 0.5, 1e-5].map(Dual::constant);
 //! let column: Vec<f64> = compact::forward(&x, gamma, beta, epsilon).y.iter().map(|y| y.1).collect();
-//! let rows = batchnorm::reference::jacobian::jacobian(&[1.0, 2.0, 6.0], 2.0, 1e-5);
+//! let rows = batchnorm_reference::jacobian::jacobian(&[1.0, 2.0, 6.0], 2.0, 1e-5);
 //! assert!((0..3).all(|i| (column[i] - rows[3 * i + 2]).abs() < 1e-15));
 //! ```
 //!
@@ -34,6 +34,7 @@ pub mod graph;
 pub mod invertible;
 pub mod jacobian;
 pub mod mixed;
+pub mod number;
 pub mod rows;
 pub mod second_order;
 pub mod staged;
@@ -72,11 +73,13 @@ impl Real for f32 {
     }
 }
 
-pub(crate) fn sum<R: Real>(values: impl IntoIterator<Item = R>) -> R {
+/// The sum, added up one after the other.
+pub fn sum<R: Real>(values: impl IntoIterator<Item = R>) -> R {
     values.into_iter().fold(R::constant(0.0), |sum, value| sum + value)
 }
 
-pub(crate) fn mean<R: Real>(values: impl ExactSizeIterator<Item = R>) -> R {
+/// The sum divided by the number of values.
+pub fn mean<R: Real>(values: impl ExactSizeIterator<Item = R>) -> R {
     let n = R::constant(values.len() as f64);
     sum(values) / n
 }

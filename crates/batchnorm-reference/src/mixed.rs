@@ -23,7 +23,7 @@ fn mean_and_variance<R: Real>(x: &[R], Statistics { running, share }: Statistics
 /// y = gamma (x - m) / sqrt(v + eps) + beta.
 ///
 /// ```
-/// use batchnorm::reference::{compact, mixed};
+/// use batchnorm_reference::{compact, mixed};
 /// let x = [1.0, 2.0, 6.0];
 /// let all_of_the_batch = mixed::Statistics { running: [0.0, 1.0], share: 1.0 };
 /// assert_eq!(mixed::forward(&x, 2.0, 0.5, 1e-5, all_of_the_batch), compact::forward(&x, 2.0, 0.5, 1e-5).y);
@@ -39,7 +39,7 @@ pub fn forward<R: Real>(x: &[R], gamma: R, beta: R, epsilon: R, statistics: Stat
 /// flow, but count as constants.
 ///
 /// ```
-/// use batchnorm::reference::mixed;
+/// use batchnorm_reference::mixed;
 /// let statistics = mixed::Statistics { running: [0.0, 1.0], share: 0.1 };
 /// let [flows, constant] = [true, false].map(|flows| mixed::backward(&[1.0, 2.0], 1.0, 1e-5, statistics, flows, &[1.0, 0.0]));
 /// assert!(flows.dx[1] != 0.0 && constant.dx[1] == 0.0);

@@ -1,6 +1,6 @@
 //! Numbers that carry a derivative through any formula that is generic over [`Real`].
 
-use crate::reference::Real;
+use crate::Real;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 /// A complex number, for derivatives by a complex step: f'(x) = Im f(x + ih) / h.
@@ -10,8 +10,8 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 /// comparison or conjugation.
 ///
 /// ```
-/// use batchnorm::gradcheck::Complex;
-/// use batchnorm::reference::Real;
+/// use batchnorm_reference::number::Complex;
+/// use batchnorm_reference::Real;
 /// let x = Complex { re: 4.0, im: 1e-100 };
 /// assert_eq!(x.sqrt().im / 1e-100, 0.25); // 1 / (2 sqrt(4))
 /// ```
@@ -91,7 +91,7 @@ impl Real for Complex {
 /// duals of duals second derivatives.
 ///
 /// ```
-/// use batchnorm::gradcheck::Dual;
+/// use batchnorm_reference::number::Dual;
 /// let x = Dual(3.0, 1.0);
 /// assert_eq!((x * x * x).1, 27.0); // d x^3 = 3 x^2
 /// ```

@@ -1,15 +1,15 @@
 //! Double-double arithmetic: the truth for `f64`.
 
-use crate::reference::Real;
+use crate::Real;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 /// A number as the sum of two `f64`, the second one the rounding error of the first: about 106 bits (Dekker 1971).
 ///
-/// It is a [`Real`], so all of [`reference`](crate::reference) can be computed in it: what `f64` results are measured by.
+/// It is a [`Real`], so all formulas of this crate can be computed in it: what `f64` results are measured by.
 ///
 /// ```
-/// use batchnorm::gradcheck::DoubleDouble;
-/// use batchnorm::reference::Real;
+/// use batchnorm_reference::number::DoubleDouble;
+/// use batchnorm_reference::Real;
 /// let two = DoubleDouble::from(2.0);
 /// assert!((two.sqrt() * two.sqrt() - two).to_f64().abs() < 1e-31);
 /// ```

@@ -1,7 +1,7 @@
 //! Derivatives of any function, without knowing its formula.
 
-use super::{Complex, Dual};
-use crate::reference::Real;
+use super::carrying::{Complex, Dual};
+use crate::Real;
 
 /// The imaginary step of [`complex_step`]: 2^-332, about 1e-100. A power of two, so that nothing is rounded on the way in
 /// or out, and so small that its square is nothing beside any number.
@@ -19,7 +19,7 @@ pub const DIFFERENCE_STEP: f64 = 6.4e-4;
 /// `f` gets x with [`COMPLEX_STEP`] added to x_i as its imaginary part, whatever the size of x_i: nothing is subtracted.
 ///
 /// ```
-/// use batchnorm::gradcheck::complex_step;
+/// use batchnorm_reference::number::complex_step;
 /// // d (x_0^2 x_1) / d x_0 at (3, 5)
 /// assert_eq!(complex_step(&[3.0, 5.0], 0, |x| x[0] * x[0] * x[1]), 30.0);
 /// ```
@@ -40,7 +40,7 @@ pub fn complex_step(x: &[f64], i: usize, f: impl FnOnce(&[Complex]) -> Complex) 
 /// than the difference of two sums.
 ///
 /// ```
-/// use batchnorm::gradcheck::central_difference;
+/// use batchnorm_reference::number::central_difference;
 /// let mut x = [3.0, 5.0];
 /// let slope = central_difference(&mut x, 0, 1.0, |x| x[0] * x[0] * x[1], |a, b| a - b);
 /// assert!((slope - 30.0).abs() < 1e-10);
@@ -74,7 +74,7 @@ pub fn central_difference<Y>(
 /// The derivative of every output of f where x moves along `direction`, by [`Dual`] numbers: as accurate as f itself.
 ///
 /// ```
-/// use batchnorm::gradcheck::directional_derivative;
+/// use batchnorm_reference::number::directional_derivative;
 /// let moved = directional_derivative(&[3.0, 5.0], &[1.0, -1.0], |x| vec![x[0] * x[1], x[0] / x[1]]);
 /// assert_eq!(moved, [2.0, 0.32]);
 /// ```

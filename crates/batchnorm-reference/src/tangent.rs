@@ -20,7 +20,7 @@ pub struct Direction<'d, R> {
 /// Where the statistics do not flow, but count as constants, m' = v' = 0.
 ///
 /// ```
-/// use batchnorm::reference::{mixed, tangent};
+/// use batchnorm_reference::{mixed, tangent};
 /// let statistics = mixed::Statistics { running: [0.0, 1.0], share: 1.0 };
 /// let direction = tangent::Direction { x: &[1.0, 1.0, 1.0], gamma: 0.0, beta: 0.0 };
 /// let moved = tangent::tangent(&[1.0, 2.0, 6.0], 2.0, 1e-5, statistics, true, direction);

@@ -38,7 +38,7 @@ pub struct Gradients<R> {
 /// Without a channel, or where the lengths do not fit.
 ///
 /// ```
-/// use batchnorm::reference::whitening;
+/// use batchnorm_reference::whitening;
 /// let x = [vec![1.0, 2.0, 3.0, 4.0], vec![1.5, 1.5, 3.5, 3.5]];
 /// let pass = whitening::forward(&x, &[1.0, 1.0], &[0.0, 0.0], 0.0);
 /// let correlation: f64 = pass.y[0].iter().zip(&pass.y[1]).map(|(one, other)| one * other).sum();
@@ -67,7 +67,7 @@ pub fn forward<R: Real>(x: &[Vec<R>], gamma: &[R], beta: &[R], epsilon: R) -> Fo
 /// Without a channel, or where the lengths do not fit.
 ///
 /// ```
-/// use batchnorm::reference::whitening;
+/// use batchnorm_reference::whitening;
 /// let x = [vec![1.0, 2.0, 3.0, 4.0], vec![1.5, 1.5, 3.5, 3.5]];
 /// let dy = [vec![1.0, 0.0, 0.0, 0.0], vec![0.0, 0.0, 0.5, 0.0]];
 /// let gradients = whitening::backward(&x, &[1.0, 1.0], 1e-5, &dy);
@@ -111,7 +111,7 @@ const STEPS: usize = 42;
 /// go to A^(1/2) and A^(-1/2). A is positive definite, or made of such blocks.
 ///
 /// ```
-/// use batchnorm::reference::whitening::inverse_root;
+/// use batchnorm_reference::whitening::inverse_root;
 /// let root = inverse_root(&vec![vec![4.0f64, 0.0], vec![0.0, 0.25]]);
 /// assert!((root[0][0] - 0.5).abs() < 1e-15 && (root[1][1] - 2.0f64).abs() < 1e-15);
 /// ```
