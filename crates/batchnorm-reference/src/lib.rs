@@ -13,6 +13,7 @@
 //! - [`rows`]: layer, group, instance and RMS norm, which do not look at the batch;
 //! - [`tangent`]: the directional derivative, forwards through the formula;
 //! - [`second_order`]: the same through the backward pass: the Hessian times a direction;
+//! - [`whole`]: whole arrays, of which it says what is normalised together;
 //! - any of them over another number type: they are generic over [`Real`], so that complex numbers, dual numbers or
 //!   double-double arithmetic ([`number`] has all three) can be put in for `f64`.
 //!
@@ -27,6 +28,8 @@
 //! assert!((0..3).all(|i| (column[i] - rows[3 * i + 2]).abs() < 1e-15));
 //! ```
 //!
+//! [`random`] has the seeded numbers that tests and tools compare by.
+//!
 //! No care is taken here of overflow, policies or speed.
 
 pub mod compact;
@@ -35,12 +38,14 @@ pub mod invertible;
 pub mod jacobian;
 pub mod mixed;
 pub mod number;
+pub mod random;
 pub mod rows;
 pub mod second_order;
 pub mod staged;
 pub mod tangent;
 pub mod weighted;
 pub mod whitening;
+pub mod whole;
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 

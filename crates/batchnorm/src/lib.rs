@@ -111,8 +111,8 @@
 //!    [`Saved::double_backward`]); of the siblings too ([`SampleSaved`]).
 //! 9. **[`Convention`]** and [`Conversion`]: whose checkpoint a file is, and its statistics by another framework's
 //!    convention.
-//! 10. **[`mod@reference`]** is the readable twin in plain loops: closed form, computation graph, Jacobian; **[`gradcheck`]**
-//!     says what is wrong with somebody else's gradients.
+//! 10. **[`mod@reference`]** is the readable twin in plain loops: closed form, computation graph, Jacobian; the crate
+//!     `batchnorm-gradcheck` says what is wrong with somebody else's gradients.
 //!
 //! ```
 //! use batchnorm::{Axes, BatchNorm, View};
@@ -158,7 +158,6 @@ mod element;
 mod error;
 mod forward;
 mod ghost;
-pub mod gradcheck;
 mod in_place;
 mod input;
 mod invertible;

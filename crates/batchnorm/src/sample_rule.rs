@@ -115,31 +115,6 @@ impl Frame {
         self.shape.iter().product()
     }
 
-    /// Every channel a row, of all samples: batch norm.
-    pub fn of_channels_alone(layout: &Layout) -> Frame {
-        let others = layout.others.len();
-        let (rows, count) = (layout.channels(), layout.len() / layout.channels());
-        Frame {
-            arrangement: Arrangement { rows: vec![others], values: (0..others).collect(), groups: None },
-            rows,
-            count,
-            positions: count.max(1),
-            period: rows,
-            shape: vec![rows],
-            by_channels: false,
-        }
-    }
-
-    /// The first parameter of a row; each is that of so many neighbouring values.
-    pub fn first_parameter(&self, row: usize) -> usize {
-        row % self.period * (self.count / self.positions)
-    }
-
-    /// How many values have one parameter.
-    pub fn values_a_parameter(&self) -> usize {
-        self.rows / self.period * self.positions
-    }
-
     /// The row of a channel of a sample, numbered through all samples, and the channel.
     pub fn row_and_channel(&self, number: usize) -> (usize, usize) {
         let (channels, groups) = (self.shape[0], self.period);

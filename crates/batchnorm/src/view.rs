@@ -3,7 +3,7 @@
 use crate::element::Element;
 use crate::error::{CallError, ViewError};
 use crate::kernel::raw::{Readable, Writable};
-use crate::layout::{Axes, Layout, column_major, elements, row_major};
+use crate::layout::{Arrangement, Axes, AxisRole, Layout, column_major, elements, row_major};
 use std::ops::Range;
 
 /// A borrowed array of any rank >= 2 and any strides, to be read.
@@ -130,6 +130,39 @@ impl<'a, T: Element> View<'a, T> {
     /// The channel axis, counted from the front.
     pub fn channel_axis(&self) -> usize {
         self.layout.channel_axis
+    }
+
+    /// What each axis means, in the order of the shape.
+    pub fn roles(&self) -> Vec<AxisRole> {
+        let Layout { channel_axis, others, samples, .. } = &self.layout;
+        let mut roles = vec![AxisRole::Space; self.shape().len()];
+        roles[*channel_axis] = AxisRole::Channel;
+        others[..*samples].iter().for_each(|&axis| roles[axis] = AxisRole::Sample);
+        roles
+    }
+
+    /// The values in row-major (C) order of the shape, wherever they lie in memory.
+    ///
+    /// ```
+    /// use batchnorm::{Axes, View};
+    /// let columns = [1.0f32, 3.0, 2.0, 4.0]; // of the table 1 2 / 3 4
+    /// assert_eq!(View::column_major(&columns, &[2, 2], Axes::NCHW)?.to_vec(), [1.0, 2.0, 3.0, 4.0]);
+    /// # Ok::<(), batchnorm::ViewError>(())
+    /// ```
+    pub fn to_vec(&self) -> Vec<T> {
+        if self.layout.is_empty() {
+            return Vec::new();
+        }
+        // All axes number the values of one row, in the order of the shape.
+        let place = |axis: usize| self.layout.others.iter().position(|&other| other == axis);
+        let values = (0..self.shape().len()).map(|axis| place(axis).unwrap_or(self.layout.others.len())).collect();
+        let arrangement = Arrangement { rows: Vec::new(), values, groups: None };
+        let len = self.layout.len();
+        let mut all = vec![T::default(); len];
+        for part in self.memory.rearranged(&self.layout, &arrangement, 0) {
+            part.gather_block(0..1, 0..len, &mut all, len);
+        }
+        all
     }
 }
 

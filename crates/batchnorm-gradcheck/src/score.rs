@@ -1,14 +1,15 @@
 //! How far a given gradient is from the right one and from each mistake.
 
-use super::DoubleDouble;
-use super::decide::{Fit, Fits, PLAIN};
-use super::mistakes::{MISTAKES, Mistake};
-use super::order::is_permuted;
-use super::rounding::{Allowance, Seen};
-use super::row::{Line, Multiplier, Row};
+use crate::decision::{Fit, Fits, PLAIN};
+use crate::mistakes::{MISTAKES, Mistake};
+use crate::problem::Problem;
+use crate::rounding::{Allowance, Seen};
+use crate::row::{Line, Multiplier, Row};
+use crate::wrong_order::is_permuted;
+use batchnorm_reference::number::DoubleDouble;
 
 /// The fits of a row's dx, and where the worst error is.
-pub(super) struct OfRow {
+pub(crate) struct OfRow {
     pub fits: Fits,
     pub at: usize,
     /// What stands there, and should.
@@ -19,7 +20,7 @@ pub(super) struct OfRow {
 const LEAST: f64 = 0.03;
 
 /// A part of a whole by which errors are measured; 0 of 0 is nothing.
-pub(super) fn part(error: f64, whole: f64) -> f64 {
+pub(crate) fn part(error: f64, whole: f64) -> f64 {
     if error == 0.0 { 0.0 } else { error / whole }
 }
 
@@ -115,7 +116,7 @@ impl Row<'_> {
 
 /// Which parameter gradient.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Which {
+pub(crate) enum Which {
     Gamma,
     Beta,
 }
@@ -124,7 +125,7 @@ pub(super) enum Which {
 const MOST_COMPARED: usize = 1 << 17;
 
 /// The sums of dgamma or dbeta, right and by each mistake, added up row after row.
-pub(super) struct Sums {
+pub(crate) struct Sums {
     which: Which,
     mistakes: Vec<&'static Mistake>,
     right: Vec<DoubleDouble>,
@@ -162,8 +163,8 @@ impl Sums {
     }
 
     pub fn add(&mut self, row: &Row, allowances: &[Allowance]) {
-        let first = row.problem.frame.first_parameter(row.number);
-        let of_row = row.gamma.len() == 1 && row.problem.frame.values_a_parameter() == row.x.len();
+        let first = row.problem.first_parameter(row.number);
+        let of_row = row.gamma.len() == 1 && row.problem.values_a_parameter() == row.x.len();
         let right = match self.which {
             Which::Gamma => Multiplier { slope: row.inverse, level: 0.0, power: 0 },
             Which::Beta => Multiplier { slope: 0.0, level: 1.0, power: 0 },
@@ -278,6 +279,6 @@ impl Sums {
 }
 
 /// The mistakes that can be made of a problem.
-pub(super) fn possible(problem: &super::Problem) -> Vec<&'static Mistake> {
+pub(crate) fn possible(problem: &Problem) -> Vec<&'static Mistake> {
     MISTAKES.iter().filter(|mistake| (mistake.applies)(problem)).collect()
 }

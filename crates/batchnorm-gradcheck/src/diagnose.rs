@@ -1,17 +1,17 @@
 //! Somebody else's gradients, judged.
 
-use super::decide::{Fits, PLAIN};
-use super::error::ProblemError;
-use super::mistakes::{CONSTANTS, Mistake, NO_GRADIENT};
-use super::problem::{Problem, arranged};
-use super::rounding::{Allowance, Held, Precision};
-use super::row::Row;
-use super::score::{Sums, Which, part, possible};
-use super::verdict::{Diagnosis, Finding, Verdict};
-use super::{across, order};
-use crate::element::Element;
-use crate::rule::same_shape;
-use crate::view::View;
+use crate::array::{Axes, by_rows, same_shape};
+use crate::decision::{Fits, PLAIN};
+use crate::error::ProblemError;
+use crate::mistakes::{CONSTANTS, Mistake, NO_GRADIENT};
+use crate::precision::{Held, Precision};
+use crate::problem::Problem;
+use crate::rounding::Allowance;
+use crate::row::Row;
+use crate::score::{Sums, Which, part, possible};
+use crate::verdict::{Diagnosis, Finding, Verdict};
+use crate::{wrong_axis, wrong_order};
+use batchnorm::{Element, View};
 
 /// Gradients that somebody's code made, to be judged. Any of the three may be absent.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ impl Problem {
     /// Begins to judge gradients: of dx, dgamma and dbeta those that there are.
     ///
     /// ```
-    /// use batchnorm::gradcheck::{Problem, Verdict};
+    /// use batchnorm_gradcheck::{Problem, Verdict};
     /// use batchnorm::{Axes, View};
     /// let (x, dy) = ([1.0f64, 2.0, 6.0, 4.0], [0.3, -1.0, 0.5, 0.1]);
     /// let [x, dy] = [&x, &dy].map(|values| View::new(values, &[4, 1], Axes::NCHW).unwrap());
@@ -52,8 +52,9 @@ impl Given<'_> {
     /// # Errors
     /// Another shape.
     pub fn dx<T: Element>(mut self, dx: &View<T>) -> Result<Self, ProblemError> {
-        same_shape("dx", &self.problem.layout, &dx.layout)?;
-        let values = arranged(dx, &self.problem.frame);
+        let problem = self.problem;
+        same_shape("dx", &problem.axes, &Axes::of(dx))?;
+        let values = by_rows(dx, &problem.axes, &problem.rows);
         let held = Held::of(&values, Precision::of_type::<T>(), false);
         self.dx = Some((values, held));
         Ok(self)
@@ -78,7 +79,7 @@ impl Given<'_> {
     }
 
     fn vector<T: Element>(&self, argument: &'static str, values: &[T]) -> Result<(Vec<f64>, Held), ProblemError> {
-        let (expected, got) = (self.problem.frame.parameters(), values.len());
+        let (expected, got) = (self.problem.rows.parameters(), values.len());
         if expected != got {
             let shape = self.problem.shape();
             let axis = shape.iter().position(|&length| length == got);
@@ -156,7 +157,7 @@ impl<'p> Judge<'p> {
 
     /// dx, its values row after row.
     fn input(&self, dx: &[f64]) -> Result<Finding, ProblemError> {
-        let count = self.problem.frame.count;
+        let count = self.problem.rows.values();
         if let Some(finding) = self.not_finite(dx, |at| (at / count, self.problem.index(at / count, at % count))) {
             return Ok(finding);
         }
@@ -199,14 +200,14 @@ impl<'p> Judge<'p> {
     /// Where no mistake of one kind explains all rows: other axes, another order; or each channel by itself.
     fn other_explanations(&self, all: &Fits, dx: &[f64], worst: usize) -> Result<Verdict, ProblemError> {
         let allowed = |row: &Row| row.allowance(self.precisions[0]).dx(PLAIN, 1.0);
-        let across = across::explaining(self.problem, dx, &allowed)?;
-        if !across.is_empty() {
-            return Ok(Verdict::Wrong(across));
+        let wrong_axis = wrong_axis::explaining(self.problem, dx, &allowed)?;
+        if !wrong_axis.is_empty() {
+            return Ok(Verdict::Wrong(wrong_axis));
         }
-        if let Some(mistake) = order::explaining(self.problem, dx, &allowed)? {
+        if let Some(mistake) = wrong_order::explaining(self.problem, dx, &allowed)? {
             return Ok(Verdict::Wrong(vec![mistake]));
         }
-        let count = self.problem.frame.count;
+        let count = self.problem.rows.values();
         let of_row = |number: usize| -> Result<Verdict, ProblemError> {
             let row = Row::new(self.problem, number)?;
             let dx = &dx[number * count..][..count];
@@ -214,13 +215,13 @@ impl<'p> Judge<'p> {
             let by_terms = || of_terms(self.problem, fits.unexplained(row.terms(dx, allowed(&row))));
             Ok(fits.decide().map_or_else(by_terms, |(verdict, _)| verdict))
         };
-        if self.problem.row_name() == "channel" && (2..=MOST_CHANNELS).contains(&self.problem.frame.rows) {
-            let each = (0..self.problem.frame.rows).map(of_row).collect::<Result<Vec<Verdict>, _>>()?;
+        if self.problem.row_name() == "channel" && (2..=MOST_CHANNELS).contains(&self.problem.rows.count()) {
+            let each = (0..self.problem.rows.count()).map(of_row).collect::<Result<Vec<Verdict>, _>>()?;
             return Ok(by_channel(each, || all.unexplained(None)));
         }
         match of_row(worst)? {
             Verdict::Unexplained { terms, .. } => Ok(all.unexplained(terms)),
-            named @ Verdict::Wrong(_) if self.problem.frame.rows == 1 => Ok(named),
+            named @ Verdict::Wrong(_) if self.problem.rows.count() == 1 => Ok(named),
             _ => Ok(all.unexplained(None)),
         }
     }
@@ -231,7 +232,7 @@ impl<'p> Judge<'p> {
             return Ok(finding);
         }
         let mut sums = Sums::new(which, given.len(), self.precisions.len(), &self.mistakes_of(given));
-        for number in 0..self.problem.frame.rows {
+        for number in 0..self.problem.rows.count() {
             let row = Row::new(self.problem, number)?;
             sums.add(&row, &self.allowances(&row));
         }
@@ -247,12 +248,12 @@ impl<'p> Judge<'p> {
         }
         let (verdict, by) = all.decide().map_or_else(
             || {
-                let across = across::explaining_sums(self.problem, which, given, &|at| sums.plain(at))?;
-                if !across.is_empty() {
-                    return Ok((Verdict::Wrong(across), 0));
+                let wrong_axis = wrong_axis::explaining_sums(self.problem, which, given, &|at| sums.plain(at))?;
+                if !wrong_axis.is_empty() {
+                    return Ok((Verdict::Wrong(wrong_axis), 0));
                 }
                 if sums.are_permuted(given, largest) {
-                    return Ok((Verdict::Wrong(vec![&order::ORDER_OF_PARAMETERS]), 0));
+                    return Ok((Verdict::Wrong(vec![&wrong_order::ORDER_OF_PARAMETERS]), 0));
                 }
                 if self.problem.row_name() == "channel" && (2..=MOST_CHANNELS).contains(&given.len()) {
                     let decide = |(at, &value): (usize, &f64)| {

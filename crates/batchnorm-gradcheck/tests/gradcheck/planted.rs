@@ -1,7 +1,7 @@
 //! Batch norm of one channel as people write it, node by node and in closed form, with one mistake planted. Written from
 //! the computation graph of CS231n's assignment 2 and the usual closed form, not from the library's table.
 
-use batchnorm::reference::Real;
+use batchnorm_reference::Real;
 
 /// What is done wrong.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,13 +1,11 @@
 //! Mistakes planted by other code are found, by name.
 
-mod support;
-
+use crate::Random;
+use crate::planted::{FLAWS, Flaw};
+use crate::somebody::{case, verdicts};
 use batchnorm::Element;
-use batchnorm::gradcheck::Verdict;
-use batchnorm::reference::Real;
-use support::Random;
-use support::planted::{FLAWS, Flaw};
-use support::somebody::{case, verdicts};
+use batchnorm_gradcheck::Verdict;
+use batchnorm_reference::Real;
 
 /// The largest difference of two of somebody's gradients, as a part of the sizes of each one's terms.
 fn difference<T: Element>(one: &[T], other: &[T], size: impl Fn(usize) -> f64) -> f64 {

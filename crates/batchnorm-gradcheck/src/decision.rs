@@ -4,12 +4,12 @@
 //! a mistake's to the last digits, which is no chance. Otherwise a mistake is named only where the truth is excluded and the
 //! mistake fits. Several that fit are all named. Where plain arithmetic could have lost the gradient itself, nothing is said.
 
-use super::mistakes::Mistake;
-use super::verdict::Verdict;
+use crate::mistakes::Mistake;
+use crate::verdict::Verdict;
 
-pub(super) const CAREFUL: usize = 0;
-pub(super) const PLAIN: usize = 1;
-pub(super) const ONE_PASS: usize = 2;
+pub(crate) const CAREFUL: usize = 0;
+pub(crate) const PLAIN: usize = 1;
+pub(crate) const ONE_PASS: usize = 2;
 
 /// How many times nearer than the truth a mistake must be to explain a gradient; and how many times as far away it may be to
 /// be as good an explanation.
@@ -23,7 +23,7 @@ const LOST: f64 = 0.1;
 
 /// How well an explanation fits: errors in parts of what is allowed, for each precision and each kind of arithmetic.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Fit {
+pub(crate) struct Fit {
     pub of_allowed: Vec<[f64; 3]>,
     /// By the measure.
     pub error: f64,
@@ -57,7 +57,7 @@ impl Fit {
 
 /// All explanations of a gradient.
 #[derive(Debug, Clone)]
-pub(super) struct Fits {
+pub(crate) struct Fits {
     pub right: Fit,
     /// Each way of each mistake.
     pub ways: Vec<(&'static Mistake, Fit)>,

@@ -1,7 +1,7 @@
 //! What is said of a gradient.
 
-use super::mistakes::Mistake;
-use super::rounding::Precision;
+use crate::mistakes::Mistake;
+use crate::precision::Precision;
 
 /// What somebody's gradient is.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,7 +39,7 @@ impl Verdict {
     /// Whether it is certain that something is wrong.
     ///
     /// ```
-    /// use batchnorm::gradcheck::Verdict;
+    /// use batchnorm_gradcheck::Verdict;
     /// assert!(Verdict::NotFinite(1).is_wrong() && !Verdict::Inexact.is_wrong());
     /// ```
     pub fn is_wrong(&self) -> bool {
@@ -73,7 +73,7 @@ impl Verdict {
 pub struct Finding {
     /// What it is.
     pub verdict: Verdict,
-    /// The worst error by the measure of [`Problem`](super::Problem): of dx, max|error| / (max|gamma| r max|dy|) of its
+    /// The worst error by the measure of [`Problem`](crate::Problem): of dx, max|error| / (max|gamma| r max|dy|) of its
     /// channel (or row); of dgamma, |error| / sum|dy xhat|; of dbeta, |error| / sum|dy|. 0 of 0 counts as 0.
     pub error: f64,
     /// Channel of the worst error; of layer, group, instance and RMS norm its row, and for parameters their number.
@@ -114,7 +114,7 @@ impl Diagnosis {
     }
 
     /// Where one gradient has several explanations and another fewer, those of both: one mistake makes both wrong.
-    pub(super) fn narrow(&mut self) {
+    pub(crate) fn narrow(&mut self) {
         let mut all = [&mut self.dx, &mut self.dgamma, &mut self.dbeta];
         let mut common: Option<Vec<&'static Mistake>> = None;
         for finding in all.iter().filter_map(|finding| finding.as_ref()) {

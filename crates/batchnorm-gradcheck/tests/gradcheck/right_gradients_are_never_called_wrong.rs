@@ -1,12 +1,10 @@
 //! Right gradients are never called wrong, however plainly they were computed; and what cannot be told apart is said to be so.
 
-mod support;
-
-use batchnorm::gradcheck::{Problem, Verdict};
-use batchnorm::reference::{Real, compact, rows};
+use crate::Random;
+use crate::planted::{Flaw, planted};
 use batchnorm::{Axes, Config, Element, Grouping, View};
-use support::Random;
-use support::planted::{Flaw, planted};
+use batchnorm_gradcheck::{Problem, Verdict};
+use batchnorm_reference::{Real, compact, rows};
 
 /// One channel with its right gradients, as somebody computed them.
 struct Channel {

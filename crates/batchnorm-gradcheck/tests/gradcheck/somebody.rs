@@ -1,11 +1,11 @@
 //! Somebody's gradients of batch norm, in any number type, and the diagnosis of them.
 
-use super::Random;
-use super::planted::{Flaw, planted};
-use super::run::{ORDERS, Order, Sizes};
+use crate::Random;
+use crate::orders::{ORDERS, Order, Sizes};
+use crate::planted::{Flaw, planted};
 use batchnorm::Element;
-use batchnorm::gradcheck::{Diagnosis, Problem, Verdict};
-use batchnorm::reference::Real;
+use batchnorm_gradcheck::{Diagnosis, Problem, Verdict};
+use batchnorm_reference::Real;
 
 /// An array in NCHW order, its gradients by somebody, all in one number type.
 pub struct Case<T> {

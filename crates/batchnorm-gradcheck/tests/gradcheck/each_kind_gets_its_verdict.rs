@@ -1,69 +1,16 @@
-//! Derivatives without a formula; verdicts on single cases: what cannot be told apart, evaluation, weights, siblings, wrong
+//! Verdicts on single cases: what cannot be told apart, evaluation, weights, siblings, wrong
 //! axes, channels that differ, half precision, and what is refused.
 
-mod support;
-
-use batchnorm::gradcheck::{
-    Complex, Diagnosis, Dual, Given, Precision, Problem, ProblemError, Verdict, central_difference, complex_step,
-    directional_derivative,
-};
-use batchnorm::reference::{Real, compact, rows, staged, weighted};
+use crate::Random;
+use crate::orders::{Order, Sizes, channel_of};
+use crate::planted::{Flaw, planted};
+use crate::somebody::{Case, Theirs, verdicts};
 use batchnorm::{Axes, Grouping, View, Weights};
-use support::Random;
-use support::planted::{Flaw, planted};
-use support::run::{Order, Sizes};
-use support::somebody::{Case, Theirs, verdicts};
+use batchnorm_gradcheck::{Diagnosis, Given, Precision, Problem, ProblemError, Verdict};
+use batchnorm_reference::{compact, rows, weighted};
 
 fn view<'a>(data: &'a [f64], shape: &[usize]) -> View<'a, f64> {
     View::new(data, shape, Axes::NCHW).unwrap()
-}
-
-#[test]
-fn complex_step_dual_numbers_and_differences_agree_with_the_closed_form() {
-    let mut random = Random::new(620);
-    for case in 0..100 {
-        let n = 2 + random.below(30);
-        let epsilon = [1e-5, 1e-3, 1e-8, 1.0][case % 4];
-        let (x, dy) = (random.normals(n, 2.0, 0.7), random.normals(n, 0.2, 1.0));
-        let (gamma, direction) = (0.3 + random.uniform(), random.normals(n, 0.0, 1.0));
-        let right = compact::backward(&x, gamma, epsilon, &dy);
-        let forward = compact::forward(&x, gamma, 0.0, epsilon);
-        let scale = gamma * forward.inverse_deviation * dy.iter().fold(0.0f64, |most, dy| most.max(dy.abs()));
-        fn y<R: Real>(x: &[R], gamma: f64, epsilon: f64) -> Vec<R> {
-            staged::forward(x, R::constant(gamma), R::constant(0.0), R::constant(epsilon)).y
-        }
-        for i in 0..n {
-            let by_complex = complex_step(&x, i, |x| {
-                let terms = y(x, gamma, epsilon).into_iter().zip(&dy).map(|(y, &dy)| y * Complex::constant(dy));
-                terms.fold(Complex::default(), |sum, term| sum + term)
-            });
-            assert!((by_complex - right.dx[i]).abs() <= 1e-13 * scale * 10.0, "case {case}");
-            let weigh = |one: &Vec<f64>, other: &Vec<f64>| (0..n).map(|i| dy[i] * (one[i] - other[i])).sum();
-            let length = 1.0 / forward.inverse_deviation;
-            let by_difference = central_difference(&mut x.clone(), i, length, |x| y(x, gamma, epsilon), weigh);
-            assert!(
-                (by_difference - right.dx[i]).abs() <= 1e-9 * scale,
-                "case {case}: {:e}",
-                by_difference - right.dx[i]
-            );
-        }
-        let moved = directional_derivative(&x, &direction, |x: &[Dual<f64>]| y(x, gamma, epsilon));
-        let [one, other] = [(&moved, &dy), (&right.dx, &direction)]
-            .map(|(one, other)| one.iter().zip(other).map(|(a, b)| a * b).sum::<f64>());
-        assert!((one - other).abs() <= 1e-12 * scale * n as f64, "case {case}");
-    }
-}
-
-#[test]
-fn complex_numbers_compute_as_they_should() {
-    let c = |re, im| Complex { re, im };
-    assert_eq!(c(1.0, 2.0) * c(3.0, -1.0), c(5.0, 5.0));
-    assert_eq!(c(5.0, 5.0) / c(4.0, 2.0), c(1.5, 0.5));
-    assert_eq!(c(5.0, 5.0) / c(2.0, 4.0), c(1.5, -0.5));
-    assert_eq!(c(3.0, 4.0).sqrt(), c(2.0, 1.0));
-    assert_eq!(c(3.0, -4.0).sqrt(), c(2.0, -1.0));
-    assert_eq!(c(-4.0, 0.0).sqrt(), c(0.0, 2.0));
-    assert_eq!(c(0.0, 0.0).sqrt(), c(0.0, 0.0));
 }
 
 fn one(problem: &Problem, judge: impl FnOnce(Given) -> Result<Diagnosis, ProblemError>) -> Diagnosis {
@@ -144,7 +91,7 @@ fn after_evaluation_the_statistics_are_constants() {
         let (x, dy) = (random.normals(60, 1.0, 2.0), random.normals(60, 0.3, 1.0));
         let (mean, variance) = (random.normals(3, 1.0, 0.5), vec![0.7, 2.0, 5.5]);
         let gamma = [1.4, -0.6, 2.3];
-        let of = |values: &[f64], c: usize| support::channel_of(values, channels, plane, c);
+        let of = |values: &[f64], c: usize| channel_of(values, channels, plane, c);
         let gradients = |training: bool, running: bool| {
             let (mut dx, mut dgamma) = (vec![0.0; 60], vec![]);
             for c in 0..channels {
@@ -367,7 +314,7 @@ fn what_no_mistake_explains_is_wrong_all_the_same() {
     assert_eq!((finding.channel, &finding.index[..]), (1, &[3, 1, 1][..]));
     assert!(finding.got != finding.expected && finding.error > finding.allowed);
     // A term of no known size: it is said how large it is.
-    let of = |c: usize| [&case.x, &case.dy].map(|values| support::channel_of(values, 4, 3, c));
+    let of = |c: usize| [&case.x, &case.dy].map(|values| channel_of(values, 4, 3, c));
     let mut dx = right.dx.clone();
     for c in 0..4 {
         let [x, dy] = of(c);
@@ -401,7 +348,6 @@ fn precision_is_that_of_the_numbers() {
     let found = case.judged(&Theirs { dx: vec![3.0; 72], dgamma: right.dgamma.clone(), dbeta: right.dbeta.clone() });
     let finding = found.dx.unwrap();
     assert!(finding.verdict.is_wrong() && finding.precision == Precision::Single, "{finding:?}");
-    #[cfg(feature = "half")]
     {
         use half::{bf16, f16};
         let narrow = |values: &[f64]| values.iter().map(|&value| f16::from_f64(value)).collect::<Vec<f16>>();

@@ -1,7 +1,7 @@
 //! Gradients checked: derivatives without a formula, and what is wrong with somebody else's gradient.
 //!
 //! 1. **Derivatives of any function**: [`complex_step`] and [`directional_derivative`] are as accurate as the function,
-//!    which must be generic over [`Real`](crate::reference::Real); [`central_difference`] takes any. The numbers are
+//!    which must be generic over [`Real`](batchnorm_reference::Real); [`central_difference`] takes any. The numbers are
 //!    [`Complex`], [`Dual`] and, as the truth for `f64`, [`DoubleDouble`].
 //! 2. **A gradient judged**: a [`Problem`] (x, dy, gamma, eps, and what is normalised together) knows the right
 //!    gradients; [`Problem::given`] takes those of any other implementation, and [`Given::diagnose`] says of each whether
@@ -18,7 +18,7 @@
 //! it says that too ([`Verdict::Hidden`]).
 //!
 //! ```
-//! use batchnorm::gradcheck::{Problem, Verdict};
+//! use batchnorm_gradcheck::{Problem, Verdict};
 //! use batchnorm::{Axes, BatchNorm, View};
 //!
 //! let (x, dy) = ([1.0f32, 2.0, 6.0, 4.0, 3.0, 9.0], [0.3f32, -1.0, 0.5, 0.1, 0.7, -0.2]);
@@ -34,28 +34,30 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod across;
-mod decide;
+mod array;
+mod decision;
 mod diagnose;
 mod error;
 mod mistakes;
-mod order;
+mod precision;
 mod problem;
 mod rounding;
 mod row;
 mod score;
+mod variants;
 mod verdict;
-mod ways;
+mod wrong_axis;
+mod wrong_order;
 
-pub use crate::reference::number::{
+pub use batchnorm_reference::number::{
     COMPLEX_STEP, Complex, DIFFERENCE_STEP, DoubleDouble, Dual, central_difference, complex_step,
     directional_derivative,
 };
-pub use across::ACROSS;
 pub use diagnose::Given;
 pub use error::ProblemError;
 pub use mistakes::{MISTAKES, Mistake};
-pub use order::ORDER;
+pub use precision::Precision;
 pub use problem::{MAX_VALUES, Problem};
-pub use rounding::Precision;
 pub use verdict::{Diagnosis, Finding, Verdict};
+pub use wrong_axis::ACROSS;
+pub use wrong_order::ORDER;

@@ -4,9 +4,9 @@
 //! the derivative that belongs to it, or in the backward pass alone. Each way is a [`Line`] or a [`Multiplier`]; all
 //! ways of a mistake go by its name.
 
-use super::problem::{Kind, Problem};
-use super::row::{Line, Multiplier, Row};
-use super::ways::*;
+use crate::problem::{Kind, Problem};
+use crate::row::{Line, Multiplier, Row};
+use crate::variants::*;
 
 /// A mistake that gradients of batch norm are often made with.
 pub struct Mistake {
@@ -17,15 +17,15 @@ pub struct Mistake {
     /// How to mend it, in a sentence.
     pub mend: &'static str,
     /// Whether it can be made here at all.
-    pub(super) applies: fn(&Problem) -> bool,
-    pub(super) dx: fn(&Row) -> Vec<Line>,
-    pub(super) dgamma: fn(&Row) -> Vec<Multiplier>,
-    pub(super) dbeta: fn(&Row) -> Vec<Multiplier>,
+    pub(crate) applies: fn(&Problem) -> bool,
+    pub(crate) dx: fn(&Row) -> Vec<Line>,
+    pub(crate) dgamma: fn(&Row) -> Vec<Multiplier>,
+    pub(crate) dbeta: fn(&Row) -> Vec<Multiplier>,
     /// Whether all that is wrong may be the inverse standard deviation, or a factor: what a lossy sum of squares may look like
     /// too.
-    pub(super) of_deviation: bool,
+    pub(crate) of_deviation: bool,
     /// Asked for only where no other explains: it can look like others.
-    pub(super) last: bool,
+    pub(crate) last: bool,
 }
 
 impl std::fmt::Debug for Mistake {
@@ -41,7 +41,7 @@ impl PartialEq for Mistake {
     }
 }
 
-pub(super) const fn mistake(name: &'static str, missing: &'static str, mend: &'static str) -> Mistake {
+pub(crate) const fn mistake(name: &'static str, missing: &'static str, mend: &'static str) -> Mistake {
     Mistake {
         name,
         missing,
@@ -56,7 +56,7 @@ pub(super) const fn mistake(name: &'static str, missing: &'static str, mend: &'s
 }
 
 /// The formula of evaluation, by the statistics of the batch; `Given::diagnose` knows it by others too.
-pub(super) const CONSTANTS: Mistake = Mistake {
+pub(crate) const CONSTANTS: Mistake = Mistake {
     applies: Problem::is_centred,
     dx: |row| vec![row.line(row.inverse, 0.0, 0.0)],
     ..mistake(
@@ -67,7 +67,7 @@ pub(super) const CONSTANTS: Mistake = Mistake {
 };
 
 /// All values 0.
-pub(super) const NO_GRADIENT: Mistake = Mistake {
+pub(crate) const NO_GRADIENT: Mistake = Mistake {
     dx: |row| vec![row.line(0.0, 0.0, 0.0)],
     dgamma: |_| vec![by(0.0, 0.0)],
     dbeta: |_| vec![by(0.0, 0.0)],
@@ -79,11 +79,11 @@ pub(super) const NO_GRADIENT: Mistake = Mistake {
     )
 };
 
-/// Every mistake that [`Given::diagnose`](super::Given::diagnose) knows within rows; [`ACROSS`](super::ACROSS) has those of the
+/// Every mistake that [`Given::diagnose`](crate::Given::diagnose) knows within rows; [`ACROSS`](crate::ACROSS) has those of the
 /// wrong axis.
 ///
 /// ```
-/// let names: Vec<&str> = batchnorm::gradcheck::MISTAKES.iter().map(|mistake| mistake.name).collect();
+/// let names: Vec<&str> = batchnorm_gradcheck::MISTAKES.iter().map(|mistake| mistake.name).collect();
 /// assert!(names.contains(&"variance term dropped"));
 /// ```
 pub static MISTAKES: &[Mistake] = &[

@@ -1,10 +1,10 @@
 //! Sums and statistics over the wrong axis: mistakes that cannot be seen in one channel alone.
 
-use super::error::ProblemError;
-use super::mistakes::{Mistake, mistake};
-use super::problem::{Kind, Problem};
-use super::row::Row;
-use super::score::Which;
+use crate::error::ProblemError;
+use crate::mistakes::{Mistake, mistake};
+use crate::problem::{Kind, Problem};
+use crate::row::Row;
+use crate::score::Which;
 
 /// The mistakes of the wrong axis, of batch norm in training without weights.
 pub static ACROSS: &[Mistake] = &[
@@ -37,7 +37,7 @@ fn groupings(problem: &Problem) -> Vec<Grouping> {
         return Vec::new();
     }
     let [samples, positions] = problem.samples_and_positions();
-    let (rows, count) = (problem.frame.rows, problem.frame.count);
+    let (rows, count) = (problem.rows.count(), problem.rows.values());
     let mut all = Vec::new();
     if samples > 1 && positions > 1 {
         let of = Box::new(move |row: usize, i: usize| row * positions + i % positions);
@@ -57,8 +57,8 @@ fn groupings(problem: &Problem) -> Vec<Grouping> {
 /// Sums of something over groups.
 fn sums(problem: &Problem, grouping: &Grouping, of: impl Fn(usize, usize) -> f64) -> Vec<f64> {
     let mut all = vec![0.0; grouping.groups];
-    for row in 0..problem.frame.rows {
-        for i in 0..problem.frame.count {
+    for row in 0..problem.rows.count() {
+        for i in 0..problem.rows.values() {
             all[(grouping.of)(row, i)] += of(row, i);
         }
     }
@@ -72,7 +72,7 @@ struct Normalized {
 }
 
 fn normalized(problem: &Problem, grouping: &Grouping, each: f64) -> Normalized {
-    let count = problem.frame.count;
+    let count = problem.rows.values();
     let x = |row: usize, i: usize| problem.x[row * count + i];
     let means = sums(problem, grouping, x);
     let centered = |row: usize, i: usize| x(row, i) - means[(grouping.of)(row, i)] / each;
@@ -86,17 +86,17 @@ fn normalized(problem: &Problem, grouping: &Grouping, each: f64) -> Normalized {
 }
 
 /// The mistakes of the wrong axis that explain dx.
-pub(super) fn explaining(
+pub(crate) fn explaining(
     problem: &Problem,
     dx: &[f64],
     allowed: &impl Fn(&Row) -> f64,
 ) -> Result<Vec<&'static Mistake>, ProblemError> {
-    let count = problem.frame.count;
+    let count = problem.rows.values();
     let all = groupings(problem);
     if all.is_empty() {
         return Ok(Vec::new());
     }
-    let rows = (0..problem.frame.rows).map(|number| Row::new(problem, number)).collect::<Result<Vec<Row>, _>>()?;
+    let rows = (0..problem.rows.count()).map(|number| Row::new(problem, number)).collect::<Result<Vec<Row>, _>>()?;
     let bounds: Vec<[f64; 2]> = rows.iter().map(|row| [allowed(row), row.measure()]).collect();
     let mut explaining = Vec::new();
     for grouping in &all {
@@ -135,13 +135,13 @@ pub(super) fn explaining(
 }
 
 /// The mistakes of the wrong axis that explain dgamma or dbeta. `allowed` is for one of the right sums, by number.
-pub(super) fn explaining_sums(
+pub(crate) fn explaining_sums(
     problem: &Problem,
     which: Which,
     given: &[f64],
     allowed: &dyn Fn(usize) -> f64,
 ) -> Result<Vec<&'static Mistake>, ProblemError> {
-    let (rows, count) = (problem.frame.rows, problem.frame.count);
+    let (rows, count) = (problem.rows.count(), problem.rows.values());
     let all = groupings(problem);
     let mut explaining = Vec::new();
     if all.is_empty() {

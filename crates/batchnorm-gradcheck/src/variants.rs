@@ -1,32 +1,6 @@
 //! The ways in which one mistake is made.
 
-use super::problem::{Kind, Problem};
-use super::row::{Line, Multiplier, Row};
-
-impl Problem {
-    /// Whether dx has a term in mean(dy).
-    pub(super) fn is_centred(&self) -> bool {
-        matches!(self.kind, Kind::Batch | Kind::Sample)
-    }
-
-    /// Whether dx has a term in mean(dy xhat).
-    pub(super) fn is_scaled(&self) -> bool {
-        !matches!(self.kind, Kind::Constants { .. })
-    }
-
-    /// Whether values that are normalised together have several gammas.
-    pub(super) fn gamma_varies(&self) -> bool {
-        self.frame.positions < self.frame.count && self.gamma.iter().any(|gamma| *gamma != self.gamma[0])
-    }
-
-    /// What a row is called.
-    pub(super) fn row_name(&self) -> &'static str {
-        match self.kind {
-            Kind::Batch | Kind::Constants { .. } => "channel",
-            Kind::Sample | Kind::RootMeanSquare => "row",
-        }
-    }
-}
+use crate::row::{Line, Multiplier, Row};
 
 impl Line {
     /// Made with another inverse deviation.
@@ -56,13 +30,13 @@ impl Row<'_> {
     }
 }
 
-pub(super) fn by(slope: f64, level: f64) -> Multiplier {
+pub(crate) fn by(slope: f64, level: f64) -> Multiplier {
     Multiplier { slope, level, power: 0 }
 }
 
 /// Another inverse deviation, in some places or all: in front, and in each of the three of the variance term. (The mean
 /// term has the one in front.)
-pub(super) fn with_deviation(row: &Row, other: f64) -> Vec<Line> {
+pub(crate) fn with_deviation(row: &Row, other: f64) -> Vec<Line> {
     let own = row.inverse;
     if !row.has_variance_term() {
         return vec![row.line(other, 0.0, 0.0).with(other)];
@@ -79,11 +53,11 @@ pub(super) fn with_deviation(row: &Row, other: f64) -> Vec<Line> {
 }
 
 /// 1 / sqrt(v n / (n - 1) + eps).
-pub(super) fn sample_inverse(row: &Row) -> f64 {
+pub(crate) fn sample_inverse(row: &Row) -> f64 {
     1.0 / (row.variance * row.n / (row.n - 1.0) + row.problem.epsilon).sqrt()
 }
 
-pub(super) fn sample_variance(row: &Row) -> Vec<Line> {
+pub(crate) fn sample_variance(row: &Row) -> Vec<Line> {
     let sample = sample_inverse(row);
     let mut ways = with_deviation(row, sample);
     let more = row.n / (row.n - 1.0);
@@ -103,7 +77,7 @@ pub(super) fn sample_variance(row: &Row) -> Vec<Line> {
     ways
 }
 
-pub(super) fn sums_for_means(row: &Row) -> Vec<Line> {
+pub(crate) fn sums_for_means(row: &Row) -> Vec<Line> {
     let [own, level, slope] = row.factors(row.inverse);
     let n = row.n;
     let mut ways = vec![row.line(own, level, slope * n)];
@@ -114,18 +88,18 @@ pub(super) fn sums_for_means(row: &Row) -> Vec<Line> {
     ways
 }
 
-pub(super) fn values_a_parameter(row: &Row) -> f64 {
-    if row.weights.is_some() { row.n } else { row.problem.frame.values_a_parameter() as f64 }
+pub(crate) fn values_a_parameter(row: &Row) -> f64 {
+    if row.weights.is_some() { row.n } else { row.problem.values_a_parameter() as f64 }
 }
 
 /// What a sum may have been divided by: all values, samples, or positions.
-pub(super) fn means(row: &Row) -> impl Iterator<Item = f64> {
+pub(crate) fn means(row: &Row) -> impl Iterator<Item = f64> {
     let [samples, positions] = row.problem.samples_and_positions().map(|n| n as f64);
     [values_a_parameter(row), samples, positions].into_iter().map(|n| if n == 1.0 { f64::NAN } else { n })
 }
 
 /// 1/N or 1/P in place of 1/(N P).
-pub(super) fn wrong_count(row: &Row) -> Vec<Line> {
+pub(crate) fn wrong_count(row: &Row) -> Vec<Line> {
     let [own, level, slope] = row.factors(row.inverse);
     let mut ways = Vec::new();
     for count in row.problem.samples_and_positions() {
@@ -142,7 +116,7 @@ pub(super) fn wrong_count(row: &Row) -> Vec<Line> {
 }
 
 /// gamma^power in place of gamma in some of the terms or all.
-pub(super) fn by_powers_of_gamma(row: &Row, power: usize) -> Vec<Line> {
+pub(crate) fn by_powers_of_gamma(row: &Row, power: usize) -> Vec<Line> {
     let [own, level, slope] = row.factors(row.inverse);
     let mut ways = Vec::new();
     // A term that the right dx does not have cannot have a wrong gamma.
@@ -171,14 +145,14 @@ pub(super) fn by_powers_of_gamma(row: &Row, power: usize) -> Vec<Line> {
 }
 
 /// gamma_i r (dy_i - mean(dy) - xhat_i mean(dy xhat)).
-pub(super) fn gamma_behind(row: &Row) -> Line {
+pub(crate) fn gamma_behind(row: &Row) -> Line {
     let [own, level, slope] = row.factors(row.inverse);
     let size = row.sizes.gamma * row.size([0, 0, 0], [own, level, slope]);
     let line = Line { size, ..row.line(own, 0.0, 0.0) };
     Line { level: [0.0, -level * row.sums[0]], slope: [0.0, -slope * row.products[0]], ..line }
 }
 
-pub(super) fn wrong_signs(row: &Row) -> Vec<Line> {
+pub(crate) fn wrong_signs(row: &Row) -> Vec<Line> {
     let [own, level, slope] = row.factors(row.inverse);
     let mut ways = vec![row.right().times(-1.0)];
     if row.has_variance_term() {
@@ -192,12 +166,12 @@ pub(super) fn wrong_signs(row: &Row) -> Vec<Line> {
 }
 
 /// 1 / sqrt(mean(x^2) + eps).
-pub(super) fn rms_inverse(row: &Row) -> f64 {
+pub(crate) fn rms_inverse(row: &Row) -> f64 {
     1.0 / (row.own.variance + row.own.mean.0 * row.own.mean.0 + row.problem.epsilon).sqrt()
 }
 
 /// x for x - mean, in the sum, as a factor, or both; with and without the mean term; and RMS norm.
-pub(super) fn uncentred(row: &Row) -> Vec<Line> {
+pub(crate) fn uncentred(row: &Row) -> Vec<Line> {
     if !row.has_variance_term() {
         return Vec::new();
     }
@@ -219,7 +193,7 @@ pub(super) fn uncentred(row: &Row) -> Vec<Line> {
 }
 
 /// The formula of training in evaluation: by the constants, or by mean and variance of the batch.
-pub(super) fn training_in_evaluation(row: &Row) -> Vec<Line> {
+pub(crate) fn training_in_evaluation(row: &Row) -> Vec<Line> {
     let n = row.len();
     let r = row.inverse;
     let own = row.own_inverse();
@@ -240,7 +214,7 @@ pub(super) fn training_in_evaluation(row: &Row) -> Vec<Line> {
 }
 
 /// Statistics of all values, and all of them alike; or those of the weights, with 1/n in the terms.
-pub(super) fn weights_ignored(row: &Row) -> Vec<Line> {
+pub(crate) fn weights_ignored(row: &Row) -> Vec<Line> {
     let n = row.len();
     let own = row.own_inverse();
     let all = |of: &dyn Fn(usize) -> f64| (0..row.x.len()).map(of).sum::<f64>();
@@ -261,7 +235,7 @@ pub(super) fn weights_ignored(row: &Row) -> Vec<Line> {
 }
 
 /// 1 / sqrt(v + another eps).
-pub(super) fn other_deviations(row: &Row) -> impl Iterator<Item = f64> {
+pub(crate) fn other_deviations(row: &Row) -> impl Iterator<Item = f64> {
     let (variance, own) = (row.variance, row.problem.epsilon);
     let usual = [1e-3, 1e-4, 5e-5, 1e-5, 1e-6, 1e-7, 1e-8, 1e-12, 2.0 * own, -own];
     usual.into_iter().map(move |other| if other == own { f64::NAN } else { 1.0 / (variance + other).sqrt() })

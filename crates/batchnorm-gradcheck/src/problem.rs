@@ -1,14 +1,10 @@
-//! What somebody's gradients are gradients of: an input, an upstream gradient, parameters, and what is normalised together.
+//! The problem whose gradients are judged: x, dy, parameters, and which values are normalised together.
 
-use super::error::ProblemError;
-use super::rounding::{Held, Precision};
-use crate::element::Element;
-use crate::layout::{Arrangement, Layout};
-use crate::rule::same_shape;
-use crate::sample_norm::Grouping;
-use crate::sample_rule::Frame;
-use crate::view::View;
-use crate::weights::Weights;
+use crate::array::{Axes, by_rows, check_weights, same_shape, weights_by_rows};
+use crate::error::ProblemError;
+use crate::precision::{Held, Precision};
+use batchnorm::{CallError, Element, Grouping, View, Weights};
+use batchnorm_reference::whole::{Rows, Together};
 
 /// The greatest number of values that are looked at: their arrays take half a gigabyte then.
 pub const MAX_VALUES: usize = 1 << 24;
@@ -16,7 +12,7 @@ pub const MAX_VALUES: usize = 1 << 24;
 /// What gradients are to be judged by: x, dy, gamma, eps, and what is normalised together.
 ///
 /// ```
-/// use batchnorm::gradcheck::Problem;
+/// use batchnorm_gradcheck::Problem;
 /// use batchnorm::{Axes, View};
 /// let x = View::new(&[1.0f64, 2.0, 6.0, 4.0], &[4, 1], Axes::NCHW)?;
 /// let dy = View::new(&[0.3f64, -1.0, 0.5, 0.1], &[4, 1], Axes::NCHW)?;
@@ -26,24 +22,24 @@ pub const MAX_VALUES: usize = 1 << 24;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Problem {
-    pub(super) layout: Layout,
-    pub(super) kind: Kind,
-    pub(super) frame: Frame,
+    pub(crate) axes: Axes,
+    pub(crate) kind: Kind,
+    pub(crate) rows: Rows,
     /// Row after row, each in logical order.
-    pub(super) x: Vec<f64>,
-    pub(super) dy: Vec<f64>,
-    pub(super) weights: Option<Vec<f64>>,
-    pub(super) gamma: Vec<f64>,
-    pub(super) epsilon: f64,
+    pub(crate) x: Vec<f64>,
+    pub(crate) dy: Vec<f64>,
+    pub(crate) weights: Option<Vec<f64>>,
+    pub(crate) gamma: Vec<f64>,
+    pub(crate) epsilon: f64,
     /// Whether the input's type is narrower than f64, or its numbers are: gradients may have been computed in f32 then.
-    pub(super) narrow_input: bool,
+    pub(crate) narrow_input: bool,
     /// Whether the input's numbers are those of f16 or bf16.
-    pub(super) half_input: bool,
+    pub(crate) half_input: bool,
 }
 
 /// By what is normalised.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Each channel by its own mean and variance.
     Batch,
     /// Each channel by these means and variances, which are constants.
@@ -66,13 +62,13 @@ impl Problem {
         gamma: &[f64],
         epsilon: f64,
     ) -> Result<Problem, ProblemError> {
-        Self::new(x, dy, gamma, epsilon, Kind::Batch, Frame::of_channels_alone(&x.layout), None)
+        Self::new(x, dy, gamma, epsilon, Kind::Batch, Together::Channel, None)
     }
 
     /// Batch norm in evaluation: mean and variance are constants, one of each for each channel.
     ///
     /// ```
-    /// use batchnorm::gradcheck::{Problem, Verdict};
+    /// use batchnorm_gradcheck::{Problem, Verdict};
     /// use batchnorm::{Axes, View};
     /// let (x, dy) = ([1.0f64, 2.0, 6.0], [0.3f64, -1.0, 0.5]);
     /// let [x, dy] = [&x, &dy].map(|values| View::new(values, &[3, 1], Axes::NCHW).unwrap());
@@ -105,7 +101,7 @@ impl Problem {
             });
         }
         let kind = Kind::Constants { mean: mean.to_vec(), variance: variance.to_vec() };
-        Self::new(x, dy, gamma, epsilon, kind, Frame::of_channels_alone(&x.layout), None)
+        Self::new(x, dy, gamma, epsilon, kind, Together::Channel, None)
     }
 
     /// Batch norm in training where values have weights or are masked ([`Weights`]). What is masked may be anything.
@@ -119,16 +115,15 @@ impl Problem {
         epsilon: f64,
         weights: &Weights<T>,
     ) -> Result<Problem, ProblemError> {
-        let frame = Frame::of_channels_alone(&x.layout);
-        let weights = arranged(&weights.view_over(&x.layout)?, &frame);
-        Self::new(x, dy, gamma, epsilon, Kind::Batch, frame, Some(weights))
+        check_weights(weights, &Axes::of(x))?;
+        Self::new(x, dy, gamma, epsilon, Kind::Batch, Together::Channel, Some(weights))
     }
 
     /// Layer, group, instance or RMS norm. gamma has a value for each element of the last axes (layer, RMS norm) or for
     /// each channel.
     ///
     /// ```
-    /// use batchnorm::gradcheck::Problem;
+    /// use batchnorm_gradcheck::Problem;
     /// use batchnorm::{Axes, Grouping, View};
     /// let (x, dy) = ([1.0f64, 2.0, 6.0, 0.0, 4.0, 3.0], [0.3f64, -1.0, 0.5, 0.2, 0.1, 0.9]);
     /// let [x, dy] = [&x, &dy].map(|values| View::new(values, &[2, 3], Axes::NCHW).unwrap());
@@ -148,9 +143,9 @@ impl Problem {
         gamma: &[f64],
         epsilon: f64,
     ) -> Result<Problem, ProblemError> {
-        let frame = Frame::new(grouping, &x.layout)?;
+        let together = together(grouping, &Axes::of(x))?;
         let kind = if matches!(grouping, Grouping::Rms { .. }) { Kind::RootMeanSquare } else { Kind::Sample };
-        Self::new(x, dy, gamma, epsilon, kind, frame, None)
+        Self::new(x, dy, gamma, epsilon, kind, together, None)
     }
 
     fn new<T: Element, U: Element>(
@@ -159,36 +154,38 @@ impl Problem {
         gamma: &[f64],
         epsilon: f64,
         kind: Kind,
-        frame: Frame,
-        weights: Option<Vec<f64>>,
+        together: Together,
+        weights: Option<&Weights<T>>,
     ) -> Result<Problem, ProblemError> {
         if !(epsilon.is_finite() && epsilon >= 0.0) {
             let (expected, index) = ("a finite number >= 0", Vec::new());
             return Err(ProblemError::Number { argument: "epsilon", expected, index, got: epsilon });
         }
-        same_shape("dy", &x.layout, &dy.layout)?;
-        let (values, shape) = (x.layout.len(), x.shape().to_vec());
+        let axes = Axes::of(x);
+        same_shape("dy", &axes, &Axes::of(dy))?;
+        let (values, shape) = (axes.len(), axes.shape.clone());
         if values > MAX_VALUES {
             return Err(ProblemError::TooLarge { shape, values, limit: MAX_VALUES });
         }
         if values == 0 {
             return Err(ProblemError::Empty { shape });
         }
-        check_vector("gamma", gamma, frame.parameters())?;
+        let rows = Rows::new(&axes.shape, &axes.roles, together);
+        check_vector("gamma", gamma, rows.parameters())?;
         let needed = if matches!(kind, Kind::Constants { .. } | Kind::RootMeanSquare) { 1 } else { 2 };
-        if frame.count < needed {
-            return Err(ProblemError::SingleValue { shape, axis: x.channel_axis() });
+        if rows.values() < needed {
+            return Err(ProblemError::SingleValue { shape, axis: axes.channel_axis() });
         }
-        let (x_values, dy_values) = (arranged(x, &frame), arranged(dy, &frame));
+        let (x_values, dy_values) = (by_rows(x, &axes, &rows), by_rows(dy, &axes, &rows));
         let of_x = Held::of(&x_values, Precision::of_type::<T>(), false).precision;
         let of_dy = Held::of(&dy_values, Precision::of_type::<U>(), false).precision;
         let problem = Problem {
             x: x_values,
             dy: dy_values,
-            layout: x.layout.clone(),
+            weights: weights.map(|weights| weights_by_rows(weights, &axes, &rows)),
+            axes,
             kind,
-            frame,
-            weights,
+            rows,
             gamma: gamma.to_vec(),
             epsilon,
             narrow_input: size_of::<T>() < 8 || of_x.max(of_dy) < Precision::Double,
@@ -207,7 +204,7 @@ impl Problem {
         for (argument, values) in [("x", &self.x), ("dy", &self.dy)] {
             let wrong = values.iter().enumerate().find(|&(at, value)| !value.is_finite() && self.counts(at));
             if let Some((at, &got)) = wrong {
-                let index = self.index(at / self.frame.count, at % self.frame.count);
+                let index = self.index(at / self.rows.values(), at % self.rows.values());
                 return Err(ProblemError::Number { argument, expected: "finite values", index, got });
             }
         }
@@ -216,7 +213,7 @@ impl Problem {
 
     fn check_counting(&self) -> Result<(), ProblemError> {
         let Some(weights) = &self.weights else { return Ok(()) };
-        match weights.chunks(self.frame.count).position(|row| row.iter().filter(|&&w| w > 0.0).count() < 2) {
+        match weights.chunks(self.rows.values()).position(|row| row.iter().filter(|&&w| w > 0.0).count() < 2) {
             Some(channel) => Err(ProblemError::SingleCounting { channel }),
             None => Ok(()),
         }
@@ -224,63 +221,77 @@ impl Problem {
 
     /// The shape of x, dy and dx.
     pub fn shape(&self) -> &[usize] {
-        &self.layout.shape
+        self.rows.shape()
     }
 
     /// How many values dgamma and dbeta have.
     pub fn parameters(&self) -> usize {
-        self.frame.parameters()
+        self.rows.parameters()
     }
 
     /// Where the `i`-th value of a row stands in the array.
-    pub(super) fn index(&self, row: usize, i: usize) -> Vec<usize> {
-        let mut index = vec![0; self.layout.shape.len()];
-        let axis_of = |logical: usize| *self.layout.others.get(logical).unwrap_or(&self.layout.channel_axis);
-        let Arrangement { rows, values, groups } = &self.frame.arrangement;
-        let unravel = |axes: &[usize], mut at: usize, index: &mut Vec<usize>| {
-            for &logical in axes.iter().rev() {
-                let axis = axis_of(logical);
-                let length = self.layout.shape[axis];
-                index[axis] = at % length;
-                at /= length;
-            }
-            at
-        };
-        let Some(groups) = *groups else {
-            unravel(rows, row, &mut index);
-            unravel(values, i, &mut index);
-            return index;
-        };
-        let group = row % groups;
-        unravel(rows, row / groups, &mut index);
-        let channel = unravel(values, i, &mut index);
-        index[self.layout.channel_axis] = group * (self.layout.channels() / groups) + channel;
-        index
+    pub(crate) fn index(&self, row: usize, i: usize) -> Vec<usize> {
+        self.rows.index(self.rows.places(row)[i])
     }
 
     /// Samples and positions of a channel: how batch norm's values a channel come about.
-    pub(super) fn samples_and_positions(&self) -> [usize; 2] {
-        let (samples, positions) = self.layout.others.split_at(self.layout.samples);
-        [samples, positions].map(|axes| axes.iter().map(|&axis| self.layout.shape[axis]).product())
+    pub(crate) fn samples_and_positions(&self) -> [usize; 2] {
+        [self.rows.samples(), self.rows.positions()]
+    }
+
+    /// The first parameter of a row.
+    pub(crate) fn first_parameter(&self, row: usize) -> usize {
+        match self.rows.together() {
+            Together::LastAxes(_) => 0,
+            _ => self.rows.channel(row),
+        }
+    }
+
+    /// How many values have one parameter.
+    pub(crate) fn values_a_parameter(&self) -> usize {
+        self.axes.len() / self.rows.parameters()
+    }
+
+    /// Whether dx has a term in mean(dy).
+    pub(crate) fn is_centred(&self) -> bool {
+        matches!(self.kind, Kind::Batch | Kind::Sample)
+    }
+
+    /// Whether dx has a term in mean(dy xhat).
+    pub(crate) fn is_scaled(&self) -> bool {
+        !matches!(self.kind, Kind::Constants { .. })
+    }
+
+    /// Whether values that are normalised together have several gammas.
+    pub(crate) fn gamma_varies(&self) -> bool {
+        self.rows.sharing() < self.rows.values() && self.gamma.iter().any(|gamma| *gamma != self.gamma[0])
+    }
+
+    /// What a row is called.
+    pub(crate) fn row_name(&self) -> &'static str {
+        match self.kind {
+            Kind::Batch | Kind::Constants { .. } => "channel",
+            Kind::Sample | Kind::RootMeanSquare => "row",
+        }
     }
 }
 
-/// The values row after row.
-pub(super) fn arranged<T: Element>(view: &View<T>, frame: &Frame) -> Vec<f64> {
-    if view.layout.is_empty() {
-        return Vec::new();
-    }
-    let joined = Layout::joined([&view.layout], &frame.arrangement);
-    let parts = view.memory.rearranged(&view.layout, &frame.arrangement, joined);
-    let mut all = Vec::with_capacity(view.layout.len());
-    let mut row = vec![T::default(); frame.count];
-    for part in &parts {
-        for channel in 0..part.geometry().channels {
-            part.gather_block(channel..channel + 1, 0..frame.count, &mut row, frame.count);
-            all.extend(row.iter().map(|value| value.to_f64()));
+/// Which values a grouping normalises together.
+fn together(grouping: Grouping, axes: &Axes) -> Result<Together, CallError> {
+    let shape = axes.shape.clone();
+    let channels = shape[axes.channel_axis()];
+    match grouping {
+        Grouping::Layer { axes } | Grouping::Rms { axes } if axes > shape.len() => {
+            Err(CallError::LastAxes { expected: axes, shape })
         }
+        Grouping::Layer { axes } | Grouping::Rms { axes } => Ok(Together::LastAxes(axes)),
+        Grouping::Group { groups } if !channels.is_multiple_of(groups) => {
+            Err(CallError::Groups { groups, channels, shape, axis: axes.channel_axis() })
+        }
+        Grouping::Group { groups } => Ok(Together::Groups(groups)),
+        Grouping::Instance if axes.positions() == 1 => Err(CallError::SinglePosition { shape }),
+        Grouping::Instance => Ok(Together::Instance),
     }
-    all
 }
 
 fn check_vector(argument: &'static str, values: &[f64], expected: usize) -> Result<(), ProblemError> {

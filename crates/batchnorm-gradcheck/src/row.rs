@@ -9,15 +9,15 @@
 //! So a right or a wrong gradient is a [`Line`]: three numbers a row. Where gamma is another for each element (layer
 //! norm), each may also come with a power of gamma; where values have weights, b and d come with the weight.
 
-use super::DoubleDouble;
-use super::error::ProblemError;
-use super::problem::{Kind, Problem};
-use crate::reference::Real;
+use crate::error::ProblemError;
+use crate::problem::{Kind, Problem};
+use batchnorm_reference::Real;
+use batchnorm_reference::number::DoubleDouble;
 
 /// Some dx: `own` times dy, gamma dy and gamma^2 dy; `level` times 1 and gamma; `slope` times (x - m) and
 /// gamma (x - m).
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Line {
+pub(crate) struct Line {
     pub own: [f64; 3],
     pub level: [f64; 2],
     pub slope: [f64; 2],
@@ -50,7 +50,7 @@ impl Line {
 
 /// Some dgamma or dbeta: gamma^power times the sum of dy (slope (x - m) + level).
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Multiplier {
+pub(crate) struct Multiplier {
     pub slope: f64,
     pub level: f64,
     pub power: i32,
@@ -58,14 +58,14 @@ pub(super) struct Multiplier {
 
 /// Mean and variance of a row.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Moments {
+pub(crate) struct Moments {
     /// The mean as a pair.
     pub mean: DoubleDouble,
     pub variance: f64,
 }
 
 /// A row and its sums.
-pub(super) struct Row<'p> {
+pub(crate) struct Row<'p> {
     pub problem: &'p Problem,
     pub number: usize,
     pub x: &'p [f64],
@@ -98,7 +98,7 @@ pub(super) struct Row<'p> {
 
 /// Largest values and sums of absolute values, of what counts.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Sizes {
+pub(crate) struct Sizes {
     /// max |gamma^k dy|.
     pub most: [f64; 3],
     /// sum |gamma^k dy|.
@@ -117,11 +117,12 @@ pub(super) struct Sizes {
 
 impl<'p> Row<'p> {
     pub fn new(problem: &'p Problem, number: usize) -> Result<Row<'p>, ProblemError> {
-        let Problem { frame, kind, epsilon, .. } = problem;
-        let of = |values: &'p [f64]| &values[number * frame.count..][..frame.count];
+        let Problem { rows, kind, epsilon, .. } = problem;
+        let count = rows.values();
+        let of = |values: &'p [f64]| &values[number * count..][..count];
         let (x, dy, weights) = (of(&problem.x), of(&problem.dy), problem.weights.as_deref().map(of));
-        let first = frame.first_parameter(number);
-        let gamma = &problem.gamma[first..first + frame.count / frame.positions];
+        let first = problem.first_parameter(number);
+        let gamma = &problem.gamma[first..first + count / rows.sharing()];
         let own = moments(x, None);
         let used = match weights {
             Some(_) => moments(x, weights),
@@ -150,7 +151,7 @@ impl<'p> Row<'p> {
             dy,
             weights,
             gamma,
-            positions: frame.positions,
+            positions: rows.sharing(),
             n: weights.map_or(x.len() as f64, |weights| weights.iter().sum()),
             mean: mean.0,
             // The mean as a pair: x - mean is then as accurate as x, however large the mean.

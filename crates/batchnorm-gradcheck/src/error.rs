@@ -1,6 +1,6 @@
 //! Why gradients cannot be judged.
 
-use crate::error::CallError;
+use batchnorm::CallError;
 use thiserror::Error;
 
 /// Arrays and parameters that gradients cannot be judged by.
