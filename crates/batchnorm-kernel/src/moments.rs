@@ -8,7 +8,7 @@
 /// Moments of disjoint sets merge to the moments of their union (Chan, Golub and LeVeque 1983), whatever the sizes:
 ///
 /// ```
-/// use batchnorm::Moments;
+/// use batchnorm_kernel::Moments;
 /// let all = Moments::of(&[1.0, 2.0, 4.0, 9.0]);
 /// let merged = Moments::of(&[1.0, 2.0]).merge(Moments::of(&[4.0, 9.0]));
 /// assert_eq!(merged, all);

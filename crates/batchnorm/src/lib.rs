@@ -111,8 +111,8 @@
 //!    [`Saved::double_backward`]); of the siblings too ([`SampleSaved`]).
 //! 9. **[`Convention`]** and [`Conversion`]: whose checkpoint a file is, and its statistics by another framework's
 //!    convention.
-//! 10. **[`mod@reference`]** is the readable twin in plain loops: closed form, computation graph, Jacobian; **[`gradcheck`]**
-//!     says what is wrong with somebody else's gradients.
+//! 10. **[`mod@reference`]** is the readable twin in plain loops: closed form, computation graph, Jacobian; the crate
+//!     `batchnorm-gradcheck` says what is wrong with somebody else's gradients.
 //!
 //! ```
 //! use batchnorm::{Axes, BatchNorm, View};
@@ -158,11 +158,13 @@ mod convention;
 mod gradients;
 mod options;
 mod parameters;
-pub mod reference;
 mod sample_norm;
 mod statistics;
 mod tensor;
 mod whitening;
+
+#[doc(inline)]
+pub use batchnorm_reference as reference;
 
 pub use affine::{inverse_deviation, scale_and_shift, undoing};
 pub use batch_norm::buffers::GradientBuffers;

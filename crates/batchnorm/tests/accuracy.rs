@@ -5,7 +5,7 @@ mod support;
 
 #[cfg(feature = "half")]
 use batchnorm::Element;
-use batchnorm::gradcheck::Dual;
+use batchnorm::reference::number::Dual;
 use batchnorm::{Axes, BatchNorm, Config, Moments, RunningStatistics, View};
 use support::measure::{Worst, ulp};
 use support::run::{ORDERS, Order, Sizes, errors, rule, train};

@@ -3,7 +3,7 @@
 
 mod support;
 
-use batchnorm::gradcheck::{Complex, complex_step, directional_derivative};
+use batchnorm::reference::number::{Complex, complex_step, directional_derivative};
 use batchnorm::reference::{Real, compact, jacobian, mixed, second_order, staged, tangent};
 use batchnorm::{
     Axes, BatchNorm, Config, ConstantChannel, ParameterDirection, Policies, Saved, Tensor, Trained, View, ViewMut,

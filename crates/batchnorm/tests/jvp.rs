@@ -140,30 +140,6 @@ fn every_kind_of_pass_is_what_the_twin_says() {
     println!("worst error against the twin: {worst:.1e}");
 }
 
-/// The twin's own derivative against differences in double-double arithmetic, which leaves them fifteen digits.
-#[test]
-fn the_twin_is_the_derivative_of_its_formula() {
-    let mut random = Random::new(2102);
-    let wide = |value: f64| DoubleDouble::from(value);
-    for share in [0.0, 0.3, 1.0] {
-        let (x, t) = (random.normals(7, 0.5, 2.0), random.normals(7, 0.2, 1.0));
-        let statistics = mixed::Statistics { running: [0.2, 1.7].map(wide), share: wide(share) };
-        let (gamma, of_gamma, of_beta) = (1.4, 0.6, -0.8);
-        let moved = |step: f64| {
-            let x: Vec<DoubleDouble> = x.iter().zip(&t).map(|(&x, &t)| wide(x) + wide(t) * wide(step)).collect();
-            let [gamma, beta] = [(gamma, of_gamma), (0.3, of_beta)].map(|(at, by)| wide(at) + wide(by) * wide(step));
-            mixed::forward(&x, gamma, beta, wide(EPSILON), statistics)
-        };
-        let direction = tangent::Direction { x: &widened(&t), gamma: wide(of_gamma), beta: wide(of_beta) };
-        let got = tangent::tangent(&widened(&x), wide(gamma), wide(EPSILON), statistics, true, direction);
-        let step = 1e-10;
-        for ((high, low), got) in moved(step).into_iter().zip(moved(-step)).zip(got) {
-            let slope = ((high - low) / wide(2.0 * step)).to_f64();
-            assert!((slope - got.to_f64()).abs() < 1e-14, "{share}: {slope} {}", got.to_f64());
-        }
-    }
-}
-
 #[test]
 fn a_channel_without_a_gradient_does_not_move_with_its_input() {
     let mut random = Random::new(2103);

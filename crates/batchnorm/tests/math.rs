@@ -15,8 +15,8 @@ mod related;
 mod second_order;
 mod support;
 
-use batchnorm::gradcheck::Dual;
 use batchnorm::reference::Real;
+use batchnorm::reference::number::Dual;
 use batchnorm::{Axes, BatchNorm, Config, View, ViewMut};
 use support::Random;
 use support::double_double::DoubleDouble;

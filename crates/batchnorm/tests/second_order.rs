@@ -171,46 +171,6 @@ fn it_keeps_its_digits_at_the_ends_of_the_range() {
     }
 }
 
-/// The twin's own derivative against differences in double-double arithmetic, which leaves them fifteen digits.
-#[test]
-fn the_twin_is_the_derivative_of_the_backward_pass() {
-    let mut random = Random::new(2403);
-    for (share, flows) in [(0.0, true), (0.3, true), (1.0, true), (1.0, false)] {
-        let [x, dy, t] = [0.5, 0.1, 0.2].map(|mean| random.normals(7, mean, 1.5));
-        let statistics = mixed::Statistics { running: [0.2, 1.7].map(wide), share: wide(share) };
-        let (gamma, of_gamma) = (1.4, 0.6);
-        let upstream = widened(&dy);
-        let at = |step: f64| {
-            let x: Vec<D> = x.iter().zip(&t).map(|(&x, &t)| wide(x) + wide(t) * wide(step)).collect();
-            let gamma = wide(gamma) + wide(of_gamma) * wide(step);
-            mixed::backward(&x, gamma, wide(EPSILON), statistics, flows, &upstream)
-        };
-        // Constants do not move with x: to them alone the differences are no witness.
-        if !flows {
-            continue;
-        }
-        let direction = tangent::Direction { x: &widened(&t), gamma: wide(of_gamma), beta: wide(0.0) };
-        let got = second_order::backward_tangent(
-            &widened(&x),
-            wide(gamma),
-            wide(EPSILON),
-            statistics,
-            flows,
-            &upstream,
-            direction,
-        );
-        let step = 1e-10;
-        let (high, low) = (at(step), at(-step));
-        let slope = |high: D, low: D| ((high - low) / wide(2.0 * step)).to_f64();
-        for i in 0..x.len() {
-            let slope = slope(high.dx[i], low.dx[i]);
-            assert!((slope - got.dx[i].to_f64()).abs() < 1e-13, "{share}: {slope} {}", got.dx[i].to_f64());
-        }
-        assert!((slope(high.dgamma, low.dgamma) - got.dgamma.to_f64()).abs() < 1e-13);
-        assert!(slope(high.dbeta, low.dbeta).abs() < 1e-13);
-    }
-}
-
 fn product(one: &[f64], other: &[f64]) -> f64 {
     one.iter().zip(other).map(|(one, other)| one * other).sum()
 }

@@ -114,32 +114,6 @@ fn every_combination_is_what_the_twin_says() {
     }
 }
 
-/// The twin's own gradients against differences in double-double arithmetic, which leaves them fifteen digits.
-#[test]
-fn the_twin_of_mixed_statistics_differentiates_its_formula() {
-    let mut random = Random::new(1101);
-    let wide = |value: f64| DoubleDouble::from(value);
-    for share in [0.0, 0.3, 1.0] {
-        let (x, dy) = (random.normals(7, 0.5, 2.0), random.normals(7, 0.0, 1.0));
-        let statistics = mixed::Statistics { running: [0.2, 1.7].map(wide), share: wide(share) };
-        let loss = |x: &[DoubleDouble], gamma: f64| {
-            let y = mixed::forward(x, wide(gamma), wide(0.3), wide(EPSILON), statistics);
-            y.iter().zip(&dy).fold(wide(0.0), |sum, (&y, &dy)| sum + y * wide(dy))
-        };
-        let got = mixed::backward(&widened(&x), wide(1.4), wide(EPSILON), statistics, true, &widened(&dy));
-        let step = 1e-10;
-        for i in 0..x.len() {
-            let moved = |by: f64| {
-                let mut x = widened(&x);
-                x[i] = x[i] + wide(by);
-                loss(&x, 1.4)
-            };
-            let slope = ((moved(step) - moved(-step)) / wide(2.0 * step)).to_f64();
-            assert!((slope - got.dx[i].to_f64()).abs() < 1e-14, "{share}: {slope} {}", got.dx[i].to_f64());
-        }
-    }
-}
-
 #[test]
 fn at_the_ends_a_mix_has_the_bits_of_the_batch_and_of_evaluation() {
     let case = Case::new(1e5, &mut Random::new(1102));

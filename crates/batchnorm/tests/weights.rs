@@ -173,27 +173,6 @@ fn check_channel(
     near("dbeta", got.gradients.dbeta[c], truth.dbeta, most * count as f64);
 }
 
-#[test]
-fn the_twin_of_weights_differentiates_its_formula() {
-    let mut random = Random::new(1201);
-    let wide = |value: f64| DoubleDouble::from(value);
-    let (x, dy, w) = (random.normals(7, 0.5, 2.0), random.normals(7, 0.0, 1.0), [1.0, 0.0, 2.5, 0.25, 1.0, 3.0, 1.0]);
-    let loss = |x: &[DoubleDouble]| {
-        let y = weighted::forward(x, &w, wide(1.4), wide(0.3), wide(EPSILON)).y;
-        y.iter().zip(&dy).fold(wide(0.0), |sum, (&y, &dy)| sum + y * wide(dy))
-    };
-    let got = weighted::backward(&widened(&x), &w, wide(1.4), wide(EPSILON), &widened(&dy));
-    for i in 0..x.len() {
-        let moved = |by: f64| {
-            let mut x = widened(&x);
-            x[i] = x[i] + wide(by);
-            loss(&x)
-        };
-        let slope = ((moved(1e-10) - moved(-1e-10)) / wide(2e-10)).to_f64();
-        assert!((slope - got.dx[i].to_f64()).abs() < 1e-14, "{slope} {}", got.dx[i].to_f64());
-    }
-}
-
 /// The contract for f32 and the halves.
 #[test]
 fn narrow_types_keep_their_bounds() {

@@ -11,7 +11,7 @@
 
 mod support;
 
-use batchnorm::gradcheck::Dual;
+use batchnorm::reference::number::Dual;
 use batchnorm::reference::{Real, whitening};
 use batchnorm::{Affine, Axes, Config, ConstantChannel, Decorrelated, Element, Policies, View, WhiteningConfig};
 use support::Random;

@@ -1,7 +1,7 @@
 //! Views: any array with a channel axis, borrowed; and the dense arrays that calls return.
 
 use super::error::ViewError;
-use super::layout::{Axes, Layout, column_major, elements, row_major};
+use super::layout::{Arrangement, Axes, AxisRole, Layout, column_major, elements, row_major};
 use super::memory::{Readable, Writable};
 use crate::number::Number;
 use std::ops::Range;
@@ -9,12 +9,12 @@ use std::ops::Range;
 /// A borrowed array of any rank >= 2 and any strides, to be read.
 ///
 /// ```
-/// use batchnorm::{Axes, View};
+/// use batchnorm_kernel::{Axes, View};
 /// let data = [0.0f32; 2 * 3 * 4 * 4];
 /// let nchw = View::new(&data, &[2, 3, 4, 4], Axes::NCHW)?;
 /// let nhwc = View::new(&data, &[2, 4, 4, 3], Axes::NHWC)?;
 /// assert_eq!((nchw.channels(), nhwc.channels()), (3, 3));
-/// # Ok::<(), batchnorm::ViewError>(())
+/// # Ok::<(), batchnorm_kernel::ViewError>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct View<'a, T> {
@@ -26,11 +26,11 @@ pub struct View<'a, T> {
 /// another; nor with one of an input of the same call, which the borrow checker sees to:
 ///
 /// ```compile_fail,E0502
-/// use batchnorm::{Axes, BatchNorm, View, ViewMut};
+/// use batchnorm_kernel::{Axes, View, ViewMut};
 /// let mut data = [1.0f32, 2.0, 3.0, 4.0];
 /// let x = View::new(&data, &[4, 1], Axes::NCHW).unwrap();
-/// let mut y = ViewMut::new(&mut data, &[4, 1], Axes::NCHW).unwrap(); // `data` is borrowed by `x`
-/// BatchNorm::new(1).unwrap().forward_train_into(&x, &mut y).unwrap();
+/// let y = ViewMut::new(&mut data, &[4, 1], Axes::NCHW).unwrap(); // `data` is borrowed by `x`
+/// assert_eq!(x.channels(), 1);
 /// ```
 #[derive(Debug)]
 pub struct ViewMut<'a, T> {
@@ -150,6 +150,39 @@ impl<'a, T: Number> View<'a, T> {
     /// The channel axis, counted from the front.
     pub fn channel_axis(&self) -> usize {
         self.layout.channel_axis
+    }
+
+    /// What each axis means, in the order of the shape.
+    pub fn roles(&self) -> Vec<AxisRole> {
+        let Layout { channel_axis, others, samples, .. } = &self.layout;
+        let mut roles = vec![AxisRole::Space; self.shape().len()];
+        roles[*channel_axis] = AxisRole::Channel;
+        others[..*samples].iter().for_each(|&axis| roles[axis] = AxisRole::Sample);
+        roles
+    }
+
+    /// The values in row-major (C) order of the shape, wherever they lie in memory.
+    ///
+    /// ```
+    /// use batchnorm_kernel::{Axes, View};
+    /// let columns = [1.0f32, 3.0, 2.0, 4.0]; // of the table 1 2 / 3 4
+    /// assert_eq!(View::column_major(&columns, &[2, 2], Axes::NCHW)?.to_vec(), [1.0, 2.0, 3.0, 4.0]);
+    /// # Ok::<(), batchnorm_kernel::ViewError>(())
+    /// ```
+    pub fn to_vec(&self) -> Vec<T> {
+        if self.layout.is_empty() {
+            return Vec::new();
+        }
+        // All axes number the values of one row, in the order of the shape.
+        let place = |axis: usize| self.layout.others.iter().position(|&other| other == axis);
+        let values = (0..self.shape().len()).map(|axis| place(axis).unwrap_or(self.layout.others.len())).collect();
+        let arrangement = Arrangement { rows: Vec::new(), values, groups: None };
+        let len = self.layout.len();
+        let mut all = vec![T::default(); len];
+        for part in self.memory.rearranged(&self.layout, &arrangement, 0) {
+            part.gather_block(0..1, 0..len, &mut all, len);
+        }
+        all
     }
 }
 

@@ -84,6 +84,16 @@ impl<'w, T: Element> Weights<'w, T> {
         Self::from_cow(Cow::Owned(values), shape)
     }
 
+    /// The weights, dense in row-major order of their own [shape](Self::shape).
+    pub fn values(&self) -> &[T] {
+        &self.values
+    }
+
+    /// Lengths of the axes: those of the input, or 1 where weights are to be repeated.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
     /// As an array of the input's shape.
     ///
     /// # Errors

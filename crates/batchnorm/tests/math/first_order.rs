@@ -5,7 +5,7 @@ use super::support::double_double::DoubleDouble;
 use super::{
     Case, Check, Defined, Equation, column, column_mut, gradient_of, largest, mean, mean_of, moving, same, sum_of, wide,
 };
-use batchnorm::gradcheck::Dual;
+use batchnorm::reference::number::Dual;
 use batchnorm::reference::{Real, compact, mixed, staged};
 use batchnorm::{NormalizeBy, Parameters, RunningStatistics, Switches, UpdateWeight};
 

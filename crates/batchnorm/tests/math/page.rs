@@ -6,13 +6,18 @@ use super::{Case, equations, first_order, mean, mean_of, sum_of};
 use batchnorm::reference::{jacobian::jacobian, staged};
 use batchnorm::{Moments, undoing};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const PAGE: &str = include_str!("../../../../docs/math.md");
 const SOURCE: &str = include_str!("../../../../docs/math/equations.typ");
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The folder of the crate that is `batchnorm::reference`.
+fn reference() -> PathBuf {
+    root().join("../batchnorm-reference/src")
 }
 
 /// x = 1, 2, 6 with its upstream gradient and a direction.
@@ -315,7 +320,11 @@ fn what_the_page_names_of_the_code_is_there() {
         let mut file = None;
         for word in row.split('`').skip(1).step_by(2) {
             if word.ends_with(".rs") {
-                let path = if word.starts_with("tests/") { root().join(word) } else { root().join("src").join(word) };
+                let path = match word.strip_prefix("reference/") {
+                    Some(word) => reference().join(word),
+                    None if word.starts_with("tests/") => root().join(word),
+                    None => root().join("src").join(word),
+                };
                 file = Some(std::fs::read_to_string(&path).unwrap_or_else(|_| panic!("{word} of {row}")));
                 continue;
             }
@@ -329,6 +338,6 @@ fn what_the_page_names_of_the_code_is_there() {
     assert!(named > 20, "{named}");
     for (index, module) in PAGE.split("`reference::").skip(1).enumerate() {
         let module = module.split(['`', ':']).next().expect("a module");
-        assert!(root().join("src/reference").join(module).with_extension("rs").exists(), "{index}: {module}");
+        assert!(reference().join(module).with_extension("rs").exists(), "{index}: {module}");
     }
 }

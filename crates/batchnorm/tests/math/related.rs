@@ -4,7 +4,7 @@ use super::first_order::dx;
 use super::support::Random;
 use super::support::double_double::DoubleDouble;
 use super::{Case, Equation, column, gradient_of, largest, mean, mean_of, sum_of, wide};
-use batchnorm::gradcheck::Dual;
+use batchnorm::reference::number::Dual;
 use batchnorm::reference::{Real, rows, weighted, whitening};
 use batchnorm::{
     Axes, Config, Decorrelated, Estimator, Input, Moments, RunningStatistics, SampleConfig, UpdateWeight, View,

@@ -3,7 +3,7 @@
 use super::first_order::dx;
 use super::support::double_double::DoubleDouble;
 use super::{Case, Defined, Equation, column, column_mut, largest, mean, mean_of, moving, same, sum_of, wide};
-use batchnorm::gradcheck::Dual;
+use batchnorm::reference::number::Dual;
 use batchnorm::reference::{Real, compact};
 use batchnorm::{ParameterDirection, RunningStatistics, Saved};
 

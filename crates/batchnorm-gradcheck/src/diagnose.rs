@@ -1,0 +1,350 @@
+//! Somebody else's gradients, judged.
+
+use crate::array::{Axes, by_rows, same_shape};
+use crate::decision::{Fits, PLAIN};
+use crate::error::ProblemError;
+use crate::mistakes::{CONSTANTS, Mistake, NO_GRADIENT};
+use crate::precision::{Held, Precision};
+use crate::problem::Problem;
+use crate::rounding::Allowance;
+use crate::row::Row;
+use crate::score::{Sums, Which, part, possible};
+use crate::verdict::{Diagnosis, Finding, Verdict};
+use crate::{wrong_axis, wrong_order};
+use batchnorm::{Element, View};
+
+/// Gradients that somebody's code made, to be judged. Any of the three may be absent.
+#[derive(Debug, Clone)]
+pub struct Given<'p> {
+    problem: &'p Problem,
+    dx: Option<(Vec<f64>, Held)>,
+    dgamma: Option<(Vec<f64>, Held)>,
+    dbeta: Option<(Vec<f64>, Held)>,
+}
+
+impl Problem {
+    /// Begins to judge gradients: of dx, dgamma and dbeta those that there are.
+    ///
+    /// ```
+    /// use batchnorm_gradcheck::{Problem, Verdict};
+    /// use batchnorm::{Axes, View};
+    /// let (x, dy) = ([1.0f64, 2.0, 6.0, 4.0], [0.3, -1.0, 0.5, 0.1]);
+    /// let [x, dy] = [&x, &dy].map(|values| View::new(values, &[4, 1], Axes::NCHW).unwrap());
+    /// let problem = Problem::batch_norm(&x, &dy, &[1.5], 1e-5)?;
+    ///
+    /// // Somebody thinks that mean and variance are constants: dx = gamma / sqrt(variance + eps) * dy.
+    /// let r = 1.0 / (3.6875f64 + 1e-5).sqrt();
+    /// let theirs = [0.3, -1.0, 0.5, 0.1].map(|dy| 1.5 * r * dy);
+    /// let theirs = View::new(&theirs, &[4, 1], Axes::NCHW)?;
+    /// let diagnosis = problem.given().dx(&theirs)?.diagnose()?;
+    /// let finding = diagnosis.dx.unwrap();
+    /// assert_eq!(finding.verdict.mistakes()[0].name, "statistics treated as constants");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn given(&self) -> Given<'_> {
+        Given { problem: self, dx: None, dgamma: None, dbeta: None }
+    }
+}
+
+impl Given<'_> {
+    /// The gradient of x, of its shape.
+    ///
+    /// # Errors
+    /// Another shape.
+    pub fn dx<T: Element>(mut self, dx: &View<T>) -> Result<Self, ProblemError> {
+        let problem = self.problem;
+        same_shape("dx", &problem.axes, &Axes::of(dx))?;
+        let values = by_rows(dx, &problem.axes, &problem.rows);
+        let held = Held::of(&values, Precision::of_type::<T>(), false);
+        self.dx = Some((values, held));
+        Ok(self)
+    }
+
+    /// The gradient of gamma, in gamma's order.
+    ///
+    /// # Errors
+    /// Another length.
+    pub fn dgamma<T: Element>(mut self, dgamma: &[T]) -> Result<Self, ProblemError> {
+        self.dgamma = Some(self.vector("dgamma", dgamma)?);
+        Ok(self)
+    }
+
+    /// The gradient of beta, in gamma's order.
+    ///
+    /// # Errors
+    /// Another length.
+    pub fn dbeta<T: Element>(mut self, dbeta: &[T]) -> Result<Self, ProblemError> {
+        self.dbeta = Some(self.vector("dbeta", dbeta)?);
+        Ok(self)
+    }
+
+    fn vector<T: Element>(&self, argument: &'static str, values: &[T]) -> Result<(Vec<f64>, Held), ProblemError> {
+        let (expected, got) = (self.problem.rows.parameters(), values.len());
+        if expected != got {
+            let shape = self.problem.shape();
+            let axis = shape.iter().position(|&length| length == got);
+            let hint = axis.map_or(String::new(), |axis| {
+                format!(": as many as axis {axis} of {shape:?} has; was it summed over the wrong axis?")
+            });
+            return Err(ProblemError::Length { argument, expected, got, hint });
+        }
+        let values: Vec<f64> = values.iter().map(|value| value.to_f64()).collect();
+        let held = Held::of(&values, Precision::of_type::<T>(), self.problem.half_input);
+        Ok((values, held))
+    }
+
+    /// Judges them: for each whether it is right, what is missing if not, and the worst error and where it is.
+    ///
+    /// Rounding is taken into account: a gradient is measured by the precision of its numbers (`f64` that are all `f32`
+    /// count as `f32`), by what careful arithmetic at that precision may be off by, and what a plain running sum may. A
+    /// right gradient is never called wrong; a mistake is named only where the truth is excluded.
+    ///
+    /// # Errors
+    /// Nothing given; a variance out of range.
+    pub fn diagnose(&self) -> Result<Diagnosis, ProblemError> {
+        if [self.dx.is_some(), self.dgamma.is_some(), self.dbeta.is_some()] == [false; 3] {
+            return Err(ProblemError::NothingGiven);
+        }
+        let mistakes = possible(self.problem);
+        let mut diagnosis = Diagnosis { dx: None, dgamma: None, dbeta: None };
+        if let Some((values, held)) = &self.dx {
+            diagnosis.dx = Some(Judge::new(self.problem, &mistakes, *held).input(values)?);
+        }
+        let of_vectors = [(Which::Gamma, &self.dgamma), (Which::Beta, &self.dbeta)];
+        for (which, given) in of_vectors {
+            let Some((values, held)) = given else { continue };
+            // Where dx was computed in half precision, so were these, if they are held to no more than f32.
+            let halves = self.dx.as_ref().map(|dx| dx.1).filter(|of_dx| of_dx.precision < Precision::Single);
+            let halves = halves.filter(|of_dx| (of_dx.precision..=Precision::Single).contains(&held.precision));
+            let finding = Judge::new(self.problem, &mistakes, halves.unwrap_or(*held)).parameters(which, values)?;
+            match which {
+                Which::Gamma => diagnosis.dgamma = Some(finding),
+                Which::Beta => diagnosis.dbeta = Some(finding),
+            }
+        }
+        diagnosis.narrow();
+        Ok(diagnosis)
+    }
+}
+
+/// Channels are told apart up to so many.
+const MOST_CHANNELS: usize = 1 << 16;
+
+/// What one gradient is judged by.
+struct Judge<'p> {
+    problem: &'p Problem,
+    mistakes: &'p [&'static Mistake],
+    /// That of the numbers, and a narrower one in which they may have been computed nevertheless.
+    precisions: Vec<Held>,
+}
+
+impl<'p> Judge<'p> {
+    fn new(problem: &'p Problem, mistakes: &'p [&'static Mistake], held: Held) -> Judge<'p> {
+        let wide = held.precision == Precision::Double && problem.narrow_input;
+        let narrower = wide.then(|| Held::by(Precision::Single));
+        Judge { problem, mistakes, precisions: [held].into_iter().chain(narrower).collect() }
+    }
+
+    /// The mistakes that can explain these values: where all are 0 there is one.
+    fn mistakes_of(&self, given: &[f64]) -> Vec<&'static Mistake> {
+        let nothing = given.iter().all(|value| *value == 0.0);
+        self.mistakes.iter().copied().filter(|mistake| !nothing || **mistake == NO_GRADIENT).collect()
+    }
+
+    fn allowances(&self, row: &Row) -> Vec<Allowance> {
+        self.precisions.iter().map(|&precision| row.allowance(precision)).collect()
+    }
+
+    /// dx, its values row after row.
+    fn input(&self, dx: &[f64]) -> Result<Finding, ProblemError> {
+        let count = self.problem.rows.values();
+        if let Some(finding) = self.not_finite(dx, |at| (at / count, self.problem.index(at / count, at % count))) {
+            return Ok(finding);
+        }
+        let mut all: Option<Fits> = None;
+        let mut worst = None;
+        let mistakes = self.mistakes_of(dx);
+        for (number, dx) in dx.chunks(count).enumerate() {
+            let row = Row::new(self.problem, number)?;
+            let allowances = self.allowances(&row);
+            let of_row = row.score(dx, &allowances, &mistakes);
+            let excess = of_row.fits.right.of_allowed[0][PLAIN];
+            let error = of_row.fits.right.error;
+            if worst.as_ref().is_none_or(|(other, finding): &(f64, Finding)| (error, excess) > (finding.error, *other))
+            {
+                let finding = Finding {
+                    verdict: Verdict::Right,
+                    error,
+                    channel: number,
+                    index: self.problem.index(number, of_row.at),
+                    got: dx[of_row.at],
+                    expected: of_row.expected,
+                    allowed: part(allowances[0].dx(PLAIN, 1.0), row.measure()),
+                    precision: self.precisions[0].precision,
+                };
+                worst = Some((excess, finding));
+            }
+            match &mut all {
+                None => all = Some(of_row.fits),
+                Some(all) => all.join(&of_row.fits),
+            }
+        }
+        let (Some(all), Some((_, mut finding))) = (all, worst) else { return Err(ProblemError::NothingGiven) };
+        match all.decide() {
+            Some((verdict, by)) => (finding.verdict, finding.precision) = (verdict, self.precisions[by].precision),
+            None => finding.verdict = self.other_explanations(&all, dx, finding.channel)?,
+        }
+        Ok(finding)
+    }
+
+    /// Where no mistake of one kind explains all rows: other axes, another order; or each channel by itself.
+    fn other_explanations(&self, all: &Fits, dx: &[f64], worst: usize) -> Result<Verdict, ProblemError> {
+        let allowed = |row: &Row| row.allowance(self.precisions[0]).dx(PLAIN, 1.0);
+        let wrong_axis = wrong_axis::explaining(self.problem, dx, &allowed)?;
+        if !wrong_axis.is_empty() {
+            return Ok(Verdict::Wrong(wrong_axis));
+        }
+        if let Some(mistake) = wrong_order::explaining(self.problem, dx, &allowed)? {
+            return Ok(Verdict::Wrong(vec![mistake]));
+        }
+        let count = self.problem.rows.values();
+        let of_row = |number: usize| -> Result<Verdict, ProblemError> {
+            let row = Row::new(self.problem, number)?;
+            let dx = &dx[number * count..][..count];
+            let fits = row.score(dx, &self.allowances(&row), self.mistakes).fits;
+            let by_terms = || of_terms(self.problem, fits.unexplained(row.terms(dx, allowed(&row))));
+            Ok(fits.decide().map_or_else(by_terms, |(verdict, _)| verdict))
+        };
+        if self.problem.row_name() == "channel" && (2..=MOST_CHANNELS).contains(&self.problem.rows.count()) {
+            let each = (0..self.problem.rows.count()).map(of_row).collect::<Result<Vec<Verdict>, _>>()?;
+            return Ok(by_channel(each, || all.unexplained(None)));
+        }
+        match of_row(worst)? {
+            Verdict::Unexplained { terms, .. } => Ok(all.unexplained(terms)),
+            named @ Verdict::Wrong(_) if self.problem.rows.count() == 1 => Ok(named),
+            _ => Ok(all.unexplained(None)),
+        }
+    }
+
+    /// dgamma or dbeta.
+    fn parameters(&self, which: Which, given: &[f64]) -> Result<Finding, ProblemError> {
+        if let Some(finding) = self.not_finite(given, |at| (at, vec![at])) {
+            return Ok(finding);
+        }
+        let mut sums = Sums::new(which, given.len(), self.precisions.len(), &self.mistakes_of(given));
+        for number in 0..self.problem.rows.count() {
+            let row = Row::new(self.problem, number)?;
+            sums.add(&row, &self.allowances(&row));
+        }
+        let largest = sums.largest();
+        let mut all = sums.score(0, given[0], largest);
+        let mut worst = (all.right.clone(), 0);
+        for (at, &value) in given.iter().enumerate().skip(1) {
+            let fits = sums.score(at, value, largest);
+            if fits.right.error > worst.0.error {
+                worst = (fits.right.clone(), at);
+            }
+            all.join(&fits);
+        }
+        let (verdict, by) = all.decide().map_or_else(
+            || {
+                let wrong_axis = wrong_axis::explaining_sums(self.problem, which, given, &|at| sums.plain(at))?;
+                if !wrong_axis.is_empty() {
+                    return Ok((Verdict::Wrong(wrong_axis), 0));
+                }
+                if sums.are_permuted(given, largest) {
+                    return Ok((Verdict::Wrong(vec![&wrong_order::ORDER_OF_PARAMETERS]), 0));
+                }
+                if self.problem.row_name() == "channel" && (2..=MOST_CHANNELS).contains(&given.len()) {
+                    let decide = |(at, &value): (usize, &f64)| {
+                        let fits = sums.score(at, value, largest);
+                        fits.decide().map_or_else(|| fits.unexplained(None), |(verdict, _)| verdict)
+                    };
+                    let each = without_chances(given.iter().enumerate().map(decide).collect());
+                    return Ok((by_channel(each, || all.unexplained(None)), 0));
+                }
+                Ok::<_, ProblemError>((all.unexplained(None), 0))
+            },
+            Ok,
+        )?;
+        let at = worst.1;
+        Ok(Finding {
+            verdict,
+            error: worst.0.error,
+            channel: at,
+            index: vec![at],
+            got: given[at],
+            expected: sums.right(at),
+            allowed: part(sums.plain(at), sums.terms[at]),
+            precision: self.precisions[by].precision,
+        })
+    }
+
+    fn not_finite(&self, given: &[f64], place: impl Fn(usize) -> (usize, Vec<usize>)) -> Option<Finding> {
+        let wrong = || given.iter().enumerate().filter(|(_, value)| !value.is_finite());
+        let (at, &got) = wrong().next()?;
+        let (channel, index) = place(at);
+        Some(Finding {
+            verdict: Verdict::NotFinite(wrong().count()),
+            error: f64::INFINITY,
+            channel,
+            index,
+            got,
+            expected: f64::NAN,
+            allowed: 0.0,
+            precision: self.precisions[0].precision,
+        })
+    }
+}
+
+/// What is made of dy alone, in proportion, is the formula of evaluation by whatever statistics.
+fn of_terms(problem: &Problem, verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::Unexplained { terms: Some([_, level, slope]), .. }
+            if level.abs().max(slope.abs()) < 1e-3 && (CONSTANTS.applies)(problem) =>
+        {
+            Verdict::Wrong(vec![&CONSTANTS])
+        }
+        _ => verdict,
+    }
+}
+
+/// One number is near some mistake by chance now and then: where most have no explanation, those few have none either.
+fn without_chances(mut each: Vec<Verdict>) -> Vec<Verdict> {
+    let of = |such: fn(&Verdict) -> bool| each.iter().filter(|verdict| such(verdict)).count();
+    let named = of(|verdict| matches!(verdict, Verdict::Wrong(_)));
+    let unexplained = each.iter().find(|verdict| matches!(verdict, Verdict::Unexplained { .. })).cloned();
+    if let Some(unexplained) = unexplained
+        && 10 * named < of(|verdict| matches!(verdict, Verdict::Unexplained { .. }))
+    {
+        each.iter_mut().filter(|verdict| matches!(verdict, Verdict::Wrong(_))).for_each(|verdict| {
+            *verdict = unexplained.clone();
+        });
+    }
+    each
+}
+
+/// Channels with the same verdict together; `whole` where they do not differ. (Errors differ in any case.)
+fn by_channel(each: Vec<Verdict>, whole: impl Fn() -> Verdict) -> Verdict {
+    let kind = |one: &Verdict, other: &Verdict| match (one, other) {
+        (Verdict::Unexplained { .. }, Verdict::Unexplained { .. }) => true,
+        _ => one == other,
+    };
+    let mut all: Vec<(Verdict, Vec<usize>)> = Vec::new();
+    for (channel, verdict) in each.into_iter().enumerate() {
+        match all.iter_mut().find(|(other, _)| kind(other, &verdict)) {
+            Some((_, channels)) => channels.push(channel),
+            None => all.push((verdict, vec![channel])),
+        }
+    }
+    // What is wrong comes first.
+    all.sort_by_key(|(verdict, _)| !verdict.is_wrong());
+    match &all[..] {
+        [(Verdict::Unexplained { terms, .. }, _)] => match whole() {
+            Verdict::Unexplained { nearest, distance, .. } => Verdict::Unexplained { nearest, distance, terms: *terms },
+            other => other,
+        },
+        [(verdict, _)] => verdict.clone(),
+        _ => Verdict::ByChannel(all),
+    }
+}
