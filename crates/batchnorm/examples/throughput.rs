@@ -35,7 +35,7 @@ fn main() {
         let (mut own, mut own_dy) = (x.clone(), dy.clone());
         for (order, shape, axes) in [("nchw", [n, c, h, w], Axes::NCHW), ("nhwc", [n, h, w, c], Axes::NHWC)] {
             for tier in Tier::available() {
-                let rule = Config::pytorch().tier(tier).rule().expect("an available tier");
+                let rule = Config::pytorch().tier(tier).normalizer().expect("an available tier");
                 let running = batchnorm::RunningStatistics::start(c).expect("channels");
                 let none = Parameters::<f32>::default();
                 let view = View::new(&x, &shape, axes).expect("a dense array");

@@ -214,7 +214,7 @@ fn f64_at_the_ends_of_its_range() {
     let x = [0.0, 1e-170, 3e-170, 5e-170];
     let dy = [1.0, 0.0, 0.0, -0.5];
     let sizes = Sizes { n: 4, c: 1, plane: 1 };
-    let rule = Config::pytorch().rule().unwrap(); // the default: no gradient for constant channels
+    let rule = Config::pytorch().normalizer().unwrap(); // the default: no gradient for constant channels
     let got = train(&rule, Order::Nchw, sizes, &x, &dy, &[1.0], &[0.0]);
     assert!(!got.moments[0].is_constant());
     for (dx, dy) in got.dx.iter().zip(dy) {

@@ -41,7 +41,7 @@ fn same_bits<T: Element>(sizes: Sizes, make: impl Fn(f64) -> T, random: &mut Ran
         let arranged = Arranged::new(order, sizes, &x, &dy);
         let run = |(threads, tier): (usize, Tier)| {
             let policies = Policies { single_value: SingleValue::Population, ..Policies::default() };
-            let rule = Config::pytorch().policies(policies).tier(tier).rule().expect("an available tier");
+            let rule = Config::pytorch().policies(policies).tier(tier).normalizer().expect("an available tier");
             pool(threads).install(|| arranged.train(&rule, &gamma, &beta))
         };
         let first = run((1, Tier::Baseline));
@@ -93,7 +93,7 @@ fn the_bits_are_those_that_were_recorded() {
     let sizes = Sizes { n: 5, c: 6, plane: 1500 };
     let x: Vec<f32> = (0..45_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / 65_536.0).collect();
     let dy: Vec<f32> = x.iter().rev().map(|x| x - 100.0).collect();
-    let rule = Config::pytorch().rule().unwrap();
+    let rule = Config::pytorch().normalizer().unwrap();
     let Outcome { y, dx, dgamma, dbeta, moments } =
         train(&rule, Order::Nchw, sizes, &x, &dy, &[0.5, 1.0, -2.0, 3.0, 0.1, 7.0], &[0.25; 6]);
     let statistics = moments.iter().flat_map(|m| [m.mean(), m.m2(), m.population_variance()]);
@@ -138,7 +138,7 @@ fn each_array_of_a_call_may_lie_in_an_order_of_its_own() {
     {
         let len = sizes.n * sizes.c * sizes.plane;
         let (x, dy) = (random.normals_f32(len, 10.0, 1.0), random.normals_f32(len, 0.0, 1.0));
-        let rule = Config::pytorch().rule().unwrap();
+        let rule = Config::pytorch().normalizer().unwrap();
         let running = RunningStatistics::start(sizes.c).unwrap();
         let none = Parameters::<f32>::default();
         let mut results = Vec::new();
@@ -180,7 +180,7 @@ fn the_tree_cut_at_every_block_edge_gives_the_same_bits() {
 fn splitting_the_other_axes_differently_changes_nothing() {
     let mut random = Random::new(104);
     let data = random.normals_f32(6 * 5 * 4 * 7 * 3, 1.0, 1.0);
-    let rule = Config::pytorch().rule().unwrap();
+    let rule = Config::pytorch().normalizer().unwrap();
     let of = |shape: &[usize]| rule.moments(&View::new(&data, shape, Axes::NCHW).unwrap());
     assert_eq!(of(&[6, 5, 84]), of(&[6, 5, 4, 7, 3]));
     assert_eq!(of(&[6, 5, 84]), of(&[6, 5, 1, 28, 3, 1]));
@@ -199,7 +199,7 @@ fn matlab_order_by_roles_equals_the_transposed_array() {
             matlab[r + rows * (k + columns * (c + channels * b))]
         })
         .collect();
-    let rule = Config::pytorch().rule().unwrap();
+    let rule = Config::pytorch().normalizer().unwrap();
     let roles = [AxisRole::Space, AxisRole::Space, AxisRole::Channel, AxisRole::Sample];
     assert_eq!(Axes::MATLAB, Axes::Roles(&roles));
     let shape = [rows, columns, channels, batch];

@@ -42,7 +42,7 @@ fn parameters() -> Parameters<'static, f64> {
 }
 
 fn alone(x: &[f64], dy: &[f64]) -> Step {
-    let rule = Config::pytorch().rule().expect("a rule");
+    let rule = Config::pytorch().normalizer().expect("a rule");
     let (mut y, mut dx) = (vec![0.0; x.len()], vec![0.0; x.len()]);
     let (saved, batch) = rule.train(&view(x), parameters(), None, &mut view_mut(&mut y)).expect("a right call");
     let gradients = saved.backward(&view(x), &view(dy), &mut view_mut(&mut dx)).expect("a right call");
@@ -50,7 +50,7 @@ fn alone(x: &[f64], dy: &[f64]) -> Step {
 }
 
 fn as_one(team: &Team, x: &[f64], dy: &[f64]) -> Step {
-    let rule = Config::pytorch().rule().expect("a rule");
+    let rule = Config::pytorch().normalizer().expect("a rule");
     let (mut y, mut dx) = (vec![0.0; x.len()], vec![0.0; x.len()]);
     let whole = rule.moments(&view(x)).across(team, "norm").expect("all come");
     let saved = rule.train_part(&view(x), parameters(), &whole, &mut view_mut(&mut y)).expect("a right call");

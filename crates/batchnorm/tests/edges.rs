@@ -5,7 +5,7 @@
 mod support;
 
 use batchnorm::Tier;
-use batchnorm::edges::{
+use batchnorm::thresholds::{
     ALIGNED, BLOCK, CHUNK, FEW, LANES, LONG, NARROW, NEAR, PIECES, RUN, SMALL, STREAM, TASK, WIDE, WIDTH, WORTH_THREADS,
 };
 use support::run::{Order, Sizes};

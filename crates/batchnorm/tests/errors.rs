@@ -198,7 +198,7 @@ fn configurations() -> Vec<Bad> {
         bad("eps infinite", &["epsilon", "finite", "inf"], move |_| built(Config::pytorch().epsilon(f64::INFINITY))),
         bad("eps negative", &["epsilon", ">= 0", "-0.001"], move |_| built(Config::keras().epsilon(-1e-3))),
         bad("eps just negative", &["epsilon", ">= 0"], move |_| built(Config::keras().epsilon(-f64::MIN_POSITIVE))),
-        bad("rule with eps NaN", &["epsilon", "NaN"], |_| fails(Config::onnx().epsilon(f64::NAN).rule())),
+        bad("rule with eps NaN", &["epsilon", "NaN"], |_| fails(Config::onnx().epsilon(f64::NAN).normalizer())),
         bad("zero channels", &["channels", "1..=268435456", "got 0"], move |_| built(Config::pytorch().channels(0))),
         bad("new of zero channels", &["channels", "got 0"], |_| fails(BatchNorm::new(0))),
         bad("more channels than can be", &["channels", "1..=268435456", "got 18446744073709551615"], |_| {
@@ -336,20 +336,20 @@ fn calls() -> Vec<Bad> {
             let parameters = Parameters { gamma: Some(&[1.0f32; 2]), beta: None };
             let mut y = [0.0; 24];
             let mut out = ViewMut::new(&mut y, &[8, 3], Axes::NCHW)?;
-            fails(Config::pytorch().rule()?.train(&view(&[8, 3])?, parameters, None, &mut out))
+            fails(Config::pytorch().normalizer()?.train(&view(&[8, 3])?, parameters, None, &mut out))
         }),
         bad("caller's beta of another length", &["beta", "expected 3", "got 4"], |_| {
             let parameters = Parameters { gamma: None, beta: Some(&[1.0f64; 4]) };
             let mut y = [0.0; 24];
             let mut out = ViewMut::new(&mut y, &[8, 3], Axes::NCHW)?;
-            fails(Config::pytorch().rule()?.train(&view(&[8, 3])?, parameters, None, &mut out))
+            fails(Config::pytorch().normalizer()?.train(&view(&[8, 3])?, parameters, None, &mut out))
         }),
         bad("caller's statistics of another length", &["running_mean", "expected 3", "got 5"], |_| {
             let parameters = Parameters::<f32> { gamma: None, beta: None };
             let mut y = [0.0; 24];
             let mut out = ViewMut::new(&mut y, &[8, 3], Axes::NCHW)?;
             let running = RunningStatistics::start(5)?;
-            fails(Config::pytorch().rule()?.eval(&view(&[8, 3])?, parameters, Some(&running), &mut out))
+            fails(Config::pytorch().normalizer()?.eval(&view(&[8, 3])?, parameters, Some(&running), &mut out))
         }),
         bad("evaluation of a layer that saw nothing", &["running statistics", "expected some", "got none"], |_| {
             fails(Config::pytorch().build()?.eval(&view(&[8, 3])?))

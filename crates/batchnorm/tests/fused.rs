@@ -4,7 +4,9 @@
 mod support;
 
 use batchnorm::reference::{Real, compact};
-use batchnorm::{Activation, Axes, Config, Element, Input, Parameters, Rule, Tier, View, ViewMut};
+use batchnorm::{
+    Activation, Axes, Config, Element, GradientBuffers, Input, Normalizer, Parameters, Tier, View, ViewMut,
+};
 use support::Random;
 use support::double_double::{DoubleDouble, widened};
 use support::measure::ulp;
@@ -25,7 +27,7 @@ const fn pass(activation: Activation, adding: bool) -> Pass {
     Pass { training: true, activation, adding }
 }
 
-fn rule(activation: Activation) -> Rule {
+fn rule(activation: Activation) -> Normalizer {
     pass(activation, false).rule(Tier::best())
 }
 
@@ -103,7 +105,7 @@ fn against_the_twin<T: Stepping>(bound: f64, random: &mut Random) {
                     let part = if adding { residual[i].to_f64().abs() } else { 0.0 };
                     let scale = truth.to_f64().abs().max(case.beta[c].abs()).max(part);
                     // A2 for f32, A8 for f64.
-                    let most = if T::WIDENS { 2.0 * ulp::<T>(scale) } else { 1e-13 * scale };
+                    let most = if T::SQUARES_FIT { 2.0 * ulp::<T>(scale) } else { 1e-13 * scale };
                     assert!(error <= most, "y {sizes:?} {order:?} {activation:?}: {error:e}");
                     dz.push(if got_y[i].to_f64() > 0.0 { dy[i] } else { slope * dy[i] });
                 }
@@ -196,7 +198,13 @@ fn evaluation_takes_activations_and_residuals_too() {
     let masked = mask(relu);
     assert_eq!(gradients, saved_plain.backward(&x, &view(&masked), &mut out(&mut expected)).unwrap());
     assert_eq!(dx, expected);
-    saved_adding.backward_adding(&x, &view(added), &dy, &mut out(&mut dx), &mut out(&mut dresidual)).unwrap();
+    saved_adding
+        .backward(
+            Input::with_output(&x, &view(added)),
+            &dy,
+            GradientBuffers::with_residual(&mut out(&mut dx), &mut out(&mut dresidual)),
+        )
+        .unwrap();
     assert_eq!(dresidual, mask(added));
     saved_plain.backward(&x, &view(&dresidual), &mut out(&mut expected)).unwrap();
     assert_eq!(dx, expected);
@@ -222,7 +230,7 @@ fn parts_are_the_whole<T: Stepping>(random: &mut Random) {
             let y = order.view(&y, sizes);
             saved.residual_gradient(&y, &dy, &mut order.view_mut(&mut dz, sizes)).expect("a right call");
             assert_eq!(bits(&order.back(dz, sizes)), bits(&whole.dresidual), "{sizes:?} {order:?} {activation:?}");
-            let sums = saved.parameter_gradients_adding(&x, &y, &dy).expect("a right call");
+            let sums = saved.parameter_gradients(Input::with_output(&x, &y), &dy).expect("a right call");
             assert_eq!([bits(&sums.dgamma), bits(&sums.dbeta)], [bits(&whole.dgamma), bits(&whole.dbeta)]);
             if activation == Activation::Identity {
                 let alone = saved.without_residual();
@@ -245,7 +253,7 @@ fn gradients_alone_are_those_of_the_whole() {
 fn what_is_stored_as_zero_has_the_gradient_of_zero() {
     // The threshold of each type is the last positive number that is stored as 0.
     fn last<T: Stepping>() {
-        let (limit, up) = (T::VANISHES, f64::from_bits(T::VANISHES.to_bits() + 1));
+        let (limit, up) = (T::ROUNDS_TO_ZERO, f64::from_bits(T::ROUNDS_TO_ZERO.to_bits() + 1));
         assert_eq!(T::from_f64(limit).to_f64(), 0.0, "{}", std::any::type_name::<T>());
         assert!(T::from_f64(up).to_f64() > 0.0, "{}", std::any::type_name::<T>());
     }
@@ -274,7 +282,7 @@ fn infinities_nan_and_minus_zero() {
 #[test]
 fn the_wrong_backward_pass_and_a_bad_slope_are_errors() {
     for slope in [-0.1, f64::NAN, f64::INFINITY] {
-        let error = Config::pytorch().activation(Activation::LeakyRelu(slope)).rule().unwrap_err().to_string();
+        let error = Config::pytorch().activation(Activation::LeakyRelu(slope)).normalizer().unwrap_err().to_string();
         assert!(error.contains("slope") && error.contains(">= 0"), "{error}");
     }
     let rule = rule(Activation::Relu);
@@ -293,18 +301,25 @@ fn the_wrong_backward_pass_and_a_bad_slope_are_errors() {
     let (plain, _) = rule.train(&view, none, None, &mut out(&mut y[..])).unwrap();
     let (adding, _) = rule.train(Input::adding(&view, &view), none, None, &mut out(&mut y[..])).unwrap();
     let error = adding.backward(&view, &view, &mut out(&mut dx[..])).unwrap_err().to_string();
-    assert!(error.contains("with a residual") && error.contains("backward_adding"), "{error}");
+    assert!(error.contains("with a residual") && error.contains("Input::with_output"), "{error}");
     let (dx, dresidual) = (&mut out(&mut dx[..]), &mut out(&mut dresidual[..]));
-    let error = plain.backward_adding(&view, &view, &view, dx, dresidual).unwrap_err().to_string();
+    let error = plain
+        .backward(Input::with_output(&view, &view), &view, GradientBuffers::with_residual(dx, dresidual))
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("without a residual"), "{error}");
-    assert!(adding.backward_adding(&view, &short, &view, dx, dresidual).is_err());
+    assert!(
+        adding
+            .backward(Input::with_output(&view, &short), &view, GradientBuffers::with_residual(dx, dresidual))
+            .is_err()
+    );
     let error = plain.residual_gradient(&view, &view, dresidual).unwrap_err().to_string();
     assert!(error.contains("without a residual"), "{error}");
     let error = adding.residual_gradient(&view, &short, dresidual).unwrap_err().to_string();
     assert!(error.starts_with("dy: "), "{error}");
     assert!(adding.residual_gradient(&short, &short, dresidual).is_err());
-    assert!(plain.parameter_gradients_adding(&view, &view, &view).is_err());
-    let error = adding.parameter_gradients_adding(&view, &short, &view).unwrap_err().to_string();
+    assert!(plain.parameter_gradients(Input::with_output(&view, &view), &view).is_err());
+    let error = adding.parameter_gradients(Input::with_output(&view, &short), &view).unwrap_err().to_string();
     assert!(error.starts_with("y: "), "{error}");
     assert!(buffers[1..].iter().flatten().all(|&value| value == 7.0), "untouched");
 }

@@ -68,7 +68,7 @@ fn bits_do_not_depend_on_threads_or_layout() {
     let sizes = Sizes { n: 11, c: 3, plane: 3000 };
     let len = 11 * 3 * 3000;
     let (x, dy) = (random.normals_f32(len, 1.0, 1.0), random.normals_f32(len, 0.0, 1.0));
-    let rule = Config::pytorch().rule().expect("a rule");
+    let rule = Config::pytorch().normalizer().expect("a rule");
     let mut first = None;
     for order in ORDERS {
         for threads in [1, 2, 3] {
@@ -98,7 +98,7 @@ fn a_last_group_of_one_value_goes_by_the_policy_and_an_error_leaves_everything()
     assert_eq!(strict.running().expect("tracked").batches(), 0);
     let mut y = vec![7.0; 15];
     let mut out = ViewMut::new(&mut y, &[5, 3], Axes::NCHW).expect("an array");
-    let rule = Config::pytorch().rule().expect("a rule");
+    let rule = Config::pytorch().normalizer().expect("a rule");
     let none = batchnorm::Parameters::<f64>::default();
     rule.train_ghost(&view, of(2), none, None, &mut out).unwrap_err();
     assert_eq!(y, [7.0; 15], "nothing is written");

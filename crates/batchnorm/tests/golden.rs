@@ -259,7 +259,7 @@ fn a_caller_s_own_parameters_give_the_layer_s_result() {
     let mut y = [0.0f32; 24];
     let parameters = Parameters { gamma: Some(&gamma), beta: Some(&beta) };
     let mut out = ViewMut::new(&mut y, &[4, 3, 2], Axes::NCHW).unwrap();
-    let (saved, batch) = Config::pytorch().rule().unwrap().train(&view, parameters, None, &mut out).unwrap();
+    let (saved, batch) = Config::pytorch().normalizer().unwrap().train(&view, parameters, None, &mut out).unwrap();
     let trained = layer.train(&view).unwrap();
     assert_eq!((trained.y.data(), &trained.saved, &trained.batch), (&y[..], &saved, &batch));
 }

@@ -124,7 +124,7 @@ fn it_agrees_with_the_kernels() {
         let mut y = vec![0.0; x.len()];
         let gradients = match form {
             Form::Batch | Form::Evaluation => {
-                let rule = Config::pytorch().epsilon(*epsilon).policies(derivative).rule().expect("a rule");
+                let rule = Config::pytorch().epsilon(*epsilon).policies(derivative).normalizer().expect("a rule");
                 let view = View::new(x, &shape, Axes::NCHW).expect("a view");
                 let mut out = ViewMut::new(&mut y, &shape, Axes::NCHW).expect("a view");
                 let saved = if *form == Form::Batch {
@@ -139,7 +139,8 @@ fn it_agrees_with_the_kernels() {
             }
             Form::Row | Form::Rms => {
                 let config = if *form == Form::Row { SampleConfig::layer(1) } else { SampleConfig::rms(1) };
-                let rule = config.epsilon(*epsilon).constant_group(ConstantChannel::Derivative).rule().expect("a rule");
+                let rule =
+                    config.epsilon(*epsilon).constant_group(ConstantChannel::Derivative).normalizer().expect("a rule");
                 let shape = [1, x.len()];
                 let view = View::new(x, &shape, Axes::NCHW).expect("a view");
                 let mut out = ViewMut::new(&mut y, &shape, Axes::NCHW).expect("a view");

@@ -4,7 +4,7 @@
 mod support;
 
 use batchnorm::{
-    Activation, Axes, BatchNorm, Config, Element, Input, MissingRunning, NonFinite, Parameters, Policies, Rule,
+    Activation, Axes, BatchNorm, Config, Element, Input, MissingRunning, NonFinite, Normalizer, Parameters, Policies,
     RunningStatistics, SingleValue, Tier, View, ViewMut,
 };
 use support::Random;
@@ -30,13 +30,13 @@ const SIZES: [Sizes; 15] = [
 ];
 const ACTIVATIONS: [Activation; 3] = [Activation::Identity, Activation::Relu, Activation::LeakyRelu(0.1)];
 
-fn rule(activation: Activation, tier: Tier) -> Rule {
+fn rule(activation: Activation, tier: Tier) -> Normalizer {
     let policies = Policies {
         single_value: SingleValue::Population,
         missing_running: MissingRunning::BatchStatistics,
         ..Policies::default()
     };
-    Config::pytorch().policies(policies).activation(activation).tier(tier).rule().expect("a right configuration")
+    Config::pytorch().policies(policies).activation(activation).tier(tier).normalizer().expect("a right configuration")
 }
 
 fn bits<T: Element>(values: &[T]) -> Vec<u64> {
@@ -95,7 +95,7 @@ impl<T: Element> Case<T> {
     }
 
     /// y of the ordinary call and of the one in place; x in one order, the residual in another.
-    fn evaluations(&self, rule: &Rule, orders: [Order; 2], adding: bool, tracked: bool) -> [Vec<u64>; 2] {
+    fn evaluations(&self, rule: &Normalizer, orders: [Order; 2], adding: bool, tracked: bool) -> [Vec<u64>; 2] {
         let (sizes, [order, second]) = (self.sizes, orders);
         let running = tracked.then_some(&self.running);
         let (x, residual) = (order.arranged(&self.x, sizes), second.arranged(&self.other, sizes));
@@ -111,7 +111,7 @@ impl<T: Element> Case<T> {
     }
 
     /// dx and the parameters' gradients of the ordinary call and of the one in place.
-    fn gradients(&self, rule: &Rule, orders: [Order; 2], trained: bool) -> [(Vec<u64>, Vec<u64>); 2] {
+    fn gradients(&self, rule: &Normalizer, orders: [Order; 2], trained: bool) -> [(Vec<u64>, Vec<u64>); 2] {
         let (sizes, [order, second]) = (self.sizes, orders);
         let (x, dy) = (order.arranged(&self.x, sizes), second.arranged(&self.other, sizes));
         let (mut y, mut dx) = (x.clone(), dy.clone());

@@ -4,8 +4,8 @@ mod support;
 
 use batchnorm::reference::{mixed, tangent};
 use batchnorm::{
-    Activation, Axes, CallError, Config, ConstantChannel, Element, Input, ParameterDirection, Parameters, Policies,
-    Rule, RunningStatistics, Saved, Switches, Tier, View, ViewMut, Weights,
+    Activation, Axes, CallError, Config, ConstantChannel, Element, Input, Normalizer, ParameterDirection, Parameters,
+    Policies, RunningStatistics, Saved, Switches, Tier, View, ViewMut, Weights,
 };
 use support::double_double::{DoubleDouble, widened};
 use support::place::bits;
@@ -19,8 +19,8 @@ const SHAPE: [usize; 3] = [6, 3, 35];
 const GAMMA: [f64; 3] = [0.7, -1.3, 2.0];
 const BETA: [f64; 3] = [0.1, 0.0, -1.0];
 
-fn rule(activation: Activation) -> Rule {
-    Config::pytorch().epsilon(EPSILON).activation(activation).rule().expect("a rule")
+fn rule(activation: Activation) -> Normalizer {
+    Config::pytorch().epsilon(EPSILON).activation(activation).normalizer().expect("a rule")
 }
 
 fn view(data: &[f64]) -> View<'_, f64> {
@@ -48,7 +48,7 @@ impl Case {
         }
     }
 
-    fn forward(&self, rule: &Rule, switches: Switches) -> Saved {
+    fn forward(&self, rule: &Normalizer, switches: Switches) -> Saved {
         let mut y = vec![0.0; self.x.len()];
         let mut y = ViewMut::new(&mut y, &SHAPE, Axes::NCHW).expect("an array of the shape");
         let parameters = Parameters { gamma: Some(&GAMMA[..]), beta: Some(&BETA[..]) };
@@ -151,7 +151,7 @@ fn a_channel_without_a_gradient_does_not_move_with_its_input() {
     let moved = channel_of(&case.jvp(&declared), 3, 35, 1);
     assert_eq!(moved, vec![case.of_beta[1]; moved.len()], "beta moves it alone");
     let policies = Policies { constant_channel: ConstantChannel::Derivative, ..Policies::default() };
-    let derived = Config::pytorch().policies(policies).rule().expect("a rule");
+    let derived = Config::pytorch().policies(policies).normalizer().expect("a rule");
     let derived = case.forward(&derived, Switches::train());
     let steep = channel_of(&case.jvp(&derived), 3, 35, 1);
     assert!(steep.iter().any(|moved| moved.abs() > 100.0), "by 1 / sqrt(eps)");
@@ -173,8 +173,11 @@ fn same_bits_everywhere<T: Element>(random: &mut Random) {
         for order in ORDERS {
             for tier in Tier::available() {
                 for threads in [1, 2, 3, 8] {
-                    let rule =
-                        Config::pytorch().activation(Activation::LeakyRelu(0.1)).tier(tier).rule().expect("a rule");
+                    let rule = Config::pytorch()
+                        .activation(Activation::LeakyRelu(0.1))
+                        .tier(tier)
+                        .normalizer()
+                        .expect("a rule");
                     let (x, t) = (order.arranged(&x, sizes), order.arranged(&t, sizes));
                     let (x, t) = (order.view(&x, sizes), order.view(&t, sizes));
                     let (mut y, mut moved) = (order.blank::<T>(sizes), order.blank::<T>(sizes));

@@ -146,7 +146,7 @@ fn averaged_weights_need_statistics_of_their_own() {
 /// (golden/onnx.json) is made of onnxruntime and the operator's own node tests; this is the formula beside them.
 #[test]
 fn onnx_evaluates_by_the_population_variance_as_given() {
-    let rule = Config::onnx().rule().expect("a rule");
+    let rule = Config::onnx().normalizer().expect("a rule");
     let running = RunningStatistics::from_parts(&[1.0], &[4.0], 0).expect("statistics");
     let parameters = Parameters { gamma: Some(&[2.0]), beta: Some(&[0.5]) };
     let mut y = [0.0; 2];

@@ -6,8 +6,8 @@ mod stack;
 mod support;
 
 use batchnorm::{
-    Activation, Config, Element, Input, Parameter, ParameterDirection, Parameters, Policies, Rule, RunningStatistics,
-    SingleValue,
+    Activation, Config, Element, GradientBuffers, Input, Normalizer, Parameter, ParameterDirection, Parameters,
+    Policies, RunningStatistics, SingleValue,
 };
 use peak_alloc::PeakAlloc;
 use stack::{FORMS, Form, Stack};
@@ -62,9 +62,9 @@ impl Checked {
     }
 }
 
-fn rule(activation: Activation) -> Rule {
+fn rule(activation: Activation) -> Normalizer {
     let policies = Policies { single_value: SingleValue::Population, ..Policies::default() };
-    Config::pytorch().policies(policies).activation(activation).rule().expect("a right configuration")
+    Config::pytorch().policies(policies).activation(activation).normalizer().expect("a right configuration")
 }
 
 struct Arrays<T> {
@@ -103,7 +103,8 @@ impl<T: Element> Arrays<T> {
         let relu = rule(Activation::Relu);
         let input = Input::adding(&x, &dy);
         let (saved, _) = checked.call("adding", orders, || relu.train(input, none, None, &mut out)).expect("right");
-        let backward = || saved.backward_adding(&x, &dy, &dy, &mut out, &mut second);
+        let backward =
+            || saved.backward(Input::with_output(&x, &dy), &dy, GradientBuffers::with_residual(&mut out, &mut second));
         checked.call("backward adding", orders, backward).expect("right");
         let (saved, _) = relu.train(&x, none, None, &mut out).expect("right");
         checked.call("backward in place", orders, || saved.backward_in_place(&x, &mut out)).expect("right");
@@ -175,7 +176,7 @@ fn norms_that_do_not_look_at_the_batch_copy_nothing() {
     ] {
         let sizes = Sizes { n, c, plane };
         let case = SampleCase::<f32>::new(kind, sizes, 1.0, &mut Random::new(602));
-        let rule = kind.config().rule().expect("a rule");
+        let rule = kind.config().normalizer().expect("a rule");
         let [gamma, beta] = [&case.gamma[..], &case.beta[..]];
         let (bytes, rows) = (n * c * plane * size_of::<f32>(), kind.rows(sizes).len());
         let elements = kind.parameters(sizes) * if kind == Kind::Group(4) { plane } else { 1 };

@@ -3,8 +3,8 @@
 mod support;
 
 use batchnorm::{
-    Activation, Axes, CallError, Config, Element, Input, Moments, NonFinite, ParameterGradients, Parameters, Policies,
-    Rule, Saved, View, ViewMut,
+    Activation, Axes, CallError, Config, Element, GradientBuffers, Input, Moments, NonFinite, Normalizer,
+    ParameterGradients, Parameters, Policies, Saved, View, ViewMut,
 };
 use support::Random;
 
@@ -31,8 +31,8 @@ fn view_mut(data: &mut [f64], samples: usize) -> ViewMut<'_, f64> {
     ViewMut::new(data, &[samples, CHANNELS, PLANE], Axes::NCHW).expect("an array of the shape")
 }
 
-fn rule(activation: Activation) -> Rule {
-    Config::pytorch().activation(activation).rule().expect("a rule")
+fn rule(activation: Activation) -> Normalizer {
+    Config::pytorch().activation(activation).normalizer().expect("a rule")
 }
 
 impl Whole {
@@ -52,7 +52,7 @@ impl Whole {
         Parameters { gamma: Some(&self.gamma), beta: Some(&self.beta) }
     }
 
-    fn at_once(&self, rule: &Rule) -> Step {
+    fn at_once(&self, rule: &Normalizer) -> Step {
         let (x, dy) = (view(&self.x, self.samples), view(&self.dy, self.samples));
         let residual = self.residual.as_deref().map(|residual| view(residual, self.samples));
         let [mut y, mut dx, mut dresidual] = [(); 3].map(|()| vec![0.0; self.x.len()]);
@@ -62,7 +62,13 @@ impl Whole {
         let mut out = view_mut(&mut dx, self.samples);
         let gradients = if residual.is_some() {
             let mut second = view_mut(&mut dresidual, self.samples);
-            saved.backward_adding(&x, &view(&y, self.samples), &dy, &mut out, &mut second).expect("a right call")
+            saved
+                .backward(
+                    Input::with_output(&x, &view(&y, self.samples)),
+                    &dy,
+                    GradientBuffers::with_residual(&mut out, &mut second),
+                )
+                .expect("a right call")
         } else {
             saved.backward(&x, &dy, &mut out).expect("a right call")
         };
@@ -70,7 +76,7 @@ impl Whole {
     }
 
     /// In parts of so many samples.
-    fn in_parts(&self, rule: &Rule, sizes: &[usize]) -> Step {
+    fn in_parts(&self, rule: &Normalizer, sizes: &[usize]) -> Step {
         assert_eq!(sizes.iter().sum::<usize>(), self.samples);
         let sample = CHANNELS * PLANE;
         let mut start = 0;
@@ -146,7 +152,7 @@ fn micro_batches_are_the_large_batch() {
     }
 }
 
-fn moments(rule: &Rule, data: &[f64], samples: usize) -> batchnorm::BatchMoments {
+fn moments(rule: &Normalizer, data: &[f64], samples: usize) -> batchnorm::BatchMoments {
     rule.moments(&view(data, samples))
 }
 
@@ -158,7 +164,7 @@ fn what_does_not_belong_together_is_refused_and_writes_nothing() {
     let sample = CHANNELS * PLANE;
     let x = view(&whole.x[..2 * sample], 2);
     let mut y = vec![-7.0; 2 * sample];
-    let refused = |moments: &batchnorm::BatchMoments, rule: &Rule, x: &View<f64>| {
+    let refused = |moments: &batchnorm::BatchMoments, rule: &Normalizer, x: &View<f64>| {
         let mut own = vec![-7.0; x.count() * CHANNELS];
         let mut out = view_mut(&mut own, x.count() / PLANE);
         let error = rule.train_part(x, whole.parameters(), moments, &mut out).expect_err("it does not fit");
@@ -179,7 +185,7 @@ fn what_does_not_belong_together_is_refused_and_writes_nothing() {
     let one = vec![Moments::of(&[1.0]); 3].into();
     assert!(matches!(refused(&one, &rule, &view(&none, 0)), CallError::SingleValue { .. }));
     let strict = Policies { non_finite: NonFinite::Error, ..Policies::default() };
-    let strict = Config::pytorch().policies(strict).rule().expect("a rule");
+    let strict = Config::pytorch().policies(strict).normalizer().expect("a rule");
     let mut bad = whole.x.clone();
     bad[3 * sample] = f64::NAN;
     let bad = moments(&rule, &bad, 4);

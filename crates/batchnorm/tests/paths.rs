@@ -5,7 +5,7 @@
 
 mod support;
 
-use batchnorm::edges::{CHUNK, LONG, RUN, STREAM, WIDE, WORTH_THREADS};
+use batchnorm::thresholds::{CHUNK, LONG, RUN, STREAM, WIDE, WORTH_THREADS};
 use batchnorm::{Axes, BatchNorm, Config, Moments, Parameters, RunningStatistics, Tier, View, WhiteningConfig};
 use support::Random;
 use support::place::Place;
@@ -130,7 +130,7 @@ fn streamed_outputs() {
         let view = place.view(&x);
         let [streamed, plain] = [Tier::best(), Tier::Baseline].map(|tier| {
             let mut y = place.blank::<f32>();
-            let rule = Config::pytorch().tier(tier).rule().expect("an available tier");
+            let rule = Config::pytorch().tier(tier).normalizer().expect("an available tier");
             let none = Parameters::<f32>::default();
             pooled(2, || rule.eval(&view, none, Some(&running), &mut place.view_mut(&mut y)).expect("a right call"));
             y

@@ -4,7 +4,7 @@
 
 mod support;
 
-use batchnorm::edges::WORTH_THREADS;
+use batchnorm::thresholds::WORTH_THREADS;
 use batchnorm::{Axes, Config, Parameters, Tier, View, ViewMut};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -108,7 +108,7 @@ fn respected(threads: usize, work: &'static Work, expected: &'static [Stepped<f3
         let (pool, numbers) = started(threads);
         let x: Vec<f32> = (0..4_000_000u32).map(|i| (i % 977) as f32).collect();
         let x = View::new(&x, &[4, 100, 10_000], Axes::NCHW).expect("a right view");
-        let (rule, mut y) = (Config::pytorch().rule().expect("a right configuration"), vec![0.0f32; 4_000_000]);
+        let (rule, mut y) = (Config::pytorch().normalizer().expect("a right configuration"), vec![0.0f32; 4_000_000]);
         // What a thread has run is counted when it rests, at the latest: what this one did so far is none of the call's.
         std::thread::sleep(Duration::from_millis(10));
         let before = running();

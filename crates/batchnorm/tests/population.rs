@@ -7,7 +7,7 @@ use support::Random;
 
 fn moments(values: &[f64]) -> BatchMoments {
     let x = View::new(values, &[values.len(), 1], Axes::NCHW).expect("a column");
-    Config::pytorch().rule().expect("a rule").moments(&x)
+    Config::pytorch().normalizer().expect("a rule").moments(&x)
 }
 
 fn of(batches: &[&[f64]]) -> Population {
@@ -180,7 +180,7 @@ fn standard_errors_are_those_of_the_formula_in_any_order_and_after_taking_out() 
 #[test]
 fn a_batch_with_nan_is_left_out_of_its_channel_alone() {
     let mut population = Population::new(2).expect("channels");
-    let rule = Config::pytorch().rule().expect("a rule");
+    let rule = Config::pytorch().normalizer().expect("a rule");
     let values = [1.0, 2.0, f64::NAN, 4.0, 3.0, 8.0];
     let x = View::new(&values, &[3, 2], Axes::NCHW).expect("three samples");
     assert_eq!(population.observe(&rule.moments(&x)), Ok(vec![0]));
@@ -301,7 +301,7 @@ fn what_is_no_part_cannot_be_taken_out() {
 
 #[test]
 fn channels_that_were_left_out_have_fewer_updates() {
-    let rule = Config::pytorch().rule().expect("a rule");
+    let rule = Config::pytorch().normalizer().expect("a rule");
     let mut population = Population::new(2).expect("channels");
     for values in [[1.0, 2.0, 3.0, 4.0], [f64::NAN, 2.0, 3.0, 8.0]] {
         let x = View::new(&values, &[2, 2], Axes::NCHW).expect("two samples");

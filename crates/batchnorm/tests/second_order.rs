@@ -4,8 +4,8 @@ mod support;
 
 use batchnorm::reference::{Real, mixed, second_order, tangent};
 use batchnorm::{
-    Activation, Axes, CallError, Config, ConstantChannel, Element, ParameterDirection, ParameterGradients, Parameters,
-    Policies, Rule, RunningStatistics, Saved, Switches, Tier, View, ViewMut, Weights,
+    Activation, Axes, CallError, Config, ConstantChannel, Element, Normalizer, ParameterDirection, ParameterGradients,
+    Parameters, Policies, RunningStatistics, Saved, Switches, Tier, View, ViewMut, Weights,
 };
 use support::double_double::{DoubleDouble, widened};
 use support::measure::ulp;
@@ -23,8 +23,8 @@ fn wide(value: f64) -> D {
     D::from(value)
 }
 
-fn rule(activation: Activation, epsilon: f64) -> Rule {
-    Config::pytorch().epsilon(epsilon).activation(activation).rule().expect("a rule")
+fn rule(activation: Activation, epsilon: f64) -> Normalizer {
+    Config::pytorch().epsilon(epsilon).activation(activation).normalizer().expect("a rule")
 }
 
 /// Arrays of 3 channels in NCHW order.
@@ -54,7 +54,7 @@ impl<T: Element> Case<T> {
         View::new(data, &self.shape, Axes::NCHW).expect("an array of the shape")
     }
 
-    fn forward(&self, rule: &Rule, switches: Switches) -> Saved {
+    fn forward(&self, rule: &Normalizer, switches: Switches) -> Saved {
         let mut y = vec![T::default(); self.x.len()];
         let mut y = ViewMut::new(&mut y, &self.shape, Axes::NCHW).expect("an array of the shape");
         let parameters = Parameters { gamma: Some(&GAMMA[..]), beta: Some(&BETA[..]) };
@@ -312,7 +312,7 @@ fn a_channel_without_a_gradient_has_none_that_moves() {
     assert!(of.dgamma[0] != 0.0);
     // By the formula's derivative it is what the twin says.
     let policies = Policies { constant_channel: ConstantChannel::Derivative, ..Policies::default() };
-    let derived = Config::pytorch().policies(policies).rule().expect("a rule");
+    let derived = Config::pytorch().policies(policies).normalizer().expect("a rule");
     let saved = case.forward(&derived, Switches::train());
     let (moved, of) = case.hvp(&saved, &case.direction, &case.of_gamma);
     let dy = channel_of(&case.dy, 3, 35, 1);
@@ -340,7 +340,7 @@ fn same_bits_everywhere<T: Element>(random: &mut Random) {
             for tier in Tier::available() {
                 for threads in [1, 2, 3, 8] {
                     let config = Config::pytorch().activation(Activation::LeakyRelu(0.1)).tier(tier);
-                    let rule = config.rule().expect("a rule");
+                    let rule = config.normalizer().expect("a rule");
                     let arrays = arrays.each_ref().map(|array| order.arranged(array, sizes));
                     let [x, dy, t] = arrays.each_ref().map(|array| order.view(array, sizes));
                     let (mut y, mut moved) = (order.blank::<T>(sizes), order.blank::<T>(sizes));

@@ -104,7 +104,7 @@ fn without_state_too() {
     let mut y = vec![7.0f32; 48];
     let none = Parameters::<f32>::default();
     let mut refused = |config: SampleConfig, parameters: Parameters<f32>| {
-        let rule = config.rule().expect("a rule");
+        let rule = config.normalizer().expect("a rule");
         let mut y_view = ViewMut::new(&mut y, &[2, 6, 4], Axes::NCHW).expect("a buffer");
         let error = rule.forward(&x, parameters, &mut y_view).expect_err("it does not fit");
         assert!(y.iter().all(|&y| y == 7.0), "{error}");
@@ -119,7 +119,7 @@ fn without_state_too() {
     assert_eq!(error, expected);
     let error = refused(SampleConfig::group(2), Parameters { gamma: None, beta: Some(&[1.0; 2]) });
     assert_eq!(error, CallError::Length { argument: "beta", expected: 6, got: 2 });
-    assert!(SampleConfig::layer(0).rule().is_err() && SampleConfig::group(0).rule().is_err());
+    assert!(SampleConfig::layer(0).normalizer().is_err() && SampleConfig::group(0).normalizer().is_err());
     // More groups than channels.
     assert!(matches!(refused(SampleConfig::group(12), none), CallError::Groups { .. }));
 }

@@ -96,7 +96,7 @@ fn it_is_what_the_twin_says() {
 }
 
 fn saved(case: &Case<f64>) -> SampleSaved {
-    let rule = case.kind.config().rule().expect("a rule");
+    let rule = case.kind.config().normalizer().expect("a rule");
     let mut y = vec![0.0; case.x.len()];
     let parameters = Parameters { gamma: Some(&case.gamma[..]), beta: Some(&case.beta[..]) };
     rule.forward(&view(&case.x, case.sizes), parameters, &mut view_mut(&mut y, case.sizes)).expect("a right call")

@@ -2,8 +2,8 @@
 
 mod support;
 
-use batchnorm::edges::{BLOCKS, FLUSH, LEAST, SIDE, TASK};
 use batchnorm::reference::rows;
+use batchnorm::thresholds::{BLOCKS, FLUSH, LEAST, SIDE, TASK};
 use batchnorm::{
     Affine, Axes, AxisRole, ConstantChannel, Element, ParameterDirection, SampleConfig, SampleNorm, View, ViewMut,
 };

@@ -4,7 +4,7 @@
 mod support;
 
 use batchnorm::Tier;
-use batchnorm::edges::WORTH_THREADS;
+use batchnorm::thresholds::WORTH_THREADS;
 use support::place::Place;
 use support::run::Sizes;
 use support::step::{Case, PASSES, Places, Stepping};

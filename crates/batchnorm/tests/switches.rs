@@ -216,7 +216,7 @@ fn residuals_and_statistics_that_only_follow() {
     let (x, residual) = (case.view(&case.x), case.view(&case.dy));
     let parameters = Parameters::<f64>::default();
     let running = case.layer.running();
-    let rule = Config::pytorch().rule().expect("a rule");
+    let rule = Config::pytorch().normalizer().expect("a rule");
     let mut y = vec![0.0; case.x.len()];
     let mut out = ViewMut::new(&mut y, &SHAPE, Axes::NCHW).expect("an array of the shape");
     let mix = Switches::test_time(weight(0.25));

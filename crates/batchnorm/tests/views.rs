@@ -1,7 +1,7 @@
 //! Views that are odd and right: without values, with strides that lead nowhere, broadcast, and sharing memory where
 //! nothing is written. (tests/errors.rs has those that are refused.)
 
-use batchnorm::{Axes, BatchNorm, Config, Input, Parameters, RunningStatistics, View, ViewMut};
+use batchnorm::{Axes, BatchNorm, Config, GradientBuffers, Input, Parameters, RunningStatistics, View, ViewMut};
 
 #[test]
 fn arrays_without_values_are_right_wherever_they_lie() {
@@ -19,11 +19,13 @@ fn arrays_without_values_are_right_wherever_they_lie() {
             let gradients = layer.backward_into(&x, &x, &saved, &mut dx).unwrap();
             assert_eq!((gradients.dgamma, gradients.dbeta), (vec![0.0; 3], vec![0.0; 3]));
             assert_eq!(saved.parameter_gradients(&x, &x).unwrap().dbeta, [0.0; 3]);
-            let rule = Config::pytorch().rule().unwrap();
+            let rule = Config::pytorch().normalizer().unwrap();
             let input = Input::adding(&x, &x);
             let (saved, _) = rule.train(input, Parameters::<f32>::default(), None, &mut out).unwrap();
             let mut second = ViewMut::with_strides(&mut dresidual, &shape, &strides, offset, Axes::NCHW).unwrap();
-            let gradients = saved.backward_adding(&x, &x, &x, &mut dx, &mut second).unwrap();
+            let gradients = saved
+                .backward(Input::with_output(&x, &x), &x, GradientBuffers::with_residual(&mut dx, &mut second))
+                .unwrap();
             assert_eq!((gradients.dgamma, dresidual), (vec![0.0; 3], [7.0; 2]));
             assert_eq!(layer.running(), Some(&RunningStatistics::start(3).unwrap()));
         }
@@ -54,7 +56,9 @@ fn inputs_may_be_broadcast_and_may_share_memory() {
     let trained = BatchNorm::new(3).unwrap().train(Input::adding(&x, &x)).unwrap();
     assert_eq!(trained.y.data().chunks(3).collect::<Vec<_>>(), [&row[..]; 8], "variance 0: the residual alone");
     let y = View::new(trained.y.data(), &[8, 3], Axes::NCHW).unwrap();
-    let (gradients, dresidual) = BatchNorm::new(3).unwrap().backward_adding(&x, &y, &x, &trained.saved).unwrap();
+    let layer = BatchNorm::new(3).unwrap();
+    let gradients = layer.backward(Input::with_output(&x, &y), &x, &trained.saved).unwrap();
+    let dresidual = gradients.dresidual.as_ref().unwrap();
     assert_eq!(dresidual.data(), trained.y.data());
     assert_eq!(gradients.dbeta.unwrap(), [8.0, 16.0, 24.0]);
 }

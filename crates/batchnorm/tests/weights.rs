@@ -4,8 +4,8 @@ mod support;
 
 use batchnorm::reference::weighted;
 use batchnorm::{
-    Activation, Axes, BatchMoments, BatchNorm, Config, Element, Input, Moments, ParameterGradients, Parameters, Rule,
-    Tier, View, ViewMut, Weights,
+    Activation, Axes, BatchMoments, BatchNorm, Config, Element, Input, Moments, Normalizer, ParameterGradients,
+    Parameters, Tier, View, ViewMut, Weights,
 };
 use support::double_double::{DoubleDouble, widened};
 use support::measure::ulp;
@@ -72,7 +72,7 @@ struct Step<T> {
 
 /// Forward and backward, arrays in an order, weights named in the same one.
 fn step<T: Element>(
-    rule: &Rule,
+    rule: &Normalizer,
     order: Order,
     sizes: Sizes,
     x: &[T],
@@ -103,12 +103,12 @@ fn step<T: Element>(
     let trained = rule.train(input, parameters(), None, &mut order.view_mut(&mut y, sizes));
     let (saved, batch) = trained.expect("a right call");
     let mut out = order.view_mut(&mut dx, sizes);
-    let gradients = saved.backward_weighted(&seen, &upstream, &weights, &mut out).expect("a right call");
+    let gradients = saved.backward(Input::weighted(&seen, &weights), &upstream, &mut out).expect("a right call");
     Step { y: order.back(y, sizes), dx: order.back(dx, sizes), gradients, batch }
 }
 
-fn rule(activation: Activation) -> Rule {
-    Config::pytorch().epsilon(EPSILON).activation(activation).rule().expect("a rule")
+fn rule(activation: Activation) -> Normalizer {
+    Config::pytorch().epsilon(EPSILON).activation(activation).normalizer().expect("a rule")
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn bits_do_not_depend_on_threads_tier_or_layout() {
             let (x, dy) = (narrow(random.normals(len, 3.0, 1.0)), narrow(random.normals(len, 0.0, 1.0)));
             let values = weights(&shape, false, random);
             let of = |tier: Tier, order: Order| {
-                let rule = Config::pytorch().tier(tier).rule().expect("a rule");
+                let rule = Config::pytorch().tier(tier).normalizer().expect("a rule");
                 step(&rule, order, sizes, &x, &dy, (&values, &shape))
             };
             let first = pool(1).install(|| of(Tier::best(), Order::Nchw));
@@ -272,7 +272,7 @@ fn weights_of_two_are_the_values_twice_over_and_ones_are_no_weights() {
 
     let ones = [1.0];
     let ones = Weights::new(&ones, &[1, 1]).expect("weights");
-    let rule = Config::pytorch().rule().expect("a rule");
+    let rule = Config::pytorch().normalizer().expect("a rule");
     let (plain, weighted) = (rule.moments(&column(&x)), rule.moments_of(Input::weighted(&column(&x), &ones)));
     let (plain, weighted) = (plain.channels()[0], weighted.expect("they fit").channels()[0]);
     assert_eq!(plain.count(), weighted.count());
@@ -283,7 +283,7 @@ fn weights_of_two_are_the_values_twice_over_and_ones_are_no_weights() {
 fn weighted_moments_merge_as_others_do() {
     let mut random = Random::new(1205);
     let (x, w) = (random.normals(100, 1e6, 1.0), weights(&[100, 1], false, &mut random));
-    let rule = Config::pytorch().rule().expect("a rule");
+    let rule = Config::pytorch().normalizer().expect("a rule");
     let of = |range: std::ops::Range<usize>| -> Moments {
         let weights = Weights::new(&w[range.clone()], &[range.len(), 1]).expect("weights");
         rule.moments_of(Input::weighted(&column(&x[range]), &weights)).expect("they fit").channels()[0]
@@ -302,7 +302,7 @@ fn light_outliers_cost_no_digits() {
     fn check<T: Element>(random: &mut Random, outlier: f64, light: f64) {
         let (outlier, light) = (T::from_f64(outlier), T::from_f64(light));
         let x: Vec<T> = random.normals(100, 0.0, 1.0).into_iter().map(T::from_f64).collect();
-        let rule = Config::pytorch().rule().expect("a rule");
+        let rule = Config::pytorch().normalizer().expect("a rule");
         for at in [0, 50, 100] {
             let (mut x, mut w) = (x.clone(), vec![1.0; 100]);
             x.insert(at, outlier);
@@ -328,14 +328,14 @@ fn light_outliers_cost_no_digits() {
     x.extend(random.normals(3000, 0.0, 1.0));
     w.resize(x.len(), 1.0);
     let weights = Weights::new(&w, &[x.len(), 1]).expect("weights");
-    let rule = Config::pytorch().rule().expect("a rule");
+    let rule = Config::pytorch().normalizer().expect("a rule");
     let got = rule.moments_of(Input::weighted(&column(&x), &weights)).expect("they fit").channels()[0];
     assert!((got.mean() - Moments::of(&x[4096..]).mean()).abs() < 1e-13);
 }
 
 #[test]
 fn the_ends_of_the_range_are_no_constants_and_overflow_is_told() {
-    let rule = Config::pytorch().rule().expect("a rule");
+    let rule = Config::pytorch().normalizer().expect("a rule");
     let of = |x: &[f64], w: &[f64]| {
         let weights = Weights::new(w, &[w.len(), 1]).expect("weights");
         rule.moments_of(Input::weighted(&column(x), &weights)).expect("they fit").channels()[0]
@@ -360,13 +360,14 @@ fn constants_are_exact_and_one_channel_does_not_disturb_another() {
         assert_eq!(trained.y.data(), [0.625, 0.0, 0.625, 0.625]);
         assert_eq!(trained.batch.channels()[0].m2(), 0.0);
         let dy = [1.0, 2.0, 3.0, 4.0];
-        let gradients = layer.backward_weighted(&column(&x), &column(&dy), &weights, &trained.saved).expect("right");
+        let gradients =
+            layer.backward(Input::weighted(&column(&x), &weights), &column(&dy), &trained.saved).expect("right");
         assert_eq!(gradients.dx.data(), [0.0; 4]);
     }
     // A tiny spread is no constant.
     let x = [0.0, 1e-200, 0.0];
     let weights = Weights::mask(&[true; 3], &[3, 1]).expect("a mask");
-    let rule = Config::pytorch().rule().expect("a rule");
+    let rule = Config::pytorch().normalizer().expect("a rule");
     let moments = rule.moments_of(Input::weighted(&column(&x), &weights)).expect("they fit").channels()[0];
     assert!(!moments.is_constant());
 }
@@ -385,7 +386,7 @@ fn parts_with_weights_are_the_batch_with_weights() {
         ViewMut::new(data, &shape, Axes::NCHW).expect("a column")
     }
     let (saved, whole) = rule.train(Input::weighted(&column(&x), &all), none, None, &mut out(&mut y)).expect("right");
-    let sums = saved.backward_weighted(&column(&x), &column(&dy), &all, &mut out(&mut dx)).expect("right");
+    let sums = saved.backward(Input::weighted(&column(&x), &all), &column(&dy), &mut out(&mut dx)).expect("right");
     let (mut y_parts, mut dx_parts) = (vec![0.0; 30], vec![0.0; 30]);
     let mut added = ParameterGradients { dgamma: vec![0.0], dbeta: vec![0.0] };
     let mut left = Vec::new();
@@ -394,15 +395,17 @@ fn parts_with_weights_are_the_batch_with_weights() {
         let (x, dy) = (column(&x[at.clone()]), column(&dy[at.clone()]));
         let saved = rule.train_part(Input::weighted(&x, &weights), none, &whole, &mut out(&mut y_parts[at.clone()]));
         let saved = saved.expect("a right call");
-        added.add(&saved.parameter_gradients_weighted(&x, &dy, &weights).expect("right")).expect("one channel");
-        let error = saved.backward_weighted(&x, &dy, &weights, &mut out(&mut vec![0.0; at.len()])).unwrap_err();
-        assert!(error.to_string().contains("backward_part_weighted"), "{error}");
+        added.add(&saved.parameter_gradients(Input::weighted(&x, &weights), &dy).expect("right")).expect("one channel");
+        let error = saved.backward(Input::weighted(&x, &weights), &dy, &mut out(&mut vec![0.0; at.len()])).unwrap_err();
+        assert!(error.to_string().contains("backward_part"), "{error}");
         left.push((at, saved));
     }
     for (at, saved) in left {
         let weights = Weights::new(&w[at.clone()], &[at.len(), 1]).expect("weights");
         let (x, dy) = (column(&x[at.clone()]), column(&dy[at.clone()]));
-        saved.backward_part_weighted(&x, &dy, &weights, &added, &mut out(&mut dx_parts[at])).expect("a right call");
+        saved
+            .backward_part(Input::weighted(&x, &weights), &dy, &added, &mut out(&mut dx_parts[at]))
+            .expect("a right call");
     }
     let near = |one: &[f64], other: &[f64]| one.iter().zip(other).all(|(one, other)| (one - other).abs() < 1e-12);
     assert!(near(&y, &y_parts) && near(&dx, &dx_parts));

@@ -36,7 +36,8 @@ fn padding_does_not_pollute_statistics() {
     assert_eq!(used.y.data()[..4], *plain.eval(&column(&data)).expect("a right call").y.data());
     assert_eq!(used.y.data()[4..], [0.0; 6]);
     let dy = vec![1.0; 10];
-    let gradients = masked.backward_weighted(&column(&padded), &column(&dy), &mask, &used.saved).expect("a right call");
+    let gradients =
+        masked.backward(Input::weighted(&column(&padded), &mask), &column(&dy), &used.saved).expect("a right call");
     assert_eq!((gradients.dbeta.clone(), gradients.dx.data()[4..].to_vec()), (Some(vec![4.0]), vec![0.0; 6]));
     let by_data = plain.eval(&column(&data)).expect("a right call");
     let expected = plain.backward(&column(&data), &column(&dy[..4]), &by_data.saved).expect("a right call");
@@ -65,7 +66,7 @@ fn all_masked_and_one_value_left_go_by_the_declared_policies() {
     let mut layer = before.clone();
     let trained = layer.train(Input::weighted(&x, &nothing)).expect("passes");
     assert_eq!((trained.y.data(), layer.running()), (&[0.0; 6][..], before.running()));
-    let gradients = layer.backward_weighted(&x, &x, &nothing, &trained.saved).expect("zeros");
+    let gradients = layer.backward(Input::weighted(&x, &nothing), &x, &trained.saved).expect("zeros");
     assert_eq!((gradients.dx.data(), gradients.dgamma), (&[0.0; 6][..], Some(vec![0.0; 2])));
 
     let error = layer.train(Input::weighted(&x, &one)).unwrap_err();
@@ -82,7 +83,7 @@ fn all_masked_and_one_value_left_go_by_the_declared_policies() {
     assert_eq!(trained.y.data()[1], 0.0);
     let (running, old) = (layer.running().expect("tracked"), before.running().expect("tracked"));
     assert_eq!((running.mean()[1], running.updates()), (old.mean()[1], &[4, 3][..]));
-    let gradients = layer.backward_weighted(&x, &x, &uneven, &trained.saved).expect("a right call");
+    let gradients = layer.backward(Input::weighted(&x, &uneven), &x, &trained.saved).expect("a right call");
     assert!(gradients.dx.data().iter().all(|dx: &f64| dx.is_finite()));
 
     let mut strict = with(SingleValue::Error, EmptyBatch::Error);
@@ -155,10 +156,10 @@ fn wrong_weights_are_named_and_nothing_is_written() {
     let weights = Weights::mask(&[true], &[1, 1]).expect("a mask");
     let weighted = layer.train(Input::weighted(&column(&x), &weights)).expect("a right call").saved;
     let error = layer.backward(&column(&x), &column(&x), &weighted).unwrap_err();
-    assert_eq!(error, CallError::OtherPass { forward: "with weights", call: "backward_weighted" });
+    assert_eq!(error, CallError::OtherInput { forward: "with weights", input: "Input::weighted(&x, &weights)" });
     let plain = layer.train(&column(&x)).expect("a right call").saved;
-    let error = layer.backward_weighted(&column(&x), &column(&x), &weights, &plain).unwrap_err();
-    assert!(matches!(error, CallError::OtherPass { call: "backward", .. }));
+    let error = layer.backward(Input::weighted(&column(&x), &weights), &column(&x), &plain).unwrap_err();
+    assert!(matches!(error, CallError::OtherInput { input: "&x", .. }));
 }
 
 #[test]
@@ -168,7 +169,7 @@ fn an_empty_array_with_weights_is_an_empty_batch() {
     let weights = Weights::mask(&[true], &[1, 1]).expect("a mask");
     let mut layer = with(SingleValue::Error, EmptyBatch::Pass);
     let trained = layer.train(Input::weighted(&x, &weights)).expect("passes");
-    let gradients = layer.backward_weighted(&x, &x, &weights, &trained.saved).expect("zeros");
+    let gradients = layer.backward(Input::weighted(&x, &weights), &x, &trained.saved).expect("zeros");
     assert_eq!((gradients.dgamma, layer.running().expect("tracked").batches()), (Some(vec![0.0; 2]), 3));
 }
 
@@ -183,5 +184,5 @@ fn an_infinite_value_is_no_matter_to_constants() {
         (layer.eval(&view).expect("a right call"), layer.eval(Input::weighted(&view, &ones)).expect("a right call"));
     let dy = View::new(&[1.0; 4], &[2, 2], Axes::NCHW).expect("an array");
     let expected = layer.backward(&view, &dy, &plain.saved).expect("a right call").dx;
-    assert_eq!(layer.backward_weighted(&view, &dy, &ones, &weighted.saved).expect("a right call").dx, expected);
+    assert_eq!(layer.backward(Input::weighted(&view, &ones), &dy, &weighted.saved).expect("a right call").dx, expected);
 }

@@ -274,7 +274,7 @@ fn layer_by_share(case: &Case, [mean, variance]: [f64; 2], share: f64) -> Vec<f6
         1.0 => NormalizeBy::Batch,
         share => NormalizeBy::Mix(UpdateWeight::of_new(share).expect("a weight")),
     };
-    let rule = batchnorm::Config::pytorch().epsilon(case.epsilon).rule().expect("options");
+    let rule = batchnorm::Config::pytorch().epsilon(case.epsilon).normalizer().expect("options");
     let running = RunningStatistics::from_parts(&[mean], &[variance], 1).expect("statistics");
     let parameters = Parameters { gamma: Some(&[case.gamma][..]), beta: Some(&[case.beta][..]) };
     let switches = Switches { normalize_by, ..Switches::train() };

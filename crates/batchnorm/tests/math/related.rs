@@ -266,7 +266,7 @@ fn weighted_kernel(case: &Case, weights: &[f64]) -> Vec<f64> {
     let (layer, x, shape) = (case.layer(), column(&case.x), [case.n, 1]);
     let weights = Weights::new(weights, &shape).expect("weights");
     let saved = layer.forward_train(Input::weighted(&x, &weights)).expect("a batch").saved;
-    let gradients = layer.backward_weighted(&x, &column(&case.dy), &weights, &saved).expect("a right call");
+    let gradients = layer.backward(Input::weighted(&x, &weights), &column(&case.dy), &saved).expect("a right call");
     gradients.dx.into_data()
 }
 

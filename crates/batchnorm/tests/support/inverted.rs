@@ -5,7 +5,7 @@ use super::run::{Order, Sizes, train};
 use super::{Random, channel_of};
 use batchnorm::reference::compact;
 use batchnorm::{
-    Activation, Config, Element, Invertible, Parameter, ParameterGradients, Parameters, Policies, Rule,
+    Activation, Config, Element, Invertible, Normalizer, Parameter, ParameterGradients, Parameters, Policies,
     RunningStatistics, SingleValue, Tier,
 };
 
@@ -37,11 +37,11 @@ impl Type for f64 {
     const C: f64 = 8.0;
 }
 
-pub fn rule_with(activation: Activation, tier: Tier, policies: Policies) -> Rule {
-    Config::pytorch().policies(policies).activation(activation).tier(tier).rule().expect("a right configuration")
+pub fn rule_with(activation: Activation, tier: Tier, policies: Policies) -> Normalizer {
+    Config::pytorch().policies(policies).activation(activation).tier(tier).normalizer().expect("a right configuration")
 }
 
-pub fn rule(activation: Activation) -> Rule {
+pub fn rule(activation: Activation) -> Normalizer {
     let policies = Policies { single_value: SingleValue::Population, ..Policies::default() };
     rule_with(activation, Tier::best(), policies)
 }
@@ -105,14 +105,19 @@ impl<T: Type> Case<T> {
         [self.channels.iter().map(|c| c.gamma).collect(), self.channels.iter().map(|c| c.beta).collect()]
     }
 
-    pub fn ordinary(&self, rule: &Rule) -> Step<T> {
+    pub fn ordinary(&self, rule: &Normalizer) -> Step<T> {
         let [gamma, beta] = self.parameters();
         let outcome = train(rule, Order::Nchw, self.sizes, &self.x, &self.dy, &gamma, &beta);
         let parameters = ParameterGradients { dgamma: outcome.dgamma, dbeta: outcome.dbeta };
         Step { y: outcome.y, dx: outcome.dx, parameters, kept: Vec::new() }
     }
 
-    pub fn forward(&self, rule: &Rule, order: Order, running: Option<&RunningStatistics>) -> (Vec<T>, Invertible<T>) {
+    pub fn forward(
+        &self,
+        rule: &Normalizer,
+        order: Order,
+        running: Option<&RunningStatistics>,
+    ) -> (Vec<T>, Invertible<T>) {
         let [gamma, beta] = self.parameters();
         let mut own = order.arranged(&self.x, self.sizes);
         let mut x = order.view_mut(&mut own, self.sizes);
@@ -122,7 +127,7 @@ impl<T: Type> Case<T> {
     }
 
     /// y in one order, dy and dx in another.
-    pub fn invertible(&self, rule: &Rule, [order, second]: [Order; 2]) -> Step<T> {
+    pub fn invertible(&self, rule: &Normalizer, [order, second]: [Order; 2]) -> Step<T> {
         let (y, saved) = self.forward(rule, order, None);
         let mut own = second.arranged(&self.dy, self.sizes);
         let mut dy = second.view_mut(&mut own, self.sizes);

@@ -3,7 +3,7 @@
 
 use super::place::{Place, bits};
 use super::{channel_of, measure};
-use batchnorm::{Config, Element, Moments, Parameters, Policies, Rule, View, ViewMut};
+use batchnorm::{Config, Element, Moments, Normalizer, Parameters, Policies, View, ViewMut};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Order {
@@ -93,7 +93,7 @@ impl<T: Element> Arranged<T> {
     }
 
     /// Forward in training and backward; y and dx as they lie in memory.
-    pub fn train(&self, rule: &Rule, gamma: &[f64], beta: &[f64]) -> Outcome<T> {
+    pub fn train(&self, rule: &Normalizer, gamma: &[f64], beta: &[f64]) -> Outcome<T> {
         let Arranged { order, sizes, .. } = *self;
         let (mut y, mut dx) = (order.blank(sizes), order.blank(sizes));
         let (x, dy) = (order.view(&self.x, sizes), order.view(&self.dy, sizes));
@@ -131,7 +131,7 @@ impl<T: Element> Outcome<T> {
 
 /// Forward in training and backward, everything in NCHW order.
 pub fn train<T: Element>(
-    rule: &Rule,
+    rule: &Normalizer,
     order: Order,
     sizes: Sizes,
     x: &[T],
@@ -144,13 +144,13 @@ pub fn train<T: Element>(
 }
 
 /// The rule of the tests: the derivative of the formula wherever it exists.
-pub fn rule(epsilon: f64) -> Rule {
+pub fn rule(epsilon: f64) -> Normalizer {
     let policies = Policies {
         single_value: batchnorm::SingleValue::Population,
         constant_channel: batchnorm::ConstantChannel::Derivative,
         ..Policies::default()
     };
-    Config::pytorch().epsilon(epsilon).policies(policies).rule().expect("a right configuration")
+    Config::pytorch().epsilon(epsilon).policies(policies).normalizer().expect("a right configuration")
 }
 
 /// Errors of `train`, worst over all channels.

@@ -167,7 +167,7 @@ impl<T: Element> Case<T> {
 
     /// Forward, backward, the directional derivative (along dy and the parameters) and the second one, in those places.
     pub fn step(&self, config: SampleConfig, [inputs, outputs]: [&Place; 2]) -> Outcome<T> {
-        let rule = config.rule().expect("a right configuration");
+        let rule = config.normalizer().expect("a right configuration");
         let (x, dy) = (inputs.filled(&self.x), inputs.filled(&self.dy));
         let (x, dy) = (inputs.view(&x), inputs.view(&dy));
         let [mut y, mut dx, mut moved] = [outputs.blank(), outputs.blank(), outputs.blank()];

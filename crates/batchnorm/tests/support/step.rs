@@ -7,8 +7,8 @@ use super::run::{Order, Sizes};
 use super::{Random, channel_of};
 use batchnorm::reference::{Real, compact};
 use batchnorm::{
-    Activation, Config, ConstantChannel, Element, Input, Parameter, ParameterGradients, Parameters, Policies, Rule,
-    RunningStatistics, SingleValue, Tier,
+    Activation, Config, ConstantChannel, Element, GradientBuffers, Input, Normalizer, Parameter, ParameterGradients,
+    Parameters, Policies, RunningStatistics, SingleValue, Tier,
 };
 
 pub const EPSILON: f64 = 1e-5;
@@ -49,14 +49,14 @@ pub const ARRANGEMENTS: [[Order; 2]; 7] = [
 ];
 
 impl Pass {
-    pub fn rule(self, tier: Tier) -> Rule {
+    pub fn rule(self, tier: Tier) -> Normalizer {
         let policies = Policies {
             single_value: SingleValue::Population,
             constant_channel: ConstantChannel::Derivative,
             ..Policies::default()
         };
         let config = Config::pytorch().epsilon(EPSILON).policies(policies).activation(self.activation);
-        config.tier(tier).rule().expect("a right configuration")
+        config.tier(tier).normalizer().expect("a right configuration")
     }
 }
 
@@ -119,7 +119,7 @@ pub trait Stepping: Element {
     /// y, dx and the parameters' gradients of the invertible form.
     fn invertible(
         _: &Case<Self>,
-        _: Rule,
+        _: Normalizer,
         _: Parameters<f64>,
         _: &Places,
     ) -> Option<(Vec<Self>, Vec<Self>, ParameterGradients)> {
@@ -129,7 +129,7 @@ pub trait Stepping: Element {
 
 fn over_itself<T: Element + Parameter>(
     case: &Case<T>,
-    rule: Rule,
+    rule: Normalizer,
     parameters: Parameters<f64>,
     places: &Places,
 ) -> Option<(Vec<T>, Vec<T>, ParameterGradients)> {
@@ -145,7 +145,7 @@ macro_rules! stepping {
         $(impl Stepping for $type {
             fn invertible(
                 case: &Case<Self>,
-                rule: Rule,
+                rule: Normalizer,
                 parameters: Parameters<f64>,
                 places: &Places,
             ) -> Option<(Vec<Self>, Vec<Self>, ParameterGradients)> {
@@ -218,9 +218,11 @@ impl<T: Stepping> Case<T> {
         let gradients = if pass.adding {
             let y = places.y.view(&y);
             let mut second = places.dresidual.view_mut(&mut dresidual);
-            let all = saved.backward_adding(&x, &y, &dy, &mut out, &mut second).expect("a right call");
+            let all = saved
+                .backward(Input::with_output(&x, &y), &dy, GradientBuffers::with_residual(&mut out, &mut second))
+                .expect("a right call");
             assert_eq!(
-                saved.parameter_gradients_adding(&x, &y, &dy).expect("a right call"),
+                saved.parameter_gradients(Input::with_output(&x, &y), &dy).expect("a right call"),
                 all,
                 "dx asked for or not"
             );
@@ -257,7 +259,7 @@ impl<T: Stepping> Case<T> {
 
     /// Panics unless what came is right by the twin: in f64 for the narrower types, in double-double for f64.
     pub fn check(&self, pass: Pass, got: &Stepped<T>, what: &str) {
-        if T::WIDENS {
+        if T::SQUARES_FIT {
             self.check_in::<f64>(pass, got, what);
         } else {
             self.check_in::<DoubleDouble>(pass, got, what);
@@ -269,7 +271,7 @@ impl<T: Stepping> Case<T> {
         let slope = pass.activation.slope();
         // What f64 arithmetic may add to the rounding of the result, in units of the scales below: that of the loops,
         // and for the narrower types that of the twin.
-        let noise = if T::WIDENS { 1e-11 } else { 1e-13 };
+        let noise = if T::SQUARES_FIT { 1e-11 } else { 1e-13 };
         // Half a unit in the last place (and a hair: halves are rounded by way of f32), at most.
         let (unit, smallest) = (ulp::<T>(1.0), ulp::<T>(0.0));
         let rounding = |truth: f64| 0.5001 * (unit * truth.abs()).max(smallest);
