@@ -1,4 +1,4 @@
-//! What layers ask for of arrays. What a pass is stands in [`Forward`] and [`Backward`]; which loops it takes is decided in
+//! What layers prefetch for of arrays. What a pass is stands in [`Forward`] and [`Backward`]; which loops it takes is decided in
 //! `dispatch`.
 
 use crate::activation::Activation;

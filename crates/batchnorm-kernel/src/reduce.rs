@@ -3,7 +3,7 @@
 //! In pseudo-code, for a channel of n values v[0..n]:
 //!
 //! ```text
-//! leaves:  chunk k holds v[k*CHUNK .. (k+1)*CHUNK], the last one what is left
+//! leaves:  chunk k holds v[k*CHUNK_VALUES .. (k+1)*CHUNK_VALUES], the last one what is left
 //! chunk:   LANES running sums; value j of the chunk goes to lane j mod LANES; lanes are added pairwise
 //! tree:    leaves are merged pairwise, neighbours first, as a binary counter carries;
 //!          what is left over at the end is merged from the right
@@ -12,7 +12,7 @@
 //! The shape of the tree depends on n alone, so the result does not depend on where the values lie, on the number
 //! of threads, or on the vector width. Any aligned block of 2^k leaves is a subtree: work can be cut there freely.
 //!
-//! Departures from the pseudo-code, for speed. Which way is taken is decided once for a call, from the layouts alone:
+//! Departures from the pseudo-code, for speed. Which traversal is taken is decided once for a call, from the layouts alone:
 //!
 //! | layout | a chunk is |
 //! |---|---|
@@ -27,77 +27,77 @@ pub mod leaf;
 pub mod moments;
 pub mod tree;
 
-use crate::array::ahead::soon;
 use crate::array::geometry::Geometry;
 use crate::array::grid::Grid;
 use crate::array::memory::Readable;
+use crate::array::prefetch_distance::next_run_distance;
 use crate::number::Stored;
 use crate::threads;
 use chunk::{Chunk, Columns, LANES};
-use leaf::{Leaf, Tables};
+use leaf::{ChunkReduction, Tables};
 use std::ops::Range;
 use tree::{Merge, Tree};
 
 /// Values a leaf. A multiple of the lanes; small enough that a chunk stays in the first-level cache between two
 /// looks.
-pub(crate) const CHUNK: usize = 1024;
+pub(crate) const CHUNK_VALUES: usize = 1024;
 /// Runs of at least this many adjacent values are taken as runs.
-pub const RUN: usize = 16;
+pub const MIN_RUN: usize = 16;
 /// Bytes side by side that a block of channels should have in each of its runs, for memory to be read in order.
-pub(crate) const NEAR: usize = 8192;
+pub(crate) const BLOCK_RUN_BYTES: usize = 8192;
 /// Channels of a block at most: the scratch of a block stays in the second-level cache.
-pub(crate) const BLOCK: usize = 32;
+pub(crate) const MAX_BLOCK_CHANNELS: usize = 32;
 /// Rows of fewer channels are transposed: lines that narrow are not worth a loop.
-pub(crate) const NARROW: usize = 8;
+pub(crate) const MIN_ROW_CHANNELS: usize = 8;
 /// Channels of rows that are reduced together at most: their tables are half a megabyte.
-pub(crate) const WIDE: usize = 2048;
+pub(crate) const MAX_ROW_CHANNELS: usize = 2048;
 /// Bytes of arrays that caches hold: there, rows are reduced by so few channels that their tables stay in the first-level
 /// cache. (From memory the rows must come whole.)
-pub(crate) const SMALL: usize = 8 << 20;
-pub(crate) const FEW: usize = 64;
+pub(crate) const CACHED_BYTES: usize = 8 << 20;
+pub(crate) const CACHED_CHANNELS: usize = 64;
 /// Runs that a chunk may reach over without being copied.
-pub(crate) const PIECES: usize = 4;
+pub(crate) const MAX_PIECES: usize = 4;
 /// Room between two channels of a tile, so that they do not compete for the same cache set.
-const GAP: usize = 16;
+const TILE_GAP: usize = 16;
 
 /// How the chunks of some arrays are reduced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum SumTraversal {
     /// Blocks of so many neighbouring channels.
     Blocks(usize),
     /// Rows of all channels.
     Rows,
 }
 
-/// The way for arrays of one shape.
-fn way<T: Stored, const N: usize>(arrays: [&Readable<T>; N]) -> Way {
+/// The traversal for arrays of one shape.
+fn traversal<T: Stored, const N: usize>(arrays: [&Readable<T>; N]) -> SumTraversal {
     let geometry = arrays[0].geometry();
     if in_runs(arrays) {
-        Way::Blocks(block_of_runs(arrays))
-    } else if geometry.channels >= NARROW && arrays.iter().all(|array| array.geometry().is_dense_rows()) {
-        Way::Rows
+        SumTraversal::Blocks(block_of_runs(arrays))
+    } else if geometry.channels >= MIN_ROW_CHANNELS && arrays.iter().all(|array| array.geometry().is_dense_rows()) {
+        SumTraversal::Rows
     } else {
         // Two cache lines of each row, which memory delivers in pairs.
-        Way::Blocks(fitting::<T>(geometry, 128))
+        SumTraversal::Blocks(fitting::<T>(geometry, 128))
     }
 }
 
 /// Channels of a block of arrays whose values come in runs.
 pub(crate) fn block_of_runs<T: Stored, const N: usize>(arrays: [&Readable<T>; N]) -> usize {
     let run = arrays.iter().map(|array| array.geometry().inner().0).min().expect("at least one array");
-    fitting::<T>(arrays[0].geometry(), NEAR / run)
+    fitting::<T>(arrays[0].geometry(), BLOCK_RUN_BYTES / run)
 }
 
 /// Channels of a block whose values at one place take so many bytes.
 fn fitting<T>(geometry: &Geometry, bytes: usize) -> usize {
-    (bytes / size_of::<T>()).clamp(1, geometry.channels.min(BLOCK))
+    (bytes / size_of::<T>()).clamp(1, geometry.channels.min(MAX_BLOCK_CHANNELS))
 }
 
 /// Whether each array's values come in runs long enough to be taken side by side.
 pub(crate) fn in_runs<T: Stored, const N: usize>(arrays: [&Readable<T>; N]) -> bool {
     arrays.iter().all(|array| {
         let (length, stride) = array.geometry().inner();
-        stride == 1 && (length >= RUN || array.geometry().count == length)
+        stride == 1 && (length >= MIN_RUN || array.geometry().count == length)
     })
 }
 
@@ -106,7 +106,7 @@ pub(crate) fn in_runs<T: Stored, const N: usize>(arrays: [&Readable<T>; N]) -> b
 fn in_place<T: Stored, const N: usize>(
     arrays: [&Readable<T>; N],
     part: Range<usize>,
-    cuts: &mut [usize; PIECES],
+    cuts: &mut [usize; MAX_PIECES],
 ) -> Option<usize> {
     if arrays.iter().any(|array| array.geometry().inner().1 != 1) {
         return None;
@@ -137,11 +137,11 @@ pub(crate) struct Scratch<T, V, const N: usize> {
 
 impl<T: Stored, V: Merge, const N: usize> Scratch<T, V, N> {
     /// For arrays with `count` values a channel: small arrays get a small one.
-    pub fn new(way: Way, count: usize) -> Self {
-        let pitch = count.min(CHUNK) + GAP;
-        let channels = match way {
-            Way::Blocks(channels) => channels,
-            Way::Rows => 0,
+    pub fn new(traversal: SumTraversal, count: usize) -> Self {
+        let pitch = count.min(CHUNK_VALUES) + TILE_GAP;
+        let channels = match traversal {
+            SumTraversal::Blocks(channels) => channels,
+            SumTraversal::Rows => 0,
         };
         Scratch {
             tiles: std::array::from_fn(|_| vec![T::default(); channels * pitch]),
@@ -153,11 +153,11 @@ impl<T: Stored, V: Merge, const N: usize> Scratch<T, V, N> {
 
     /// Reduces one chunk of some channels, at most a block. Chunks of the same channels follow each other in logical
     /// order.
-    fn push<L: Leaf<T, N, Value = V>>(
+    fn push<L: ChunkReduction<T, N, Value = V>>(
         &mut self,
-        way: Way,
+        traversal: SumTraversal,
         arrays: [&Readable<T>; N],
-        ahead: [isize; N],
+        distances: [isize; N],
         leaf: &L,
         channels: Range<usize>,
         part: Range<usize>,
@@ -165,19 +165,19 @@ impl<T: Stored, V: Merge, const N: usize> Scratch<T, V, N> {
         let Scratch { tiles, pitch, tables, tree } = self;
         let pitch = *pitch;
         let mut values = tree.leaf();
-        match way {
-            Way::Blocks(_) => {
-                let mut cuts = [0; PIECES];
+        match traversal {
+            SumTraversal::Blocks(_) => {
+                let mut cuts = [0; MAX_PIECES];
                 if let Some(found) = in_place(arrays, part.clone(), &mut cuts) {
                     for channel in channels {
-                        let (mut pieces, mut index) = ([[&[][..]; N]; PIECES], part.start);
+                        let (mut pieces, mut index) = ([[&[][..]; N]; MAX_PIECES], part.start);
                         for (piece, &len) in pieces.iter_mut().zip(&cuts[..found]) {
                             let one = channel..channel + 1;
                             *piece =
                                 arrays.map(|array| array.runs(one.clone(), index, len).next().expect("one channel"));
                             index += len;
                         }
-                        values.push(leaf.run(channel, Chunk { pieces: &pieces[..found], ahead }));
+                        values.push(leaf.run(channel, Chunk { pieces: &pieces[..found], distances }));
                     }
                 } else {
                     for (array, tile) in arrays.iter().zip(tiles.iter_mut()) {
@@ -187,14 +187,14 @@ impl<T: Stored, V: Merge, const N: usize> Scratch<T, V, N> {
                     for (row, channel) in channels.enumerate() {
                         // Meanwhile memory is busy with the next chunk.
                         if in_runs(arrays) {
-                            arrays.iter().for_each(|array| array.ask(channel, next.clone()));
+                            arrays.iter().for_each(|array| array.prefetch(channel, next.clone()));
                         }
                         let chunk = tiles.each_ref().map(|tile| &tile[row * pitch..row * pitch + part.len()]);
-                        values.push(leaf.run(channel, Chunk { pieces: &[chunk], ahead: [0; N] }));
+                        values.push(leaf.run(channel, Chunk { pieces: &[chunk], distances: [0; N] }));
                     }
                 }
             }
-            Way::Rows => {
+            SumTraversal::Rows => {
                 let pitch = arrays[0].geometry().channels;
                 let (left, width) = (channels.start, channels.len());
                 let chunk = arrays.map(|array| Columns { rows: array.rows(part.clone()), pitch, left, width });
@@ -205,53 +205,58 @@ impl<T: Stored, V: Merge, const N: usize> Scratch<T, V, N> {
     }
 
     /// Reduces a range that is not empty: one value for each of some channels, at most a block.
-    pub fn reduce<L: Leaf<T, N, Value = V>>(
+    pub fn reduce<L: ChunkReduction<T, N, Value = V>>(
         &mut self,
-        way: Way,
+        traversal: SumTraversal,
         arrays: [&Readable<T>; N],
-        ahead: [isize; N],
+        distances: [isize; N],
         leaf: &L,
         channels: Range<usize>,
         range: Range<usize>,
     ) -> Vec<V> {
-        for start in range.clone().step_by(CHUNK) {
-            let part = start..(start + CHUNK).min(range.end);
-            self.push(way, arrays, ahead, leaf, channels.clone(), part);
+        for start in range.clone().step_by(CHUNK_VALUES) {
+            let part = start..(start + CHUNK_VALUES).min(range.end);
+            self.push(traversal, arrays, distances, leaf, channels.clone(), part);
         }
         self.tree.finish().expect("at least one chunk was pushed")
     }
 }
 
 /// One value for each channel; an empty vector for empty arrays.
-pub(crate) fn reduce<T: Stored, L: Leaf<T, N>, const N: usize>(arrays: [&Readable<T>; N], leaf: &L) -> Vec<L::Value> {
+pub(crate) fn reduce<T: Stored, L: ChunkReduction<T, N>, const N: usize>(
+    arrays: [&Readable<T>; N],
+    leaf: &L,
+) -> Vec<L::Value> {
     let geometry = arrays[0].geometry();
     let (channels, count) = (geometry.channels, geometry.count);
     if count == 0 {
         return Vec::new();
     }
-    let way = way(arrays);
+    let traversal = traversal(arrays);
     let threads = threads::threads_for(channels * count);
     // A few tasks for each thread.
     let wanted = if threads > 1 { 4 * threads } else { 1 };
-    let leaves = count.div_ceil(CHUNK);
-    let block = match way {
-        Way::Blocks(block) => block,
+    let leaves = count.div_ceil(CHUNK_VALUES);
+    let block = match traversal {
+        SumTraversal::Blocks(block) => block,
         // Rows are cut only where there are too few of them for the threads.
-        Way::Rows if N * channels * count * size_of::<T>() <= SMALL => FEW.min(channels),
-        Way::Rows => channels.div_ceil(wanted.div_ceil(leaves)).next_multiple_of(32).min(channels).min(WIDE),
+        SumTraversal::Rows if N * channels * count * size_of::<T>() <= CACHED_BYTES => CACHED_CHANNELS.min(channels),
+        SumTraversal::Rows => {
+            channels.div_ceil(wanted.div_ceil(leaves)).next_multiple_of(32).min(channels).min(MAX_ROW_CHANNELS)
+        }
     };
     let blocks = channels.div_ceil(block);
     // A channel is cut into subtrees only where blocks alone are too few.
     let segment = leaves.div_ceil(wanted.div_ceil(blocks).min(leaves)).next_power_of_two();
-    let grid = Grid { channels, block, count, range: segment * CHUNK };
-    let ahead = arrays.map(|array| soon(array.geometry(), size_of::<T>()));
+    let grid = Grid { channels, block, count, range: segment * CHUNK_VALUES };
+    let distances = arrays.map(|array| next_run_distance(array.geometry(), size_of::<T>()));
     let cells = threads::map(
         grid.cells(),
         threads,
-        || Scratch::new(way, count),
+        || Scratch::new(traversal, count),
         |scratch, number| {
             let (channels, range) = grid.cell(number);
-            scratch.reduce(way, arrays, ahead, leaf, channels, range)
+            scratch.reduce(traversal, arrays, distances, leaf, channels, range)
         },
     );
     // Cells are numbered with the block fastest.

@@ -3,7 +3,7 @@
 mod support;
 
 use batchnorm::reference::rows;
-use batchnorm::thresholds::{BLOCKS, FLUSH, LEAST, SIDE, TASK};
+use batchnorm::thresholds::{MAX_BLOCKS, MIN_BLOCK_ROWS, ROWS_A_FLUSH, TASK_ELEMENTS, TILE_ROWS};
 use batchnorm::{
     Affine, Axes, AxisRole, ConstantChannel, Element, ParameterDirection, SampleConfig, SampleNorm, View, ViewMut,
 };
@@ -33,7 +33,7 @@ fn table() -> Vec<(Kind, Sizes)> {
     // All axes at once: one row.
     all.extend([(Kind::Layer(3), sizes(2, 3, 5)), (Kind::Rms(3), sizes(3, 5, 70))]);
     // Rows that are taken together, copied or not, and added up before they go to a total.
-    for edge in [SIDE, FLUSH, 2 * FLUSH] {
+    for edge in [TILE_ROWS, ROWS_A_FLUSH, 2 * ROWS_A_FLUSH] {
         all.extend([edge - 1, edge, edge + 1].map(|rows| (Kind::Layer(1), sizes(rows, 1, 5))));
         all.extend([edge - 1, edge, edge + 1].map(|samples| (Kind::Group(2), sizes(samples, 4, 3))));
     }
@@ -134,9 +134,9 @@ fn the_bits_do_not_depend_on_threads() {
     let mut random = Random::new(2204);
     let large = [
         // Around two totals instead of one, and as many as there may be.
-        (Kind::Layer(1), sizes(2 * LEAST - 1, 1, TASK / LEAST)),
-        (Kind::Layer(1), sizes(2 * LEAST, 1, TASK / LEAST)),
-        (Kind::Layer(1), sizes(2 * LEAST, 1, TASK / LEAST - 1)),
+        (Kind::Layer(1), sizes(2 * MIN_BLOCK_ROWS - 1, 1, TASK_ELEMENTS / MIN_BLOCK_ROWS)),
+        (Kind::Layer(1), sizes(2 * MIN_BLOCK_ROWS, 1, TASK_ELEMENTS / MIN_BLOCK_ROWS)),
+        (Kind::Layer(1), sizes(2 * MIN_BLOCK_ROWS, 1, TASK_ELEMENTS / MIN_BLOCK_ROWS - 1)),
         (Kind::Layer(1), sizes(17, 11, 700)),
         (Kind::Layer(1), sizes(4, 5, 9000)),
         (Kind::Layer(2), sizes(3, 7, 5000)),
@@ -149,7 +149,7 @@ fn the_bits_do_not_depend_on_threads() {
         Case::<f32>::new(kind, sizes, 5.0, &mut random).same_bits_everywhere(&[1, 2, 3, 8]);
     }
     // As many totals as there may be.
-    let most = sizes(BLOCKS * TASK / 64, 1, 64);
+    let most = sizes(MAX_BLOCKS * TASK_ELEMENTS / 64, 1, 64);
     Case::<f32>::new(Kind::Rms(1), most, 5.0, &mut random).same_bits_everywhere(&[2, 8]);
 }
 

@@ -10,12 +10,12 @@
 //! 3. An [`Isa`] exists only for instruction sets that this machine was found to have.
 #![allow(unsafe_code)]
 
-use super::ahead::soon;
 use super::geometry::Geometry;
 use super::grid::{Grid, within};
 use super::layout::{Arrangement, Layout};
+use super::prefetch_distance::next_run_distance;
 use super::transpose::transpose;
-use crate::machine::prefetch::{ask, fence, to_line};
+use crate::machine::prefetch::{elements_to_line, fence, prefetch};
 use crate::threads;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -99,10 +99,10 @@ impl<'a, T: Copy> Readable<'a, T> {
     }
 
     /// Asks memory for values of one channel that come in runs.
-    pub fn ask(&self, channel: usize, range: Range<usize>) {
+    pub fn prefetch(&self, channel: usize, range: Range<usize>) {
         for (offset, len) in self.geometry.runs(range) {
             let first = self.first.wrapping_offset(offset + channel as isize * self.geometry.channel_stride);
-            ask(first, len);
+            prefetch(first, len);
         }
     }
 
@@ -113,7 +113,7 @@ impl<'a, T: Copy> Readable<'a, T> {
         assert!(tile.len() >= channels.len() * pitch);
         if !geometry.is_dense_rows() || channels.len() == 1 || self.part.0 != (0..geometry.channels) {
             // Run after run, all channels of each: where channels are neighbours, memory is read in order.
-            let (stride, ahead, mut done) = (geometry.inner().1, soon(geometry, size_of::<T>()), 0);
+            let (stride, distance, mut done) = (geometry.inner().1, next_run_distance(geometry, size_of::<T>()), 0);
             for (offset, len) in geometry.runs(range) {
                 for (row, channel) in channels.clone().enumerate() {
                     let into = &mut tile[row * pitch + done..][..len];
@@ -121,7 +121,7 @@ impl<'a, T: Copy> Readable<'a, T> {
                     unsafe {
                         let source = self.first.offset(offset + channel as isize * geometry.channel_stride);
                         if stride == 1 {
-                            ask(source.wrapping_offset(ahead), len);
+                            prefetch(source.wrapping_offset(distance), len);
                             into.copy_from_slice(std::slice::from_raw_parts(source, len));
                         } else {
                             for (at, value) in into.iter_mut().enumerate() {
@@ -135,16 +135,16 @@ impl<'a, T: Copy> Readable<'a, T> {
             return;
         }
         // A transposition, in squares: each line of memory is read once and each line of the tile written once.
-        const SIDE: usize = 16;
-        for start in range.clone().step_by(SIDE) {
-            let height = SIDE.min(range.end - start);
+        const SQUARE: usize = 16;
+        for start in range.clone().step_by(SQUARE) {
+            let height = SQUARE.min(range.end - start);
             let rows = self.rows(start..start + height);
-            for left in channels.clone().step_by(SIDE) {
-                let width = SIDE.min(channels.end - left);
+            for left in channels.clone().step_by(SQUARE) {
+                let width = SQUARE.min(channels.end - left);
                 let corner = (left - channels.start) * pitch + start - range.start;
-                if (height, width) == (SIDE, SIDE) {
+                if (height, width) == (SQUARE, SQUARE) {
                     // The same loops with lengths the compiler knows.
-                    transpose::<T>(rows, geometry.channels, left, SIDE, SIDE, tile, corner, pitch);
+                    transpose::<T>(rows, geometry.channels, left, SQUARE, SQUARE, tile, corner, pitch);
                 } else {
                     transpose::<T>(rows, geometry.channels, left, height, width, tile, corner, pitch);
                 }
@@ -216,8 +216,8 @@ impl<'a, T: Copy + Send> Writable<'a, T> {
     }
 
     /// How many elements come before the first cache line, counted from the first element.
-    pub fn to_line(&self) -> usize {
-        to_line(self.first)
+    pub fn elements_to_line(&self) -> usize {
+        elements_to_line(self.first)
     }
 
     /// The same memory, to be read as long as it is not written.

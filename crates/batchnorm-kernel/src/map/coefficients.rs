@@ -6,7 +6,7 @@ use super::formulas::InOrder;
 use crate::machine::vector::WIDTH;
 
 /// Coefficient vectors are repeated until they are at least this wide: narrower rows are taken several at a time.
-const WIDENED: usize = 64;
+const MIN_COEFFICIENTS: usize = 64;
 
 /// The coefficients of all channels, each kind in a vector of its own.
 #[derive(Debug, Clone)]
@@ -27,10 +27,10 @@ impl<const K: usize> Coefficients<K> {
         std::array::from_fn(|kind| self.0[kind][channel])
     }
 
-    /// For [`Rows`] whose first value that is aligned is the one numbered `phase`.
+    /// For [`MapRows`] whose first value that is aligned is the one numbered `phase`.
     pub fn widened(self, phase: usize) -> Widened<K> {
         let channels = self.0[0].len();
-        let width = channels * WIDENED.div_ceil(channels);
+        let width = channels * MIN_COEFFICIENTS.div_ceil(channels);
         let first = [0; K];
         let mut all = Widened { vectors: self.0, first, width };
         for (vector, first) in all.vectors.iter_mut().zip(&mut all.first) {
@@ -45,7 +45,7 @@ impl<const K: usize> Coefficients<K> {
     }
 }
 
-/// Coefficients as [`Rows`] read them: repeated until they are wide enough, and then going on with their beginning for a
+/// Coefficients as [`MapRows`] read them: repeated until they are wide enough, and then going on with their beginning for a
 /// vector that reaches over the end of a row.
 #[derive(Debug)]
 pub(crate) struct Widened<const K: usize> {

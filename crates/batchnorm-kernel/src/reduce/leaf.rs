@@ -5,7 +5,7 @@ use super::tree::Merge;
 use crate::machine::vector::WIDTH;
 
 /// What is computed of one chunk of `N` arrays.
-pub(crate) trait Leaf<T, const N: usize>: Sync {
+pub(crate) trait ChunkReduction<T, const N: usize>: Sync {
     type Value: Merge;
 
     /// Of one channel.

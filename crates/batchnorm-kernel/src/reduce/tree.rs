@@ -65,7 +65,7 @@ pub fn joined_pairwise<V: Copy>(values: &[V], join: &impl Fn(V, V) -> V) -> V {
     }
 }
 
-/// A sum by halves, so that its error hardly grows with the number of terms.
+/// A sum by halves, so that its error hardly grows with the number of summands.
 pub fn pairwise_sum(len: usize, term: &dyn Fn(usize) -> f64) -> f64 {
     fn between(start: usize, len: usize, term: &dyn Fn(usize) -> f64) -> f64 {
         if len <= 32 {
