@@ -1,4 +1,4 @@
-//! Where the elements of an array lie, and who may read and write them.
+//! Arrays of any strides: where their elements lie, and who may read and write them.
 
 pub mod channels;
 pub mod error;

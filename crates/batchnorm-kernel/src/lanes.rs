@@ -16,7 +16,7 @@ pub fn load_all<V: Vector, T: Stored, const N: usize>(arrays: [&[T]; N], at: usi
     all
 }
 
-/// The two vectors of a pair in each of some arrays; memory is asked for what lies `distances` of it.
+/// The two vectors of a pair in each of some arrays; what lies `distances` elements ahead is prefetched.
 #[inline(always)]
 pub fn load_pair<V: Vector, T: Stored, const N: usize>(
     arrays: [&[[T; PAIR]]; N],

@@ -18,7 +18,7 @@
 //! | `map` | outputs from inputs and coefficients of their channel |
 //! | `rows` | the same for rows whose elements have parameters of their own |
 //! | `whitening` | products between the channels of a group; channels mixed by a matrix |
-//! | [`Operations`] | the passes that layers prefetch for, compiled once for each [`Element`] type |
+//! | [`Operations`] | the passes that layers ask for, compiled once for each [`Element`] type |
 
 mod activation;
 mod array;
@@ -47,7 +47,8 @@ pub use machine::tier::Tier;
 pub use moments::Moments;
 pub use number::Number;
 
-/// What the layers of `batchnorm` prefetch for of arrays. It changes with them, and is no interface for others.
+/// What the layers of `batchnorm` ask for: operations on arrays, and passes as data. It changes with those layers, and is no
+/// interface for others.
 pub mod passes {
     pub use crate::array::channels::{put_channels, take_channels};
     pub use crate::array::geometry::Geometry;

@@ -9,7 +9,7 @@
 //! | rows of all channels lie side by side (NHWC, N x C) | rows: coefficients as vectors beside the row |
 //! | anything else, or arrays that differ in layout | tiles: copied to a scratch, mapped there, copied back |
 //!
-//! Outputs of at least [`STREAM_BYTES`] bytes are streamed: written streamed the caches, which would otherwise first read
+//! Outputs of at least [`STREAM_BYTES`] bytes are streamed: written past the caches, which would otherwise first read
 //! every line that is to be overwritten, and lose to it what the next channel needs.
 
 pub mod coefficients;
@@ -41,6 +41,7 @@ pub(crate) const STREAM_BYTES: usize = 20 << 20;
 /// lost.)
 pub(crate) const STREAM_RUN_BYTES: usize = 2048;
 
+/// The way through memory of a map, as in the table above.
 pub(crate) enum MapTraversal {
     Runs,
     Rows,
@@ -48,27 +49,29 @@ pub(crate) enum MapTraversal {
 }
 
 impl MapTraversal {
-    /// How a map of an output of `T` is cut.
+    /// Cuts an output of `T` into cells.
     pub fn grid<T>(&self, out: &Geometry) -> Grid {
         let &Geometry { channels, count, .. } = out;
         match self {
             MapTraversal::Runs => {
-                // In the order of memory, where channels are neighbours in it.
+                // A plane of as many channels as make a task: in the order of memory where channels are neighbours in it.
                 let range = out.inner().0.min(TASK_ELEMENTS);
                 Grid { channels, block: (TASK_ELEMENTS / range).clamp(1, channels), count, range }
             }
             MapTraversal::Rows => {
-                // Each cell as aligned as the first.
+                // Whole vectors of rows, so that each cell is as aligned as the first.
                 let range = (TASK_ELEMENTS / channels).max(1).next_multiple_of(WIDTH);
                 Grid { channels, block: channels, count, range }
             }
             MapTraversal::Tiles => {
+                // Two cache lines of each row, which memory delivers in pairs.
                 Grid { channels, block: (128 / size_of::<T>()).min(channels), count, range: CHUNK_VALUES }
             }
         }
     }
 }
 
+/// The way through arrays and outputs of one shape.
 pub(crate) fn traversal<T: Stored, const N: usize, const O: usize>(
     arrays: [&Readable<T>; N],
     outs: [&Geometry; O],
@@ -82,6 +85,7 @@ pub(crate) fn traversal<T: Stored, const N: usize, const O: usize>(
     }
 }
 
+/// True where inputs and outputs come in runs that are worth a call of a loop each.
 fn all_in_runs<T: Stored, const N: usize, const O: usize>(arrays: [&Readable<T>; N], outs: [&Geometry; O]) -> bool {
     let in_runs_out = |out: &Geometry| {
         let (length, stride) = out.inner();
@@ -91,7 +95,7 @@ fn all_in_runs<T: Stored, const N: usize, const O: usize>(arrays: [&Readable<T>;
     in_runs(arrays) && outs.into_iter().all(in_runs_out)
 }
 
-/// Whether to stream an output.
+/// Streaming pays for large outputs in long runs.
 fn streamed<T>(geometry: &Geometry) -> bool {
     let size = size_of::<T>();
     let long = geometry.is_dense_rows() || geometry.inner().0 * size >= STREAM_RUN_BYTES;
@@ -115,6 +119,7 @@ pub(crate) fn map<T: Stored, P: Pointwise<N, K, O>, const N: usize, const K: usi
     let (traversal, streamed) = (traversal(arrays, geometries), streamed::<T>(geometries[0]));
     let grid = traversal.grid::<T>(geometries[0]);
     match traversal {
+        // NCHW: a channel's coefficients stay in registers for a whole run.
         MapTraversal::Runs => {
             let distances = [(PREFETCH_BYTES / size_of::<T>()) as isize; N];
             Writable::for_each_cell(
@@ -128,6 +133,7 @@ pub(crate) fn map<T: Stored, P: Pointwise<N, K, O>, const N: usize, const K: usi
                 },
             );
         }
+        // NHWC, N x C: coefficients are read beside the values.
         MapTraversal::Rows => {
             let wide = coefficients.widened(outs[0].elements_to_line() % WIDTH);
             Writable::for_each_cell(
@@ -145,6 +151,7 @@ pub(crate) fn map<T: Stored, P: Pointwise<N, K, O>, const N: usize, const K: usi
                 },
             );
         }
+        // Any strides: a block is copied to tiles, mapped there channel by channel, and copied to its places.
         MapTraversal::Tiles => {
             let scratch = || {
                 let tiles: [Vec<T>; N] = std::array::from_fn(|_| vec![T::default(); grid.block * CHUNK_VALUES]);
@@ -232,7 +239,7 @@ pub(crate) fn from_the_end(
     }
 }
 
-/// How channels in runs are cut that are reduced and mapped at once: the channels of a block, and the tasks.
+/// Cuts channels in runs that are reduced and mapped at once: the channels of a block, and the tasks.
 pub(crate) fn blocks<T: Stored, const N: usize>(reduced: [&Readable<T>; N], threads: usize) -> (usize, Grid) {
     let &Geometry { channels, count, .. } = reduced[0].geometry();
     // Enough tasks for the threads come before blocks that are long in memory.

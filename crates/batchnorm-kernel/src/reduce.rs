@@ -38,8 +38,7 @@ use leaf::{ChunkReduction, Tables};
 use std::ops::Range;
 use tree::{Merge, Tree};
 
-/// Values a leaf. A multiple of the lanes; small enough that a chunk stays in the first-level cache between two
-/// looks.
+/// Values a chunk. A multiple of the lanes; small enough that a chunk stays in the first-level cache between two looks.
 pub(crate) const CHUNK_VALUES: usize = 1024;
 /// Runs of at least this many adjacent values are taken as runs.
 pub const MIN_RUN: usize = 16;
@@ -52,18 +51,19 @@ pub(crate) const MIN_ROW_CHANNELS: usize = 8;
 /// Channels of rows that are reduced together at most: their tables are half a megabyte.
 pub(crate) const MAX_ROW_CHANNELS: usize = 2048;
 /// Bytes of arrays that caches hold: there, rows are reduced by so few channels that their tables stay in the first-level
-/// cache. (From memory the rows must come whole.)
+/// cache. From memory the rows must come whole.
 pub(crate) const CACHED_BYTES: usize = 8 << 20;
+/// Channels of rows of such arrays that are reduced together.
 pub(crate) const CACHED_CHANNELS: usize = 64;
 /// Runs that a chunk may reach over without being copied.
 pub(crate) const MAX_PIECES: usize = 4;
 /// Room between two channels of a tile, so that they do not compete for the same cache set.
 const TILE_GAP: usize = 16;
 
-/// How the chunks of some arrays are reduced.
+/// The way through memory of a reduction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SumTraversal {
-    /// Blocks of so many neighbouring channels.
+    /// Blocks of so many neighbouring channels, each channel by itself.
     Blocks(usize),
     /// Rows of all channels.
     Rows,
@@ -93,7 +93,7 @@ fn fitting<T>(geometry: &Geometry, bytes: usize) -> usize {
     (bytes / size_of::<T>()).clamp(1, geometry.channels.min(MAX_BLOCK_CHANNELS))
 }
 
-/// Whether each array's values come in runs long enough to be taken side by side.
+/// True where each array's values come in runs long enough to be taken side by side.
 pub(crate) fn in_runs<T: Stored, const N: usize>(arrays: [&Readable<T>; N]) -> bool {
     arrays.iter().all(|array| {
         let (length, stride) = array.geometry().inner();
@@ -101,9 +101,9 @@ pub(crate) fn in_runs<T: Stored, const N: usize>(arrays: [&Readable<T>; N]) -> b
     })
 }
 
-/// How many pieces a chunk is in, and in front of `cuts` their lengths, the same for every channel; `None` if it must be
-/// copied together.
-fn in_place<T: Stored, const N: usize>(
+/// Splits a chunk into contiguous pieces: their lengths into `cuts`, the same for every channel, their number returned;
+/// `None` if it must be copied.
+fn pieces_in_place<T: Stored, const N: usize>(
     arrays: [&Readable<T>; N],
     part: Range<usize>,
     cuts: &mut [usize; MAX_PIECES],
@@ -118,6 +118,7 @@ fn in_place<T: Stored, const N: usize>(
         if index == part.end {
             return Some(found + 1);
         }
+        // Behind a piece that ends within a group of lanes, the next one would begin in the middle of the lanes.
         if *cut % LANES != 0 {
             return None;
         }
@@ -158,50 +159,63 @@ impl<T: Stored, V: Merge, const N: usize> Scratch<T, V, N> {
         traversal: SumTraversal,
         arrays: [&Readable<T>; N],
         distances: [isize; N],
-        leaf: &L,
+        reduction: &L,
         channels: Range<usize>,
         part: Range<usize>,
     ) {
-        let Scratch { tiles, pitch, tables, tree } = self;
-        let pitch = *pitch;
-        let mut values = tree.leaf();
+        let mut values = self.tree.leaf();
+        let mut cuts = [0; MAX_PIECES];
         match traversal {
-            SumTraversal::Blocks(_) => {
-                let mut cuts = [0; MAX_PIECES];
-                if let Some(found) = in_place(arrays, part.clone(), &mut cuts) {
-                    for channel in channels {
-                        let (mut pieces, mut index) = ([[&[][..]; N]; MAX_PIECES], part.start);
-                        for (piece, &len) in pieces.iter_mut().zip(&cuts[..found]) {
-                            let one = channel..channel + 1;
-                            *piece =
-                                arrays.map(|array| array.runs(one.clone(), index, len).next().expect("one channel"));
-                            index += len;
-                        }
-                        values.push(leaf.run(channel, Chunk { pieces: &pieces[..found], distances }));
-                    }
-                } else {
-                    for (array, tile) in arrays.iter().zip(tiles.iter_mut()) {
-                        array.gather_block(channels.clone(), part.clone(), tile, pitch);
-                    }
-                    let next = part.end..(part.end + part.len()).min(arrays[0].geometry().count);
-                    for (row, channel) in channels.enumerate() {
-                        // Meanwhile memory is busy with the next chunk.
-                        if in_runs(arrays) {
-                            arrays.iter().for_each(|array| array.prefetch(channel, next.clone()));
-                        }
-                        let chunk = tiles.each_ref().map(|tile| &tile[row * pitch..row * pitch + part.len()]);
-                        values.push(leaf.run(channel, Chunk { pieces: &[chunk], distances: [0; N] }));
-                    }
-                }
-            }
+            // NHWC, N x C: the values of all channels at one place are neighbours.
             SumTraversal::Rows => {
                 let pitch = arrays[0].geometry().channels;
                 let (left, width) = (channels.start, channels.len());
                 let chunk = arrays.map(|array| Columns { rows: array.rows(part.clone()), pitch, left, width });
-                leaf.rows(chunk, tables, &mut values);
+                reduction.rows(chunk, &mut self.tables, &mut values);
             }
+            SumTraversal::Blocks(_) => match pieces_in_place(arrays, part.clone(), &mut cuts) {
+                // NCHW with planes of whole groups of lanes: nothing is copied.
+                Some(found) => {
+                    for channel in channels {
+                        let mut pieces = [[&[][..]; N]; MAX_PIECES];
+                        let mut index = part.start;
+                        for (piece, &len) in pieces.iter_mut().zip(&cuts[..found]) {
+                            let run = |array| Readable::runs(array, channel..channel + 1, index, len).next();
+                            *piece = arrays.map(|array| run(array).expect("one channel"));
+                            index += len;
+                        }
+                        values.push(reduction.run(channel, Chunk { pieces: &pieces[..found], distances }));
+                    }
+                }
+                None => self.copied(arrays, reduction, channels, part, &mut values),
+            },
         }
-        tree.push(values);
+        self.tree.push(values);
+    }
+
+    /// Reduces a chunk that no loop can take where it lies (small planes, channels far apart, any strides): copied to the
+    /// tiles first, all channels of the block in one sweep over memory.
+    fn copied<L: ChunkReduction<T, N, Value = V>>(
+        &mut self,
+        arrays: [&Readable<T>; N],
+        reduction: &L,
+        channels: Range<usize>,
+        part: Range<usize>,
+        values: &mut Vec<V>,
+    ) {
+        let pitch = self.pitch;
+        for (array, tile) in arrays.iter().zip(self.tiles.iter_mut()) {
+            array.gather_block(channels.clone(), part.clone(), tile, pitch);
+        }
+        let next = part.end..(part.end + part.len()).min(arrays[0].geometry().count);
+        for (row, channel) in channels.enumerate() {
+            // The copy is in the first-level cache: while it is reduced, memory fetches the next chunk.
+            if in_runs(arrays) {
+                arrays.iter().for_each(|array| array.prefetch(channel, next.clone()));
+            }
+            let chunk = self.tiles.each_ref().map(|tile| &tile[row * pitch..row * pitch + part.len()]);
+            values.push(reduction.run(channel, Chunk { pieces: &[chunk], distances: [0; N] }));
+        }
     }
 
     /// Reduces a range that is not empty: one value for each of some channels, at most a block.
@@ -210,13 +224,13 @@ impl<T: Stored, V: Merge, const N: usize> Scratch<T, V, N> {
         traversal: SumTraversal,
         arrays: [&Readable<T>; N],
         distances: [isize; N],
-        leaf: &L,
+        reduction: &L,
         channels: Range<usize>,
         range: Range<usize>,
     ) -> Vec<V> {
         for start in range.clone().step_by(CHUNK_VALUES) {
             let part = start..(start + CHUNK_VALUES).min(range.end);
-            self.push(traversal, arrays, distances, leaf, channels.clone(), part);
+            self.push(traversal, arrays, distances, reduction, channels.clone(), part);
         }
         self.tree.finish().expect("at least one chunk was pushed")
     }
@@ -225,7 +239,7 @@ impl<T: Stored, V: Merge, const N: usize> Scratch<T, V, N> {
 /// One value for each channel; an empty vector for empty arrays.
 pub(crate) fn reduce<T: Stored, L: ChunkReduction<T, N>, const N: usize>(
     arrays: [&Readable<T>; N],
-    leaf: &L,
+    reduction: &L,
 ) -> Vec<L::Value> {
     let geometry = arrays[0].geometry();
     let (channels, count) = (geometry.channels, geometry.count);
@@ -234,19 +248,19 @@ pub(crate) fn reduce<T: Stored, L: ChunkReduction<T, N>, const N: usize>(
     }
     let traversal = traversal(arrays);
     let threads = threads::threads_for(channels * count);
-    // A few tasks for each thread.
+    // A few tasks for each thread, so that one which is held up does not hold up all.
     let wanted = if threads > 1 { 4 * threads } else { 1 };
     let leaves = count.div_ceil(CHUNK_VALUES);
     let block = match traversal {
         SumTraversal::Blocks(block) => block,
-        // Rows are cut only where there are too few of them for the threads.
         SumTraversal::Rows if N * channels * count * size_of::<T>() <= CACHED_BYTES => CACHED_CHANNELS.min(channels),
+        // Columns are cut only where there are too few chunks of rows for the threads.
         SumTraversal::Rows => {
             channels.div_ceil(wanted.div_ceil(leaves)).next_multiple_of(32).min(channels).min(MAX_ROW_CHANNELS)
         }
     };
     let blocks = channels.div_ceil(block);
-    // A channel is cut into subtrees only where blocks alone are too few.
+    // A channel is cut only where blocks alone are too few, and then into aligned powers of two of chunks, which are subtrees.
     let segment = leaves.div_ceil(wanted.div_ceil(blocks).min(leaves)).next_power_of_two();
     let grid = Grid { channels, block, count, range: segment * CHUNK_VALUES };
     let distances = arrays.map(|array| next_run_distance(array.geometry(), size_of::<T>()));
@@ -256,10 +270,10 @@ pub(crate) fn reduce<T: Stored, L: ChunkReduction<T, N>, const N: usize>(
         || Scratch::new(traversal, count),
         |scratch, number| {
             let (channels, range) = grid.cell(number);
-            scratch.reduce(traversal, arrays, distances, leaf, channels, range)
+            scratch.reduce(traversal, arrays, distances, reduction, channels, range)
         },
     );
-    // Cells are numbered with the block fastest.
+    // Cells are numbered with the block fastest; those of one block come in logical order, as subtrees of its channels.
     let mut all = Vec::with_capacity(channels);
     let mut trees: Vec<Tree<L::Value>> = (0..blocks).map(|_| Tree::new()).collect();
     for (number, cell) in cells.into_iter().enumerate() {

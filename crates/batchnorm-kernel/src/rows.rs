@@ -99,25 +99,25 @@ fn blocks(rows: usize, count: usize, period: usize) -> usize {
     (rows * count / TASK_ELEMENTS).min(MAX_BLOCKS).min(rows / (MIN_BLOCK_ROWS * period)).max(1)
 }
 
-/// Whether the gradients of rows and of their parameters are worth one pass: there are blocks enough for the threads. (The
+/// True where the gradients of rows and of their parameters are worth one pass: there are blocks enough for the threads. (The
 /// bits are those of two passes.)
 pub fn at_once(rows: usize, count: usize, period: usize) -> bool {
     let blocks = blocks(rows, count, period);
     blocks == MAX_BLOCKS || blocks >= threads::threads_for(rows * count)
 }
 
-/// What is done with each row: a value is reduced of it, numbers are made of the value, and the row is mapped with them.
+/// Work on each row: a value is reduced of it, numbers are made of the value, and the row is mapped with them.
 trait RowTask<T, const N: usize>: Sync {
     type Reduced: Merge;
     type Numbers: Copy;
-    /// What a thread's share of the rows leaves beside the output.
+    /// Left by a thread's share of the rows, beside the output.
     type Left: Send;
 
-    /// Of one piece of a row.
+    /// Reduces one piece of a row.
     fn reduce(&self, row: usize, piece: &Range<usize>, values: [&[T]; N]) -> Self::Reduced;
     fn numbers(&self, row: usize, reduced: Self::Reduced) -> Self::Numbers;
     fn begin(&self) -> Self::Left;
-    /// One piece of a row, by the row's numbers.
+    /// Maps one piece of a row, by the row's numbers.
     fn map(
         &self,
         left: &mut Self::Left,
@@ -254,11 +254,11 @@ pub(crate) fn normalize<T: Stored, V: Merge>(
 pub struct Summed<'r> {
     /// The number of the first row among all.
     pub first: usize,
-    /// Of each row here.
+    /// Numbers of each row here.
     pub numbers: &'r [RowNumbers],
-    /// What dy is multiplied by.
+    /// Factors of dy.
     pub weights: Elements<'r, 1>,
-    /// What is taken off a row, from its sums.
+    /// From the sums of a row to what is taken off it.
     pub means: &'r (dyn Fn(GradientSums) -> RowMeans + Sync),
 }
 
@@ -426,7 +426,7 @@ pub(crate) fn parameter_sums<T: Stored>(
 /// SumPiece of dy and dy xhat of each element in some columns over the rows of a block.
 struct ParameterSums {
     total: [Vec<f64>; 2],
-    /// Of the rows since the last flush.
+    /// Sums of the rows since the last flush.
     fresh: [Vec<f64>; 2],
     rows: usize,
     period: usize,

@@ -23,7 +23,7 @@ pub const MIN_ROW_CHANNELS: usize = reduce::MIN_ROW_CHANNELS;
 pub const MAX_ROW_CHANNELS: usize = reduce::MAX_ROW_CHANNELS;
 /// Bytes of arrays whose rows are reduced by few channels.
 pub const CACHED_BYTES: usize = reduce::CACHED_BYTES;
-/// How many these are.
+/// Channels of rows of such arrays that are reduced together.
 pub const CACHED_CHANNELS: usize = reduce::CACHED_CHANNELS;
 /// Runs that a chunk may reach over without being copied.
 pub const MAX_PIECES: usize = reduce::MAX_PIECES;
@@ -43,5 +43,5 @@ pub const TILE_ROWS: usize = rows::TILE_ROWS;
 pub const ROWS_A_FLUSH: usize = rows::ROWS_A_FLUSH;
 /// Such rows that are worth a total of their own.
 pub const MIN_BLOCK_ROWS: usize = rows::MIN_BLOCK_ROWS;
-/// How many totals there are at most.
+/// Totals at most.
 pub const MAX_BLOCKS: usize = rows::MAX_BLOCKS;

@@ -35,7 +35,7 @@ const STEP_VALUES: usize = 4 * WIDTH;
 pub struct Centered<'a, T> {
     /// The values.
     pub array: &'a Readable<'a, T>,
-    /// What is taken off every value of a channel: the high part of a mean, then the low part.
+    /// Taken off every value of a channel: the high part of a mean, then the low part.
     pub centers: &'a [[f64; 2]],
 }
 
@@ -44,11 +44,11 @@ impl<T: Stored> Centered<'_, T> {
     fn load(&self, channels: Range<usize>, range: Range<usize>, tile: &mut [T], rows: &mut [f64]) {
         self.array.gather_block(channels.clone(), range.clone(), tile, ROW_PITCH);
         for (row, channel) in channels.enumerate() {
-            let [center, rest] = self.centers[channel];
+            let [center, center_low] = self.centers[channel];
             let (values, into) = (&tile[row * ROW_PITCH..][..range.len()], &mut rows[row * ROW_PITCH..][..ROW_PITCH]);
             into[range.len()..].fill(0.0);
             for (into, value) in into.iter_mut().zip(values) {
-                *into = (value.to_f64() - center) - rest;
+                *into = (value.to_f64() - center) - center_low;
             }
         }
     }
@@ -72,7 +72,7 @@ struct Scratch<T> {
     tree: Tree<Sum>,
 }
 
-/// Of each group of `group` channels (the last one is what is left), the sums of products of its rows:
+/// Sums of products of the rows of each group of `group` channels (the last group has what is left):
 /// - of an array with itself, the lower triangle row by row, d(d+1)/2 sums;
 /// - of an array with `other`, d rows of d+1 sums, the last one being that of the array's row alone.
 ///

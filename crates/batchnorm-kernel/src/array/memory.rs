@@ -1,13 +1,13 @@
-//! The one module with `unsafe`: memory of any strides, shared out between threads, and code compiled per instruction
-//! set, whose vectors are in `x86`.
+//! Memory of any strides, read, and shared out between threads to be written.
 //!
-//! Everything else in this crate works on slices that are handed out here. Three facts make that sound:
+//! All other code works on slices that are handed out here. Three facts make that sound, with what this file, `machine::isa`,
+//! `machine::x86` and `machine::prefetch` do with `unsafe`:
 //! 1. A [`Readable`] or [`Writable`] is only made where every element of its geometry was checked to lie in the
 //!    borrowed memory (or where `ndarray` guarantees it), so an offset computed from a channel below `channels` and
 //!    an index below `count` is valid; both are asserted here.
 //! 2. A `Writable`'s elements have distinct places, so cells of disjoint channels or indices are disjoint memory;
 //!    [`Writable::for_each_cell`] gives each cell of a [`Grid`] out once.
-//! 3. An [`Isa`] exists only for instruction sets that this machine was found to have.
+//! 3. An `Isa` exists only for instruction sets that this machine was found to have.
 #![allow(unsafe_code)]
 
 use super::geometry::Geometry;
@@ -47,7 +47,7 @@ impl<'a, T: Copy> Readable<'a, T> {
         Readable { part: (0..geometry.channels, 0..geometry.count), first, geometry, borrow: PhantomData }
     }
 
-    /// Of an `ndarray` array, which the layout must be of.
+    /// The memory of an `ndarray` array, which the layout must describe.
     #[cfg(feature = "ndarray")]
     pub fn from_array<D: ndarray::Dimension>(array: ndarray::ArrayView<'a, T, D>, layout: &Layout) -> Self {
         assert!(array.shape() == layout.shape && array.strides() == layout.strides);
@@ -98,7 +98,7 @@ impl<'a, T: Copy> Readable<'a, T> {
         unsafe { std::slice::from_raw_parts(self.first.offset(offset), range.len() * geometry.channels) }
     }
 
-    /// Asks memory for values of one channel that come in runs.
+    /// Prefetches values of one channel that come in runs.
     pub fn prefetch(&self, channel: usize, range: Range<usize>) {
         for (offset, len) in self.geometry.runs(range) {
             let first = self.first.wrapping_offset(offset + channel as isize * self.geometry.channel_stride);
@@ -143,7 +143,7 @@ impl<'a, T: Copy> Readable<'a, T> {
                 let width = SQUARE.min(channels.end - left);
                 let corner = (left - channels.start) * pitch + start - range.start;
                 if (height, width) == (SQUARE, SQUARE) {
-                    // The same loops with lengths the compiler knows.
+                    // A whole square: loops of lengths that the compiler knows.
                     transpose::<T>(rows, geometry.channels, left, SQUARE, SQUARE, tile, corner, pitch);
                 } else {
                     transpose::<T>(rows, geometry.channels, left, height, width, tile, corner, pitch);
@@ -175,7 +175,7 @@ impl<'a, T: Copy + Send> Writable<'a, T> {
         Writable { first, geometry: layout.geometry(), borrow: PhantomData }
     }
 
-    /// Of an `ndarray` array, which the layout must be of.
+    /// The memory of an `ndarray` array, which the layout must describe.
     #[cfg(feature = "ndarray")]
     pub fn from_array<D: ndarray::Dimension>(mut array: ndarray::ArrayViewMut<'a, T, D>, layout: &Layout) -> Self {
         assert!(array.shape() == layout.shape && array.strides() == layout.strides);
@@ -215,7 +215,7 @@ impl<'a, T: Copy + Send> Writable<'a, T> {
         (narrow, memory)
     }
 
-    /// How many elements come before the first cache line, counted from the first element.
+    /// Number of elements before the first cache line, counted from the first element.
     pub fn elements_to_line(&self) -> usize {
         elements_to_line(self.first)
     }
@@ -269,7 +269,7 @@ pub struct Cell<'g, T> {
     first: *mut T,
     geometry: &'g Geometry,
     part: (Range<usize>, Range<usize>),
-    /// Whether streamed values may still be on their way to memory.
+    /// Streamed values may still be on their way to memory.
     streamed: bool,
 }
 
@@ -283,7 +283,7 @@ impl<T> Drop for Cell<'_, T> {
 }
 
 impl<'g, T: Copy> Cell<'g, T> {
-    /// That of the whole array.
+    /// Geometry of the whole array.
     pub fn geometry(&self) -> &'g Geometry {
         self.geometry
     }

@@ -1,10 +1,10 @@
-//! What memory is told beside loads and stores: what is wanted next, and to finish what was streamed.
+//! What the processor is told of memory beside loads and stores: what is wanted next, and to finish what was streamed.
 #![allow(unsafe_code)]
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
-/// Asks memory for some values, line by line. Any place will do, even none of ours.
+/// Prefetches some values, line by line. Any place will do, even none of ours.
 #[inline(always)]
 pub fn prefetch<T>(first: *const T, len: usize) {
     for byte in (0..len * size_of::<T>()).step_by(LINE) {
@@ -18,7 +18,7 @@ pub fn prefetch<T>(first: *const T, len: usize) {
     }
 }
 
-/// How many elements come before the first cache line.
+/// Number of elements before the first cache line.
 #[inline(always)]
 pub fn elements_to_line<T>(first: *const T) -> usize {
     (first as usize).wrapping_neg() % LINE / size_of::<T>()

@@ -13,7 +13,7 @@ pub const PAIR: usize = 2 * WIDTH;
 
 /// Eight `f64`, and how they are got from and put to the number types of arrays.
 ///
-/// What is put with `streamed` may go streamed the caches where the place is aligned to the bytes that are put; others see
+/// What is put with `streamed` may go past the caches where the place is aligned to the bytes that are put; others see
 /// it after a fence only.
 pub trait Vector: Copy {
     fn splat(value: f64) -> Self;

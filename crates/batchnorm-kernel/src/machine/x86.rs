@@ -1,6 +1,6 @@
 //! The vectors of the tiers. A vector type is named by `Isa::run` alone, in code compiled with its features, which
 //! this machine was found to have (fact 3): that is the SAFETY of every block here. Loads and stores go to arrays of
-//! the length they move; what goes streamed the caches is fenced by the `Cell` that allowed it.
+//! the length they move; what goes past the caches is fenced by the `Cell` that allowed it.
 #![allow(unsafe_code)]
 
 use super::vector::{Vector, WIDTH};
@@ -125,7 +125,7 @@ macro_rules! vector {
         }
     };
 }
-/// Whether an array begins at a multiple of its size, as stores streamed the caches want it.
+/// Tells whether an array begins at a multiple of its size, as stores past the caches need it.
 #[inline(always)]
 fn aligned<T>(array: &[T; WIDTH]) -> bool {
     (array.as_ptr() as usize).is_multiple_of(size_of::<[T; WIDTH]>())

@@ -2,7 +2,7 @@
 //!
 //! The loops of `pointwise` compute some values twice, so they cannot do this. Here every value is computed once, and a
 //! vector is read whole before it is written, so nothing is copied where values lie side by side. The bits are those of
-//! the ordinary map, and so are the paths (`map`); nothing is streamed, for what was just read is in the cache.
+//! the ordinary map, and so are the traversals (`map`); nothing is streamed, for what was just read is in the cache.
 
 #![allow(clippy::needless_range_loop)]
 
@@ -50,6 +50,7 @@ pub(crate) fn map_in_place<T: Stored, P: Pointwise<N, K, 1>, const N: usize, con
     let traversal = traversal(others, [own.geometry()]);
     let grid = traversal.grid::<T>(own.geometry());
     match traversal {
+        // NCHW: a channel's coefficients stay in registers for a whole run.
         MapTraversal::Runs => {
             let distances = (PREFETCH_BYTES / size_of::<T>()) as isize;
             Writable::for_each_cell(
@@ -63,6 +64,7 @@ pub(crate) fn map_in_place<T: Stored, P: Pointwise<N, K, 1>, const N: usize, con
                 },
             );
         }
+        // NHWC, N x C: coefficients are read beside the values.
         MapTraversal::Rows => {
             let wide = coefficients.widened(own.elements_to_line() % WIDTH);
             Writable::for_each_cell(
@@ -76,6 +78,7 @@ pub(crate) fn map_in_place<T: Stored, P: Pointwise<N, K, 1>, const N: usize, con
                 },
             );
         }
+        // Any strides: a block is copied to tiles, mapped there channel by channel, and copied back.
         MapTraversal::Tiles => {
             let pitch = count.min(CHUNK_VALUES);
             let tile = || vec![T::default(); grid.block * pitch];
@@ -205,7 +208,7 @@ struct InPlaceRun<'v, T, P, const N: usize, const M: usize, const K: usize> {
     formula: P,
     coefficients: [f64; K],
     others: [&'v [T]; M],
-    /// How many elements on lies what memory is to be asked for meanwhile; own comes first.
+    /// How many elements ahead to prefetch; own comes first.
     distances: [isize; N],
     own: &'v mut [T],
 }
@@ -295,7 +298,7 @@ where
     }
 }
 
-/// What is before the head's end and behind the tail's beginning, at most a vector at a time.
+/// Ranges of at most a vector: in front of the whole lines, and behind them.
 fn around(head: usize, tail: usize, len: usize) -> impl Iterator<Item = Range<usize>> {
     let cut = |part: Range<usize>| part.clone().step_by(WIDTH).map(move |at| at..(at + WIDTH).min(part.end));
     cut(0..head).chain(cut(tail..len))

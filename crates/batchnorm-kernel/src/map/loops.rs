@@ -20,10 +20,10 @@ pub(crate) struct MapRun<'v, T, P, const N: usize, const K: usize, const O: usiz
     pub formula: P,
     pub coefficients: [f64; K],
     pub values: [&'v [T]; N],
-    /// How many elements on lies what memory is to be asked for meanwhile.
+    /// How many elements ahead to prefetch.
     pub distances: [isize; N],
     pub outs: [&'v mut [T]; O],
-    /// Whether to write streamed the caches; a fence must follow.
+    /// Write past the caches; a fence must follow.
     pub streamed: bool,
 }
 
@@ -105,7 +105,7 @@ pub(crate) struct MapRows<'v, T, P, const N: usize, const K: usize, const O: usi
     pub coefficients: &'v Widened<K>,
     pub values: [&'v [T]; N],
     pub outs: [&'v mut [T]; O],
-    /// Whether to write streamed the caches; a fence must follow.
+    /// Write past the caches; a fence must follow.
     pub streamed: bool,
 }
 

@@ -18,7 +18,7 @@ pub(crate) const LANES: usize = PAIR;
 /// through memory, each in order.
 const ROWS_A_STEP: usize = 4;
 
-/// What `N` values at one place, with `K` constants of their channel, add to `S` sums.
+/// The summands of `S` sums that `N` values at one place make with `K` constants of their channel.
 pub(crate) trait Summands<const N: usize, const K: usize, const S: usize>: Copy {
     fn of<V: Vector>(self, constants: [V; K], values: [V; N]) -> [V; S];
 }
@@ -28,7 +28,7 @@ pub(crate) trait Summands<const N: usize, const K: usize, const S: usize>: Copy 
 #[derive(Clone, Copy)]
 pub(crate) struct Chunk<'v, T, const N: usize> {
     pub pieces: &'v [[&'v [T]; N]],
-    /// How many elements on lies what memory is to be asked for meanwhile.
+    /// How many elements ahead to prefetch.
     pub distances: [isize; N],
 }
 
@@ -154,7 +154,7 @@ impl<'v, T: Stored> Columns<'v, T> {
         self.rows[self.left + channel..].iter().step_by(self.pitch).copied()
     }
 
-    /// How many vectors the columns take. Where they do not fill the last one, it begins earlier and has some columns
+    /// Number of vectors that the columns take. Where they do not fill the last one, it begins earlier and has some columns
     /// a second time, in places of its own.
     pub fn vectors(&self) -> usize {
         self.width.div_ceil(WIDTH)
@@ -166,7 +166,7 @@ impl<'v, T: Stored> Columns<'v, T> {
         (self.left + vector * WIDTH).min(self.left + self.width - WIDTH.min(self.left + self.width))
     }
 
-    /// Where a column's sums are found.
+    /// The place of a column's sums in a line of a table.
     pub fn place(&self, column: usize) -> usize {
         let vector = column / WIDTH;
         vector * WIDTH + (self.left + column - self.channel(vector))

@@ -21,7 +21,7 @@ impl<A: Activate> Summands<2, 4, 2> for GradientSummands<A> {
     }
 }
 
-/// The same with y = f(z + residual) as the third array, which tells the derivative.
+/// dz and dz * xhat with y = f(z + residual) as the third array, which tells the derivative.
 impl<A: Activate> Summands<3, 4, 2> for GradientSummands<A> {
     #[inline(always)]
     fn of<V: Vector>(self, [mean, _, _, inverse]: [V; 4], [x, dy, y]: [V; 3]) -> [V; 2] {
@@ -89,7 +89,7 @@ impl GradientSums {
     }
 }
 
-/// What a backward pass needs of each channel: z = (x - mean) * scale + shift, and
+/// The constants of each channel that a backward pass needs: z = (x - mean) * scale + shift, and
 /// xhat = (x - mean) * inverse_deviation - xhat_low.
 #[derive(Debug, Clone, Copy)]
 pub struct ChannelConstants<'a> {
@@ -108,16 +108,16 @@ pub struct ChannelConstants<'a> {
 /// The gradient sums of a chunk.
 pub(crate) struct ChunkGradientSums<'m, F, const K: usize> {
     pub isa: Isa,
-    /// Of x and dy, or of y and dy.
+    /// Those of x and dy, or of y and dy.
     pub summands: F,
-    /// Those of the summands, of each channel.
+    /// Constants of the summands, of each channel.
     pub constants: [&'m [f64]; K],
     /// The low part of the mean, in units of xhat, of each channel.
     pub xhat_low: &'m [f64],
 }
 
 impl<'m, A> ChunkGradientSums<'m, GradientSummands<A>, 4> {
-    /// Of x and dy, or of x, dy and the output.
+    /// Sums over x and dy, or over x, dy and the output.
     pub fn new(isa: Isa, activation: A, channels: ChannelConstants<'m>) -> Self {
         let ChannelConstants { mean, scale, shift, inverse_deviation, xhat_low } = channels;
         ChunkGradientSums {
@@ -130,7 +130,7 @@ impl<'m, A> ChunkGradientSums<'m, GradientSummands<A>, 4> {
 }
 
 impl<'m, A> ChunkGradientSums<'m, WeightedGradientSummands<A>, 4> {
-    /// Of x, dy and weights.
+    /// Sums over x, dy and weights.
     pub fn weighted(isa: Isa, activation: A, channels: ChannelConstants<'m>) -> Self {
         let ChannelConstants { mean, scale, shift, inverse_deviation, xhat_low } = channels;
         let constants = [mean, scale, shift, inverse_deviation];

@@ -38,7 +38,7 @@ impl<V: Merge> Tree<V> {
         self.leaves += 1;
     }
 
-    /// What is left over is merged from the right. `None` without leaves; the tree is as new.
+    /// Merges what is left over from the right, and empties the tree. `None` without leaves.
     pub fn finish(&mut self) -> Option<Vec<V>> {
         self.leaves = 0;
         let mut value = self.parts.pop()?;

@@ -22,13 +22,13 @@ pub struct RowNumbers {
 }
 
 impl RowNumbers {
-    /// As the formulas take them.
+    /// In the order in which the formulas take them.
     pub(crate) fn in_order(self) -> [f64; 3] {
         [self.mean, self.inverse_deviation, self.xhat_low]
     }
 }
 
-/// What is taken off the gradient of a row: `offset + xhat * xhat_factor`.
+/// Means that are taken off the gradient of a row: `offset + xhat * xhat_factor`.
 #[derive(Debug, Clone, Copy)]
 pub struct RowMeans {
     /// The mean of gamma dy; 0 where the mean of the row is not taken off.

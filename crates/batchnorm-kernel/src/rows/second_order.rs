@@ -22,13 +22,13 @@ const ROWS_A_BLOCK: usize = 128;
 
 /// All rows, and what their second derivatives are computed with.
 pub struct RowSecondDerivatives<'r> {
-    /// Of each row.
+    /// Numbers of each row.
     pub numbers: &'r [RowNumbers],
     /// Values a row.
     pub count: usize,
     /// Rows after which the parameters begin again.
     pub period: usize,
-    /// Whether the mean is taken off.
+    /// The mean is taken off.
     pub centred: bool,
     /// gamma and gamma' of each element of `period` rows.
     pub gammas: [&'r [f64]; 2],
