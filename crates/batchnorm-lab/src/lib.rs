@@ -47,6 +47,7 @@ pub mod random;
 pub mod report;
 pub mod run;
 pub mod setting;
+mod settings;
 pub mod summary;
 pub mod training;
 pub mod words;

@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::comparison::{Arm, Settings};
 use crate::run::{Ending, Reached, Run};
+use crate::settings::{Arm, Settings};
 
 /// Mean and range of a figure over some runs.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

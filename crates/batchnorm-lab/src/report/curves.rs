@@ -5,9 +5,11 @@ use super::axis::{Axis, mark};
 use super::chart::{Chart, Line, WIDE, key};
 use super::markup::{self, Table};
 use crate::comparison::Comparison;
+use crate::probe::Probe;
 use crate::run::Point;
+use crate::settings::Arm;
 use crate::summary::Spread;
-use crate::words::{figure, percent, ranged};
+use crate::words::{figure, percent, ranged, seeds};
 
 const HEIGHT: f64 = 300.0;
 
@@ -115,7 +117,7 @@ fn loss(comparison: &Comparison, id: &str, across: Across) -> Chart {
 
 fn lines(comparison: &Comparison, across: Across, figure: impl Fn(&Point) -> Option<f64>) -> Vec<Line> {
     let arms = comparison.settings.arms.iter().enumerate();
-    let line = |(index, arm): (usize, &crate::comparison::Arm)| {
+    let line = |(index, arm): (usize, &Arm)| {
         let runs = of_arm(&comparison.runs, &arm.name);
         let means = by_step(&runs, &figure);
         // Those runs' seconds that have the figure, so that both are means over the same.
@@ -153,7 +155,7 @@ fn described(comparison: &Comparison, lines: &[Line], show: impl Fn(f64) -> Stri
     let texts: Vec<String> = lines.iter().map(line).collect();
     format!(
         "Means over up to {}. {} The numbers are in the tables below.",
-        crate::words::seeds(comparison.settings.seeds.len()),
+        seeds(comparison.settings.seeds.len()),
         texts.join(" ")
     )
 }
@@ -180,11 +182,7 @@ fn table(
 }
 
 /// A figure of the probes, over all runs of an arm.
-pub fn probed(
-    comparison: &Comparison,
-    arm: &str,
-    figure: impl Fn(&crate::probe::Probe) -> Option<f64>,
-) -> Vec<(usize, Spread)> {
+pub fn probed(comparison: &Comparison, arm: &str, figure: impl Fn(&Probe) -> Option<f64>) -> Vec<(usize, Spread)> {
     let runs = of_arm(&comparison.runs, arm);
     spreads(runs.iter().flat_map(|run| &run.probes).filter_map(|probe| Some((probe.step, figure(probe)?))))
 }

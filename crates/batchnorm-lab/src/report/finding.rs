@@ -1,8 +1,9 @@
 //! What the runs found, in plain words, with how sure it is.
 
 use super::markup::{self, escape};
-use crate::comparison::{Arm, Comparison};
+use crate::comparison::Comparison;
 use crate::run::Run;
+use crate::settings::{Arm, Settings};
 use crate::summary::{Factor, Spread};
 use crate::words::{self, percent, range, seeds, short};
 
@@ -131,7 +132,7 @@ fn paired(
 /// That the learning rate matters, and where the rates come from.
 fn rates(comparison: &Comparison) -> String {
     let arms = &comparison.settings.arms;
-    let by_default = crate::comparison::Settings::default();
+    let by_default = Settings::default();
     let text = if *arms == by_default.arms && comparison.settings.network == by_default.network {
         format!(
             "The learning rates were set before this run, by a sweep from 0.01 to 30 over three other seeds in which \

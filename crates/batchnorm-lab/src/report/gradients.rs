@@ -7,6 +7,7 @@ use super::axis::{Axis, mark};
 use super::chart::{Chart, Line, WIDE, key};
 use super::markup::{self, Table};
 use crate::comparison::Comparison;
+use crate::settings::Arm;
 use crate::summary::Spread;
 use crate::words::{figure, range, ranged, seeds};
 
@@ -61,7 +62,7 @@ struct Norms<'a> {
 }
 
 impl<'a> Norms<'a> {
-    fn of(comparison: &Comparison, (index, arm): (usize, &'a crate::comparison::Arm), layers: usize) -> Norms<'a> {
+    fn of(comparison: &Comparison, (index, arm): (usize, &'a Arm), layers: usize) -> Norms<'a> {
         let runs = of_arm(&comparison.runs, &arm.name);
         let layer = |layer: usize| {
             let mut steps: BTreeMap<usize, Vec<f64>> = BTreeMap::new();

@@ -5,9 +5,10 @@ use super::axis::{Axis, mark};
 use super::chart::{Chart, Line, NARROW};
 use super::curves::probed;
 use super::markup::{self, Table};
-use crate::comparison::{Arm, Comparison};
+use crate::comparison::Comparison;
 use crate::probe::{Probe, UNIT};
 use crate::run::Run;
+use crate::settings::Arm;
 use crate::summary::Spread;
 use crate::words::{figure, ranged};
 
