@@ -2,12 +2,6 @@
 
 use batchnorm::{Config as Options, ConfigError, Estimator, LastBatch, Policies, Switches, UpdateWeight};
 use burn::config::Config;
-use burn::module::{Initializer, Param};
-use burn::tensor::{Device, Tensor};
-
-use crate::held::Held;
-use crate::module::BatchNorm;
-use crate::running::RunningTensor;
 
 /// The variance that the running variance estimates. Normalising is always by the population variance.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
@@ -27,7 +21,7 @@ impl RunningVariance {
     }
 }
 
-/// Configuration of a [`BatchNorm`], with the fields of Burn's: a stored configuration of either is one of the other.
+/// Configuration of a [`BatchNorm`](crate::BatchNorm), with the fields of Burn's: a stored configuration of either is one of the other.
 ///
 /// What Burn's has no field for comes last: [`with_name`](Self::with_name),
 /// [`with_running_variance`](Self::with_running_variance), [`with_policies`](Self::with_policies),
@@ -56,29 +50,13 @@ pub struct ExtendedConfig {
     pub name: Option<String>,
     /// What to do in degenerate cases; by default what the crate `batchnorm` does.
     pub policies: Option<Policies>,
-    /// What every pass does, whatever the device, the flag and the call say ([`BatchNorm::pin`]).
+    /// What every pass does, whatever the device, the flag and the call say ([`BatchNorm::pin`](crate::BatchNorm::pin)).
     pub pinned: Option<Switches>,
-    /// Samples of a ghost batch ([`BatchNorm::ghost`]); at least 1.
+    /// Samples of a ghost batch ([`BatchNorm::ghost`](crate::BatchNorm::ghost)); at least 1.
     pub ghost: Option<usize>,
 }
 
 impl BatchNormConfig {
-    /// The layer on a device: gamma 1, beta 0, running mean 0, running variance 1.
-    ///
-    /// # Panics
-    /// Where [`try_init`](Self::try_init) errs.
-    pub fn init(&self, device: &Device) -> BatchNorm {
-        ExtendedConfig::new(self.clone()).init(device)
-    }
-
-    /// [`init`](Self::init), with bad options as an error.
-    ///
-    /// # Errors
-    /// No features, an epsilon that is not finite or is negative, a momentum outside 0..=1, ghost batches of 0 samples.
-    pub fn try_init(&self, device: &Device) -> Result<BatchNorm, ConfigError> {
-        ExtendedConfig::new(self.clone()).try_init(device)
-    }
-
     /// With a name for errors to call the layer by.
     pub fn with_name(self, name: Option<String>) -> ExtendedConfig {
         ExtendedConfig::new(self).with_name(name)
@@ -131,43 +109,6 @@ impl ExtendedConfig {
             options.preflight(last.samples, ghost, positions)?;
         }
         Ok(last)
-    }
-
-    /// As [`BatchNormConfig::init`].
-    ///
-    /// # Panics
-    /// Where [`try_init`](Self::try_init) errs.
-    pub fn init(&self, device: &Device) -> BatchNorm {
-        self.try_init(device).unwrap_or_else(|error| panic!("BatchNormConfig: {error}"))
-    }
-
-    /// As [`BatchNormConfig::try_init`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn try_init(&self, device: &Device) -> Result<BatchNorm, ConfigError> {
-        let BatchNormConfig { num_features: channels, epsilon, momentum } = self.base;
-        // Built to be checked: the rules are the core's.
-        options(epsilon, momentum, self.running_variance)?.channels(channels).build()?;
-        if self.ghost == Some(0) {
-            return Err(ConfigError::Zero { argument: "ghost" });
-        }
-        Ok(BatchNorm {
-            gamma: Initializer::Ones.init([channels], device),
-            beta: Initializer::Zeros.init([channels], device),
-            training: Param::from_bool(true),
-            running_mean: RunningTensor::new(Tensor::zeros([channels], device)),
-            running_var: RunningTensor::new(Tensor::ones([channels], device)),
-            momentum,
-            epsilon,
-            running_variance: self.running_variance,
-            name: self.name.clone().unwrap_or_else(|| String::from(DEFAULT_NAME)),
-            pinned: self.pinned,
-            policies: self.policies.unwrap_or_default(),
-            ghost: self.ghost,
-            participant: None,
-            held: Held::default(),
-        })
     }
 }
 

@@ -3,12 +3,13 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use batchnorm::{Activation, NormalizeBy, Policies, SingleValue, Switches};
+use batchnorm::{Activation, BatchMoments, ConfigError, NormalizeBy, Policies, SingleValue, Switches};
 use burn::tensor::{Bool, DType, Tensor};
 
+use crate::check::{check_channels, computed_in};
 use crate::error::{ForwardError, Reason};
 use crate::extension;
-use crate::module::{Arguments, BatchNorm, Trained};
+use crate::module::BatchNorm;
 use crate::participant::Participant;
 use crate::pass::{BatchNormPass, Over, Pass, Weighing};
 use crate::portable::{self, Arithmetic};
@@ -74,6 +75,18 @@ pub struct Fused<'n, const D: usize> {
     activation: Activation,
 }
 
+/// What a training pass returns.
+#[derive(Debug, Clone)]
+pub struct Trained<const D: usize> {
+    /// The output, of the input's shape.
+    pub output: Tensor<D>,
+    /// What there was to take into the running statistics: the batch's moments, or none where the pass was not to update them.
+    pub batch: BatchMoments,
+    /// Channels whose running statistics were left as they were, because the batch's are not finite or the new ones
+    /// would exceed `f32`; ascending.
+    pub not_updated: Vec<usize>,
+}
+
 /// Weights as they were given.
 #[derive(Debug, Clone)]
 enum Weighted<const D: usize> {
@@ -82,6 +95,67 @@ enum Weighted<const D: usize> {
 }
 
 impl BatchNorm {
+    /// Training or evaluation by Burn's convention: [`forward_train`](Self::forward_train) if the input is on an
+    /// autodiff device and the layer is not frozen, else [`forward_eval`](Self::forward_eval).
+    ///
+    /// # Panics
+    /// As these.
+    pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        self.alone().forward(input)
+    }
+
+    /// Normalises by the batch and updates the running statistics, whatever the device and the flag say; a layer that is
+    /// [pinned](Self::pin) does what is pinned.
+    ///
+    /// # Panics
+    /// Where [`try_forward_train`](Self::try_forward_train) errs, with its message.
+    pub fn forward_train<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        self.alone().forward_train(input)
+    }
+
+    /// Normalises by the running statistics, whatever the device and the flag say.
+    ///
+    /// # Panics
+    /// Where [`try_forward_eval`](Self::try_forward_eval) errs, with its message.
+    pub fn forward_eval<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        self.alone().forward_eval(input)
+    }
+
+    /// [`forward_train`](Self::forward_train) with errors as values, and with the batch's moments. An empty batch
+    /// gives an empty output and changes nothing.
+    ///
+    /// # Errors
+    /// One value a channel; a rank below 2; another number of channels; another number type than those above; options, parameters
+    /// or running statistics that are no such (set or loaded since the layer was built). The layer is unchanged then.
+    pub fn try_forward_train<const D: usize>(&self, input: Tensor<D>) -> Result<Trained<D>, ForwardError> {
+        self.alone().try_forward_train(input)
+    }
+
+    /// [`forward_eval`](Self::forward_eval) with errors as values.
+    ///
+    /// # Errors
+    /// As [`try_forward_train`](Self::try_forward_train), but for one value a channel.
+    pub fn try_forward_eval<const D: usize>(&self, input: Tensor<D>) -> Result<Tensor<D>, ForwardError> {
+        self.alone().try_forward_eval(input)
+    }
+
+    /// A pass by these switches, whatever is pinned.
+    ///
+    /// # Errors
+    /// As [`try_forward_train`](Self::try_forward_train). The layer is unchanged then.
+    pub fn try_forward_by<const D: usize>(
+        &self,
+        input: Tensor<D>,
+        switches: Switches,
+    ) -> Result<Trained<D>, ForwardError> {
+        self.alone().try_forward_by(input, switches)
+    }
+
+    /// The layer and nothing that follows it.
+    fn alone<const D: usize>(&self) -> Fused<'_, D> {
+        self.then(Activation::Identity)
+    }
+
     /// The layer and an activation, in one pass: `norm.then(Activation::Relu).forward(x)` is `relu(norm.forward(x))`.
     pub fn then<const D: usize>(&self, activation: Activation) -> Fused<'_, D> {
         Fused { norm: self, residual: None, weights: None, activation }
@@ -243,6 +317,59 @@ impl<const D: usize> Fused<'_, D> {
             }
         };
         Ok(Trained { output: output.cast(given), batch, not_updated })
+    }
+}
+
+/// What a forward pass takes.
+pub(crate) struct Arguments<const D: usize> {
+    /// The number type of the input, and of the output.
+    pub given: DType,
+    /// The tensors, in the type to compute in.
+    pub x: Tensor<D>,
+    pub residual: Option<Tensor<D>>,
+    pub gamma: Tensor<1>,
+    pub beta: Tensor<1>,
+}
+
+impl BatchNorm {
+    /// What a forward pass takes, if all of it fits.
+    pub(crate) fn arguments<const D: usize>(
+        &self,
+        input: Tensor<D>,
+        residual: Option<Tensor<D>>,
+    ) -> Result<Arguments<D>, Reason> {
+        let (gamma, beta) = (self.gamma.val(), self.beta.val());
+        for (argument, got) in [("input", input.dtype()), ("gamma", gamma.dtype()), ("beta", beta.dtype())] {
+            computed_in(argument, got)?;
+        }
+        let [expected] = gamma.dims();
+        check_channels(&input, expected)?;
+        let vectors = [("beta", beta.dims()), ("running_mean", self.running_mean.lock().dims())];
+        for (argument, [got]) in vectors.into_iter().chain([("running_var", self.running_var.lock().dims())]) {
+            if got != expected {
+                return Err(ConfigError::Length { argument, expected, got }.into());
+            }
+        }
+        let given = input.dtype();
+        if let Some(residual) = &residual {
+            if residual.dtype() != given {
+                return Err(Reason::ResidualType { expected: given, got: residual.dtype() });
+            }
+            if residual.dims() != input.dims() {
+                let (expected, got) = (input.dims().to_vec(), residual.dims().to_vec());
+                return Err(Reason::ResidualShape { expected, got });
+            }
+        }
+        // Casts are operations of the graph: gradients come back in the types the tensors have. The same type is
+        // no operation.
+        let inner = computed_in("input", given)?;
+        Ok(Arguments {
+            given,
+            x: input.cast(inner),
+            residual: residual.map(|residual| residual.cast(inner)),
+            gamma: gamma.cast(inner),
+            beta: beta.cast(inner),
+        })
     }
 }
 

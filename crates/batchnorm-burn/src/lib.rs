@@ -199,6 +199,7 @@
 //! `load_state_dict` takes, strictly, with no count; [`save_with_batch_count`] writes the count too.
 
 mod batch_count;
+mod check;
 mod config;
 mod conversion;
 mod error;
@@ -223,9 +224,9 @@ pub use batchnorm::{
 pub use batch_count::save_with_batch_count;
 pub use config::{BatchNormConfig, ExtendedConfig, RunningVariance};
 pub use error::{ForwardError, Reason};
-pub use fused::Fused;
+pub use fused::{Fused, Trained};
 pub use held::Held;
-pub use module::{BatchNorm, Trained};
+pub use module::BatchNorm;
 pub use participant::Participant;
 pub use portable::Arithmetic;
 pub use recalibration::{Measured, Recalibrated, RecalibratedLayer, Recalibration, RecalibrationError};

@@ -6,7 +6,7 @@ use batchnorm::{NormalizeBy, Population, RunningStatistics, UpdateWeight};
 use burn::module::Module;
 use thiserror::Error;
 
-use crate::error::ForwardError;
+use crate::error::{ForwardError, Reason};
 use crate::held::Observation;
 use crate::module::BatchNorm;
 
@@ -273,7 +273,7 @@ impl Recalibration {
         if let Some(channel) = seen.channels().iter().position(|moments| moments.is_single()) {
             return Err(RecalibrationError::Single { name: norm.name.clone(), number, channel });
         }
-        let refused = |error: crate::Reason| norm.error(error);
+        let refused = |error: Reason| norm.error(error);
         let new = seen.running(norm.running_variance.estimator()).map_err(|error| refused(error.into()))?;
         let new = match self.weight {
             Some(weight) => old.mixed(&new, weight).map_err(|error| refused(error.into()))?,

@@ -5,9 +5,9 @@ use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
 
+use crate::check::computed_in;
 use crate::error::{ForwardError, Reason};
 use crate::extension;
-use crate::module::computed_in;
 use crate::pass::Pass;
 use crate::portable::{self, Arithmetic};
 

@@ -5,10 +5,10 @@ use burn::config::Config;
 use burn::module::{Flag, Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
 
+use crate::check::{check_channels, computed_in};
 use crate::config::RunningVariance;
 use crate::error::{ForwardError, Reason};
 use crate::extension;
-use crate::module::{check_channels, computed_in};
 use crate::pass::{Pass, Told};
 use crate::portable::Arithmetic;
 use crate::running::{RunningTensor, values, vector};
