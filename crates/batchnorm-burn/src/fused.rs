@@ -11,7 +11,7 @@ use crate::error::{ForwardError, Reason};
 use crate::extension;
 use crate::module::BatchNorm;
 use crate::participant::Participant;
-use crate::pass::{BatchNormPass, Over, Pass, Weighing};
+use crate::pass::{BatchNormPass, Pass, Scope, WeightValues};
 use crate::portable::{self, Arithmetic};
 
 /// A [`BatchNorm`] and what follows it, computed in one pass over memory:
@@ -277,9 +277,9 @@ impl<const D: usize> Fused<'_, D> {
         let participant = norm.participant.clone().filter(|_| training);
         let weights = weights.map(|weights| weights.read(input.dtype())).transpose()?;
         let Arguments { given, x, residual, gamma, beta } = norm.arguments(input, residual)?;
-        let over = over(weights, ghost, participant)?;
+        let scope = scope(weights, ghost, participant)?;
         // Beside anything else, a residual and what follows it are operations of their own.
-        let alone = matches!(over, Over::Batch) && by == Arithmetic::Contract;
+        let alone = matches!(scope, Scope::Batch) && by == Arithmetic::Contract;
         let apart = !alone && residual.is_some();
         let options = norm.options(activation)?;
         // One value says nothing of a variance, but it is one of the values that an observation is made of.
@@ -292,15 +292,15 @@ impl<const D: usize> Fused<'_, D> {
         // Checked with its activation, whoever computes that.
         let rule = options.rule()?;
         let rule = if apart { options.clone().activation(Activation::Identity).rule()? } else { rule };
-        let pass = BatchNormPass { rule, switches, running: norm.running()?, over, layer: norm.name.clone() };
+        let pass = BatchNormPass { rule, switches, running: norm.running()?, scope, layer: norm.name.clone() };
         let (output, batch) = match by {
             Arithmetic::Contract if apart => {
-                let (z, told) = extension::forward(x, None, gamma, beta, Pass::BatchNorm(pass))?;
-                (portable::followed(z, residual, activation), told.moments())
+                let (z, report) = extension::forward(x, None, gamma, beta, Pass::BatchNorm(pass))?;
+                (portable::followed(z, residual, activation), report.moments())
             }
             Arithmetic::Contract => {
-                let (y, told) = extension::forward(x, residual, gamma, beta, Pass::BatchNorm(pass))?;
-                (y, told.moments())
+                let (y, report) = extension::forward(x, residual, gamma, beta, Pass::BatchNorm(pass))?;
+                (y, report.moments())
             }
             Arithmetic::TensorOperations => {
                 let (z, batch) = portable::forward(x, gamma, beta, norm.epsilon, norm.policies, &pass)?;
@@ -374,16 +374,20 @@ impl BatchNorm {
 }
 
 /// What the statistics of a layer's batch are taken over.
-fn over(weights: Option<Weighing>, ghost: Option<usize>, participant: Option<Participant>) -> Result<Over, Reason> {
+fn scope(
+    weights: Option<WeightValues>,
+    ghost: Option<usize>,
+    participant: Option<Participant>,
+) -> Result<Scope, Reason> {
     const WEIGHTS: &str = "weights";
     const GHOST: &str = "ghost batches";
     const PARTICIPANTS: &str = "participants";
     let apart = |one, other| Err(Reason::Apart { one, other });
     match (weights, ghost, participant) {
-        (None, None, None) => Ok(Over::Batch),
-        (Some(weights), None, None) => Ok(Over::Weights(Arc::new(weights))),
-        (None, Some(samples), None) => Ok(Over::Ghost(NonZeroUsize::new(samples).ok_or(Reason::Ghost)?)),
-        (None, None, Some(participant)) => Ok(Over::Participants(participant)),
+        (None, None, None) => Ok(Scope::Batch),
+        (Some(weights), None, None) => Ok(Scope::Weights(Arc::new(weights))),
+        (None, Some(samples), None) => Ok(Scope::Ghost(NonZeroUsize::new(samples).ok_or(Reason::Ghost)?)),
+        (None, None, Some(participant)) => Ok(Scope::Participants(participant)),
         (Some(_), Some(_), _) => apart(WEIGHTS, GHOST),
         (Some(_), _, Some(_)) => apart(WEIGHTS, PARTICIPANTS),
         (_, Some(_), Some(_)) => apart(GHOST, PARTICIPANTS),
@@ -392,7 +396,7 @@ fn over(weights: Option<Weighing>, ghost: Option<usize>, participant: Option<Par
 
 impl<const D: usize> Weighted<D> {
     /// For an input of a number type.
-    fn read(self, expected: DType) -> Result<Weighing, Reason> {
+    fn read(self, expected: DType) -> Result<WeightValues, Reason> {
         let (values, shape) = match self {
             Weighted::Weights(weights) => {
                 let (got, shape) = (weights.dtype(), weights.dims());
@@ -406,7 +410,7 @@ impl<const D: usize> Weighted<D> {
                 (counts.into_data().iter::<bool>().map(|counts| f64::from(u8::from(counts))).collect(), shape)
             }
         };
-        let weighing = Weighing { values, shape: shape.to_vec() };
+        let weighing = WeightValues { values, shape: shape.to_vec() };
         weighing.check()?;
         Ok(weighing)
     }

@@ -8,7 +8,7 @@ use burn::backend::DispatchDevice;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::error::Reason;
-use crate::pass::{BatchNormPass, Over};
+use crate::pass::{BatchNormPass, Scope};
 
 /// How a layer computes on a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,9 +58,9 @@ pub fn forward<const D: usize>(
     same_length("beta", channels, beta.dims()[0])?;
     same_length("running_mean", channels, pass.running.channels())?;
     let layer = Layer { gamma, beta, epsilon, policies, pass };
-    match &pass.over {
-        Over::Participants(_) => Err(Reason::NeedsContract { what: "participants" }),
-        Over::Weights(weights) => {
+    match &pass.scope {
+        Scope::Participants(_) => Err(Reason::NeedsContract { what: "participants" }),
+        Scope::Weights(weights) => {
             let shape: Vec<usize> = x.dims().to_vec();
             let fits = |(&own, &length): (&usize, &usize)| own == length || own == 1;
             if !weights.shape.iter().zip(&shape).all(fits) {
@@ -70,7 +70,7 @@ pub fn forward<const D: usize>(
             let weights = Tensor::from_data(data, (&x.device(), x.dtype()));
             layer.forward(x, Some(weights))
         }
-        Over::Ghost(size) if samples > 0 => {
+        Scope::Ghost(size) if samples > 0 => {
             let mut whole: Option<BatchMoments> = None;
             let mut outputs = Vec::new();
             for start in (0..samples).step_by(size.get()) {
@@ -81,7 +81,7 @@ pub fn forward<const D: usize>(
             }
             Ok((Tensor::cat(outputs, 0), whole.expect("there are samples")))
         }
-        Over::Batch | Over::Ghost(_) => layer.forward(x, None),
+        Scope::Batch | Scope::Ghost(_) => layer.forward(x, None),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::check::{check_channels, computed_in};
 use crate::config::RunningVariance;
 use crate::error::{ForwardError, Reason};
 use crate::extension;
-use crate::pass::{Pass, Told};
+use crate::pass::{BatchReport, Pass};
 use crate::portable::Arithmetic;
 use crate::running::{RunningTensor, values, vector};
 
@@ -164,9 +164,9 @@ impl Decorrelated {
     /// inverse; another backend than Flex; options, parameters or statistics that are none. The layer is unchanged then.
     pub fn try_forward_train<const D: usize>(&self, input: Tensor<D>) -> Result<(Tensor<D>, Vec<usize>), ForwardError> {
         let named = |reason: Reason| self.error(reason);
-        let (y, told) = self.pass(input, true).map_err(named)?;
-        let skipped = match told {
-            Told::Comoments(batch) => self.take_in(&batch).map_err(named)?,
+        let (y, report) = self.pass(input, true).map_err(named)?;
+        let skipped = match report {
+            BatchReport::Comoments(batch) => self.take_in(&batch).map_err(named)?,
             _ => Vec::new(),
         };
         Ok((y, skipped))
@@ -203,7 +203,7 @@ impl Decorrelated {
         Ok(core)
     }
 
-    fn pass<const D: usize>(&self, input: Tensor<D>, training: bool) -> Result<(Tensor<D>, Told), Reason> {
+    fn pass<const D: usize>(&self, input: Tensor<D>, training: bool) -> Result<(Tensor<D>, BatchReport), Reason> {
         let given = input.dtype();
         let inner = computed_in("input", given)?;
         check_channels(&input, self.gamma.dims()[0])?;
@@ -212,8 +212,8 @@ impl Decorrelated {
         }
         let pass = Pass::Whitening { layer: Box::new(self.core()?), training, name: self.name.clone() };
         let (gamma, beta) = (self.gamma.val().cast(inner), self.beta.val().cast(inner));
-        let (y, told) = extension::forward(input.cast(inner), None, gamma, beta, pass)?;
-        Ok((y.cast(given), told))
+        let (y, report) = extension::forward(input.cast(inner), None, gamma, beta, pass)?;
+        Ok((y.cast(given), report))
     }
 
     /// Takes the batch into the running statistics, rounded to `f32`; the groups that were not updated.
