@@ -5,7 +5,7 @@ use burn::tensor::{DType, Tensor};
 
 use crate::error::Reason;
 
-/// Whether an input has a channel axis of so many channels.
+/// Checks that an input has a channel axis, of the expected number of channels.
 pub(crate) fn check_channels<const D: usize>(input: &Tensor<D>, expected: usize) -> Result<(), Reason> {
     let shape = input.dims().to_vec();
     match shape.get(1) {
@@ -17,7 +17,7 @@ pub(crate) fn check_channels<const D: usize>(input: &Tensor<D>, expected: usize)
     }
 }
 
-/// The number type in which a tensor of another one is computed.
+/// The number type to compute in for a tensor of type `got`.
 pub(crate) fn computed_in(argument: &'static str, got: DType) -> Result<DType, Reason> {
     match got {
         DType::F64 => Ok(DType::F64),

@@ -1,7 +1,7 @@
 //! The passes as operations in Burn's graph.
 //!
-//! Burn tensors become views, the core computes, its buffers become Burn tensors. Under autodiff the forward pass
-//! registers a backward step that holds what the core saved.
+//! Burn's tensors become views, the core computes on these, and its buffers become Burn's tensors. Under autodiff the
+//! forward pass registers a backward step, which holds what the core saved.
 
 use batchnorm::{Activation, Axes, ParameterGradients, Parameters, View, ViewMut};
 use burn::backend::autodiff::NodeId;
@@ -262,8 +262,9 @@ struct StepGradients {
     parameters: Option<[FlexTensor; 2]>,
 }
 
-/// The result of a backward pass, or a panic that names the layer. The graph gives the forward pass's input and a gradient
-/// of its output's shape, so that only participants may fail, and a backward pass of Burn's has no other way to say so.
+/// The result of a backward pass, or a panic that names the layer. The graph gives the forward pass's input and a
+/// gradient of its output's shape, so that only participants may fail, and a backward pass of Burn's has no other way
+/// to say so.
 fn or_panic<R>(layer: &str, result: Result<R, impl Into<Reason>>) -> R {
     result.unwrap_or_else(|error| match error.into() {
         error @ Reason::Collective(_) => {

@@ -75,11 +75,12 @@
 //! assert_eq!(y.dims(), [8, 3, 5, 5]);
 //! ```
 //!
-//! When a training goes wrong, there is something to call: [`pin`](BatchNorm::pin) for frozen layers, [`hold`](BatchNorm::hold)
-//! for steps that may not count, [`counting`](BatchNorm::counting) and [`weighing`](BatchNorm::weighing) for padding,
-//! [ghost batches](BatchNorm::ghost), [policies](Policies) for batches that are too small, [`Participant`] for one batch over
-//! several threads, [`Recalibration`] for weights that never saw a batch. Beside batch norm there are [`SampleNorm`] (layer,
-//! group, instance, RMS norm) and [`Decorrelated`] (whitening), by the same arithmetic.
+//! When a training goes wrong, there is something to call: [`pin`](BatchNorm::pin) for frozen layers,
+//! [`hold`](BatchNorm::hold) for steps that may not count, [`counting`](BatchNorm::counting) and
+//! [`weighing`](BatchNorm::weighing) for padding, [ghost batches](BatchNorm::ghost), [policies](Policies) for batches
+//! that are too small, [`Participant`] for one batch over several threads, [`Recalibration`] for weights that never saw
+//! a batch. Beside batch norm there are [`SampleNorm`] (layer, group, instance, RMS norm) and [`Decorrelated`]
+//! (whitening), by the same arithmetic.
 //!
 //! What differs from `burn::nn::BatchNorm` of Burn 0.22, each on purpose:
 //!
@@ -102,8 +103,8 @@
 //! # Higher derivatives
 //!
 //! Burn's autodiff is of first order: a gradient it gives is no part of a graph, so that nothing can be differentiated
-//! through it, this layer's backward pass as little as any other operation's. A gradient penalty, a Hessian-vector product or
-//! a derivative forwards is had from the core instead, whose passes take the values of Burn's tensors:
+//! through it, this layer's backward pass as little as any other operation's. A gradient penalty, a Hessian-vector
+//! product or a derivative forwards is had from the core instead, whose passes take the values of Burn's tensors:
 //! [`Saved::jvp`](batchnorm::Saved::jvp), [`Saved::hvp`](batchnorm::Saved::hvp) and
 //! [`Saved::double_backward`](batchnorm::Saved::double_backward), in closed form.
 //!

@@ -1,4 +1,4 @@
-//! The module.
+//! The module [`BatchNorm`]: its state, how it is built, and how it is shown.
 
 use batchnorm::{Activation, ConfigError, Policies, Switches};
 use burn::module::{Content, DisplaySettings, Flag, Initializer, Module, ModuleDisplay, Param};
@@ -24,12 +24,12 @@ use crate::running::RunningTensor;
 /// an activation and a residual in the same pass.
 ///
 /// # Number types
-/// `f32` and `f64` are computed as they are, `f16` and `bf16` in `f32` and cast back (statistics, gamma and beta are not
-/// narrowed by that); others are an error. The output has the input's type.
+/// `f32` and `f64` are computed as they are, `f16` and `bf16` in `f32` and cast back (statistics, gamma and beta are
+/// not narrowed by that); others are an error. The output has the input's type.
 ///
 /// # Backends
-/// What this crate promises of accuracy and bits holds on Flex. On others the layer computes by tensor operations;
-/// [`arithmetic`](Self::arithmetic) says which.
+/// This crate's promises of accuracy and bits hold on Flex. On other backends the layer computes by tensor operations;
+/// [`arithmetic`](Self::arithmetic) tells which of the two it is.
 ///
 /// # State
 /// The running statistics are `f32`. In training each forward pass updates them before it returns, with
@@ -38,7 +38,8 @@ use crate::running::RunningTensor;
 /// uses, and a clone gets a copy. Two threads that train one module update it one after the other, in no fixed order.
 /// Replicas made by `fork` or `clone` do not report back.
 ///
-/// A channel that held NaN or infinity, or whose new statistics exceed `f32`, is not updated; see [`Trained`](crate::Trained).
+/// A channel that held NaN or infinity, or whose new statistics exceed `f32`, is not updated; see
+/// [`Trained`](crate::Trained).
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct BatchNorm {
@@ -46,7 +47,7 @@ pub struct BatchNorm {
     pub gamma: Param<Tensor<1>>,
     /// Shift of each channel.
     pub beta: Param<Tensor<1>>,
-    /// Whether [`forward`](Self::forward) may train: [`freeze`](Module::freeze) and [`valid`](Module::valid) clear it.
+    /// Lets [`forward`](Self::forward) train: [`freeze`](Module::freeze) and [`valid`](Module::valid) clear it.
     pub training: Param<Flag>,
     /// Running mean of each channel.
     pub running_mean: RunningTensor,
@@ -59,20 +60,20 @@ pub struct BatchNorm {
     /// The variance that `running_var` estimates.
     #[module(skip)]
     pub running_variance: RunningVariance,
-    /// What errors call the layer.
+    /// Name of the layer in errors.
     #[module(skip)]
     pub name: String,
-    /// What every pass does, whatever the device, the flag and the call say; see [`pin`](Self::pin).
+    /// Switches that every pass goes by, whatever the device, the flag and the call say; see [`pin`](Self::pin).
     #[module(skip)]
     pub pinned: Option<Switches>,
-    /// What to do in degenerate cases; the defaults are those of the crate `batchnorm`.
+    /// Behaviour in degenerate cases; the defaults are those of the crate `batchnorm`.
     #[module(skip)]
     pub policies: Policies,
-    /// In training, samples of a group that is normalised by its own statistics ([`Ghost`](batchnorm::Ghost)); the running
-    /// ones are those of the whole batch. `None`: no groups.
+    /// Samples of a ghost batch: in training each group of so many samples is normalised by its own statistics
+    /// ([`Ghost`](batchnorm::Ghost)), while the running ones are those of the whole batch. `None`: no groups.
     #[module(skip)]
     pub ghost: Option<usize>,
-    /// With whom the layer normalises one batch together; see [`Participant`].
+    /// Connection to other layers that normalise one batch together with this one; see [`Participant`].
     #[module(skip)]
     pub participant: Option<Participant>,
     /// Moments that are not in the running statistics yet; see [`hold`](Self::hold).
@@ -99,7 +100,7 @@ impl BatchNormConfig {
 }
 
 impl ExtendedConfig {
-    /// As [`BatchNormConfig::init`].
+    /// The layer on a device: gamma 1, beta 0, running mean 0, running variance 1.
     ///
     /// # Panics
     /// Where [`try_init`](Self::try_init) errs.
@@ -107,10 +108,10 @@ impl ExtendedConfig {
         self.try_init(device).unwrap_or_else(|error| panic!("BatchNormConfig: {error}"))
     }
 
-    /// As [`BatchNormConfig::try_init`].
+    /// [`init`](Self::init), with bad options as an error.
     ///
     /// # Errors
-    /// As there.
+    /// As [`BatchNormConfig::try_init`].
     pub fn try_init(&self, device: &Device) -> Result<BatchNorm, ConfigError> {
         let BatchNormConfig { num_features: channels, epsilon, momentum } = self.base;
         // Built to be checked: the rules are the core's.
@@ -138,10 +139,10 @@ impl ExtendedConfig {
 }
 
 impl BatchNorm {
-    /// What every pass does from here on, until `pin(None)`: so a layer that is frozen stays so when the network around it
-    /// goes into training again, on to another device or through an optimizer. Evaluation never updates the running
-    /// statistics, whatever is pinned; but it normalises by the batch where that is pinned, so unpin what was pinned for a
-    /// training before the model is used. A record does not have it.
+    /// Sets switches that every pass goes by from here on, until `pin(None)`: so a frozen layer stays frozen when the
+    /// network around it goes into training again, to another device or through an optimizer. Evaluation never updates
+    /// the running statistics, whatever is pinned; but it normalises by the batch where that is pinned, so unpin what
+    /// was pinned for a training before the model is used. A record does not have it.
     ///
     /// ```
     /// use batchnorm_burn::{BatchNormConfig, Switches};
@@ -161,7 +162,7 @@ impl BatchNorm {
         ForwardError { layer: self.name.clone(), reason: Box::new(reason) }
     }
 
-    /// How this layer computes on the device it is on: by the crate `batchnorm` on Flex, else by tensor operations, which
+    /// The arithmetic of this layer on its device: the crate `batchnorm`'s on Flex, else tensor operations, which
     /// promise less and have been tested on Flex alone; see [`Arithmetic`].
     pub fn arithmetic(&self) -> Arithmetic {
         Arithmetic::on(&self.running_mean.lock().device())

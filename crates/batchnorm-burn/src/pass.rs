@@ -1,5 +1,5 @@
-//! Forward passes on views, by the core: what a pass needs beside tensors, what it saves for the backward pass, and what
-//! it reports of its batch.
+//! Forward passes on views, by the core: what a pass needs beside tensors, what it saves for the backward pass, and
+//! what it reports of its batch.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -77,7 +77,8 @@ pub struct WeightValues {
 }
 
 impl WeightValues {
-    /// Calls the core with the weights in `T`, which holds them unrounded: it is the type that they came from, or a wider one.
+    /// Calls the core with the weights in `T`, which holds them unrounded: it is the type that they came from, or a
+    /// wider one.
     fn call_with<T: Element, R>(&self, call: impl FnOnce(&Weights<T>) -> Result<R, CallError>) -> Result<R, Reason> {
         let values: Vec<T> = self.values.iter().map(|&value| T::from_f64(value)).collect();
         Ok(call(&Weights::new(&values, &self.shape)?)?)

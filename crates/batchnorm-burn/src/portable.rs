@@ -10,23 +10,23 @@ use burn::tensor::{Device, Tensor, TensorData};
 use crate::error::Reason;
 use crate::pass::{BatchNormPass, Scope};
 
-/// How a layer computes on a device.
+/// The arithmetic by which a layer computes on a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arithmetic {
-    /// By the crate `batchnorm`: its accuracy, and bits that depend on nothing but the input. On Flex.
+    /// The crate `batchnorm`'s: its accuracy, and bits that depend on nothing but the input. On Flex.
     Contract,
-    /// By Burn's tensor operations in the number type of the tensors, mean first and then the squares about it: as
+    /// Burn's tensor operations in the number type of the tensors, mean first and then the squares about it: as
     /// accurate as a two-pass `f32` computation is, and with whatever bits the backend gives. Gradients are Burn's own.
-    /// Each training pass reads mean and variance back from the device. The gradient of a channel whose values are all alike is the
-    /// formula's, not 0. On every backend but Flex.
+    /// Each training pass reads mean and variance back from the device. The gradient of a channel whose values are all
+    /// alike is the formula's, not 0. On every backend but Flex.
     ///
-    /// Tested on Flex alone, against [`Contract`](Self::Contract): the tensor operations are the same ones everywhere, but no
-    /// other backend has run them here.
+    /// Tested on Flex alone, against [`Contract`](Self::Contract): the tensor operations are the same ones everywhere,
+    /// but no other backend has run them here.
     TensorOperations,
 }
 
 impl Arithmetic {
-    /// What a layer does on a device.
+    /// The arithmetic of a layer on a device.
     pub fn on(device: &Device) -> Arithmetic {
         let flex = |device: &Device| matches!(device.as_dispatch(), DispatchDevice::Flex(_));
         let exact = if device.is_autodiff() { flex(&device.clone().without_autodiff()) } else { flex(device) };
@@ -34,8 +34,8 @@ impl Arithmetic {
     }
 }
 
-/// `[channels]` as `[1, channels, 1, ...]`.
-fn along<const D: usize>(vector: Tensor<1>) -> Tensor<D> {
+/// A vector `[channels]` as `[1, channels, 1, ...]`.
+fn by_channel<const D: usize>(vector: Tensor<1>) -> Tensor<D> {
     let mut shape = [1; D];
     shape[1] = vector.dims()[0];
     vector.reshape(shape)
@@ -45,7 +45,8 @@ fn same_length(argument: &'static str, expected: usize, got: usize) -> Result<()
     if got == expected { Ok(()) } else { Err(CallError::Length { argument, expected, got }) }
 }
 
-/// A pass: output, and what there is to take into the running statistics, as the tensors' number type has it.
+/// A forward pass without residual and activation: its output, and the moments that the running statistics are to take
+/// in, in the accuracy of the tensors' number type.
 pub fn forward<const D: usize>(
     x: Tensor<D>,
     gamma: Tensor<1>,
@@ -62,7 +63,7 @@ pub fn forward<const D: usize>(
         Scope::Participants(_) => Err(Reason::NeedsContract { what: "participants" }),
         Scope::Weights(weights) => {
             let shape: Vec<usize> = x.dims().to_vec();
-            let fits = |(&own, &length): (&usize, &usize)| own == length || own == 1;
+            let fits = |(&got, &length): (&usize, &usize)| got == length || got == 1;
             if !weights.shape.iter().zip(&shape).all(fits) {
                 return Err(CallError::WeightsShape { expected: shape, got: weights.shape.clone() }.into());
             }
@@ -85,6 +86,7 @@ pub fn forward<const D: usize>(
     }
 }
 
+/// Parameters and options of a pass.
 struct Layer<'p> {
     gamma: Tensor<1>,
     beta: Tensor<1>,
@@ -111,23 +113,24 @@ impl Layer<'_> {
             return Ok((x, nothing()));
         }
         let masked = weights.as_ref().map(|weights| weights.clone().lower_equal_elem(0.0).expand(shape));
-        // What is masked may be NaN, which 0 times it is too.
+        // A masked value may be NaN, and 0 * NaN is NaN: it is replaced, not multiplied.
         let x = match &masked {
             Some(masked) => x.mask_fill(masked.clone(), 0.0),
             None => x,
         };
+        // Weights of the running statistics and of the batch's.
         let (old, new) = match normalize_by {
             NormalizeBy::Batch => (0.0, 1.0),
             NormalizeBy::Running => (1.0, 0.0),
             NormalizeBy::Mix(weight) => (weight.old_value(), weight.new_value()),
         };
-        let looks = new > 0.0 || update_running;
-        let batch = looks.then(|| statistics(x.clone(), weights));
+        let needs_batch = new > 0.0 || update_running;
+        let batch = needs_batch.then(|| statistics(x.clone(), weights));
         let moments = batch.as_ref().map(|batch| batch.moments());
-        let single = moments.as_ref().is_some_and(|all| all.iter().any(Moments::is_single));
+        let single = moments.as_ref().is_some_and(|channels| channels.iter().any(Moments::is_single));
         let by_running = new == 0.0 || (single && self.policies.single_value == SingleValue::UseRunning);
-        if let Some(all) = &moments {
-            refuse(all, &shape, new > 0.0 && !by_running, masked.is_some(), self.policies)?;
+        if let Some(channels) = &moments {
+            check_policies(channels, &shape, new > 0.0 && !by_running, masked.is_some(), self.policies)?;
         }
         let running = || self.running::<D>(&x);
         let [mean, variance] = match batch {
@@ -138,33 +141,35 @@ impl Layer<'_> {
             }
             _ => running(),
         };
-        let flowing = |tensor: Tensor<D>| if gradient_through_statistics { tensor } else { tensor.detach() };
-        let trained =
-            |tensor: &Tensor<1>| along(if train_parameters { tensor.clone() } else { tensor.clone().detach() });
-        let deviation = (flowing(variance) + self.epsilon).sqrt();
-        let y = (x - flowing(mean)) / deviation * trained(&self.gamma) + trained(&self.beta);
+        let statistic = |tensor: Tensor<D>| if gradient_through_statistics { tensor } else { tensor.detach() };
+        let parameter =
+            |tensor: &Tensor<1>| by_channel(if train_parameters { tensor.clone() } else { tensor.clone().detach() });
+        let deviation = (statistic(variance) + self.epsilon).sqrt();
+        let y = (x - statistic(mean)) / deviation * parameter(&self.gamma) + parameter(&self.beta);
         let y = match masked {
             Some(masked) => y.mask_fill(masked, 0.0),
             None => y,
         };
-        let population = self.policies.single_value == SingleValue::Population || new > 0.0;
-        let teaches = |moments: &Moments| population || !moments.is_single();
-        let of = |moments: Moments| if teaches(&moments) { moments } else { Moments::EMPTY };
-        let batch = moments.filter(|_| update_running).map(|all| all.into_iter().map(of).collect::<Vec<_>>().into());
+        // A single value updates the running statistics where it was normalised by, or where the policy takes it.
+        let takes_single = self.policies.single_value == SingleValue::Population || new > 0.0;
+        let to_take_in = |moments: Moments| if takes_single || !moments.is_single() { moments } else { Moments::EMPTY };
+        let batch = moments.filter(|_| update_running);
+        let batch = batch.map(|channels| channels.into_iter().map(to_take_in).collect::<Vec<_>>().into());
         Ok((y, batch.unwrap_or_else(nothing)))
     }
 
+    /// Running mean and variance as tensors, on the device and in the number type of `like`.
     fn running<const D: usize>(&self, like: &Tensor<D>) -> [Tensor<D>; 2] {
         let running = &self.pass.running;
         let vector = |values: &[f64]| {
             let data = TensorData::new(values.to_vec(), [values.len()]);
-            along(Tensor::from_data(data, (&like.device(), like.dtype())))
+            by_channel(Tensor::from_data(data, (&like.device(), like.dtype())))
         };
         [vector(running.mean()), vector(running.variance())]
     }
 }
 
-/// Statistics of a batch, of each channel `[1, channels, 1, ...]`.
+/// Statistics of a batch, each `[1, channels, 1, ...]`.
 struct Statistics<const D: usize> {
     count: Tensor<D>,
     weight: Tensor<D>,
@@ -174,49 +179,50 @@ struct Statistics<const D: usize> {
 
 fn statistics<const D: usize>(x: Tensor<D>, weights: Option<Tensor<D>>) -> Statistics<D> {
     let shape = x.dims();
-    let others: Vec<usize> = (0..D).filter(|&axis| axis != 1).collect();
+    let reduced: Vec<usize> = (0..D).filter(|&axis| axis != 1).collect();
     let Some(weights) = weights else {
-        let mean = x.clone().mean_dims(&others);
-        let variance = (x - mean.clone()).square().mean_dims(&others);
+        let mean = x.clone().mean_dims(&reduced);
+        let variance = (x - mean.clone()).square().mean_dims(&reduced);
         let values = shape.iter().product::<usize>() / shape[1];
         let count = mean.clone().detach().zeros_like() + values as f64;
         return Statistics { weight: count.clone(), count, mean, variance };
     };
     let weights = weights.expand(shape);
-    let count = weights.clone().greater_elem(0.0).float().cast(x.dtype()).sum_dims(&others);
-    let weight = weights.clone().sum_dims(&others);
-    // All masked: 0 by anything.
+    let count = weights.clone().greater_elem(0.0).float().cast(x.dtype()).sum_dims(&reduced);
+    let weight = weights.clone().sum_dims(&reduced);
+    // A channel that is masked throughout has weight 0: its sums are 0, whatever they are divided by.
     let divisor = weight.clone().mask_fill(weight.clone().lower_equal_elem(0.0), 1.0);
-    let mean = (x.clone() * weights.clone()).sum_dims(&others) / divisor.clone();
-    let variance = ((x - mean.clone()).square() * weights).sum_dims(&others) / divisor;
+    let mean = (x.clone() * weights.clone()).sum_dims(&reduced) / divisor.clone();
+    let variance = ((x - mean.clone()).square() * weights).sum_dims(&reduced) / divisor;
     Statistics { count, weight, mean, variance }
 }
 
 impl<const D: usize> Statistics<D> {
+    /// The moments of each channel, read back from the device.
     fn moments(&self) -> Vec<Moments> {
         let host = |tensor: &Tensor<D>| tensor.clone().into_data().iter::<f64>().collect::<Vec<f64>>();
         let [counts, weights, means, variances] = [&self.count, &self.weight, &self.mean, &self.variance].map(host);
-        let of = |c: usize| {
+        let channel = |c: usize| {
             let (count, variance) = (counts[c] as u64, if counts[c] < 2.0 { 0.0 } else { variances[c] });
             Moments::from_statistics(count, weights[c], means[c], variance).expect("statistics of weighted values")
         };
-        (0..counts.len()).map(of).collect()
+        (0..counts.len()).map(channel).collect()
     }
 }
 
-/// What the policies refuse.
-fn refuse(
-    all: &[Moments],
+/// Checks a batch's moments against the policies; `normalizing` by them, or only taking them in.
+fn check_policies(
+    channels: &[Moments],
     shape: &[usize],
     normalizing: bool,
     weighted: bool,
     policies: Policies,
 ) -> Result<(), CallError> {
-    let find = |what: fn(&Moments) -> bool| all.iter().position(what);
+    let find = |property: fn(&Moments) -> bool| channels.iter().position(property);
     if policies.non_finite == NonFinite::Error {
-        let channels: Vec<usize> = (0..all.len()).filter(|&channel| !all[channel].is_finite()).collect();
-        if !channels.is_empty() {
-            return Err(CallError::NonFinite { channels });
+        let not_finite: Vec<usize> = (0..channels.len()).filter(|&channel| !channels[channel].is_finite()).collect();
+        if !not_finite.is_empty() {
+            return Err(CallError::NonFinite { channels: not_finite });
         }
     }
     let refuses_one = matches!(policies.single_value, SingleValue::Error | SingleValue::UseRunning);
@@ -224,7 +230,7 @@ fn refuse(
         _ if !normalizing => Ok(()),
         (_, Some(channel)) if policies.empty_batch == EmptyBatch::Error => Err(CallError::AllMasked { channel }),
         (Some(channel), _) if refuses_one && weighted => {
-            let (count, weight) = (all[channel].count(), all[channel].weight());
+            let (count, weight) = (channels[channel].count(), channels[channel].weight());
             Err(CallError::SingleWeighted { channel, count, weight })
         }
         (Some(_), _) if refuses_one => Err(CallError::SingleValue { shape: shape.to_vec(), axis: 1 }),
@@ -232,7 +238,7 @@ fn refuse(
     }
 }
 
-/// Norms that do not look at the batch.
+/// Layer, group, instance or RMS norm.
 pub fn sample_norm<const D: usize>(
     x: Tensor<D>,
     gamma: Tensor<1>,
@@ -256,20 +262,24 @@ pub fn sample_norm<const D: usize>(
     };
     let deviation = (centered.clone().square().mean_dim(1) + epsilon).sqrt();
     let normalized: Tensor<D> = (centered / deviation).reshape(shape);
-    let across = |vector: Tensor<1>| match grouping {
+    let broadcast = |vector: Tensor<1>| match grouping {
         Grouping::Layer { .. } | Grouping::Rms { .. } => {
             let mut shape = [1; D];
             shape[D - 1] = vector.dims()[0];
             vector.reshape(shape)
         }
-        _ => along(vector),
+        _ => by_channel(vector),
     };
-    normalized * across(gamma) + across(beta)
+    normalized * broadcast(gamma) + broadcast(beta)
 }
 
-/// What follows a pass: the residual is added, then comes the activation. NaN stays NaN, and at 0 the derivative is that
-/// of the negative side, as in the core.
-pub fn followed<const D: usize>(z: Tensor<D>, residual: Option<Tensor<D>>, activation: Activation) -> Tensor<D> {
+/// Adds a residual, then applies the activation. NaN stays NaN, and at 0 the derivative is that of the negative side,
+/// as in the core.
+pub fn add_and_activate<const D: usize>(
+    z: Tensor<D>,
+    residual: Option<Tensor<D>>,
+    activation: Activation,
+) -> Tensor<D> {
     let z = match residual {
         Some(residual) => z + residual,
         None => z,

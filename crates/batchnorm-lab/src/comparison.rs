@@ -1,4 +1,4 @@
-//! Paired comparisons: what is compared, the runs it takes, and those that are done.
+//! Paired comparisons: the runs that the settings ask for, those that are done, and those that are missing.
 //!
 //! The arms of one seed start from the same weights and see the same batches in the same order. Each (arm, seed) is a
 //! run of its own: a comparison that was stopped keeps the runs it finished and knows which are [missing].
@@ -24,42 +24,42 @@ pub const FORMAT: &str = "batchnorm-compare 2";
 /// Burn's version; a test compares it with Cargo.lock.
 const BURN: &str = "0.22.1";
 
-/// Which programs ran.
+/// The versions of the programs that ran.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Versions {
-    /// This workspace.
+    /// Version of this workspace.
     pub batchnorm: String,
-    /// Burn, its tensors and its automatic differentiation.
+    /// Version of Burn: its tensors and its automatic differentiation.
     pub burn: String,
 }
 
 /// A run that is missing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task {
-    /// Which arm.
+    /// The run's arm.
     pub arm: Arm,
-    /// Which seed.
+    /// The run's seed.
     pub seed: u64,
 }
 
-/// A comparison: what was asked, where it ran, the runs so far and what they say.
+/// A comparison: its settings, the machine it ran on, the runs so far and their figures.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// [`FORMAT`].
     pub format: String,
-    /// Whether all runs are done.
+    /// All runs are done.
     pub complete: bool,
     /// The command that asked for it.
     pub command: String,
-    /// Which programs ran.
+    /// The versions of the programs that ran.
     pub versions: Versions,
-    /// Where they ran.
+    /// The machine that they ran on.
     pub machine: Machine,
-    /// What was asked.
+    /// The settings that were asked for.
     pub settings: Settings,
     /// The finished runs, by seed, then in the order of the arms.
     pub runs: Vec<Run>,
-    /// What the finished runs say.
+    /// The figures of the finished runs.
     pub summary: Summary,
 }
 
@@ -85,7 +85,7 @@ impl Comparison {
     /// Takes over the finished runs of an earlier comparison.
     ///
     /// # Errors
-    /// What differs, as (name, earlier, now), if it compared something else, elsewhere, or with another version: its
+    /// The differences, as (name, earlier, now), if it compared something else, elsewhere, or with another version: its
     /// runs would not be comparable. Nothing is taken over then.
     pub fn resume(&mut self, earlier: Comparison) -> Result<(), Vec<Difference>> {
         let differences = differences(&earlier, self);
@@ -117,9 +117,9 @@ impl Comparison {
             let seed = self.settings.seeds.iter().position(|&seed| seed == run.seed);
             seed.zip(arm)
         };
-        let Some(at) = place(&run) else { return };
-        self.runs.retain(|other| place(other) != Some(at));
-        let index = self.runs.partition_point(|other| place(other) < Some(at));
+        let Some(run_place) = place(&run) else { return };
+        self.runs.retain(|other| place(other) != Some(run_place));
+        let index = self.runs.partition_point(|other| place(other) < Some(run_place));
         self.runs.insert(index, run);
         self.complete = self.missing().is_empty();
         self.summary = Summary::of(&self.settings, &self.runs);
@@ -135,8 +135,8 @@ impl Comparison {
         perform(&self.settings, task, &digits.train, &digits.test, observe)
     }
 
-    /// Some steps of each arm whose results are dropped: the first seconds of a process are slower than the rest, and
-    /// the first run would pay for them.
+    /// Trains some steps of each arm, and drops the results: the first seconds of a process are slower than later ones,
+    /// and the first run would pay for them.
     pub fn warm_up(&self, digits: &Digits) {
         let settings = Settings { steps: 50, ..self.settings.clone() };
         for arm in &settings.arms {
@@ -201,7 +201,7 @@ fn perform(
 
 fn differences(earlier: &Comparison, now: &Comparison) -> Vec<Difference> {
     let (old, new) = (&earlier.settings, &now.settings);
-    let all = [
+    let settings = [
         ("format", earlier.format.clone(), now.format.clone()),
         ("version of batchnorm", earlier.versions.batchnorm.clone(), now.versions.batchnorm.clone()),
         ("version of burn", earlier.versions.burn.clone(), now.versions.burn.clone()),
@@ -217,5 +217,5 @@ fn differences(earlier: &Comparison, now: &Comparison) -> Vec<Difference> {
         ("threads", old.threads.to_string(), new.threads.to_string()),
         ("network", format!("{:?}", old.network), format!("{:?}", new.network)),
     ];
-    all.into_iter().filter(|(_, old, new)| old != new).collect()
+    settings.into_iter().filter(|(_, old, new)| old != new).collect()
 }

@@ -1,31 +1,31 @@
 //! Settings of a comparison: its arms, seeds and sizes. (Ranges that a single training shares are in
-//! [`setting`](crate::setting).)
+//! [`setting`](mod@crate::setting).)
 
 use serde::{Deserialize, Serialize};
 
 use crate::network::Architecture;
 use crate::setting::{self, SettingError};
 
-/// One of the things compared.
+/// One of the networks compared, with its learning rate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Arm {
     /// Its name; each arm has its own.
     pub name: String,
-    /// Whether the network has batch norm.
+    /// The network has batch norm.
     pub batch_norm: bool,
     /// Learning rate of plain gradient descent.
     pub learning_rate: f64,
 }
 
 impl Arm {
-    /// An arm named by what it is.
+    /// An arm named by its network and its rate.
     pub fn new(batch_norm: bool, learning_rate: f64) -> Arm {
         let network = if batch_norm { "batch norm" } else { "without" };
         Arm { name: format!("{network}, rate {learning_rate}"), batch_norm, learning_rate }
     }
 }
 
-/// What is compared, and how.
+/// The settings of a comparison.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// The arms; every other one is measured against the first.
@@ -100,7 +100,7 @@ impl Default for Settings {
     /// Ioffe and Szegedy's own rate, 0.01, would take the network without batch norm through this whole training
     /// without having left the plateau it starts on. The rates come from the sweep below (`examples/sweep.rs`, 6,000
     /// steps, evaluated every 10): mean and range of the steps to 95 % over the seeds 101, 102 and 103, which are not
-    /// among the seeds here.
+    /// among the default seeds.
     ///
     /// | rate | without: steps to 95 % | final | batch norm: steps to 95 % | final |
     /// |---|---|---|---|---|

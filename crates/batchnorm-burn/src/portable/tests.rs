@@ -19,7 +19,7 @@ fn close(ours: &[f32], theirs: &[f32]) {
     }
 }
 
-/// The same numbers in every run: what is random could stand where rounding decides the side of 0.
+/// Numbers that are the same in every run: random ones could be so near to 0 that rounding decides their sign.
 fn fixed<const D: usize>(shape: [usize; D], step: usize, device: &Device) -> Tensor<D> {
     let count = shape.iter().product::<usize>();
     let values: Vec<f32> = (0..count).map(|i| (i * step % 1009) as f32 / 200.0 - 1.6).collect();
@@ -40,19 +40,19 @@ fn both_ways_agree_in_output_statistics_and_gradients() {
                     true => norm.adding(residual.clone()).then(activation),
                     false => norm.then(activation),
                 };
-                let mut all = Vec::new();
+                let mut results = Vec::new();
                 let trained = fused().pass(x.clone(), Switches::train(), true, by).unwrap().output;
                 for y in [trained, fused().pass(x.clone(), Switches::evaluate(), false, by).unwrap().output] {
                     let gradients = (y.clone() * dy.clone()).sum().backward();
-                    all.push(values(y));
-                    all.push(values(x.grad(&gradients).unwrap()));
-                    all.push(residual.grad(&gradients).map_or(Vec::new(), values));
-                    all.push(values(norm.gamma.grad(&gradients).unwrap()));
-                    all.push(values(norm.beta.grad(&gradients).unwrap()));
+                    results.push(values(y));
+                    results.push(values(x.grad(&gradients).unwrap()));
+                    results.push(residual.grad(&gradients).map_or(Vec::new(), values));
+                    results.push(values(norm.gamma.grad(&gradients).unwrap()));
+                    results.push(values(norm.beta.grad(&gradients).unwrap()));
                 }
-                all.push(values(norm.running_mean.value()));
-                all.push(values(norm.running_var.value()));
-                all
+                results.push(values(norm.running_mean.value()));
+                results.push(values(norm.running_var.value()));
+                results
             };
             let ways = run(Arithmetic::TensorOperations).into_iter().zip(run(Arithmetic::Contract));
             for (number, (ours, theirs)) in ways.enumerate() {
@@ -97,10 +97,10 @@ fn switches_weights_and_ghosts_are_the_same() {
     let [x, dy, residual] = [701, 179, 433].map(|step| fixed([6, 3, 4], step, &device));
     let weights = fixed::<3>([6, 1, 4], 37, &device).clamp_min(0.0);
     let mix = NormalizeBy::Mix(UpdateWeight::of_new(0.3).unwrap());
-    let mut all = Vec::new();
+    let mut combinations = Vec::new();
     for normalize_by in [NormalizeBy::Batch, NormalizeBy::Running, mix] {
         for bits in 0..8 {
-            all.push(Switches {
+            combinations.push(Switches {
                 normalize_by,
                 update_running: bits & 1 > 0,
                 train_parameters: bits & 2 > 0,
@@ -108,7 +108,7 @@ fn switches_weights_and_ghosts_are_the_same() {
             });
         }
     }
-    for switches in all {
+    for switches in combinations {
         for kind in 0..3 {
             let run = |by: Arithmetic| {
                 let mut norm = BatchNormConfig::new(3).init(&device);
@@ -122,14 +122,14 @@ fn switches_weights_and_ghosts_are_the_same() {
                 };
                 let y = fused.then(Activation::Relu).pass(x.clone(), switches, true, by).unwrap().output;
                 let gradients = (y.clone() * dy.clone()).sum().backward();
-                let mut all = vec![values(y), values(x.grad(&gradients).unwrap())];
+                let mut results = vec![values(y), values(x.grad(&gradients).unwrap())];
                 for parameter in [&norm.gamma, &norm.beta] {
                     assert_eq!(parameter.grad(&gradients).is_some(), switches.train_parameters, "{switches:?}");
-                    all.push(parameter.grad(&gradients).map_or(Vec::new(), values));
+                    results.push(parameter.grad(&gradients).map_or(Vec::new(), values));
                 }
-                all.push(values(norm.running_mean.value()));
-                all.push(values(norm.running_var.value()));
-                all
+                results.push(values(norm.running_mean.value()));
+                results.push(values(norm.running_var.value()));
+                results
             };
             let ways = run(Arithmetic::TensorOperations).into_iter().zip(run(Arithmetic::Contract));
             for (number, (ours, theirs)) in ways.enumerate() {
@@ -153,8 +153,8 @@ fn policies_of_weights_and_ghosts_are_the_same() {
                     let norm = BatchNormConfig::new(2).with_policies(policies).init(&device);
                     let counts: Tensor<2, Bool> = Tensor::<1, Bool>::from_data(counts, &device).reshape([3, 1]);
                     let passed = norm.counting(counts).pass(x.clone(), Switches::train(), true, by);
-                    let told = passed.map(|trained| values(trained.output)).map_err(|error| error.to_string());
-                    (told, values(norm.running_mean.value()), values(norm.running_var.value()))
+                    let outcome = passed.map(|trained| values(trained.output)).map_err(|error| error.to_string());
+                    (outcome, values(norm.running_mean.value()), values(norm.running_var.value()))
                 };
                 let (ours, theirs) = (run(Arithmetic::TensorOperations), run(Arithmetic::Contract));
                 println!("{policies:?}, {counts:?}");

@@ -1,4 +1,4 @@
-//! Accuracy and loss on the way, against steps and against seconds.
+//! Accuracy and loss during the training, against steps and against seconds.
 
 use super::averages::{by_step, of_arm, some_steps, spreads};
 use super::axis::{Axis, mark};
@@ -61,6 +61,7 @@ pub fn accuracy_by_steps(comparison: &Comparison) -> Chart {
     accuracy(comparison, "accuracy-steps", Across::Steps)
 }
 
+/// The quantity across a chart.
 #[derive(Clone, Copy, PartialEq)]
 enum Across {
     Steps,
@@ -82,7 +83,7 @@ fn accuracy(comparison: &Comparison, id: &str, across: Across) -> Chart {
     Chart {
         id: id.to_owned(),
         title: format!("Accuracy on the test images against {}", across.axis(&[]).name),
-        description: described(comparison, &lines, percent),
+        description: description(comparison, &lines, percent),
         x: across.axis(&lines),
         y: Axis::between("accuracy on 360 test images", 0.0, 1.0),
         x_marks: None,
@@ -103,7 +104,7 @@ fn loss(comparison: &Comparison, id: &str, across: Across) -> Chart {
     Chart {
         id: id.to_owned(),
         title: format!("Loss on the test images against {}", across.axis(&[]).name),
-        description: described(comparison, &lines, figure),
+        description: description(comparison, &lines, figure),
         x: across.axis(&lines),
         y: Axis::logarithmic("test loss (nats)", values),
         x_marks: None,
@@ -120,7 +121,7 @@ fn lines(comparison: &Comparison, across: Across, figure: impl Fn(&Point) -> Opt
     let line = |(index, arm): (usize, &Arm)| {
         let runs = of_arm(&comparison.runs, &arm.name);
         let means = by_step(&runs, &figure);
-        // Those runs' seconds that have the figure, so that both are means over the same.
+        // Seconds of the runs that have the figure, so that both means are over the same runs.
         let seconds = by_step(&runs, |point| figure(point).map(|_| point.seconds));
         let place = |step: usize, seconds: Spread| match across {
             Across::Steps => step as f64,
@@ -140,8 +141,8 @@ fn lines(comparison: &Comparison, across: Across, figure: impl Fn(&Point) -> Opt
     arms.map(line).collect()
 }
 
-/// What a chart shows, for those who do not see it.
-fn described(comparison: &Comparison, lines: &[Line], show: impl Fn(f64) -> String) -> String {
+/// The description of a chart, for those who do not see it.
+fn description(comparison: &Comparison, lines: &[Line], show: impl Fn(f64) -> String) -> String {
     let line = |line: &Line| match (line.points.first(), line.points.last()) {
         (Some(first), Some(last)) => format!(
             "{}: from {} at 0 to {} at {}.",
