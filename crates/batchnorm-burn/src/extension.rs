@@ -173,7 +173,7 @@ struct Step;
 struct StepState {
     /// The node whose output is the input; the graph keeps it.
     x: NodeId,
-    /// What the forward pass saved, gamma as it was then included.
+    /// The saved forward pass, with gamma as it was then.
     saved: SavedPass,
     trains_parameters: bool,
     /// The output, where only it gives the activation's derivative: behind a residual.

@@ -36,7 +36,7 @@
 //! assert_eq!(y.dims(), [60, 10]);
 //! ```
 //!
-//! Whether a pass trains can be said, too, and mistakes come as values:
+//! Training and evaluation can also be called by name, and then mistakes come as values:
 //!
 //! ```
 //! use batchnorm_burn::BatchNormConfig;
@@ -56,8 +56,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What follows the layer can be had in the same pass over memory ([`Fused`]): [ReLU and leaky ReLU](Activation), and a
-//! residual before them. All five forward passes have these forms:
+//! An activation ([ReLU or leaky ReLU](Activation)), and a residual before it, can be had in the same pass over memory
+//! ([`Fused`]). All five forward passes have these forms:
 //!
 //! ```
 //! use batchnorm_burn::{Activation, BatchNormConfig};
@@ -82,7 +82,7 @@
 //! a batch. Beside batch norm there are [`SampleNorm`] (layer, group, instance, RMS norm) and [`Decorrelated`]
 //! (whitening), by the same arithmetic.
 //!
-//! What differs from `burn::nn::BatchNorm` of Burn 0.22, each on purpose:
+//! Differences from `burn::nn::BatchNorm` of Burn 0.22, each on purpose:
 //!
 //! | | `burn::nn::BatchNorm` | here |
 //! |---|---|---|
@@ -161,7 +161,8 @@
 //!
 //! # Weights from PyTorch
 //!
-//! By Burn's own store and adapters, which know the layer by its name. A file may have `num_batches_tracked` or not:
+//! Weights are loaded by Burn's own store and adapters, which know the layer by its name. A file may have
+//! `num_batches_tracked` or not:
 //!
 //! ```
 //! use batchnorm_burn::{BatchNorm, BatchNormConfig};

@@ -22,7 +22,7 @@ pub enum Pass {
     /// Decorrelated batch norm; gamma and beta are in `layer`.
     Whitening {
         layer: Box<Decorrelated>,
-        /// By the batch; else by the running statistics.
+        /// Whitens by the batch; else by the running statistics.
         training: bool,
         name: String,
     },
@@ -89,7 +89,7 @@ impl WeightValues {
     }
 }
 
-/// What a forward pass saves for its backward pass.
+/// A forward pass as it is saved for its backward pass.
 #[derive(Debug, Clone)]
 pub enum SavedPass {
     Whole(Saved),

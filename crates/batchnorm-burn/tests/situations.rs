@@ -47,7 +47,7 @@ fn frozen_survives_training_devices_and_optimizers() {
         let gradients = GradientsParams::from_grads(gradients, &norm);
         norm = SgdConfig::new().init().step(0.1, norm, gradients);
         assert_eq!(bits(norm.gamma.val()), gamma);
-        // What a training loop does around it.
+        // Steps of a training loop around it.
         norm = norm.valid().train().to_device(&device).fork(&device);
         assert_eq!((statistics(&norm), norm.pinned), (before.clone(), Some(Switches::frozen())));
     }
@@ -120,7 +120,7 @@ fn held_batches_count_when_they_are_committed() {
     broken.forward(batches[0].clone());
     broken.momentum = 7.0;
     assert!(broken.commit_held().is_err() && broken.held_batches() == Some(1));
-    // By value: what one call gives another may take.
+    // The moments of a pass are a value, which `commit` takes.
     let trained = copy.try_forward_by(batches[0].clone(), Switches::train()).unwrap();
     assert_eq!(trained.batch.channels()[0].count(), 60);
     assert!(copy.commit(&vec![Moments::EMPTY; 2].into()).unwrap_err().to_string().starts_with("block.norm: batch"));
