@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::array::Input;
+use crate::kinds::{Element, Role};
 
 /// How much a case asks of an implementation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -77,32 +78,6 @@ pub enum Operation {
     Chain,
 }
 
-/// The number type of the arrays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Element {
-    /// IEEE double precision.
-    F64,
-    /// IEEE single precision.
-    F32,
-    /// IEEE half precision.
-    F16,
-    /// The upper half of a single. Stored as `float32` whose values are exact in it.
-    Bf16,
-}
-
-/// What an axis is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Samples of the batch.
-    Sample,
-    /// Channels (features).
-    Channel,
-    /// Height, width, time.
-    Space,
-}
-
 /// What a running variance estimates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -155,6 +130,18 @@ pub struct Problem {
     /// `x` or `x0` .., and what there is of `dy`, `gamma`, `beta`, `weights`, `direction`, `running_mean` and
     /// `running_variance`.
     pub inputs: BTreeMap<String, Input>,
+}
+
+impl Problem {
+    /// Which axis holds the channels.
+    pub fn channel_axis(&self) -> usize {
+        self.roles.iter().position(|&role| role == Role::Channel).expect("a channel axis")
+    }
+
+    /// An input's elements, if there is such an input.
+    pub(crate) fn given(&self, name: &str) -> Option<Vec<f64>> {
+        self.inputs.get(name).map(|input| input.to_f64())
+    }
 }
 
 /// In which unit an error is measured.
@@ -271,12 +258,5 @@ impl Case {
         let x = problem.inputs.remove(&self.twin.as_ref()?.x)?;
         problem.inputs.insert("x".to_string(), x);
         Some(problem)
-    }
-}
-
-impl Element {
-    /// Whether it is the type that statistics are computed in, so that nothing is hidden by rounding.
-    pub fn is_wide(self) -> bool {
-        self == Element::F64
     }
 }

@@ -6,9 +6,8 @@ use batchnorm::reference::Real;
 use batchnorm_io::npy::Numbers;
 
 use crate::array::Input;
-use crate::case::{
-    Bound, Case, Element, Estimator, Expected, Level, Norm, Operation, Problem, Refusal, Role, Twin, Unit, Update,
-};
+use crate::case::{Bound, Case, Estimator, Expected, Level, Norm, Operation, Problem, Refusal, Twin, Unit, Update};
+use crate::kinds::{Element, Role};
 use crate::recipe::{Recipe, Values};
 use crate::truth::{self, Truth};
 use batchnorm::gradcheck::DoubleDouble;

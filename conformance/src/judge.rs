@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::case::{Case, Element, Expected, Level, Problem, Refusal, Unit};
+use crate::case::{Case, Expected, Level, Problem, Refusal, Unit};
+use crate::kinds::Element;
 
 /// Outputs by name, in C order, exactly as they came.
 pub type Outputs = BTreeMap<String, Vec<f64>>;

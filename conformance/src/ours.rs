@@ -11,8 +11,9 @@ use batchnorm_io::npy::Numbers;
 use half::{bf16, f16};
 
 use crate::array::Input;
-use crate::case::{Element, Estimator, Norm, Operation, Problem, Role};
+use crate::case::{Estimator, Norm, Operation, Problem};
 use crate::judge::{Answer, Implementation, Outputs};
+use crate::kinds::{Element, Role};
 
 /// The crate `batchnorm`, with the policies it has by default.
 #[derive(Debug, Clone, Copy, Default)]

@@ -3,22 +3,8 @@
 use batchnorm_io::npy::Numbers;
 use serde::{Deserialize, Serialize};
 
-use crate::case::Element;
-
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// The k-th output of SplitMix64 (Steele et al. 2014) from a seed: it needs no output before it.
-pub fn bits(seed: u64, k: u64) -> u64 {
-    let mut z = seed.wrapping_add(GOLDEN.wrapping_mul(k.wrapping_add(1)));
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
-/// The k-th number of the generator in 0..1: a multiple of 2^-24.
-pub fn uniform(seed: u64, k: u64) -> f64 {
-    (bits(seed, k) >> 40) as f64 / (1u64 << 24) as f64
-}
+use crate::kinds::Element;
+use crate::random::uniform;
 
 /// How an array is made: element k, in C order, is `offset + scale * uniform(seed, k)`, computed in f64 and rounded to
 /// the element type.
@@ -81,13 +67,6 @@ impl Values {
     pub fn normals(&mut self, count: usize, mean: f64, deviation: f64) -> Vec<f64> {
         (0..count).map(|_| mean + deviation * self.normal()).collect()
     }
-}
-
-#[test]
-fn the_generator_is_splitmix64() {
-    // The outputs from seed 1234567, of the authors' C code.
-    let expected = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431];
-    assert_eq!([0, 1, 2, 3].map(|k| bits(1_234_567, k)), expected);
 }
 
 #[test]

@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::array::Input;
-use crate::case::{Bound, Case, Element, Expected, Level, Norm, Operation, Problem, Refusal, Role, Twin, Unit, Update};
+use crate::case::{Bound, Case, Expected, Level, Norm, Operation, Problem, Refusal, Twin, Unit, Update};
 use crate::judge::{Answer, Implementation};
+use crate::kinds::{Element, Role};
 use crate::recipe::Recipe;
 
 /// The version of the format.

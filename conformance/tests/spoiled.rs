@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use batchnorm_conformance::array::coordinates;
-use batchnorm_conformance::case::{Case, Element, Estimator, Level, Norm, Operation, Problem, Refusal};
+use batchnorm_conformance::case::{Case, Estimator, Level, Norm, Operation, Problem, Refusal};
 use batchnorm_conformance::judge::{Answer, Outcome, Outputs, Verdict, judge};
+use batchnorm_conformance::kinds::Element;
 use batchnorm_conformance::store;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,9 @@ use batchnorm::reference::mixed::Statistics;
 use batchnorm::reference::tangent::{Direction, tangent};
 use batchnorm::reference::{Real, weighted};
 
-use super::{D, Truth, Truths, along, d, largest, wide};
+use super::number::{D, d, largest, wide};
+use super::output::{Truth, Truths, along};
+use super::running::{insert_running, moved};
 use crate::array::coordinates;
 use crate::case::{Estimator, Operation, Problem, Update};
 
@@ -105,7 +107,7 @@ pub fn of(problem: &Problem) -> (Truths, f64) {
     }
     if problem.operation == Operation::Train && problem.update.is_some() && running.is_some() {
         let of = |which: usize| all.iter().map(|own| own.running.expect("it is updated")[which]).collect();
-        super::sequence::insert_running(&mut truths, of(0), of(1));
+        insert_running(&mut truths, of(0), of(1));
     }
     (truths, largest(all.iter().map(|own| own.ratio)))
 }
@@ -223,11 +225,6 @@ fn trained(channel: &Channel) -> Numbers {
         [moved(old_mean, mean, update.weight_of_new), moved(old_variance, batch, update.weight_of_new)]
     });
     numbers
-}
-
-/// (1 - weight) old + weight new.
-pub fn moved(old: D, new: D, weight_of_new: f64) -> D {
-    (d(1.0) - d(weight_of_new)) * old + d(weight_of_new) * new
 }
 
 fn evaluated(channel: &Channel) -> Numbers {

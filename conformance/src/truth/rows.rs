@@ -2,7 +2,8 @@
 
 use batchnorm::reference::{Real, compact, rows};
 
-use super::{D, Truth, Truths, d, largest, wide};
+use super::number::{D, d, largest, wide};
+use super::output::{Truth, Truths};
 use crate::array::coordinates;
 use crate::case::{Norm, Problem};
 

@@ -2,7 +2,9 @@
 
 use batchnorm::reference::compact;
 
-use super::{D, Truth, Truths, along, d, largest, wide};
+use super::number::{D, d, largest, wide};
+use super::output::{Truth, Truths, along};
+use super::running::{insert_running, moved};
 use crate::array::coordinates;
 use crate::case::{Estimator, Problem, Update};
 
@@ -32,18 +34,6 @@ fn by(estimator: Estimator, variance: D, count: usize) -> D {
     }
 }
 
-/// Running statistics behind a pass. Those of a mean are measured by the larger of itself and a standard deviation.
-pub fn insert_running(truths: &mut Truths, mean: Vec<D>, variance: Vec<D>) {
-    let vector = |values: Vec<D>, scale: Vec<f64>| {
-        let shape = vec![values.len()];
-        Truth { shape: shape.clone(), values, alternative: None, scale_shape: shape, scale }
-    };
-    let of_mean = mean.iter().zip(&variance).map(|(m, v)| m.to_f64().abs().max(v.to_f64().sqrt())).collect();
-    let of_variance = variance.iter().map(|v| v.to_f64()).collect();
-    truths.insert("running_mean".to_string(), vector(mean, of_mean));
-    truths.insert("running_variance".to_string(), vector(variance, of_variance));
-}
-
 pub fn updates(problem: &Problem) -> (Truths, f64) {
     let Update { weight_of_new, variance: estimator } = problem.update.expect("how they are updated");
     let start = |name: &str| wide(&problem.given(name).expect("where they start"));
@@ -57,8 +47,8 @@ pub fn updates(problem: &Problem) -> (Truths, f64) {
             }
             let [m, v] = moments(x);
             ratio = ratio.max(m.to_f64().abs() / (v.to_f64() + problem.epsilon).sqrt());
-            mean[c] = super::batch::moved(mean[c], m, weight_of_new);
-            variance[c] = super::batch::moved(variance[c], by(estimator, v, x.len()), weight_of_new);
+            mean[c] = moved(mean[c], m, weight_of_new);
+            variance[c] = moved(variance[c], by(estimator, v, x.len()), weight_of_new);
         }
     }
     let mut truths = Truths::new();

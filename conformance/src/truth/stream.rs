@@ -2,8 +2,10 @@
 
 use batchnorm::reference::Real;
 
-use super::{D, Truth, Truths, d, largest, probes};
-use crate::case::{Problem, Role};
+use super::number::{D, d, largest};
+use super::output::{Truth, Truths, probes};
+use crate::case::Problem;
+use crate::kinds::Role;
 
 /// Sums over one channel of an array that is made by its recipe, and what follows from them.
 struct Channel {

@@ -3,7 +3,8 @@
 use batchnorm::reference::{Real, staged};
 use batchnorm_io::npy::Numbers;
 
-use super::{D, batch, d, stream, wide};
+use super::number::{D, d, wide};
+use super::{batch, stream};
 use crate::array::{Input, coordinates};
 use crate::case::{Case, Expected, Norm, Operation, Refusal};
 use crate::{draft, store};
