@@ -22,6 +22,7 @@ use crate::terminal::put;
 use batchnorm_io::atomic;
 use explanation::Explanation;
 pub use options::Arguments;
+use options::is_stdout;
 use std::path::{Path, PathBuf};
 use subject::Subject;
 
@@ -86,11 +87,6 @@ fn place(path: &Path) -> Option<PathBuf> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         Some(folder.canonicalize().ok()?.join(path.file_name()?))
     })
-}
-
-/// `-` stands for it.
-fn is_stdout(path: &Path) -> bool {
-    path == Path::new("-")
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {

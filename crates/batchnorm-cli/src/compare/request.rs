@@ -2,7 +2,7 @@
 
 use batchnorm_lab::comparison::Settings;
 
-use super::Arguments;
+use super::options::Arguments;
 use crate::failure::Failure;
 use crate::flags::{WHOLE, expected, list, number};
 
@@ -24,11 +24,6 @@ pub fn settings(arguments: &Arguments) -> Result<Settings, Failure> {
         settings.arms = Settings::arms_at(number("--learning-rate", rate, "a number above 0")?);
     }
     Ok(settings)
-}
-
-/// The default of `--seeds`: how many there are by default.
-pub fn seeds_by_default() -> String {
-    Settings::default().seeds.len().to_string()
 }
 
 fn seeds(text: &str) -> Result<Vec<u64>, Failure> {

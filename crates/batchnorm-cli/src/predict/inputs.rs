@@ -9,7 +9,17 @@ use batchnorm_io::picture;
 use batchnorm_lab::digits::{Digits, Images, PIXELS};
 use batchnorm_lab::picture::{Source, seen};
 
-use super::{Asked, Set};
+use super::options::Set;
+
+/// One digit that was asked about.
+pub struct Asked {
+    /// What to call it: the path, or its place in the embedded set.
+    pub name: String,
+    /// The digit it is, where that is known.
+    pub label: Option<u8>,
+    /// What the network sees.
+    pub seen: [f32; PIXELS],
+}
 
 /// What can be asked about, and why the rest cannot.
 pub struct Inputs {

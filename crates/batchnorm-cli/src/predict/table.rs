@@ -10,8 +10,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
 use serde_json::{Value, json};
 
-use super::Asked;
-use super::inputs::Inputs;
+use super::inputs::{Asked, Inputs};
 use crate::failure::Failure;
 use crate::terminal::put;
 use crate::text;

@@ -4,7 +4,7 @@ use batchnorm_lab::network::Architecture;
 use batchnorm_lab::plan::Plan;
 use batchnorm_lab::setting;
 
-use super::Arguments;
+use super::options::Arguments;
 use crate::failure::Failure;
 use crate::flags::{self, WHOLE, list, number};
 
