@@ -1,8 +1,9 @@
 //! `gradcheck --against`: the gradients that another program wrote, judged.
 
-use super::arrays::{fits, parameters};
+use super::layer::Layer;
+use super::options::{Arguments, Mode};
+use super::parameters::{fits, parameters};
 use super::verdict;
-use super::{Arguments, Layer, Mode};
 use crate::arrays::{self, Any, Typed, widened};
 use crate::failure::Failure;
 use crate::layer_name::LayerName;

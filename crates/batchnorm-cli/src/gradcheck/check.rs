@@ -9,11 +9,14 @@
 //! - second derivatives: the closed form of the Hessian times a direction, and the kernel's, against a complex step through
 //!   the gradient, and that against differences of the kernel's gradient.
 
+use super::layer::Layer;
+use super::limits::differentiated;
+use super::options::Arguments;
 use super::report::{self, Line};
 use super::scales::Scales;
-use super::setup::{Setup, arrays, layers};
+use super::setup::Setup;
 use super::twin::Gradients;
-use super::{Arguments, Layer};
+use super::{inputs, prepare};
 use crate::failure::Failure;
 use crate::terminal::put;
 use batchnorm::gradcheck::{COMPLEX_STEP, Complex, DIFFERENCE_STEP, Dual, central_difference, complex_step};
@@ -40,11 +43,11 @@ pub enum Source {
 pub type Alter<'a> = &'a dyn Fn(Source, &mut Gradients<f64>);
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let arrays = arrays(arguments)?;
+    let inputs = inputs::read(arguments)?;
     let mut lines = Vec::new();
-    let (layers, mut left_out) = layers(arguments);
+    let (layers, mut left_out) = arguments.layers();
     for layer in layers {
-        let checked = Setup::new(arguments, &arrays, layer).and_then(|setup| check(&setup, &|_, _| {}));
+        let checked = prepare::setup(arguments, &inputs, layer).and_then(|setup| check(&setup, &|_, _| {}));
         match checked {
             Ok(more) => lines.extend(more),
             // Of all layers those are left out that the shape does not allow, and it is said.
@@ -55,7 +58,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
     }
     let text = if arguments.json {
-        report::as_json(arguments, &arrays.shape, &lines, &left_out)
+        report::as_json(arguments, &inputs.shape, &lines, &left_out)
     } else {
         report::as_table(arguments, &lines, &left_out)
     };
@@ -77,12 +80,13 @@ pub fn check(setup: &Setup, alter: Alter) -> Result<Vec<Line>, Failure> {
     let staged = setup.staged().map(|gradients| altered(Source::Staged, gradients));
     let kernel = altered(Source::Kernel, setup.kernel(&setup.x, &setup.gamma)?);
     let mut random = setup.random.clone();
-    let most = setup.differentiated();
-    let drawn = Drawn { x: random.some(setup.x.len(), most), parameters: random.some(setup.gamma.len(), most) };
+    let most = differentiated(setup.x.len());
+    let drawn = Drawn { x: random.indices(setup.x.len(), most), parameters: random.indices(setup.gamma.len(), most) };
     let mut lines = Vec::new();
     let mut line = |gradient: &'static str, what: &'static str, by: &'static str, base: f64, worst: Worst| {
-        let index =
-            worst.at.map(|at| if gradient.starts_with("dx") || gradient == "y'" { setup.index(at) } else { vec![at] });
+        let index = worst
+            .at
+            .map(|at| if gradient.starts_with("dx") || gradient == "y'" { setup.grid().index(at) } else { vec![at] });
         lines.push(Line {
             layer: setup.layer,
             gradient,
@@ -209,16 +213,6 @@ impl Drawn {
 }
 
 impl Setup {
-    /// Where a value stands.
-    fn index(&self, mut at: usize) -> Vec<usize> {
-        let mut index = vec![0; self.shape.len()];
-        for (axis, &length) in self.shape.iter().enumerate().rev() {
-            index[axis] = at % length;
-            at /= length;
-        }
-        index
-    }
-
     /// sum dy y by complex steps through the twin.
     fn by_complex_steps(&self, drawn: &Drawn) -> [Vec<f64>; 3] {
         let fixed = |values: &[f64]| values.iter().map(|&value| Complex::constant(value)).collect::<Vec<Complex>>();
@@ -256,7 +250,7 @@ impl Setup {
         for &i in &drawn.parameters {
             // y is linear in both: a long step rounds least. It must not cross an activation's kink.
             let size = self.gamma[i].abs().max(self.beta[i].abs()).max(1.0);
-            let length = if self.bends() { 2.0 } else { 1e3 * size };
+            let length = if self.layer.negative_slope().is_some() { 2.0 } else { 1e3 * size };
             let f = |gamma: &[f64]| self.kernel_forward(&self.x, gamma, &self.beta);
             by_gamma.push(central_difference(&mut gamma, i, length, f, weigh));
             let f = |beta: &[f64]| self.kernel_forward(&self.x, &self.gamma, beta);
@@ -368,7 +362,7 @@ impl Setup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
+    use clap::{Parser, ValueEnum};
 
     #[derive(Parser)]
     struct Program {
@@ -378,33 +372,18 @@ mod tests {
 
     fn setup(layer: Layer, more: &[&str]) -> Setup {
         let arguments = Program::parse_from([&["gradcheck"], more].concat()).arguments;
-        Setup::new(&arguments, &arrays(&arguments).expect("random ones"), layer).expect("a right setup")
+        let inputs = inputs::read(&arguments).expect("a shape");
+        prepare::setup(&arguments, &inputs, layer).expect("a right setup")
     }
 
     fn failing(lines: &[Line]) -> Vec<(&'static str, &'static str, &'static str)> {
         lines.iter().filter(|line| !line.holds()).map(|line| (line.gradient, line.what, line.by)).collect()
     }
 
-    const LAYERS: [Layer; 14] = [
-        Layer::Batch,
-        Layer::Evaluation,
-        Layer::Mixed,
-        Layer::Relu,
-        Layer::LeakyRelu,
-        Layer::Residual,
-        Layer::Weighted,
-        Layer::Ghost,
-        Layer::Invertible,
-        Layer::Norm,
-        Layer::Group,
-        Layer::Instance,
-        Layer::Rms,
-        Layer::Whitening,
-    ];
-
     #[test]
     fn every_check_holds_and_fails_where_a_gradient_is_spoiled() {
-        for layer in LAYERS {
+        assert_eq!(Layer::value_variants().len(), 14);
+        for &layer in Layer::value_variants() {
             let setup = setup(layer, &["--shape", "4,6,5", "--seed", "9"]);
             let clean = check(&setup, &|_, _| {}).unwrap();
             assert_eq!(failing(&clean), [], "{layer:?}");

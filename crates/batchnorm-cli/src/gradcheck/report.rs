@@ -1,7 +1,8 @@
 //! The checks of our own gradients as a table, and as JSON.
 
-use super::setup::{MOST, SAMPLE};
-use super::{Arguments, Layer};
+use super::layer::Layer;
+use super::limits::{MAX_CHECKED, MAX_DIFFERENTIATED};
+use super::options::Arguments;
 use crate::text;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
@@ -113,7 +114,7 @@ pub fn as_table(arguments: &Arguments, lines: &[Line], left_out: &[(Layer, Strin
     let _ = writeln!(
         text,
         "Errors by max|gamma| max|dy| / sqrt(variance + eps) (dx), sum|dy| max(|xhat|, 0.01) (dgamma), sum|dy| (dbeta); dx' and dgamma' are second \
-         derivatives along a random direction, y' the first. Values differentiated one by one: {SAMPLE} of each gradient at most."
+         derivatives along a random direction, y' the first. Values differentiated one by one: {MAX_DIFFERENTIATED} of each gradient at most."
     );
     text
 }
@@ -149,7 +150,7 @@ pub fn as_json(arguments: &Arguments, shape: &[usize], lines: &[Line], left_out:
         "channel_axis": arguments.channel_axis,
         "epsilon": arguments.epsilon,
         "seed": arguments.seed,
-        "most_values": MOST,
+        "most_values": MAX_CHECKED,
         "checks": lines.iter().map(of).collect::<Vec<Value>>(),
         "left_out": left_out.iter().map(|(layer, why)| json!({"layer": layer.name(), "why": why})).collect::<Vec<Value>>(),
         "wrong": lines.iter().any(Line::fails),

@@ -1,8 +1,8 @@
 //! The measures of numerics.md, section 0, for a layer on its arrays.
 
-use super::Layer;
-use super::setup::{SHARE, Setup};
-use super::twin::Row;
+use super::layer::{BATCH_SHARE, Layer};
+use super::row::Row;
+use super::setup::Setup;
 use batchnorm::reference::whitening;
 
 /// By what errors are measured, of each value of x and of each parameter.
@@ -34,7 +34,7 @@ impl Scales {
         let dz = setup.upstream();
         let rows = &setup.rows;
         for row in rows {
-            let counting = || row.values.iter().copied().filter(|&at| setup.counts(at));
+            let counting = || setup.counting(row);
             let weight = |at: usize| if setup.layer == Layer::Weighted { setup.weights[at] } else { 1.0 };
             let total: f64 = counting().map(weight).sum();
             let mean = counting().map(|at| weight(at) * setup.x[at]).sum::<f64>() / total;
@@ -44,7 +44,7 @@ impl Scales {
             let (center, variance) = match setup.layer {
                 Layer::Evaluation => (setup.running_mean[row.channel], setup.running_variance[row.channel]),
                 Layer::Mixed => {
-                    let mix = |running: f64, batch: f64| running + SHARE * (batch - running);
+                    let mix = |running: f64, batch: f64| running + BATCH_SHARE * (batch - running);
                     (mix(setup.running_mean[row.channel], mean), mix(setup.running_variance[row.channel], about(mean)))
                 }
                 Layer::Rms => (0.0, about(0.0)),
@@ -56,13 +56,13 @@ impl Scales {
             let scale = largest(&|at| setup.gamma[setup.parameter(at)]) * own_unit;
             let spread = center.abs().max(mean.abs()) / deviation;
             // The invertible form loses by its own bound.
-            let own = row.values.first().map_or(0, |&at| setup.parameter(at));
+            let own = row.places.first().map_or(0, |&at| setup.parameter(at));
             let largest_xhat = largest(&|at| setup.x[at] - center) / deviation;
             let mixed = if setup.layer == Layer::Mixed { largest_xhat } else { 0.0 };
             let inverted =
                 if setup.layer == Layer::Invertible { (setup.beta[own] / setup.gamma[own]).abs() } else { 0.0 };
             let lost = ((1.0 + spread) * (1.0 + mixed)).max(1.0 + 20.0 * inverted) * of_sums;
-            for &at in &row.values {
+            for &at in &row.places {
                 loss[at] = lost;
                 // In evaluation y is linear in x: a long step rounds least. Any step must be one at the size of x.
                 let least = if setup.layer == Layer::Evaluation { 1e-2 } else { 1e-9 };
@@ -89,12 +89,12 @@ impl Scales {
 
 /// The measure of whitening, sum_j |W_ij| max|gamma dy|, and its condition number.
 fn whiten(setup: &Setup, rows: &[Row], dz: &[f64], [dx, unit, loss]: [&mut [f64]; 3]) {
-    for rows in rows.chunks(setup.together) {
-        let group: Vec<Vec<f64>> = rows.iter().map(|row| row.values.iter().map(|&at| setup.x[at]).collect()).collect();
+    for rows in rows.chunks(setup.whitened) {
+        let group: Vec<Vec<f64>> = rows.iter().map(|row| row.places.iter().map(|&at| setup.x[at]).collect()).collect();
         let ones = vec![1.0; rows.len()];
         let pass = whitening::forward(&group, &ones, &ones, setup.epsilon);
         let largest = |of: &dyn Fn(usize, f64) -> f64| {
-            let all = rows.iter().flat_map(|row| row.values.iter().map(|&at| of(row.channel, dz[at]).abs()));
+            let all = rows.iter().flat_map(|row| row.places.iter().map(|&at| of(row.channel, dz[at]).abs()));
             all.fold(0.0, f64::max)
         };
         let [most, most_of_unit] = [largest(&|channel, dz| setup.gamma[channel] * dz), largest(&|_, dz| dz)];
@@ -103,10 +103,10 @@ fn whiten(setup: &Setup, rows: &[Row], dz: &[f64], [dx, unit, loss]: [&mut [f64]
         // (No root at all: nothing is left.)
         let lost = if condition.is_finite() { condition * condition } else { f64::INFINITY };
         // What one channel loses all of them do.
-        let lost = rows.iter().flat_map(|row| &row.values).fold(lost, |most, &at| most.max(loss[at]));
+        let lost = rows.iter().flat_map(|row| &row.places).fold(lost, |most, &at| most.max(loss[at]));
         for (row, weights) in rows.iter().zip(&pass.whitening) {
             let size = weights.iter().map(|w| w.abs()).sum::<f64>();
-            for &at in &row.values {
+            for &at in &row.places {
                 (dx[at], unit[at], loss[at]) = (size * most, size * most_of_unit, lost);
             }
         }
