@@ -12,11 +12,11 @@ pub struct Input {
     pub numbers: Numbers,
     /// Lengths of the axes.
     pub shape: Vec<usize>,
-    /// Elements from one to the next along each axis; none for a dense array in C order.
+    /// Distance between neighbours along each axis, in elements; none for a dense array in C order.
     pub strides: Option<Vec<isize>>,
-    /// Where the first element lies.
+    /// Place of the first element in the buffer.
     pub offset: usize,
-    /// What made the buffer, where it is not stored.
+    /// The recipe that made the buffer, where it is not stored.
     pub recipe: Option<Recipe>,
 }
 
@@ -26,7 +26,7 @@ impl Input {
         Input { numbers, shape: shape.to_vec(), strides: None, offset: 0, recipe: None }
     }
 
-    /// Where in the buffer each element lies, in C order.
+    /// The place of each element in the buffer, in C order.
     pub fn places(&self) -> Vec<usize> {
         let Some(strides) = &self.strides else { return (0..self.numbers.len()).collect() };
         let mut places = vec![self.offset as isize];
@@ -38,31 +38,31 @@ impl Input {
 
     /// The elements, in C order, exactly.
     pub fn to_f64(&self) -> Vec<f64> {
-        let all = self.numbers.to_f64();
-        if self.strides.is_none() { all } else { self.places().into_iter().map(|place| all[place]).collect() }
+        let buffer = self.numbers.to_f64();
+        if self.strides.is_none() { buffer } else { self.places().into_iter().map(|place| buffer[place]).collect() }
     }
 }
 
-/// Each element's sample and channel, in C order.
+/// The sample and channel of each element, in C order.
 pub fn coordinates(shape: &[usize], roles: &[Role]) -> Vec<Coordinates> {
-    let mut all = vec![Coordinates::default()];
+    let mut coordinates = vec![Coordinates::default()];
     for (&length, role) in shape.iter().zip(roles) {
         let next = |at: &Coordinates, i: usize| match role {
             Role::Sample => Coordinates { sample: at.sample * length + i, ..*at },
             Role::Channel => Coordinates { channel: i, ..*at },
             Role::Space => *at,
         };
-        all = all.iter().flat_map(|at| (0..length).map(move |i| next(at, i))).collect();
+        coordinates = coordinates.iter().flat_map(|at| (0..length).map(move |i| next(at, i))).collect();
     }
-    all
+    coordinates
 }
 
-/// Where an element is.
+/// Sample and channel of an element.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Coordinates {
-    /// Through all sample axes.
+    /// The number of its sample, through all sample axes.
     pub sample: usize,
-    /// On the channel axis.
+    /// Its index on the channel axis.
     pub channel: usize,
 }
 

@@ -18,7 +18,7 @@ pub enum Element {
     Bf16,
 }
 
-/// What an axis is.
+/// The meaning of an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -31,7 +31,7 @@ pub enum Role {
 }
 
 impl Element {
-    /// Whether it is the type that statistics are computed in, so that nothing is hidden by rounding.
+    /// Whether statistics are computed in this type itself, so that rounding hides nothing.
     pub fn is_wide(self) -> bool {
         self == Element::F64
     }
@@ -46,8 +46,8 @@ impl Element {
         }
     }
 
-    /// Values that the type has, as they are stored. Every NaN is the same one: which one arithmetic gives is the
-    /// compiler's choice.
+    /// Stores values that the type has. Every NaN gets the same bits, for which bits arithmetic gives it is the compiler's
+    /// choice.
     pub fn numbers(self, values: &[f64]) -> Numbers {
         let single = |value: f64| if value.is_nan() { f32::from_bits(0x7fc0_0000) } else { value as f32 };
         let half = |value: f64| if value.is_nan() { f16::from_bits(0x7e00) } else { f16::from_f64(value) };
@@ -67,7 +67,7 @@ impl Element {
         }
     }
 
-    /// Bits behind the point of a number in 1..2, and the exponent of the smallest normal number.
+    /// Number of fraction bits, and the exponent of the smallest normal number.
     fn digits(self) -> (i32, i32) {
         match self {
             Element::F64 => (52, -1022),
@@ -89,7 +89,7 @@ impl Element {
     }
 }
 
-/// The value, if it is NaN with the usual bits.
+/// The value; NaN with the usual bits.
 fn one_nan(value: f64) -> f64 {
     if value.is_nan() { f64::from_bits(0x7ff8_0000_0000_0000) } else { value }
 }

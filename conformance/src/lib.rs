@@ -1,5 +1,5 @@
-//! What goes wrong in batch normalisation, as data: named cases with inputs, expected values and bounds, and what runs
-//! an implementation through them.
+//! Conformance cases of batch normalisation: what goes wrong, as named cases with inputs, expected values and bounds, and
+//! a runner that judges an implementation by them.
 //!
 //! In the order in which data flows:
 //!

@@ -287,7 +287,7 @@ fn chain<T: Stored>(problem: &Problem) -> Result<Outputs, String> {
     Ok(Outputs::from([("y".to_string(), elements(evaluated.ok_or("there is no layer")?.data()))]))
 }
 
-/// What the next layer of a chain takes: what the one before gave, or the input.
+/// The input of the next layer of a chain: the output of the one before, or the chain's input.
 fn next<'a, T: Stored>(
     input: &'a Array<T>,
     given: Option<&'a Tensor<T>>,

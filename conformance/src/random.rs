@@ -5,7 +5,7 @@
 
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The k-th output of SplitMix64 (Steele et al. 2014) from a seed: it needs no output before it.
+/// The k-th output of the generator from a seed.
 pub fn bits(seed: u64, k: u64) -> u64 {
     let mut z = seed.wrapping_add(GOLDEN.wrapping_mul(k.wrapping_add(1)));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -13,7 +13,7 @@ pub fn bits(seed: u64, k: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// The k-th number of the generator in 0..1: a multiple of 2^-24.
+/// The k-th number from a seed in 0..1: a multiple of 2^-24, so that it is exact in f32 too.
 pub fn uniform(seed: u64, k: u64) -> f64 {
     (bits(seed, k) >> 40) as f64 / (1u64 << 24) as f64
 }

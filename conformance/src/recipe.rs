@@ -1,4 +1,4 @@
-//! Numbers from a counter: arrays that are too large to be stored, and the values of all others.
+//! Values of arrays: recipes of those that are too large to be stored, and random numbers for all others.
 
 use batchnorm_io::npy::Numbers;
 use serde::{Deserialize, Serialize};
@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 use crate::kinds::Element;
 use crate::random::uniform;
 
-/// How an array is made: element k, in C order, is `offset + scale * uniform(seed, k)`, computed in f64 and rounded to
+/// A formula for an array: element k, in C order, is `offset + scale * uniform(seed, k)`, computed in f64 and rounded to
 /// the element type.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
-    /// Where the generator starts.
+    /// The generator's seed.
     pub seed: u64,
-    /// Added.
+    /// Added to each element.
     pub offset: f64,
-    /// Multiplied by.
+    /// Multiplies each number of the generator.
     pub scale: f64,
 }
 
@@ -24,7 +24,7 @@ impl Recipe {
         self.offset + self.scale * uniform(self.seed, k as u64)
     }
 
-    /// So many elements.
+    /// The first `count` elements, rounded to the element type.
     pub fn numbers(&self, element: Element, count: usize) -> Numbers {
         let values = (0..count).map(|k| self.value(k));
         match element {
@@ -34,7 +34,7 @@ impl Recipe {
     }
 }
 
-/// Values of a case, from its name: adding a case changes no other.
+/// Random numbers for a case, seeded by its name: adding a case changes no other.
 #[derive(Debug)]
 pub struct Values {
     seed: u64,
@@ -42,7 +42,7 @@ pub struct Values {
 }
 
 impl Values {
-    /// Those of this name.
+    /// Numbers seeded by this name.
     pub fn of(name: &str) -> Values {
         // FNV-1a.
         let seed = name
@@ -51,19 +51,19 @@ impl Values {
         Values { seed, taken: 0 }
     }
 
-    /// Uniform in 0..1.
+    /// A number uniform in 0..1.
     pub fn uniform(&mut self) -> f64 {
         self.taken += 1;
         uniform(self.seed, self.taken - 1)
     }
 
-    /// Nearly normal, of mean 0 and deviation 1, within -6..6: the sum of twelve uniform numbers less 6. Nothing but
-    /// additions, so that it is the same on every machine.
+    /// A nearly normal number, of mean 0 and deviation 1, within -6..6: the sum of twelve uniform numbers less 6. Additions
+    /// alone make it, so that it is the same on every machine.
     pub fn normal(&mut self) -> f64 {
         (0..12).map(|_| self.uniform()).sum::<f64>() - 6.0
     }
 
-    /// So many of them, about a mean.
+    /// Nearly normal numbers about a mean.
     pub fn normals(&mut self, count: usize, mean: f64, deviation: f64) -> Vec<f64> {
         (0..count).map(|_| mean + deviation * self.normal()).collect()
     }

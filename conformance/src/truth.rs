@@ -14,7 +14,7 @@ mod tests;
 use crate::case::{Norm, Operation, Problem};
 pub use output::{Truth, Truths, probes};
 
-/// All that is true, and the largest mean/std of what is normalised together, which f64 bounds grow with.
+/// The true outputs, and the largest mean/std of values that are normalised together, with which bounds of f64 grow.
 pub fn of(problem: &Problem) -> (Truths, f64) {
     match (problem.norm, problem.operation) {
         (Norm::Batch, Operation::Train | Operation::Eval) if problem.inputs["x"].recipe.is_some() => {

@@ -1,4 +1,4 @@
-//! Where the channels are, and where the elements lie.
+//! Layouts: the axis of the channels, and the order of the elements in memory.
 
 use crate::case::{Case, Level::*};
 use crate::draft::{Draft, case};

@@ -3,12 +3,13 @@
 use super::number::{D, d};
 use super::output::{Truth, Truths};
 
-/// (1 - weight) old + weight new.
+/// A running statistic after an update: (1 - weight) old + weight new.
 pub fn moved(old: D, new: D, weight_of_new: f64) -> D {
     (d(1.0) - d(weight_of_new)) * old + d(weight_of_new) * new
 }
 
-/// Running statistics behind a pass. Those of a mean are measured by the larger of itself and a standard deviation.
+/// Adds the running statistics after a pass. Errors of the mean are measured by the larger of itself and the standard
+/// deviation, errors of the variance by itself.
 pub fn insert_running(truths: &mut Truths, mean: Vec<D>, variance: Vec<D>) {
     let vector = |values: Vec<D>, scale: Vec<f64>| {
         let shape = vec![values.len()];
