@@ -7,6 +7,8 @@
 
 mod against;
 mod check;
+mod derivatives;
+mod errors;
 mod inputs;
 mod kernel;
 mod layer;

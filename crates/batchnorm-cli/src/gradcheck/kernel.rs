@@ -1,7 +1,7 @@
 //! The library's layers on a setup: the kernels, whose outputs and derivatives are checked.
 
 use super::layer::{BATCH_SHARE, LEAKY_SLOPE, Layer};
-use super::setup::Setup;
+use super::setup::{Direction, Setup};
 use super::twin::Gradients;
 use crate::failure::Failure;
 use batchnorm::{
@@ -13,14 +13,21 @@ use std::error::Error;
 use std::num::NonZeroUsize;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
-/// y' along a direction, and how the gradients move.
+/// y' along a direction, and the derivative of the gradients along it.
 type Along = (Vec<f64>, Gradients<f64>);
 
-/// What a forward pass left.
-enum Left {
-    Plain(Box<Saved>),
+/// What a forward pass leaves, of those that have directional and second derivatives.
+enum SavedPass {
+    Batch(Box<Saved>),
     Sample(Box<SampleSaved>),
-    Other,
+}
+
+/// A pass through a layer.
+struct Passed {
+    y: Vec<f64>,
+    /// Where they were asked for.
+    gradients: Option<Gradients<f64>>,
+    saved: Option<SavedPass>,
 }
 
 impl Setup {
@@ -36,7 +43,7 @@ impl Setup {
         Ok(ViewMut::new(values, &self.shape, self.axes())?)
     }
 
-    /// The derivative of the formula wherever it exists: for alike values too.
+    /// Batch norm whose gradient of constant channels is the formula's derivative, not the 0 that is declared by default.
     fn config(&self) -> Config {
         let activation = match self.layer {
             Layer::Relu | Layer::Residual => Activation::Relu,
@@ -78,20 +85,13 @@ impl Setup {
         })
     }
 
-    /// y, and the gradients where they are asked for.
-    fn run(
-        &self,
-        x: &[f64],
-        gamma: &[f64],
-        beta: &[f64],
-        backward: bool,
-    ) -> Outcome<(Vec<f64>, Option<Gradients<f64>>, Left)> {
+    /// A forward pass, and the backward pass where it is asked for.
+    fn run(&self, x: &[f64], gamma: &[f64], beta: &[f64], backward: bool) -> Outcome<Passed> {
         let (view, dy) = (self.view(x)?, self.view(&self.dy)?);
         let mut dx = vec![0.0; x.len()];
-        let all = |dx: Vec<f64>, parameters: ParameterGradients| Gradients {
-            dx,
-            dgamma: parameters.dgamma,
-            dbeta: parameters.dbeta,
+        let passed = |y: Vec<f64>, dx: Vec<f64>, parameters: Option<ParameterGradients>, saved: Option<SavedPass>| {
+            let gradients = parameters.map(|ParameterGradients { dgamma, dbeta }| Gradients { dx, dgamma, dbeta });
+            Ok(Passed { y, gradients, saved })
         };
         match self.layer {
             Layer::Norm | Layer::Group | Layer::Instance | Layer::Rms => {
@@ -99,7 +99,7 @@ impl Setup {
                 let (y, saved) = norm.forward(&view)?;
                 let mut out = self.view_mut(&mut dx)?;
                 let parameters = backward.then(|| saved.backward(&view, &dy, &mut out)).transpose()?;
-                Ok((y.into_data(), parameters.map(|parameters| all(dx, parameters)), Left::Sample(Box::new(saved))))
+                passed(y.into_data(), dx, parameters, Some(SavedPass::Sample(Box::new(saved))))
             }
             Layer::Whitening => {
                 let policies = Policies { constant_channel: ConstantChannel::Derivative, ..Policies::default() };
@@ -107,17 +107,17 @@ impl Setup {
                 let mut layer = config.build()?;
                 layer.set_gamma(gamma)?;
                 layer.set_beta(beta)?;
-                let passed = layer.forward_train(&view)?;
+                let pass = layer.forward_train(&view)?;
                 let mut out = self.view_mut(&mut dx)?;
-                let parameters = backward.then(|| passed.saved.backward(&view, &dy, &mut out)).transpose()?;
-                Ok((passed.y.into_data(), parameters.map(|parameters| all(dx, parameters)), Left::Other))
+                let parameters = backward.then(|| pass.saved.backward(&view, &dy, &mut out)).transpose()?;
+                passed(pass.y.into_data(), dx, parameters, None)
             }
             Layer::Ghost => {
                 let size = NonZeroUsize::new(self.ghost).ok_or("a ghost batch of no samples")?;
-                let passed = self.layer(gamma, beta)?.train_ghost(&view, size)?;
+                let pass = self.layer(gamma, beta)?.train_ghost(&view, size)?;
                 let mut out = self.view_mut(&mut dx)?;
-                let parameters = backward.then(|| passed.saved.backward(&view, &dy, &mut out)).transpose()?;
-                Ok((passed.y.into_data(), parameters.map(|parameters| all(dx, parameters)), Left::Other))
+                let parameters = backward.then(|| pass.saved.backward(&view, &dy, &mut out)).transpose()?;
+                passed(pass.y.into_data(), dx, parameters, None)
             }
             Layer::Invertible => {
                 let mut layer = self.layer(gamma, beta)?;
@@ -127,70 +127,69 @@ impl Setup {
                 let mut out = self.view_mut(&mut dx)?;
                 let output = self.view(&y)?;
                 let parameters = backward.then(|| layer.backward_invertible(&output, &mut out, &saved)).transpose()?;
-                Ok((y, parameters.map(|parameters| all(dx, parameters)), Left::Other))
+                passed(y, dx, parameters, None)
             }
             Layer::Weighted => {
                 let weights = Weights::new(&self.weights, &self.shape)?;
-                let passed = self.layer(gamma, beta)?.forward(Input::weighted(&view, &weights), self.switches()?)?;
+                let pass = self.layer(gamma, beta)?.forward(Input::weighted(&view, &weights), self.switches()?)?;
                 let mut out = self.view_mut(&mut dx)?;
                 let parameters =
-                    backward.then(|| passed.saved.backward_weighted(&view, &dy, &weights, &mut out)).transpose()?;
-                Ok((passed.y.into_data(), parameters.map(|parameters| all(dx, parameters)), Left::Other))
+                    backward.then(|| pass.saved.backward_weighted(&view, &dy, &weights, &mut out)).transpose()?;
+                passed(pass.y.into_data(), dx, parameters, None)
             }
             Layer::Residual => {
                 let residual = self.view(&self.residual)?;
-                let passed = self.layer(gamma, beta)?.forward(Input::adding(&view, &residual), self.switches()?)?;
-                let output = self.view(passed.y.data())?;
-                let mut of_residual = vec![0.0; x.len()];
-                let mut outs = [self.view_mut(&mut dx)?, self.view_mut(&mut of_residual)?];
-                let [out, beside] = &mut outs;
-                let parameters =
-                    backward.then(|| passed.saved.backward_adding(&view, &output, &dy, out, beside)).transpose()?;
-                Ok((passed.y.into_data(), parameters.map(|parameters| all(dx, parameters)), Left::Other))
+                let pass = self.layer(gamma, beta)?.forward(Input::adding(&view, &residual), self.switches()?)?;
+                let output = self.view(pass.y.data())?;
+                let mut dresidual = vec![0.0; x.len()];
+                let (mut out, mut beside) = (self.view_mut(&mut dx)?, self.view_mut(&mut dresidual)?);
+                let parameters = backward
+                    .then(|| pass.saved.backward_adding(&view, &output, &dy, &mut out, &mut beside))
+                    .transpose()?;
+                passed(pass.y.into_data(), dx, parameters, None)
             }
             _ => {
-                let passed = self.layer(gamma, beta)?.forward(&view, self.switches()?)?;
+                let pass = self.layer(gamma, beta)?.forward(&view, self.switches()?)?;
                 let mut out = self.view_mut(&mut dx)?;
-                let parameters = backward.then(|| passed.saved.backward(&view, &dy, &mut out)).transpose()?;
-                let left = Left::Plain(Box::new(passed.saved));
-                Ok((passed.y.into_data(), parameters.map(|parameters| all(dx, parameters)), left))
+                let parameters = backward.then(|| pass.saved.backward(&view, &dy, &mut out)).transpose()?;
+                passed(pass.y.into_data(), dx, parameters, Some(SavedPass::Batch(Box::new(pass.saved))))
             }
         }
     }
 
     /// The layer's output.
     pub fn kernel_forward(&self, x: &[f64], gamma: &[f64], beta: &[f64]) -> Result<Vec<f64>, Failure> {
-        self.run(x, gamma, beta, false).map(|(y, ..)| y).map_err(|error| self.refusal(error.as_ref()))
+        self.run(x, gamma, beta, false).map(|pass| pass.y).map_err(|error| self.refusal(error.as_ref()))
     }
 
     /// The layer's gradients.
     pub fn kernel(&self, x: &[f64], gamma: &[f64]) -> Result<Gradients<f64>, Failure> {
         let run = self.run(x, gamma, &self.beta, true).map_err(|error| self.refusal(error.as_ref()))?;
-        run.1.ok_or_else(|| Failure::refused("the backward pass gave nothing"))
+        run.gradients.ok_or_else(|| Failure::refused("the backward pass gave nothing"))
     }
 
     /// The layer's directional derivative, and the derivative of its gradient along the direction (dx', dgamma'), where it
     /// has them.
-    pub fn kernel_along(&self, direction: [&[f64]; 3]) -> Result<Option<Along>, Failure> {
+    pub fn kernel_along(&self, direction: &Direction) -> Result<Option<Along>, Failure> {
         self.along(direction).map_err(|error| self.refusal(error.as_ref()))
     }
 
-    fn along(&self, [x_t, gamma_t, beta_t]: [&[f64]; 3]) -> Outcome<Option<Along>> {
-        let (x, dy, t) = (self.view(&self.x)?, self.view(&self.dy)?, self.view(x_t)?);
-        let parameters = ParameterDirection { gamma: Some(gamma_t), beta: Some(beta_t) };
+    fn along(&self, direction: &Direction) -> Outcome<Option<Along>> {
+        let (x, dy, t) = (self.view(&self.x)?, self.view(&self.dy)?, self.view(&direction.x)?);
+        let parameters = ParameterDirection { gamma: Some(&direction.gamma), beta: Some(&direction.beta) };
         let (mut moved, mut dx) = (vec![0.0; self.x.len()], vec![0.0; self.x.len()]);
-        let of_parameters = match self.run(&self.x, &self.gamma, &self.beta, false)?.2 {
-            Left::Plain(saved) => {
+        let parameters_hvp = match self.run(&self.x, &self.gamma, &self.beta, false)?.saved {
+            Some(SavedPass::Batch(saved)) => {
                 saved.jvp(&x, &t, parameters, &mut self.view_mut(&mut moved)?)?;
                 saved.hvp(&x, &dy, &t, parameters, &mut self.view_mut(&mut dx)?)?
             }
-            Left::Sample(saved) => {
+            Some(SavedPass::Sample(saved)) => {
                 saved.jvp(&x, &t, parameters, &mut self.view_mut(&mut moved)?)?;
                 saved.hvp(&x, &dy, &t, parameters, &mut self.view_mut(&mut dx)?)?
             }
-            Left::Other => return Ok(None),
+            None => return Ok(None),
         };
-        let ParameterGradients { dgamma, dbeta } = of_parameters;
+        let ParameterGradients { dgamma, dbeta } = parameters_hvp;
         Ok(Some((moved, Gradients { dx, dgamma, dbeta })))
     }
 

@@ -10,6 +10,18 @@ pub struct Row {
     pub channel: usize,
 }
 
+impl Row {
+    /// This row's part of an array.
+    pub fn of<T: Copy>(&self, array: &[T]) -> Vec<T> {
+        self.places.iter().map(|&place| array[place]).collect()
+    }
+
+    /// Writes this row's part of an array.
+    pub fn put<T>(&self, values: impl IntoIterator<Item = T>, array: &mut [T]) {
+        self.places.iter().zip(values).for_each(|(&place, value)| array[place] = value);
+    }
+}
+
 /// Lengths of the axes, and which of them holds the channels.
 #[derive(Debug, Clone, Copy)]
 pub struct Grid<'a> {

@@ -29,9 +29,17 @@ pub struct Setup {
     pub slopes: Vec<f64>,
     /// Values at the kink of the activation, or near it: they get no gradient and are not compared.
     pub kinks: Vec<bool>,
-    /// What goes on being drawn: values to differentiate, directions.
+    /// The generator behind the arrays, from which values to differentiate and directions are drawn.
     pub random: Random,
     pub rows: Vec<Row>,
+}
+
+/// A direction along which x and the parameters move.
+#[derive(Debug, Clone)]
+pub struct Direction {
+    pub x: Vec<f64>,
+    pub gamma: Vec<f64>,
+    pub beta: Vec<f64>,
 }
 
 impl Setup {

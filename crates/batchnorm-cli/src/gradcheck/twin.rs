@@ -2,7 +2,7 @@
 
 use super::layer::{BATCH_SHARE, Layer};
 use super::row::Row;
-use super::setup::Setup;
+use super::setup::{Direction, Setup};
 use batchnorm::reference::{Real, compact, mixed, rows, second_order, staged, tangent, weighted, whitening};
 
 /// Gradients of whole arrays.
@@ -14,21 +14,9 @@ pub struct Gradients<R> {
 }
 
 impl<R: Real> Gradients<R> {
-    fn zeros(values: usize, parameters: usize) -> Gradients<R> {
+    pub fn zeros(values: usize, parameters: usize) -> Gradients<R> {
         let zeros = |count| vec![R::constant(0.0); count];
         Gradients { dx: zeros(values), dgamma: zeros(parameters), dbeta: zeros(parameters) }
-    }
-}
-
-impl Row {
-    /// This row's part of an array.
-    fn of<T: Copy>(&self, array: &[T]) -> Vec<T> {
-        self.places.iter().map(|&place| array[place]).collect()
-    }
-
-    /// Writes this row's part of an array.
-    fn put<T>(&self, values: impl IntoIterator<Item = T>, array: &mut [T]) {
-        self.places.iter().zip(values).for_each(|(&place, value)| array[place] = value);
     }
 }
 
@@ -171,21 +159,21 @@ impl Setup {
         whole
     }
 
-    /// The derivative of the gradient along (x', gamma'), line by line, of layers that have one in closed form.
-    pub fn second_order(&self, [x_t, gamma_t]: [&[f64]; 2]) -> Option<Gradients<f64>> {
+    /// The derivative of the gradient along a direction, line by line, of layers that have one in closed form.
+    pub fn second_order(&self, direction: &Direction) -> Option<Gradients<f64>> {
         if matches!(self.layer, Layer::Weighted | Layer::Whitening) {
             return None;
         }
         let dz = self.upstream();
         let mut whole = Gradients::zeros(self.x.len(), self.gamma.len());
         for row in &self.rows {
-            let (x, dz, x_t) = (row.of(&self.x), row.of(&dz), row.of(x_t));
+            let (x, dz, x_t) = (row.of(&self.x), row.of(&dz), row.of(&direction.x));
             if matches!(self.layer, Layer::Norm | Layer::Group | Layer::Rms | Layer::Instance) {
                 let of_values = |parameters: &[f64]| -> Vec<f64> {
                     row.places.iter().map(|&place| parameters[self.parameter(place)]).collect()
                 };
                 let (gamma, centred) = (of_values(&self.gamma), self.layer != Layer::Rms);
-                let along: [&[f64]; 2] = [&x_t, &of_values(gamma_t)];
+                let along: [&[f64]; 2] = [&x_t, &of_values(&direction.gamma)];
                 let moved = second_order::row_backward_tangent(&x, &gamma, self.epsilon, &dz, centred, along);
                 for (&place, dgamma) in row.places.iter().zip(moved.dgamma) {
                     whole.dgamma[self.parameter(place)] += dgamma;
@@ -194,9 +182,9 @@ impl Setup {
                 continue;
             }
             let channel = row.channel;
-            let direction = tangent::Direction { x: &x_t, gamma: gamma_t[channel], beta: 0.0 };
+            let along = tangent::Direction { x: &x_t, gamma: direction.gamma[channel], beta: 0.0 };
             let (statistics, gamma) = (self.statistics(channel), self.gamma[channel]);
-            let moved = second_order::backward_tangent(&x, gamma, self.epsilon, statistics, true, &dz, direction);
+            let moved = second_order::backward_tangent(&x, gamma, self.epsilon, statistics, true, &dz, along);
             row.put(moved.dx, &mut whole.dx);
             whole.dgamma[channel] += moved.dgamma;
         }
