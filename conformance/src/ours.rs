@@ -256,11 +256,11 @@ fn population<T: Stored>(problem: &Problem) -> Result<Outputs, String> {
     let mut population = None;
     for batch in batches::<T>(problem) {
         let moments = rule.moments(&batch.view(&roles)?);
-        let own = match &mut population {
-            Some(own) => own,
+        let observed = match &mut population {
+            Some(observed) => observed,
             None => population.insert(Population::new(moments.channels().len()).map_err(words)?),
         };
-        own.observe(&moments).map_err(words)?;
+        observed.observe(&moments).map_err(words)?;
     }
     let running = population.ok_or("there is no batch")?.running(estimator(problem)).map_err(words)?;
     let mut outputs = Outputs::new();

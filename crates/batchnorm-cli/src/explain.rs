@@ -81,7 +81,7 @@ fn keep_files_apart(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Where a file lies or would lie, by one name for all its names; `None` in no folder.
+/// The canonical path of a file that is there or may be created; `None` where its folder is not there.
 fn place(path: &Path) -> Option<PathBuf> {
     path.canonicalize().ok().or_else(|| {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

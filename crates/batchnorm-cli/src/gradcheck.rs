@@ -1,9 +1,9 @@
-//! `batchnorm gradcheck`: are gradients right? Ours, by derivatives without a formula; or somebody else's, and if not, which
-//! term is missing.
+//! `batchnorm gradcheck`: are gradients right? Our layers' are checked against derivatives that know no formula; another
+//! program's are judged, and the term that is missing is named.
 //!
-//! Of our own, `inputs` reads or draws the arrays, `prepare` makes of them a `setup` for each layer, `check` holds the
-//! gradients of `twin` and `kernel` against derivatives by the measures in `scales`, and `report` prints. Somebody else's
-//! are judged in `against`, by the library's `gradcheck`, and `verdict` prints.
+//! Ours: `inputs` reads arrays, `prepare` makes a `setup` of them for each layer, `check` compares the gradients of `twin`
+//! and `kernel` with `derivatives`, by the `errors` that `scales` measures, and `report` prints. Another program's:
+//! `against` has the library judge them, and `verdict` prints.
 
 mod against;
 mod check;

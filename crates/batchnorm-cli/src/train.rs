@@ -19,9 +19,9 @@ use crate::text;
 use file::Store;
 pub use options::Arguments;
 
-/// How often the network is saved on its way, or after each step that takes longer: what a crash costs.
+/// Time between saves on the way (or a step, if that takes longer): as much is lost in a crash.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
-/// Steps behind each loss that is shown, their mean.
+/// Number of steps whose mean loss is shown.
 const SHOWN_STEPS: usize = 5;
 
 /// Trains what is missing and prints how the network does.
@@ -59,9 +59,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
 
 struct Run<'d> {
     plan: Plan,
-    /// Steps behind the network.
+    /// Steps that the network has taken.
     done: usize,
-    /// Steps behind the network in the file, where this run has written it.
+    /// Steps that the network in the file has taken, once this run has written it.
     saved: Option<usize>,
     training: Training<'d>,
     digits: &'d Digits,

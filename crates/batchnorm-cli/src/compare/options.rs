@@ -55,7 +55,7 @@ pub struct Arguments {
     pub json: bool,
 }
 
-/// The default of `--seeds`: how many there are by default.
+/// The default of `--seeds`, as a number of seeds.
 fn seeds_by_default() -> String {
     Settings::default().seeds.len().to_string()
 }

@@ -1,4 +1,4 @@
-//! From the words of the command line to settings that can be run.
+//! Parsing of the command line of `compare` to settings.
 
 use batchnorm_lab::comparison::Settings;
 
@@ -6,7 +6,7 @@ use super::options::Arguments;
 use crate::failure::Failure;
 use crate::flags::{WHOLE, expected, list, number};
 
-/// More would never end.
+/// The most seeds that are taken: a run of more would not end in useful time.
 const MOST_SEEDS: usize = 10_000;
 
 /// The settings asked for, each number read; their ranges are checked with the comparison.

@@ -1,4 +1,4 @@
-//! What our own gradients are checked on, as far as files hold it: x, dy, weights. What they do not hold `prepare` draws.
+//! Files that our own gradients are checked on: x, dy and weights. `prepare` draws the arrays that have no file.
 
 use super::limits::MAX_CHECKED;
 use super::options::Arguments;

@@ -1,4 +1,4 @@
-//! What is checked: how large arrays may be, of which numbers, and how many values are differentiated one by one.
+//! Limits of what is checked: sizes of arrays and of numbers, and the number of values differentiated one by one.
 
 /// Arrays of more values are refused: twin and kernels run some hundred times over them.
 pub const MAX_CHECKED: usize = 1 << 20;

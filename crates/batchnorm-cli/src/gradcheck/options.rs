@@ -68,7 +68,7 @@ pub struct Arguments {
     pub json: bool,
 }
 
-/// By what is normalised.
+/// The statistics that are normalised by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Mode {
     Train,
@@ -76,15 +76,15 @@ pub enum Mode {
 }
 
 impl Arguments {
-    /// That the flags go together, and none would be passed over.
+    /// Errs unless the flags go together and each has an effect.
     pub fn check(&self) -> Result<(), Failure> {
         let refuse = |message: &str| Err(Failure::usage(message));
         if !(self.epsilon.is_finite() && self.epsilon >= 0.0) {
             return refuse(&format!("--epsilon: expected a finite number >= 0, got {}; 1e-5 is usual", self.epsilon));
         }
         let evaluates = self.mode == Mode::Eval || self.layer == Some(Layer::Evaluation);
-        let all = self.against.is_none() && self.layer.is_none();
-        if self.groups.get() > 1 && !(all || self.layer == Some(Layer::Group)) {
+        let all_layers = self.against.is_none() && self.layer.is_none();
+        if self.groups.get() > 1 && !(all_layers || self.layer == Some(Layer::Group)) {
             return refuse("--groups: expected with --layer group; leave it out");
         }
         let takes_weights = match self.layer {
@@ -97,7 +97,7 @@ impl Arguments {
                  other layers take no weights",
             );
         }
-        let by_running = evaluates || all || (self.against.is_none() && self.layer == Some(Layer::Mixed));
+        let by_running = evaluates || all_layers || (self.against.is_none() && self.layer == Some(Layer::Mixed));
         if (self.running_mean.is_some() || self.running_var.is_some()) && !by_running {
             return refuse(
                 "--running-mean, --running-var: expected with --mode eval (or --layer mixed), for training normalises by the \

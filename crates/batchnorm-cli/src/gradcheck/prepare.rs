@@ -65,7 +65,7 @@ pub fn setup(arguments: &Arguments, inputs: &Inputs, layer: Layer) -> Result<Set
     Ok(setup)
 }
 
-/// What the arrays come from, for errors.
+/// The source of the arrays, for errors.
 fn source(arguments: &Arguments) -> String {
     arguments.input.as_ref().map_or(String::from("--shape"), |path| path.display().to_string())
 }
@@ -109,7 +109,8 @@ struct Parameters {
 }
 
 impl Parameters {
-    /// From files. Without one: running statistics are drawn, gamma and beta are 1 and 0, or drawn where x is.
+    /// Reads those that have files. The others: running statistics are drawn; gamma is 1 and beta 0, or both are drawn
+    /// where x is.
     fn new(
         arguments: &Arguments,
         inputs: &Inputs,
@@ -119,7 +120,7 @@ impl Parameters {
     ) -> Result<Parameters, Failure> {
         let shape = if layer.has_element_parameters() { inputs.shape[1..].to_vec() } else { vec![channels] };
         let constant = |value: f64| inputs.x.is_some().then_some(value);
-        // Of both signs, and none near 0.
+        // Scales have both signs, and none is near 0.
         let scale = |u: f64| if u < 0.3 { -0.5 - u } else { 0.4 + u };
         let gamma = parameter(&arguments.gamma, &shape, constant(1.0), || scale(random.uniform()))?;
         let beta = parameter(&arguments.beta, &shape, constant(0.0), || random.uniform() - 0.4)?;
@@ -135,7 +136,7 @@ impl Parameters {
     }
 }
 
-/// Values from a file, all finite; without one the constant, or drawn where there is none.
+/// Reads finite values from a file; without a file they are the constant, or drawn where there is none.
 fn parameter(
     path: &Option<PathBuf>,
     shape: &[usize],

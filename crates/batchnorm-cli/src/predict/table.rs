@@ -1,4 +1,4 @@
-//! What the network says, for people and for programs.
+//! The network's answers, as a table and as JSON.
 
 use std::path::Path;
 
@@ -48,7 +48,7 @@ impl<'a> Said<'a> {
     }
 }
 
-/// What a labelled set shows.
+/// Counts over a labelled set, and its mistakes.
 struct Verdict<'s, 'a> {
     labelled: usize,
     right: usize,

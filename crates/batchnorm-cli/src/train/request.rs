@@ -1,4 +1,4 @@
-//! From the words of the command line to a plan.
+//! Parsing of the command line of `train` to a plan.
 
 use batchnorm_lab::network::Architecture;
 use batchnorm_lab::plan::Plan;

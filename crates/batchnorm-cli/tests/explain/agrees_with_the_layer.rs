@@ -55,11 +55,11 @@ fn every_channel_is_the_layers_to_the_bit_where_the_layer_has_it() {
                     })
                     .collect();
                 assert_eq!(places.len(), 60 / channels);
-                let of = |data: &[f64]| -> Vec<f64> { places.iter().map(|&place| data[place]).collect() };
-                assert_eq!(values(&json, "x"), of(&x), "{name}, axis {axis}");
-                assert_eq!(values(&json, "y"), of(trained.y.data()));
-                assert_eq!(gradient(&json, "y"), of(&dy));
-                assert_eq!(gradient(&json, "x"), of(back.dx.data()));
+                let at_places = |data: &[f64]| -> Vec<f64> { places.iter().map(|&place| data[place]).collect() };
+                assert_eq!(values(&json, "x"), at_places(&x), "{name}, axis {axis}");
+                assert_eq!(values(&json, "y"), at_places(trained.y.data()));
+                assert_eq!(gradient(&json, "y"), at_places(&dy));
+                assert_eq!(gradient(&json, "x"), at_places(back.dx.data()));
                 assert_eq!(gradient(&json, "gamma"), [back.dgamma.as_ref().unwrap()[channel]]);
                 assert_eq!(gradient(&json, "beta"), [back.dbeta.as_ref().unwrap()[channel]]);
                 let moments = trained.batch.channels()[channel];

@@ -28,21 +28,21 @@ fn outputs_go_where_they_are_asked_to() {
     }
 }
 
-/// Whatever a file is called: what is read is never written over, and two outputs are two files.
+/// Checked by what a path leads to, not by its text: `./x.csv` is `x.csv`.
 #[test]
 fn no_output_takes_the_place_of_an_input_or_of_another_output() {
     let folder = Folder::new();
     let table = "1,2\n2,5\n4,3\n";
     std::fs::write(folder.path("x.csv"), table).expect("a writable folder");
     std::fs::create_dir(folder.path("sub")).expect("a writable folder");
-    let own = |flag: &str, of: &str| format!("{flag}: expected a file of its own, got that of {of}");
-    for (arguments, flag, of) in [
+    let clash = |flag: &str, other: &str| format!("{flag}: expected a file of its own, got that of {other}");
+    for (arguments, flag, other) in [
         (&["--input", "x.csv", "--html", "./x.csv"][..], "--html ./x.csv", "--input"),
         (&["--input", "x.csv", "--dot", "sub/../x.csv"], "--dot sub/../x.csv", "--input"),
         (&["--input", "x.csv", "--gradient", "./x.csv", "--html", "sub/../x.csv"], "--html sub/../x.csv", "--input"),
         (&["--html", "new", "--dot", "./new"], "--html new", "--dot"),
     ] {
-        refused(&explain(&folder, arguments), 2, &[&own(flag, of)]);
+        refused(&explain(&folder, arguments), 2, &[&clash(flag, other)]);
         assert_eq!(std::fs::read_to_string(folder.path("x.csv")).expect("the table"), table);
         assert!(!folder.path("new").exists());
     }

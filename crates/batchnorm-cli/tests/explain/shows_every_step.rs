@@ -1,4 +1,4 @@
-//! What table, JSON and DOT show: every step, whose parts add up, by the names that the input has.
+//! Table, JSON and DOT show every step, whose parts add up, by the names that the input has.
 
 use crate::arrays::Folder;
 use crate::support::{done, refused, text};
@@ -30,7 +30,7 @@ fn the_example_is_a_table_with_every_step() {
     assert_eq!(cells("normalized")[2], "-1.5, 1, -0.5, .., -0.5 (8)");
     assert_eq!(cells("y")[2], "-1.75, 2, -0.25, .., -0.25 (8)");
     assert_eq!(cells("y")[4..], ["1, -0.5, 0.25, .., 0.5 (8)", "the loss"]);
-    // What is used twice says so, on a line of its own.
+    // A node that is used twice has a line for each use.
     let lines: Vec<&str> = table.lines().collect();
     let at = lines.iter().position(|line| line.starts_with("│ centered ")).unwrap();
     assert!(lines[at].contains("┆ squared ") && lines[at + 1].contains("┆ normalized "));
@@ -85,13 +85,13 @@ fn json_has_edges_that_add_up_and_a_jacobian() {
             assert!((by_rows - dx).abs() < 1e-14, "{by_rows}, {dx}");
         }
         let directions = &json["directions"];
-        let of = |at: &str| directions.pointer(at).and_then(Value::as_f64).expect(at);
+        let number = |at: &str| directions.pointer(at).and_then(Value::as_f64).expect(at);
         let constant: f64 = dx.iter().sum();
-        assert!((of("/constant/sum") - constant).abs() < 1e-15);
+        assert!((number("/constant/sum") - constant).abs() < 1e-15);
         assert_eq!(directions["constant"]["expected"] == 0.0, constant.abs() < 1e-14, "{arguments:?}");
         if let Some(left) = directions["stretch"]["expected"].as_f64() {
-            assert_eq!(left, of("/stretch/comes_in") * of("/stretch/share_left"));
-            assert!((of("/stretch/sum") - left).abs() <= 1e-15 * of("/stretch/size") * 10.0, "{arguments:?}");
+            assert_eq!(left, number("/stretch/comes_in") * number("/stretch/share_left"));
+            assert!((number("/stretch/sum") - left).abs() <= 1e-15 * number("/stretch/size") * 10.0, "{arguments:?}");
         }
         assert!(json["agreement"]["bound"].as_f64().unwrap() < 1e-10);
     }

@@ -14,11 +14,12 @@ fn right() -> Case {
     case
 }
 
+/// Runs with more flags.
 fn with(folder: &Folder, more: &[&str]) -> Output {
     gradcheck(folder, &[&AGAINST[..], more].concat())
 }
 
-/// With another word at one place of the command line.
+/// Runs with another word at one place of the command line.
 fn replaced(folder: &Folder, at: usize, by: &str) -> Output {
     let mut arguments = AGAINST;
     arguments[at] = by;

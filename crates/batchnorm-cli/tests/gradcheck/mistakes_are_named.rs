@@ -135,7 +135,7 @@ fn what_cannot_be_told_apart_is_no_accusation() {
         }
     }
     case.folder.save("theirs/dx.npy", &SHAPE, &dx);
-    // (Of another eps.)
+    // It was computed with another eps, and is wrong by this one.
     std::fs::remove_file(case.folder.path("theirs/dgamma.npy")).unwrap();
     let output = gradcheck(&case.folder, &arguments);
     let table = done(&output);

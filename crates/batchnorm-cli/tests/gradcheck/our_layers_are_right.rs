@@ -18,7 +18,7 @@ fn our_layers_are_right_whatever_the_seed_and_shape() {
         let fine = |check: &Value| check["holds"] == true || check["tells"] == false && check["layer"] == "whitening";
         assert!(checks.len() > 150 && checks.iter().all(fine), "{shape}");
         assert!(checks.iter().filter(|check| check["tells"] == true).count() > 150);
-        // Those that the shape does not allow are named: instance norm of one position.
+        // Layers that the shape does not allow are named: instance norm of one position.
         let left_out = value["left_out"].as_array().unwrap();
         assert_eq!(left_out.is_empty(), shape.split(',').count() > 2, "{left_out:?}");
     }
@@ -33,14 +33,14 @@ fn our_layers_are_right_on_given_arrays() {
     case.inputs::<f32>();
     let input = ["--input", "x.npy", "--gradient", "dy.npy"];
     let layers = |value: &Value| {
-        let mut all: Vec<String> = Vec::new();
+        let mut layers: Vec<String> = Vec::new();
         for check in value["checks"].as_array().unwrap() {
             let layer = check["layer"].as_str().unwrap().to_owned();
-            if !all.contains(&layer) {
-                all.push(layer);
+            if !layers.contains(&layer) {
+                layers.push(layer);
             }
         }
-        all
+        layers
     };
     let (value, code) = json(&case.folder, &input);
     assert_eq!((code, layers(&value).len()), (0, 14));

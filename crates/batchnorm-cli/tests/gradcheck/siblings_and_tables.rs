@@ -1,4 +1,4 @@
-//! What is judged besides batch norm in training on .npy files: sibling norms, evaluation, tables of numbers.
+//! Judged besides batch norm in training on .npy files: sibling norms, evaluation, tables of numbers.
 
 use crate::arrays::Folder;
 use crate::random::Random;

@@ -6,7 +6,7 @@ use crate::{json, values_around};
 use batchnorm_io::npy::Number;
 use serde_json::Value;
 
-/// What somebody does in the backward pass of NCHW arrays (samples, channels, positions).
+/// A backward pass of arrays of samples, channels and positions: the right one, or one with a mistake.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Somebody {
     Right,
@@ -22,7 +22,7 @@ pub enum Somebody {
 pub const SHAPE: [usize; 3] = [6, 3, 5];
 pub const EPSILON: f64 = 1e-3;
 
-/// dx, dgamma and dbeta.
+/// The dx, dgamma and dbeta of such a pass.
 pub fn theirs(x: &[f64], dy: &[f64], gamma: &[f64], how: Somebody) -> [Vec<f64>; 3] {
     let [samples, channels, positions] = SHAPE;
     let n = (samples * positions) as f64;
@@ -39,7 +39,7 @@ pub fn theirs(x: &[f64], dy: &[f64], gamma: &[f64], how: Somebody) -> [Vec<f64>;
         };
         let sum = values().map(|at| dy[at]).sum::<f64>();
         let products = values().map(|at| dy[at] * (x[at] - mean) * r).sum::<f64>();
-        let [of_mean, of_variance] = match how {
+        let [mean_weight, variance_weight] = match how {
             Somebody::WithoutVariance => [1.0 / n, 0.0],
             Somebody::WithoutMean => [0.0, 1.0 / n],
             Somebody::Constants => [0.0, 0.0],
@@ -47,7 +47,7 @@ pub fn theirs(x: &[f64], dy: &[f64], gamma: &[f64], how: Somebody) -> [Vec<f64>;
             _ => [1.0 / n; 2],
         };
         for at in values() {
-            dx[at] = gamma * r * (dy[at] - sum * of_mean - (x[at] - mean) * r * products * of_variance);
+            dx[at] = gamma * r * (dy[at] - sum * mean_weight - (x[at] - mean) * r * products * variance_weight);
         }
         let divisor = if how == Somebody::ParametersAsMeans { n } else { 1.0 };
         dgamma.push(products / divisor);
@@ -56,6 +56,7 @@ pub fn theirs(x: &[f64], dy: &[f64], gamma: &[f64], how: Somebody) -> [Vec<f64>;
     [dx, dgamma, dbeta]
 }
 
+/// An input in a folder, and another program's gradients in its subfolder `theirs`.
 pub struct Case {
     pub folder: Folder,
     pub x: Vec<f64>,
@@ -75,18 +76,18 @@ impl Case {
     }
 
     pub fn inputs<T: Number + batchnorm::Element>(&self) {
-        let of = |values: &[f64]| values.iter().map(|&value| T::from_f64(value)).collect::<Vec<T>>();
-        self.folder.save("x.npy", &SHAPE, &of(&self.x));
-        self.folder.save("dy.npy", &SHAPE, &of(&self.dy));
+        let typed = |values: &[f64]| values.iter().map(|&value| T::from_f64(value)).collect::<Vec<T>>();
+        self.folder.save("x.npy", &SHAPE, &typed(&self.x));
+        self.folder.save("dy.npy", &SHAPE, &typed(&self.dy));
     }
 
     pub fn save<T: Number + batchnorm::Element>(&self, how: Somebody) {
-        let of = |values: &[f64]| values.iter().map(|&value| T::from_f64(value)).collect::<Vec<T>>();
+        let typed = |values: &[f64]| values.iter().map(|&value| T::from_f64(value)).collect::<Vec<T>>();
         let [dx, dgamma, dbeta] = theirs(&self.x, &self.dy, &self.gamma, how);
-        self.folder.save("theirs/dx.npy", &SHAPE, &of(&dx));
-        self.folder.save("theirs/dgamma.npy", &[3], &of(&dgamma));
-        // As with keepdims.
-        self.folder.save("theirs/dbeta.npy", &[1, 3, 1], &of(&dbeta));
+        self.folder.save("theirs/dx.npy", &SHAPE, &typed(&dx));
+        self.folder.save("theirs/dgamma.npy", &[3], &typed(&dgamma));
+        // With axes of length 1, as numpy keeps them by keepdims.
+        self.folder.save("theirs/dbeta.npy", &[1, 3, 1], &typed(&dbeta));
     }
 
     pub fn judged(&self, more: &[&str]) -> (Value, i32) {
@@ -94,9 +95,11 @@ impl Case {
     }
 }
 
+/// The flags that have a case judged.
 pub const AGAINST: [&str; 10] =
     ["--input", "x.npy", "--gradient", "dy.npy", "--gamma", "gamma.npy", "--epsilon", "1e-3", "--against", "theirs"];
 
+/// Names of the mistakes that explain a gradient.
 pub fn names(gradient: &Value) -> Vec<&str> {
     gradient["mistakes"].as_array().unwrap().iter().map(|mistake| mistake["name"].as_str().unwrap()).collect()
 }
