@@ -6,6 +6,7 @@ use super::place::{Place, bits};
 use super::run::Sizes;
 use super::{Random, pool};
 use batchnorm::reference::rows;
+use batchnorm::reference::whole::{Role, Rows, Together};
 use batchnorm::{
     Axes, ConstantChannel, Element, ParameterDirection, ParameterGradients, Parameters, SampleConfig, Tier, View,
     ViewMut,
@@ -49,18 +50,15 @@ impl Kind {
     }
 
     /// The rows: of each the numbers of its values, and for each value that of its parameters.
-    pub fn rows(self, sizes: Sizes) -> Vec<Vec<(usize, usize)>> {
-        let Sizes { n, c, plane } = sizes;
-        let all: Vec<usize> = (0..n * c * plane).collect();
-        let groups = match self {
-            Kind::Group(groups) => groups,
-            Kind::Instance => c,
-            _ => {
-                let each = self.parameters(sizes);
-                return all.chunks(each).map(|row| row.iter().map(|&i| (i, i % each)).collect()).collect();
-            }
+    pub fn rows(self, Sizes { n, c, plane }: Sizes) -> Vec<Vec<(usize, usize)>> {
+        let together = match self {
+            Kind::Layer(axes) | Kind::Rms(axes) => Together::LastAxes(axes),
+            Kind::Group(groups) => Together::Groups(groups),
+            Kind::Instance => Together::Instance,
         };
-        all.chunks(c / groups * plane).map(|row| row.iter().map(|&i| (i, i / plane % c)).collect()).collect()
+        let rows = Rows::new(&[n, c, plane], &[Role::Sample, Role::Channel, Role::Space], together);
+        let with_parameter = |row: Vec<usize>| row.into_iter().map(|i| (i, rows.parameter(i))).collect();
+        rows.all().into_iter().map(with_parameter).collect()
     }
 }
 
