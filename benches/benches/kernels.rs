@@ -5,7 +5,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use batchnorm::{Activation, Config, Element, Input, Parameters, Rule, RunningStatistics, Saved, Tier, View, ViewMut};
+use batchnorm::{GradientBuffers, Activation, Config, Element, Input, Parameters, Normalizer, RunningStatistics, Saved, Tier, View, ViewMut};
 use batchnorm_benches::{Data, EPSILON, Fusion, Order, agree, one_rounding};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
@@ -28,7 +28,7 @@ const SHAPES: [(&str, Shape); 6] = [
 struct Case<T> {
     data: Data<T>,
     fusion: Fusion,
-    rule: Rule,
+    normalizer: Normalizer,
     y: Vec<T>,
     dx: Vec<T>,
     dresidual: Vec<T>,
@@ -39,12 +39,12 @@ impl<T: Element + Debug> Case<T> {
     fn checked((samples, channels, plane): Shape, order: Order, tier: Tier, fusion: Fusion) -> Case<T> {
         let data = Data::new(samples, channels, plane, order);
         let activation = if fusion == Fusion::Nothing { Activation::Identity } else { Activation::Relu };
-        let rule =
-            Config::pytorch().epsilon(EPSILON).tier(tier).activation(activation).rule().expect("a tier there is");
+        let normalizer =
+            Config::pytorch().epsilon(EPSILON).tier(tier).activation(activation).normalizer().expect("a tier there is");
         // Poison: what is not written shows.
         let poison = vec![T::from_f64(f64::NAN); data.x.len()];
         let (y, dx, dresidual) = (poison.clone(), poison.clone(), poison);
-        let mut case = Case { data, fusion, rule, y, dx, dresidual };
+        let mut case = Case { data, fusion, normalizer, y, dx, dresidual };
         let right = case.data.answers(fusion);
         let saved = case.train();
         let (dgamma, dbeta) = case.backward(&saved);
@@ -70,7 +70,7 @@ impl<T: Element + Debug> Case<T> {
         let (x, residual) = (View::new(x, &shape, axes).unwrap(), View::new(residual, &shape, axes).unwrap());
         let mut y = ViewMut::new(&mut self.y, &shape, axes).unwrap();
         let input = if self.fusion == Fusion::AddRelu { Input::adding(&x, &residual) } else { Input::from(&x) };
-        self.rule.train(input, parameters, None, &mut y).expect("shapes fit").0
+        self.normalizer.train(input, parameters, None, &mut y).expect("shapes fit").0
     }
 
     fn eval(&mut self, running: &RunningStatistics) {
@@ -79,7 +79,7 @@ impl<T: Element + Debug> Case<T> {
         let (x, residual) = (View::new(x, &shape, axes).unwrap(), View::new(residual, &shape, axes).unwrap());
         let mut y = ViewMut::new(&mut self.y, &shape, axes).unwrap();
         let input = if self.fusion == Fusion::AddRelu { Input::adding(&x, &residual) } else { Input::from(&x) };
-        self.rule.eval(input, parameters, Some(running), &mut y).expect("shapes fit");
+        self.normalizer.eval(input, parameters, Some(running), &mut y).expect("shapes fit");
     }
 
     fn backward(&mut self, saved: &Saved) -> (Vec<f64>, Vec<f64>) {
@@ -89,7 +89,7 @@ impl<T: Element + Debug> Case<T> {
         let gradients = if self.fusion == Fusion::AddRelu {
             let y = View::new(&self.y, &shape, axes).unwrap();
             let mut dresidual = ViewMut::new(&mut self.dresidual, &shape, axes).unwrap();
-            saved.backward_adding(&x, &y, &dy, &mut dx, &mut dresidual)
+            saved.backward(Input::with_output(&x, &y), &dy, GradientBuffers::with_residual(&mut dx, &mut dresidual))
         } else {
             saved.backward(&x, &dy, &mut dx)
         }

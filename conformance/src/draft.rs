@@ -10,7 +10,7 @@ use crate::case::{Bound, Case, Estimator, Expected, Level, Norm, Operation, Prob
 use crate::kinds::{Element, Role};
 use crate::recipe::{Recipe, Values};
 use crate::truth::{self, Truth};
-use batchnorm::gradcheck::DoubleDouble;
+use batchnorm_reference::number::DoubleDouble;
 
 /// A case in the making. Usual is: f32, training, gamma about 1 and beta about 0, eps 1e-5, an upstream gradient of
 /// deviation 1.

@@ -191,7 +191,7 @@ fn step<T: Stored>(problem: &Problem) -> Result<Outputs, String> {
     };
     if let Some(dy) = view("dy")? {
         let gradients = match &weights {
-            Some(weights) => layer.backward_weighted(&x, &dy, weights, &saved),
+            Some(weights) => layer.backward(batchnorm::Input::weighted(&x, weights), &dy, &saved),
             None => layer.backward(&x, &dy, &saved),
         };
         insert_gradients(&mut outputs, gradients.map_err(words)?);
@@ -252,10 +252,10 @@ fn updates<T: Stored>(problem: &Problem) -> Result<Outputs, String> {
 
 fn population<T: Stored>(problem: &Problem) -> Result<Outputs, String> {
     let roles = roles(problem);
-    let rule = config(problem)?.rule().map_err(words)?;
+    let normalizer = config(problem)?.normalizer().map_err(words)?;
     let mut population = None;
     for batch in batches::<T>(problem) {
-        let moments = rule.moments(&batch.view(&roles)?);
+        let moments = normalizer.moments(&batch.view(&roles)?);
         let observed = match &mut population {
             Some(observed) => observed,
             None => population.insert(Population::new(moments.channels().len()).map_err(words)?),

@@ -1,7 +1,7 @@
 //! Double-double numbers by short names, for formulas.
 
-use batchnorm::gradcheck::DoubleDouble;
 use batchnorm::reference::Real;
+use batchnorm_reference::number::DoubleDouble;
 
 /// About 32 digits.
 pub type D = DoubleDouble;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use batchnorm::gradcheck::DoubleDouble;
+use batchnorm_reference::number::DoubleDouble;
 
 /// The true values of all outputs, by the output's name.
 pub type Truths = BTreeMap<String, Truth>;

@@ -3,7 +3,7 @@
 //! Burn's tensors become views, the core computes on these, and its buffers become Burn's tensors. Under autodiff the
 //! forward pass registers a backward step, which holds what the core saved.
 
-use batchnorm::{Activation, Axes, ParameterGradients, Parameters, View, ViewMut};
+use batchnorm::{Activation, Axes, GradientBuffers, Input, ParameterGradients, Parameters, View, ViewMut};
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
@@ -288,14 +288,18 @@ fn backward<T: Native>(
         // A residual with an activation behind it: y gives the activation's derivative.
         (Some(x), Some(y), Some(whole)) if required.x => {
             let step = |dresidual: &mut ViewMut<T>| {
-                filled(&dy, |dx| Ok(whole.backward_adding(x, y, &dy_view, dx, dresidual)?))
+                filled(&dy, |dx| {
+                    let buffers = GradientBuffers::with_residual(dx, dresidual);
+                    Ok(whole.backward(Input::with_output(x, y), &dy_view, buffers)?)
+                })
             };
             let (dresidual, (dx, parameters)) = or_panic(layer, filled(&dy, step));
             StepGradients { dresidual: Some(dresidual), dx: Some(dx), parameters: Some(tensors(parameters)) }
         }
         (x, Some(y), Some(whole)) => {
             let dresidual = || or_panic(layer, filled(&dy, |out| Ok(whole.residual_gradient(y, &dy_view, out)?))).0;
-            let parameters = |x| tensors(or_panic(layer, whole.parameter_gradients_adding(x, y, &dy_view)));
+            let parameters =
+                |x| tensors(or_panic(layer, whole.parameter_gradients(Input::with_output(x, y), &dy_view)));
             StepGradients {
                 dresidual: required.residual.then(dresidual),
                 dx: None,

@@ -297,9 +297,10 @@ impl<const D: usize> Fused<'_, D> {
             _ => options,
         };
         // The activation is checked in any case, also where it is computed behind the pass.
-        let rule = options.rule()?;
-        let rule = if adds_behind { options.clone().activation(Activation::Identity).rule()? } else { rule };
-        let pass = BatchNormPass { rule, switches, running: norm.running()?, scope, layer: norm.name.clone() };
+        let normalizer = options.normalizer()?;
+        let normalizer =
+            if adds_behind { options.clone().activation(Activation::Identity).normalizer()? } else { normalizer };
+        let pass = BatchNormPass { normalizer, switches, running: norm.running()?, scope, layer: norm.name.clone() };
         let (output, batch) = match arithmetic {
             Arithmetic::Contract if adds_behind => {
                 let (z, report) = extension::forward(x, None, gamma, beta, Pass::BatchNorm(pass))?;

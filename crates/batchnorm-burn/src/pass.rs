@@ -5,9 +5,9 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use batchnorm::{
-    BatchComoments, BatchMoments, CallError, Decorrelated, Element, Ghost, Input, Moments, NormalizeBy, Parameter,
-    ParameterGradients, Parameters, Rule, RunningStatistics, SampleRule, SampleSaved, Saved, SavedWhitening, Switches,
-    View, ViewMut, Weights, WeightsError,
+    BatchComoments, BatchMoments, CallError, Decorrelated, Element, Ghost, Input, Moments, NormalizeBy, Normalizer,
+    Parameter, ParameterGradients, Parameters, RunningStatistics, SampleNormalizer, SampleSaved, Saved, SavedWhitening,
+    Switches, View, ViewMut, Weights, WeightsError,
 };
 
 use crate::error::Reason;
@@ -18,7 +18,7 @@ use crate::participant::Participant;
 pub enum Pass {
     BatchNorm(BatchNormPass),
     /// Layer, group, instance or RMS norm, with the layer's name.
-    Sample(SampleRule, String),
+    Sample(SampleNormalizer, String),
     /// Decorrelated batch norm; gamma and beta are in `layer`.
     Whitening {
         layer: Box<Decorrelated>,
@@ -31,7 +31,7 @@ pub enum Pass {
 /// A forward pass of batch norm.
 #[derive(Debug, Clone)]
 pub struct BatchNormPass {
-    pub rule: Rule,
+    pub normalizer: Normalizer,
     pub switches: Switches,
     pub running: RunningStatistics,
     pub scope: Scope,
@@ -115,7 +115,9 @@ impl Pass {
                 let (saved, batch) = pass.run(x, residual, parameters, y)?;
                 Ok((saved, BatchReport::Moments(batch)))
             }
-            Pass::Sample(rule, _) => Ok((SavedPass::Sample(rule.forward(x, parameters, y)?), BatchReport::Nothing)),
+            Pass::Sample(normalizer, _) => {
+                Ok((SavedPass::Sample(normalizer.forward(x, parameters, y)?), BatchReport::Nothing))
+            }
             Pass::Whitening { layer, training: true, .. } => {
                 let (saved, batch) = layer.forward_train_into(x, y)?;
                 Ok((SavedPass::Whitening(saved), BatchReport::Comoments(batch)))
@@ -151,31 +153,31 @@ impl BatchNormPass {
         parameters: Parameters<P>,
         y: &mut ViewMut<T>,
     ) -> Result<(SavedPass, BatchMoments), Reason> {
-        let BatchNormPass { rule, switches, running, scope, layer } = self;
+        let BatchNormPass { normalizer, switches, running, scope, layer } = self;
         let input = residual.map_or(Input::from(x), |residual| Input::adding(x, residual));
         match scope {
             Scope::Batch => {
-                let (saved, batch) = rule.forward(input, parameters, *switches, Some(running), y)?;
+                let (saved, batch) = normalizer.forward(input, parameters, *switches, Some(running), y)?;
                 Ok((SavedPass::Whole(saved), batch))
             }
             Scope::Weights(weights) => {
                 let (saved, batch) = weights.call_with(|weights| {
-                    rule.forward(Input::weighted(x, weights), parameters, *switches, Some(running), y)
+                    normalizer.forward(Input::weighted(x, weights), parameters, *switches, Some(running), y)
                 })?;
                 Ok((SavedPass::Weighted(saved, weights.clone()), batch))
             }
             Scope::Ghost(size) => {
-                let (ghost, batch) = rule.train_ghost(x, *size, parameters, Some(running), y)?;
+                let (ghost, batch) = normalizer.train_ghost(x, *size, parameters, Some(running), y)?;
                 let flows = switches.gradient_through_statistics;
                 let ghost = if flows { ghost } else { ghost.with_constant_statistics() };
                 Ok((SavedPass::Ghost(ghost), self.to_take_in(batch)))
             }
             Scope::Participants(participant) => {
-                let moments_of_all = || rule.moments(x).across(participant.collective(), layer);
+                let moments_of_all = || normalizer.moments(x).across(participant.collective(), layer);
                 match switches.normalize_by {
                     NormalizeBy::Batch => {
                         let whole = moments_of_all()?;
-                        let saved = rule.train_part(input, parameters, &whole, y)?;
+                        let saved = normalizer.train_part(input, parameters, &whole, y)?;
                         let flows = switches.gradient_through_statistics;
                         let saved = if flows { saved } else { saved.with_constant_statistics() };
                         Ok((SavedPass::Part(saved, participant.clone(), layer.clone()), self.to_take_in(whole)))
@@ -183,7 +185,8 @@ impl BatchNormPass {
                     NormalizeBy::Running => {
                         let whole = switches.update_running.then(moments_of_all).transpose()?;
                         let without_update = Switches { update_running: false, ..*switches };
-                        let (saved, nothing) = rule.forward(input, parameters, without_update, Some(running), y)?;
+                        let (saved, nothing) =
+                            normalizer.forward(input, parameters, without_update, Some(running), y)?;
                         Ok((SavedPass::Whole(saved), whole.unwrap_or(nothing)))
                     }
                     NormalizeBy::Mix(_) => Err(Reason::Apart { one: "normalising by a mix", other: "participants" }),
@@ -220,7 +223,7 @@ impl SavedPass {
             SavedPass::Whole(saved) => Ok(saved.backward(x, dy, dx)?),
             SavedPass::Ghost(ghost) => Ok(ghost.backward(x, dy, dx)?),
             SavedPass::Weighted(saved, weights) => {
-                weights.call_with(|weights| saved.backward_weighted(x, dy, weights, dx))
+                weights.call_with(|weights| saved.backward(Input::weighted(x, weights), dy, dx))
             }
             SavedPass::Part(saved, participant, layer) => {
                 let share = saved.parameter_gradients(x, dy)?;
@@ -243,7 +246,7 @@ impl SavedPass {
             SavedPass::Whole(saved) | SavedPass::Part(saved, ..) => saved.parameter_gradients(x, dy)?,
             SavedPass::Ghost(ghost) => ghost.parameter_gradients(x, dy)?,
             SavedPass::Weighted(saved, weights) => {
-                weights.call_with(|weights| saved.parameter_gradients_weighted(x, dy, weights))?
+                weights.call_with(|weights| saved.parameter_gradients(Input::weighted(x, weights), dy))?
             }
         }))
     }

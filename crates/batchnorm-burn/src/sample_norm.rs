@@ -143,7 +143,7 @@ impl SampleNorm {
     pub(crate) fn pass<const D: usize>(&self, input: Tensor<D>, arithmetic: Arithmetic) -> Result<Tensor<D>, Reason> {
         let input_type = input.dtype();
         let computed = computed_in("input", input_type)?;
-        let (rule, device) = (options(self.grouping, self.epsilon).rule()?, input.device());
+        let (normalizer, device) = (options(self.grouping, self.epsilon).normalizer()?, input.device());
         self.check(&input)?;
         let vector = |param: &Option<Param<Tensor<1>>>, absent: f64| match param {
             Some(param) => param.val().cast(computed),
@@ -151,7 +151,9 @@ impl SampleNorm {
         };
         let (x, gamma, beta) = (input.cast(computed), vector(&self.gamma, 1.0), vector(&self.beta, 0.0));
         let y = match arithmetic {
-            Arithmetic::Contract => extension::forward(x, None, gamma, beta, Pass::Sample(rule, self.name.clone()))?.0,
+            Arithmetic::Contract => {
+                extension::forward(x, None, gamma, beta, Pass::Sample(normalizer, self.name.clone()))?.0
+            }
             Arithmetic::TensorOperations => portable::sample_norm(x, gamma, beta, self.grouping, self.epsilon),
         };
         Ok(y.cast(input_type))

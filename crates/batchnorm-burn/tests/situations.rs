@@ -142,7 +142,7 @@ fn masks_and_weights_are_the_cores_to_the_bit() {
         let dy: Tensor<4> = Source::new(4103).tensor(&[6, 3, 2, 5], &device);
         let gradients = (y.clone() * dy.clone()).sum().backward();
 
-        let rule = Config::pytorch().activation(Activation::Relu).rule().unwrap();
+        let normalizer = Config::pytorch().activation(Activation::Relu).normalizer().unwrap();
         let (data, upstream) = (floats(x.clone()), floats(dy));
         let view = |data| View::new(data, &[6, 3, 2, 5], Axes::NCHW).unwrap();
         let core = if masked { Weights::mask(&mask, &[6, 1, 2, 1]) } else { Weights::new(&values, &[6, 1, 2, 1]) };
@@ -151,9 +151,9 @@ fn masks_and_weights_are_the_cores_to_the_bit() {
         let mut out = ViewMut::new(&mut expected, &[6, 3, 2, 5], Axes::NCHW).unwrap();
         let seen = view(&data);
         let parameters = Parameters { gamma: Some(&[1.0f32; 3]), beta: Some(&[0.0; 3]) };
-        let (saved, batch) = rule.train(Input::weighted(&seen, &core), parameters, None, &mut out).unwrap();
+        let (saved, batch) = normalizer.train(Input::weighted(&seen, &core), parameters, None, &mut out).unwrap();
         let mut out = ViewMut::new(&mut dx, &[6, 3, 2, 5], Axes::NCHW).unwrap();
-        let sums = saved.backward_weighted(&seen, &view(&upstream), &core, &mut out).unwrap();
+        let sums = saved.backward(Input::weighted(&seen, &core), &view(&upstream), &mut out).unwrap();
         assert_eq!(floats(y), expected);
         assert_eq!(floats(x.grad(&gradients).unwrap()), dx);
         let rounded: Vec<f32> = sums.dgamma.iter().map(|&sum| sum as f32).collect();

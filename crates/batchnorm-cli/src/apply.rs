@@ -26,7 +26,7 @@ const FILES: [&str; 8] =
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let config = arguments.config().map_err(Failure::usage)?;
     // eps and tier, before any file is read; their messages begin with the flag's name.
-    config.rule().map_err(|error| Failure::usage(format!("--{error}")))?;
+    config.normalizer().map_err(|error| Failure::usage(format!("--{error}")))?;
     if arguments.mode == Mode::Eval && arguments.ghost.is_some() {
         return Err(Failure::usage("--ghost: expected --mode train, for evaluation knows no groups; leave it out"));
     }
@@ -193,7 +193,9 @@ impl Job {
                 let mut out = ViewMut::new(&mut dx, x.shape(), Axes::Channel(x.channel_axis() as isize))
                     .expect("a dense buffer of the input's shape");
                 let parameters = match (&saved, weights) {
-                    (SavedPass::Batch(saved), Some(weights)) => saved.backward_weighted(x, dy, weights, &mut out)?,
+                    (SavedPass::Batch(saved), Some(weights)) => {
+                        saved.backward(batchnorm::Input::weighted(x, weights), dy, &mut out)?
+                    }
                     (SavedPass::Batch(saved), None) => saved.backward(x, dy, &mut out)?,
                     (SavedPass::Groups(ghost), _) => ghost.backward(x, dy, &mut out)?,
                 };

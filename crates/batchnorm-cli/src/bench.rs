@@ -115,9 +115,9 @@ fn work(arguments: &Arguments) -> Result<Work, Failure> {
     };
     let mut config = Config::pytorch().activation(activation);
     config.tier = arguments.tier.map(Into::into);
-    let rule = config.rule().map_err(|error| Failure::usage(format!("--tier: {error}")))?;
+    let normalizer = config.normalizer().map_err(|error| Failure::usage(format!("--tier: {error}")))?;
     let residual = arguments.fuse == Fuse::AddRelu;
-    Ok(Work { shape, axes, channels: sizes[1], rule, activation, residual, rounds: arguments.rounds })
+    Ok(Work { shape, axes, channels: sizes[1], normalizer, activation, residual, rounds: arguments.rounds })
 }
 
 fn name(value: impl ValueEnum) -> String {

@@ -35,7 +35,7 @@ fn main() {
         let (mut own, mut own_dy) = (x.clone(), dy.clone());
         for (order, shape, axes) in [("nchw", [n, c, h, w], Axes::NCHW), ("nhwc", [n, h, w, c], Axes::NHWC)] {
             for tier in Tier::available() {
-                let rule = Config::pytorch().tier(tier).normalizer().expect("an available tier");
+                let normalizer = Config::pytorch().tier(tier).normalizer().expect("an available tier");
                 let running = batchnorm::RunningStatistics::start(c).expect("channels");
                 let none = Parameters::<f32>::default();
                 let view = View::new(&x, &shape, axes).expect("a dense array");
@@ -47,10 +47,10 @@ fn main() {
                     times[0].push(start.elapsed());
                     let mut out = ViewMut::new(&mut y, &shape, axes).expect("a dense array");
                     let start = Instant::now();
-                    let (saved, _) = rule.train(&view, none, None, &mut out).expect("shapes fit");
+                    let (saved, _) = normalizer.train(&view, none, None, &mut out).expect("shapes fit");
                     times[1].push(start.elapsed());
                     let start = Instant::now();
-                    rule.eval(&view, none, Some(&running), &mut out).expect("shapes fit");
+                    normalizer.eval(&view, none, Some(&running), &mut out).expect("shapes fit");
                     times[2].push(start.elapsed());
                     let mut out = ViewMut::new(&mut dx, &shape, axes).expect("a dense array");
                     let start = Instant::now();
@@ -64,10 +64,10 @@ fn main() {
                     own.copy_from_slice(&x);
                     let mut over = ViewMut::new(&mut own, &shape, axes).expect("a dense array");
                     let start = Instant::now();
-                    rule.eval_in_place(&mut over, None, none, Some(&running)).expect("shapes fit");
+                    normalizer.eval_in_place(&mut over, None, none, Some(&running)).expect("shapes fit");
                     times[4].push(start.elapsed());
                     let start = Instant::now();
-                    let (saved, _) = rule.train_invertible(&mut over, none, None).expect("shapes fit");
+                    let (saved, _) = normalizer.train_invertible(&mut over, none, None).expect("shapes fit");
                     times[6].push(start.elapsed());
                     own_dy.copy_from_slice(&dy);
                     let mut over_dy = ViewMut::new(&mut own_dy, &shape, axes).expect("a dense array");

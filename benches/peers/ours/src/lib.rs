@@ -4,8 +4,8 @@
 use std::ffi::c_int;
 use std::slice::{from_raw_parts, from_raw_parts_mut};
 
-use batchnorm::{
-    Activation, Axes, Config, Input, ParameterGradients, Parameters, Rule, RunningStatistics, Saved, View, ViewMut,
+use batchnorm::{GradientBuffers, 
+    Activation, Axes, Config, Input, ParameterGradients, Parameters, Normalizer, RunningStatistics, Saved, View, ViewMut,
 };
 use rayon::prelude::*;
 
@@ -45,8 +45,8 @@ pub struct Case {
     channels: usize,
     buffers: Buffers,
     running: RunningStatistics,
-    plain: Rule,
-    relu: Rule,
+    plain: Normalizer,
+    relu: Normalizer,
     /// What the last forward pass of each kind left: plain, relu, adding.
     saved: [Option<Saved>; 3],
 }
@@ -98,12 +98,12 @@ impl Case {
             TRAIN | TRAIN_RELU | TRAIN_ADD_RELU => {
                 let mut vy = ViewMut::new(y, &self.shape, self.axes)?;
                 let residual = view(residual)?;
-                let (rule, input, place) = match what {
+                let (normalizer, input, place) = match what {
                     TRAIN => (&self.plain, Input::from(&vx), 0),
                     TRAIN_RELU => (&self.relu, Input::from(&vx), 1),
                     _ => (&self.relu, Input::adding(&vx, &residual), 2),
                 };
-                self.saved[place] = Some(rule.train(input, parameters, None, &mut vy)?.0);
+                self.saved[place] = Some(normalizer.train(input, parameters, None, &mut vy)?.0);
             }
             EVAL => {
                 let mut vy = ViewMut::new(y, &self.shape, self.axes)?;
@@ -117,7 +117,8 @@ impl Case {
                 let saved = self.saved[2].as_ref().ok_or("no forward pass yet")?;
                 let mut dx = ViewMut::new(dx, &self.shape, self.axes)?;
                 let mut dresidual = ViewMut::new(dresidual, &self.shape, self.axes)?;
-                out(saved.backward_adding(&vx, &view(y)?, &view(dy)?, &mut dx, &mut dresidual)?);
+                let buffers = GradientBuffers::with_residual(&mut dx, &mut dresidual);
+                out(saved.backward(Input::with_output(&vx, &view(y)?), &view(dy)?, buffers)?);
             }
             _ => return Err("no such call".into()),
         }
@@ -216,9 +217,9 @@ pub unsafe extern "C" fn ours_case(
         0 => (vec![samples, channels, plane], Axes::NCHW),
         _ => (vec![samples, plane, channels], Axes::NHWC),
     };
-    let rule = |activation| Config::pytorch().activation(activation).rule();
+    let normalizer = |activation| Config::pytorch().activation(activation).normalizer();
     let (Ok(running), Ok(plain), Ok(relu)) =
-        (RunningStatistics::from_parts(mean, variance, 1), rule(Activation::Identity), rule(Activation::Relu))
+        (RunningStatistics::from_parts(mean, variance, 1), normalizer(Activation::Identity), normalizer(Activation::Relu))
     else {
         return std::ptr::null_mut();
     };

@@ -3,7 +3,9 @@
 use std::time::Instant;
 
 use batchnorm::reference::compact;
-use batchnorm::{Activation, Axes, Element, Input, Parameters, Rule, RunningStatistics, Saved, View, ViewMut};
+use batchnorm::{
+    Activation, Axes, Element, GradientBuffers, Input, Normalizer, Parameters, RunningStatistics, Saved, View, ViewMut,
+};
 use rayon::prelude::*;
 
 use crate::failure::Failure;
@@ -14,7 +16,7 @@ pub struct Work {
     pub shape: Vec<usize>,
     pub axes: Axes<'static>,
     pub channels: usize,
-    pub rule: Rule,
+    pub normalizer: Normalizer,
     pub activation: Activation,
     pub residual: bool,
     pub rounds: usize,
@@ -158,9 +160,9 @@ fn train<T: Element>(work: &Work, arrays: &mut Arrays<T>) -> Result<Saved, Failu
     let y = &mut out(work, &mut arrays.y)?;
     let trained = if work.residual {
         let residual = view(work, &arrays.residual)?;
-        work.rule.train(Input::adding(&x, &residual), NONE, None, y)
+        work.normalizer.train(Input::adding(&x, &residual), NONE, None, y)
     } else {
-        work.rule.train(&x, NONE, None, y)
+        work.normalizer.train(&x, NONE, None, y)
     };
     trained.map(|(saved, _)| saved).map_err(Failure::refused)
 }
@@ -170,9 +172,9 @@ fn eval<T: Element>(work: &Work, arrays: &mut Arrays<T>, running: &RunningStatis
     let y = &mut out(work, &mut arrays.y)?;
     let evaluated = if work.residual {
         let residual = view(work, &arrays.residual)?;
-        work.rule.eval(Input::adding(&x, &residual), NONE, Some(running), y)
+        work.normalizer.eval(Input::adding(&x, &residual), NONE, Some(running), y)
     } else {
-        work.rule.eval(&x, NONE, Some(running), y)
+        work.normalizer.eval(&x, NONE, Some(running), y)
     };
     evaluated.map_err(Failure::refused)
 }
@@ -182,7 +184,10 @@ fn backward<T: Element>(work: &Work, arrays: &mut Arrays<T>, saved: &Saved) -> R
     let dx = &mut out(work, &mut arrays.dx)?;
     let gradients = if work.residual {
         let y = view(work, &arrays.y)?;
-        saved.backward_adding(&x, &y, &dy, dx, &mut out(work, &mut arrays.dresidual)?)
+        {
+            let mut dresidual = out(work, &mut arrays.dresidual)?;
+            saved.backward(Input::with_output(&x, &y), &dy, GradientBuffers::with_residual(dx, &mut dresidual))
+        }
     } else {
         saved.backward(&x, &dy, dx)
     };

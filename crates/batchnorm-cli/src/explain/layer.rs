@@ -35,7 +35,7 @@ pub fn run(subject: &Subject) -> Result<Outcome, Failure> {
 fn of_feature(subject: &Subject) -> Result<Outcome, Box<dyn Error>> {
     let Subject { x, dy, gamma, beta, epsilon, running, .. } = subject;
     let policies = Policies { constant_channel: ConstantChannel::Derivative, ..Policies::default() };
-    let rule = Config::pytorch().epsilon(*epsilon).policies(policies).rule()?;
+    let normalizer = Config::pytorch().epsilon(*epsilon).policies(policies).normalizer()?;
     let shape = [x.len(), 1];
     let parameters = Parameters { gamma: Some(&gamma[..]), beta: Some(&beta[..]) };
     let (mut y, mut dx) = (vec![0.0; x.len()], vec![0.0; x.len()]);
@@ -43,13 +43,13 @@ fn of_feature(subject: &Subject) -> Result<Outcome, Box<dyn Error>> {
     let mut out = ViewMut::new(&mut y, &shape, Axes::NCHW)?;
     let (saved, statistics) = match running {
         None => {
-            let (saved, batch) = rule.train(&x, parameters, None, &mut out)?;
+            let (saved, batch) = normalizer.train(&x, parameters, None, &mut out)?;
             let moments = batch.channels()[0];
             (saved, [moments.mean(), moments.population_variance()])
         }
         Some([mean, variance]) => {
             let statistics = RunningStatistics::from_parts(&[*mean], &[*variance], 0)?;
-            (rule.eval(&x, parameters, Some(&statistics), &mut out)?, [*mean, *variance])
+            (normalizer.eval(&x, parameters, Some(&statistics), &mut out)?, [*mean, *variance])
         }
     };
     let dy = View::new(dy, &shape, Axes::NCHW)?;
@@ -68,14 +68,14 @@ fn of_row(subject: &Subject) -> Result<Outcome, Box<dyn Error>> {
     };
     let grouping = layer.grouping(shape.len(), NonZeroUsize::MIN).unwrap_or(Grouping::Layer { axes: 1 });
     let config = SampleConfig { grouping, ..SampleConfig::layer(1) };
-    let rule = config.epsilon(*epsilon).constant_group(ConstantChannel::Derivative).rule()?;
+    let normalizer = config.epsilon(*epsilon).constant_group(ConstantChannel::Derivative).normalizer()?;
     // One of each channel.
     let of_layer = |values: &[f64]| -> Vec<f64> { values.iter().step_by(*positions).copied().collect() };
     let (gamma, beta) = (of_layer(gamma), of_layer(beta));
     let parameters = Parameters { gamma: Some(&gamma[..]), beta: Some(&beta[..]) };
     let (mut y, mut dx) = (vec![0.0; x.len()], vec![0.0; x.len()]);
     let x = View::new(x, &shape, Axes::NCHW)?;
-    let saved = rule.forward(&x, parameters, &mut ViewMut::new(&mut y, &shape, Axes::NCHW)?)?;
+    let saved = normalizer.forward(&x, parameters, &mut ViewMut::new(&mut y, &shape, Axes::NCHW)?)?;
     let dy = View::new(dy, &shape, Axes::NCHW)?;
     let ParameterGradients { dgamma, dbeta } =
         saved.backward(&x, &dy, &mut ViewMut::new(&mut dx, &shape, Axes::NCHW)?)?;

@@ -8,8 +8,8 @@ use crate::arrays::{self, Any, Typed, widened};
 use crate::failure::Failure;
 use crate::layer_name::LayerName;
 use crate::terminal::put;
-use batchnorm::gradcheck::{Given, MAX_VALUES, Problem, ProblemError};
 use batchnorm::{Axes, Element, Grouping, View, Weights};
+use batchnorm_gradcheck::{Given, MAX_VALUES, Problem, ProblemError};
 use batchnorm_io::npy::Number;
 use std::path::{Path, PathBuf};
 

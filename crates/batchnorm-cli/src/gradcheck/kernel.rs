@@ -5,9 +5,9 @@ use super::setup::{Direction, Setup};
 use super::twin::Gradients;
 use crate::failure::Failure;
 use batchnorm::{
-    Activation, Affine, Axes, BatchNorm, Config, ConstantChannel, Input, ParameterDirection, ParameterGradients,
-    Policies, RunningStatistics, SampleConfig, SampleNorm, SampleSaved, Saved, Switches, UpdateWeight, View, ViewMut,
-    Weights, WhiteningConfig,
+    Activation, Affine, Axes, BatchNorm, Config, ConstantChannel, GradientBuffers, Input, ParameterDirection,
+    ParameterGradients, Policies, RunningStatistics, SampleConfig, SampleNorm, SampleSaved, Saved, Switches,
+    UpdateWeight, View, ViewMut, Weights, WhiteningConfig,
 };
 use std::error::Error;
 use std::num::NonZeroUsize;
@@ -133,8 +133,9 @@ impl Setup {
                 let weights = Weights::new(&self.weights, &self.shape)?;
                 let pass = self.layer(gamma, beta)?.forward(Input::weighted(&view, &weights), self.switches()?)?;
                 let mut out = self.view_mut(&mut dx)?;
-                let parameters =
-                    backward.then(|| pass.saved.backward_weighted(&view, &dy, &weights, &mut out)).transpose()?;
+                let parameters = backward
+                    .then(|| pass.saved.backward(Input::weighted(&view, &weights), &dy, &mut out))
+                    .transpose()?;
                 passed(pass.y.into_data(), dx, parameters, None)
             }
             Layer::Residual => {
@@ -144,7 +145,10 @@ impl Setup {
                 let mut dresidual = vec![0.0; x.len()];
                 let (mut out, mut beside) = (self.view_mut(&mut dx)?, self.view_mut(&mut dresidual)?);
                 let parameters = backward
-                    .then(|| pass.saved.backward_adding(&view, &output, &dy, &mut out, &mut beside))
+                    .then(|| {
+                        let buffers = GradientBuffers::with_residual(&mut out, &mut beside);
+                        pass.saved.backward(Input::with_output(&view, &output), &dy, buffers)
+                    })
                     .transpose()?;
                 passed(pass.y.into_data(), dx, parameters, None)
             }

@@ -2,7 +2,7 @@
 
 use crate::arrays::doubles;
 use crate::failure::Failure;
-use batchnorm::gradcheck::MAX_VALUES;
+use batchnorm_gradcheck::MAX_VALUES;
 use std::path::Path;
 
 /// Reads one value for each parameter, in C order. Axes of length 1 do not matter, as in (1, C, 1, 1).

@@ -1,7 +1,7 @@
 //! The verdict on another program's gradients: as a table with sentences, and as JSON.
 
 use crate::text;
-use batchnorm::gradcheck::{Diagnosis, Finding, Mistake, Precision, Verdict};
+use batchnorm_gradcheck::{Diagnosis, Finding, Mistake, Precision, Verdict};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 use serde_json::{Value, json};
