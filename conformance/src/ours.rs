@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use batchnorm::{
-    Affine, Axes, AxisRole, BatchNorm, Config, Estimator as Own, Gradients, Input as LayerInput, ParameterDirection,
-    Population, RunningStatistics, SampleConfig, SampleNorm, Tensor, UpdateWeight, View, ViewMut, Weights,
+    Affine, Axes, AxisRole, BatchNorm, Config, Estimator as LayerEstimator, Gradients, Input as LayerInput,
+    ParameterDirection, Population, RunningStatistics, SampleConfig, SampleNorm, Tensor, UpdateWeight, View, ViewMut,
+    Weights,
 };
 use batchnorm_io::npy::Numbers;
 use half::{bf16, f16};
@@ -102,10 +103,10 @@ fn affine(problem: &Problem) -> Affine {
     }
 }
 
-fn estimator(problem: &Problem) -> Own {
+fn estimator(problem: &Problem) -> LayerEstimator {
     match problem.update.map(|update| update.variance) {
-        Some(Estimator::Population) => Own::Population,
-        _ => Own::Sample,
+        Some(Estimator::Population) => LayerEstimator::Population,
+        _ => LayerEstimator::Sample,
     }
 }
 
@@ -178,8 +179,8 @@ fn step<T: Stored>(problem: &Problem) -> Result<Outputs, String> {
         let trained = layer.train(input).map_err(words)?;
         outputs.insert("y".to_string(), elements(trained.y.data()));
         let moments = trained.batch.channels();
-        outputs.insert("mean".to_string(), moments.iter().map(|own| own.mean()).collect());
-        outputs.insert("variance".to_string(), moments.iter().map(|own| own.population_variance()).collect());
+        outputs.insert("mean".to_string(), moments.iter().map(|channel| channel.mean()).collect());
+        outputs.insert("variance".to_string(), moments.iter().map(|channel| channel.population_variance()).collect());
         if let Some(running) = layer.running().filter(|_| problem.update.is_some()) {
             insert_running(&mut outputs, running);
         }

@@ -23,10 +23,10 @@ pub const FORMAT: u32 = 1;
 const INDEX: &str = "index.json";
 const CASES: &str = "cases";
 
-/// An index is far smaller.
+/// The most bytes of an index that are read; ours is far smaller.
 const MOST_OF_AN_INDEX: u64 = 16 << 20;
 
-/// Why cases were not read.
+/// The reason why cases were not read.
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// The index can not be read.
