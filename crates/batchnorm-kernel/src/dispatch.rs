@@ -17,9 +17,9 @@ use crate::operations::{Operations, OutputOperations};
 use crate::pass::{Backward, Beside, Forward, GradientOutputs, OfChannel, OfReduced, Statistics};
 use crate::reduce::chunk::Chunk;
 use crate::reduce::gradients::{ChannelConstants, ChunkGradientSums, DirectionSummands, GradientSums, OutputSummands};
-use crate::reduce::leaf::ChunkReduction;
 use crate::reduce::moments::{ChunkMoments, WeightedChunkMoments};
 use crate::reduce::reduce;
+use crate::reduce::reduction::ChunkReduction;
 use crate::rows::formulas::{Elements, RowGradient, RowNumbers, RowTangent};
 use crate::rows::second_order::{RowDirection, RowSecondDerivatives};
 use crate::rows::{self, Summed};
@@ -65,31 +65,45 @@ impl<T: Stored> Operations<T> for Loops {
         pass: Forward<T>,
         x: &Readable<T>,
         y: &mut Writable<T>,
-        of: OfReduced<Moments, NormalizeCoefficients>,
+        coefficients: OfReduced<Moments, NormalizeCoefficients>,
     ) -> Vec<Moments> {
         let Forward { isa, activation, beside } = pass;
-        let leaf = ChunkMoments(isa);
+        let reduction = ChunkMoments(isa);
         match beside {
             Beside::Nothing => {
-                with_activation!(activation, |f| reduce_and_map(&leaf, [x], isa, Normalize(f), [x], [y.reborrow()], of))
+                with_activation!(activation, |f| reduce_and_map(
+                    &reduction,
+                    [x],
+                    isa,
+                    Normalize(f),
+                    [x],
+                    [y.reborrow()],
+                    coefficients
+                ))
             }
             Beside::Residual(residual) => {
                 let formula = NormalizeAdding(leaky::<T>(activation));
-                reduce_and_map(&leaf, [x], isa, formula, [x, residual], [y.reborrow()], of)
+                reduce_and_map(&reduction, [x], isa, formula, [x, residual], [y.reborrow()], coefficients)
             }
             Beside::Weights(weights) => {
                 let moments = self.moments(isa, x, Some(weights));
                 if !moments.is_empty() {
-                    self.normalize(pass, x, y, &|channel| of(channel, moments[channel]));
+                    self.normalize(pass, x, y, &|channel| coefficients(channel, moments[channel]));
                 }
                 moments
             }
         }
     }
 
-    fn normalize(&self, pass: Forward<T>, x: &Readable<T>, y: &mut Writable<T>, of: OfChannel<NormalizeCoefficients>) {
+    fn normalize(
+        &self,
+        pass: Forward<T>,
+        x: &Readable<T>,
+        y: &mut Writable<T>,
+        coefficients: OfChannel<NormalizeCoefficients>,
+    ) {
         let Forward { isa, activation, beside } = pass;
-        let all = Coefficients::new(y.geometry().channels, of);
+        let all = Coefficients::new(y.geometry().channels, coefficients);
         match beside {
             Beside::Nothing => with_activation!(activation, |f| map(isa, Normalize(f), [x], [y.reborrow()], all)),
             Beside::Residual(residual) => {
@@ -101,9 +115,14 @@ impl<T: Stored> Operations<T> for Loops {
         }
     }
 
-    fn normalize_in_place(&self, pass: Forward<T>, x: &mut Writable<T>, of: OfChannel<NormalizeCoefficients>) {
+    fn normalize_in_place(
+        &self,
+        pass: Forward<T>,
+        x: &mut Writable<T>,
+        coefficients: OfChannel<NormalizeCoefficients>,
+    ) {
         let Forward { isa, activation, beside } = pass;
-        let (f, all) = (leaky::<T>(activation), Coefficients::new(x.geometry().channels, of));
+        let (f, all) = (leaky::<T>(activation), Coefficients::new(x.geometry().channels, coefficients));
         match beside {
             Beside::Nothing => map_in_place(isa, Normalize(f), [], x, all),
             Beside::Residual(residual) => map_in_place(isa, NormalizeAdding(f), [residual], x, all),
@@ -128,16 +147,16 @@ impl<T: Stored> Operations<T> for Loops {
         let Backward { isa, activation, channels, x, beside, statistics } = pass;
         let (f, number) = (leaky::<T>(activation), x.geometry().channels);
         match (beside, statistics) {
-            (Beside::Nothing, Statistics::Batch(of)) => {
-                let all = Coefficients::new(number, |channel| of(channel, sums[channel]));
+            (Beside::Nothing, Statistics::Batch(coefficients)) => {
+                let all = Coefficients::new(number, |channel| coefficients(channel, sums[channel]));
                 with_activation!(activation, |f| map(isa, InputGradient(f), [x, dy], [outs.dx], all));
             }
             (Beside::Nothing, Statistics::Constants) => {
                 let all = Coefficients::new(number, |channel| channels.normalize(channel));
                 with_activation!(activation, |f| map(isa, Scale(f), [x, dy], [outs.dx], all));
             }
-            (Beside::Residual(y), Statistics::Batch(of)) => {
-                let all = Coefficients::new(number, |channel| of(channel, sums[channel]));
+            (Beside::Residual(y), Statistics::Batch(coefficients)) => {
+                let all = Coefficients::new(number, |channel| coefficients(channel, sums[channel]));
                 map(isa, InputGradient(f), [x, dy, y], outs.both(), all);
             }
             (Beside::Residual(y), Statistics::Constants) => {
@@ -146,7 +165,7 @@ impl<T: Stored> Operations<T> for Loops {
             }
             (Beside::Weights(weights), statistics) => {
                 let all = Coefficients::new(number, |channel| match statistics {
-                    Statistics::Batch(of) => of(channel, sums[channel]),
+                    Statistics::Batch(coefficients) => coefficients(channel, sums[channel]),
                     Statistics::Constants => channels.input_gradient(channel),
                 });
                 map(isa, InputGradientWeighted(f), [x, dy, weights], [outs.dx], all);
@@ -158,23 +177,23 @@ impl<T: Stored> Operations<T> for Loops {
         let Backward { isa, activation, channels, x, beside, statistics } = pass;
         let constants = |channel, _| channels.normalize(channel);
         match (beside, statistics) {
-            (Beside::Nothing, Statistics::Batch(of)) => with_activation!(activation, |f| {
-                let leaf = ChunkGradientSums::new(isa, f, channels);
-                reduce_and_map(&leaf, [x, dy], isa, InputGradient(f), [x, dy], [outs.dx], of)
+            (Beside::Nothing, Statistics::Batch(coefficients)) => with_activation!(activation, |f| {
+                let reduction = ChunkGradientSums::new(isa, f, channels);
+                reduce_and_map(&reduction, [x, dy], isa, InputGradient(f), [x, dy], [outs.dx], coefficients)
             }),
             (Beside::Nothing, Statistics::Constants) => with_activation!(activation, |f| {
-                let leaf = ChunkGradientSums::new(isa, f, channels);
-                reduce_and_map(&leaf, [x, dy], isa, Scale(f), [x, dy], [outs.dx], constants)
+                let reduction = ChunkGradientSums::new(isa, f, channels);
+                reduce_and_map(&reduction, [x, dy], isa, Scale(f), [x, dy], [outs.dx], constants)
             }),
-            (Beside::Residual(y), Statistics::Batch(of)) => {
+            (Beside::Residual(y), Statistics::Batch(coefficients)) => {
                 let (f, arrays) = (leaky::<T>(activation), [x, dy, y]);
-                let leaf = ChunkGradientSums::new(isa, f, channels);
-                reduce_and_map(&leaf, arrays, isa, InputGradient(f), arrays, outs.both(), of)
+                let reduction = ChunkGradientSums::new(isa, f, channels);
+                reduce_and_map(&reduction, arrays, isa, InputGradient(f), arrays, outs.both(), coefficients)
             }
             (Beside::Residual(y), Statistics::Constants) => {
                 let (f, arrays) = (leaky::<T>(activation), [x, dy, y]);
-                let leaf = ChunkGradientSums::new(isa, f, channels);
-                reduce_and_map(&leaf, arrays, isa, Scale(f), arrays, outs.both(), constants)
+                let reduction = ChunkGradientSums::new(isa, f, channels);
+                reduce_and_map(&reduction, arrays, isa, Scale(f), arrays, outs.both(), constants)
             }
             // Weights are read in each of the two sweeps: loops that do both at once would be many for a rare pass.
             (Beside::Weights(_), _) => {
@@ -191,11 +210,13 @@ impl<T: Stored> Operations<T> for Loops {
         let Backward { isa, activation, channels, x, beside, statistics } = pass;
         let Beside::Nothing = beside else { unreachable!("nobody goes back in place beside a residual or weights") };
         let f = leaky::<T>(activation);
-        let leaf = ChunkGradientSums::new(isa, f, channels);
+        let reduction = ChunkGradientSums::new(isa, f, channels);
         match statistics {
-            Statistics::Batch(of) => reduce_and_map_in_place(&leaf, isa, InputGradient(f), x, dy, of),
+            Statistics::Batch(coefficients) => {
+                reduce_and_map_in_place(&reduction, isa, InputGradient(f), x, dy, coefficients)
+            }
             Statistics::Constants => {
-                reduce_and_map_in_place(&leaf, isa, Scale(f), x, dy, |channel, _| channels.normalize(channel))
+                reduce_and_map_in_place(&reduction, isa, Scale(f), x, dy, |channel, _| channels.normalize(channel))
             }
         }
     }
@@ -218,9 +239,9 @@ impl<T: Stored> Operations<T> for Loops {
         activation: Activation,
         arrays: [&Readable<T>; 2],
         out: &mut Writable<T>,
-        of: OfChannel<TangentCoefficients>,
+        coefficients: OfChannel<TangentCoefficients>,
     ) {
-        let all = Coefficients::new(out.geometry().channels, of);
+        let all = Coefficients::new(out.geometry().channels, coefficients);
         with_activation!(activation, |f| map(isa, Tangent(f), arrays, [out.reborrow()], all));
     }
 
@@ -244,9 +265,9 @@ impl<T: Stored> Operations<T> for Loops {
         activation: Activation,
         arrays: [&Readable<T>; 3],
         out: &mut Writable<T>,
-        of: OfChannel<GradientAlongCoefficients>,
+        coefficients: OfChannel<GradientAlongCoefficients>,
     ) {
-        let all = Coefficients::new(out.geometry().channels, of);
+        let all = Coefficients::new(out.geometry().channels, coefficients);
         map(isa, GradientAlong(leaky::<T>(activation)), arrays, [out.reborrow()], all);
     }
 
@@ -257,10 +278,10 @@ impl<T: Stored> Operations<T> for Loops {
         x: &Readable<T>,
         y: &mut Writable<T>,
         elements: Elements<2>,
-        of: OfReduced<Moments, RowNumbers>,
+        coefficients: OfReduced<Moments, RowNumbers>,
     ) -> Vec<Moments> {
-        let leaf = |x: &[T]| ChunkMoments(isa).run(0, Chunk { pieces: &[[x]], distances: [0] });
-        rows::normalize(isa, first, x, y, elements, leaf, of)
+        let reduction = |x: &[T]| ChunkMoments(isa).run(0, Chunk { pieces: &[[x]], distances: [0] });
+        rows::normalize(isa, first, x, y, elements, reduction, coefficients)
     }
 
     fn input_gradient_rows(&self, isa: Isa, summed: Summed, arrays: [&Readable<T>; 2], dx: &mut Writable<T>) {
@@ -343,13 +364,13 @@ impl<T: Stored> OutputOperations<T> for Loops {
         gamma_reciprocal: &[f64],
         y: &Readable<T>,
         dy: &mut Writable<T>,
-        of: OfReduced<GradientSums, OutputGradientCoefficients>,
+        coefficients: OfReduced<GradientSums, OutputGradientCoefficients>,
     ) -> Vec<GradientSums> {
         let f = leaky::<T>(activation);
         // xhat is a difference to beta: nothing of the mean is in it.
         let xhat_low = &vec![0.0; beta.len()][..];
-        let leaf =
+        let reduction =
             ChunkGradientSums { isa, summands: OutputSummands(f), constants: [beta, gamma_reciprocal], xhat_low };
-        reduce_and_map_in_place(&leaf, isa, InputGradientOfOutput(f), y, dy, of)
+        reduce_and_map_in_place(&reduction, isa, InputGradientOfOutput(f), y, dy, coefficients)
     }
 }

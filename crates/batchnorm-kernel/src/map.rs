@@ -24,7 +24,7 @@ use crate::array::prefetch_distance::{DistancesOfTwoPasses, PREFETCH_BYTES};
 use crate::machine::isa::Isa;
 use crate::machine::vector::WIDTH;
 use crate::number::Stored;
-use crate::reduce::leaf::ChunkReduction;
+use crate::reduce::reduction::ChunkReduction;
 use crate::reduce::{CHUNK_VALUES, MIN_RUN, Scratch, SumTraversal, block_of_runs, in_runs, reduce};
 use crate::threads;
 use coefficients::Coefficients;
@@ -254,7 +254,7 @@ pub(crate) fn blocks<T: Stored, const N: usize>(reduced: [&Readable<T>; N], thre
 /// Where channels come in runs and are many enough for the threads, each block of channels is mapped right after it
 /// was reduced, while the cache still holds it; else in two sweeps. The bits are the same.
 pub(crate) fn reduce_and_map<T, L, P, C, const N: usize, const M: usize, const K: usize, const O: usize>(
-    leaf: &L,
+    reduction: &L,
     reduced: [&Readable<T>; N],
     isa: Isa,
     formula: P,
@@ -274,7 +274,7 @@ where
     let runs = all_in_runs(mapped, geometries) && in_runs(reduced);
     if count == 0 || !runs || (threads > 1 && channels < 2 * threads) {
         return threads::together(threads, || {
-            let values = reduce(reduced, leaf);
+            let values = reduce(reduced, reduction);
             let all = Coefficients::new(values.len(), |channel| coefficients(channel, values[channel]));
             map(isa, formula, mapped, outs, all);
             values
@@ -299,7 +299,7 @@ where
             for start in channels.clone().step_by(block) {
                 let channels = start..(start + block).min(channels.end);
                 let values =
-                    scratch.reduce(traversal, reduced, distances.reducing, leaf, channels.clone(), range.clone());
+                    scratch.reduce(traversal, reduced, distances.reducing, reduction, channels.clone(), range.clone());
                 let of: Vec<_> =
                     channels.clone().zip(&values).map(|(c, &value)| coefficients(c, value).in_order()).collect();
                 map_runs(

@@ -27,14 +27,20 @@ pub trait Operations<T>: Sync {
         pass: Forward<T>,
         x: &Readable<T>,
         y: &mut Writable<T>,
-        of: OfReduced<Moments, NormalizeCoefficients>,
+        coefficients: OfReduced<Moments, NormalizeCoefficients>,
     ) -> Vec<Moments>;
 
     /// y by coefficients that are known.
-    fn normalize(&self, pass: Forward<T>, x: &Readable<T>, y: &mut Writable<T>, of: OfChannel<NormalizeCoefficients>);
+    fn normalize(
+        &self,
+        pass: Forward<T>,
+        x: &Readable<T>,
+        y: &mut Writable<T>,
+        coefficients: OfChannel<NormalizeCoefficients>,
+    );
 
     /// y over x, with the same bits; without weights.
-    fn normalize_in_place(&self, pass: Forward<T>, x: &mut Writable<T>, of: OfChannel<NormalizeCoefficients>);
+    fn normalize_in_place(&self, pass: Forward<T>, x: &mut Writable<T>, coefficients: OfChannel<NormalizeCoefficients>);
 
     /// The sums of dz and dz xhat of each channel.
     fn gradient_sums(&self, pass: Backward<T>, dy: &Readable<T>) -> Vec<GradientSums>;
@@ -65,7 +71,7 @@ pub trait Operations<T>: Sync {
         activation: Activation,
         arrays: [&Readable<T>; 2],
         out: &mut Writable<T>,
-        of: OfChannel<TangentCoefficients>,
+        coefficients: OfChannel<TangentCoefficients>,
     );
 
     /// The sums of dz (as `dy`) and of dz t (as `dy_xhat`) of each channel.
@@ -84,7 +90,7 @@ pub trait Operations<T>: Sync {
         activation: Activation,
         arrays: [&Readable<T>; 3],
         out: &mut Writable<T>,
-        of: OfChannel<GradientAlongCoefficients>,
+        coefficients: OfChannel<GradientAlongCoefficients>,
     );
 
     /// y of rows by their own moments, which are returned; the first row is number `first` among all. Elements: gamma, beta.
@@ -95,7 +101,7 @@ pub trait Operations<T>: Sync {
         x: &Readable<T>,
         y: &mut Writable<T>,
         elements: Elements<2>,
-        of: OfReduced<Moments, RowNumbers>,
+        coefficients: OfReduced<Moments, RowNumbers>,
     ) -> Vec<Moments>;
 
     /// dx of rows of x and dy.
@@ -169,6 +175,6 @@ pub trait OutputOperations<T>: Sync {
         gamma_reciprocal: &[f64],
         y: &Readable<T>,
         dy: &mut Writable<T>,
-        of: OfReduced<GradientSums, OutputGradientCoefficients>,
+        coefficients: OfReduced<GradientSums, OutputGradientCoefficients>,
     ) -> Vec<GradientSums>;
 }

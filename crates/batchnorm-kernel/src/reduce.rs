@@ -23,8 +23,8 @@
 
 pub mod chunk;
 pub mod gradients;
-pub mod leaf;
 pub mod moments;
+pub mod reduction;
 pub mod tree;
 
 use crate::array::geometry::Geometry;
@@ -34,7 +34,7 @@ use crate::array::prefetch_distance::next_run_distance;
 use crate::number::Stored;
 use crate::threads;
 use chunk::{Chunk, Columns, LANES};
-use leaf::{ChunkReduction, Tables};
+use reduction::{ChunkReduction, Tables};
 use std::ops::Range;
 use tree::{Merge, Tree};
 

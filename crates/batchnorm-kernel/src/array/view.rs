@@ -1,4 +1,4 @@
-//! Views: any array with a channel axis, borrowed; and the dense arrays that calls return.
+//! Views: any array with a channel axis, borrowed.
 
 use super::error::ViewError;
 use super::layout::{Arrangement, Axes, AxisRole, Layout, column_major, elements, row_major};

@@ -1,7 +1,7 @@
 //! Maps over one of their own inputs: what is read at a place is overwritten there.
 //!
-//! The loops of `pointwise` compute some values twice, so they cannot do this. Here every value is computed once, and a
-//! vector is read whole before it is written, so nothing is copied where values lie side by side. The bits are those of
+//! The ordinary loops (`map::loops`) compute some values twice, so they cannot do this. Here every value is computed once, and
+//! a vector is read whole before it is written, so nothing is copied where values lie side by side. The bits are those of
 //! the ordinary map, and so are the traversals (`map`); nothing is streamed, for what was just read is in the cache.
 
 #![allow(clippy::needless_range_loop)]
@@ -17,7 +17,7 @@ use crate::machine::isa::{Isa, Kernel};
 use crate::machine::prefetch::{elements_to_line, prefetch};
 use crate::machine::vector::{PAIR, Vector, WIDTH, splat_all};
 use crate::number::Stored;
-use crate::reduce::leaf::ChunkReduction;
+use crate::reduce::reduction::ChunkReduction;
 use crate::reduce::{CHUNK_VALUES, Scratch, SumTraversal, reduce};
 use crate::threads;
 use std::ops::Range;
@@ -143,7 +143,7 @@ fn map_runs<T: Stored, P: Pointwise<N, K, 1>, const N: usize, const M: usize, co
 /// As in `map::reduce_and_map`, a block of channels that come in runs is mapped while the cache still holds it, where
 /// there are enough of them for the threads; else two sweeps.
 pub(crate) fn reduce_and_map_in_place<T, L, P, C, const K: usize>(
-    leaf: &L,
+    reduction: &L,
     isa: Isa,
     formula: P,
     other: &Readable<T>,
@@ -162,7 +162,7 @@ where
     let runs = matches!(traversal([other], [own.geometry()]), MapTraversal::Runs);
     if count == 0 || !runs || (threads > 1 && channels < 2 * threads) {
         return threads::together(threads, || {
-            let values = reduce([other, &own.as_readable()], leaf);
+            let values = reduce([other, &own.as_readable()], reduction);
             let all = Coefficients::new(values.len(), |channel| coefficients(channel, values[channel]));
             map_in_place(isa, formula, [other], own, all);
             values
@@ -181,8 +181,14 @@ where
             for start in channels.clone().step_by(block) {
                 let channels = start..(start + block).min(channels.end);
                 let own = cell.as_readable();
-                let values =
-                    scratch.reduce(traversal, [other, &own], distances.reducing, leaf, channels.clone(), range.clone());
+                let values = scratch.reduce(
+                    traversal,
+                    [other, &own],
+                    distances.reducing,
+                    reduction,
+                    channels.clone(),
+                    range.clone(),
+                );
                 let of: Vec<_> =
                     channels.clone().zip(&values).map(|(c, &value)| coefficients(c, value).in_order()).collect();
                 map_runs(

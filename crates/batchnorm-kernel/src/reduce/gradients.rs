@@ -1,7 +1,7 @@
 //! The sums of a chunk that the backward pass needs.
 
 use super::chunk::{Chunk, Columns, SumRows, SumRun, Summands};
-use super::leaf::{ChunkReduction, Tables};
+use super::reduction::{ChunkReduction, Tables};
 use super::tree::Merge;
 use crate::activation::Activate;
 use crate::machine::isa::Isa;

@@ -2,7 +2,7 @@
 //! the same for many values; where a weight is 0 nothing else is looked at, whatever stands there.
 
 use super::chunk::{Chunk, Columns, SumRows, SumRun, Summands};
-use super::leaf::{ChunkReduction, Tables};
+use super::reduction::{ChunkReduction, Tables};
 use super::tree::Merge;
 use crate::machine::isa::Isa;
 use crate::machine::vector::{Vector, WIDTH, counted};
