@@ -1,7 +1,7 @@
 //! Every path of the kernels once in few and small arrays, for tools that watch memory and threads and make all slow:
 //! AddressSanitizer, ThreadSanitizer, valgrind (`.ci/sanitizers`). Buffers end where the arrays do, so that one element
-//! beside them is beside the memory. What is computed is compared with the baseline's; tests/edges.rs compares it with
-//! the twin.
+//! beside them is beside the memory. What is computed is compared with the baseline's; tests/contract/thresholds.rs
+//! compares it with the twin.
 
 mod support;
 

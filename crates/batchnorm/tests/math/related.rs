@@ -1,9 +1,9 @@
 //! (39) to (41) and (49) to (60): running statistics, the other norms, numerics, the gradient from the output.
 
 use super::first_order::dx;
-use super::support::Random;
-use super::support::double_double::DoubleDouble;
 use super::{Case, Equation, column, gradient_of, largest, mean, mean_of, sum_of, wide};
+use crate::support::Random;
+use crate::support::double_double::DoubleDouble;
 use batchnorm::reference::number::Dual;
 use batchnorm::reference::{Real, rows, weighted, whitening};
 use batchnorm::{

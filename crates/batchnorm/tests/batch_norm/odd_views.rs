@@ -1,0 +1,64 @@
+//! Views that are odd and right: without values, with strides that lead nowhere, broadcast, and sharing memory where
+//! nothing is written. (Those that are refused: contract/errors.rs.)
+
+use batchnorm::{Axes, BatchNorm, Config, GradientBuffers, Input, Parameters, RunningStatistics, View, ViewMut};
+
+#[test]
+fn arrays_without_values_are_right_wherever_they_lie() {
+    // An axis of length 0 anywhere but the channels, with strides and offsets that would lead anywhere.
+    for shape in [[0, 3, 4], [5, 3, 0], [0, 3, 0]] {
+        for (strides, offset) in [([12, 4, 1], 0), ([0, 0, 0], 7), ([isize::MIN, isize::MAX, -1], usize::MAX)] {
+            let x = View::<f32>::with_strides(&[], &shape, &strides, offset, Axes::NCHW).unwrap();
+            let (mut y, mut dx, mut dresidual) = ([0.0f32; 0], [0.0f32; 0], [7.0f32; 2]);
+            let mut out = ViewMut::with_strides(&mut y, &shape, &strides, offset, Axes::NCHW).unwrap();
+            let mut layer = BatchNorm::new(3).unwrap();
+            let (saved, batch) = layer.train_into(&x, &mut out).unwrap();
+            assert_eq!((batch.channels().len(), batch.channels()[2].count()), (3, 0));
+            layer.eval_into(&x, &mut out).unwrap();
+            let mut dx = ViewMut::with_strides(&mut dx, &shape, &strides, offset, Axes::NCHW).unwrap();
+            let gradients = layer.backward_into(&x, &x, &saved, &mut dx).unwrap();
+            assert_eq!((gradients.dgamma, gradients.dbeta), (vec![0.0; 3], vec![0.0; 3]));
+            assert_eq!(saved.parameter_gradients(&x, &x).unwrap().dbeta, [0.0; 3]);
+            let rule = Config::pytorch().normalizer().unwrap();
+            let input = Input::adding(&x, &x);
+            let (saved, _) = rule.train(input, Parameters::<f32>::default(), None, &mut out).unwrap();
+            let mut second = ViewMut::with_strides(&mut dresidual, &shape, &strides, offset, Axes::NCHW).unwrap();
+            let gradients = saved
+                .backward(Input::with_output(&x, &x), &x, GradientBuffers::with_residual(&mut dx, &mut second))
+                .unwrap();
+            assert_eq!((gradients.dgamma, dresidual), (vec![0.0; 3], [7.0; 2]));
+            assert_eq!(layer.running(), Some(&RunningStatistics::start(3).unwrap()));
+        }
+    }
+}
+
+#[test]
+fn strides_of_axes_of_one_do_not_matter() {
+    // Nor does an overlap that no two elements share.
+    let strides = [isize::MIN, 1, isize::MAX, 0];
+    let x = View::with_strides(&[0.5; 24], &[1, 24, 1, 1], &strides, 0, Axes::Channel(-1)).unwrap();
+    let mut y = [7.0f32; 26];
+    let mut out = ViewMut::with_strides(&mut y, &[1, 24, 1, 1], &strides, 1, Axes::Channel(-1)).unwrap();
+    BatchNorm::new(1).unwrap().forward_train_into(&x, &mut out).unwrap();
+    assert!(y[1..25].iter().all(|&y| y == 0.0) && (y[0], y[25]) == (7.0, 7.0));
+    // One channel whose stride leads out of every memory.
+    let x = View::with_strides(&[0.5; 24], &[24, 1], &[1, isize::MIN], 0, Axes::NCHW).unwrap();
+    let mut out = ViewMut::with_strides(&mut y, &[24, 1], &[-1, isize::MAX], 24, Axes::NCHW).unwrap();
+    BatchNorm::new(1).unwrap().forward_train_into(&x, &mut out).unwrap();
+    assert!(y[1..25].iter().all(|&y| y == 0.0) && (y[0], y[25]) == (7.0, 7.0));
+}
+
+#[test]
+fn inputs_may_be_broadcast_and_may_share_memory() {
+    // One row of three values for all of eight samples; and one array as input, residual and gradient.
+    let row = [1.0f32, 2.0, 3.0];
+    let x = View::with_strides(&row, &[8, 3], &[0, 1], 0, Axes::NCHW).unwrap();
+    let trained = BatchNorm::new(3).unwrap().train(Input::adding(&x, &x)).unwrap();
+    assert_eq!(trained.y.data().chunks(3).collect::<Vec<_>>(), [&row[..]; 8], "variance 0: the residual alone");
+    let y = View::new(trained.y.data(), &[8, 3], Axes::NCHW).unwrap();
+    let layer = BatchNorm::new(3).unwrap();
+    let gradients = layer.backward(Input::with_output(&x, &y), &x, &trained.saved).unwrap();
+    let dresidual = gradients.dresidual.as_ref().unwrap();
+    assert_eq!(dresidual.data(), trained.y.data());
+    assert_eq!(gradients.dbeta.unwrap(), [8.0, 16.0, 24.0]);
+}
