@@ -8,8 +8,8 @@ mod support;
 use batchnorm::thresholds::{CHUNK, LONG, RUN, STREAM, WIDE, WORTH_THREADS};
 use batchnorm::{Axes, BatchNorm, Config, Moments, Parameters, RunningStatistics, Tier, View, WhiteningConfig};
 use support::Random;
+use support::layout::{ORDERS, Order, Sizes, sizes};
 use support::place::Place;
-use support::run::{ORDERS, Order, Sizes};
 use support::samples::{Case as SampleCase, Kind, tight_places};
 use support::step::{ARRANGEMENTS, Case, PASSES, Pass, Places, Stepping};
 
@@ -21,10 +21,6 @@ fn pooled<R: Send>(threads: usize, call: impl FnOnce() -> R + Send) -> R {
         pool.expect("a pool").install(call)
     };
     std::thread::scope(|scope| scope.spawn(of_a_pool).join()).expect("no panic")
-}
-
-fn sizes(n: usize, c: usize, plane: usize) -> Sizes {
-    Sizes { n, c, plane }
 }
 
 /// One step on one thread of the baseline, and the same on each given tier and number of threads: the same bits.

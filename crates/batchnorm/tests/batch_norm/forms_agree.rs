@@ -2,6 +2,7 @@
 //! 1e-12 to 1, through the closed form, the graph node by node, the Jacobian, the kernels, a complex step and dual numbers.
 
 use crate::support::Random;
+use crate::support::wide::largest;
 use batchnorm::reference::number::{Complex, complex_step, directional_derivative};
 use batchnorm::reference::{Real, compact, jacobian, mixed, second_order, staged, tangent};
 use batchnorm::{
@@ -67,18 +68,17 @@ impl Case {
 
     fn scales(&self) -> Scales {
         let pass = compact::forward(&self.x, self.gamma, self.beta, self.epsilon);
-        let most = |values: &[f64]| values.iter().fold(0.0f64, |most, value| most.max(value.abs()));
         let products = self.dy.iter().zip(&pass.normalized).map(|(dy, xhat)| (dy * xhat).abs()).sum();
         let r = pass.inverse_deviation;
-        let dx = self.gamma.abs() * r * most(&self.dy);
-        let moved = r * most(&self.direction.0);
+        let dx = self.gamma.abs() * r * largest(&self.dy);
+        let moved = r * largest(&self.direction.0);
         Scales {
             dx,
             products,
             sums: self.dy.iter().map(|dy| dy.abs()).sum(),
             grown: 1.0 + pass.mean.abs() * r,
-            y: self.gamma.abs() * moved + self.direction.1.abs() * most(&pass.normalized),
-            curved: dx * moved * (self.x.len() as f64).sqrt() + self.direction.1.abs() * r * most(&self.dy),
+            y: self.gamma.abs() * moved + self.direction.1.abs() * largest(&pass.normalized),
+            curved: dx * moved * (self.x.len() as f64).sqrt() + self.direction.1.abs() * r * largest(&self.dy),
         }
     }
 }

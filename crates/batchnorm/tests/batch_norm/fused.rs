@@ -2,10 +2,10 @@
 //! bits everywhere.
 
 use crate::support::Random;
-use crate::support::double_double::{DoubleDouble, widened};
+use crate::support::layout::{ORDERS, Order, Sizes};
 use crate::support::measure::ulp;
-use crate::support::run::{ORDERS, Order, Sizes};
 use crate::support::step::{Case, Pass, Places, Stepped, Stepping};
+use crate::support::wide::{DoubleDouble, largest, widened};
 use batchnorm::reference::{Real, compact};
 use batchnorm::{
     Activation, Axes, Config, Element, GradientBuffers, Input, Normalizer, Parameters, Tier, View, ViewMut,
@@ -109,7 +109,7 @@ fn against_the_twin<T: Stepping>(bound: f64, random: &mut Random) {
                 }
                 let backward = compact::backward(&x, gamma, epsilon, &dz);
                 let inverse = (D::from(1.0) / (forward.variance + epsilon).sqrt()).to_f64();
-                let most = of(&case.dy).iter().map(|dy| dy.to_f64().abs()).fold(0.0, f64::max);
+                let most = largest(of(&case.dy).into_iter().map(T::to_f64));
                 for (got, truth) in of(&dx).iter().zip(&backward.dx) {
                     let error = (D::from(got.to_f64()) - *truth).to_f64().abs();
                     let scale = case.gamma[c].abs() * inverse * most;

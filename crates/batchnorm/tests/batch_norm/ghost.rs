@@ -1,6 +1,6 @@
 //! Ghost batches: each group is a batch of its own, the running statistics are those of the whole.
 
-use crate::support::run::{ORDERS, Sizes};
+use crate::support::layout::{ORDERS, Sizes};
 use crate::support::{Random, pool};
 use batchnorm::{
     Activation, Axes, BatchNorm, CallError, Config, Policies, RunningStatistics, SingleValue, Switches, View, ViewMut,

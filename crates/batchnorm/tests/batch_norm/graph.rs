@@ -1,6 +1,7 @@
 //! The computation graph as data against the kernels.
 
 use crate::support::Random;
+use crate::support::wide::largest;
 use batchnorm::reference::Real;
 use batchnorm::reference::graph::{Graph, Node};
 use batchnorm::{Axes, Config, ConstantChannel, Parameters, Policies, RunningStatistics, SampleConfig, View, ViewMut};
@@ -78,14 +79,10 @@ fn node<'g>(graph: &'g Graph<f64>, name: &str) -> &'g Node<f64> {
     graph.get(name).unwrap_or_else(|| panic!("no node {name}"))
 }
 
-fn largest(values: impl IntoIterator<Item = f64>) -> f64 {
-    values.into_iter().fold(0.0, |largest, value| if value.is_nan() { value } else { largest.max(value.abs()) })
-}
-
 /// By the measure of docs/numerics.md: dx against |gamma| r max|dy|, the parameters' against the sum of their terms.
 fn agree(case: &Case, graph: &Graph<f64>, dx: &[f64], dgamma: &[f64], dbeta: &[f64], what: &str) -> f64 {
     let r = node(graph, "inverse").values[0];
-    let scale = largest(case.gamma.iter().copied()) * r * largest(case.dy.iter().copied());
+    let scale = largest(&case.gamma) * r * largest(&case.dy);
     let xhat = &node(graph, "normalized").values;
     let difference = |got: &[f64], expected: &[f64]| {
         assert_eq!(got.len(), expected.len(), "{what}");

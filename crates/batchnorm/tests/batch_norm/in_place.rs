@@ -2,7 +2,7 @@
 //! threads, and nothing beside the array is touched.
 
 use crate::support::Random;
-use crate::support::run::{ORDERS, Order, Sizes};
+use crate::support::layout::{ORDERS, Order, Sizes};
 use batchnorm::{
     Activation, Axes, BatchNorm, Config, Element, Input, MissingRunning, NonFinite, Normalizer, Parameters, Policies,
     RunningStatistics, SingleValue, Tier, View, ViewMut,

@@ -1,13 +1,15 @@
 //! The invertible form: its own error bound, channel by channel, and what it shares with the ordinary form to the bit.
 
-use crate::support::inverted::{Case, Channel, EPSILON, Fill, Step, Truth, Type, bits, channel, rule, rule_with};
-use crate::support::run::{ORDERS, Order, Sizes};
+mod bound;
+
+use crate::support::layout::{ORDERS, Order, Sizes};
 use crate::support::{Random, channel_of};
 use batchnorm::reference::{compact, invertible};
 use batchnorm::{
     Activation, Axes, BatchNorm, CallError, Config, ConstantChannel, Element, NonFinite, Parameters, Policies,
     RunningStatistics, SingleValue, Tier, View, ViewMut,
 };
+use bound::{Case, Channel, EPSILON, Fill, Step, Truth, Type, bits, channel, rule, rule_with};
 
 fn dense<T: Element>(data: &[T], sizes: Sizes) -> View<'_, T> {
     View::new(data, &[sizes.n, sizes.c, sizes.plane], Axes::NCHW).unwrap()

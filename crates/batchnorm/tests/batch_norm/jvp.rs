@@ -1,9 +1,9 @@
 //! The directional derivative: against the twin, against the backward pass, whose transpose it is (A9), and its bits.
 
-use crate::support::double_double::{DoubleDouble, widened};
+use super::passes::{passes, share};
+use crate::support::layout::{ORDERS, Sizes};
 use crate::support::place::bits;
-use crate::support::run::{ORDERS, Sizes};
-use crate::support::ways::{passes, share};
+use crate::support::wide::{wide, widened};
 use crate::support::{Random, channel_of, pool};
 use batchnorm::reference::{mixed, tangent};
 use batchnorm::{
@@ -105,7 +105,6 @@ fn it_is_the_transpose_of_the_backward_pass() {
 #[test]
 fn every_kind_of_pass_is_what_the_twin_says() {
     let mut random = Random::new(2101);
-    let wide = |value: f64| DoubleDouble::from(value);
     let mut worst: f64 = 0.0;
     for mean in [0.0, 3.0, 1e4, 1e6, 1e15] {
         let case = Case::new(mean, &mut random);

@@ -11,6 +11,7 @@ mod jvp;
 mod micro_batches;
 mod odd_views;
 mod parameter_types;
+mod passes;
 mod policies;
 mod second_order;
 #[path = "../support/mod.rs"]

@@ -1,7 +1,7 @@
 //! Parameters of another type than the arrays: f32 or f64 with each of them, as torch takes f32 parameters with halves.
 
 use crate::support::Random;
-use crate::support::run::{ORDERS, Order, Sizes};
+use crate::support::layout::{ORDERS, Order, Sizes};
 use crate::support::step::{Case, PASSES, Pass, Stepping};
 use batchnorm::{Axes, BatchNorm, Number, Parameter, Parameters, RunningStatistics, Tier, View};
 

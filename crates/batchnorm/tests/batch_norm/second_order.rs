@@ -1,10 +1,10 @@
 //! Second derivatives: against the twin, against differences, as a symmetric Hessian, and their bits.
 
-use crate::support::double_double::{DoubleDouble, widened};
+use super::passes::{passes, share};
+use crate::support::layout::{ORDERS, Sizes};
 use crate::support::measure::ulp;
 use crate::support::place::bits;
-use crate::support::run::{ORDERS, Sizes};
-use crate::support::ways::{passes, share};
+use crate::support::wide::{DoubleDouble, largest_wide, wide, widened};
 use crate::support::{Random, channel_of, pool};
 use batchnorm::reference::{Real, mixed, second_order, tangent};
 use batchnorm::{
@@ -16,10 +16,6 @@ type D = DoubleDouble;
 const EPSILON: f64 = 1e-5;
 const GAMMA: [f64; 3] = [0.7, -1.3, 2.0];
 const BETA: [f64; 3] = [0.1, 0.0, -1.0];
-
-fn wide(value: f64) -> D {
-    D::from(value)
-}
 
 fn rule(activation: Activation, epsilon: f64) -> Normalizer {
     Config::pytorch().epsilon(epsilon).activation(activation).normalizer().expect("a rule")
@@ -88,10 +84,9 @@ impl<T: Element> Case<T> {
             let batch = batchnorm::Moments::of(&of_channel(&self.x)).population_variance();
             let variance = self.running.variance()[c] * (1.0 - share(switches)) + batch * share(switches);
             let r = 1.0 / (variance + epsilon).sqrt();
-            let most = |values: &[D]| values.iter().fold(0.0f64, |most, value| most.max(value.to_f64().abs()));
             // xhat may be as large as sqrt(n), and by running statistics it is of the order of 3.
             let xhat = (x.len() as f64).sqrt().max(3.0);
-            let scale = (gamma.abs() * r * most(&t) + self.of_gamma[c].abs()) * (r * most(&dy)) * xhat;
+            let scale = (gamma.abs() * r * largest_wide(&t) + self.of_gamma[c].abs()) * (r * largest_wide(&dy)) * xhat;
             for (got, truth) in of_channel(&moved).into_iter().zip(&truth.dx) {
                 // Halves are rounded through f32.
                 let through = if size_of::<T>() == 2 { ulp::<f32>(truth.to_f64().abs()) / 2.0 } else { 0.0 };
@@ -100,7 +95,7 @@ impl<T: Element> Case<T> {
                 worst[0] = worst[0].max(if got.to_f64().is_nan() { f64::NAN } else { error });
                 assert!(!got.to_f64().is_nan(), "{switches:?}");
             }
-            let terms = x.len() as f64 * r * most(&dy) * most(&t);
+            let terms = x.len() as f64 * r * largest_wide(&dy) * largest_wide(&t);
             let error = (wide(of.dgamma[c]) - truth.dgamma).to_f64().abs() / terms;
             assert!(error.is_finite());
             worst[1] = worst[1].max(error);

@@ -1,6 +1,6 @@
 //! Four independent switches: every combination against the twin, what each leaves alone, and what pinning survives.
 
-use crate::support::double_double::{DoubleDouble, widened};
+use crate::support::wide::{DoubleDouble, largest, wide, widened};
 use crate::support::{Random, channel_of};
 use batchnorm::reference::{compact, mixed};
 use batchnorm::{
@@ -82,7 +82,6 @@ fn every_combination_is_what_the_twin_says() {
             for c in 0..3 {
                 let of = |data: &[f64]| channel_of(data, 3, SHAPE[2], c);
                 let (x, dy) = (widened(&of(&case.x)), widened(&of(&case.dy)));
-                let wide = |value: f64| DoubleDouble::from(value);
                 let (gamma, beta) = (case.layer.gamma().unwrap()[c], case.layer.beta().unwrap()[c]);
                 let statistics = mixed::Statistics {
                     running: [before.mean()[c], before.variance()[c]].map(wide),
@@ -100,7 +99,7 @@ fn every_combination_is_what_the_twin_says() {
                     }
                 };
                 check("y", &of(passed.y.data()), &y, 10.0);
-                let most = case.dy.iter().fold(0.0f64, |most, dy| most.max(dy.abs()));
+                let most = largest(&case.dy);
                 check("dx", &of(got.dx.data()), &truth.dx, 10.0 * gamma.abs() * most);
                 let n = x.len() as f64;
                 if let (Some(dgamma), Some(dbeta)) = (&got.dgamma, &got.dbeta) {

@@ -1,8 +1,8 @@
 //! Masks and weights: the formulas against the twin, and what they are worth in other words.
 
-use crate::support::double_double::{DoubleDouble, widened};
+use crate::support::layout::{ORDERS, Order, Sizes};
 use crate::support::measure::ulp;
-use crate::support::run::{ORDERS, Order, Sizes};
+use crate::support::wide::{DoubleDouble, wide, widened};
 use crate::support::{Random, channel_of, pool};
 use batchnorm::reference::weighted;
 use batchnorm::{
@@ -144,7 +144,6 @@ fn check_channel(
 ) {
     let of = |data: &[f64]| channel_of(data, sizes.c, sizes.plane, c);
     let (x, dy, all) = (of(x), of(dy), of(all));
-    let wide = |value: f64| DoubleDouble::from(value);
     let truth = weighted::forward(&widened(&x), &all, wide(GAMMA[c]), wide(BETA[c]), wide(EPSILON));
     let near = |what: &str, got: f64, truth: DoubleDouble, scale: f64| {
         let error = (wide(got) - truth).to_f64().abs();
@@ -184,7 +183,7 @@ fn narrow_types_keep_their_bounds() {
         let got = step(&rule(Activation::Identity), Order::Nchw, sizes, &x, &dy, (&values, &[5, 1, 70]));
         for c in 0..3 {
             let of = |data: &[T]| widened(&channel_of(data, 3, 70, c));
-            let (all, wide) = (channel_of(&all, 3, 70, c), |value: f64| DoubleDouble::from(value));
+            let all = channel_of(&all, 3, 70, c);
             let truth = weighted::forward(&of(&x), &all, wide(GAMMA[c]), wide(BETA[c]), wide(EPSILON));
             for (y, truth) in channel_of(&got.y, 3, 70, c).iter().zip(&truth.y) {
                 let scale = truth.to_f64().abs().max(BETA[c].abs());
@@ -309,7 +308,6 @@ fn light_outliers_cost_no_digits() {
             let view = View::new(&x, &[101, 1], Axes::NCHW).expect("a column");
             let weights = Weights::new(&narrow, &[101, 1]).expect("weights");
             let got = rule.moments_of(Input::weighted(&view, &weights)).expect("they fit").channels()[0];
-            let wide = DoubleDouble::from;
             let truth = weighted::forward(&widened(&x), &w, wide(1.0), wide(0.0), wide(EPSILON));
             let error = (wide(got.population_variance()) - truth.variance).to_f64() / truth.variance.to_f64();
             assert!(error.abs() < 1e-13, "{outlier:?} of weight {light:?} at {at}: {error:e}");

@@ -1,8 +1,10 @@
 //! The accuracy contract, A1 to A8, A10 and A11. Each test prints the figure it measured:
 //! `cargo test --release -p batchnorm --test contract accuracy:: -- --nocapture`.
 
+use crate::support::layout::{ORDERS, Order, Sizes};
 use crate::support::measure::{Worst, ulp};
-use crate::support::run::{ORDERS, Order, Sizes, errors, rule, train};
+use crate::support::training::{errors, rule, train};
+use crate::support::wide::largest;
 use crate::support::{Random, channel_of};
 #[cfg(feature = "half")]
 use batchnorm::Element;
@@ -55,7 +57,7 @@ fn a3_evaluation_at_large_running_means() {
         let mut worst = Worst::default();
         for (i, (&x, &y)) in x.iter().zip(y.data()).enumerate() {
             let c = i / 5000 % 3;
-            use crate::support::double_double::DoubleDouble as D;
+            use crate::support::wide::DoubleDouble as D;
             let truth = batchnorm::reference::compact::forward_eval(
                 &[D::from(f64::from(x))],
                 gamma[c].into(),
@@ -253,7 +255,7 @@ fn a8_gradients_against_dual_numbers_which_know_no_closed_form() {
         let got = train(&rule(epsilon), Order::Nchw, sizes, &x, &dy, &[gamma], &[beta]);
         let moments = got.moments[0];
         let inverse = batchnorm::inverse_deviation(moments.population_variance(), epsilon);
-        let max_dy = dy.iter().fold(0.0f64, |max, dy| max.max(dy.abs()));
+        let max_dy = largest(&dy);
         for (i, dx) in got.dx.iter().enumerate() {
             worst[0] = worst[0].max((dx - derivative(i)).abs() / (gamma.abs() * inverse * max_dy));
         }

@@ -1,8 +1,8 @@
 //! Random ranks, lengths, strides, offsets and names of axes, of each array of a call another, inputs broadcast too:
 //! every pass against the twin, in every type.
 
+use crate::support::layout::Sizes;
 use crate::support::place::Place;
-use crate::support::run::Sizes;
 use crate::support::step::{Case, PASSES, Places, Stepping};
 use crate::support::{Random, pool};
 use batchnorm::Tier;

@@ -1,7 +1,8 @@
 //! Random shapes, offsets and strides against the double-double twin; and `ndarray` views of every kind.
 
 use crate::support::Random;
-use crate::support::run::{ORDERS, Sizes, errors};
+use crate::support::layout::{ORDERS, Sizes};
+use crate::support::training::errors;
 use batchnorm::Moments;
 use proptest::prelude::*;
 
@@ -54,6 +55,7 @@ proptest! {
 #[cfg(feature = "ndarray")]
 mod arrays {
     use crate::support::Random;
+    use crate::support::wide::largest;
     use batchnorm::reference::compact;
     use batchnorm::{Axes, BatchNorm, View, ViewMut};
     use ndarray::{Array4, ArrayD, Axis, s};
@@ -92,7 +94,7 @@ mod arrays {
                 let view = View::of(x.clone(), Axes::Channel(axis as isize)).unwrap();
                 let y = layer.forward_train(&view).unwrap().y.into_array();
                 assert_eq!(y.shape(), x.shape());
-                let worst = y.iter().zip(&expected).map(|(y, truth)| (y - truth).abs()).fold(0.0, f64::max);
+                let worst = largest(y.iter().zip(&expected).map(|(y, truth)| y - truth));
                 assert!(worst < 1e-12, "{name}, channel axis {axis}: {worst:e}");
                 // Into a view of the same kind inside a larger array, of which nothing else may change.
                 let mut large = ArrayD::from_elem(x.shape().iter().map(|n| 2 * n + 1).collect::<Vec<_>>(), -77.0);

@@ -1,11 +1,12 @@
 //! Checks that others published: CS231n's assignment 2, PyTorch's issue 100048, and what follows from the formula.
 
+use crate::support::wide::largest;
 use crate::support::{Random, channel_of};
 use batchnorm::{Axes, BatchNorm, Config, Estimator, Tensor, UpdateWeight, View, ViewMut, undoing};
 
 /// CS231n's relative error.
 fn relative_error(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(x, y)| (x - y).abs() / (x.abs() + y.abs()).max(1e-8)).fold(0.0, f64::max)
+    largest(a.iter().zip(b).map(|(x, y)| (x - y) / (x.abs() + y.abs()).max(1e-8)))
 }
 
 /// d sum(f * dy) / d values by central differences.
@@ -193,7 +194,7 @@ fn an_upstream_gradient_of_ones_gives_dx_0_dgamma_0_dbeta_n() {
     let mut random = Random::new(235);
     let x = random.normals(50 * 4, 3.0, 2.0);
     let (dx, dgamma, dbeta) = backward(&x, &[50, 4], &[1.5; 4], &[0.3; 4], &[1.0; 200]);
-    assert!(dx.iter().all(|dx| dx.abs() < 1e-15), "{:e}", dx.iter().fold(0.0f64, |m, d| m.max(d.abs())));
+    assert!(dx.iter().all(|dx| dx.abs() < 1e-15), "{:e}", largest(&dx));
     assert!(dgamma.iter().all(|dgamma| dgamma.abs() < 1e-13));
     assert_eq!(dbeta, [50.0; 4]);
 }
@@ -240,7 +241,7 @@ fn gamma_and_beta_can_undo_the_normalisation() {
         let moments = batchnorm::Moments::of(&x);
         let (gamma, beta) = undoing(moments.mean(), moments.population_variance(), 1e-5);
         let y = forward(&x, &[500, 1], &[gamma], &[beta]);
-        let worst = x.iter().zip(&y).map(|(x, y)| ((x - y) / deviation).abs()).fold(0.0, f64::max);
+        let worst = largest(x.iter().zip(&y).map(|(x, y)| (x - y) / deviation));
         assert!(worst < 1e-12, "{worst:e}");
         // gamma = sigma does not: at sigma 0.01 it is 4.7 % off.
         let plain = forward(&x, &[500, 1], &[moments.population_variance().sqrt()], &[beta]);

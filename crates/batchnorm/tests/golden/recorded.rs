@@ -1,6 +1,7 @@
 //! Values recorded from torch 2.15 and from ONNX's operator cases (README.md beside this says how).
 
 use crate::form::{Array, Case, Step, load};
+use crate::support::wide::largest;
 use batchnorm::{
     Affine, Averaging, Axes, BatchNorm, Config, EmptyBatch, MissingRunning, Parameters, Policies, RunningStatistics,
     Saved, UpdateWeight, View, ViewMut,
@@ -52,7 +53,7 @@ fn layer(case: &Case) -> Result<BatchNorm, batchnorm::ConfigError> {
 
 /// Errors unless the two agree to `bound`, relative to the largest expected value.
 fn close(what: &str, got: &[f64], expected: &Array, bound: f64) {
-    let scale = expected.data.iter().fold(0.0f64, |scale, value| scale.max(value.abs()));
+    let scale = largest(&expected.data);
     close_by(what, got, expected, bound, |_| scale);
 }
 
@@ -82,7 +83,7 @@ fn gradient_scales(layer: &BatchNorm, step: &Step, epsilon: f64) -> Vec<[f64; 3]
             };
             let inverse = batchnorm::inverse_deviation(variance, epsilon);
             let gamma = layer.gamma().map_or(1.0, |gamma| gamma[channel]);
-            let max_dy = dy.iter().fold(0.0f64, |max, dy| max.max(dy.abs()));
+            let max_dy = largest(&dy);
             let products: f64 = dy.iter().zip(&x).map(|(dy, x)| (dy * (x - mean) * inverse).abs()).sum();
             [gamma.abs() * inverse * max_dy, products, dy.iter().map(|dy| dy.abs()).sum()]
         })

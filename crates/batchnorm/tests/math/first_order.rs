@@ -4,7 +4,7 @@ use super::{
     Case, Check, Defined, Equation, column, column_mut, gradient_of, largest, mean, mean_of, moving, same, sum_of, wide,
 };
 use crate::support::Random;
-use crate::support::double_double::DoubleDouble;
+use crate::support::wide::DoubleDouble;
 use batchnorm::reference::number::Dual;
 use batchnorm::reference::{Real, compact, mixed, staged};
 use batchnorm::{NormalizeBy, Parameters, RunningStatistics, Switches, UpdateWeight};

@@ -15,7 +15,7 @@ use batchnorm::reference::Real;
 use batchnorm::reference::number::Dual;
 use batchnorm::{Axes, BatchNorm, Config, View, ViewMut};
 use support::Random;
-use support::double_double::DoubleDouble;
+use support::wide::{DoubleDouble, largest, wide};
 
 /// An equation of the page: its text with its number, and what evaluates it.
 type Equation = (&'static str, fn(&Case, &mut Check));
@@ -185,17 +185,9 @@ fn sum_of(one: &[f64], other: &[f64]) -> f64 {
     one.iter().zip(other).map(|(one, other)| one * other).sum()
 }
 
-fn largest(values: &[f64]) -> f64 {
-    values.iter().fold(0.0, |largest, value| largest.max(value.abs()))
-}
-
 /// [i = l].
 fn same(i: usize, l: usize) -> f64 {
     f64::from(u8::from(i == l))
-}
-
-fn wide(value: f64) -> DoubleDouble {
-    DoubleDouble::from(value)
 }
 
 /// The definition over any number type, in the order of (1) to (5).

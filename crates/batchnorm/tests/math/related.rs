@@ -3,7 +3,7 @@
 use super::first_order::dx;
 use super::{Case, Equation, column, gradient_of, largest, mean, mean_of, sum_of, wide};
 use crate::support::Random;
-use crate::support::double_double::DoubleDouble;
+use crate::support::wide::DoubleDouble;
 use batchnorm::reference::number::Dual;
 use batchnorm::reference::{Real, rows, weighted, whitening};
 use batchnorm::{

@@ -2,7 +2,7 @@
 
 use super::first_order::dx;
 use super::{Case, Defined, Equation, column, column_mut, largest, mean, mean_of, moving, same, sum_of, wide};
-use crate::support::double_double::DoubleDouble;
+use crate::support::wide::DoubleDouble;
 use batchnorm::reference::number::Dual;
 use batchnorm::reference::{Real, compact};
 use batchnorm::{ParameterDirection, RunningStatistics, Saved};

@@ -1,6 +1,6 @@
 //! Norms that do not look at the batch: every error is typed, tells how to mend it, and leaves layer and buffers alone.
 
-use crate::support::run::Sizes;
+use crate::support::layout::Sizes;
 use crate::support::samples::{view, view_mut};
 use batchnorm::{
     Affine, Axes, CallError, ConfigError, ParameterDirection, Parameters, SampleConfig, SampleNorm, Tier, View, ViewMut,

@@ -1,26 +1,16 @@
 //! Second derivatives of layer, group, instance and RMS norm: against the twin, whose own are checked against differences,
-//! and as a symmetric Hessian. Their bits: `siblings.rs`, whose steps take them too.
+//! and as a symmetric Hessian. Their bits: `bits.rs`, whose steps take them too.
 
 use crate::support::Random;
-use crate::support::double_double::{DoubleDouble, widened};
+use crate::support::layout::{Sizes, sizes};
 use crate::support::measure::ulp;
-use crate::support::run::Sizes;
-use crate::support::samples::{Case, EPSILON, Kind, view, view_mut};
-use batchnorm::reference::second_order;
+use crate::support::samples::{Case, Kind, places, view, view_mut};
+use crate::support::wide::{DoubleDouble, largest, largest_wide, wide, widened};
+use batchnorm::reference::whole::Direction;
 use batchnorm::{
     Axes, CallError, ConstantChannel, Element, ParameterDirection, Parameters, SampleConfig, SampleNorm, SampleSaved,
     View, ViewMut,
 };
-
-type D = DoubleDouble;
-
-fn wide(values: &[f64]) -> Vec<D> {
-    values.iter().map(|&value| D::from(value)).collect()
-}
-
-fn sizes(n: usize, c: usize, plane: usize) -> Sizes {
-    Sizes { n, c, plane }
-}
 
 fn table() -> Vec<(Kind, Sizes)> {
     let mut all = Vec::new();
@@ -42,35 +32,30 @@ fn table() -> Vec<(Kind, Sizes)> {
 /// The worst errors of dx' and dgamma', in units of what their terms are at most; of dx' less the rounding to the type.
 fn errors<T: Element>(case: &Case<T>) -> [f64; 2] {
     let got = case.dense();
-    let direction = case.direction();
-    let mut of_gamma = vec![D::from(0.0); case.gamma.len()];
-    let mut terms = vec![0.0; case.gamma.len()];
+    let rows = case.kind.rows(case.sizes);
+    let (x, dy, t) = (widened(&case.x), widened(&case.dy), widened(&case.direction()));
+    let (gamma, gamma_t) = (widened(&case.gamma), widened(&case.beta));
+    let direction = Direction { x: &t, gamma: &gamma_t, beta: &widened(&case.gamma) };
+    let truth = case.twin(&rows).second_order(&x, &gamma, &dy, direction).expect("a norm of rows");
+    let mut terms = vec![0.0; gamma.len()];
     let mut worst = [0.0f64; 2];
-    for row in case.kind.rows(case.sizes) {
-        let of = |data: &[T]| widened(&row.iter().map(|&(i, _)| data[i]).collect::<Vec<T>>());
-        let own = |values: &[f64]| wide(&row.iter().map(|&(_, at)| values[at]).collect::<Vec<f64>>());
-        let (x, dy, t) = (of(&case.x), of(&case.dy), of(&direction));
-        let (gamma, gamma_t) = (own(&case.gamma), own(&case.beta));
-        let centred = !matches!(case.kind, Kind::Rms(_));
-        let epsilon = D::from(EPSILON);
-        let truth = second_order::row_backward_tangent(&x, &gamma, epsilon, &dy, centred, [&t, &gamma_t]);
-        let most = |values: &[D]| values.iter().fold(0.0f64, |most, value| most.max(value.to_f64().abs()));
-        let n = x.len() as f64;
-        let center = if centred { x.iter().fold(D::from(0.0), |sum, &x| sum + x) / D::from(n) } else { D::from(0.0) };
-        let square = x.iter().fold(D::from(0.0), |sum, &x| sum + (x - center) * (x - center)) / D::from(n);
-        let r = 1.0 / (square.to_f64() + EPSILON).sqrt();
-        let scale = (most(&gamma) * r * most(&t) + most(&gamma_t)) * r * most(&dy) * n.sqrt();
-        for (at, &(i, parameter)) in row.iter().enumerate() {
-            let rounding = if size_of::<T>() == 8 { 0.0 } else { ulp::<T>(truth.dx[at].to_f64().abs()) / 2.0 };
-            let error = (D::from(got.curved[i].to_f64()) - truth.dx[at]).to_f64().abs();
+    for row in 0..rows.count() {
+        let places = rows.places(row);
+        let most = |of: &[DoubleDouble]| largest_wide(&rows.gather(row, of));
+        let most_of = |parameters: &[f64]| largest(places.iter().map(|&i| parameters[rows.parameter(i)]));
+        let r = case.kind.inverse(&rows.gather(row, &x));
+        let scale = (most_of(&case.gamma) * r * most(&t) + most_of(&case.beta)) * r * most(&dy);
+        let scale = scale * (places.len() as f64).sqrt();
+        for &i in &places {
+            let rounding = if size_of::<T>() == 8 { 0.0 } else { ulp::<T>(truth.dx[i].to_f64().abs()) / 2.0 };
+            let error = (wide(got.curved[i].to_f64()) - truth.dx[i]).to_f64().abs();
             assert!(error.is_finite());
             worst[0] = worst[0].max((error - rounding).max(0.0) / scale);
-            of_gamma[parameter] = of_gamma[parameter] + truth.dgamma[at];
-            terms[parameter] += r * most(&dy) * most(&t);
+            terms[rows.parameter(i)] += r * most(&dy) * most(&t);
         }
     }
-    for ((got, truth), terms) in got.curved_gamma.iter().zip(of_gamma).zip(terms) {
-        worst[1] = worst[1].max((D::from(*got) - truth).to_f64().abs() / terms);
+    for ((got, truth), terms) in got.curved_gamma.iter().zip(truth.dgamma).zip(terms) {
+        worst[1] = worst[1].max((wide(*got) - truth).to_f64().abs() / terms);
     }
     worst
 }
@@ -138,12 +123,13 @@ fn rows_that_are_alike_do_not_move() {
     for kind in [Kind::Layer(1), Kind::Group(2), Kind::Instance] {
         let mut case = Case::<f64>::new(kind, sizes(2, 4, 20), 1.0, &mut Random::new(2503));
         let rows = kind.rows(case.sizes);
-        rows[1].iter().for_each(|&(i, _)| case.x[i] = 100.1);
-        let place = &crate::support::samples::places(kind, case.sizes)[0];
+        rows.places(1).into_iter().for_each(|i| case.x[i] = 100.1);
+        let place = &places(kind, case.sizes)[0];
         let declared = case.step(kind.config(), [place; 2]);
-        assert!(rows[1].iter().all(|&(i, _)| declared.curved[i] == 0.0) && declared.curved[rows[0][1].0] != 0.0);
+        assert!(rows.gather(1, &declared.curved).iter().all(|&curved| curved == 0.0));
+        assert!(declared.curved[rows.places(0)[1]] != 0.0);
         let steep = case.step(kind.config().constant_group(ConstantChannel::Derivative), [place; 2]);
-        assert!(rows[1].iter().any(|&(i, _)| steep.curved[i].abs() > 1.0));
+        assert!(rows.gather(1, &steep.curved).iter().any(|curved| curved.abs() > 1.0));
     }
 }
 

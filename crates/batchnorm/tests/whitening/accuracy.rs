@@ -10,21 +10,13 @@
 //! The bounds: dbeta 4 u, the others BOUND * kappa, before they are rounded to a narrower type.
 
 use crate::support::Random;
-use crate::support::double_double::DoubleDouble;
+use crate::support::wide::{DoubleDouble, largest, wide, widened};
 use batchnorm::reference::number::Dual;
 use batchnorm::reference::{Real, whitening};
 use batchnorm::{Affine, Axes, Config, ConstantChannel, Decorrelated, Element, Policies, View, WhiteningConfig};
 
 /// 9 u.
 const BOUND: f64 = 1e-15;
-
-fn wide(value: f64) -> DoubleDouble {
-    DoubleDouble::from(value)
-}
-
-fn widened(rows: &[Vec<f64>]) -> Vec<Vec<DoubleDouble>> {
-    rows.iter().map(|row| row.iter().map(|&value| wide(value)).collect()).collect()
-}
 
 /// One group, a row for each channel, with what else a training step has.
 struct Group {
@@ -110,6 +102,10 @@ fn groups(random: &mut Random) -> Vec<Group> {
     all
 }
 
+fn rows_widened(rows: &[Vec<f64>]) -> Vec<Vec<DoubleDouble>> {
+    rows.iter().map(|row| widened(row)).collect()
+}
+
 /// kappa: the condition number of covariance + eps I, scaled to a diagonal of ones.
 fn condition(covariance: &[Vec<DoubleDouble>], epsilon: f64) -> f64 {
     let d = covariance.len();
@@ -118,7 +114,7 @@ fn condition(covariance: &[Vec<DoubleDouble>], epsilon: f64) -> f64 {
     let scaled: Vec<Vec<DoubleDouble>> =
         (0..d).map(|i| (0..d).map(|j| element(i, j) / (diagonal(i).sqrt() * diagonal(j).sqrt())).collect()).collect();
     let root = whitening::inverse_root(&scaled);
-    let largest = |matrix: &[Vec<DoubleDouble>]| {
+    let norm = |matrix: &[Vec<DoubleDouble>]| {
         // Power iteration, from a start that no symmetry of these matrices makes blind.
         let mut vector: Vec<f64> = (0..d).map(|i| 1.0 + (i as f64).sin() / 2.0).collect();
         let mut length = 0.0;
@@ -130,7 +126,7 @@ fn condition(covariance: &[Vec<DoubleDouble>], epsilon: f64) -> f64 {
         }
         length
     };
-    largest(&scaled) * largest(&root) * largest(&root)
+    norm(&scaled) * norm(&root) * norm(&root)
 }
 
 struct Outcome {
@@ -167,17 +163,13 @@ fn outcome<T: Element<Param: Into<f64>>>(group: &Group) -> Outcome {
     let layer = layer(group);
     let passed = layer.forward_train(&x).unwrap_or_else(|error| panic!("{}: {error}", group.name));
     let gradients = layer.backward(&x, &dy, &passed.saved).expect("the pass's own arrays");
-    let widened = |values: Option<Vec<T::Param>>| values.expect("a parameter").into_iter().map(Into::into).collect();
+    let in_f64 = |values: Option<Vec<T::Param>>| values.expect("a parameter").into_iter().map(Into::into).collect();
     Outcome {
         y: rows(passed.y.data(), d),
         dx: rows(gradients.dx.data(), d),
-        dgamma: widened(gradients.dgamma),
-        dbeta: widened(gradients.dbeta),
+        dgamma: in_f64(gradients.dgamma),
+        dbeta: in_f64(gradients.dbeta),
     }
-}
-
-fn largest(values: impl IntoIterator<Item = f64>) -> f64 {
-    values.into_iter().fold(0.0, |most, value| if value.abs() > most || value.is_nan() { value.abs() } else { most })
 }
 
 #[test]
@@ -185,9 +177,8 @@ fn training_is_what_the_twin_says_by_the_condition_number() {
     let mut random = Random::new(1200);
     let (mut worst, mut most) = ([0.0f64; 4], 0.0f64);
     for group in groups(&mut random) {
-        let (x, dy) = (widened(&group.x), widened(&group.dy));
-        let vector = |values: &[f64]| values.iter().map(|&value| wide(value)).collect::<Vec<_>>();
-        let (gamma, beta) = (vector(&group.gamma), vector(&group.beta));
+        let (x, dy) = (rows_widened(&group.x), rows_widened(&group.dy));
+        let (gamma, beta) = (widened(&group.gamma), widened(&group.beta));
         let forward = whitening::forward(&x, &gamma, &beta, wide(group.epsilon));
         let backward = whitening::backward(&x, &gamma, wide(group.epsilon), &dy);
         let got = outcome::<f64>(&group);
@@ -246,8 +237,8 @@ fn the_twin_differentiates_its_formula() {
     let mut random = Random::new(1201);
     let mut worst = 0.0f64;
     for group in groups(&mut random).into_iter().filter(|group| group.x.len() * group.x[0].len() <= 120) {
-        let (x, dy) = (widened(&group.x), widened(&group.dy));
-        let gamma: Vec<_> = group.gamma.iter().map(|&value| wide(value)).collect();
+        let (x, dy) = (rows_widened(&group.x), rows_widened(&group.dy));
+        let gamma = widened(&group.gamma);
         let twin = whitening::backward(&x, &gamma, wide(group.epsilon), &dy);
         let (d, n) = (x.len(), x[0].len());
         let derivative = |of: &dyn Fn(usize, usize) -> f64, of_gamma: &dyn Fn(usize) -> f64| {
@@ -288,9 +279,9 @@ fn the_output_is_white_but_for_eps() {
         let x = interleaved::<f64>(&group.x);
         let x = View::new(&x, &[n, d], Axes::NCHW).expect("rows of all channels");
         let y = config.build().expect("a right configuration").forward_train(&x).expect("a right call").y;
-        let y = widened(&rows(y.data(), d));
+        let y = rows_widened(&rows(y.data(), d));
         let ones = vec![wide(1.0); d];
-        let truth = whitening::forward(&widened(&group.x), &ones, &vec![wide(0.0); d], wide(group.epsilon));
+        let truth = whitening::forward(&rows_widened(&group.x), &ones, &vec![wide(0.0); d], wide(group.epsilon));
         let root = &truth.whitening;
         let bound = BOUND * condition(&truth.covariance, group.epsilon) * d as f64;
         for (i, j) in (0..d).flat_map(|i| (0..d).map(move |j| (i, j))) {
@@ -317,9 +308,8 @@ fn narrower_types_are_rounded_once() {
             let gamma: Vec<f64> = (0..d).map(|i| 0.7 - i as f64).collect();
             let group = Group { name: "narrow", x, dy, gamma, beta: vec![0.25; d], epsilon: 1e-5 };
             let got = outcome::<T>(&group);
-            let vector = |values: &[f64]| values.iter().map(|&value| wide(value)).collect::<Vec<_>>();
-            let (x, dy, gamma) = (widened(&group.x), widened(&group.dy), vector(&group.gamma));
-            let forward = whitening::forward(&x, &gamma, &vector(&group.beta), wide(1e-5));
+            let (x, dy, gamma) = (rows_widened(&group.x), rows_widened(&group.dy), widened(&group.gamma));
+            let forward = whitening::forward(&x, &gamma, &widened(&group.beta), wide(1e-5));
             let backward = whitening::backward(&x, &gamma, wide(1e-5), &dy);
             for (at, (got, truth)) in [(&got.y, &forward.y), (&got.dx, &backward.dx)].into_iter().enumerate() {
                 let scale = largest(truth.iter().flatten().map(|value| value.to_f64()));

@@ -1,7 +1,7 @@
 //! The layer of decorrelated batch norm: the same bits everywhere, running statistics, policies, errors that leave all
 //! as it was.
 
-use crate::support::run::{ORDERS, Sizes};
+use crate::support::layout::{ORDERS, Sizes};
 use crate::support::{Random, pool};
 use batchnorm::{
     Affine, Averaging, Axes, BatchComoments, CallError, ConfigError, Decorrelated, Element, EmptyBatch, Estimator,
@@ -16,7 +16,7 @@ fn bits(values: impl IntoIterator<Item = f64>) -> Vec<u64> {
 /// Everything a step gives, as bits, y and dx in NCHW order.
 fn step<T: Element<Param: Into<f64>>>(
     layer: &Decorrelated,
-    order: crate::support::run::Order,
+    order: crate::support::layout::Order,
     sizes: Sizes,
     x: &[T],
     dy: &[T],

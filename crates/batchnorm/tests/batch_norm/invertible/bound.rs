@@ -1,8 +1,9 @@
 //! The invertible form, channel by channel, against its documented bound.
 
-use super::double_double::{DoubleDouble, widened};
-use super::run::{Order, Sizes, train};
-use super::{Random, channel_of};
+use crate::support::layout::{Order, Sizes};
+use crate::support::training::train;
+use crate::support::wide::{DoubleDouble, widened};
+use crate::support::{Random, channel_of};
 use batchnorm::reference::compact;
 use batchnorm::{
     Activation, Config, Element, Invertible, Normalizer, Parameter, ParameterGradients, Parameters, Policies,
