@@ -379,3 +379,35 @@ fn groups_of_one_channel_are_batch_norm() {
         }
     }
 }
+
+/// The gradient is -1 homogeneous in the input where eps is 0: sizes play no part, however large or small.
+#[test]
+fn gradients_keep_their_digits_at_the_ends_of_the_range() {
+    let mut random = Random::new(2950);
+    let (x, dy) = (random.normals(120, 0.5, 1.0), random.normals(120, 0.0, 1.0));
+    let of = |scale: f64| {
+        let scaled: Vec<f64> = x.iter().map(|x| x * scale).collect();
+        let view = |data| View::new(data, &[40, 3], Axes::NCHW).expect("an array");
+        let layer = WhiteningConfig::new(3, 3).epsilon(0.0).build().expect("a layer");
+        let trained = layer.forward_train(&view(&scaled)).expect("a right call");
+        layer.backward(&view(&scaled), &view(&dy), &trained.saved).expect("a right call").dx.into_data()
+    };
+    let expected = of(1.0);
+    // Powers of two: the same numbers but for the exponent.
+    for power in [-400, -360, -120, 120, 360, 400] {
+        let scale = 2f64.powi(power);
+        for (got, expected) in of(scale).iter().zip(&expected) {
+            assert!((got * scale - expected).abs() < 1e-13, "2^{power}: {got:e} for {expected:e}");
+        }
+    }
+    // Any eps is legal, with a channel of constants too.
+    for epsilon in [1e-200, 1e-300, 5e-324] {
+        let layer = WhiteningConfig::new(3, 3).epsilon(epsilon).build().expect("a layer");
+        let data: Vec<f32> = x.iter().enumerate().map(|(i, x)| if i % 3 == 1 { 2.0 } else { *x as f32 }).collect();
+        let upstream: Vec<f32> = dy.iter().map(|dy| *dy as f32).collect();
+        let view = |data| View::new(data, &[40, 3], Axes::NCHW).expect("an array");
+        let trained = layer.forward_train(&view(&data)).expect("a right call");
+        let dx = layer.backward(&view(&data), &view(&upstream), &trained.saved).expect("a right call").dx;
+        assert!(dx.data().iter().all(|dx: &f32| !dx.is_nan()), "{epsilon:e}");
+    }
+}
