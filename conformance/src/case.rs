@@ -1,20 +1,21 @@
-//! What a case is: the problem that an implementation gets, and what its answer is measured by.
+//! Cases: the problem that an implementation gets, and the values and bounds that its answer is measured by.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::array::Input;
+use crate::kinds::{Element, Role};
 
-/// How much a case asks of an implementation.
+/// Difficulty of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// What every implementation meets in its first hour.
+    /// Every implementation meets it in its first hour.
     Easy,
-    /// What happens in real networks sooner or later.
+    /// It happens in real networks sooner or later.
     Hard,
-    /// What breaks most implementations.
+    /// It breaks most implementations.
     Cruel,
 }
 
@@ -33,7 +34,7 @@ impl std::fmt::Display for Level {
     }
 }
 
-/// What is normalised together.
+/// The kind of norm: which values are normalised together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Norm {
@@ -41,24 +42,24 @@ pub enum Norm {
     Batch,
     /// Each index of the other axes over so many of the last axes; parameters for each element of these.
     Layer {
-        /// How many axes.
+        /// Number of axes, counted from the last.
         axes: usize,
     },
-    /// As `Layer`, without the mean.
+    /// The rows of `Layer`, divided by their root mean square; no mean is taken off.
     Rms {
-        /// How many axes.
+        /// Number of axes, counted from the last.
         axes: usize,
     },
     /// Each sample's channels of a group, over space; parameters for each channel.
     Group {
-        /// How many groups.
+        /// Number of groups.
         groups: usize,
     },
     /// Each channel of each sample, over space; parameters for each channel.
     Instance,
 }
 
-/// What is to be done.
+/// The computation that is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Operation {
@@ -77,33 +78,7 @@ pub enum Operation {
     Chain,
 }
 
-/// The number type of the arrays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Element {
-    /// IEEE double precision.
-    F64,
-    /// IEEE single precision.
-    F32,
-    /// IEEE half precision.
-    F16,
-    /// The upper half of a single. Stored as `float32` whose values are exact in it.
-    Bf16,
-}
-
-/// What an axis is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Samples of the batch.
-    Sample,
-    /// Channels (features).
-    Channel,
-    /// Height, width, time.
-    Space,
-}
-
-/// What a running variance estimates.
+/// The variance that running statistics hold, by its divisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Estimator {
@@ -113,16 +88,16 @@ pub enum Estimator {
     Population,
 }
 
-/// How running statistics follow the batches: `running = (1 - weight_of_new) * running + weight_of_new * batch`.
+/// The update of running statistics by a batch: `running = (1 - weight_of_new) * running + weight_of_new * batch`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Update {
     /// PyTorch's "momentum"; 1 less Keras', Flax' and ONNX'.
     pub weight_of_new: f64,
-    /// Which variance of the batch is taken in.
+    /// The variance of the batch that is taken in.
     pub variance: Estimator,
 }
 
-/// Whether a problem may be refused.
+/// Permission to refuse a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Refusal {
@@ -135,29 +110,41 @@ pub enum Refusal {
     Required,
 }
 
-/// What an implementation gets to see of a case.
+/// The part of a case that an implementation gets to see.
 #[derive(Debug, Clone)]
 pub struct Problem {
-    /// What is normalised together.
+    /// The kind of norm.
     pub norm: Norm,
-    /// What is to be done.
+    /// The computation that is asked for.
     pub operation: Operation,
     /// The number type of x, dy and weights.
     pub element: Element,
-    /// What each axis of x is.
+    /// The role of each axis of x.
     pub roles: Vec<Role>,
     /// Added to the variance inside the root.
     pub epsilon: f64,
-    /// How running statistics follow, where the operation updates them.
+    /// The update of the running statistics, where the operation has one.
     pub update: Option<Update>,
-    /// How many layers a chain has.
+    /// Number of layers in a chain.
     pub layers: usize,
-    /// `x` or `x0` .., and what there is of `dy`, `gamma`, `beta`, `weights`, `direction`, `running_mean` and
+    /// `x`, or `x0`, `x1` ..; and those that the problem has of `dy`, `gamma`, `beta`, `weights`, `direction`, `running_mean` and
     /// `running_variance`.
     pub inputs: BTreeMap<String, Input>,
 }
 
-/// In which unit an error is measured.
+impl Problem {
+    /// The axis that holds the channels.
+    pub fn channel_axis(&self) -> usize {
+        self.roles.iter().position(|&role| role == Role::Channel).expect("a channel axis")
+    }
+
+    /// An input's elements, if there is such an input.
+    pub(crate) fn given(&self, name: &str) -> Option<Vec<f64>> {
+        self.inputs.get(name).map(|input| input.to_f64())
+    }
+}
+
+/// The unit in which an error is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Unit {
@@ -171,16 +158,16 @@ pub enum Unit {
     Equal,
 }
 
-/// What an output must meet.
+/// The largest error that an output may have.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Bound {
-    /// In which unit.
+    /// The unit of the error.
     pub unit: Unit,
     /// The largest error.
     pub at_most: f64,
 }
 
-/// What is expected of an output.
+/// The expected value of an output, and what its error is measured by.
 #[derive(Debug, Clone)]
 pub struct Expected {
     /// The bound.
@@ -189,19 +176,19 @@ pub struct Expected {
     pub shape: Vec<usize>,
     /// The value, rounded to f64. NaN where the output is to be NaN.
     pub high: Vec<f64>,
-    /// What the rounding took off, where it matters: the value is high + low.
+    /// The low part, where it matters: the value is high + low.
     pub low: Option<Vec<f64>>,
-    /// Other values that are as right.
+    /// Other values that are just as right.
     pub alternative: Option<Vec<f64>>,
-    /// The shape of the scale: that of the output, with 1 where the scale is the same along an axis.
+    /// The shape of the scale: the output's, with length 1 on axes along which the scale is the same.
     pub scale_shape: Vec<usize>,
-    /// What errors are measured by. Infinite where the output is not judged.
+    /// Divisors of the errors. Infinite where the output is not judged.
     pub scale: Vec<f64>,
-    /// The places of the output that are judged, where not all are.
+    /// The elements of the output that are judged, where not all are.
     pub probes: Option<Vec<usize>>,
 }
 
-/// The same problem once more, with another x; what comes must be the same to the bit.
+/// A second run of the problem with another x, whose outputs must be the same to the bit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Twin {
     /// The input that stands in for `x`.
@@ -215,24 +202,24 @@ pub struct Twin {
 pub struct Case {
     /// Unique, and the name of its file.
     pub name: String,
-    /// How much it asks.
+    /// Its difficulty.
     pub level: Level,
-    /// What it is, in a line.
+    /// A description, in a line.
     pub what: String,
-    /// Why it is there, in a line.
+    /// The reason why it is there, in a line.
     pub why: String,
-    /// What an implementation gets.
+    /// The problem that an implementation gets.
     pub problem: Problem,
-    /// Whether it may refuse.
+    /// Permission to refuse it.
     pub refusal: Refusal,
-    /// What is expected, by the output's name.
+    /// The expected values, by the output's name.
     pub expected: BTreeMap<String, Expected>,
-    /// What must come out the same.
+    /// The second run whose outputs must be the same.
     pub twin: Option<Twin>,
 }
 
 impl Case {
-    /// What an implementation must be able to do for this case, for runners that choose by it.
+    /// The abilities that an implementation needs for this case, for runners that choose by them.
     pub fn needs(&self) -> Vec<&'static str> {
         let problem = &self.problem;
         let mut needs = vec![match problem.norm {
@@ -271,12 +258,5 @@ impl Case {
         let x = problem.inputs.remove(&self.twin.as_ref()?.x)?;
         problem.inputs.insert("x".to_string(), x);
         Some(problem)
-    }
-}
-
-impl Element {
-    /// Whether it is the type that statistics are computed in, so that nothing is hidden by rounding.
-    pub fn is_wide(self) -> bool {
-        self == Element::F64
     }
 }

@@ -1,4 +1,4 @@
-//! How the catalogue writes a case down: what it is and why, and only what is not as usual.
+//! Drafts, in which the catalogue writes cases down: what a case is and why, and only the settings that are not usual.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,8 @@ use batchnorm::reference::Real;
 use batchnorm_io::npy::Numbers;
 
 use crate::array::Input;
-use crate::case::{
-    Bound, Case, Element, Estimator, Expected, Level, Norm, Operation, Problem, Refusal, Role, Twin, Unit, Update,
-};
+use crate::case::{Bound, Case, Estimator, Expected, Level, Norm, Operation, Problem, Refusal, Twin, Unit, Update};
+use crate::kinds::{Element, Role};
 use crate::recipe::{Recipe, Values};
 use crate::truth::{self, Truth};
 use batchnorm::gradcheck::DoubleDouble;
@@ -60,25 +59,25 @@ pub fn case(name: &'static str, level: Level, what: &str, why: &str) -> Draft {
 }
 
 impl Draft {
-    /// What several cases have in common.
+    /// Applies the settings that several cases have in common.
     pub fn with(self, usual: impl Fn(Draft) -> Draft) -> Draft {
         usual(self)
     }
 
     pub fn f64(self) -> Draft {
-        self.of(Element::F64)
+        self.of_type(Element::F64)
     }
 
     pub fn f16(self) -> Draft {
-        self.of(Element::F16)
+        self.of_type(Element::F16)
     }
 
     pub fn bf16(self) -> Draft {
-        self.of(Element::Bf16)
+        self.of_type(Element::Bf16)
     }
 
     /// The number type, before there are numbers.
-    fn of(mut self, element: Element) -> Draft {
+    fn of_type(mut self, element: Element) -> Draft {
         assert!(self.problem.inputs.is_empty(), "{}: the type comes first", self.name);
         self.problem.element = element;
         self
@@ -122,7 +121,7 @@ impl Draft {
         self.shape[self.problem.channel_axis()]
     }
 
-    /// Which channel each element is of.
+    /// The channel of an element.
     pub fn channel_of(&self, place: usize) -> usize {
         let axis = self.problem.channel_axis();
         place / self.shape[axis + 1..].iter().product::<usize>() % self.shape[axis]
@@ -137,8 +136,8 @@ impl Draft {
     }
 
     /// x, element by element.
-    pub fn x(self, of: impl Fn(usize) -> f64) -> Draft {
-        let (shape, values) = (self.shape.clone(), (0..self.count()).map(of).collect::<Vec<f64>>());
+    pub fn x(self, value: impl Fn(usize) -> f64) -> Draft {
+        let (shape, values) = (self.shape.clone(), (0..self.count()).map(value).collect::<Vec<f64>>());
         self.input("x", &shape, &values)
     }
 
@@ -154,10 +153,10 @@ impl Draft {
     }
 
     /// x nearly normal, each channel about a mean and with a deviation of its own.
-    pub fn normal_by_channel(mut self, of: &[(f64, f64)]) -> Draft {
+    pub fn normal_by_channel(mut self, moments: &[(f64, f64)]) -> Draft {
         let values = self.values.normals(self.count(), 0.0, 1.0);
         let channels: Vec<usize> = (0..self.count()).map(|i| self.channel_of(i)).collect();
-        self.x(|i| of[channels[i]].0 + of[channels[i]].1 * values[i])
+        self.x(|i| moments[channels[i]].0 + moments[channels[i]].1 * values[i])
     }
 
     /// x as it is, but for some elements.
@@ -168,8 +167,8 @@ impl Draft {
     }
 
     /// The upstream gradient, element by element.
-    pub fn dy(self, of: impl Fn(usize) -> f64) -> Draft {
-        let (shape, values) = (self.shape.clone(), (0..self.count()).map(of).collect::<Vec<f64>>());
+    pub fn dy(self, value: impl Fn(usize) -> f64) -> Draft {
+        let (shape, values) = (self.shape.clone(), (0..self.count()).map(value).collect::<Vec<f64>>());
         self.input("dy", &shape, &values)
     }
 
@@ -282,7 +281,7 @@ impl Draft {
 
     fn laid_out(&self, strides: &[isize]) -> Input {
         let dense = &self.problem.inputs["x"];
-        // How far the array reaches before and behind its first element.
+        // Elements between the first one and the ends of the buffer, on either side.
         let reach = |negative: bool| -> usize {
             let axes = self.shape.iter().zip(strides).filter(|(_, stride)| (**stride < 0) == negative);
             axes.map(|(length, stride)| (length - 1) * stride.unsigned_abs()).sum()
@@ -299,7 +298,7 @@ impl Draft {
         laid
     }
 
-    /// The same array once more, by other strides: the same bits must come.
+    /// Adds a twin: the same array by other strides, which must give the same bits.
     pub fn twin_strided(mut self, strides: &[isize]) -> Draft {
         let twin = self.laid_out(strides);
         self.problem.inputs.insert("x_twin".to_string(), twin);
@@ -307,7 +306,7 @@ impl Draft {
         self
     }
 
-    /// x as it is now once more, before some channels are spoilt: the others must have the same bits.
+    /// Keeps x as it is now as a twin, then spoils some channels: the outputs of the others must have the same bits.
     pub fn spoilt(mut self, spoilt: &[usize], change: impl Fn(usize, usize, f64) -> f64) -> Draft {
         let clean = self.problem.inputs["x"].clone();
         self.problem.inputs.insert("x_twin".to_string(), clean);
@@ -333,9 +332,9 @@ impl Draft {
         self
     }
 
-    /// A way to move x, and with it y.
-    pub fn direction(self, of: impl Fn(usize) -> f64) -> Draft {
-        let (shape, values) = (self.shape.clone(), (0..self.count()).map(of).collect::<Vec<f64>>());
+    /// The direction along which x moves for the jvp, element by element.
+    pub fn direction(self, value: impl Fn(usize) -> f64) -> Draft {
+        let (shape, values) = (self.shape.clone(), (0..self.count()).map(value).collect::<Vec<f64>>());
         self.input("direction", &shape, &values)
     }
 

@@ -1,16 +1,17 @@
-//! Whether an implementation's answer is right, and by how much.
+//! Judging: an implementation's answer against the expected values, and its errors as multiples of their bounds.
 
 use std::collections::BTreeMap;
 
-use crate::case::{Case, Element, Expected, Level, Problem, Refusal, Unit};
+use crate::case::{Case, Expected, Level, Problem, Refusal, Unit};
+use crate::kinds::Element;
 
 /// Outputs by name, in C order, exactly as they came.
 pub type Outputs = BTreeMap<String, Vec<f64>>;
 
-/// What an implementation answers.
+/// The answer of an implementation to a problem.
 #[derive(Debug, Clone)]
 pub enum Answer {
-    /// What it computed; outputs it does not give are left out.
+    /// The outputs that it computed; those it does not have are absent.
     Outputs(Outputs),
     /// It refuses the problem, with a reason.
     Refused(String),
@@ -18,7 +19,7 @@ pub enum Answer {
     Unsupported(String),
 }
 
-/// What can be judged.
+/// An implementation that can be judged.
 pub trait Implementation {
     /// Solves a problem.
     fn solve(&self, problem: &Problem) -> Answer;
@@ -30,7 +31,7 @@ impl<F: Fn(&Problem) -> Answer> Implementation for F {
     }
 }
 
-/// How a case went.
+/// The outcome of a case.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// All that came is within its bound.
@@ -48,7 +49,7 @@ pub struct Verdict {
     pub name: String,
     /// The case's level.
     pub level: Level,
-    /// How it went.
+    /// Its outcome.
     pub outcome: Outcome,
     /// The error of each output that came, as a multiple of its bound.
     pub errors: BTreeMap<String, f64>,
@@ -173,7 +174,7 @@ fn spread(scale: &[f64], scale_shape: &[usize], shape: &[usize]) -> Vec<usize> {
     places
 }
 
-/// What differs from the outputs for the twin of x.
+/// The first difference from the outputs for the twin of x, in words.
 fn other_bits(case: &Case, outputs: &Outputs, implementation: &dyn Implementation) -> Option<String> {
     let (twin, problem) = (case.twin.as_ref()?, case.twin_problem()?);
     let (shape, axis) = (problem.inputs["x"].shape.clone(), problem.channel_axis());

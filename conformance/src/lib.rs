@@ -1,9 +1,10 @@
-//! What goes wrong in batch normalisation, as data: named cases with inputs, expected values and bounds, and what runs
-//! an implementation through them.
+//! Conformance cases of batch normalisation: what goes wrong, as named cases with inputs, expected values and bounds, and
+//! a runner that judges an implementation by them.
 //!
 //! In the order in which data flows:
 //!
-//! 1. [`catalogue`] names the cases; [`recipe`] makes their values, from nothing but whole numbers and additions.
+//! 1. [`catalogue`] names the cases; [`recipe`] makes their values of a [`kinds::Element`] type, by [`random`]: from nothing
+//!    but whole numbers and additions.
 //! 2. `truth` computes what is expected, in double-double arithmetic over `batchnorm::reference`, and what errors are
 //!    measured by.
 //! 3. [`store`] writes cases as `index.json` and one `.npz` file each, and reads them: the format is in the README.
@@ -33,7 +34,9 @@ pub mod case;
 pub mod catalogue;
 mod draft;
 pub mod judge;
+pub mod kinds;
 pub mod ours;
+pub mod random;
 pub mod recipe;
 pub mod report;
 pub mod store;

@@ -11,8 +11,9 @@ use batchnorm_io::npy::Numbers;
 use half::{bf16, f16};
 
 use crate::array::Input;
-use crate::case::{Element, Estimator, Norm, Operation, Problem, Role};
+use crate::case::{Estimator, Norm, Operation, Problem};
 use crate::judge::{Answer, Implementation, Outputs};
+use crate::kinds::{Element, Role};
 
 /// The crate `batchnorm`, with the policies it has by default.
 #[derive(Debug, Clone, Copy, Default)]
@@ -255,11 +256,11 @@ fn population<T: Stored>(problem: &Problem) -> Result<Outputs, String> {
     let mut population = None;
     for batch in batches::<T>(problem) {
         let moments = rule.moments(&batch.view(&roles)?);
-        let own = match &mut population {
-            Some(own) => own,
+        let observed = match &mut population {
+            Some(observed) => observed,
             None => population.insert(Population::new(moments.channels().len()).map_err(words)?),
         };
-        own.observe(&moments).map_err(words)?;
+        observed.observe(&moments).map_err(words)?;
     }
     let running = population.ok_or("there is no batch")?.running(estimator(problem)).map_err(words)?;
     let mut outputs = Outputs::new();
@@ -286,7 +287,7 @@ fn chain<T: Stored>(problem: &Problem) -> Result<Outputs, String> {
     Ok(Outputs::from([("y".to_string(), elements(evaluated.ok_or("there is no layer")?.data()))]))
 }
 
-/// What the next layer of a chain takes: what the one before gave, or the input.
+/// The input of the next layer of a chain: the output of the one before, or the chain's input.
 fn next<'a, T: Stored>(
     input: &'a Array<T>,
     given: Option<&'a Tensor<T>>,

@@ -5,12 +5,12 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets::UTF8_FULL_C
 use crate::case::Level;
 use crate::judge::{Outcome, Verdict};
 
-/// How many cases of each level passed, failed and were skipped.
+/// The numbers of cases of each level that passed, failed and were skipped.
 pub fn summary(verdicts: &[Verdict]) -> String {
     let mut table = table(&["level", "passed", "failed", "skipped"]);
-    let count = |level: Option<Level>, of: fn(&Outcome) -> bool| {
+    let count = |level: Option<Level>, counts: fn(&Outcome) -> bool| {
         let chosen = verdicts.iter().filter(|verdict| level.is_none_or(|level| level == verdict.level));
-        chosen.filter(|verdict| of(&verdict.outcome)).count().to_string()
+        chosen.filter(|verdict| counts(&verdict.outcome)).count().to_string()
     };
     for level in Level::ALL.map(Some).into_iter().chain([None]) {
         table.add_row([
@@ -26,7 +26,7 @@ pub fn summary(verdicts: &[Verdict]) -> String {
     table.to_string()
 }
 
-/// A line for each case: how it went, its largest error as a multiple of the bound, and in which output.
+/// A line for each case: its outcome, its largest error as a multiple of the bound, and the output with that error.
 pub fn details<'v>(verdicts: impl IntoIterator<Item = &'v Verdict>) -> String {
     let mut table = table(&["case", "level", "", "error / bound", "in", ""]);
     for verdict in verdicts {

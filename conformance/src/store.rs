@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::array::Input;
-use crate::case::{Bound, Case, Element, Expected, Level, Norm, Operation, Problem, Refusal, Role, Twin, Unit, Update};
+use crate::case::{Bound, Case, Expected, Level, Norm, Operation, Problem, Refusal, Twin, Unit, Update};
 use crate::judge::{Answer, Implementation};
+use crate::kinds::{Element, Role};
 use crate::recipe::Recipe;
 
 /// The version of the format.
@@ -33,7 +34,7 @@ pub enum StoreError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         reason: io::Error,
     },
     /// The index is not of this format.
@@ -207,7 +208,7 @@ fn arrays(case: &Case) -> Vec<u8> {
     for (name, input) in &case.problem.inputs {
         match (&input.recipe, &input.strides) {
             (Some(_), _) => {}
-            // What lies in memory, of which the index says where the elements are.
+            // The whole buffer: the index has the strides that lead to the elements.
             (None, Some(_)) => put(name, &[input.numbers.len()], &input.numbers),
             (None, None) => put(name, &input.shape, &input.numbers),
         }
@@ -355,7 +356,7 @@ fn read_case(folder: &Path, entry: Entry) -> Result<Case, StoreError> {
     Ok(Case { name, level, what, why, problem, refusal, expected, twin })
 }
 
-/// Whether all elements lie in a buffer of this length.
+/// Whether all elements of an array lie in a buffer of this length.
 fn within(input: &Input, length: usize) -> bool {
     if input.shape.contains(&0) {
         return true;
@@ -383,7 +384,7 @@ pub fn write_answers(folder: &Path, case: &Case, implementation: &dyn Implementa
         };
         let mut writer = Writer::new(Vec::new(), Packing::Deflated);
         for (name, values) in &outputs {
-            // Of what is too large to be stored, the places that are looked at.
+            // Only the probes of outputs that are too large to be stored.
             let probes = case.expected.get(name).and_then(|expected| expected.probes.as_ref());
             let picked: Vec<f64> = match probes.filter(|probes| probes.iter().all(|&place| place < values.len())) {
                 Some(probes) => probes.iter().map(|&place| values[place]).collect(),

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use batchnorm_conformance::case::{Case, Element, Level, Operation, Refusal};
+use batchnorm_conformance::case::{Case, Level, Operation, Refusal};
+use batchnorm_conformance::kinds::Element;
 use batchnorm_conformance::{catalogue, store};
 
 fn committed() -> Vec<Case> {

@@ -1,8 +1,8 @@
-//! Where the channels are, and where the elements lie.
+//! Layouts: the axis of the channels, and the order of the elements in memory.
 
-use crate::case::Role::{Channel, Sample, Space};
 use crate::case::{Case, Level::*};
 use crate::draft::{Draft, case};
+use crate::kinds::Role::{Channel, Sample, Space};
 
 pub fn cases() -> Vec<Case> {
     let usual = |draft: Draft| draft.shape(&[3, 4, 5, 2]).normal(0.5, 2.0);

@@ -1,4 +1,4 @@
-//! What makes no sense, and what may be refused.
+//! Refusals: problems that make no sense and must be refused, and those that may be.
 
 use crate::case::{Case, Estimator::Sample, Level::*, Norm, Refusal};
 use crate::draft::{Draft, case};

@@ -1,8 +1,8 @@
 //! Layer, group, instance and RMS norm: the same formula over other groupings.
 
-use crate::case::Role::{Channel, Sample, Space};
 use crate::case::{Case, Level::*, Norm, Refusal};
 use crate::draft::{Draft, case};
+use crate::kinds::Role::{Channel, Sample, Space};
 
 pub fn cases() -> Vec<Case> {
     let layer = |draft: Draft| draft.norm(Norm::Layer { axes: 1 }).axes(&[4, 5, 16], &[Sample, Space, Channel]);

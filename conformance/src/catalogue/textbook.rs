@@ -1,4 +1,4 @@
-//! What the texts on batch norm compute by hand, check their code with, or say about it.
+//! Textbook examples: what texts on batch norm compute by hand, check their code with, or say about it.
 
 use crate::case::{Case, Estimator, Level::*};
 use crate::draft::case;

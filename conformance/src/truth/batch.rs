@@ -5,11 +5,13 @@ use batchnorm::reference::mixed::Statistics;
 use batchnorm::reference::tangent::{Direction, tangent};
 use batchnorm::reference::{Real, weighted};
 
-use super::{D, Truth, Truths, along, d, largest, wide};
+use super::number::{D, d, largest, wide};
+use super::output::{Truth, Truths, along};
+use super::running::{insert_running, moved};
 use crate::array::coordinates;
 use crate::case::{Estimator, Operation, Problem, Update};
 
-/// What a channel is given.
+/// The inputs of a channel.
 struct Channel {
     x: Vec<f64>,
     dy: Option<Vec<f64>>,
@@ -23,18 +25,23 @@ struct Channel {
     update: Option<Update>,
 }
 
-/// Numbers of a channel, each with what its error is measured by.
-struct Numbers {
+/// The outputs of a channel, each with the scale of its error.
+struct Outputs {
     y: Vec<D>,
-    mean: [D; 2],
-    variance: [D; 2],
+    mean: D,
+    mean_scale: f64,
+    variance: D,
+    variance_scale: f64,
     /// The gradients, and the derivative of the formula where 0 is declared.
     gradients: Option<(Gradients<D>, Option<Vec<D>>)>,
     dx_scale: f64,
     dgamma_scale: f64,
     dbeta_scale: f64,
+    /// The directional derivative and its scale.
     jvp: Option<(Vec<D>, f64)>,
+    /// Running mean and variance after the update.
     running: Option<[D; 2]>,
+    /// Mean/std.
     ratio: f64,
 }
 
@@ -50,7 +57,7 @@ pub fn of(problem: &Problem) -> (Truths, f64) {
     let (gamma, beta) = (parameter("gamma", 1.0), parameter("beta", 0.0));
     let running = problem.given("running_mean").zip(problem.given("running_variance"));
 
-    let mut all = Vec::new();
+    let mut outputs = Vec::new();
     let mut places = vec![Vec::new(); count];
     for (place, at) in coordinates.iter().enumerate() {
         places[at.channel].push(place);
@@ -68,49 +75,52 @@ pub fn of(problem: &Problem) -> (Truths, f64) {
             running: running.as_ref().map(|(mean, variance)| [mean[c], variance[c]]),
             update: problem.update,
         };
-        all.push(if problem.operation == Operation::Eval { evaluated(&channel) } else { trained(&channel) });
+        outputs.push(if problem.operation == Operation::Eval { evaluated(&channel) } else { trained(&channel) });
     }
     let elements = Elements { shape, axis, places: &places };
     let mut truths = Truths::new();
     let mut insert = |name: &str, truth| truths.insert(name.to_string(), truth);
-    insert("y", elements.truth(&all, |own| own.y.clone(), &beta.iter().map(|beta| beta.abs()).collect::<Vec<f64>>()));
-    let of_channels = |number: &dyn Fn(&Numbers) -> D, scale: &dyn Fn(&Numbers) -> f64| Truth {
+    let y_scale: Vec<f64> = beta.iter().map(|beta| beta.abs()).collect();
+    insert("y", elements.truth(&outputs, |channel| channel.y.clone(), &y_scale));
+    let of_channels = |number: &dyn Fn(&Outputs) -> D, scale: &dyn Fn(&Outputs) -> f64| Truth {
         shape: vec![count],
-        values: all.iter().map(number).collect(),
+        values: outputs.iter().map(number).collect(),
         alternative: None,
         scale_shape: vec![count],
-        // (Where an upstream gradient is NaN, so are its sums, which is asked for without a scale.)
-        scale: all.iter().map(scale).map(|scale| if scale.is_nan() { 0.0 } else { scale }).collect(),
+        // A NaN in dy makes the sums NaN too. The case asks for that NaN, and needs no scale for it.
+        scale: outputs.iter().map(scale).map(|scale| if scale.is_nan() { 0.0 } else { scale }).collect(),
     };
-    let scales = |scale: fn(&Numbers) -> f64| all.iter().map(scale).collect::<Vec<f64>>();
+    let scales = |scale: fn(&Outputs) -> f64| outputs.iter().map(scale).collect::<Vec<f64>>();
     if problem.operation == Operation::Train {
-        insert("mean", of_channels(&|own| own.mean[0], &|own| own.mean[1].to_f64()));
-        insert("variance", of_channels(&|own| own.variance[0], &|own| own.variance[1].to_f64()));
+        insert("mean", of_channels(&|channel| channel.mean, &|channel| channel.mean_scale));
+        insert("variance", of_channels(&|channel| channel.variance, &|channel| channel.variance_scale));
     }
     if dy.is_some() {
-        let gradients = |own: &Numbers| own.gradients.as_ref().expect("there is a dy").0.clone();
-        let mut dx = elements.truth(&all, |own| gradients(own).dx, &scales(|own| own.dx_scale));
-        let alternative = |own: &Numbers| own.gradients.as_ref().and_then(|(_, other)| other.clone());
-        if all.iter().any(|own| alternative(own).is_some()) {
-            let either = |own: &Numbers| alternative(own).unwrap_or_else(|| gradients(own).dx);
-            dx.alternative = Some(elements.truth(&all, either, &[]).values);
+        let gradients = |channel: &Outputs| channel.gradients.as_ref().expect("there is a dy").0.clone();
+        let mut dx = elements.truth(&outputs, |channel| gradients(channel).dx, &scales(|channel| channel.dx_scale));
+        let alternative = |channel: &Outputs| channel.gradients.as_ref().and_then(|(_, other)| other.clone());
+        if outputs.iter().any(|channel| alternative(channel).is_some()) {
+            let either = |channel: &Outputs| alternative(channel).unwrap_or_else(|| gradients(channel).dx);
+            dx.alternative = Some(elements.truth(&outputs, either, &[]).values);
         }
         insert("dx", dx);
-        insert("dgamma", of_channels(&|own| gradients(own).dgamma, &|own| own.dgamma_scale));
-        insert("dbeta", of_channels(&|own| gradients(own).dbeta, &|own| own.dbeta_scale));
+        insert("dgamma", of_channels(&|channel| gradients(channel).dgamma, &|channel| channel.dgamma_scale));
+        insert("dbeta", of_channels(&|channel| gradients(channel).dbeta, &|channel| channel.dbeta_scale));
     }
     if direction.is_some() {
-        let jvp = |own: &Numbers| own.jvp.clone().expect("there is a direction");
-        insert("jvp", elements.truth(&all, |own| jvp(own).0, &all.iter().map(|own| jvp(own).1).collect::<Vec<f64>>()));
+        let jvp = |channel: &Outputs| channel.jvp.clone().expect("there is a direction");
+        let scale: Vec<f64> = outputs.iter().map(|channel| jvp(channel).1).collect();
+        insert("jvp", elements.truth(&outputs, |channel| jvp(channel).0, &scale));
     }
     if problem.operation == Operation::Train && problem.update.is_some() && running.is_some() {
-        let of = |which: usize| all.iter().map(|own| own.running.expect("it is updated")[which]).collect();
-        super::sequence::insert_running(&mut truths, of(0), of(1));
+        let running =
+            |which: usize| outputs.iter().map(|channel| channel.running.expect("it is updated")[which]).collect();
+        insert_running(&mut truths, running(0), running(1));
     }
-    (truths, largest(all.iter().map(|own| own.ratio)))
+    (truths, largest(outputs.iter().map(|channel| channel.ratio)))
 }
 
-/// Where the elements of each channel are.
+/// The places of the elements of each channel, in the order of the channels.
 struct Elements<'a> {
     shape: &'a [usize],
     axis: usize,
@@ -118,10 +128,10 @@ struct Elements<'a> {
 }
 
 impl Elements<'_> {
-    fn truth(&self, all: &[Numbers], of: impl Fn(&Numbers) -> Vec<D>, scale: &[f64]) -> Truth {
+    fn truth(&self, outputs: &[Outputs], values_of: impl Fn(&Outputs) -> Vec<D>, scale: &[f64]) -> Truth {
         let mut values = vec![d(0.0); self.shape.iter().product()];
-        for (own, places) in all.iter().zip(self.places) {
-            for (value, &place) in of(own).into_iter().zip(places) {
+        for (channel, places) in outputs.iter().zip(self.places) {
+            for (value, &place) in values_of(channel).into_iter().zip(places) {
                 values[place] = value;
             }
         }
@@ -131,11 +141,11 @@ impl Elements<'_> {
 }
 
 /// Weights of axes of length 1, repeated over the shape.
-fn broadcast(values: &[f64], own: &[usize], shape: &[usize]) -> Vec<f64> {
+fn broadcast(values: &[f64], given: &[usize], shape: &[usize]) -> Vec<f64> {
     let mut places = vec![0];
-    for (axis, (&length, &own_length)) in shape.iter().zip(own).enumerate() {
-        let stride: usize = own[axis + 1..].iter().product();
-        let step = if own_length == 1 { 0 } else { stride };
+    for (axis, (&length, &given_length)) in shape.iter().zip(given).enumerate() {
+        let stride: usize = given[axis + 1..].iter().product();
+        let step = if given_length == 1 { 0 } else { stride };
         places = places.iter().flat_map(|&place| (0..length).map(move |i| place + i * step)).collect();
     }
     places.into_iter().map(|place| values[place]).collect()
@@ -143,23 +153,26 @@ fn broadcast(values: &[f64], own: &[usize], shape: &[usize]) -> Vec<f64> {
 
 const UNJUDGED: f64 = f64::INFINITY;
 
-fn trained(channel: &Channel) -> Numbers {
+fn trained(channel: &Channel) -> Outputs {
     let Channel { x, gamma, beta, epsilon, .. } = channel;
     let counts = |i: usize| channel.weights.as_ref().is_none_or(|weights| weights[i] > 0.0);
     let weight = |i: usize| channel.weights.as_ref().map_or(1.0, |weights| weights[i]);
     let counting: Vec<usize> = (0..x.len()).filter(|&i| counts(i)).collect();
     let total: f64 = counting.iter().map(|&i| weight(i)).sum();
     let dy = channel.dy.clone().unwrap_or_else(|| vec![0.0; x.len()]);
-    let of_counting = |of: &dyn Fn(usize) -> D| counting.iter().fold(d(0.0), |sum, &i| sum + of(i));
-    let elementwise =
-        |of: &dyn Fn(usize) -> D| -> Vec<D> { (0..x.len()).map(|i| if counts(i) { of(i) } else { d(0.0) }).collect() };
-    let dbeta = of_counting(&|i| d(dy[i]));
+    let sum_counting = |term: &dyn Fn(usize) -> D| counting.iter().fold(d(0.0), |sum, &i| sum + term(i));
+    let elementwise = |value: &dyn Fn(usize) -> D| -> Vec<D> {
+        (0..x.len()).map(|i| if counts(i) { value(i) } else { d(0.0) }).collect()
+    };
+    let dbeta = sum_counting(&|i| d(dy[i]));
     let sums = largest([counting.iter().map(|&i| dy[i].abs()).sum::<f64>()]);
     let running = channel.running.map(|running| running.map(d));
-    let mut numbers = Numbers {
+    let mut outputs = Outputs {
         y: elementwise(&|_| d(*beta)),
-        mean: [d(0.0), d(UNJUDGED)],
-        variance: [d(0.0), d(UNJUDGED)],
+        mean: d(0.0),
+        mean_scale: UNJUDGED,
+        variance: d(0.0),
+        variance_scale: UNJUDGED,
         gradients: None,
         dx_scale: 0.0,
         dgamma_scale: 0.0,
@@ -170,16 +183,16 @@ fn trained(channel: &Channel) -> Numbers {
     };
     let gradients = |dx: Vec<D>, dgamma: D| Gradients { dx, dgamma, dbeta };
     if counting.is_empty() {
-        numbers.gradients = Some((gradients(vec![d(0.0); x.len()], d(0.0)), None));
-        return numbers;
+        outputs.gradients = Some((gradients(vec![d(0.0); x.len()], d(0.0)), None));
+        return outputs;
     }
     if counting.iter().any(|&i| !x[i].is_finite()) {
-        // NaN, which stays in its channel; what sums are of it, nobody is asked.
+        // NaN, which stays in its channel. Its sums are not judged.
         let nan = elementwise(&|_| d(f64::NAN));
-        numbers.y = nan.clone();
-        numbers.gradients = Some((gradients(nan, d(0.0)), None));
-        (numbers.dgamma_scale, numbers.dbeta_scale) = (UNJUDGED, UNJUDGED);
-        return numbers;
+        outputs.y = nan.clone();
+        outputs.gradients = Some((gradients(nan, d(0.0)), None));
+        (outputs.dgamma_scale, outputs.dbeta_scale) = (UNJUDGED, UNJUDGED);
+        return outputs;
     }
     let first = x[counting[0]];
     let (mean, variance);
@@ -189,9 +202,9 @@ fn trained(channel: &Channel) -> Numbers {
         let slope = d(*gamma) / d(*epsilon).sqrt();
         let derivative =
             (*epsilon > 0.0).then(|| elementwise(&|i| slope * (d(dy[i]) - d(weight(i)) / d(total) * dbeta)));
-        numbers.dx_scale =
+        outputs.dx_scale =
             if *epsilon > 0.0 { gamma.abs() / epsilon.sqrt() * largest(dy.iter().copied()) } else { 0.0 };
-        numbers.gradients = Some((gradients(vec![d(0.0); x.len()], d(0.0)), derivative));
+        outputs.gradients = Some((gradients(vec![d(0.0); x.len()], d(0.0)), derivative));
     } else {
         let (values, upstream) = (wide(x), wide(&dy));
         let (g, b, e) = (d(*gamma), d(*beta), d(*epsilon));
@@ -203,34 +216,29 @@ fn trained(channel: &Channel) -> Numbers {
         };
         (mean, variance) = (forward.mean, forward.variance);
         let inverse = forward.inverse_deviation.to_f64();
-        numbers.dx_scale = gamma.abs() * inverse * largest(counting.iter().map(|&i| dy[i]));
-        numbers.dgamma_scale = counting.iter().map(|&i| (upstream[i] * forward.normalized[i]).to_f64().abs()).sum();
-        numbers.y = forward.y;
-        numbers.gradients = Some((backward, None));
-        numbers.ratio = mean.to_f64().abs() * inverse;
-        numbers.jvp = channel.direction.as_ref().map(|direction| {
+        outputs.dx_scale = gamma.abs() * inverse * largest(counting.iter().map(|&i| dy[i]));
+        outputs.dgamma_scale = counting.iter().map(|&i| (upstream[i] * forward.normalized[i]).to_f64().abs()).sum();
+        outputs.y = forward.y;
+        outputs.gradients = Some((backward, None));
+        outputs.ratio = mean.to_f64().abs() * inverse;
+        outputs.jvp = channel.direction.as_ref().map(|direction| {
             let statistics = Statistics { running: [d(0.0), d(1.0)], share: d(1.0) };
             let way = Direction { x: &wide(direction), gamma: d(0.0), beta: d(0.0) };
             let scale = gamma.abs() * inverse * largest(direction.iter().copied());
             (tangent(&values, g, e, statistics, true, way), scale)
         });
     }
-    numbers.mean = [mean, (variance + d(*epsilon)).sqrt()];
-    numbers.variance = [variance, variance];
-    numbers.running = running.zip(channel.update).map(|([old_mean, old_variance], update)| {
+    (outputs.mean, outputs.mean_scale) = (mean, (variance + d(*epsilon)).sqrt().to_f64());
+    (outputs.variance, outputs.variance_scale) = (variance, variance.to_f64());
+    outputs.running = running.zip(channel.update).map(|([old_mean, old_variance], update)| {
         let divisor = if update.variance == Estimator::Sample { d(total) - d(1.0) } else { d(total) };
         let batch = variance * d(total) / divisor;
         [moved(old_mean, mean, update.weight_of_new), moved(old_variance, batch, update.weight_of_new)]
     });
-    numbers
+    outputs
 }
 
-/// (1 - weight) old + weight new.
-pub fn moved(old: D, new: D, weight_of_new: f64) -> D {
-    (d(1.0) - d(weight_of_new)) * old + d(weight_of_new) * new
-}
-
-fn evaluated(channel: &Channel) -> Numbers {
+fn evaluated(channel: &Channel) -> Outputs {
     let Channel { x, gamma, beta, epsilon, .. } = channel;
     let [mean, variance] = channel.running.expect("evaluation has running statistics");
     let (g, b, e) = (d(*gamma), d(*beta), d(*epsilon));
@@ -239,17 +247,19 @@ fn evaluated(channel: &Channel) -> Numbers {
     let mut y = compact::forward_eval(&values, g, b, d(mean), d(variance), e);
     for (y, &x) in y.iter_mut().zip(x) {
         if x.is_infinite() {
-            // (Of which double-double arithmetic makes NaN.)
+            // Double-double arithmetic would make NaN of it.
             *y = d(x * gamma);
         }
     }
     let gradients = compact::backward_eval(&values, g, d(mean), d(variance), e, &upstream);
     let inverse = (d(1.0) / (d(variance) + e).sqrt()).to_f64();
     let products = x.iter().zip(&dy).map(|(x, dy)| ((x - mean) * inverse * dy).abs()).sum();
-    Numbers {
+    Outputs {
         y,
-        mean: [d(0.0); 2],
-        variance: [d(0.0); 2],
+        mean: d(0.0),
+        mean_scale: 0.0,
+        variance: d(0.0),
+        variance_scale: 0.0,
         gradients: Some((gradients, None)),
         dx_scale: gamma.abs() * inverse * largest(dy.iter().copied()),
         dgamma_scale: products,

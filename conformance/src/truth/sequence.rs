@@ -1,22 +1,24 @@
-//! More than one batch, or more than one layer.
+//! Sequences: several batches in turn, or several layers in a chain.
 
 use batchnorm::reference::compact;
 
-use super::{D, Truth, Truths, along, d, largest, wide};
+use super::number::{D, d, largest, wide};
+use super::output::{Truth, Truths, along};
+use super::running::{insert_running, moved};
 use crate::array::coordinates;
 use crate::case::{Estimator, Problem, Update};
 
 /// The values of each channel in every batch.
 fn batches(problem: &Problem) -> Vec<Vec<Vec<f64>>> {
-    let mut all = Vec::new();
-    while let Some(input) = problem.inputs.get(&format!("x{}", all.len())) {
+    let mut batches = Vec::new();
+    while let Some(input) = problem.inputs.get(&format!("x{}", batches.len())) {
         let mut channels = vec![Vec::new(); input.shape[problem.channel_axis()]];
         for (at, x) in coordinates(&input.shape, &problem.roles).iter().zip(input.to_f64()) {
             channels[at.channel].push(x);
         }
-        all.push(channels);
+        batches.push(channels);
     }
-    all
+    batches
 }
 
 /// Mean and population variance.
@@ -25,23 +27,11 @@ fn moments(x: &[f64]) -> [D; 2] {
     [forward.mean, forward.variance]
 }
 
-fn by(estimator: Estimator, variance: D, count: usize) -> D {
+fn estimated_by(estimator: Estimator, variance: D, count: usize) -> D {
     match estimator {
         Estimator::Sample => variance * d(count as f64) / (d(count as f64) - d(1.0)),
         Estimator::Population => variance,
     }
-}
-
-/// Running statistics behind a pass. Those of a mean are measured by the larger of itself and a standard deviation.
-pub fn insert_running(truths: &mut Truths, mean: Vec<D>, variance: Vec<D>) {
-    let vector = |values: Vec<D>, scale: Vec<f64>| {
-        let shape = vec![values.len()];
-        Truth { shape: shape.clone(), values, alternative: None, scale_shape: shape, scale }
-    };
-    let of_mean = mean.iter().zip(&variance).map(|(m, v)| m.to_f64().abs().max(v.to_f64().sqrt())).collect();
-    let of_variance = variance.iter().map(|v| v.to_f64()).collect();
-    truths.insert("running_mean".to_string(), vector(mean, of_mean));
-    truths.insert("running_variance".to_string(), vector(variance, of_variance));
 }
 
 pub fn updates(problem: &Problem) -> (Truths, f64) {
@@ -57,8 +47,8 @@ pub fn updates(problem: &Problem) -> (Truths, f64) {
             }
             let [m, v] = moments(x);
             ratio = ratio.max(m.to_f64().abs() / (v.to_f64() + problem.epsilon).sqrt());
-            mean[c] = super::batch::moved(mean[c], m, weight_of_new);
-            variance[c] = super::batch::moved(variance[c], by(estimator, v, x.len()), weight_of_new);
+            mean[c] = moved(mean[c], m, weight_of_new);
+            variance[c] = moved(variance[c], estimated_by(estimator, v, x.len()), weight_of_new);
         }
     }
     let mut truths = Truths::new();
@@ -68,14 +58,14 @@ pub fn updates(problem: &Problem) -> (Truths, f64) {
 
 pub fn population(problem: &Problem) -> (Truths, f64) {
     let Update { variance: estimator, .. } = problem.update.expect("which variance is meant");
-    let mut all: Vec<Vec<f64>> = Vec::new();
+    let mut channels: Vec<Vec<f64>> = Vec::new();
     for batch in batches(problem) {
-        all.resize(batch.len(), Vec::new());
-        all.iter_mut().zip(batch).for_each(|(all, x)| all.extend(x));
+        channels.resize(batch.len(), Vec::new());
+        channels.iter_mut().zip(batch).for_each(|(values, x)| values.extend(x));
     }
-    let moments: Vec<[D; 2]> = all.iter().map(|x| moments(x)).collect();
+    let moments: Vec<[D; 2]> = channels.iter().map(|x| moments(x)).collect();
     let ratio = largest(moments.iter().map(|[m, v]| m.to_f64() / (v.to_f64() + problem.epsilon).sqrt()));
-    let variance = moments.iter().zip(&all).map(|([_, v], x)| by(estimator, *v, x.len())).collect();
+    let variance = moments.iter().zip(&channels).map(|([_, v], x)| estimated_by(estimator, *v, x.len())).collect();
     let mut truths = Truths::new();
     insert_running(&mut truths, moments.iter().map(|[m, _]| *m).collect(), variance);
     (truths, ratio)
@@ -89,20 +79,20 @@ pub fn chain(problem: &Problem) -> (Truths, f64) {
     let mut y = vec![d(0.0); x.len()];
     let mut ratio = 0.0f64;
     for c in 0..shape[problem.channel_axis()] {
-        let own: Vec<usize> = (0..x.len()).filter(|&i| places[i].channel == c).collect();
-        let mut trained = wide(&own.iter().map(|&i| x[i]).collect::<Vec<f64>>());
+        let channel: Vec<usize> = (0..x.len()).filter(|&i| places[i].channel == c).collect();
+        let mut trained = wide(&channel.iter().map(|&i| x[i]).collect::<Vec<f64>>());
         let mut evaluated = trained.clone();
         for _ in 0..problem.layers {
             let forward = compact::forward(&trained, d(1.0), d(0.0), d(problem.epsilon));
-            let variance = by(estimator, forward.variance, own.len());
+            let variance = estimated_by(estimator, forward.variance, channel.len());
             ratio = ratio.max(forward.mean.to_f64().abs() * forward.inverse_deviation.to_f64());
             evaluated = compact::forward_eval(&evaluated, d(1.0), d(0.0), forward.mean, variance, d(problem.epsilon));
             trained = forward.y;
         }
-        own.iter().zip(evaluated).for_each(|(&i, value)| y[i] = value);
+        channel.iter().zip(evaluated).for_each(|(&i, value)| y[i] = value);
     }
     let axis = problem.channel_axis();
-    // Of deviation about 1.
+    // y has a deviation of about 1 in every channel.
     let scale = vec![1.0; shape[axis]];
     let truth = Truth { shape: shape.clone(), values: y, alternative: None, scale_shape: along(shape, axis), scale };
     (Truths::from([("y".to_string(), truth)]), ratio)

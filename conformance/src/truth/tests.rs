@@ -3,7 +3,8 @@
 use batchnorm::reference::{Real, staged};
 use batchnorm_io::npy::Numbers;
 
-use super::{D, batch, d, stream, wide};
+use super::number::{D, d, wide};
+use super::{batch, stream};
 use crate::array::{Input, coordinates};
 use crate::case::{Case, Expected, Norm, Operation, Refusal};
 use crate::{draft, store};
@@ -31,16 +32,16 @@ fn the_computation_graph_gives_what_the_closed_form_gave() {
         let places = coordinates(&problem.inputs["x"].shape, &problem.roles);
         let (x, dy) = (problem.inputs["x"].to_f64(), problem.inputs["dy"].to_f64());
         for c in 0..problem.inputs["x"].shape[problem.channel_axis()] {
-            let own: Vec<usize> = (0..x.len()).filter(|&i| places[i].channel == c).collect();
-            let of = |values: &[f64]| wide(&own.iter().map(|&i| values[i]).collect::<Vec<f64>>());
-            let constant = own.iter().all(|&i| x[i] == x[own[0]]);
-            if constant || own.iter().any(|&i| !x[i].is_finite() || !dy[i].is_finite()) {
+            let channel: Vec<usize> = (0..x.len()).filter(|&i| places[i].channel == c).collect();
+            let of_channel = |values: &[f64]| wide(&channel.iter().map(|&i| values[i]).collect::<Vec<f64>>());
+            let constant = channel.iter().all(|&i| x[i] == x[channel[0]]);
+            if constant || channel.iter().any(|&i| !x[i].is_finite() || !dy[i].is_finite()) {
                 continue;
             }
             let parameter = |name: &str, absent: f64| problem.given(name).map_or(d(absent), |values| d(values[c]));
             let (gamma, beta) = (parameter("gamma", 1.0), parameter("beta", 0.0));
-            let nodes = staged::forward(&of(&x), gamma, beta, d(problem.epsilon));
-            let gradients = staged::backward(&nodes, gamma, &of(&dy)).gradients;
+            let nodes = staged::forward(&of_channel(&x), gamma, beta, d(problem.epsilon));
+            let gradients = staged::backward(&nodes, gamma, &of_channel(&dy)).gradients;
             // As far apart as the storage keeps them: 1e-15 where one word is stored, far less where two are.
             let most = if case.expected["y"].low.is_some() { 1e-24 } else { 2e-16 };
             let check = |name: &str, i: usize, other: D, scale: f64| {
@@ -50,8 +51,8 @@ fn the_computation_graph_gives_what_the_closed_form_gave() {
                 assert!(error <= most, "{} {name}, channel {c}, place {i}: {error:e} > {most:e}", case.name);
             };
             let inverse = gamma.to_f64().abs() / nodes.deviation.to_f64();
-            let largest = own.iter().map(|&i| dy[i].abs()).fold(0.0, f64::max) * own.len() as f64;
-            for (k, &i) in own.iter().enumerate() {
+            let largest = channel.iter().map(|&i| dy[i].abs()).fold(0.0, f64::max) * channel.len() as f64;
+            for (k, &i) in channel.iter().enumerate() {
                 let scale = (gamma * nodes.normalized[k]).to_f64().abs() + beta.to_f64().abs();
                 check("y", i, nodes.y[k], scale);
                 check("dx", i, gradients.dx[k], inverse * largest * (1.0 + nodes.normalized[k].to_f64().abs()));
@@ -59,7 +60,7 @@ fn the_computation_graph_gives_what_the_closed_form_gave() {
             check("mean", c, nodes.mean, nodes.mean.to_f64().abs() + nodes.deviation.to_f64());
             check("variance", c, nodes.variance, nodes.variance.to_f64());
             check("dbeta", c, gradients.dbeta, largest);
-            check("dgamma", c, gradients.dgamma, largest * own.len() as f64);
+            check("dgamma", c, gradients.dgamma, largest * channel.len() as f64);
             channels += 1;
         }
     }

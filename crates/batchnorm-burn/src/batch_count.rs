@@ -36,7 +36,7 @@ use burn::tensor::{Bool, DType, Device, Int, Shape, Tensor, TensorData};
 /// ```
 ///
 /// # Errors
-/// As the store's. A count over `i64::MAX` is written as that.
+/// The store's own errors. A count over `i64::MAX` is written as that.
 pub fn save_with_batch_count<M: Module, S: ModuleStore>(
     module: &M,
     store: &mut S,
@@ -47,7 +47,7 @@ pub fn save_with_batch_count<M: Module, S: ModuleStore>(
     Counted { module: module.clone(), batches }.save_into(store)
 }
 
-/// A module whose visitors see a count in each batch norm.
+/// A module that shows its visitors a batch count in each batch norm.
 #[derive(Clone)]
 struct Counted<M> {
     module: M,
@@ -94,7 +94,7 @@ impl<M: Module> Module for Counted<M> {
     }
 }
 
-/// Passes everything on, and after a batch norm's running variance a count.
+/// Passes everything on to a visitor, and a batch count after the running variance of each batch norm.
 struct Counting<'v, V> {
     visitor: &'v mut V,
     batches: i64,

@@ -2,12 +2,6 @@
 
 use batchnorm::{Config as Options, ConfigError, Estimator, LastBatch, Policies, Switches, UpdateWeight};
 use burn::config::Config;
-use burn::module::{Initializer, Param};
-use burn::tensor::{Device, Tensor};
-
-use crate::held::Held;
-use crate::module::BatchNorm;
-use crate::running::RunningTensor;
 
 /// The variance that the running variance estimates. Normalising is always by the population variance.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
@@ -27,11 +21,12 @@ impl RunningVariance {
     }
 }
 
-/// Configuration of a [`BatchNorm`], with the fields of Burn's: a stored configuration of either is one of the other.
+/// Configuration of a [`BatchNorm`](crate::BatchNorm), with the fields of Burn's: a stored configuration of either is
+/// one of the other.
 ///
-/// What Burn's has no field for comes last: [`with_name`](Self::with_name),
-/// [`with_running_variance`](Self::with_running_variance), [`with_policies`](Self::with_policies),
-/// [`with_pinned`](Self::with_pinned), [`with_ghost`](Self::with_ghost).
+/// Options that Burn's has no field for come last, as they make it an [`ExtendedConfig`]:
+/// [`with_name`](Self::with_name), [`with_running_variance`](Self::with_running_variance),
+/// [`with_policies`](Self::with_policies), [`with_pinned`](Self::with_pinned), [`with_ghost`](Self::with_ghost).
 #[derive(Config, Debug)]
 pub struct BatchNormConfig {
     /// Number of channels; at least 1.
@@ -44,70 +39,56 @@ pub struct BatchNormConfig {
     pub momentum: f64,
 }
 
-/// A [`BatchNormConfig`] and what Burn's has no field for.
+/// A [`BatchNormConfig`], and the options that Burn's has no field for.
 #[derive(Config, Debug)]
 pub struct ExtendedConfig {
-    /// What Burn's configuration has.
+    /// The fields of Burn's configuration.
     pub base: BatchNormConfig,
     /// The variance that the running variance estimates.
     #[config(default = "RunningVariance::Sample")]
     pub running_variance: RunningVariance,
-    /// What errors call the layer; by default `BatchNorm`.
+    /// Name of the layer in errors; by default `BatchNorm`.
     pub name: Option<String>,
-    /// What to do in degenerate cases; by default what the crate `batchnorm` does.
+    /// Behaviour in degenerate cases; by default that of the crate `batchnorm`.
     pub policies: Option<Policies>,
-    /// What every pass does, whatever the device, the flag and the call say ([`BatchNorm::pin`]).
+    /// Switches that every pass goes by, whatever the device, the flag and the call say
+    /// ([`BatchNorm::pin`](crate::BatchNorm::pin)).
     pub pinned: Option<Switches>,
-    /// Samples of a ghost batch ([`BatchNorm::ghost`]); at least 1.
+    /// Samples of a ghost batch ([`BatchNorm::ghost`](crate::BatchNorm::ghost)); at least 1.
     pub ghost: Option<usize>,
 }
 
 impl BatchNormConfig {
-    /// The layer on a device: gamma 1, beta 0, running mean 0, running variance 1.
-    ///
-    /// # Panics
-    /// Where [`try_init`](Self::try_init) errs.
-    pub fn init(&self, device: &Device) -> BatchNorm {
-        ExtendedConfig::new(self.clone()).init(device)
-    }
-
-    /// [`init`](Self::init), with bad options as an error.
-    ///
-    /// # Errors
-    /// No features, an epsilon that is not finite or is negative, a momentum outside 0..=1, ghost batches of 0 samples.
-    pub fn try_init(&self, device: &Device) -> Result<BatchNorm, ConfigError> {
-        ExtendedConfig::new(self.clone()).try_init(device)
-    }
-
-    /// With a name for errors to call the layer by.
+    /// Sets the name of the layer in errors.
     pub fn with_name(self, name: Option<String>) -> ExtendedConfig {
         ExtendedConfig::new(self).with_name(name)
     }
 
-    /// With other policies in degenerate cases.
+    /// Sets the behaviour in degenerate cases.
     pub fn with_policies(self, policies: Policies) -> ExtendedConfig {
         ExtendedConfig::new(self).with_policies(Some(policies))
     }
 
-    /// With switches that every pass goes by.
+    /// Sets switches that every pass goes by.
     pub fn with_pinned(self, switches: Option<Switches>) -> ExtendedConfig {
         ExtendedConfig::new(self).with_pinned(switches)
     }
 
-    /// With ghost batches of so many samples.
+    /// Sets the number of samples of a ghost batch.
     pub fn with_ghost(self, samples: Option<usize>) -> ExtendedConfig {
         ExtendedConfig::new(self).with_ghost(samples)
     }
 
-    /// With the variance that the running variance estimates.
+    /// Sets the variance that the running variance estimates.
     pub fn with_running_variance(self, running_variance: RunningVariance) -> ExtendedConfig {
         ExtendedConfig::new(self).with_running_variance(running_variance)
     }
 }
 
 impl ExtendedConfig {
-    /// Tells before the training whether the last batch will be too small, by the layer's policies and ghost batches: a data set
-    /// of so many samples in batches of `batch`, with so many positions in a sample at this layer (1 for features).
+    /// Tells before the training whether the last batch will be too small, by the layer's policies and ghost batches: a
+    /// data set of so many samples in batches of `batch`, with so many positions in a sample at this layer (1 for
+    /// features).
     ///
     /// ```
     /// use batchnorm_burn::BatchNormConfig;
@@ -119,7 +100,7 @@ impl ExtendedConfig {
     /// ```
     ///
     /// # Errors
-    /// As [`batchnorm::Config::preflight`]; options that are none.
+    /// As [`batchnorm::Config::preflight`]; invalid options.
     pub fn preflight(&self, samples: usize, batch: usize, positions: usize) -> Result<LastBatch, ConfigError> {
         let BatchNormConfig { epsilon, momentum, .. } = self.base;
         let options = options(epsilon, momentum, self.running_variance)?.policies(self.policies.unwrap_or_default());
@@ -132,46 +113,9 @@ impl ExtendedConfig {
         }
         Ok(last)
     }
-
-    /// As [`BatchNormConfig::init`].
-    ///
-    /// # Panics
-    /// Where [`try_init`](Self::try_init) errs.
-    pub fn init(&self, device: &Device) -> BatchNorm {
-        self.try_init(device).unwrap_or_else(|error| panic!("BatchNormConfig: {error}"))
-    }
-
-    /// As [`BatchNormConfig::try_init`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn try_init(&self, device: &Device) -> Result<BatchNorm, ConfigError> {
-        let BatchNormConfig { num_features: channels, epsilon, momentum } = self.base;
-        // Built to be checked: the rules are the core's.
-        options(epsilon, momentum, self.running_variance)?.channels(channels).build()?;
-        if self.ghost == Some(0) {
-            return Err(ConfigError::Zero { argument: "ghost" });
-        }
-        Ok(BatchNorm {
-            gamma: Initializer::Ones.init([channels], device),
-            beta: Initializer::Zeros.init([channels], device),
-            training: Param::from_bool(true),
-            running_mean: RunningTensor::new(Tensor::zeros([channels], device)),
-            running_var: RunningTensor::new(Tensor::ones([channels], device)),
-            momentum,
-            epsilon,
-            running_variance: self.running_variance,
-            name: self.name.clone().unwrap_or_else(|| String::from(DEFAULT_NAME)),
-            pinned: self.pinned,
-            policies: self.policies.unwrap_or_default(),
-            ghost: self.ghost,
-            participant: None,
-            held: Held::default(),
-        })
-    }
 }
 
-/// What errors call a layer that has no name.
+/// Name in errors of a layer that was given none.
 pub(crate) const DEFAULT_NAME: &str = "BatchNorm";
 
 /// The options as the core takes them, policies at their defaults.

@@ -1,7 +1,7 @@
-//! From and to Burn's own layer.
+//! Conversions from and to Burn's own layer.
 //!
-//! Values go over as they are. Burn's running variance estimates the population variance, so a layer that comes from
-//! Burn goes on that way, by name; [`BatchNorm::convert_running_variance`] makes it the other.
+//! Values are taken over as they are. Burn's running variance estimates the population variance, so a layer that comes
+//! from Burn says so and goes on that way; [`BatchNorm::convert_running_variance`] makes it the sample variance.
 
 use burn::module::Module;
 
@@ -10,10 +10,10 @@ use crate::module::BatchNorm;
 use crate::running::RunningTensor;
 
 impl From<burn::nn::BatchNorm> for BatchNorm {
-    /// With the statistics of its last update, which its own record would lack, and
-    /// [`RunningVariance::Population`], which is what they are.
+    /// The layer with the statistics of its last update, which its own record would lack, and with
+    /// [`RunningVariance::Population`], the kind of variance that Burn's is.
     fn from(theirs: burn::nn::BatchNorm) -> Self {
-        // Taking it to evaluation and back is Burn's one public way to have the updates of all threads taken in.
+        // `valid` is Burn's one public call that takes in the updates of all threads.
         let state = |state: burn::module::RunningState<burn::tensor::Tensor<1>>| {
             let _ = state.valid();
             state.value()
@@ -39,8 +39,8 @@ impl From<burn::nn::BatchNorm> for BatchNorm {
 }
 
 impl From<BatchNorm> for burn::nn::BatchNorm {
-    /// The running variance goes over as it is: evaluation is the same, and training goes on towards the population
-    /// variance. [`BatchNorm::convert_running_variance`] before makes it one.
+    /// Burn's layer with the running variance as it is: evaluation is the same, and training goes on towards the
+    /// population variance. Call [`BatchNorm::convert_running_variance`] before to have it converted.
     fn from(ours: BatchNorm) -> Self {
         use burn::module::RunningState;
         burn::nn::BatchNorm {
@@ -56,11 +56,11 @@ impl From<BatchNorm> for burn::nn::BatchNorm {
 }
 
 impl BatchNorm {
-    /// The layer with a running variance by the other estimator: times `n / (n - 1)` to the sample variance, times
-    /// `(n - 1) / n` to the population variance, for n values a channel in every batch so far. Nothing if it is `to`
-    /// already.
+    /// The layer with a running variance by the other estimator: times `n / (n - 1)` to the sample variance, times `(n
+    /// - 1) / n` to the population variance, for n values a channel in every batch so far. Nothing happens if it is
+    /// `to` already.
     ///
-    /// What is left of the start value 1 is scaled too.
+    /// The remaining share of the start value 1 is scaled too.
     ///
     /// # Panics
     /// Fewer than 2 values, which have no sample variance, where the estimators differ.
@@ -74,18 +74,18 @@ impl BatchNorm {
     }
 }
 
-/// Identities of running mean and variance, which Burn's state keeps to itself but shows to visitors.
+/// Identities of running mean and variance, which Burn's state shows to visitors only.
 fn ids(theirs: &burn::nn::BatchNorm) -> [burn::module::ParamId; 2] {
     use burn::module::{ModuleVisitor, Param, ParamId};
-    struct Seen(Option<ParamId>);
-    impl ModuleVisitor for Seen {
+    struct LastId(Option<ParamId>);
+    impl ModuleVisitor for LastId {
         fn visit_float<const D: usize>(&mut self, param: &Param<burn::tensor::Tensor<D>>) {
             self.0 = Some(param.id);
         }
     }
     [&theirs.running_mean, &theirs.running_var].map(|state| {
-        let mut seen = Seen(None);
-        state.visit(&mut seen);
-        seen.0.expect("a state is one tensor")
+        let mut last = LastId(None);
+        state.visit(&mut last);
+        last.0.expect("a state is one tensor")
     })
 }

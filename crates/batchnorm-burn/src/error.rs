@@ -1,4 +1,4 @@
-//! What can go wrong in a forward pass, with the name of the layer it went wrong in.
+//! Errors of forward passes, with the name of the layer that they arose in.
 
 use batchnorm::{CallError, CollectiveError, ConfigError, ViewError, WeightsError};
 use burn::tensor::DType;
@@ -10,11 +10,11 @@ use thiserror::Error;
 pub struct ForwardError {
     /// The layer's name.
     pub layer: String,
-    /// What was wrong.
+    /// The reason.
     pub reason: Box<Reason>,
 }
 
-/// What was wrong with a forward pass.
+/// The reason why a forward pass failed.
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum Reason {
@@ -39,7 +39,7 @@ pub enum Reason {
     /// Another number type than `f32`, `f64`, `f16` and `bf16`.
     #[error("{argument}: expected F32, F64, F16 or BF16, got {got:?}; cast it with `.cast(DType::F32)`")]
     Type {
-        /// Which tensor.
+        /// Name of the tensor.
         argument: &'static str,
         /// Its number type.
         got: DType,
@@ -51,7 +51,7 @@ pub enum Reason {
     ResidualType {
         /// The input's number type.
         expected: DType,
-        /// The residual's.
+        /// The residual's number type.
         got: DType,
     },
     /// A residual of another shape than the input's.
@@ -61,7 +61,7 @@ pub enum Reason {
     ResidualShape {
         /// The input's shape.
         expected: Vec<usize>,
-        /// The residual's.
+        /// The residual's shape.
         got: Vec<usize>,
     },
     /// Weights of another number type than the input's.
@@ -71,29 +71,29 @@ pub enum Reason {
     WeightsType {
         /// The input's number type.
         expected: DType,
-        /// That of the weights.
+        /// The number type of the weights.
         got: DType,
     },
-    /// Weights that are none.
+    /// Weights of which one is negative, NaN or infinite, or that are not as many as their shape has.
     #[error(transparent)]
     Weights(#[from] WeightsError),
     /// Two things that cannot be had in one pass.
     #[error("{one} cannot be had together with {other}; leave one of them out")]
     Apart {
-        /// The one.
+        /// One of the two.
         one: &'static str,
-        /// The other.
+        /// The other one.
         other: &'static str,
     },
     /// Ghost batches of no samples.
     #[error("ghost: expected 1 sample a group or more, got 0; `None` is no ghost batches")]
     Ghost,
-    /// What tensor operations cannot do.
+    /// Something that tensor operations cannot do.
     #[error(
         "{what} need the arithmetic of the crate `batchnorm`, which is there on Flex; this layer is on another backend"
     )]
     NeedsContract {
-        /// What was asked.
+        /// The thing that was asked for.
         what: &'static str,
     },
     /// The other participants did not come, or came with something else.
@@ -109,24 +109,24 @@ pub enum Reason {
 
 impl From<ConfigError> for Reason {
     fn from(error: ConfigError) -> Self {
-        // The core's names for what Burn's fields are called otherwise.
-        let named = |argument| match argument {
+        // Fields that have another name in Burn than in the core.
+        let burn_name = |argument| match argument {
             "running_variance" => "running_var",
             "weight_of_new" => "momentum",
             other => other,
         };
         Reason::State(match error {
-            // Of the call, not of the layer.
+            // The slope is the call's, not the layer's.
             ConfigError::Slope { got } => return Reason::Slope { got },
-            ConfigError::Weight { argument, got } => ConfigError::Weight { argument: named(argument), got },
+            ConfigError::Weight { argument, got } => ConfigError::Weight { argument: burn_name(argument), got },
             ConfigError::Length { argument, expected, got } => {
-                ConfigError::Length { argument: named(argument), expected, got }
+                ConfigError::Length { argument: burn_name(argument), expected, got }
             }
             ConfigError::NotFinite { argument, channel, got } => {
-                ConfigError::NotFinite { argument: named(argument), channel, got }
+                ConfigError::NotFinite { argument: burn_name(argument), channel, got }
             }
             ConfigError::NegativeVariance { argument, channel, got } => {
-                ConfigError::NegativeVariance { argument: named(argument), channel, got }
+                ConfigError::NegativeVariance { argument: burn_name(argument), channel, got }
             }
             other => other,
         })
@@ -136,7 +136,7 @@ impl From<ConfigError> for Reason {
 impl From<CallError> for Reason {
     fn from(error: CallError) -> Self {
         match error {
-            // The core's words are of its own calls.
+            // The core's text speaks of the core's calls.
             CallError::SingleValue { shape, .. } => Reason::SingleValue { shape },
             other => Reason::Call(other),
         }

@@ -1,7 +1,7 @@
 //! The passes as operations in Burn's graph.
 //!
-//! Burn tensors become views, the core computes, its buffers become Burn tensors. Under autodiff the forward pass
-//! registers a backward step that holds what the core saved.
+//! Burn's tensors become views, the core computes on these, and its buffers become Burn's tensors. Under autodiff the
+//! forward pass registers a backward step, which holds what the core saved.
 
 use batchnorm::{Activation, Axes, ParameterGradients, Parameters, View, ViewMut};
 use burn::backend::autodiff::NodeId;
@@ -14,12 +14,9 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_e
 use burn::tensor::{DType, Element, Shape, Tensor, TensorData};
 
 use crate::error::Reason;
-use crate::pass::{Left, Pass, Told};
+use crate::pass::{BatchReport, Pass, SavedPass};
 
-/// What a forward pass tells beside its output.
-type Answer = Result<Told, Reason>;
-
-/// A backend that has the passes. On an error the tensor is the input, not to be used.
+/// A backend that has the passes. Where the report is an error, the tensor is the input, not to be used.
 #[backend_extension(Flex, Autodiff)]
 pub trait BatchNormBackend: Backend {
     /// The forward pass.
@@ -28,7 +25,7 @@ pub trait BatchNormBackend: Backend {
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         pass: Pass,
-    ) -> (FloatTensor<Self>, Answer);
+    ) -> (FloatTensor<Self>, Result<BatchReport, Reason>);
 
     /// The forward pass with a residual: an operation of its own, for it has a parent more in the graph.
     fn batch_norm_adding(
@@ -37,7 +34,7 @@ pub trait BatchNormBackend: Backend {
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         pass: Pass,
-    ) -> (FloatTensor<Self>, Answer);
+    ) -> (FloatTensor<Self>, Result<BatchReport, Reason>);
 }
 
 /// The forward pass on Burn's tensors of at least two axes, on Flex, all `f32` or all `f64`.
@@ -47,18 +44,18 @@ pub fn forward<const D: usize>(
     gamma: Tensor<1>,
     beta: Tensor<1>,
     pass: Pass,
-) -> Result<(Tensor<D>, Told), Reason> {
+) -> Result<(Tensor<D>, BatchReport), Reason> {
     let (x, gamma, beta) = (x.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch());
-    let (y, told) = match residual {
+    let (y, report) = match residual {
         Some(residual) => Dispatch::batch_norm_adding(x, residual.into_dispatch(), gamma, beta, pass),
         None => Dispatch::batch_norm(x, gamma, beta, pass),
     };
-    told.map(|told| (Tensor::from_dispatch(y), told))
+    report.map(|report| (Tensor::from_dispatch(y), report))
 }
 
-/// The number types that are computed as they are.
+/// Number types that the core computes with as they are; others are cast first.
 trait Native: batchnorm::Element<Param = Self> + batchnorm::Parameter + Element {
-    /// All of the memory in which a tensor lies.
+    /// The whole memory block in which a tensor lies.
     fn storage(tensor: &FlexTensor) -> &[Self];
 }
 
@@ -74,7 +71,7 @@ impl Native for f64 {
     }
 }
 
-/// A tensor as it lies in memory, strides and all.
+/// A view of a tensor as it lies in memory, with its strides.
 fn view<T: Native>(tensor: &FlexTensor) -> View<'_, T> {
     let layout = tensor.layout();
     let shape: &[usize] = layout.shape();
@@ -92,12 +89,13 @@ fn tensor<T: Element>(values: Vec<T>, shape: Shape) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))
 }
 
+/// A vector of `T`, each value rounded to it.
 fn rounded<T: Native>(values: Vec<f64>) -> FlexTensor {
     let shape = Shape::new([values.len()]);
     tensor(values.into_iter().map(T::from_f64).collect(), shape)
 }
 
-/// A buffer of the tensor's size, filled through a view.
+/// A new tensor of the shape of `like`, written through a view.
 fn filled<T: Native, R>(
     like: &FlexTensor,
     write: impl FnOnce(&mut ViewMut<T>) -> Result<R, Reason>,
@@ -109,38 +107,45 @@ fn filled<T: Native, R>(
     Ok((tensor(values, shape), result))
 }
 
-/// What a forward pass takes: input, residual, gamma and beta.
-struct Taken<'t> {
-    x: &'t FlexTensor,
-    residual: Option<&'t FlexTensor>,
-    gamma: &'t FlexTensor,
-    beta: &'t FlexTensor,
-}
-
-/// What a forward pass gives: its output, what the backward pass needs, and what it tells.
-type Passed = (FlexTensor, Left, Told);
-
-fn run(taken: Taken, pass: &Pass) -> Result<Passed, Reason> {
+/// A forward pass on tensors of `f32` or `f64`: its output, and what is saved and reported.
+fn run(
+    x: &FlexTensor,
+    residual: Option<&FlexTensor>,
+    gamma: &FlexTensor,
+    beta: &FlexTensor,
+    pass: &Pass,
+) -> Result<(FlexTensor, SavedPass, BatchReport), Reason> {
     // A vector of a few channels: a copy where it is not contiguous costs nothing.
-    let (gamma, beta) = (taken.gamma.to_contiguous(), taken.beta.to_contiguous());
-    let taken = Taken { gamma: &gamma, beta: &beta, ..taken };
-    match taken.x.dtype() {
-        DType::F64 => run_in::<f64>(taken, pass),
-        _ => run_in::<f32>(taken, pass),
+    let (gamma, beta) = (gamma.to_contiguous(), beta.to_contiguous());
+    match x.dtype() {
+        DType::F64 => run_in::<f64>(x, residual, &gamma, &beta, pass),
+        _ => run_in::<f32>(x, residual, &gamma, &beta, pass),
     }
 }
 
-fn run_in<T: Native>(Taken { x, residual, gamma, beta }: Taken, pass: &Pass) -> Result<Passed, Reason> {
-    let (seen, residual) = (view::<T>(x), residual.map(view::<T>));
+/// [`run`], with the number type known; gamma and beta are contiguous.
+fn run_in<T: Native>(
+    x: &FlexTensor,
+    residual: Option<&FlexTensor>,
+    gamma: &FlexTensor,
+    beta: &FlexTensor,
+    pass: &Pass,
+) -> Result<(FlexTensor, SavedPass, BatchReport), Reason> {
+    let (x_view, residual) = (view::<T>(x), residual.map(view::<T>));
     let parameters = Parameters { gamma: Some(values::<T>(gamma)), beta: Some(values::<T>(beta)) };
-    let (y, (left, told)) = filled(x, |y| pass.run(&seen, residual.as_ref(), parameters, y))?;
-    Ok((y, left, told))
+    let (y, (saved, report)) = filled(x, |y| pass.run(&x_view, residual.as_ref(), parameters, y))?;
+    Ok((y, saved, report))
 }
 
 impl BatchNormBackend for Flex {
-    fn batch_norm(x: FlexTensor, gamma: FlexTensor, beta: FlexTensor, pass: Pass) -> (FlexTensor, Answer) {
-        match run(Taken { x: &x, residual: None, gamma: &gamma, beta: &beta }, &pass) {
-            Ok((y, _, batch)) => (y, Ok(batch)),
+    fn batch_norm(
+        x: FlexTensor,
+        gamma: FlexTensor,
+        beta: FlexTensor,
+        pass: Pass,
+    ) -> (FlexTensor, Result<BatchReport, Reason>) {
+        match run(&x, None, &gamma, &beta, &pass) {
+            Ok((y, _, report)) => (y, Ok(report)),
             Err(error) => (x, Err(error)),
         }
     }
@@ -151,9 +156,9 @@ impl BatchNormBackend for Flex {
         gamma: FlexTensor,
         beta: FlexTensor,
         pass: Pass,
-    ) -> (FlexTensor, Answer) {
-        match run(Taken { x: &x, residual: Some(&residual), gamma: &gamma, beta: &beta }, &pass) {
-            Ok((y, _, batch)) => (y, Ok(batch)),
+    ) -> (FlexTensor, Result<BatchReport, Reason>) {
+        match run(&x, Some(&residual), &gamma, &beta, &pass) {
+            Ok((y, _, report)) => (y, Ok(report)),
             Err(error) => (x, Err(error)),
         }
     }
@@ -163,37 +168,36 @@ impl BatchNormBackend for Flex {
 #[derive(Debug)]
 struct Step;
 
-/// What the graph keeps for a backward step.
+/// The state that the graph keeps for a backward step.
 #[derive(Debug, Clone)]
-struct Kept {
-    /// Where the graph keeps the input.
+struct StepState {
+    /// The node whose output is the input; the graph keeps it.
     x: NodeId,
-    /// What the forward pass left. gamma is in there, as it was.
-    left: Left,
-    /// Whether gamma and beta are trained.
-    trains: bool,
-    /// The output, where it alone tells the activation's derivative: behind a residual.
+    /// The saved forward pass, with gamma as it was then.
+    saved: SavedPass,
+    trains_parameters: bool,
+    /// The output, where only it gives the activation's derivative: behind a residual.
     y: Option<FlexTensor>,
-    /// What errors call the layer.
+    /// Name of the layer in errors.
     layer: String,
 }
 
-impl Kept {
-    fn new(x: NodeId, left: Left, pass: &Pass, residual: bool, y: &FlexTensor) -> Kept {
-        let (trains, layer) = (pass.trains(), pass.layer().to_string());
-        let kept = |left, y| Kept { x, left, trains, y, layer };
-        match left.adding().filter(|_| residual) {
-            None => kept(left, None),
+impl StepState {
+    fn new(x: NodeId, saved: SavedPass, pass: &Pass, residual: bool, y: &FlexTensor) -> StepState {
+        let (trains_parameters, layer) = (pass.trains_parameters(), pass.layer().to_string());
+        let state = |saved, y| StepState { x, saved, trains_parameters, y, layer };
+        match saved.whole_batch().filter(|_| residual) {
+            None => state(saved, None),
             // The residual's gradient is dy as it comes.
-            Some(saved) if saved.activation() == Activation::Identity => {
-                kept(Left::Whole(saved.without_residual()), None)
+            Some(whole) if whole.activation() == Activation::Identity => {
+                state(SavedPass::Whole(whole.without_residual()), None)
             }
-            Some(_) => kept(left, Some(y.clone())),
+            Some(_) => state(saved, Some(y.clone())),
         }
     }
 }
 
-/// Who requires a gradient: the others are no parents.
+/// The nodes that require a gradient; those that do not are no parents of the step.
 struct Parents {
     x: Option<NodeId>,
     residual: Option<NodeId>,
@@ -202,9 +206,9 @@ struct Parents {
 }
 
 impl Backward<Flex, 3> for Step {
-    type State = Kept;
+    type State = StepState;
 
-    fn backward(self, ops: Ops<Kept, 3>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+    fn backward(self, ops: Ops<StepState, 3>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
         let dy = gradients.consume::<Flex>(&ops.node);
         let [x, gamma, beta] = ops.parents.map(|parent| parent.map(|node| node.id));
         propagate(dy, Parents { x, residual: None, gamma, beta }, ops.state, gradients, checkpointer);
@@ -212,24 +216,30 @@ impl Backward<Flex, 3> for Step {
 }
 
 impl Backward<Flex, 4> for Step {
-    type State = Kept;
+    type State = StepState;
 
-    fn backward(self, ops: Ops<Kept, 4>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+    fn backward(self, ops: Ops<StepState, 4>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
         let dy = gradients.consume::<Flex>(&ops.node);
         let [x, residual, gamma, beta] = ops.parents.map(|parent| parent.map(|node| node.id));
         propagate(dy, Parents { x, residual, gamma, beta }, ops.state, gradients, checkpointer);
     }
 }
 
-/// Computes what somebody requires, and gives it to him.
-fn propagate(dy: FlexTensor, parents: Parents, kept: Kept, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+/// Computes the gradients that are required, and registers them with their nodes.
+fn propagate(
+    dy: FlexTensor,
+    parents: Parents,
+    state: StepState,
+    gradients: &mut Gradients,
+    checkpointer: &mut Checkpointer,
+) {
     let Parents { x, residual, gamma, beta } = parents;
-    let [gamma, beta] = [gamma, beta].map(|parent| parent.filter(|_| kept.trains));
-    let wanted = Wanted { residual: residual.is_some(), x: x.is_some() };
-    let input = x.or(gamma).or(beta).map(|_| checkpointer.retrieve_node_output::<FlexTensor>(kept.x));
-    let Given { dresidual, dx, parameters } = match dy.dtype() {
-        DType::F64 => backward::<f64>(kept, input, dy, wanted),
-        _ => backward::<f32>(kept, input, dy, wanted),
+    let [gamma, beta] = [gamma, beta].map(|parent| parent.filter(|_| state.trains_parameters));
+    let required = Required { residual: residual.is_some(), x: x.is_some() };
+    let input = x.or(gamma).or(beta).map(|_| checkpointer.retrieve_node_output::<FlexTensor>(state.x));
+    let StepGradients { dresidual, dx, parameters } = match dy.dtype() {
+        DType::F64 => backward::<f64>(state, input, dy, required),
+        _ => backward::<f32>(state, input, dy, required),
     };
     let [dgamma, dbeta] = parameters.map_or([None, None], |both| both.map(Some));
     for (parent, gradient) in [(residual, dresidual), (x, dx), (gamma, dgamma), (beta, dbeta)] {
@@ -239,23 +249,24 @@ fn propagate(dy: FlexTensor, parents: Parents, kept: Kept, gradients: &mut Gradi
     }
 }
 
-/// Whose gradient somebody requires, beside gamma's and beta's.
-struct Wanted {
+/// The gradients that are required beside those of gamma and beta.
+struct Required {
     residual: bool,
     x: bool,
 }
 
-/// Gradients: of the residual, of the input, of gamma and beta.
-struct Given {
+/// Gradients of the residual, of the input, and of gamma and beta.
+struct StepGradients {
     dresidual: Option<FlexTensor>,
     dx: Option<FlexTensor>,
     parameters: Option<[FlexTensor; 2]>,
 }
 
-/// The graph gives the forward pass's input and a gradient of its output's shape; participants alone may fail, and a
-/// backward pass of Burn's has no other way to say so.
-fn fits<R>(layer: &str, given: Result<R, impl Into<Reason>>) -> R {
-    given.unwrap_or_else(|error| match error.into() {
+/// The result of a backward pass, or a panic that names the layer. The graph gives the forward pass's input and a
+/// gradient of its output's shape, so that only participants may fail, and a backward pass of Burn's has no other way
+/// to say so.
+fn or_panic<R>(layer: &str, result: Result<R, impl Into<Reason>>) -> R {
+    result.unwrap_or_else(|error| match error.into() {
         error @ Reason::Collective(_) => {
             panic!("{layer}: {error} (in a backward pass: are the replicas on threads of their own, made by `fork`?)")
         }
@@ -263,35 +274,45 @@ fn fits<R>(layer: &str, given: Result<R, impl Into<Reason>>) -> R {
     })
 }
 
-/// The backward pass. There is an input if somebody requires more than the residual's gradient.
-fn backward<T: Native>(kept: Kept, input: Option<FlexTensor>, dy: FlexTensor, wanted: Wanted) -> Given {
-    let (seen, seen_y, seen_dy) = (input.as_ref().map(view::<T>), kept.y.as_ref().map(view::<T>), view::<T>(&dy));
-    let both = |all: ParameterGradients| [all.dgamma, all.dbeta].map(rounded::<T>);
-    let Kept { left, layer, .. } = &kept;
-    match (&seen, &seen_y, left.adding()) {
-        (Some(x), Some(y), Some(saved)) if wanted.x => {
+/// The backward pass. `input` is there where more than the residual's gradient is required.
+fn backward<T: Native>(
+    state: StepState,
+    input: Option<FlexTensor>,
+    dy: FlexTensor,
+    required: Required,
+) -> StepGradients {
+    let (x, y, dy_view) = (input.as_ref().map(view::<T>), state.y.as_ref().map(view::<T>), view::<T>(&dy));
+    let tensors = |gradients: ParameterGradients| [gradients.dgamma, gradients.dbeta].map(rounded::<T>);
+    let StepState { saved, layer, .. } = &state;
+    match (&x, &y, saved.whole_batch()) {
+        // A residual with an activation behind it: y gives the activation's derivative.
+        (Some(x), Some(y), Some(whole)) if required.x => {
             let step = |dresidual: &mut ViewMut<T>| {
-                filled(&dy, |dx| Ok(saved.backward_adding(x, y, &seen_dy, dx, dresidual)?))
+                filled(&dy, |dx| Ok(whole.backward_adding(x, y, &dy_view, dx, dresidual)?))
             };
-            let (dresidual, (dx, parameters)) = fits(layer, filled(&dy, step));
-            Given { dresidual: Some(dresidual), dx: Some(dx), parameters: Some(both(parameters)) }
+            let (dresidual, (dx, parameters)) = or_panic(layer, filled(&dy, step));
+            StepGradients { dresidual: Some(dresidual), dx: Some(dx), parameters: Some(tensors(parameters)) }
         }
-        (x, Some(y), Some(saved)) => {
-            let alone = || fits(layer, filled(&dy, |out| Ok(saved.residual_gradient(y, &seen_dy, out)?))).0;
-            let parameters = |x| both(fits(layer, saved.parameter_gradients_adding(x, y, &seen_dy)));
-            Given { dresidual: wanted.residual.then(alone), dx: None, parameters: x.as_ref().map(parameters) }
+        (x, Some(y), Some(whole)) => {
+            let dresidual = || or_panic(layer, filled(&dy, |out| Ok(whole.residual_gradient(y, &dy_view, out)?))).0;
+            let parameters = |x| tensors(or_panic(layer, whole.parameter_gradients_adding(x, y, &dy_view)));
+            StepGradients {
+                dresidual: required.residual.then(dresidual),
+                dx: None,
+                parameters: x.as_ref().map(parameters),
+            }
         }
-        // dy is the gradient of a residual that no activation follows.
-        (Some(x), ..) if wanted.x => {
-            let (dx, parameters) = fits(layer, filled(&dy, |dx| left.backward(x, &seen_dy, dx)));
-            Given { dresidual: Some(dy.clone()), dx: Some(dx), parameters: Some(both(parameters)) }
+        // No residual, or one that no activation follows: then its gradient is dy.
+        (Some(x), ..) if required.x => {
+            let (dx, parameters) = or_panic(layer, filled(&dy, |dx| saved.backward(x, &dy_view, dx)));
+            StepGradients { dresidual: Some(dy.clone()), dx: Some(dx), parameters: Some(tensors(parameters)) }
         }
         (x, ..) => {
-            let parameters = |x| match fits(layer, left.parameter_gradients(x, &seen_dy)) {
-                Some(alone) => both(alone),
-                None => both(fits(layer, filled(&dy, |dx| left.backward(x, &seen_dy, dx))).1),
+            let parameters = |x| match or_panic(layer, saved.parameter_gradients(x, &dy_view)) {
+                Some(gradients) => tensors(gradients),
+                None => tensors(or_panic(layer, filled(&dy, |dx| saved.backward(x, &dy_view, dx))).1),
             };
-            Given { dresidual: Some(dy.clone()), dx: None, parameters: x.as_ref().map(parameters) }
+            StepGradients { dresidual: Some(dy.clone()), dx: None, parameters: x.as_ref().map(parameters) }
         }
     }
 }
@@ -306,32 +327,32 @@ fn record<C: CheckpointStrategy, const N: usize>(
     residual: Option<Tracked<C>>,
     [gamma, beta]: [Tracked<C>; 2],
     pass: &Pass,
-) -> (Tracked<C>, Answer)
+) -> (Tracked<C>, Result<BatchReport, Reason>)
 where
-    Step: Backward<Flex, N, State = Kept>,
+    Step: Backward<Flex, N, State = StepState>,
 {
-    let taken = Taken {
-        x: x.primitive(),
-        residual: residual.as_ref().map(|residual| residual.primitive()),
-        gamma: gamma.primitive(),
-        beta: beta.primitive(),
-    };
-    let (y, left, batch) = match run(taken, pass) {
+    let residual_tensor = residual.as_ref().map(|residual| residual.primitive());
+    let (y, saved, report) = match run(x.primitive(), residual_tensor, gamma.primitive(), beta.primitive(), pass) {
         Ok(passed) => passed,
         Err(error) => return (x, Err(error)),
     };
     let y = match Backward::<Flex, N>::prepare::<C>(Step, parents).compute_bound().stateful() {
         OpsKind::Tracked(mut step) => {
-            let kept = Kept::new(step.checkpoint(&x), left, pass, residual.is_some(), &y);
-            step.finish(kept, y)
+            let state = StepState::new(step.checkpoint(&x), saved, pass, residual.is_some(), &y);
+            step.finish(state, y)
         }
         OpsKind::UnTracked(step) => step.finish(y),
     };
-    (y, Ok(batch))
+    (y, Ok(report))
 }
 
 impl<C: CheckpointStrategy> BatchNormBackend for Autodiff<Flex, C> {
-    fn batch_norm(x: Tracked<C>, gamma: Tracked<C>, beta: Tracked<C>, pass: Pass) -> (Tracked<C>, Answer) {
+    fn batch_norm(
+        x: Tracked<C>,
+        gamma: Tracked<C>,
+        beta: Tracked<C>,
+        pass: Pass,
+    ) -> (Tracked<C>, Result<BatchReport, Reason>) {
         record::<C, 3>([x.node(), gamma.node(), beta.node()], x, None, [gamma, beta], &pass)
     }
 
@@ -341,7 +362,7 @@ impl<C: CheckpointStrategy> BatchNormBackend for Autodiff<Flex, C> {
         gamma: Tracked<C>,
         beta: Tracked<C>,
         pass: Pass,
-    ) -> (Tracked<C>, Answer) {
+    ) -> (Tracked<C>, Result<BatchReport, Reason>) {
         let parents = [x.node(), residual.node(), gamma.node(), beta.node()];
         record::<C, 4>(parents, x, Some(residual), [gamma, beta], &pass)
     }

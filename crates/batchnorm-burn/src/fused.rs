@@ -1,19 +1,20 @@
-//! The forward passes: of the layer, and of the layer with what follows it, in one pass over memory.
+//! The forward passes of the layer, alone and with a residual and an activation in the same pass over memory.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use batchnorm::{Activation, NormalizeBy, Policies, SingleValue, Switches};
+use batchnorm::{Activation, BatchMoments, ConfigError, NormalizeBy, Policies, SingleValue, Switches};
 use burn::tensor::{Bool, DType, Tensor};
 
+use crate::check::{check_channels, computed_in};
 use crate::error::{ForwardError, Reason};
 use crate::extension;
-use crate::module::{Arguments, BatchNorm, Trained};
+use crate::module::BatchNorm;
 use crate::participant::Participant;
-use crate::pass::{BatchNormPass, Over, Pass, Weighing};
+use crate::pass::{BatchNormPass, Pass, Scope, WeightValues};
 use crate::portable::{self, Arithmetic};
 
-/// A [`BatchNorm`] and what follows it, computed in one pass over memory:
+/// A [`BatchNorm`] with a residual and an activation, computed in one pass over memory:
 ///
 /// `y = f(gamma * (x - mean) / sqrt(variance + epsilon) + beta + residual)`
 ///
@@ -57,8 +58,8 @@ use crate::portable::{self, Arithmetic};
 /// # Against the layer and Burn's own operations
 /// With ReLU and no residual, output and gradients are those of `relu(norm.forward(x))` to the bit in `f32` and `f64`
 /// on [`Arithmetic::Contract`]. A leaky rectifier or a residual is computed in `f64` before y is rounded, once, where
-/// one operation after the other rounds each result. Beside ghost batches and participants, residual and activation are such
-/// operations; weights and masks take no residual.
+/// one operation after the other rounds each result. Beside ghost batches and participants, residual and activation are
+/// such operations; weights and masks take no residual.
 ///
 /// # Gradients
 /// They go to the input, the residual, gamma and beta, to each if it requires one, and what nobody requires is not
@@ -70,19 +71,96 @@ use crate::portable::{self, Arithmetic};
 pub struct Fused<'n, const D: usize> {
     norm: &'n BatchNorm,
     residual: Option<Tensor<D>>,
-    weights: Option<Weighted<D>>,
+    weights: Option<WeightTensor<D>>,
     activation: Activation,
 }
 
-/// Weights as they were given.
+/// The result of a training pass.
 #[derive(Debug, Clone)]
-enum Weighted<const D: usize> {
+pub struct Trained<const D: usize> {
+    /// The output, of the input's shape.
+    pub output: Tensor<D>,
+    /// The moments that were to go into the running statistics: the batch's, or empty ones where the pass was not to
+    /// update them.
+    pub batch: BatchMoments,
+    /// Channels whose running statistics were left as they were, because the batch's are not finite or the new ones
+    /// would exceed `f32`; ascending.
+    pub not_updated: Vec<usize>,
+}
+
+/// Weights of values, as the caller gave them.
+#[derive(Debug, Clone)]
+enum WeightTensor<const D: usize> {
     Weights(Tensor<D>),
-    Counting(Tensor<D, Bool>),
+    /// True where a value counts.
+    Mask(Tensor<D, Bool>),
 }
 
 impl BatchNorm {
-    /// The layer and an activation, in one pass: `norm.then(Activation::Relu).forward(x)` is `relu(norm.forward(x))`.
+    /// Training or evaluation by Burn's convention: [`forward_train`](Self::forward_train) if the input is on an
+    /// autodiff device and the layer is not frozen, else [`forward_eval`](Self::forward_eval).
+    ///
+    /// # Panics
+    /// Where [`forward_train`](Self::forward_train) or [`forward_eval`](Self::forward_eval) panics.
+    pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        self.plain().forward(input)
+    }
+
+    /// Normalises by the batch and updates the running statistics, whatever the device and the flag say; a layer that
+    /// is [pinned](Self::pin) does what is pinned.
+    ///
+    /// # Panics
+    /// Where [`try_forward_train`](Self::try_forward_train) errs, with its message.
+    pub fn forward_train<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        self.plain().forward_train(input)
+    }
+
+    /// Normalises by the running statistics, whatever the device and the flag say.
+    ///
+    /// # Panics
+    /// Where [`try_forward_eval`](Self::try_forward_eval) errs, with its message.
+    pub fn forward_eval<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        self.plain().forward_eval(input)
+    }
+
+    /// [`forward_train`](Self::forward_train) with errors as values, and with the batch's moments. An empty batch
+    /// gives an empty output and changes nothing.
+    ///
+    /// # Errors
+    /// One value a channel; a rank below 2; another number of channels; another number type than those of [the
+    /// layer](Self#number-types); invalid options, parameters or running statistics (set or loaded since the layer was
+    /// built). The layer is unchanged then.
+    pub fn try_forward_train<const D: usize>(&self, input: Tensor<D>) -> Result<Trained<D>, ForwardError> {
+        self.plain().try_forward_train(input)
+    }
+
+    /// [`forward_eval`](Self::forward_eval) with errors as values.
+    ///
+    /// # Errors
+    /// As [`try_forward_train`](Self::try_forward_train), but for one value a channel.
+    pub fn try_forward_eval<const D: usize>(&self, input: Tensor<D>) -> Result<Tensor<D>, ForwardError> {
+        self.plain().try_forward_eval(input)
+    }
+
+    /// Makes a pass by these switches, whatever is pinned.
+    ///
+    /// # Errors
+    /// As [`try_forward_train`](Self::try_forward_train). The layer is unchanged then.
+    pub fn try_forward_by<const D: usize>(
+        &self,
+        input: Tensor<D>,
+        switches: Switches,
+    ) -> Result<Trained<D>, ForwardError> {
+        self.plain().try_forward_by(input, switches)
+    }
+
+    /// The layer without residual, weights or activation.
+    fn plain<const D: usize>(&self) -> Fused<'_, D> {
+        self.then(Activation::Identity)
+    }
+
+    /// The layer and an activation behind it, in one pass: `norm.then(Activation::Relu).forward(x)` is
+    /// `relu(norm.forward(x))`.
     pub fn then<const D: usize>(&self, activation: Activation) -> Fused<'_, D> {
         Fused { norm: self, residual: None, weights: None, activation }
     }
@@ -93,16 +171,16 @@ impl BatchNorm {
         Fused { residual: Some(residual), ..self.then(Activation::Identity) }
     }
 
-    /// The layer over values that count by their weights; the formulas are at [`Weights`](batchnorm::Weights). Each axis of
-    /// `weights` has the input's length, or 1 where all weights along it are the same. The output is 0 where the weight is.
-    /// No gradient goes to the weights.
+    /// The layer over values that count by their weights; the formulas are at [`Weights`](batchnorm::Weights). Each
+    /// axis of `weights` has the input's length, or 1 where all weights along it are the same. The output is 0 where
+    /// the weight is. No gradient goes to the weights.
     pub fn weighing<const D: usize>(&self, weights: Tensor<D>) -> Fused<'_, D> {
-        Fused { weights: Some(Weighted::Weights(weights)), ..self.then(Activation::Identity) }
+        Fused { weights: Some(WeightTensor::Weights(weights)), ..self.then(Activation::Identity) }
     }
 
-    /// The layer over the values where `counts` is true: the others are not looked at, may be NaN, and have the output 0.
-    /// (Burn's padding masks are true where there is padding: `norm.counting(padding.bool_not())`.) Each axis has the
-    /// input's length, or 1.
+    /// The layer over the values where `counts` is true: the others are not looked at, may be NaN, and have the output
+    /// 0. (Burn's padding masks are true where there is padding: `norm.counting(padding.bool_not())`.) Each axis has
+    /// the input's length, or 1.
     ///
     /// ```
     /// use batchnorm_burn::BatchNormConfig;
@@ -117,12 +195,12 @@ impl BatchNorm {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn counting<const D: usize>(&self, counts: Tensor<D, Bool>) -> Fused<'_, D> {
-        Fused { weights: Some(Weighted::Counting(counts)), ..self.then(Activation::Identity) }
+        Fused { weights: Some(WeightTensor::Mask(counts)), ..self.then(Activation::Identity) }
     }
 }
 
 impl<const D: usize> Fused<'_, D> {
-    /// With an activation that comes last; in place of another one, if there is one.
+    /// Sets the activation, which comes last; it replaces an earlier one.
     pub fn then(self, activation: Activation) -> Self {
         Fused { activation, ..self }
     }
@@ -139,7 +217,7 @@ impl<const D: usize> Fused<'_, D> {
         }
     }
 
-    /// [`BatchNorm::forward_train`], and what follows.
+    /// [`BatchNorm::forward_train`], with residual and activation.
     ///
     /// # Panics
     /// Where [`try_forward_train`](Self::try_forward_train) errs, with its message.
@@ -147,7 +225,7 @@ impl<const D: usize> Fused<'_, D> {
         self.try_forward_train(input).unwrap_or_else(|error| panic!("{error}")).output
     }
 
-    /// [`BatchNorm::forward_eval`], and what follows.
+    /// [`BatchNorm::forward_eval`], with residual and activation.
     ///
     /// # Panics
     /// Where [`try_forward_eval`](Self::try_forward_eval) errs, with its message.
@@ -155,17 +233,18 @@ impl<const D: usize> Fused<'_, D> {
         self.try_forward_eval(input).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// [`BatchNorm::try_forward_train`], and what follows: the output is behind it, the batch's moments are the input's.
+    /// [`BatchNorm::try_forward_train`], with residual and activation: these are in the output, while the batch's
+    /// moments are those of the input.
     ///
     /// # Errors
-    /// As there; a residual of another shape or number type than the input's; a leaky rectifier's slope that is not finite
-    /// or is negative. The layer is unchanged then.
+    /// As [`BatchNorm::try_forward_train`]; a residual of another shape or number type than the input's; a leaky
+    /// rectifier's slope that is not finite or is negative. The layer is unchanged then.
     pub fn try_forward_train(self, input: Tensor<D>) -> Result<Trained<D>, ForwardError> {
         let switches = self.norm.pinned.unwrap_or(Switches::train());
         self.try_forward_by(input, switches)
     }
 
-    /// [`BatchNorm::try_forward_eval`], and what follows.
+    /// [`BatchNorm::try_forward_eval`], with residual and activation.
     ///
     /// # Errors
     /// As [`try_forward_train`](Self::try_forward_train), but for one value a channel.
@@ -177,7 +256,7 @@ impl<const D: usize> Fused<'_, D> {
         Ok(trained.output)
     }
 
-    /// [`BatchNorm::try_forward_by`], and what follows.
+    /// [`BatchNorm::try_forward_by`], with residual and activation.
     ///
     /// # Errors
     /// As [`try_forward_train`](Self::try_forward_train).
@@ -186,101 +265,155 @@ impl<const D: usize> Fused<'_, D> {
         self.pass(input, switches, true, norm.arithmetic()).map_err(|reason| norm.error(reason))
     }
 
-    /// A pass by switches, unless the layer is observed. In `training`, ghost batches and participants have their part in it:
-    /// evaluation waits for nobody.
+    /// Makes a pass by switches; a layer that is observed (by a [recalibration](crate::Recalibration)) goes by its
+    /// observation instead. Ghost batches and participants take part where `training` is true: evaluation waits for
+    /// nobody.
     pub(crate) fn pass(
         self,
         input: Tensor<D>,
         switches: Switches,
         training: bool,
-        by: Arithmetic,
+        arithmetic: Arithmetic,
     ) -> Result<Trained<D>, Reason> {
         let Fused { norm, residual, weights, activation } = self;
-        let observed = norm.held.normalizes_by();
+        let observed = norm.held.observed_by();
         let switches = observed.map_or(switches, |normalize_by| Switches { normalize_by, ..Switches::train() });
         let training = training && observed.is_none();
         let ghost = norm.ghost.filter(|_| training && switches.normalize_by == NormalizeBy::Batch);
         let participant = norm.participant.clone().filter(|_| training);
         let weights = weights.map(|weights| weights.read(input.dtype())).transpose()?;
-        let Arguments { given, x, residual, gamma, beta } = norm.arguments(input, residual)?;
-        let over = over(weights, ghost, participant)?;
-        // Beside anything else, a residual and what follows it are operations of their own.
-        let alone = matches!(over, Over::Batch) && by == Arithmetic::Contract;
-        let apart = !alone && residual.is_some();
+        let Arguments { input_type, x, residual, gamma, beta } = norm.arguments(input, residual)?;
+        let scope = scope(weights, ghost, participant)?;
+        // The core adds a residual in a pass over the whole batch only; elsewhere residual and activation are
+        // operations of their own behind the pass.
+        let adds_in_pass = matches!(scope, Scope::Batch) && arithmetic == Arithmetic::Contract;
+        let adds_behind = residual.is_some() && !adds_in_pass;
         let options = norm.options(activation)?;
-        // One value says nothing of a variance, but it is one of the values that an observation is made of.
+        // One value has no variance of its own, but an observation over many batches takes it in.
         let options = match observed {
             Some(NormalizeBy::Running) => {
                 options.policies(Policies { single_value: SingleValue::Population, ..norm.policies })
             }
             _ => options,
         };
-        // Checked with its activation, whoever computes that.
+        // The activation is checked in any case, also where it is computed behind the pass.
         let rule = options.rule()?;
-        let rule = if apart { options.clone().activation(Activation::Identity).rule()? } else { rule };
-        let pass = BatchNormPass { rule, switches, running: norm.running()?, over, layer: norm.name.clone() };
-        let (output, batch) = match by {
-            Arithmetic::Contract if apart => {
-                let (z, told) = extension::forward(x, None, gamma, beta, Pass::BatchNorm(pass))?;
-                (portable::followed(z, residual, activation), told.moments())
+        let rule = if adds_behind { options.clone().activation(Activation::Identity).rule()? } else { rule };
+        let pass = BatchNormPass { rule, switches, running: norm.running()?, scope, layer: norm.name.clone() };
+        let (output, batch) = match arithmetic {
+            Arithmetic::Contract if adds_behind => {
+                let (z, report) = extension::forward(x, None, gamma, beta, Pass::BatchNorm(pass))?;
+                (portable::add_and_activate(z, residual, activation), report.moments())
             }
             Arithmetic::Contract => {
-                let (y, told) = extension::forward(x, residual, gamma, beta, Pass::BatchNorm(pass))?;
-                (y, told.moments())
+                let (y, report) = extension::forward(x, residual, gamma, beta, Pass::BatchNorm(pass))?;
+                (y, report.moments())
             }
             Arithmetic::TensorOperations => {
                 let (z, batch) = portable::forward(x, gamma, beta, norm.epsilon, norm.policies, &pass)?;
-                (portable::followed(z, residual, activation), batch)
+                (portable::add_and_activate(z, residual, activation), batch)
             }
         };
-        // Evaluation, and a batch of nothing, leave the statistics alone, and whoever holds or observes them.
+        // Without moments (in evaluation, or of an empty batch) nothing is updated, held or observed.
         let not_updated = if batch.channels().iter().all(|moments| moments.count() == 0) {
             Vec::new()
         } else {
-            match norm.held.keeps(&batch)? {
+            match norm.held.keep(&batch)? {
                 Some(left_out) => left_out,
                 None => norm.take_in(&batch, options)?,
             }
         };
-        Ok(Trained { output: output.cast(given), batch, not_updated })
+        Ok(Trained { output: output.cast(input_type), batch, not_updated })
     }
 }
 
-/// What the statistics of a layer's batch are taken over.
-fn over(weights: Option<Weighing>, ghost: Option<usize>, participant: Option<Participant>) -> Result<Over, Reason> {
+/// The tensors of a forward pass, in the number type to compute in.
+struct Arguments<const D: usize> {
+    /// The number type of the input, and of the output.
+    input_type: DType,
+    x: Tensor<D>,
+    residual: Option<Tensor<D>>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+}
+
+impl BatchNorm {
+    /// Checks the tensors of a forward pass, and casts them to the number type to compute in.
+    fn arguments<const D: usize>(&self, input: Tensor<D>, residual: Option<Tensor<D>>) -> Result<Arguments<D>, Reason> {
+        let (gamma, beta) = (self.gamma.val(), self.beta.val());
+        for (argument, got) in [("input", input.dtype()), ("gamma", gamma.dtype()), ("beta", beta.dtype())] {
+            computed_in(argument, got)?;
+        }
+        let [expected] = gamma.dims();
+        check_channels(&input, expected)?;
+        let vectors = [("beta", beta.dims()), ("running_mean", self.running_mean.lock().dims())];
+        for (argument, [got]) in vectors.into_iter().chain([("running_var", self.running_var.lock().dims())]) {
+            if got != expected {
+                return Err(ConfigError::Length { argument, expected, got }.into());
+            }
+        }
+        let input_type = input.dtype();
+        if let Some(residual) = &residual {
+            if residual.dtype() != input_type {
+                return Err(Reason::ResidualType { expected: input_type, got: residual.dtype() });
+            }
+            if residual.dims() != input.dims() {
+                let (expected, got) = (input.dims().to_vec(), residual.dims().to_vec());
+                return Err(Reason::ResidualShape { expected, got });
+            }
+        }
+        // Casts are operations of the graph: gradients come back in the types that the tensors have. A cast to the
+        // tensor's own type is no operation.
+        let computed = computed_in("input", input_type)?;
+        Ok(Arguments {
+            input_type,
+            x: input.cast(computed),
+            residual: residual.map(|residual| residual.cast(computed)),
+            gamma: gamma.cast(computed),
+            beta: beta.cast(computed),
+        })
+    }
+}
+
+/// The scope of a pass's statistics; at most one of the three narrows or widens it.
+fn scope(
+    weights: Option<WeightValues>,
+    ghost: Option<usize>,
+    participant: Option<Participant>,
+) -> Result<Scope, Reason> {
     const WEIGHTS: &str = "weights";
     const GHOST: &str = "ghost batches";
     const PARTICIPANTS: &str = "participants";
-    let apart = |one, other| Err(Reason::Apart { one, other });
+    let exclude = |one, other| Err(Reason::Apart { one, other });
     match (weights, ghost, participant) {
-        (None, None, None) => Ok(Over::Batch),
-        (Some(weights), None, None) => Ok(Over::Weights(Arc::new(weights))),
-        (None, Some(samples), None) => Ok(Over::Ghost(NonZeroUsize::new(samples).ok_or(Reason::Ghost)?)),
-        (None, None, Some(participant)) => Ok(Over::Participants(participant)),
-        (Some(_), Some(_), _) => apart(WEIGHTS, GHOST),
-        (Some(_), _, Some(_)) => apart(WEIGHTS, PARTICIPANTS),
-        (_, Some(_), Some(_)) => apart(GHOST, PARTICIPANTS),
+        (None, None, None) => Ok(Scope::Batch),
+        (Some(weights), None, None) => Ok(Scope::Weights(Arc::new(weights))),
+        (None, Some(samples), None) => Ok(Scope::Ghost(NonZeroUsize::new(samples).ok_or(Reason::Ghost)?)),
+        (None, None, Some(participant)) => Ok(Scope::Participants(participant)),
+        (Some(_), Some(_), _) => exclude(WEIGHTS, GHOST),
+        (Some(_), _, Some(_)) => exclude(WEIGHTS, PARTICIPANTS),
+        (_, Some(_), Some(_)) => exclude(GHOST, PARTICIPANTS),
     }
 }
 
-impl<const D: usize> Weighted<D> {
-    /// For an input of a number type.
-    fn read(self, expected: DType) -> Result<Weighing, Reason> {
+impl<const D: usize> WeightTensor<D> {
+    /// Reads the weights from their device; `expected` is the number type of the input.
+    fn read(self, expected: DType) -> Result<WeightValues, Reason> {
         let (values, shape) = match self {
-            Weighted::Weights(weights) => {
+            WeightTensor::Weights(weights) => {
                 let (got, shape) = (weights.dtype(), weights.dims());
                 if got != expected {
                     return Err(Reason::WeightsType { expected, got });
                 }
                 (weights.into_data().iter::<f64>().collect(), shape)
             }
-            Weighted::Counting(counts) => {
+            WeightTensor::Mask(counts) => {
                 let shape = counts.dims();
                 (counts.into_data().iter::<bool>().map(|counts| f64::from(u8::from(counts))).collect(), shape)
             }
         };
-        let weighing = Weighing { values, shape: shape.to_vec() };
-        weighing.check()?;
-        Ok(weighing)
+        let weights = WeightValues { values, shape: shape.to_vec() };
+        weights.check()?;
+        Ok(weights)
     }
 }

@@ -1,14 +1,14 @@
-//! What becomes of a batch's moments: taken into the running statistics at once, held, or observed.
+//! The fate of a batch's moments: taken into the running statistics at once, held, or observed.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use batchnorm::{BatchMoments, CallError, NormalizeBy, Population};
 
-/// Moments of training passes that are not in the running statistics yet, and whether there may be any.
+/// Moments of training passes that are not in the running statistics yet, where the layer holds such.
 ///
-/// A layer takes each batch into its running statistics at once, until [`hold`](crate::BatchNorm::hold) is called. A clone of
-/// the layer has what is held, too, and goes its own way from there.
+/// A layer takes each batch into its running statistics at once, until [`hold`](crate::BatchNorm::hold) is called. A
+/// clone of the layer has a copy of the moments held so far.
 #[derive(Default)]
 pub struct Held(Mutex<State>);
 
@@ -20,10 +20,12 @@ enum State {
     Observing(Observation),
 }
 
-/// A layer that is recalibrated: what it sees, and by what it normalises meanwhile.
+/// The observation of a layer that is being recalibrated.
 #[derive(Debug, Clone)]
 pub(crate) struct Observation {
-    pub by: NormalizeBy,
+    /// The statistics by which the layer normalises meanwhile.
+    pub normalize_by: NormalizeBy,
+    /// The moments of all batches so far.
     pub seen: Population,
 }
 
@@ -33,7 +35,7 @@ impl Held {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From here on moments are held.
+    /// Begins to hold moments.
     pub(crate) fn hold(&self) {
         let mut state = self.lock();
         if !matches!(*state, State::Holding(_)) {
@@ -41,7 +43,7 @@ impl Held {
         }
     }
 
-    /// What is held, taken out.
+    /// Takes out the moments that are held.
     pub(crate) fn take(&self) -> Vec<BatchMoments> {
         match &mut *self.lock() {
             State::Holding(held) => std::mem::take(held),
@@ -49,14 +51,14 @@ impl Held {
         }
     }
 
-    /// What is held, and no more holding.
+    /// Ends holding, and takes out the moments that were held.
     pub(crate) fn release(&self) -> Vec<BatchMoments> {
         let held = self.take();
         *self.lock() = State::AtOnce;
         held
     }
 
-    /// How many batches are held; `None` where moments are taken in at once.
+    /// Number of batches held; `None` where moments are taken in at once.
     pub(crate) fn batches(&self) -> Option<usize> {
         match &*self.lock() {
             State::Holding(held) => Some(held.len()),
@@ -64,28 +66,30 @@ impl Held {
         }
     }
 
+    /// Begins an observation.
     pub(crate) fn observe(&self, observation: Observation) {
         *self.lock() = State::Observing(observation);
     }
 
-    /// What was seen, and no more observing.
-    pub(crate) fn observed(&self) -> Option<Population> {
+    /// Ends the observation, and gives what it has seen.
+    pub(crate) fn end_observation(&self) -> Option<Population> {
         match std::mem::take(&mut *self.lock()) {
             State::Observing(observation) => Some(observation.seen),
             _ => None,
         }
     }
 
-    /// By what a layer normalises that is observed.
-    pub(crate) fn normalizes_by(&self) -> Option<NormalizeBy> {
+    /// The statistics by which a layer under observation normalises.
+    pub(crate) fn observed_by(&self) -> Option<NormalizeBy> {
         match &*self.lock() {
-            State::Observing(observation) => Some(observation.by),
+            State::Observing(observation) => Some(observation.normalize_by),
             _ => None,
         }
     }
 
-    /// Keeps a batch's moments, unless they are to be taken in at once. Gives the channels that an observation leaves out.
-    pub(crate) fn keeps(&self, batch: &BatchMoments) -> Result<Option<Vec<usize>>, CallError> {
+    /// Keeps a batch's moments, and gives the channels that an observation leaves out; `None` where the moments are to
+    /// be taken in at once.
+    pub(crate) fn keep(&self, batch: &BatchMoments) -> Result<Option<Vec<usize>>, CallError> {
         match &mut *self.lock() {
             State::AtOnce => Ok(None),
             State::Holding(held) => {

@@ -36,7 +36,7 @@
 //! assert_eq!(y.dims(), [60, 10]);
 //! ```
 //!
-//! Whether a pass trains can be said, too, and mistakes come as values:
+//! Training and evaluation can also be called by name, and then mistakes come as values:
 //!
 //! ```
 //! use batchnorm_burn::BatchNormConfig;
@@ -56,8 +56,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What follows the layer can be had in the same pass over memory ([`Fused`]): [ReLU and leaky ReLU](Activation), and a
-//! residual before them. All five forward passes have these forms:
+//! An activation ([ReLU or leaky ReLU](Activation)), and a residual before it, can be had in the same pass over memory
+//! ([`Fused`]). All five forward passes have these forms:
 //!
 //! ```
 //! use batchnorm_burn::{Activation, BatchNormConfig};
@@ -75,13 +75,14 @@
 //! assert_eq!(y.dims(), [8, 3, 5, 5]);
 //! ```
 //!
-//! When a training goes wrong, there is something to call: [`pin`](BatchNorm::pin) for frozen layers, [`hold`](BatchNorm::hold)
-//! for steps that may not count, [`counting`](BatchNorm::counting) and [`weighing`](BatchNorm::weighing) for padding,
-//! [ghost batches](BatchNorm::ghost), [policies](Policies) for batches that are too small, [`Participant`] for one batch over
-//! several threads, [`Recalibration`] for weights that never saw a batch. Beside batch norm there are [`SampleNorm`] (layer,
-//! group, instance, RMS norm) and [`Decorrelated`] (whitening), by the same arithmetic.
+//! When a training goes wrong, there is something to call: [`pin`](BatchNorm::pin) for frozen layers,
+//! [`hold`](BatchNorm::hold) for steps that may not count, [`counting`](BatchNorm::counting) and
+//! [`weighing`](BatchNorm::weighing) for padding, [ghost batches](BatchNorm::ghost), [policies](Policies) for batches
+//! that are too small, [`Participant`] for one batch over several threads, [`Recalibration`] for weights that never saw
+//! a batch. Beside batch norm there are [`SampleNorm`] (layer, group, instance, RMS norm) and [`Decorrelated`]
+//! (whitening), by the same arithmetic.
 //!
-//! What differs from `burn::nn::BatchNorm` of Burn 0.22, each on purpose:
+//! Differences from `burn::nn::BatchNorm` of Burn 0.22, each on purpose:
 //!
 //! | | `burn::nn::BatchNorm` | here |
 //! |---|---|---|
@@ -102,8 +103,8 @@
 //! # Higher derivatives
 //!
 //! Burn's autodiff is of first order: a gradient it gives is no part of a graph, so that nothing can be differentiated
-//! through it, this layer's backward pass as little as any other operation's. A gradient penalty, a Hessian-vector product or
-//! a derivative forwards is had from the core instead, whose passes take the values of Burn's tensors:
+//! through it, this layer's backward pass as little as any other operation's. A gradient penalty, a Hessian-vector
+//! product or a derivative forwards is had from the core instead, whose passes take the values of Burn's tensors:
 //! [`Saved::jvp`](batchnorm::Saved::jvp), [`Saved::hvp`](batchnorm::Saved::hvp) and
 //! [`Saved::double_backward`](batchnorm::Saved::double_backward), in closed form.
 //!
@@ -160,7 +161,8 @@
 //!
 //! # Weights from PyTorch
 //!
-//! By Burn's own store and adapters, which know the layer by its name. A file may have `num_batches_tracked` or not:
+//! Weights are loaded by Burn's own store and adapters, which know the layer by its name. A file may have
+//! `num_batches_tracked` or not:
 //!
 //! ```
 //! use batchnorm_burn::{BatchNorm, BatchNormConfig};
@@ -199,6 +201,7 @@
 //! `load_state_dict` takes, strictly, with no count; [`save_with_batch_count`] writes the count too.
 
 mod batch_count;
+mod check;
 mod config;
 mod conversion;
 mod error;
@@ -223,9 +226,9 @@ pub use batchnorm::{
 pub use batch_count::save_with_batch_count;
 pub use config::{BatchNormConfig, ExtendedConfig, RunningVariance};
 pub use error::{ForwardError, Reason};
-pub use fused::Fused;
+pub use fused::{Fused, Trained};
 pub use held::Held;
-pub use module::{BatchNorm, Trained};
+pub use module::BatchNorm;
 pub use participant::Participant;
 pub use portable::Arithmetic;
 pub use recalibration::{Measured, Recalibrated, RecalibratedLayer, Recalibration, RecalibrationError};

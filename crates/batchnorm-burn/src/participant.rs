@@ -1,15 +1,17 @@
-//! A layer as one of several that normalise one batch together.
+//! Layers that normalise one batch together.
 
 use std::fmt;
 use std::sync::Arc;
 
 use batchnorm::Collective;
 
-/// How a layer exchanges its sums with the others: any [`Collective`], such as a member of a [`Team`](batchnorm::Team).
+/// The means by which a layer exchanges its sums with the others: any [`Collective`], such as a member of a
+/// [`Team`](batchnorm::Team).
 ///
-/// One collective serves all layers of a replica, which ask it one after the other. Each replica runs on a thread of its own
-/// and is made by [`fork`](burn::module::Module::fork): backward passes of models that are `clone`s share a lock of Burn's (their
-/// graphs share parameters), so that one waits for the other, which it must not; the team's patience ends that with a panic.
+/// One collective serves all layers of a replica, which ask it one after the other. Each replica runs on a thread of
+/// its own and is made by [`fork`](burn::module::Module::fork): backward passes of models that are `clone`s share a
+/// lock of Burn's (their graphs share parameters), so that one waits for the other, which it must not; the team's
+/// patience ends that with a panic.
 ///
 /// ```
 /// use batchnorm::Team;
@@ -33,7 +35,7 @@ use batchnorm::Collective;
 pub struct Participant(Arc<dyn Collective + Send + Sync>);
 
 impl Participant {
-    /// Around a collective.
+    /// A participant that exchanges its sums by a collective.
     pub fn new(collective: impl Collective + Send + Sync + 'static) -> Self {
         Participant(Arc::new(collective))
     }

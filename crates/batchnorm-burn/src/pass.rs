@@ -1,10 +1,11 @@
-//! What a forward pass does, with all it needs beside tensors, and what it leaves for the backward pass: on views, by the core.
+//! Forward passes on views, by the core: what a pass needs beside tensors, what it saves for the backward pass, and
+//! what it reports of its batch.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use batchnorm::{
-    BatchComoments, BatchMoments, CallError, Decorrelated, Element, Ghost, Input, NormalizeBy, Parameter,
+    BatchComoments, BatchMoments, CallError, Decorrelated, Element, Ghost, Input, Moments, NormalizeBy, Parameter,
     ParameterGradients, Parameters, Rule, RunningStatistics, SampleRule, SampleSaved, Saved, SavedWhitening, Switches,
     View, ViewMut, Weights, WeightsError,
 };
@@ -12,15 +13,16 @@ use batchnorm::{
 use crate::error::Reason;
 use crate::participant::Participant;
 
-/// A forward pass.
+/// A forward pass of one of the layers.
 #[derive(Debug, Clone)]
 pub enum Pass {
     BatchNorm(BatchNormPass),
-    /// Of a norm that does not look at the batch, of the name.
+    /// Layer, group, instance or RMS norm, with the layer's name.
     Sample(SampleRule, String),
-    /// By the batch, or by running statistics, of the name. gamma and beta are in the layer.
+    /// Decorrelated batch norm; gamma and beta are in `layer`.
     Whitening {
         layer: Box<Decorrelated>,
+        /// Whitens by the batch; else by the running statistics.
         training: bool,
         name: String,
     },
@@ -32,51 +34,52 @@ pub struct BatchNormPass {
     pub rule: Rule,
     pub switches: Switches,
     pub running: RunningStatistics,
-    pub over: Over,
-    /// What errors call the layer.
+    pub scope: Scope,
+    /// Name of the layer in errors.
     pub layer: String,
 }
 
-/// What a forward pass tells beside its output: what there is to take into running statistics.
+/// The statistics of a pass's batch that running statistics are to take in.
 #[derive(Debug, Clone)]
-pub enum Told {
+pub enum BatchReport {
     Nothing,
     Moments(BatchMoments),
     Comoments(BatchComoments),
 }
 
-impl Told {
+impl BatchReport {
     pub fn moments(self) -> BatchMoments {
         match self {
-            Told::Moments(batch) => batch,
-            _ => unreachable!("a pass of batch norm tells moments"),
+            BatchReport::Moments(batch) => batch,
+            _ => unreachable!("a pass of batch norm reports moments"),
         }
     }
 }
 
-/// What the statistics of a batch are taken over.
+/// The values that one mean and variance are taken over.
 #[derive(Debug, Clone)]
-pub enum Over {
+pub enum Scope {
     /// All of the input.
     Batch,
-    /// As much of it as counts.
-    Weights(Arc<Weighing>),
-    /// Groups of so many samples.
+    /// The input, each value by its weight.
+    Weights(Arc<WeightValues>),
+    /// Each group of so many samples by itself.
     Ghost(NonZeroUsize),
-    /// The inputs of all participants.
+    /// The inputs of all participants together.
     Participants(Participant),
 }
 
-/// Weights, or a mask, out of a tensor.
+/// Weights out of a tensor, or the ones and zeros of a mask.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Weighing {
+pub struct WeightValues {
     pub values: Vec<f64>,
     pub shape: Vec<usize>,
 }
 
-impl Weighing {
-    /// What a call makes of the weights, in a number type that has held them before, or ones and zeros.
-    fn give<T: Element, R>(&self, call: impl FnOnce(&Weights<T>) -> Result<R, CallError>) -> Result<R, Reason> {
+impl WeightValues {
+    /// Calls the core with the weights in `T`, which holds them unrounded: it is the type that they came from, or a
+    /// wider one.
+    fn call_with<T: Element, R>(&self, call: impl FnOnce(&Weights<T>) -> Result<R, CallError>) -> Result<R, Reason> {
         let values: Vec<T> = self.values.iter().map(|&value| T::from_f64(value)).collect();
         Ok(call(&Weights::new(&values, &self.shape)?)?)
     }
@@ -86,41 +89,42 @@ impl Weighing {
     }
 }
 
-/// What a forward pass leaves.
+/// A forward pass as it is saved for its backward pass.
 #[derive(Debug, Clone)]
-pub enum Left {
+pub enum SavedPass {
     Whole(Saved),
-    Weighted(Saved, Arc<Weighing>),
-    Groups(Ghost),
+    Weighted(Saved, Arc<WeightValues>),
+    Ghost(Ghost),
+    /// A participant's part of a batch, with the layer's name.
     Part(Saved, Participant, String),
     Sample(SampleSaved),
     Whitening(SavedWhitening),
 }
 
 impl Pass {
-    /// The forward pass, into `y`. Gives what is left, and what there is to take into running statistics.
+    /// The forward pass, into `y`.
     pub fn run<T: Element, P: Parameter>(
         &self,
         x: &View<T>,
         residual: Option<&View<T>>,
         parameters: Parameters<P>,
         y: &mut ViewMut<T>,
-    ) -> Result<(Left, Told), Reason> {
+    ) -> Result<(SavedPass, BatchReport), Reason> {
         match self {
             Pass::BatchNorm(pass) => {
-                let (left, batch) = pass.run(x, residual, parameters, y)?;
-                Ok((left, Told::Moments(batch)))
+                let (saved, batch) = pass.run(x, residual, parameters, y)?;
+                Ok((saved, BatchReport::Moments(batch)))
             }
-            Pass::Sample(rule, _) => Ok((Left::Sample(rule.forward(x, parameters, y)?), Told::Nothing)),
+            Pass::Sample(rule, _) => Ok((SavedPass::Sample(rule.forward(x, parameters, y)?), BatchReport::Nothing)),
             Pass::Whitening { layer, training: true, .. } => {
                 let (saved, batch) = layer.forward_train_into(x, y)?;
-                Ok((Left::Whitening(saved), Told::Comoments(batch)))
+                Ok((SavedPass::Whitening(saved), BatchReport::Comoments(batch)))
             }
-            Pass::Whitening { layer, .. } => Ok((Left::Whitening(layer.eval_into(x, y)?), Told::Nothing)),
+            Pass::Whitening { layer, .. } => Ok((SavedPass::Whitening(layer.eval_into(x, y)?), BatchReport::Nothing)),
         }
     }
 
-    /// What errors call the layer.
+    /// Name of the layer in errors.
     pub fn layer(&self) -> &str {
         match self {
             Pass::BatchNorm(BatchNormPass { layer: name, .. })
@@ -129,8 +133,8 @@ impl Pass {
         }
     }
 
-    /// Whether gamma and beta are trained.
-    pub fn trains(&self) -> bool {
+    /// Tells whether gamma and beta are trained.
+    pub fn trains_parameters(&self) -> bool {
         match self {
             Pass::BatchNorm(pass) => pass.switches.train_parameters,
             _ => true,
@@ -139,48 +143,48 @@ impl Pass {
 }
 
 impl BatchNormPass {
-    /// The forward pass, into `y`. Gives what is left, and what there is to take into the running statistics.
+    /// The forward pass, into `y`; with the moments that the running statistics are to take in.
     pub fn run<T: Element, P: Parameter>(
         &self,
         x: &View<T>,
         residual: Option<&View<T>>,
         parameters: Parameters<P>,
         y: &mut ViewMut<T>,
-    ) -> Result<(Left, BatchMoments), Reason> {
-        let BatchNormPass { rule, switches, running, over, layer } = self;
+    ) -> Result<(SavedPass, BatchMoments), Reason> {
+        let BatchNormPass { rule, switches, running, scope, layer } = self;
         let input = residual.map_or(Input::from(x), |residual| Input::adding(x, residual));
-        match over {
-            Over::Batch => {
+        match scope {
+            Scope::Batch => {
                 let (saved, batch) = rule.forward(input, parameters, *switches, Some(running), y)?;
-                Ok((Left::Whole(saved), batch))
+                Ok((SavedPass::Whole(saved), batch))
             }
-            Over::Weights(weighing) => {
-                let (saved, batch) = weighing.give(|weights| {
+            Scope::Weights(weights) => {
+                let (saved, batch) = weights.call_with(|weights| {
                     rule.forward(Input::weighted(x, weights), parameters, *switches, Some(running), y)
                 })?;
-                Ok((Left::Weighted(saved, weighing.clone()), batch))
+                Ok((SavedPass::Weighted(saved, weights.clone()), batch))
             }
-            Over::Ghost(size) => {
+            Scope::Ghost(size) => {
                 let (ghost, batch) = rule.train_ghost(x, *size, parameters, Some(running), y)?;
                 let flows = switches.gradient_through_statistics;
                 let ghost = if flows { ghost } else { ghost.with_constant_statistics() };
-                Ok((Left::Groups(ghost), self.to_take_in(batch)))
+                Ok((SavedPass::Ghost(ghost), self.to_take_in(batch)))
             }
-            Over::Participants(participant) => {
-                let across = || rule.moments(x).across(participant.collective(), layer);
+            Scope::Participants(participant) => {
+                let moments_of_all = || rule.moments(x).across(participant.collective(), layer);
                 match switches.normalize_by {
                     NormalizeBy::Batch => {
-                        let whole = across()?;
+                        let whole = moments_of_all()?;
                         let saved = rule.train_part(input, parameters, &whole, y)?;
                         let flows = switches.gradient_through_statistics;
                         let saved = if flows { saved } else { saved.with_constant_statistics() };
-                        Ok((Left::Part(saved, participant.clone(), layer.clone()), self.to_take_in(whole)))
+                        Ok((SavedPass::Part(saved, participant.clone(), layer.clone()), self.to_take_in(whole)))
                     }
                     NormalizeBy::Running => {
-                        let whole = switches.update_running.then(across).transpose()?;
-                        let alone = Switches { update_running: false, ..*switches };
-                        let (saved, none) = rule.forward(input, parameters, alone, Some(running), y)?;
-                        Ok((Left::Whole(saved), whole.unwrap_or(none)))
+                        let whole = switches.update_running.then(moments_of_all).transpose()?;
+                        let without_update = Switches { update_running: false, ..*switches };
+                        let (saved, nothing) = rule.forward(input, parameters, without_update, Some(running), y)?;
+                        Ok((SavedPass::Whole(saved), whole.unwrap_or(nothing)))
                     }
                     NormalizeBy::Mix(_) => Err(Reason::Apart { one: "normalising by a mix", other: "participants" }),
                 }
@@ -188,23 +192,22 @@ impl BatchNormPass {
         }
     }
 
-    /// A batch's moments, or none where the running statistics are not to be updated.
+    /// The batch's moments, or empty ones where the running statistics are not to be updated.
     pub fn to_take_in(&self, batch: BatchMoments) -> BatchMoments {
-        let nothing = || vec![batchnorm::Moments::EMPTY; batch.channels().len()].into();
-        if self.switches.update_running { batch } else { nothing() }
+        if self.switches.update_running { batch } else { vec![Moments::EMPTY; batch.channels().len()].into() }
     }
 }
 
-impl Left {
-    /// The pass with a residual, which there is of a whole batch alone.
-    pub fn adding(&self) -> Option<&Saved> {
+impl SavedPass {
+    /// The pass over a whole batch, the only one that can have added a residual.
+    pub fn whole_batch(&self) -> Option<&Saved> {
         match self {
-            Left::Whole(saved) => Some(saved),
+            SavedPass::Whole(saved) => Some(saved),
             _ => None,
         }
     }
 
-    /// dx into a buffer, and the gradients of gamma and beta: of participants each one's own share in them.
+    /// dx into a buffer, and the gradients of gamma and beta; of participants, this one's share in them.
     pub fn backward<T: Element>(
         &self,
         x: &View<T>,
@@ -212,33 +215,35 @@ impl Left {
         dx: &mut ViewMut<T>,
     ) -> Result<ParameterGradients, Reason> {
         match self {
-            Left::Sample(saved) => Ok(saved.backward(x, dy, dx)?),
-            Left::Whitening(saved) => Ok(saved.backward(x, dy, dx)?),
-            Left::Whole(saved) => Ok(saved.backward(x, dy, dx)?),
-            Left::Groups(ghost) => Ok(ghost.backward(x, dy, dx)?),
-            Left::Weighted(saved, weighing) => weighing.give(|weights| saved.backward_weighted(x, dy, weights, dx)),
-            Left::Part(saved, participant, layer) => {
-                let own = saved.parameter_gradients(x, dy)?;
+            SavedPass::Sample(saved) => Ok(saved.backward(x, dy, dx)?),
+            SavedPass::Whitening(saved) => Ok(saved.backward(x, dy, dx)?),
+            SavedPass::Whole(saved) => Ok(saved.backward(x, dy, dx)?),
+            SavedPass::Ghost(ghost) => Ok(ghost.backward(x, dy, dx)?),
+            SavedPass::Weighted(saved, weights) => {
+                weights.call_with(|weights| saved.backward_weighted(x, dy, weights, dx))
+            }
+            SavedPass::Part(saved, participant, layer) => {
+                let share = saved.parameter_gradients(x, dy)?;
                 let flows = saved.used_batch_statistics();
-                let whole = if flows { own.across(participant.collective(), layer)? } else { own.clone() };
+                let whole = if flows { share.across(participant.collective(), layer)? } else { share.clone() };
                 saved.backward_part(x, dy, &whole, dx)?;
-                Ok(own)
+                Ok(share)
             }
         }
     }
 
-    /// The gradients of gamma and beta alone; `None` of a pass that gives them with dx only.
+    /// The gradients of gamma and beta alone; `None` where the core gives them only together with dx.
     pub fn parameter_gradients<T: Element>(
         &self,
         x: &View<T>,
         dy: &View<T>,
     ) -> Result<Option<ParameterGradients>, Reason> {
         Ok(Some(match self {
-            Left::Sample(_) | Left::Whitening(_) => return Ok(None),
-            Left::Whole(saved) | Left::Part(saved, ..) => saved.parameter_gradients(x, dy)?,
-            Left::Groups(ghost) => ghost.parameter_gradients(x, dy)?,
-            Left::Weighted(saved, weighing) => {
-                weighing.give(|weights| saved.parameter_gradients_weighted(x, dy, weights))?
+            SavedPass::Sample(_) | SavedPass::Whitening(_) => return Ok(None),
+            SavedPass::Whole(saved) | SavedPass::Part(saved, ..) => saved.parameter_gradients(x, dy)?,
+            SavedPass::Ghost(ghost) => ghost.parameter_gradients(x, dy)?,
+            SavedPass::Weighted(saved, weights) => {
+                weights.call_with(|weights| saved.parameter_gradients_weighted(x, dy, weights))?
             }
         }))
     }

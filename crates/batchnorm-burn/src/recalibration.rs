@@ -6,16 +6,17 @@ use batchnorm::{NormalizeBy, Population, RunningStatistics, UpdateWeight};
 use burn::module::Module;
 use thiserror::Error;
 
-use crate::error::ForwardError;
+use crate::error::{ForwardError, Reason};
 use crate::held::Observation;
 use crate::module::BatchNorm;
 
-/// How running statistics are computed again: exactly, over all values of all batches, whatever their sizes. For weights that
-/// were averaged (EMA, SWA) or changed since the statistics were taken, for another batch size, for data of another kind.
+/// A way to compute running statistics again: exactly, over all values of all batches, whatever their sizes. For
+/// weights that were averaged (EMA, SWA) or changed since the statistics were taken, for another batch size, for data
+/// of another kind.
 ///
-/// The model is run in evaluation (`model.valid()`: no dropout, nothing else that trains), and of it the layers that are named
-/// change, and nothing else. They change when all is done: an error or a panic on the way leaves the model as it was. What
-/// they had is kept in [`Recalibrated`], to go back to. Moments that a layer [holds](BatchNorm::hold) are dropped.
+/// The model is run in evaluation (`model.valid()`: no dropout, nothing else that trains). Only the layers that are
+/// named change, and only when all is done: an error or a panic on the way leaves the model as it was. The old
+/// statistics are kept in [`Recalibrated`], to go back to. Moments that a layer [holds](BatchNorm::hold) are dropped.
 ///
 /// ```
 /// use batchnorm_burn::{BatchNorm, BatchNormConfig, Recalibration};
@@ -73,12 +74,12 @@ enum Order {
     LayerByLayer,
 }
 
-/// What a recalibration did.
+/// The result of a recalibration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recalibrated {
     /// The layers, in the order in which they were named.
     pub layers: Vec<RecalibratedLayer>,
-    /// What was measured before and after, if it was.
+    /// The score before and after, if one was measured.
     pub measured: Option<Measured>,
 }
 
@@ -87,32 +88,33 @@ pub struct Recalibrated {
 pub struct RecalibratedLayer {
     /// Its name.
     pub name: String,
-    /// The running statistics that it had.
+    /// Its running statistics before.
     pub old: RunningStatistics,
-    /// Those that it has, before they are rounded to `f32`.
+    /// Its running statistics now, before they are rounded to `f32`.
     pub new: RunningStatistics,
-    /// What it saw; its [standard errors](Population::standard_errors) tell whether that was enough.
+    /// The moments of all batches that it saw; their [standard errors](Population::standard_errors) tell whether that
+    /// was enough.
     pub seen: Population,
 }
 
 /// A score of the model before and after, such as its accuracy: the greater the better.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Measured {
-    /// With the old statistics.
+    /// The score with the old statistics.
     pub before: f64,
-    /// With the new ones.
+    /// The score with the new ones.
     pub after: f64,
 }
 
 impl Measured {
-    /// Whether the model is worse than before (or its score is no number any more).
+    /// Tells whether the model is worse than before (or its score is NaN).
     pub fn became_worse(&self) -> bool {
-        // Not `<`: NaN is worse.
+        // `!(after >= before)`, spelt out: NaN counts as worse.
         !matches!(self.after.partial_cmp(&self.before), Some(std::cmp::Ordering::Greater | std::cmp::Ordering::Equal))
     }
 }
 
-/// Why a model could not be recalibrated. It is as it was.
+/// The reason why a model could not be recalibrated. It is as it was.
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum RecalibrationError {
@@ -124,9 +126,9 @@ pub enum RecalibrationError {
     Twice {
         /// The layer.
         name: String,
-        /// Where it is first.
+        /// Its first place in the list.
         first: usize,
-        /// Where it is again.
+        /// Its second place.
         second: usize,
     },
     /// A layer, or a channel of it, saw no value.
@@ -141,7 +143,7 @@ pub enum RecalibrationError {
         /// The first channel concerned.
         channel: usize,
     },
-    /// A channel saw one value, of which there is no variance.
+    /// A channel saw a single value, which has no variance.
     #[error(
         "{name} (number {number}): expected at least 2 values a channel in all batches together, got 1 in channel {channel}; give it more data"
     )]
@@ -161,36 +163,38 @@ pub enum RecalibrationError {
         /// Layers that were named.
         got: usize,
     },
-    /// What a layer refuses.
+    /// A layer refused its new statistics, or its own are invalid.
     #[error(transparent)]
     Layer(#[from] ForwardError),
 }
 
 impl Recalibration {
-    /// One pass over the data, in which every layer normalises by the batch, as in training. Cheap; what a layer sees is what
-    /// it sees in training, not in use, where those before it go by statistics of all data. Batches need two values a channel.
+    /// One pass over the data, in which every layer normalises by the batch, as in training. Cheap; but a layer sees
+    /// the inputs of training, not those of use, where the layers before it go by statistics of all data. Batches need
+    /// two values a channel.
     pub fn one_pass() -> Self {
         Recalibration { order: Order::OnePass, weight: None }
     }
 
-    /// As many passes over the data as there are layers. Each layer sees what the deployed model sees: inputs that have
+    /// One pass over the data for each layer. Each layer sees what the deployed model sees: inputs that have
     /// passed the layers before it by their new statistics. Batches may be of any size.
     pub fn layer_by_layer() -> Self {
         Recalibration { order: Order::LayerByLayer, weight: None }
     }
 
-    /// With the old statistics mixed in ([`RunningStatistics::mixed`]): for data of which there is little, as when a model meets
-    /// another domain.
+    /// Mixes the old statistics in ([`RunningStatistics::mixed`]): for little data, as when a model meets another
+    /// domain.
     #[must_use]
     pub fn mixing(self, weight: UpdateWeight) -> Self {
         Recalibration { weight: Some(weight), ..self }
     }
 
-    /// Recalibrates the layers that `layers` names, in the order of the forward pass. `batches` begins the data from the start,
-    /// and `forward` runs the model it is given, which is in evaluation, on one batch, on a device without autodiff.
+    /// Recalibrates the layers that `layers` names, in the order of the forward pass. `batches` begins the data from
+    /// the start, and `forward` runs the model it is given, which is in evaluation, on one batch, on a device without
+    /// autodiff.
     ///
     /// # Errors
-    /// No layer, or one twice; a layer that saw nothing. What `forward` panics with goes through.
+    /// No layer, or one twice; a layer that saw nothing. A panic of `forward` goes through.
     pub fn run<M: Module, B, I: IntoIterator<Item = B>>(
         self,
         model: &M,
@@ -204,11 +208,12 @@ impl Recalibration {
         Ok(Recalibrated { layers: done, measured: None })
     }
 
-    /// [`run`](Self::run), with a score of the model, the greater the better, before and after: recalibrating can make a model
-    /// worse, on data that are not those it is used on or are too few. `measure` is given the model in evaluation.
+    /// [`run`](Self::run), with a score of the model, the greater the better, before and after: recalibrating can make
+    /// a model worse, on data that are not those it is used on or are too few. `measure` is given the model in
+    /// evaluation.
     ///
     /// # Errors
-    /// As `run`.
+    /// As [`run`](Self::run).
     pub fn measured<M: Module, B, I: IntoIterator<Item = B>>(
         self,
         model: &M,
@@ -225,7 +230,7 @@ impl Recalibration {
         Ok(Recalibrated { layers: done, measured })
     }
 
-    /// Recalibrates a model in evaluation.
+    /// Recalibrates the model it is given: a copy, in evaluation.
     fn compute<M, B, I: IntoIterator<Item = B>>(
         self,
         model: &M,
@@ -234,12 +239,12 @@ impl Recalibration {
         forward: impl Fn(&M, B),
     ) -> Result<Vec<RecalibratedLayer>, RecalibrationError> {
         let norms = layers(model);
-        distinct(&norms)?;
-        let pass = |observed: &[&BatchNorm], by: NormalizeBy| -> Result<(), RecalibrationError> {
+        check_distinct(&norms)?;
+        let pass = |observed: &[&BatchNorm], normalize_by: NormalizeBy| -> Result<(), RecalibrationError> {
             for norm in observed {
                 let [channels] = norm.gamma.dims();
                 let seen = Population::new(channels).map_err(|error| norm.error(error.into()))?;
-                norm.held.observe(Observation { by, seen });
+                norm.held.observe(Observation { normalize_by, seen });
             }
             batches().into_iter().for_each(|batch| forward(model, batch));
             Ok(())
@@ -262,18 +267,18 @@ impl Recalibration {
         Ok(done)
     }
 
-    /// Installs what a layer has seen.
+    /// Ends a layer's observation, and gives it the statistics of what it has seen.
     fn finish(self, norm: &BatchNorm, number: usize) -> Result<RecalibratedLayer, RecalibrationError> {
         let (name, old) = (norm.name.clone(), norm.running_statistics()?);
         let unseen = |channel| RecalibrationError::Unseen { name: norm.name.clone(), number, channel };
-        let seen = norm.held.observed().ok_or_else(|| unseen(0))?;
+        let seen = norm.held.end_observation().ok_or_else(|| unseen(0))?;
         if let Some(channel) = seen.channels().iter().position(|moments| moments.count() == 0) {
             return Err(unseen(channel));
         }
         if let Some(channel) = seen.channels().iter().position(|moments| moments.is_single()) {
             return Err(RecalibrationError::Single { name: norm.name.clone(), number, channel });
         }
-        let refused = |error: crate::Reason| norm.error(error);
+        let refused = |error: Reason| norm.error(error);
         let new = seen.running(norm.running_variance.estimator()).map_err(|error| refused(error.into()))?;
         let new = match self.weight {
             Some(weight) => old.mixed(&new, weight).map_err(|error| refused(error.into()))?,
@@ -284,8 +289,8 @@ impl Recalibration {
     }
 }
 
-/// Errors unless there are layers, each once.
-fn distinct(norms: &[&BatchNorm]) -> Result<(), RecalibrationError> {
+/// Checks that there are layers, each once.
+fn check_distinct(norms: &[&BatchNorm]) -> Result<(), RecalibrationError> {
     if norms.is_empty() {
         return Err(RecalibrationError::NoLayers);
     }
@@ -297,12 +302,12 @@ fn distinct(norms: &[&BatchNorm]) -> Result<(), RecalibrationError> {
     Ok(())
 }
 
-/// All of them, or none. What the layers hold is of the time before, and is dropped.
+/// Installs statistics in all layers, or in none. Moments that the layers hold are from before, and are dropped.
 fn install<'r>(
     norms: &[&BatchNorm],
     statistics: impl Iterator<Item = &'r RunningStatistics> + Clone,
 ) -> Result<(), RecalibrationError> {
-    distinct(norms)?;
+    check_distinct(norms)?;
     for (norm, statistics) in norms.iter().zip(statistics.clone()) {
         norm.check_running_statistics(statistics)?;
     }
@@ -314,7 +319,7 @@ fn install<'r>(
 }
 
 impl Recalibrated {
-    /// Gives the layers the statistics back that they had.
+    /// Gives the layers back the statistics that they had.
     ///
     /// # Errors
     /// Another number of layers, or of channels of one.
@@ -332,10 +337,10 @@ impl fmt::Display for Recalibrated {
     /// A line for each layer, with how far its statistics moved, and one for what was measured.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for RecalibratedLayer { name, old, new, seen } in &self.layers {
-            let most = |of: &dyn Fn(usize) -> f64| (0..new.channels()).map(of).fold(0.0f64, f64::max);
+            let largest = |change: &dyn Fn(usize) -> f64| (0..new.channels()).map(change).fold(0.0f64, f64::max);
             let deviation = |c: usize| new.variance()[c].sqrt().max(f64::MIN_POSITIVE);
-            let moved = most(&|c| (new.mean()[c] - old.mean()[c]).abs() / deviation(c));
-            let spread = most(&|c| {
+            let moved = largest(&|c| (new.mean()[c] - old.mean()[c]).abs() / deviation(c));
+            let spread = largest(&|c| {
                 let ratio = (new.variance()[c] / old.variance()[c]).ln().abs();
                 if ratio.is_finite() { ratio.exp() } else { f64::INFINITY }
             });

@@ -18,12 +18,12 @@ pub struct RunningTensor {
 }
 
 impl RunningTensor {
-    /// With a first value and a new identity.
+    /// A vector with a first value and a new identity.
     pub fn new(value: Tensor<1>) -> Self {
         Self::with_id(ParamId::new(), value)
     }
 
-    /// With a first value and the identity of a parameter in a record.
+    /// A vector with a first value and the identity of a parameter in a record.
     pub fn with_id(id: ParamId, value: Tensor<1>) -> Self {
         RunningTensor { id, value: Mutex::new(value.set_require_grad(false)) }
     }
@@ -38,23 +38,23 @@ impl RunningTensor {
         self.lock().clone()
     }
 
-    /// The same as [`value`](Self::value): here no update is ever pending. Burn's name, so that code written for its
-    /// `RunningState` compiles.
+    /// [`value`](Self::value) under another name, so that code written for Burn's `RunningState` compiles. (Here no
+    /// update is ever pending.)
     pub fn value_sync(&self) -> Tensor<1> {
         self.value()
     }
 
-    /// From a parameter of a record.
+    /// A vector from a parameter of a record.
     pub fn from_record(record: Param<Tensor<1>>) -> Self {
         Self::with_id(record.id, record.val())
     }
 
-    /// Writes a value, at once.
+    /// Writes a value at once.
     pub fn update(&self, value: Tensor<1>) {
         *self.lock() = value.set_require_grad(false);
     }
 
-    /// The value, held: whoever updates two of them holds both, so that no reader sees one old and one new.
+    /// Locks the value: whoever updates two vectors locks both, so that no reader sees one old and one new.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Tensor<1>> {
         // A tensor is replaced as a whole: a panic elsewhere leaves the old one or the new one.
         self.value.lock().unwrap_or_else(PoisonError::into_inner)

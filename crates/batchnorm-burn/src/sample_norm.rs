@@ -5,27 +5,27 @@ use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
 
+use crate::check::computed_in;
 use crate::error::{ForwardError, Reason};
 use crate::extension;
-use crate::module::computed_in;
 use crate::pass::Pass;
 use crate::portable::{self, Arithmetic};
 
 /// Configuration of a [`SampleNorm`].
 #[derive(Config, Debug)]
 pub struct SampleNormConfig {
-    /// What is normalised together.
+    /// The values that are normalised together.
     pub grouping: Grouping,
-    /// Elements of the last axis for layer and RMS norm, channels for group and instance norm: gamma and beta have one value
-    /// for each.
+    /// Elements of the last axis for layer and RMS norm, channels for group and instance norm: gamma and beta have one
+    /// value for each.
     pub size: usize,
     /// Added to the variance inside the square root; finite and >= 0.
     #[config(default = 1e-5)]
     pub epsilon: f64,
-    /// Which parameters there are.
+    /// The parameters there are: gamma and beta, or gamma alone.
     #[config(default = "Affine::ScaleAndShift")]
     pub affine: Affine,
-    /// What errors call the layer; by default `SampleNorm`.
+    /// Name of the layer in errors; by default `SampleNorm`.
     pub name: Option<String>,
 }
 
@@ -61,7 +61,8 @@ impl SampleNormConfig {
     /// [`init`](Self::init), with bad options as an error.
     ///
     /// # Errors
-    /// No element or group; channels that the groups do not divide evenly; an epsilon that is not finite or is negative.
+    /// No element or group; channels that the groups do not divide evenly; an epsilon that is not finite or is
+    /// negative.
     pub fn try_init(&self, device: &Device) -> Result<SampleNorm, ConfigError> {
         let SampleNormConfig { grouping, size, epsilon, affine, name } = self.clone();
         // Built to be checked: the rules are the core's.
@@ -82,11 +83,11 @@ fn options(grouping: Grouping, epsilon: f64) -> SampleConfig {
 }
 
 /// Layer, group, instance or RMS norm by the arithmetic of the crate `batchnorm`: accuracy and bits as of
-/// [`BatchNorm`](crate::BatchNorm), on Flex; by tensor operations elsewhere. Training and evaluation are the same, and a
-/// sample's output does not depend on the batch it is in.
+/// [`BatchNorm`](crate::BatchNorm), on Flex; by tensor operations elsewhere. Training and evaluation are the same, and
+/// a sample's output does not depend on the batch it is in.
 ///
-/// The formulas and what happens with values that are all alike are at [`batchnorm::SampleNorm`]. The fields `gamma` and
-/// `beta` are those of Burn's `LayerNorm`, `GroupNorm`, `InstanceNorm` and `RmsNorm`.
+/// The formulas and what happens with values that are all alike are at [`batchnorm::SampleNorm`]. The fields `gamma`
+/// and `beta` are those of Burn's `LayerNorm`, `GroupNorm`, `InstanceNorm` and `RmsNorm`.
 ///
 /// ```
 /// use batchnorm_burn::SampleNormConfig;
@@ -106,14 +107,14 @@ pub struct SampleNorm {
     pub gamma: Option<Param<Tensor<1>>>,
     /// Shift of each element or channel.
     pub beta: Option<Param<Tensor<1>>>,
-    /// What is normalised together.
+    /// The values that are normalised together.
     #[module(skip)]
     pub grouping: Grouping,
     /// Elements or channels.
     pub size: usize,
     /// Added to the variance inside the square root.
     pub epsilon: f64,
-    /// What errors call the layer.
+    /// Name of the layer in errors.
     #[module(skip)]
     pub name: String,
 }
@@ -127,32 +128,33 @@ impl SampleNorm {
         self.try_forward(input).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// [`forward`](Self::forward) with errors as values. `f32` and `f64` are computed as they are, `f16` and `bf16` in `f32`
-    /// and cast back.
+    /// [`forward`](Self::forward) with errors as values. `f32` and `f64` are computed as they are, `f16` and `bf16` in
+    /// `f32` and cast back.
     ///
     /// # Errors
-    /// A rank below 2; another size of the last axis, or number of channels; another number type; instance norm of a single
-    /// position; options or parameters that are none.
+    /// A rank below 2; another size of the last axis, or number of channels; another number type; instance norm of a
+    /// single position; invalid options or parameters.
     pub fn try_forward<const D: usize>(&self, input: Tensor<D>) -> Result<Tensor<D>, ForwardError> {
-        let by = Arithmetic::on(&input.device());
-        self.pass(input, by).map_err(|reason| ForwardError { layer: self.name.clone(), reason: Box::new(reason) })
+        let arithmetic = Arithmetic::on(&input.device());
+        self.pass(input, arithmetic)
+            .map_err(|reason| ForwardError { layer: self.name.clone(), reason: Box::new(reason) })
     }
 
-    pub(crate) fn pass<const D: usize>(&self, input: Tensor<D>, by: Arithmetic) -> Result<Tensor<D>, Reason> {
-        let given = input.dtype();
-        let inner = computed_in("input", given)?;
+    pub(crate) fn pass<const D: usize>(&self, input: Tensor<D>, arithmetic: Arithmetic) -> Result<Tensor<D>, Reason> {
+        let input_type = input.dtype();
+        let computed = computed_in("input", input_type)?;
         let (rule, device) = (options(self.grouping, self.epsilon).rule()?, input.device());
         self.check(&input)?;
         let vector = |param: &Option<Param<Tensor<1>>>, absent: f64| match param {
-            Some(param) => param.val().cast(inner),
-            None => (Tensor::<1>::zeros([self.size], &device) + absent).cast(inner),
+            Some(param) => param.val().cast(computed),
+            None => (Tensor::<1>::zeros([self.size], &device) + absent).cast(computed),
         };
-        let (x, gamma, beta) = (input.cast(inner), vector(&self.gamma, 1.0), vector(&self.beta, 0.0));
-        let y = match by {
+        let (x, gamma, beta) = (input.cast(computed), vector(&self.gamma, 1.0), vector(&self.beta, 0.0));
+        let y = match arithmetic {
             Arithmetic::Contract => extension::forward(x, None, gamma, beta, Pass::Sample(rule, self.name.clone()))?.0,
             Arithmetic::TensorOperations => portable::sample_norm(x, gamma, beta, self.grouping, self.epsilon),
         };
-        Ok(y.cast(given))
+        Ok(y.cast(input_type))
     }
 
     fn check<const D: usize>(&self, input: &Tensor<D>) -> Result<(), Reason> {

@@ -1,4 +1,5 @@
-//! The running statistics of a layer: read, installed, updated; and steps that count when they are told to.
+//! The running statistics of a layer: reading, installing and updating them; steps that are held until they are
+//! committed.
 
 use batchnorm::{BatchMoments, Config, ConfigError, RunningStatistics};
 use burn::tensor::Tensor;
@@ -11,7 +12,7 @@ impl BatchNorm {
     /// The running statistics, as the crate `batchnorm` takes them.
     ///
     /// # Errors
-    /// Tensors that are no statistics: of different lengths, not finite, a negative variance.
+    /// Tensors that cannot be statistics: different lengths, values that are not finite, a negative variance.
     pub fn running_statistics(&self) -> Result<RunningStatistics, ForwardError> {
         self.running().map_err(|error| self.error(error.into()))
     }
@@ -31,7 +32,7 @@ impl BatchNorm {
         Ok(())
     }
 
-    /// Whether these could be installed.
+    /// Checks that these could be installed.
     pub(crate) fn check_running_statistics(&self, running: &RunningStatistics) -> Result<(), ForwardError> {
         let [expected] = self.gamma.dims();
         let got = running.channels();
@@ -39,7 +40,7 @@ impl BatchNorm {
             return Err(self.error(ConfigError::Length { argument: "running_mean", expected, got }.into()));
         }
         for (argument, values) in [("running_mean", running.mean()), ("running_var", running.variance())] {
-            if let Some(channel) = values.iter().position(|&value| !fits(value)) {
+            if let Some(channel) = values.iter().position(|&value| !fits_f32(value)) {
                 let got = values[channel];
                 return Err(self.error(ConfigError::NotFinite { argument, channel, got }.into()));
             }
@@ -47,10 +48,10 @@ impl BatchNorm {
         Ok(())
     }
 
-    /// From here on, training passes keep their moments apart instead of taking them into the running statistics, until it is
-    /// said what becomes of them: [`commit_held`](Self::commit_held) or [`discard_held`](Self::discard_held). For a step
-    /// that may be skipped because its gradients overflow, for a forward pass that is computed a second time, for two
-    /// forward passes before one backward.
+    /// Begins to hold moments: from here on, training passes keep theirs apart instead of taking them into the running
+    /// statistics, until [`commit_held`](Self::commit_held) or [`discard_held`](Self::discard_held) decides on them.
+    /// For a step that may be skipped because its gradients overflow, for a forward pass that is computed a second
+    /// time, for two forward passes before one backward.
     ///
     /// ```
     /// use batchnorm_burn::BatchNormConfig;
@@ -69,18 +70,18 @@ impl BatchNorm {
         self.held.hold();
     }
 
-    /// How many batches are held; `None` if each is taken in at once.
+    /// Number of batches held; `None` if each is taken in at once.
     pub fn held_batches(&self) -> Option<usize> {
         self.held.batches()
     }
 
-    /// Takes what is held into the running statistics, batch after batch, and goes on holding. Gives the channels that were
-    /// not updated by one of them, as [`Trained::not_updated`](crate::Trained::not_updated).
+    /// Takes the moments held so far into the running statistics, batch after batch, and goes on holding. Gives the
+    /// channels that were not updated by one of them, as [`Trained::not_updated`](crate::Trained::not_updated).
     ///
     /// # Errors
-    /// Options or running statistics that are none; what was held is still held then.
+    /// Invalid options or running statistics; the moments are still held then.
     pub fn commit_held(&self) -> Result<Vec<usize>, ForwardError> {
-        // Whatever may be refused comes before anything is taken out.
+        // All that may fail is checked before anything is taken out.
         let options = self.options(batchnorm::Activation::Identity).map_err(|error| self.error(error.into()))?;
         self.running_statistics()?;
         let mut not_updated = Vec::new();
@@ -93,21 +94,21 @@ impl BatchNorm {
         Ok(not_updated)
     }
 
-    /// Drops what is held, and goes on holding. Gives the number of batches.
+    /// Drops the moments held so far, and goes on holding. Gives the number of batches dropped.
     pub fn discard_held(&self) -> usize {
         self.held.take().len()
     }
 
-    /// Ends holding; what was held is dropped, so commit it before. Gives the number of batches that were.
+    /// Ends holding. Moments that are still held are dropped: commit them before. Gives the number of batches dropped.
     pub fn release(&self) -> usize {
         self.held.release().len()
     }
 
-    /// Takes the moments of a batch into the running statistics, by the layer's conventions and policies. Gives the channels
-    /// that were left as they were, because the batch's are not finite or the new ones would exceed `f32`.
+    /// Takes the moments of a batch into the running statistics, by the layer's conventions and policies. Gives the
+    /// channels that were left as they were, because the batch's are not finite or the new ones would exceed `f32`.
     ///
     /// # Errors
-    /// Another number of channels; options or running statistics that are none. The layer is unchanged then.
+    /// Another number of channels; invalid options or running statistics. The layer is unchanged then.
     pub fn commit(&self, batch: &BatchMoments) -> Result<Vec<usize>, ForwardError> {
         let options = self.options(batchnorm::Activation::Identity).map_err(|error| self.error(error.into()))?;
         self.take_in(batch, options).map_err(|reason| self.error(reason))
@@ -118,20 +119,20 @@ impl BatchNorm {
         statistics(&self.running_mean.lock(), &self.running_var.lock())
     }
 
-    /// Takes a batch's moments into the running statistics; the channels that were not updated.
+    /// Takes a batch's moments into the running statistics; gives the channels that were not updated.
     pub(crate) fn take_in(&self, batch: &BatchMoments, options: Config) -> Result<Vec<usize>, Reason> {
         let (mut mean, mut variance) = (self.running_mean.lock(), self.running_var.lock());
         let old = statistics(&mean, &variance)?;
         let mut new = old.clone();
         let mut not_updated = new.update(batch, &options)?;
 
-        let kept = |channel: usize| !(fits(new.mean()[channel]) && fits(new.variance()[channel]));
+        let too_large = |channel: usize| !(fits_f32(new.mean()[channel]) && fits_f32(new.variance()[channel]));
         let rounded = |old: &[f64], new: &[f64]| -> Vec<f32> {
             // The old value came from `f32` and goes back unchanged.
-            (0..new.len()).map(|channel| if kept(channel) { old[channel] } else { new[channel] } as f32).collect()
+            (0..new.len()).map(|channel| if too_large(channel) { old[channel] } else { new[channel] } as f32).collect()
         };
         let (means, variances) = (rounded(old.mean(), new.mean()), rounded(old.variance(), new.variance()));
-        not_updated.extend((0..new.channels()).filter(|&channel| kept(channel)));
+        not_updated.extend((0..new.channels()).filter(|&channel| too_large(channel)));
         not_updated.sort_unstable();
         not_updated.dedup();
         *mean = vector(means, &mean.device());
@@ -140,12 +141,12 @@ impl BatchNorm {
     }
 }
 
-fn fits(value: f64) -> bool {
+fn fits_f32(value: f64) -> bool {
     (value as f32).is_finite()
 }
 
 /// Running statistics out of a layer's tensors.
 fn statistics(mean: &Tensor<1>, variance: &Tensor<1>) -> Result<RunningStatistics, ConfigError> {
-    // How many batches went in matters to a cumulative average alone, which this module does not offer.
+    // The number of batches is for cumulative averages, which this module does not offer.
     RunningStatistics::from_parts(&values(mean), &values(variance), 0)
 }

@@ -5,11 +5,11 @@ use burn::config::Config;
 use burn::module::{Flag, Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
 
+use crate::check::{check_channels, computed_in};
 use crate::config::RunningVariance;
 use crate::error::{ForwardError, Reason};
 use crate::extension;
-use crate::module::{check_channels, computed_in};
-use crate::pass::{Pass, Told};
+use crate::pass::{BatchReport, Pass};
 use crate::portable::Arithmetic;
 use crate::running::{RunningTensor, values, vector};
 
@@ -29,7 +29,7 @@ pub struct DecorrelatedConfig {
     /// The covariance that the running covariance estimates.
     #[config(default = "RunningVariance::Sample")]
     pub running_covariance: RunningVariance,
-    /// What errors call the layer; by default `Decorrelated`.
+    /// Name of the layer in errors; by default `Decorrelated`.
     pub name: Option<String>,
 }
 
@@ -78,18 +78,19 @@ fn options(
     Ok(WhiteningConfig::new(channels, group).epsilon(epsilon).averaging(weight).estimator(estimator.estimator()))
 }
 
-/// The matrices one after the other.
+/// The elements of matrices, one matrix after the other, in `f32`.
 fn flat(matrices: &[Vec<f64>]) -> Vec<f32> {
     matrices.iter().flatten().map(|&value| value as f32).collect()
 }
 
-/// Decorrelated batch norm (Huang et al. 2018): in groups of channels whitened by the inverse square root of the covariance,
-/// in evaluation by that of a running covariance. Formulas, accuracy and cost are at [`batchnorm::Decorrelated`].
+/// Decorrelated batch norm (Huang et al. 2018): in groups of channels whitened by the inverse square root of the
+/// covariance, in evaluation by that of a running covariance. Formulas, accuracy and cost are at
+/// [`batchnorm::Decorrelated`].
 ///
-/// On Flex, in `f32` and `f64` (`f16` and `bf16` are cast to `f32` and back); other backends have no eigenvalues to offer, and
-/// get an error. The running statistics are `f32`; each training pass updates them before it returns. Where the channels of a
-/// group are nearly dependent, that rounding is felt in evaluation: with kappa the condition number of the group's
-/// correlations, it moves the output by about 6e-8 kappa. A larger epsilon bounds that.
+/// On Flex, in `f32` and `f64` (`f16` and `bf16` are cast to `f32` and back); other backends have no eigenvalues to
+/// offer, and get an error. The running statistics are `f32`; each training pass updates them before it returns. Where
+/// the channels of a group are nearly dependent, that rounding is felt in evaluation: with kappa the condition number
+/// of the group's correlations, it moves the output by about 6e-8 kappa. A larger epsilon bounds that.
 ///
 /// ```
 /// use batchnorm_burn::DecorrelatedConfig;
@@ -107,7 +108,7 @@ pub struct Decorrelated {
     pub gamma: Param<Tensor<1>>,
     /// Shift of each channel.
     pub beta: Param<Tensor<1>>,
-    /// Whether [`forward`](Self::forward) may train: [`freeze`](Module::freeze) and [`valid`](Module::valid) clear it.
+    /// Lets [`forward`](Self::forward) train: [`freeze`](Module::freeze) and [`valid`](Module::valid) clear it.
     pub training: Param<Flag>,
     /// Running mean of each channel.
     pub running_mean: RunningTensor,
@@ -122,7 +123,7 @@ pub struct Decorrelated {
     /// The covariance that `running_covariance` estimates.
     #[module(skip)]
     pub estimator: RunningVariance,
-    /// What errors call the layer.
+    /// Name of the layer in errors.
     #[module(skip)]
     pub name: String,
 }
@@ -132,7 +133,7 @@ impl Decorrelated {
     /// frozen.
     ///
     /// # Panics
-    /// Where the two err.
+    /// Where [`forward_train`](Self::forward_train) or [`forward_eval`](Self::forward_eval) panics.
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
         match input.is_autodiff() && self.training.is_enabled() {
             true => self.forward_train(input),
@@ -156,17 +157,18 @@ impl Decorrelated {
         self.try_forward_eval(input).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// [`forward_train`](Self::forward_train) with errors as values, and with the groups whose running statistics were left as
-    /// they were, because the batch's are not finite or the new ones would exceed `f32`.
+    /// [`forward_train`](Self::forward_train) with errors as values, and with the groups whose running statistics were
+    /// left as they were, because the batch's are not finite or the new ones would exceed `f32`.
     ///
     /// # Errors
-    /// One value a channel; a rank below 2; another number of channels or number type; with epsilon 0 a covariance without an
-    /// inverse; another backend than Flex; options, parameters or statistics that are none. The layer is unchanged then.
+    /// One value a channel; a rank below 2; another number of channels or number type; with epsilon 0 a covariance
+    /// without an inverse; another backend than Flex; invalid options, parameters or statistics. The layer is unchanged
+    /// then.
     pub fn try_forward_train<const D: usize>(&self, input: Tensor<D>) -> Result<(Tensor<D>, Vec<usize>), ForwardError> {
         let named = |reason: Reason| self.error(reason);
-        let (y, told) = self.pass(input, true).map_err(named)?;
-        let skipped = match told {
-            Told::Comoments(batch) => self.take_in(&batch).map_err(named)?,
+        let (y, report) = self.pass(input, true).map_err(named)?;
+        let skipped = match report {
+            BatchReport::Comoments(batch) => self.take_in(&batch).map_err(named)?,
             _ => Vec::new(),
         };
         Ok((y, skipped))
@@ -194,7 +196,7 @@ impl Decorrelated {
         options(self.gamma.dims()[0], self.group, self.epsilon, self.momentum, self.estimator)
     }
 
-    /// The layer as it is now.
+    /// The core's layer, in this layer's present state.
     fn core(&self) -> Result<Core, ConfigError> {
         let mut core = self.options()?.build()?;
         core.set_gamma(&values(&self.gamma.val()))?;
@@ -203,22 +205,22 @@ impl Decorrelated {
         Ok(core)
     }
 
-    fn pass<const D: usize>(&self, input: Tensor<D>, training: bool) -> Result<(Tensor<D>, Told), Reason> {
-        let given = input.dtype();
-        let inner = computed_in("input", given)?;
+    fn pass<const D: usize>(&self, input: Tensor<D>, training: bool) -> Result<(Tensor<D>, BatchReport), Reason> {
+        let input_type = input.dtype();
+        let computed = computed_in("input", input_type)?;
         check_channels(&input, self.gamma.dims()[0])?;
         if Arithmetic::on(&input.device()) != Arithmetic::Contract {
             return Err(Reason::NeedsContract { what: "eigenvalues" });
         }
         let pass = Pass::Whitening { layer: Box::new(self.core()?), training, name: self.name.clone() };
-        let (gamma, beta) = (self.gamma.val().cast(inner), self.beta.val().cast(inner));
-        let (y, told) = extension::forward(input.cast(inner), None, gamma, beta, pass)?;
-        Ok((y.cast(given), told))
+        let (gamma, beta) = (self.gamma.val().cast(computed), self.beta.val().cast(computed));
+        let (y, report) = extension::forward(input.cast(computed), None, gamma, beta, pass)?;
+        Ok((y.cast(input_type), report))
     }
 
-    /// Takes the batch into the running statistics, rounded to `f32`; the groups that were not updated.
+    /// Takes the batch into the running statistics, rounded to `f32`; gives the groups that were not updated.
     fn take_in(&self, batch: &BatchComoments) -> Result<Vec<usize>, Reason> {
-        // Held together, so that no other training pass comes in between.
+        // Both locked, so that no other training pass comes in between.
         let (mut mean, mut covariance) = (self.running_mean.lock(), self.running_covariance.lock());
         let before = (values(&mean), values(&covariance));
         let mut running = RunningCovariance::from_parts(&before.0, &before.1, self.group, 0)?;

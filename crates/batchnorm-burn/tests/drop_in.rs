@@ -34,9 +34,9 @@ mod ours {
     }
 }
 
-/// What the tests need of a model.
+/// The operations of a model that the tests need.
 trait Network: Module {
-    /// What `golden/make_torch.py` calls it.
+    /// Its name in `golden/make_torch.py`.
     const NAME: &'static str;
     fn create(device: &Device) -> Self;
     fn run(&self, images: Tensor<4>) -> Tensor<2>;

@@ -1,4 +1,4 @@
-//! What follows the layer, in the same pass: against the layer followed by Burn's own operations, against the core's
+//! Residual and activation in the layer's pass: against the layer followed by Burn's own operations, against the core's
 //! readable twin, for who asks, from any memory.
 
 #![allow(missing_docs)]
@@ -14,7 +14,7 @@ use support::{Source, by_channel, floats, vector};
 
 const ACTIVATIONS: [Activation; 3] = [Activation::Relu, Activation::LeakyRelu(0.2), Activation::Identity];
 
-/// What follows the layer in the tests.
+/// A way to call the layer, with what follows it.
 #[derive(Debug, Clone, Copy)]
 struct Kind {
     activation: Activation,
@@ -22,23 +22,23 @@ struct Kind {
     training: bool,
 }
 
-/// All of them, but for nothing at all.
+/// All kinds in which something follows the layer.
 fn kinds() -> Vec<Kind> {
-    let mut all = Vec::new();
+    let mut kinds = Vec::new();
     for activation in ACTIVATIONS {
         for adding in [false, true] {
             for training in [false, true] {
                 if adding || activation != Activation::Identity {
-                    all.push(Kind { activation, adding, training });
+                    kinds.push(Kind { activation, adding, training });
                 }
             }
         }
     }
-    all
+    kinds
 }
 
 impl Kind {
-    /// In one pass.
+    /// The layer and what follows, in one pass.
     fn fused<const D: usize>(self, norm: &BatchNorm, x: Tensor<D>, residual: Tensor<D>) -> Tensor<D> {
         let fused: Fused<'_, D> = match self.adding {
             true => norm.adding(residual).then(self.activation),
@@ -47,7 +47,7 @@ impl Kind {
         if self.training { fused.forward_train(x) } else { fused.forward_eval(x) }
     }
 
-    /// One operation after the other.
+    /// The layer and what follows, one operation after the other.
     fn in_turn<const D: usize>(self, norm: &BatchNorm, x: Tensor<D>, residual: Tensor<D>) -> Tensor<D> {
         let z = if self.training { norm.forward_train(x) } else { norm.forward_eval(x) };
         let z = if self.adding { z + residual } else { z };
@@ -63,7 +63,7 @@ fn doubles<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     tensor.into_data().iter::<f64>().collect()
 }
 
-/// As bits, of any number type.
+/// Bits of the values, whatever their number type.
 fn bits<const D: usize>(tensor: Tensor<D>) -> Vec<u64> {
     doubles(tensor).into_iter().map(f64::to_bits).collect()
 }
@@ -123,11 +123,13 @@ struct Step {
 impl Step {
     fn bits(&self) -> Vec<Vec<u64>> {
         let [mean, variance] = &self.statistics;
-        [&self.y, &self.dx, &self.dresidual, &self.dgamma, &self.dbeta, mean, variance].map(|all| bits_of(all)).into()
+        [&self.y, &self.dx, &self.dresidual, &self.dgamma, &self.dbeta, mean, variance]
+            .map(|values| bits_of(values))
+            .into()
     }
 }
 
-/// One channel's truth, and what errors are measured against.
+/// One channel's truth, and the measures of errors.
 struct Channel {
     y: Vec<f64>,
     dx: Vec<f64>,
@@ -146,12 +148,15 @@ struct Channel {
 
 /// The twin in `f64`, with the side of the kink told from the output that was got.
 fn truth<const D: usize>(case: &Case<D>, kind: Kind, shape: &[usize], got: &[f64]) -> Vec<Channel> {
-    let of = |values: &[f64]| by_channel(values, shape);
-    let (x, residual, dy) =
-        (of(&doubles(case.x.clone())), of(&doubles(case.residual.clone())), of(&doubles(case.dy.clone())));
+    let channels = |values: &[f64]| by_channel(values, shape);
+    let (x, residual, dy) = (
+        channels(&doubles(case.x.clone())),
+        channels(&doubles(case.residual.clone())),
+        channels(&doubles(case.dy.clone())),
+    );
     let (gamma, beta) = (doubles(case.norm.gamma.val()), doubles(case.norm.beta.val()));
     let (mean, variance) = (doubles(case.norm.running_mean.value()), doubles(case.norm.running_var.value()));
-    let one = |(c, got): (usize, &Vec<f64>)| {
+    let channel = |(c, got): (usize, &Vec<f64>)| {
         let (x, residual, dy, epsilon) = (&x[c], &residual[c], &dy[c], 1e-5);
         let forward = compact::forward(x, gamma[c], beta[c], epsilon);
         let (mean, variance) = if kind.training { (forward.mean, forward.variance) } else { (mean[c], variance[c]) };
@@ -175,28 +180,28 @@ fn truth<const D: usize>(case: &Case<D>, kind: Kind, shape: &[usize], got: &[f64
             dresidual: dz,
             dgamma: gradients.dgamma,
             dbeta: gradients.dbeta,
-            dx_scale: gamma[c].abs() * inverse * dy.iter().fold(0.0, |most, dy| dy.abs().max(most)),
-            xhat: xhat().fold(0.0, |most, xhat| xhat.abs().max(most)),
+            dx_scale: gamma[c].abs() * inverse * dy.iter().fold(0.0, |largest, dy| dy.abs().max(largest)),
+            xhat: xhat().fold(0.0, |largest, xhat| xhat.abs().max(largest)),
             dgamma_scale: dy.iter().zip(xhat()).map(|(dy, xhat)| (dy * xhat).abs()).sum(),
             dbeta_scale: dy.iter().map(|dy| dy.abs()).sum(),
         }
     };
-    of(got).iter().enumerate().map(one).collect()
+    channels(got).iter().enumerate().map(channel).collect()
 }
 
 /// Fails where an error is more than it may be; NaN is more than anything.
-fn within(what: &str, got: f64, expected: f64, most: f64) {
+fn within(what: &str, got: f64, expected: f64, bound: f64) {
     let error = (got - expected).abs();
-    assert!(error <= most, "{what}: got {got:e}, expected {expected:e}: off by {error:e}, of at most {most:e}");
+    assert!(error <= bound, "{what}: got {got:e}, expected {expected:e}: off by {error:e}, of at most {bound:e}");
 }
 
 /// The contract's bounds for `f32` (A2, A7), against the twin.
 fn the_contract_holds<const D: usize>(seed: u64, shape: &[usize], kind: Kind) {
     let case = Case::<D>::new(seed, shape, DType::F32);
     let got = case.step(|norm, x, residual| kind.fused(norm, x, residual));
-    let of = |values: &[f64]| by_channel(values, shape);
-    let (y, dx, residual) = (of(&got.y), of(&got.dx), of(&doubles(case.residual.clone())));
-    let dresidual = if kind.adding { of(&got.dresidual) } else { vec![Vec::new(); shape[1]] };
+    let channels = |values: &[f64]| by_channel(values, shape);
+    let (y, dx, residual) = (channels(&got.y), channels(&got.dx), channels(&doubles(case.residual.clone())));
+    let dresidual = if kind.adding { channels(&got.dresidual) } else { vec![Vec::new(); shape[1]] };
     let beta = doubles(case.norm.beta.val());
     let what = |name: &str| format!("{name} {shape:?} {kind:?}");
     for (c, truth) in truth(&case, kind, shape, &got.y).iter().enumerate() {
@@ -217,13 +222,13 @@ fn the_contract_holds<const D: usize>(seed: u64, shape: &[usize], kind: Kind) {
     }
 }
 
-/// Roundings of one operation after the other, each relative to what is rounded: in `f64` the sums of the backward pass,
-/// which is computed in `f64`, add theirs.
+/// Roundings of one operation after the other, each relative to what is rounded: in `f64` the sums of the backward
+/// pass, which is computed in `f64`, add theirs.
 struct Precision {
     dtype: DType,
     /// Half a unit in the last place.
     unit: f64,
-    /// How many of them the backward pass's arithmetic adds.
+    /// Number of them that the backward pass's arithmetic adds.
     sums: f64,
 }
 
@@ -244,7 +249,7 @@ fn one_pass_is_many<const D: usize>(seed: u64, shape: &[usize], kind: Kind) {
             assert_eq!(fused.bits(), in_turn.bits(), "{}", what("all"));
             continue;
         }
-        // Which side rounding decides, Burn's operations may decide otherwise: no such value is in these cases.
+        // Rounding may put a value on the other side of 0 in Burn's operations: no such value is in these cases.
         let sides = |y: &[f64]| y.iter().map(|y| *y > 0.0).collect::<Vec<bool>>();
         assert_eq!(sides(&fused.y), sides(&in_turn.y), "{}: another seed", what("sides"));
 
@@ -260,14 +265,14 @@ fn one_pass_is_many<const D: usize>(seed: u64, shape: &[usize], kind: Kind) {
         for (got, expected) in fused.dresidual.iter().zip(&in_turn.dresidual) {
             within(&what("dresidual"), *got, *expected, 3.0 * unit * expected.abs());
         }
-        let of = |values: &[f64]| by_channel(values, shape);
-        let (dx, expected_dx) = (of(&fused.dx), of(&in_turn.dx));
+        let channels = |values: &[f64]| by_channel(values, shape);
+        let (dx, expected_dx) = (channels(&fused.dx), channels(&in_turn.dx));
         for (c, channel) in truth(&case, kind, shape, &fused.y).iter().enumerate() {
             // dz = slope * dy is off by three roundings, dx = scale * (dz - mean(dz) - xhat * mean(dz * xhat)) too, and
             // is rounded twice; mean(|xhat|) <= 1.
-            let most = (5.0 + sums) * unit * (2.0 + channel.xhat) * channel.dx_scale;
+            let bound = (5.0 + sums) * unit * (2.0 + channel.xhat) * channel.dx_scale;
             for (got, expected) in dx[c].iter().zip(&expected_dx[c]) {
-                within(&what("dx"), *got, *expected, most);
+                within(&what("dx"), *got, *expected, bound);
             }
             // Gradients of parameters are f32's, as these are.
             let unit = unit.max(PRECISIONS[0].unit);
@@ -316,8 +321,8 @@ fn they_are_those_of_the_layer_and_burns_own_operations() {
     for_every_kind!(one_pass_is_many, 20_000);
 }
 
-/// Which of input, residual, gamma and beta require a gradient, and the bits of those that come.
-fn asked(case: &Case<3>, kind: Kind, [x, residual, gamma, beta]: [bool; 4]) -> [Option<Vec<u64>>; 4] {
+/// The bits of the gradients that come where some of input, residual, gamma and beta require one.
+fn gradients_of(case: &Case<3>, kind: Kind, [x, residual, gamma, beta]: [bool; 4]) -> [Option<Vec<u64>>; 4] {
     let require = |name, wanted, norm: BatchNorm| norm.set_require_grad_group(ParamGroup::from_path(name), wanted);
     let norm = require("gamma", gamma, require("beta", beta, case.norm.clone()));
     let x = case.x.clone().detach().set_require_grad(x);
@@ -336,12 +341,12 @@ fn asked(case: &Case<3>, kind: Kind, [x, residual, gamma, beta]: [bool; 4]) -> [
 fn gradients_go_to_who_asked_alone_and_are_the_same_for_him() {
     for kind in kinds() {
         let case = Case::<3>::new(30_000, &[9, 4, 5], DType::F32);
-        let all = asked(&case, kind, [true; 4]);
-        assert_eq!(all.each_ref().map(Option::is_some), [true, kind.adding, true, true]);
+        let complete = gradients_of(&case, kind, [true; 4]);
+        assert_eq!(complete.each_ref().map(Option::is_some), [true, kind.adding, true, true]);
         for combination in 0..16 {
             let wanted = [1, 2, 4, 8].map(|bit| combination & bit != 0);
-            let expected = [0, 1, 2, 3].map(|which| all[which].clone().filter(|_| wanted[which]));
-            assert_eq!(asked(&case, kind, wanted), expected, "{kind:?}: {wanted:?}");
+            let expected = [0, 1, 2, 3].map(|which| complete[which].clone().filter(|_| wanted[which]));
+            assert_eq!(gradients_of(&case, kind, wanted), expected, "{kind:?}: {wanted:?}");
         }
     }
 }

@@ -18,22 +18,23 @@ use support::by_channel;
 const F32: f64 = 1.0 / (1 << 24) as f64;
 
 /// The recorded values are `f64`, and in `f32` the module gets them rounded, so its truth differs from the record by
-/// what that rounding does, whose bound follows below from the data; on top comes what the module itself may err.
+/// what that rounding does, whose bound follows below from the data; on top comes the error that the module itself may
+/// make.
 struct Precision {
     dtype: DType,
     /// Rounding of the inputs, relative.
     input: f64,
-    /// What the arithmetic and its rounding may add, by numerics.md section 0's measures: in `f64` the core's own bound
-    /// against the same file; in `f32` the contract's 2 units in the last place, which are 4 roundings.
-    own: f64,
+    /// The error that the arithmetic and its rounding may add, by numerics.md section 0's measures: in `f64` the core's
+    /// own bound against the same file; in `f32` the contract's 2 units in the last place, which are 4 roundings.
+    arithmetic: f64,
 }
 
 const PRECISIONS: [Precision; 2] = [
-    Precision { dtype: DType::F64, input: 0.0, own: 1e-12 },
-    Precision { dtype: DType::F32, input: F32, own: 4.0 * F32 },
+    Precision { dtype: DType::F64, input: 0.0, arithmetic: 1e-12 },
+    Precision { dtype: DType::F32, input: F32, arithmetic: 4.0 * F32 },
 ];
 
-/// One channel's values and what errors are measured against.
+/// One channel's values, and the measures of errors.
 struct Channel {
     n: f64,
     /// max|x|
@@ -60,22 +61,22 @@ impl Channel {
 struct State {
     mean: f64,
     variance: f64,
-    /// What the rounding of inputs did to the variance.
+    /// The error of the variance from the rounding of inputs.
     inherited: f64,
     roundings: f64,
 }
 
 fn maximum(values: impl Iterator<Item = f64>) -> f64 {
-    values.fold(0.0, |most, value| most.max(value.abs()))
+    values.fold(0.0, |largest, value| largest.max(value.abs()))
 }
 
 fn or(array: &Option<Array>, value: f64, channels: usize) -> Vec<f64> {
     array.as_ref().map_or(vec![value; channels], |array| array.data.clone())
 }
 
-/// What a step's errors may be: of y, dx, dgamma and dbeta in units of their measures, by channel.
+/// Bounds of a step's errors: of y, dx, dgamma and dbeta in units of their measures, by channel.
 fn bounds(precision: &Precision, channel: &Channel, state: &State, by_batch: bool) -> [f64; 4] {
-    // How far xhat is off, to first order. By the batch: x and the mean by `shift` each, the deviation by at most
+    // The error of xhat, to first order. By the batch: x and the mean by `shift` each, the deviation by at most
     // `shift` of itself (the variance's error is at most 2 * shift * deviation). By the running statistics: x, mean and
     // half the relative error of the variance.
     let shift = precision.input * channel.largest * channel.inverse;
@@ -96,13 +97,13 @@ fn bounds(precision: &Precision, channel: &Channel, state: &State, by_batch: boo
     let terms = 2.0 + channel.xhat;
     let dx = relative * terms + off * (1.0 + channel.xhat) + 2.0 * rounded * terms;
     let dgamma = off * channel.sum_dy / channel.sum_products.max(f64::MIN_POSITIVE) + rounded;
-    [y, dx, dgamma, rounded].map(|bound| bound + precision.own)
+    [y, dx, dgamma, rounded].map(|bound| bound + precision.arithmetic)
 }
 
 /// The channels of a step.
 fn channels(step: &Step, gamma: &[f64], beta: &[f64], running: (&[f64], &[f64]), epsilon: f64) -> Vec<Channel> {
     let (x, dy) = (by_channel(&step.x.data, &step.x.shape), by_channel(&step.dy.data, &step.dy.shape));
-    let one = |(c, (x, dy)): (usize, (&Vec<f64>, &Vec<f64>))| {
+    let channel = |(c, (x, dy)): (usize, (&Vec<f64>, &Vec<f64>))| {
         let (mean, variance) = if step.uses_batch_statistics {
             let moments = batchnorm::Moments::of(x);
             (moments.mean(), moments.population_variance())
@@ -124,7 +125,7 @@ fn channels(step: &Step, gamma: &[f64], beta: &[f64], running: (&[f64], &[f64]),
             sum_products: xhat().zip(dy).map(|(xhat, dy)| (xhat * dy).abs()).sum(),
         }
     };
-    x.iter().zip(&dy).enumerate().map(one).collect()
+    x.iter().zip(&dy).enumerate().map(channel).collect()
 }
 
 struct Passed {
@@ -230,7 +231,7 @@ fn run(case: &Case, precision: &Precision) -> [f64; 6] {
     norm.running_mean.update(vector(&running.0, DType::F32));
     norm.running_var.update(vector(&running.1, DType::F32));
 
-    let mut all = [0.0f64; 6];
+    let mut largest = [0.0f64; 6];
     let mut states: Vec<State> = (0..count)
         .map(|c| State { mean: running.0[c].abs(), variance: running.1[c], inherited: 0.0, roundings: 1.0 })
         .collect();
@@ -252,17 +253,22 @@ fn run(case: &Case, precision: &Precision) -> [f64; 6] {
             .map(|(channel, state)| bounds(precision, channel, state, step.uses_batch_statistics))
             .collect();
         let plane: usize = step.x.shape[2..].iter().product();
-        let of = |i: usize| i / plane % count;
+        let channel_of = |i: usize| i / plane % count;
         let y_scale = |c: usize| (channels[c].gamma.abs() * channels[c].xhat).max(channels[c].beta.abs());
         let mut errors = [0.0; 6];
-        errors[0] = worst(&passed.y, &truth.y.data, |i| bounds[of(i)][0] * y_scale(of(i)));
+        errors[0] = worst(&passed.y, &truth.y.data, |i| bounds[channel_of(i)][0] * y_scale(channel_of(i)));
         // A channel whose values are all alike has no gradient, by this project's declaration.
         let by_declaration = |c: usize| step.uses_batch_statistics && channels[c].constant();
-        let dx: Vec<f64> =
-            truth.dx.data.iter().enumerate().map(|(i, &dx)| if by_declaration(of(i)) { 0.0 } else { dx }).collect();
+        let dx: Vec<f64> = truth
+            .dx
+            .data
+            .iter()
+            .enumerate()
+            .map(|(i, &dx)| if by_declaration(channel_of(i)) { 0.0 } else { dx })
+            .collect();
         errors[1] = worst(&passed.dx, &dx, |i| {
-            let channel = &channels[of(i)];
-            bounds[of(i)][1] * channel.gamma.abs() * channel.inverse * channel.max_dy
+            let channel = &channels[channel_of(i)];
+            bounds[channel_of(i)][1] * channel.gamma.abs() * channel.inverse * channel.max_dy
         });
         for (which, got, expected) in [(2, &passed.dgamma, &truth.dgamma), (3, &passed.dbeta, &truth.dbeta)] {
             let measure = |c: usize| if which == 2 { channels[c].sum_products } else { channels[c].sum_dy };
@@ -283,7 +289,7 @@ fn run(case: &Case, precision: &Precision) -> [f64; 6] {
                 }
             }
             let (got_mean, got_variance) = statistics(&norm);
-            // What f32 does not hold is not taken, by this project's declaration: the channel keeps what it had.
+            // A value beyond f32 is not taken in, by this project's declaration: the channel keeps its statistics.
             let fits = |c: usize| (mean.data[c] as f32).is_finite() && (variance.data[c] as f32).is_finite();
             let expected_kept: Vec<usize> = (0..count).filter(|&c| !fits(c)).collect();
             assert_eq!(passed.not_updated, expected_kept, "{at}");
@@ -302,18 +308,18 @@ fn run(case: &Case, precision: &Precision) -> [f64; 6] {
             running = (mean.data.clone(), variance.data.clone());
         }
         assert!(errors.iter().all(|&error| error <= 1.0), "{at}: parts of the bounds: {errors:?}");
-        for (all, error) in all.iter_mut().zip(errors) {
-            *all = all.max(error);
+        for (largest, error) in largest.iter_mut().zip(errors) {
+            *largest = largest.max(error);
         }
     }
-    all
+    largest
 }
 
 #[test]
 fn torchs_recorded_values_statistics_and_gradients() {
     let cases: Vec<Case> = load("torch.json");
     assert_eq!(cases.len(), 100);
-    // 13 cases are what the module does not offer or refuses; 5 more hold what f32 does not.
+    // 13 cases need what the module does not offer, or are refused; 5 more have values beyond f32.
     for (precision, refusals) in PRECISIONS.iter().zip([13, 18]) {
         let mut refused: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         let (mut ran, mut steps) = (0, 0);

@@ -22,19 +22,19 @@ struct Scale {
 
 fn scales(x: &[f32], dy: &[f32], gamma: &[f32], shape: &[usize]) -> Vec<Scale> {
     let (x, dy) = (by_channel(x, shape), by_channel(dy, shape));
-    let of = |(channel, x): (usize, &Vec<f64>)| {
+    let scale = |(channel, x): (usize, &Vec<f64>)| {
         let n = x.len() as f64;
         let mean = x.iter().sum::<f64>() / n;
         let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
         let inverse = 1.0 / (variance + 1e-5).sqrt();
         let dy = &dy[channel];
         Scale {
-            dx: f64::from(gamma[channel]).abs() * inverse * dy.iter().fold(0.0, |most, dy| dy.abs().max(most)),
+            dx: f64::from(gamma[channel]).abs() * inverse * dy.iter().fold(0.0, |largest, dy| dy.abs().max(largest)),
             dgamma: dy.iter().zip(x).map(|(dy, x)| (dy * (x - mean) * inverse).abs()).sum(),
             dbeta: dy.iter().map(|dy| dy.abs()).sum(),
         }
     };
-    x.iter().enumerate().map(of).collect()
+    x.iter().enumerate().map(scale).collect()
 }
 
 /// Both layers with the same parameters.
@@ -62,14 +62,14 @@ fn training_gradients<const D: usize>(index: usize, shape: &[usize]) {
     let (x_ours, x_theirs) = (x.clone().require_grad(), x.clone().require_grad());
     let y_ours = ours.forward(x_ours.clone());
     let y_theirs = theirs.forward(x_theirs.clone());
-    let mut all = [(&ours.gamma, &ours.beta, x_ours, y_ours), (&theirs.gamma, &theirs.beta, x_theirs, y_theirs)]
+    let mut layers = [(&ours.gamma, &ours.beta, x_ours, y_ours), (&theirs.gamma, &theirs.beta, x_theirs, y_theirs)]
         .map(|(gamma, beta, x, y)| {
             let gradients = (y * dy.clone()).sum().backward();
-            let of = |tensor: Tensor<1>| floats(tensor.grad(&gradients).unwrap());
-            (floats(x.grad(&gradients).unwrap()), of(gamma.val()), of(beta.val()))
+            let gradient = |tensor: Tensor<1>| floats(tensor.grad(&gradients).unwrap());
+            (floats(x.grad(&gradients).unwrap()), gradient(gamma.val()), gradient(beta.val()))
         })
         .into_iter();
-    let (ours, theirs) = (all.next().unwrap(), all.next().unwrap());
+    let (ours, theirs) = (layers.next().unwrap(), layers.next().unwrap());
 
     let scales = scales(&floats(x), &floats(dy), &gamma, shape);
     let mut worst = [0.0f64; 3];
@@ -137,8 +137,13 @@ fn in_evaluation_the_statistics_are_constants() {
     for_each_shape!(evaluation_gradients);
 }
 
-/// Which of input, gamma and beta require a gradient, and the bits of those that come.
-fn asked(x: &Tensor<3>, dy: &Tensor<3>, [input, gamma, beta]: [bool; 3], training: bool) -> [Option<Vec<u32>>; 3] {
+/// The bits of the gradients that come where some of input, gamma and beta require one.
+fn gradients_of(
+    x: &Tensor<3>,
+    dy: &Tensor<3>,
+    [input, gamma, beta]: [bool; 3],
+    training: bool,
+) -> [Option<Vec<u32>>; 3] {
     let device = x.device();
     let require = |name, wanted, norm: BatchNorm| norm.set_require_grad_group(ParamGroup::from_path(name), wanted);
     let norm = require("gamma", gamma, require("beta", beta, BatchNormConfig::new(x.dims()[1]).init(&device)));
@@ -158,11 +163,11 @@ fn they_go_to_who_asked_alone_and_are_the_same_for_him() {
     let mut source = Source::new(400);
     let (x, dy) = (source.tensor::<3>(&[9, 4, 5], &device), source.tensor::<3>(&[9, 4, 5], &device));
     for training in [true, false] {
-        let all = asked(&x, &dy, [true; 3], training).map(Option::unwrap);
+        let complete = gradients_of(&x, &dy, [true; 3], training).map(Option::unwrap);
         for combination in 0..8 {
             let wanted = [1, 2, 4].map(|bit| combination & bit != 0);
-            let expected = [0, 1, 2].map(|which| wanted[which].then(|| all[which].clone()));
-            assert_eq!(asked(&x, &dy, wanted, training), expected, "training {training}: {wanted:?}");
+            let expected = [0, 1, 2].map(|which| wanted[which].then(|| complete[which].clone()));
+            assert_eq!(gradients_of(&x, &dy, wanted, training), expected, "training {training}: {wanted:?}");
         }
     }
 }

@@ -13,13 +13,13 @@ use support::{Source, bits, floats, vector};
 
 fn near(what: &str, ours: &[f32], theirs: &[f32]) {
     assert_eq!(ours.len(), theirs.len(), "{what}");
-    let most = theirs.iter().fold(1.0f32, |most, value| most.max(value.abs()));
+    let largest = theirs.iter().fold(1.0f32, |largest, value| largest.max(value.abs()));
     let worst = ours
         .iter()
         .zip(theirs)
         .map(|(a, b)| (a - b).abs())
         .fold(0.0f32, |a, b| if b > a || b.is_nan() { b } else { a });
-    assert!(worst <= 1e-5 * most, "{what}: {worst:e}");
+    assert!(worst <= 1e-5 * largest, "{what}: {worst:e}");
 }
 
 /// Output, dx, and the parameters' gradients of a forward pass.
@@ -32,10 +32,11 @@ fn step<const D: usize>(
     let x = x.clone().require_grad();
     let y = forward(x.clone());
     let gradients = (y.clone() * dy.clone()).sum().backward();
-    let of = |param: &&Option<Param<Tensor<1>>>| param.as_ref().map(|param| floats(param.grad(&gradients).unwrap()));
-    let mut all = vec![floats(y), floats(x.grad(&gradients).unwrap())];
-    all.extend(parameters.iter().filter_map(of));
-    all
+    let gradient =
+        |param: &&Option<Param<Tensor<1>>>| param.as_ref().map(|param| floats(param.grad(&gradients).unwrap()));
+    let mut results = vec![floats(y), floats(x.grad(&gradients).unwrap())];
+    results.extend(parameters.iter().filter_map(gradient));
+    results
 }
 
 fn with(mut norm: SampleNorm, gamma: &[f32], beta: &[f32], device: &Device) -> SampleNorm {
@@ -111,13 +112,15 @@ fn bits_are_the_cores_in_every_type_and_records_and_configurations_come_back() {
 #[test]
 fn what_sample_norms_refuse_is_named() {
     let device = Device::default();
-    let told = |config: SampleNormConfig, shape: [usize; 3]| {
+    let refusal = |config: SampleNormConfig, shape: [usize; 3]| {
         let norm = config.with_name(Some("block.norm".into())).init(&device);
         norm.try_forward(Tensor::<3>::ones(shape, &device)).map(drop).unwrap_err().to_string()
     };
-    assert!(told(SampleNormConfig::layer(4), [2, 3, 5]).starts_with("block.norm: input: expected 4 channels, got 5"));
-    assert!(told(SampleNormConfig::group(2, 4), [2, 3, 5]).contains("expected 4 channels, got 3"));
-    assert!(told(SampleNormConfig::instance(3), [2, 3, 1]).contains("at least 2 positions"));
+    assert!(
+        refusal(SampleNormConfig::layer(4), [2, 3, 5]).starts_with("block.norm: input: expected 4 channels, got 5")
+    );
+    assert!(refusal(SampleNormConfig::group(2, 4), [2, 3, 5]).contains("expected 4 channels, got 3"));
+    assert!(refusal(SampleNormConfig::instance(3), [2, 3, 1]).contains("at least 2 positions"));
     assert!(SampleNormConfig::group(3, 4).try_init(&device).is_err());
     assert!(SampleNormConfig::layer(4).with_epsilon(-1.0).try_init(&device).is_err());
     let norm = SampleNormConfig::layer(4).init(&device);
@@ -168,9 +171,9 @@ fn what_decorrelated_layers_refuse_is_named_and_changes_nothing() {
     let device = Device::default();
     let layer = whitened(&device);
     let before = bits(layer.running_covariance.value());
-    let told = |x: Tensor<2>| layer.try_forward_train(x).map(drop).unwrap_err().to_string();
-    assert!(told(Tensor::ones([4, 6], &device)).starts_with("white: input: expected 5 channels, got 6"));
-    assert!(told(Tensor::ones([1, 5], &device)).contains("at least 2 values a channel"));
+    let refusal = |x: Tensor<2>| layer.try_forward_train(x).map(drop).unwrap_err().to_string();
+    assert!(refusal(Tensor::ones([4, 6], &device)).starts_with("white: input: expected 5 channels, got 6"));
+    assert!(refusal(Tensor::ones([1, 5], &device)).contains("at least 2 values a channel"));
     assert_eq!(bits(layer.running_covariance.value()), before);
     // NaN in a group: the other one follows.
     let x: Tensor<2> = Source::new(4304).tensor(&[9, 5], &device);

@@ -49,8 +49,8 @@ fn step(net: &Net, x: Tensor<2>, dy: Tensor<2>) -> [Vec<f32>; 4] {
 
 fn near(one: &[f32], other: &[f32]) {
     assert_eq!(one.len(), other.len());
-    let most = other.iter().fold(1e-3f32, |most, value| most.max(value.abs()));
-    one.iter().zip(other).for_each(|(one, other)| assert!((one - other).abs() < 5e-6 * most, "{one} {other}"));
+    let largest = other.iter().fold(1e-3f32, |largest, value| largest.max(value.abs()));
+    one.iter().zip(other).for_each(|(one, other)| assert!((one - other).abs() < 5e-6 * largest, "{one} {other}"));
 }
 
 #[test]
@@ -61,12 +61,12 @@ fn one_to_eight_replicas_are_the_one_batch() {
     let start = Net::new(&device);
     let alone = start.clone().fork(&device);
     for parts in [vec![24], vec![11, 13], vec![1, 3, 20], vec![1, 1, 2, 3, 5, 5, 4, 3]] {
-        let mut at = 0;
-        let mut of = |&size: &usize| {
-            at += size;
-            (x.clone().narrow(0, at - size, size), dy.clone().narrow(0, at - size, size))
+        let mut end = 0;
+        let mut part = |&size: &usize| {
+            end += size;
+            (x.clone().narrow(0, end - size, size), dy.clone().narrow(0, end - size, size))
         };
-        let inputs: Vec<_> = parts.iter().map(&mut of).collect();
+        let inputs: Vec<_> = parts.iter().map(&mut part).collect();
         let got: Vec<_> = std::thread::scope(|scope| {
             let team = Team::of(parts.len(), Duration::from_secs(60));
             let threads: Vec<_> = team
@@ -75,8 +75,8 @@ fn one_to_eight_replicas_are_the_one_batch() {
                 .map(|(member, (x, dy))| {
                     let net = start.clone().fork(&device).joined(member);
                     scope.spawn(move || {
-                        let all = step(&net, x, dy);
-                        (all, floats(net.output.running_var.value()))
+                        let results = step(&net, x, dy);
+                        (results, floats(net.output.running_var.value()))
                     })
                 })
                 .collect();
@@ -85,11 +85,11 @@ fn one_to_eight_replicas_are_the_one_batch() {
         let alone = alone.clone();
         let expected = step(&alone, x.clone(), dy.clone());
         for number in 0..2 {
-            near(&got.iter().flat_map(|(all, _)| all[number].clone()).collect::<Vec<_>>(), &expected[number]);
+            near(&got.iter().flat_map(|(results, _)| results[number].clone()).collect::<Vec<_>>(), &expected[number]);
         }
-        // Gradients of parameters: each its share.
+        // Gradients of parameters: each replica has its share.
         for number in 2..4 {
-            let sum = |i: usize| got.iter().map(|(all, _)| all[number][i]).sum();
+            let sum = |i: usize| got.iter().map(|(results, _)| results[number][i]).sum();
             near(&(0..expected[number].len()).map(sum).collect::<Vec<f32>>(), &expected[number]);
         }
         for (_, running) in &got {

@@ -60,9 +60,9 @@ fn torchs_files_evaluate_as_torch_does_with_and_without_the_count() {
     let expected = floats(stored::<2>("y", &device));
     for name in ["torch_net.safetensors", "torch_net_without_count.safetensors"] {
         let y = floats(loaded(name, &device).forward(stored("x", &device)));
-        let most = expected.iter().fold(1.0f32, |most, y| most.max(y.abs()));
+        let largest = expected.iter().fold(1.0f32, |largest, y| largest.max(y.abs()));
         for (y, expected) in y.iter().zip(&expected) {
-            assert!((y - expected).abs() <= 1e-6 * most, "{name}: {y} for {expected}");
+            assert!((y - expected).abs() <= 1e-6 * largest, "{name}: {y} for {expected}");
         }
     }
 }
@@ -98,13 +98,13 @@ fn the_count_is_written_when_asked_for_as_torch_writes_it() {
     let store = || SafetensorsStore::from_file(&path).overwrite(true);
     save_with_batch_count(&net, &mut store().with_to_adapter(BurnToPyTorchAdapter), 20).unwrap();
 
-    // The same names, types, shapes and values as in torch's own file, which had 20 steps.
-    let all = |mut store: SafetensorsStore| {
+    // Names, types, shapes and values are those of torch's own file, which had 20 steps.
+    let tensors = |mut store: SafetensorsStore| {
         let tensors = store.get_all_tensors().unwrap();
-        let one = |(name, tensor): (&String, _)| (name.clone(), bridge::to_data(tensor).unwrap());
-        tensors.iter().map(one).collect::<Vec<_>>()
+        let named = |(name, tensor): (&String, _)| (name.clone(), bridge::to_data(tensor).unwrap());
+        tensors.iter().map(named).collect::<Vec<_>>()
     };
-    assert_eq!(all(store()), all(SafetensorsStore::from_file(golden("torch_net.safetensors"))));
+    assert_eq!(tensors(store()), tensors(SafetensorsStore::from_file(golden("torch_net.safetensors"))));
 
     let mut again = Net::new(&device);
     again.load_from(&mut store().with_from_adapter(PyTorchToBurnAdapter)).unwrap();

@@ -80,7 +80,7 @@ fn layer_by_layer_each_layer_has_the_statistics_of_what_it_sees_in_use() {
     let batches = data(&[16, 14, 2, 1]);
     let done = Recalibration::layer_by_layer().run(&net, both, || batches.clone(), step).unwrap();
     near(&net.first, &whole(&batches));
-    // What the deployed model puts in front of the second layer.
+    // The inputs of the second layer in the deployed model.
     near(&net.second, &net.valid().inner(whole(&batches)));
     assert_eq!(done.layers[0].seen.batches(), 4);
     assert_eq!(done.layers.iter().map(|layer| layer.name.as_str()).collect::<Vec<_>>(), ["first", "second"]);
@@ -91,14 +91,14 @@ fn layer_by_layer_each_layer_has_the_statistics_of_what_it_sees_in_use() {
     assert_eq!(bits(net.second.running_var.value()), bits(Tensor::<1>::ones([4], &Device::default())));
 }
 
-/// What torch's `update_bn` weighs equally, and drops what lies between: batches of 16, 14 and 2.
+/// Batches of 16, 14 and 2: torch's `update_bn` weighs them equally, and leaves out the spread between their means.
 #[test]
 fn in_one_pass_each_layer_has_the_statistics_of_what_it_sees_in_training() {
     let net = Net::new(&Device::default());
     let batches = data(&[16, 14, 2]);
     Recalibration::one_pass().run(&net, both, || batches.clone(), step).unwrap();
     near(&net.first, &whole(&batches));
-    // In front of the second layer: the first one by each batch.
+    // The inputs of the second layer: the first one goes by each batch.
     let fresh = Net { linear: net.linear.clone(), second: net.second.clone(), ..Net::new(&Device::default()) };
     let by_batch = Switches { normalize_by: NormalizeBy::Batch, ..Switches::evaluate() };
     let inner = |x: Tensor<2>| {

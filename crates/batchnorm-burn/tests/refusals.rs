@@ -182,7 +182,7 @@ fn residuals_and_slopes() {
             ),
         );
     }
-    // What the layer refuses, it refuses here; the input comes first.
+    // The layer's own refusals hold here, too; the input is checked first.
     fused_refused(
         |norm| norm.adding(Tensor::ones([4, 5, 1], &device)).then(Activation::Relu),
         &Tensor::ones([4, 5, 2], &device),

@@ -1,4 +1,4 @@
-//! What a module does in the situations of `docs/situations`: pinned, held, masked, in ghost batches.
+//! The module in the situations of `docs/situations`: pinned, held, masked, in ghost batches.
 
 #![allow(missing_docs)]
 
@@ -47,7 +47,7 @@ fn frozen_survives_training_devices_and_optimizers() {
         let gradients = GradientsParams::from_grads(gradients, &norm);
         norm = SgdConfig::new().init().step(0.1, norm, gradients);
         assert_eq!(bits(norm.gamma.val()), gamma);
-        // What a training loop does around it.
+        // Steps of a training loop around it.
         norm = norm.valid().train().to_device(&device).fork(&device);
         assert_eq!((statistics(&norm), norm.pinned), (before.clone(), Some(Switches::frozen())));
     }
@@ -76,7 +76,7 @@ fn each_switch_is_its_own() {
             let dy: Tensor<4> = Source::new(4102).tensor(&[6, 3, 2, 5], &device);
             let gradients = (trained.output.clone() * dy.clone()).sum().backward();
             assert_eq!(layer.gamma.grad(&gradients).is_some(), switches.train_parameters);
-            // The same by the core.
+            // The core's pass over the same values.
             let mut core = Config::pytorch().channels(3).build().unwrap();
             let (x, dy) = (floats(input.clone()), floats(dy));
             let view = |data| View::new(data, &[6, 3, 2, 5], Axes::NCHW).unwrap();
@@ -115,12 +115,12 @@ fn held_batches_count_when_they_are_committed() {
     batches[1..].iter().for_each(|batch| drop(expected.forward(batch.clone())));
     assert_eq!(statistics(&layer), statistics(&expected));
     assert_eq!((copy.release(), copy.held_batches()), (2, None));
-    // What cannot be committed is still held.
+    // Moments that cannot be committed are still held.
     let mut broken = layer.clone();
     broken.forward(batches[0].clone());
     broken.momentum = 7.0;
     assert!(broken.commit_held().is_err() && broken.held_batches() == Some(1));
-    // By value: what one call gives another may take.
+    // The moments of a pass are a value, which `commit` takes.
     let trained = copy.try_forward_by(batches[0].clone(), Switches::train()).unwrap();
     assert_eq!(trained.batch.channels()[0].count(), 60);
     assert!(copy.commit(&vec![Moments::EMPTY; 2].into()).unwrap_err().to_string().starts_with("block.norm: batch"));
@@ -168,15 +168,18 @@ fn weights_that_do_not_fit_are_named() {
     let device = Device::default();
     let layer = norm(&device);
     let x = || Tensor::<2>::ones([4, 3], &device);
-    let told = |weights: Tensor<2>| layer.weighing(weights).try_forward_train(x()).map(drop).unwrap_err().to_string();
-    let of =
+    let refusal =
+        |weights: Tensor<2>| layer.weighing(weights).try_forward_train(x()).map(drop).unwrap_err().to_string();
+    let weights =
         |values: &[f32], shape: [usize; 2]| Tensor::<2>::from_data(TensorData::new(values.to_vec(), shape), &device);
-    assert!(told(of(&[1.0; 2], [2, 1])).contains("weights: expected the input's shape [4, 3]"));
-    assert!(told(of(&[1.0, -1.0, 1.0, 1.0], [4, 1])).contains("weights[1]"));
-    assert!(told(of(&[1.0; 4], [4, 1]).cast(DType::F64)).contains("expected the input's number type F32, got F64"));
+    assert!(refusal(weights(&[1.0; 2], [2, 1])).contains("weights: expected the input's shape [4, 3]"));
+    assert!(refusal(weights(&[1.0, -1.0, 1.0, 1.0], [4, 1])).contains("weights[1]"));
+    assert!(
+        refusal(weights(&[1.0; 4], [4, 1]).cast(DType::F64)).contains("expected the input's number type F32, got F64")
+    );
     let mut ghost = layer.clone();
     ghost.ghost = Some(2);
-    let error = ghost.weighing(of(&[1.0; 4], [4, 1])).try_forward_train(x()).map(drop).unwrap_err().to_string();
+    let error = ghost.weighing(weights(&[1.0; 4], [4, 1])).try_forward_train(x()).map(drop).unwrap_err().to_string();
     assert!(error.contains("weights cannot be had together with ghost batches"), "{error}");
     ghost.ghost = Some(0);
     assert!(ghost.try_forward_train(x()).is_err());
@@ -196,7 +199,7 @@ fn ghost_batches_train_in_groups_and_evaluate_whole() {
     );
     assert_eq!(bits(y.clone()), bits(groups));
     plain.forward(x.clone());
-    // But for the last bits, which f32 hardly has.
+    // Alike but for the last bits, which f32 hardly has.
     let pairs = |one: &BatchNorm, other: &BatchNorm| {
         floats(one.running_var.value()).into_iter().zip(floats(other.running_var.value())).collect::<Vec<_>>()
     };
@@ -206,8 +209,8 @@ fn ghost_batches_train_in_groups_and_evaluate_whole() {
     assert_eq!(layer.forward_eval(x.clone()).dims(), [6, 3, 2, 5]);
     // A ragged group behind a residual and an activation.
     let fused = layer.adding(x.clone()).then(Activation::Relu).forward(x.clone());
-    let apart = burn::tensor::activation::relu(layer.forward(x.clone()) + x.clone());
-    assert_eq!(bits(fused), bits(apart));
+    let in_turn = burn::tensor::activation::relu(layer.forward(x.clone()) + x.clone());
+    assert_eq!(bits(fused), bits(in_turn));
     for slope in [-0.5, f64::NAN, f64::INFINITY] {
         let before = statistics(&layer);
         let refused = layer.adding(x.clone()).then(Activation::LeakyRelu(slope)).try_forward_train(x.clone());

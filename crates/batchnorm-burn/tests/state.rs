@@ -40,7 +40,7 @@ fn core_agrees<const D: usize>(index: usize, shape: &[usize]) {
         let trained = core.train(&View::new(&values, shape, Axes::NCHW).unwrap()).unwrap();
         assert_eq!(floats(norm.forward_train(x.clone())), trained.y.data(), "{shape:?}");
 
-        // What the host stores is rounded once per update.
+        // The core's statistics are rounded after each update, as the module's are.
         let round = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
         let running = core.running().unwrap();
         let (mean, variance) = (round(running.mean()), round(running.variance()));
@@ -200,7 +200,7 @@ fn other_number_types_are_computed_by_the_stated_path() {
         (floats(y), floats(dx), floats(dgamma), statistics(&norm))
     };
     let single = run(DType::F32);
-    // The same input, in types that hold it: the same statistics to the bit, outputs to the type's rounding.
+    // One input in all types, which hold it: the same statistics to the bit, outputs to the type's rounding.
     for (dtype, bound) in [(DType::F64, 1e-6), (DType::F16, 1e-3), (DType::BF16, 8e-3)] {
         let other = run(dtype);
         assert_eq!(other.3, single.3, "{dtype:?}");

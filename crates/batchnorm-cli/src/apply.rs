@@ -18,7 +18,7 @@ use serde_json::json;
 use std::io::Write;
 use std::path::Path;
 
-/// Every file this command may write; what a run does not write must not lie there from an earlier one.
+/// Every file this command may write. Those that a run does not write are removed, so that none is left of an earlier run.
 const FILES: [&str; 8] =
     ["y.npy", "dx.npy", "mean.npy", "variance.npy", "dgamma.npy", "dbeta.npy", "running_mean.npy", "running_var.npy"];
 
@@ -49,13 +49,13 @@ struct Job {
     config: Config,
 }
 
-/// What a forward pass left.
-enum Left {
-    One(Saved),
+/// What a forward pass leaves for the backward pass.
+enum SavedPass {
+    Batch(Saved),
     Groups(Ghost),
 }
 
-/// What a run computed.
+/// The arrays that a run computes, and the channels that hold NaN or infinity.
 struct Results<T> {
     y: Vec<T>,
     mean: Vec<f64>,
@@ -164,18 +164,18 @@ impl Job {
         dy: Option<&View<T>>,
     ) -> Result<Results<T>, CallError> {
         let input = weights.map_or(x.into(), |weights| batchnorm::Input::weighted(x, weights));
-        let (y, left, batch) = match (self.arguments.mode, self.arguments.ghost) {
+        let (y, saved, batch) = match (self.arguments.mode, self.arguments.ghost) {
             (Mode::Train, None) => {
                 let trained = layer.train(input)?;
-                (trained.y, Left::One(trained.saved), Some(trained.batch))
+                (trained.y, SavedPass::Batch(trained.saved), Some(trained.batch))
             }
             (Mode::Train, Some(size)) => {
                 let trained = layer.train_ghost(x, size)?;
-                (trained.y, Left::Groups(trained.saved), Some(trained.batch))
+                (trained.y, SavedPass::Groups(trained.saved), Some(trained.batch))
             }
             (Mode::Eval, _) => {
                 let evaluated = layer.eval(input)?;
-                (evaluated.y, Left::One(evaluated.saved), None)
+                (evaluated.y, SavedPass::Batch(evaluated.saved), None)
             }
         };
         let running = layer.running().expect("it was given statistics, or started some");
@@ -192,10 +192,10 @@ impl Job {
                 let mut dx = vec![T::default(); y.data().len()];
                 let mut out = ViewMut::new(&mut dx, x.shape(), Axes::Channel(x.channel_axis() as isize))
                     .expect("a dense buffer of the input's shape");
-                let parameters = match (&left, weights) {
-                    (Left::One(saved), Some(weights)) => saved.backward_weighted(x, dy, weights, &mut out)?,
-                    (Left::One(saved), None) => saved.backward(x, dy, &mut out)?,
-                    (Left::Groups(ghost), _) => ghost.backward(x, dy, &mut out)?,
+                let parameters = match (&saved, weights) {
+                    (SavedPass::Batch(saved), Some(weights)) => saved.backward_weighted(x, dy, weights, &mut out)?,
+                    (SavedPass::Batch(saved), None) => saved.backward(x, dy, &mut out)?,
+                    (SavedPass::Groups(ghost), _) => ghost.backward(x, dy, &mut out)?,
                 };
                 Some((dx, parameters))
             }
@@ -205,7 +205,7 @@ impl Job {
         Ok(Results { y: y.into_data(), mean, variance, non_finite, gradients, running })
     }
 
-    /// Writes every result beside its place; gives the names.
+    /// Writes every result to a temporary file; returns the names.
     fn stage<T: Element + Number>(
         &self,
         files: &mut FileSet,
@@ -296,7 +296,7 @@ impl Job {
     }
 }
 
-/// Why the layer refused the input: a policy, in terms of its flag, or a shape.
+/// The layer's refusal as a failure: of a policy by the name of its flag, or of a shape.
 fn refusal(input: &Path, error: &CallError) -> Failure {
     let input = input.display();
     Failure::refused(match error {
@@ -327,6 +327,6 @@ fn refusal(input: &Path, error: &CallError) -> Failure {
 
 fn first_few(channels: &[usize]) -> String {
     let listed: Vec<String> = channels.iter().take(10).map(usize::to_string).collect();
-    let rest = if channels.len() > 10 { ", ..." } else { "" };
-    listed.join(", ") + rest
+    let more = if channels.len() > 10 { ", ..." } else { "" };
+    listed.join(", ") + more
 }

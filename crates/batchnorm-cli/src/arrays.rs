@@ -107,12 +107,12 @@ fn npy(path: &Path) -> Result<Any, Failure> {
     })
 }
 
-/// Whether a file is read as a table.
+/// Whether a file is read as a table, by its name.
 fn is_table(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"))
 }
 
-/// The shape of a .npy file, of whose numbers none is read if there are more than `most`.
+/// The shape of a .npy file, refused if it has more than `most` values. Only the header is read.
 fn check_size(path: &Path, most: usize) -> Result<Vec<usize>, Failure> {
     let shape = npy::shape(path).map_err(Failure::input)?;
     let values = shape.iter().try_fold(1usize, |values, &length| values.checked_mul(length));
@@ -142,7 +142,7 @@ pub fn vector(path: &Path, channels: usize) -> Result<Vec<f64>, Failure> {
 pub struct Doubles {
     pub shape: Vec<usize>,
     pub values: Vec<f64>,
-    /// What a table calls its columns.
+    /// The names of a table's columns.
     pub names: Option<Vec<String>>,
 }
 
@@ -175,7 +175,7 @@ pub fn vector_or_numbers(flag: &str, given: &Path, least: f64, count: usize, eac
         let values = doubles(given, count, |_| Ok(()))?.values;
         return fitting(values, least, count, each).map_err(|what| Failure::input(expected(&what)));
     }
-    // What is typed is an argument, not an input.
+    // Numbers on the command line are an argument, not an input: another exit code.
     let words: Vec<&str> = given.to_str().unwrap_or_default().split(',').map(str::trim).collect();
     let number = |word: &&str| match word.parse::<f64>() {
         Ok(number) => Ok(number),
@@ -189,7 +189,7 @@ pub fn vector_or_numbers(flag: &str, given: &Path, least: f64, count: usize, eac
     fitting(values, least, count, each).map_err(|what| Failure::usage(expected(&what)))
 }
 
-/// The values, or what was expected.
+/// The values if they fit, or else a text of what was expected.
 fn fitting(values: Vec<f64>, least: f64, count: usize, each: &str) -> Result<Vec<f64>, String> {
     if values.len() != count {
         return Err(format!("{count} values, one for each {each}, got {}", values.len()));

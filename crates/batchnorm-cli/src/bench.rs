@@ -94,7 +94,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     put(&if arguments.json { as_json(&arguments, &work, &measured) } else { as_table(&arguments, &work, &measured) })
 }
 
-/// What is asked for, checked.
+/// The work asked for, checked.
 fn work(arguments: &Arguments) -> Result<Work, Failure> {
     let expected = "--shape: expected samples, channels and maybe axes of space, such as 32,64,56,56";
     let sizes: Option<Vec<usize>> = arguments.shape.split(',').map(|word| word.trim().parse().ok()).collect();

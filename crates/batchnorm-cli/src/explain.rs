@@ -22,6 +22,7 @@ use crate::terminal::put;
 use batchnorm_io::atomic;
 use explanation::Explanation;
 pub use options::Arguments;
+use options::is_stdout;
 use std::path::{Path, PathBuf};
 use subject::Subject;
 
@@ -80,17 +81,12 @@ fn keep_files_apart(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Where a file lies or would lie, by one name for all its names; `None` in no folder.
+/// The canonical path of a file that is there or may be created; `None` where its folder is not there.
 fn place(path: &Path) -> Option<PathBuf> {
     path.canonicalize().ok().or_else(|| {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         Some(folder.canonicalize().ok()?.join(path.file_name()?))
     })
-}
-
-/// `-` stands for it.
-fn is_stdout(path: &Path) -> bool {
-    path == Path::new("-")
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {

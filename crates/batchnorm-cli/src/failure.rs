@@ -1,14 +1,14 @@
-//! How a command fails: one line for people, one exit code for machines.
+//! Failures of commands: one line for people, one exit code for machines.
 
 use std::fmt::Display;
 use std::io::Write;
 
 use crate::text;
 
-/// Why a command stopped. The exit codes are part of the program's interface: see `--help`.
+/// The reason why a command stopped. The exit codes are part of the program's interface: see `--help`.
 #[derive(Debug)]
 pub enum Failure {
-    /// What was checked is wrong, as the tables before say: exit code 1.
+    /// Gradients that were checked are wrong, as the output before says: exit code 1.
     Wrong(String),
     /// An argument's value, or arguments that do not go together: exit code 2, as for unknown flags.
     Usage(String),
@@ -65,13 +65,13 @@ impl Display for Failure {
     }
 }
 
-/// Says one line on stderr. Control characters, as in odd file names, are escaped; a closed stderr is the reader's
+/// Writes one line to stderr. Control characters, as in odd file names, are escaped; a closed stderr is the reader's
 /// choice, not a failure of the run.
 pub fn tell(message: impl Display) {
     let _ = writeln!(std::io::stderr(), "{}", text::one_line(&message.to_string()));
 }
 
-/// What `--help` says of exit codes.
+/// The section on exit codes of `--help`.
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0    done

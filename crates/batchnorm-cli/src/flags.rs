@@ -1,4 +1,4 @@
-//! From the words behind a flag to numbers, with errors that name the flag.
+//! Parsing of the words behind a flag, with errors that name the flag.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -7,18 +7,18 @@ use batchnorm_lab::setting::{Difference, SettingError};
 
 use crate::failure::Failure;
 
-/// What most flags take.
+/// The value that most flags take, for errors.
 pub const WHOLE: &str = "a whole number";
 
 pub fn number<T: FromStr>(flag: &str, text: &str, what: &str) -> Result<T, Failure> {
     text.parse().map_err(|_| match text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
-        // A whole number that is none for the type, which is as wide as usize, or u64: it is too large.
+        // Digits alone are a whole number; it is too large for the type, which is usize or u64.
         true => expected(flag, format!("{what} up to {}", usize::MAX), text),
         false => expected(flag, what, format!("`{text}`")),
     })
 }
 
-/// Numbers with commas between them.
+/// Parses numbers with commas between them.
 pub fn list<T: FromStr>(flag: &str, text: &str, what: &str) -> Result<Vec<T>, Failure> {
     text.split(',').map(|word| number(flag, word.trim(), what)).collect()
 }
@@ -27,7 +27,7 @@ pub fn expected(flag: &str, what: impl Display, got: impl Display) -> Failure {
     Failure::usage(format!("{flag}: expected {what}, got {got}"))
 }
 
-/// A setting out of range, by the name of its flag.
+/// The failure of a setting out of range, by the name of its flag.
 pub fn failure(error: SettingError) -> Failure {
     let SettingError { setting, expected: what, got } = &error;
     let flag = match *setting {
@@ -44,8 +44,9 @@ pub fn failure(error: SettingError) -> Failure {
     expected(flag, what, got)
 }
 
-/// In what a file's experiment differs from the one asked for.
-pub fn differences(all: &[Difference]) -> String {
-    let words: Vec<String> = all.iter().map(|(what, there, now)| format!("{what}: {there} there, {now} now")).collect();
+/// The differences between a file's experiment and the one asked for, in words.
+pub fn differences(differences: &[Difference]) -> String {
+    let words: Vec<String> =
+        differences.iter().map(|(what, there, now)| format!("{what}: {there} there, {now} now")).collect();
     words.join("; ")
 }

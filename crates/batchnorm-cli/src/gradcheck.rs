@@ -1,165 +1,30 @@
-//! `batchnorm gradcheck`: are gradients right? Ours, by derivatives without a formula; or somebody else's, and if not, which
-//! term is missing.
+//! `batchnorm gradcheck`: are gradients right? Our layers' are checked against derivatives that know no formula; another
+//! program's are judged, and the term that is missing is named.
+//!
+//! Ours: `inputs` reads arrays, `prepare` makes a `setup` of them for each layer, `check` compares the gradients of `twin`
+//! and `kernel` with `derivatives`, by the `errors` that `scales` measures, and `report` prints. Another program's:
+//! `against` has the library judge them, and `verdict` prints.
 
 mod against;
-mod arrays;
 mod check;
+mod derivatives;
+mod errors;
+mod inputs;
+mod kernel;
 mod layer;
+mod limits;
+mod options;
+mod parameters;
+mod prepare;
 mod report;
+mod row;
 mod scales;
 mod setup;
 mod twin;
 mod verdict;
 
 use crate::failure::Failure;
-use clap::{Args, ValueEnum};
-use std::num::NonZeroUsize;
-use std::path::PathBuf;
-
-/// Check gradients: this layer's and its variants', or those that another program wrote.
-///
-/// Without --against: the gradients of the kernels, of the closed form and of the computation graph, against complex steps,
-/// central differences and directional derivatives, the second derivatives too, on random arrays or on --input. With
-/// --against DIR: dx.npy, dgamma.npy and dbeta.npy there (those that there are) are judged by --input and --gradient: which are
-/// wrong, where, and which term is missing. Rounding is taken into account: a right gradient is never called wrong, and
-/// where explanations differ by less than rounding it says that they cannot be told apart on this input, and where rounding
-/// may be as large as the gradient, that it cannot be judged.
-#[derive(Args)]
-#[command(after_help = crate::failure::EXIT_CODES)]
-pub struct Arguments {
-    /// Folder with dx.npy, dgamma.npy, dbeta.npy of another program, of any float type; at least one of them.
-    #[arg(long, value_name = "DIR", requires = "input", requires = "gradient")]
-    pub against: Option<PathBuf>,
-    /// The layer's input: .npy of any float type, at least two axes, or a table in .csv; absent: random, of --shape.
-    #[arg(long, value_name = "X.npy")]
-    pub input: Option<PathBuf>,
-    /// The upstream gradient, of the input's shape; absent: random.
-    #[arg(long, value_name = "DY.npy", requires = "input")]
-    pub gradient: Option<PathBuf>,
-    /// Which axis holds the channels; negative counts from the end.
-    #[arg(long, value_name = "K", default_value_t = 1, allow_negative_numbers = true)]
-    pub channel_axis: isize,
-    /// Which layer; absent: all that the shape allows, or with --against batch norm.
-    #[arg(long, value_enum)]
-    pub layer: Option<Layer>,
-    /// Groups of group norm; a divisor of the channels.
-    #[arg(long, value_name = "G", default_value = "1")]
-    pub groups: NonZeroUsize,
-    /// Normalise by the batch, or by the running statistics.
-    #[arg(long, value_enum, default_value_t = Mode::Train)]
-    pub mode: Mode,
-    /// Scale of each channel (of layer and RMS norm: of each element), any float type; absent: 1, or random beside a random
-    /// input.
-    #[arg(long, value_name = "G.npy", requires = "input")]
-    pub gamma: Option<PathBuf>,
-    /// Shift, as gamma; absent: 0, or random. (No gradient but behind an activation depends on it.)
-    #[arg(long, value_name = "B.npy", requires = "input")]
-    pub beta: Option<PathBuf>,
-    /// Running mean of each channel, for --mode eval.
-    #[arg(long, value_name = "M.npy", requires = "input")]
-    pub running_mean: Option<PathBuf>,
-    /// Running variance of each channel, for --mode eval.
-    #[arg(long, value_name = "V.npy", requires = "input")]
-    pub running_var: Option<PathBuf>,
-    /// How often each value counts, as `apply` takes it; 0 masks.
-    #[arg(long, value_name = "W.npy", requires = "input")]
-    pub weights: Option<PathBuf>,
-    /// Added to the variance inside the square root.
-    #[arg(long, value_name = "E", allow_hyphen_values = true, default_value_t = 1e-5)]
-    pub epsilon: f64,
-    /// Shape of the random input, in the order of its axes.
-    #[arg(long, value_name = "N,C,...", default_value = "4,6,5", conflicts_with = "input")]
-    pub shape: String,
-    /// Seed of all that is random.
-    #[arg(long, value_name = "S", default_value_t = 1)]
-    pub seed: u64,
-    /// Print all figures as JSON instead of a table.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// By what is normalised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Mode {
-    Train,
-    Eval,
-}
-
-/// The layer and its variants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Layer {
-    /// batch norm: in training, or with --mode eval in evaluation
-    Batch,
-    /// batch norm in evaluation
-    Evaluation,
-    /// by the running statistics and the batch's, mixed
-    Mixed,
-    /// batch norm and max(y, 0) in one
-    Relu,
-    /// batch norm and a leaky rectifier in one
-    LeakyRelu,
-    /// batch norm, a residual and max(y, 0) in one
-    Residual,
-    /// with weights and masked values
-    Weighted,
-    /// in groups of samples, each a batch of its own
-    Ghost,
-    /// the form that keeps its output instead of its input
-    Invertible,
-    /// layer norm: each sample over all its values
-    #[value(alias = "layer")]
-    Norm,
-    /// group norm
-    Group,
-    /// instance norm: each channel of each sample
-    Instance,
-    /// RMS norm
-    Rms,
-    /// decorrelated batch norm
-    Whitening,
-}
-
-impl Layer {
-    pub fn name(self) -> String {
-        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
-    }
-}
-
-impl Arguments {
-    /// That the flags go together, and none would be passed over.
-    fn check(&self) -> Result<(), Failure> {
-        let refuse = |message: &str| Err(Failure::usage(message));
-        if !(self.epsilon.is_finite() && self.epsilon >= 0.0) {
-            return refuse(&format!("--epsilon: expected a finite number >= 0, got {}; 1e-5 is usual", self.epsilon));
-        }
-        let evaluates = self.mode == Mode::Eval || self.layer == Some(Layer::Evaluation);
-        let all = self.against.is_none() && self.layer.is_none();
-        if self.groups.get() > 1 && !(all || self.layer == Some(Layer::Group)) {
-            return refuse("--groups: expected with --layer group; leave it out");
-        }
-        let takes_weights = match self.layer {
-            None => true,
-            Some(layer) => layer == if self.against.is_some() { Layer::Batch } else { Layer::Weighted },
-        };
-        if self.weights.is_some() && (evaluates || !takes_weights) {
-            return refuse(
-                "--weights: expected with batch norm in training (--layer weighted, or with --against --layer batch, or none); \
-                 other layers take no weights",
-            );
-        }
-        let by_running = evaluates || all || (self.against.is_none() && self.layer == Some(Layer::Mixed));
-        if (self.running_mean.is_some() || self.running_var.is_some()) && !by_running {
-            return refuse(
-                "--running-mean, --running-var: expected with --mode eval (or --layer mixed), for training normalises by the \
-                 batch; give --mode eval or leave them out",
-            );
-        }
-        if self.mode == Mode::Eval && !matches!(self.layer, None | Some(Layer::Batch | Layer::Evaluation)) {
-            return refuse("--mode eval: expected --layer batch, for the others have no mode; leave it out");
-        }
-        Ok(())
-    }
-}
+pub use options::Arguments;
 
 /// Checks and prints.
 ///

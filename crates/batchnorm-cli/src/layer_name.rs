@@ -1,4 +1,4 @@
-//! Which norm a command is about, as a flag's value.
+//! Names of the norms, as values of `--layer`.
 
 use batchnorm::Grouping;
 use clap::ValueEnum;
@@ -21,7 +21,7 @@ pub enum LayerName {
 }
 
 impl LayerName {
-    /// What a sibling normalises together in arrays of `rank` axes, the first one the samples'; `None` for batch norm.
+    /// The grouping of a sibling norm in arrays of `rank` axes, the first one the samples'; `None` for batch norm.
     pub fn grouping(self, rank: usize, groups: NonZeroUsize) -> Option<Grouping> {
         let axes = rank - 1;
         match self {

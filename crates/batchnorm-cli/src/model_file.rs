@@ -1,4 +1,4 @@
-//! A model from its file.
+//! Reading of model files.
 
 use std::io::ErrorKind;
 use std::path::Path;

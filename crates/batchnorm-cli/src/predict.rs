@@ -1,65 +1,16 @@
 //! `batchnorm predict`: digits in pictures, by a network that `batchnorm train` wrote.
 
 mod inputs;
+mod options;
 mod table;
 
-use std::path::PathBuf;
-
-use batchnorm_lab::digits::PIXELS;
 use batchnorm_lab::model::Model;
 use batchnorm_lab::probe::Answer;
-use clap::ValueEnum;
 
 use crate::failure::{Failure, tell};
 use crate::model_file;
-
-/// Recognise digits in pictures by a trained network.
-///
-/// A PATH is a PNG picture of one digit, or a folder of them. A folder whose subfolders are named 0 to 9 is a labelled
-/// set: accuracy, confusions and the worst mistakes are shown. Other subfolders, and pictures deeper down, are ignored. Dark on light or light on dark, any size up to 4096 x
-/// 4096: the digit is cut out, scaled and counted as those of the data set were; 8 x 8 pixels are taken as they are.
-///
-/// Every picture is looked at. Those that cannot be read, or are blank, and folders without any are named at the end,
-/// and the exit code is 3 then; the others' answers are printed all the same.
-#[derive(clap::Args)]
-#[command(after_help = crate::failure::EXIT_CODES)]
-pub struct Arguments {
-    /// A file of `batchnorm train`.
-    #[arg(long, value_name = "FILE", default_value = "batchnorm-model.safetensors")]
-    model: PathBuf,
-
-    /// PNG pictures, folders of them, or folders with subfolders 0 to 9.
-    #[arg(value_name = "PATH", conflicts_with = "digits")]
-    paths: Vec<PathBuf>,
-
-    /// The embedded digits instead of pictures.
-    #[arg(long, value_enum)]
-    digits: Option<Set>,
-
-    /// Print the answers as JSON instead of a table.
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Set {
-    /// the 360 that `train` never trains on
-    Test,
-    /// the 1,437 it trains on
-    Train,
-    /// both
-    All,
-}
-
-/// One digit that was asked about.
-struct Asked {
-    /// What to call it: the path, or its place in the embedded set.
-    name: String,
-    /// The digit it is, where that is known.
-    label: Option<u8>,
-    /// What the network sees.
-    seen: [f32; PIXELS],
-}
+use inputs::Asked;
+pub use options::Arguments;
 
 /// Asks the network about everything and prints what it says.
 ///

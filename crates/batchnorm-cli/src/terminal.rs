@@ -1,4 +1,4 @@
-//! What commands that take long share: a bar, Ctrl-C, threads, and stdout.
+//! The terminal and threads, shared by commands: stdout, a progress bar, Ctrl-C.
 
 use std::io::{self, Write};
 
@@ -6,7 +6,7 @@ use crate::failure::Failure;
 #[cfg(feature = "train")]
 pub use long::{Stop, progress_bar};
 
-/// The threads that everything after this uses.
+/// Sets the number of threads for everything that follows.
 pub fn use_threads(threads: usize) -> Result<(), Failure> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
@@ -14,7 +14,7 @@ pub fn use_threads(threads: usize) -> Result<(), Failure> {
         .map_err(|error| Failure::usage(format!("--threads {threads}: {error}; ask for fewer")))
 }
 
-/// To stdout; a reader that has seen enough is no error.
+/// Writes to stdout. A reader that closes the pipe early is no error.
 pub fn put(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -33,13 +33,13 @@ mod long {
 
     use crate::failure::Failure;
 
-    /// Hidden where stderr is no terminal.
+    /// A bar on stderr, hidden where that is no terminal.
     pub fn progress_bar(steps: u64) -> ProgressBar {
         let style = ProgressStyle::with_template("{bar:30} {percent:>3} %  {eta:>4} left  {msg}");
         ProgressBar::new(steps).with_style(style.expect("the template is right"))
     }
 
-    /// Whether somebody asked to stop.
+    /// The user's wish to stop, by Ctrl-C.
     pub struct Stop(Arc<AtomicBool>);
 
     impl Stop {

@@ -1,18 +1,18 @@
-//! Names and paths, which may hold anything, as text.
+//! Names and paths, which may hold any bytes, as text.
 
 use std::path::Path;
 
-/// As JSON has it: what is not UTF-8 is replaced. (serde_json refuses such paths.)
+/// A path as JSON text: bytes that are not UTF-8 are replaced, for serde_json refuses them.
 pub fn path(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// On one line, whatever is in it: control characters are escaped.
+/// Text on one line: control characters are escaped.
 pub fn one_line(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
-/// As a word of a shell's command line; in quotes where it needs them.
+/// A path as one word of a shell's command line, in quotes where it needs them.
 #[cfg_attr(not(feature = "train"), allow(dead_code))]
 pub fn word(path: &Path) -> String {
     let text = one_line(&path.to_string_lossy());

@@ -1,9 +1,9 @@
 //! `batchnorm train`: one network on the digits, into one file.
 
 mod file;
+mod options;
 mod request;
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use batchnorm_lab::digits::{CLASSES, Digits};
@@ -17,62 +17,12 @@ use crate::failure::{Failure, tell};
 use crate::terminal::{Stop, progress_bar, put, use_threads};
 use crate::text;
 use file::Store;
+pub use options::Arguments;
 
-/// How often the network is saved on its way, or after each step that takes longer: what a crash costs.
+/// Time between saves on the way (or a step, if that takes longer): as much is lost in a crash.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
-/// Steps behind each loss that is shown, their mean.
+/// Number of steps whose mean loss is shown.
 const SHOWN_STEPS: usize = 5;
-
-/// Train one network on the digits and write it to a file that PyTorch reads too.
-///
-/// A sigmoid network learns 1,437 embedded images of handwritten digits by plain gradient descent; its accuracy is that
-/// on 360 other images, by running statistics. The file is safetensors: weights by PyTorch's names, and under the
-/// metadata's key `batchnorm` what they are. It is saved about every second (after each step that takes longer) and on
-/// Ctrl-C, and the same command goes on from there: it ends in the same file, to the bit, as if it had never been
-/// stopped (on one machine). More --steps train a finished network further.
-#[derive(clap::Args)]
-#[command(after_help = crate::failure::EXIT_CODES)]
-pub struct Arguments {
-    /// Steps in all. [default: 600; 3000 with --no-batch-norm]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    steps: Option<String>,
-
-    /// Learning rate. [default: 0.5; 3 with --no-batch-norm; what `compare` found best for each]
-    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
-    learning_rate: Option<String>,
-
-    /// Images a step.
-    #[arg(long, value_name = "N", default_value_t = Plan::of(true).batch_size.to_string(), allow_negative_numbers = true)]
-    batch_size: String,
-
-    /// Seed of the start weights and of the order of the batches.
-    #[arg(long, value_name = "N", default_value_t = Plan::of(true).seed.to_string(), allow_negative_numbers = true)]
-    seed: String,
-
-    /// Units of each hidden layer.
-    #[arg(long, value_name = "N,N,...", default_value = "100,100,100", allow_negative_numbers = true)]
-    hidden: String,
-
-    /// Leave batch norm out: biases in its place.
-    #[arg(long)]
-    no_batch_norm: bool,
-
-    /// Threads. (The kernels of a network this small use one.)
-    #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true)]
-    threads: String,
-
-    /// The file to write, and to go on from; of a link, the file it leads to.
-    #[arg(long, value_name = "FILE", default_value = "batchnorm-model.safetensors")]
-    output: PathBuf,
-
-    /// Start anew and replace what is in the file, whatever it is, at the first save.
-    #[arg(long)]
-    restart: bool,
-
-    /// Print the summary as JSON instead of text.
-    #[arg(long)]
-    json: bool,
-}
 
 /// Trains what is missing and prints how the network does.
 ///
@@ -109,9 +59,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
 
 struct Run<'d> {
     plan: Plan,
-    /// Steps behind the network.
+    /// Steps that the network has taken.
     done: usize,
-    /// Steps behind the network in the file, where this run has written it.
+    /// Steps that the network in the file has taken, once this run has written it.
     saved: Option<usize>,
     training: Training<'d>,
     digits: &'d Digits,

@@ -109,7 +109,7 @@ impl Fits {
             let alike = match (careful, self.lost <= LOST) {
                 (true, _) => self.mistakes(false, by_careful),
                 (false, true) => self.mistakes(false, by_plain),
-                // Where so much is allowed, much fits.
+                // A wide tolerance fits many mistakes: only one that comes four times nearer is named.
                 (false, false) => {
                     let near = |fit: &Fit| by_careful(fit) && fit.error * NEARER <= right.error;
                     [false, true].into_iter().flat_map(|last| self.mistakes(last, near)).collect()
@@ -123,7 +123,7 @@ impl Fits {
                 (true, false) => self.inexact(),
             });
         }
-        // A mistake explains it only if it comes much nearer than the truth: where much is allowed, much fits.
+        // A mistake explains it only if it comes much nearer than the truth: a wide tolerance fits many mistakes.
         let nearer = |fit: &Fit, times: f64| fit.error * times <= right.error;
         let careful = self.mistakes(last, |fit| fit.fits(precision, CAREFUL) && nearer(fit, NEARER));
         let plain = |fit: &Fit| fit.fits(precision, PLAIN) && nearer(fit, NEARER);

@@ -195,7 +195,7 @@ impl Sums {
                     0.0 => seen.dbeta * multiplier.level.abs(),
                     _ => seen.dgamma * larger * larger,
                 };
-                // 0 of 0 is anything.
+                // x - m and the deviation are both 0: no bound can be given.
                 if allowance.undefined && level > 0 && self.which == Which::Gamma {
                     f64::INFINITY
                 } else {

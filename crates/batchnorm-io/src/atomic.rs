@@ -19,12 +19,12 @@ mod part;
 mod set;
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub use error::WriteError;
 pub use set::FileSet;
 
-use part::Part;
+use part::{Part, folder_of};
 
 /// Writes the file at `path` through `write`, replacing what is there, whole or not at all.
 ///
@@ -58,12 +58,4 @@ pub fn write_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<
 pub fn expect_writable(path: &Path) -> Result<(), WriteError> {
     part::expect_place(path)?;
     part::expect_writable(&folder_of(path))
-}
-
-/// The folder a file is in; `.` for a bare name.
-fn folder_of(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if parent != Path::new("") => parent.to_path_buf(),
-        _ => PathBuf::from("."),
-    }
 }

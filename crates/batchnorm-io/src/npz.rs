@@ -17,15 +17,11 @@
 
 mod defect;
 mod directory;
+mod limits;
 mod reader;
 mod writer;
 
 pub use defect::{NpzDefect, NpzError};
+pub use limits::LIMIT;
 pub use reader::Npz;
 pub use writer::{Packing, Writer};
-
-/// The most bytes that [`Npz::open`] and [`Npz::parse`] take for all arrays of an archive together: 1 GiB.
-pub const LIMIT: u64 = 1 << 30;
-
-/// What every member's name ends with; the rest is the array's name.
-const SUFFIX: &str = ".npy";

@@ -16,9 +16,9 @@ use crate::number::Stored;
 use crate::operations::{Operations, OutputOperations};
 use crate::pass::{Backward, Beside, Forward, GradientOutputs, OfChannel, OfReduced, Statistics};
 use crate::reduce::chunk::Chunk;
-use crate::reduce::gradients::{ChannelConstants, GradientLeaf, GradientSums, ProductsAlong, ProductsOfOutput};
-use crate::reduce::leaf::Leaf;
-use crate::reduce::moments::{MomentsLeaf, WeightedMomentsLeaf};
+use crate::reduce::gradients::{ChannelConstants, ChunkGradientSums, DirectionSummands, GradientSums, OutputSummands};
+use crate::reduce::leaf::ChunkReduction;
+use crate::reduce::moments::{ChunkMoments, WeightedChunkMoments};
 use crate::reduce::reduce;
 use crate::rows::formulas::{Elements, RowGradient, RowNumbers, RowTangent};
 use crate::rows::second_order::{RowDirection, RowSecondDerivatives};
@@ -55,8 +55,8 @@ macro_rules! with_activation {
 impl<T: Stored> Operations<T> for Loops {
     fn moments(&self, isa: Isa, x: &Readable<T>, weights: Option<&Readable<T>>) -> Vec<Moments> {
         match weights {
-            None => reduce([x], &MomentsLeaf(isa)),
-            Some(weights) => reduce([x, weights], &WeightedMomentsLeaf(isa)),
+            None => reduce([x], &ChunkMoments(isa)),
+            Some(weights) => reduce([x, weights], &WeightedChunkMoments(isa)),
         }
     }
 
@@ -68,7 +68,7 @@ impl<T: Stored> Operations<T> for Loops {
         of: OfReduced<Moments, NormalizeCoefficients>,
     ) -> Vec<Moments> {
         let Forward { isa, activation, beside } = pass;
-        let leaf = MomentsLeaf(isa);
+        let leaf = ChunkMoments(isa);
         match beside {
             Beside::Nothing => {
                 with_activation!(activation, |f| reduce_and_map(&leaf, [x], isa, Normalize(f), [x], [y.reborrow()], of))
@@ -115,11 +115,11 @@ impl<T: Stored> Operations<T> for Loops {
         let Backward { isa, activation, channels, x, beside, .. } = pass;
         match beside {
             Beside::Nothing => {
-                with_activation!(activation, |f| reduce([x, dy], &GradientLeaf::new(isa, f, channels)))
+                with_activation!(activation, |f| reduce([x, dy], &ChunkGradientSums::new(isa, f, channels)))
             }
-            Beside::Residual(y) => reduce([x, dy, y], &GradientLeaf::new(isa, leaky::<T>(activation), channels)),
+            Beside::Residual(y) => reduce([x, dy, y], &ChunkGradientSums::new(isa, leaky::<T>(activation), channels)),
             Beside::Weights(weights) => {
-                reduce([x, dy, weights], &GradientLeaf::weighted(isa, leaky::<T>(activation), channels))
+                reduce([x, dy, weights], &ChunkGradientSums::weighted(isa, leaky::<T>(activation), channels))
             }
         }
     }
@@ -159,21 +159,21 @@ impl<T: Stored> Operations<T> for Loops {
         let constants = |channel, _| channels.normalize(channel);
         match (beside, statistics) {
             (Beside::Nothing, Statistics::Batch(of)) => with_activation!(activation, |f| {
-                let leaf = GradientLeaf::new(isa, f, channels);
+                let leaf = ChunkGradientSums::new(isa, f, channels);
                 reduce_and_map(&leaf, [x, dy], isa, InputGradient(f), [x, dy], [outs.dx], of)
             }),
             (Beside::Nothing, Statistics::Constants) => with_activation!(activation, |f| {
-                let leaf = GradientLeaf::new(isa, f, channels);
+                let leaf = ChunkGradientSums::new(isa, f, channels);
                 reduce_and_map(&leaf, [x, dy], isa, Scale(f), [x, dy], [outs.dx], constants)
             }),
             (Beside::Residual(y), Statistics::Batch(of)) => {
                 let (f, arrays) = (leaky::<T>(activation), [x, dy, y]);
-                let leaf = GradientLeaf::new(isa, f, channels);
+                let leaf = ChunkGradientSums::new(isa, f, channels);
                 reduce_and_map(&leaf, arrays, isa, InputGradient(f), arrays, outs.both(), of)
             }
             (Beside::Residual(y), Statistics::Constants) => {
                 let (f, arrays) = (leaky::<T>(activation), [x, dy, y]);
-                let leaf = GradientLeaf::new(isa, f, channels);
+                let leaf = ChunkGradientSums::new(isa, f, channels);
                 reduce_and_map(&leaf, arrays, isa, Scale(f), arrays, outs.both(), constants)
             }
             // Weights are read in each of the two sweeps: loops that do both at once would be many for a rare pass.
@@ -191,7 +191,7 @@ impl<T: Stored> Operations<T> for Loops {
         let Backward { isa, activation, channels, x, beside, statistics } = pass;
         let Beside::Nothing = beside else { unreachable!("nobody goes back in place beside a residual or weights") };
         let f = leaky::<T>(activation);
-        let leaf = GradientLeaf::new(isa, f, channels);
+        let leaf = ChunkGradientSums::new(isa, f, channels);
         match statistics {
             Statistics::Batch(of) => reduce_and_map_in_place(&leaf, isa, InputGradient(f), x, dy, of),
             Statistics::Constants => {
@@ -234,8 +234,8 @@ impl<T: Stored> Operations<T> for Loops {
         let ChannelConstants { mean, scale, shift, .. } = channels;
         // Sums of products with t, not with xhat: nothing of the mean is in them.
         let xhat_low = &vec![0.0; mean.len()][..];
-        let terms = ProductsAlong(leaky::<T>(activation));
-        reduce(arrays, &GradientLeaf { isa, terms, constants: [mean, scale, shift], xhat_low })
+        let summands = DirectionSummands(leaky::<T>(activation));
+        reduce(arrays, &ChunkGradientSums { isa, summands, constants: [mean, scale, shift], xhat_low })
     }
 
     fn gradient_along(
@@ -259,7 +259,7 @@ impl<T: Stored> Operations<T> for Loops {
         elements: Elements<2>,
         of: OfReduced<Moments, RowNumbers>,
     ) -> Vec<Moments> {
-        let leaf = |x: &[T]| MomentsLeaf(isa).run(0, Chunk { pieces: &[[x]], ahead: [0] });
+        let leaf = |x: &[T]| ChunkMoments(isa).run(0, Chunk { pieces: &[[x]], distances: [0] });
         rows::normalize(isa, first, x, y, elements, leaf, of)
     }
 
@@ -348,7 +348,8 @@ impl<T: Stored> OutputOperations<T> for Loops {
         let f = leaky::<T>(activation);
         // xhat is a difference to beta: nothing of the mean is in it.
         let xhat_low = &vec![0.0; beta.len()][..];
-        let leaf = GradientLeaf { isa, terms: ProductsOfOutput(f), constants: [beta, gamma_reciprocal], xhat_low };
+        let leaf =
+            ChunkGradientSums { isa, summands: OutputSummands(f), constants: [beta, gamma_reciprocal], xhat_low };
         reduce_and_map_in_place(&leaf, isa, InputGradientOfOutput(f), y, dy, of)
     }
 }

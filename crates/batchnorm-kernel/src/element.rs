@@ -1,4 +1,4 @@
-//! What an array may hold: a number type, with the passes that are compiled for it.
+//! Elements of arrays: number types with the passes that are compiled for them.
 
 use crate::array::layout::Axes;
 use crate::array::view::View;

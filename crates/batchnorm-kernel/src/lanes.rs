@@ -2,7 +2,7 @@
 
 #![allow(clippy::needless_range_loop)]
 
-use crate::machine::prefetch::ask;
+use crate::machine::prefetch::prefetch;
 use crate::machine::vector::{PAIR, Vector, WIDTH};
 use crate::number::Stored;
 
@@ -16,17 +16,17 @@ pub fn load_all<V: Vector, T: Stored, const N: usize>(arrays: [&[T]; N], at: usi
     all
 }
 
-/// The two vectors of a pair in each of some arrays; memory is asked for what lies `ahead` of it.
+/// The two vectors of a pair in each of some arrays; what lies `distances` elements ahead is prefetched.
 #[inline(always)]
 pub fn load_pair<V: Vector, T: Stored, const N: usize>(
     arrays: [&[[T; PAIR]]; N],
     pair: usize,
-    ahead: [isize; N],
+    distances: [isize; N],
 ) -> [[V; N]; 2] {
     let mut both = [[V::splat(0.0); N]; 2];
     for n in 0..N {
         let values = &arrays[n][pair];
-        ask(values.as_ptr().wrapping_offset(ahead[n]), PAIR);
+        prefetch(values.as_ptr().wrapping_offset(distances[n]), PAIR);
         both[0][n] = T::load(eight(values));
         both[1][n] = T::load(eight(&values[WIDTH..]));
     }

@@ -47,7 +47,8 @@ pub use machine::tier::Tier;
 pub use moments::Moments;
 pub use number::Number;
 
-/// What the layers of `batchnorm` ask for of arrays. It changes with them, and is no interface for others.
+/// What the layers of `batchnorm` ask for: operations on arrays, and passes as data. It changes with those layers, and is no
+/// interface for others.
 pub mod passes {
     pub use crate::array::channels::{put_channels, take_channels};
     pub use crate::array::geometry::Geometry;
@@ -61,7 +62,7 @@ pub mod passes {
     pub use crate::moments::two_sum;
     pub use crate::operations::{Operations, OutputOperations};
     pub use crate::pass::{Backward, Beside, Forward, GradientOutputs, OfChannel, OfReduced, Statistics};
-    pub use crate::reduce::RUN;
+    pub use crate::reduce::MIN_RUN;
     pub use crate::reduce::gradients::{ChannelConstants, GradientSums};
     pub use crate::reduce::tree::{Merge, joined_pairwise, pairwise_sum};
     pub use crate::rows::formulas::{Elements, RowMeans, RowNumbers};

@@ -1,4 +1,4 @@
-//! What the processor does: vectors, instruction sets, and what memory is told.
+//! The processor: vectors, instruction sets, prefetching.
 
 pub mod isa;
 pub mod prefetch;

@@ -21,14 +21,14 @@ pub struct Moments {
     /// Sum of the weights: the count, where nothing was weighted.
     weight: f64,
     mean: f64,
-    /// What `mean` lacks to the true mean; below half a unit in its last place.
-    rest: f64,
+    /// The low part of the mean, which `mean` does not hold; below half a unit in its last place.
+    mean_low: f64,
     m2: f64,
 }
 
 impl Moments {
     /// Moments of no values.
-    pub const EMPTY: Moments = Moments { count: 0, weight: 0.0, mean: 0.0, rest: 0.0, m2: 0.0 };
+    pub const EMPTY: Moments = Moments { count: 0, weight: 0.0, mean: 0.0, mean_low: 0.0, m2: 0.0 };
 
     /// From what somebody else computed: a number of values, the sum of their weights (the number again, where they have
     /// none), mean and population variance. `None` of what no values have: a weight without a value or a value without one, a
@@ -40,11 +40,11 @@ impl Moments {
         }
         match count {
             0 => Some(Moments::EMPTY),
-            _ => Some(Moments { count, weight, mean, rest: 0.0, m2: variance * weight }),
+            _ => Some(Moments { count, weight, mean, mean_low: 0.0, m2: variance * weight }),
         }
     }
 
-    /// The same with M2 at least the smallest number: for values that differ by less than `f64` can square.
+    /// These moments with M2 at least the smallest number: for values that differ by less than `f64` can square.
     pub fn not_constant(self) -> Moments {
         Moments { m2: self.m2.max(f64::from_bits(1)), ..self }
     }
@@ -54,14 +54,14 @@ impl Moments {
         Self::from_weighted(count as u64, count as f64, k, [d, q])
     }
 
-    /// The same of values with weights, which are in the sums and in `weight`, their own sum.
+    /// As [`from_shifted`](Self::from_shifted), of values with weights, which are in the sums and in `weight`, their own sum.
     pub fn from_weighted(count: u64, weight: f64, k: f64, [d, q]: [f64; 2]) -> Moments {
         let step = d / weight;
-        let (mean, rest) = two_sum(k, step);
+        let (mean, mean_low) = two_sum(k, step);
         let m2 = q - d * step;
         // Rounding may leave a hair below zero; written so that NaN stays NaN.
         let m2 = if m2 < 0.0 { 0.0 } else { m2 };
-        Moments { count, weight, mean, rest, m2 }
+        Moments { count, weight, mean, mean_low, m2 }
     }
 
     /// The moments of the union of two disjoint sets. (The count stops at `u64::MAX`.)
@@ -80,10 +80,10 @@ impl Moments {
         let (count, weight) = (self.count.saturating_add(other.count), self.weight + other.weight);
         let share = other.weight / weight;
         // Rounded relative to the *difference* of the means, not to the means: the pair keeps what they share.
-        let delta = (other.mean - self.mean) + (other.rest - self.rest);
-        let (mean, rest) = two_sum(self.mean, self.rest + delta * share);
+        let delta = (other.mean - self.mean) + (other.mean_low - self.mean_low);
+        let (mean, mean_low) = two_sum(self.mean, self.mean_low + delta * share);
         let m2 = self.m2 + other.m2 + delta * delta * (self.weight * share);
-        let union = Moments { count, weight, mean, rest, m2 };
+        let union = Moments { count, weight, mean, mean_low, m2 };
         if m2 == 0.0 && delta != 0.0 { union.not_constant() } else { union }
     }
 
@@ -100,27 +100,27 @@ impl Moments {
             return Some(self);
         }
         // The means of set, part and rest lie on a line: the rest's is as far beyond the set's as the counts say.
-        let delta = (part.mean - self.mean) + (part.rest - self.rest);
+        let delta = (part.mean - self.mean) + (part.mean_low - self.mean_low);
         let weight = self.weight - part.weight;
         let share = part.weight / weight;
-        let (mean, rest) = two_sum(self.mean, self.rest - delta * share);
+        let (mean, mean_low) = two_sum(self.mean, self.mean_low - delta * share);
         let m2 = self.m2 - part.m2 - delta * delta * (self.weight * share);
         if weight <= 0.0 || m2 < -1e-9 * self.m2 {
             return None;
         }
         // One value has no spread, but for what rounding leaves.
         let nothing = count == 1 || m2 < 0.0;
-        Some(Moments { count, weight, mean, rest, m2: if nothing { 0.0 } else { m2 } })
+        Some(Moments { count, weight, mean, mean_low, m2: if nothing { 0.0 } else { m2 } })
     }
 
-    /// As numbers, to be stored or sent: count, exact up to 2^53, weight, mean, what it lacks to the true one, M2.
+    /// Numbers to be stored or sent: count, exact up to 2^53, weight, high and low part of the mean, M2.
     pub fn to_parts(self) -> [f64; 5] {
-        [self.count as f64, self.weight, self.mean, self.rest, self.m2]
+        [self.count as f64, self.weight, self.mean, self.mean_low, self.m2]
     }
 
     /// From what [`to_parts`](Self::to_parts) gave.
-    pub fn from_parts([count, weight, mean, rest, m2]: [f64; 5]) -> Moments {
-        Moments { count: count as u64, weight, mean, rest, m2 }
+    pub fn from_parts([count, weight, mean, mean_low, m2]: [f64; 5]) -> Moments {
+        Moments { count: count as u64, weight, mean, mean_low, m2 }
     }
 
     /// Number of values; of weighted ones, of those that count.
@@ -171,7 +171,7 @@ impl Moments {
 
     /// The mean as an unevaluated sum: `x - mean` is computed as `(x - .0) - .1`.
     pub fn mean_pair(&self) -> (f64, f64) {
-        (self.mean, self.rest)
+        (self.mean, self.mean_low)
     }
 }
 

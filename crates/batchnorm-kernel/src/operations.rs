@@ -1,5 +1,5 @@
-//! What layers ask for of arrays. What a pass is stands in [`Forward`] and [`Backward`]; which loops it takes is decided in
-//! `dispatch`.
+//! The operations on arrays that layers ask for. What a pass is, [`Forward`] and [`Backward`] say; which loops it takes is
+//! decided in `dispatch`.
 
 use crate::activation::Activation;
 use crate::array::memory::{Readable, Writable};

@@ -20,7 +20,7 @@ pub enum Beside<'a, T> {
     /// In a forward pass what is added to z before the activation; in its backward pass the output, which tells the
     /// activation's derivative.
     Residual(&'a Readable<'a, T>),
-    /// How often each value counts.
+    /// The number of times that each value counts.
     Weights(&'a Readable<'a, T>),
 }
 
@@ -49,17 +49,17 @@ pub struct Backward<'a, T> {
     pub isa: Isa,
     /// f.
     pub activation: Activation,
-    /// What the sums and z are computed with.
+    /// Constants that the sums and z are computed with.
     pub channels: ChannelConstants<'a>,
     /// The forward pass's input.
     pub x: &'a Readable<'a, T>,
     /// Its output, if it had a residual; its weights.
     pub beside: Beside<'a, T>,
-    /// What dx depends on.
+    /// Whether dx depends on the statistics.
     pub statistics: Statistics<'a>,
 }
 
-/// What the statistics of a pass are to its gradient.
+/// The part of the statistics in the gradient.
 #[derive(Clone, Copy)]
 pub enum Statistics<'a> {
     /// Functions of the batch: dx by coefficients that follow from the sums of a channel.
@@ -68,12 +68,12 @@ pub enum Statistics<'a> {
     Constants,
 }
 
-/// What a backward pass writes.
+/// The outputs of a backward pass.
 #[derive(Debug)]
 pub struct GradientOutputs<'a, T> {
     /// The gradient of x.
     pub dx: Writable<'a, T>,
-    /// That of the residual, which is dz, of a pass that had one.
+    /// The gradient of the residual, which is dz, of a pass that had one.
     pub dresidual: Option<Writable<'a, T>>,
 }
 
@@ -101,12 +101,12 @@ impl<T> Clone for Forward<'_, T> {
 impl<T> Copy for Forward<'_, T> {}
 
 impl ChannelConstants<'_> {
-    /// What gives z.
+    /// Coefficients of z.
     pub(crate) fn normalize(&self, channel: usize) -> NormalizeCoefficients {
         NormalizeCoefficients { mean: self.mean[channel], scale: self.scale[channel], shift: self.shift[channel] }
     }
 
-    /// What gives dx where the statistics are constants.
+    /// Coefficients of dx where the statistics are constants.
     pub(crate) fn input_gradient(&self, channel: usize) -> InputGradientCoefficients {
         let NormalizeCoefficients { mean, scale, shift } = self.normalize(channel);
         InputGradientCoefficients { mean, scale, shift, offset: 0.0, slope: 0.0 }

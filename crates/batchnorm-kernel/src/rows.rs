@@ -6,7 +6,7 @@
 //! forward:    moments of x, in the tree of `reduce`; numbers of the row from them; y[j] of the numbers, gamma[j], beta[j]
 //! backward:   sums of w[j] dy[j] and w[j] dy[j] xhat[j], in the same tree; numbers from them; dx[j]
 //! parameters: dbeta[j] = sum over rows of dy[j], dgamma[j] = sum over rows of dy[j] xhat[j]:
-//!             rows in blocks that follow from the sizes alone, in a block FLUSH rows at a time, each in order
+//!             rows in blocks that follow from the sizes alone, in a block ROWS_A_FLUSH rows at a time, each in order
 //!             (whichever columns a task takes)
 //! ```
 //!
@@ -20,26 +20,26 @@ use crate::array::geometry::Geometry;
 use crate::array::grid::Grid;
 use crate::array::memory::{Readable, Writable};
 use crate::machine::isa::Isa;
-use crate::map::TASK;
+use crate::map::TASK_ELEMENTS;
 use crate::number::Stored;
-use crate::reduce::CHUNK;
+use crate::reduce::CHUNK_VALUES;
 use crate::reduce::gradients::GradientSums;
 use crate::reduce::tree::{Merge, Tree};
 use crate::threads;
-use formulas::{Add, Elements, Map, NormalizeRow, RowFormula, RowGradient, RowMeans, RowNumbers, Sums};
+use formulas::{AddToSums, Elements, MapPiece, NormalizeRow, RowFormula, RowGradient, RowMeans, RowNumbers, SumPiece};
 use std::ops::Range;
 
 /// Rows that are taken together: those of a tile.
-pub(crate) const SIDE: usize = 32;
+pub(crate) const TILE_ROWS: usize = 32;
 /// Elements of rows that are taken together where nothing is copied, so that a cache holds them between two looks.
-const NEAR: usize = 1 << 15;
+const ROWS_TOGETHER_ELEMENTS: usize = 1 << 15;
 /// Rows (of each part of the parameters) that are added up before they go to the total: so errors do not grow with the
 /// number of rows.
-pub(crate) const FLUSH: usize = 128;
+pub(crate) const ROWS_A_FLUSH: usize = 128;
 /// Blocks of rows with totals of their own, at most.
-pub(crate) const BLOCKS: usize = 16;
+pub(crate) const MAX_BLOCKS: usize = 16;
 /// Rows (of each part of the parameters) of a block at least: so totals are small against the rows.
-pub(crate) const LEAST: usize = 64;
+pub(crate) const MIN_BLOCK_ROWS: usize = 64;
 
 /// Copies of pieces of rows, a tile for each array.
 struct Tiles<T, const N: usize> {
@@ -71,10 +71,10 @@ impl<T: Stored, const N: usize> Tiles<T, N> {
                 return array.runs(rows.clone(), piece.start, piece.len()).collect();
             }
             if fresh {
-                tile.resize(SIDE * CHUNK, T::default());
-                array.gather_block(rows.clone(), piece.clone(), tile, CHUNK);
+                tile.resize(TILE_ROWS * CHUNK_VALUES, T::default());
+                array.gather_block(rows.clone(), piece.clone(), tile, CHUNK_VALUES);
             }
-            tile.chunks(CHUNK).take(rows.len()).map(|row| &row[..piece.len()]).collect()
+            tile.chunks(CHUNK_VALUES).take(rows.len()).map(|row| &row[..piece.len()]).collect()
         })
     }
 }
@@ -83,41 +83,41 @@ fn side_by_side(geometry: &Geometry, piece: &Range<usize>) -> bool {
     geometry.inner().1 == 1 && geometry.left(piece.start) >= piece.len()
 }
 
-/// Rows that are taken together: a power of two, so that FLUSH rows are some of these.
+/// Rows that are taken together: a power of two, so that ROWS_A_FLUSH rows are some of these.
 fn together<T: Stored, const N: usize>(arrays: [&Readable<T>; N]) -> usize {
     let copied = arrays.iter().any(|array| array.geometry().inner().1 != 1);
-    let fitting = (NEAR / arrays[0].geometry().count).clamp(1, SIDE);
-    if copied { SIDE } else { 1 << fitting.ilog2() }
+    let fitting = (ROWS_TOGETHER_ELEMENTS / arrays[0].geometry().count).clamp(1, TILE_ROWS);
+    if copied { TILE_ROWS } else { 1 << fitting.ilog2() }
 }
 
 fn pieces(columns: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    columns.clone().step_by(CHUNK).map(move |start| start..(start + CHUNK).min(columns.end))
+    columns.clone().step_by(CHUNK_VALUES).map(move |start| start..(start + CHUNK_VALUES).min(columns.end))
 }
 
 /// Blocks of rows with totals of their own: they depend on the sizes alone.
 fn blocks(rows: usize, count: usize, period: usize) -> usize {
-    (rows * count / TASK).min(BLOCKS).min(rows / (LEAST * period)).max(1)
+    (rows * count / TASK_ELEMENTS).min(MAX_BLOCKS).min(rows / (MIN_BLOCK_ROWS * period)).max(1)
 }
 
-/// Whether the gradients of rows and of their parameters are worth one pass: there are blocks enough for the threads. (The
+/// True where the gradients of rows and of their parameters are worth one pass: there are blocks enough for the threads. (The
 /// bits are those of two passes.)
 pub fn at_once(rows: usize, count: usize, period: usize) -> bool {
     let blocks = blocks(rows, count, period);
-    blocks == BLOCKS || blocks >= threads::threads_for(rows * count)
+    blocks == MAX_BLOCKS || blocks >= threads::threads_for(rows * count)
 }
 
-/// What is done with each row: a value is reduced of it, numbers are made of the value, and the row is mapped with them.
+/// Work on each row: a value is reduced of it, numbers are made of the value, and the row is mapped with them.
 trait RowTask<T, const N: usize>: Sync {
     type Reduced: Merge;
     type Numbers: Copy;
-    /// What a thread's share of the rows leaves beside the output.
+    /// Left by a thread's share of the rows, beside the output.
     type Left: Send;
 
-    /// Of one piece of a row.
+    /// Reduces one piece of a row.
     fn reduce(&self, row: usize, piece: &Range<usize>, values: [&[T]; N]) -> Self::Reduced;
     fn numbers(&self, row: usize, reduced: Self::Reduced) -> Self::Numbers;
     fn begin(&self) -> Self::Left;
-    /// One piece of a row, by the row's numbers.
+    /// Maps one piece of a row, by the row's numbers.
     fn map(
         &self,
         left: &mut Self::Left,
@@ -169,7 +169,7 @@ fn each_row<T: Stored, K: RowTask<T, N>, const N: usize>(
                         }
                     } else {
                         // The output's rows are scattered in memory: each piece is computed in a scratch first.
-                        result.resize(CHUNK, T::default());
+                        result.resize(CHUNK_VALUES, T::default());
                         for (at, row) in block.clone().enumerate() {
                             let out = &mut result[..piece.len()];
                             task.map(&mut left, (row, numbers[at]), &piece, values(at), out);
@@ -190,7 +190,7 @@ fn each_row<T: Stored, K: RowTask<T, N>, const N: usize>(
 fn share<T: Stored, const N: usize>(arrays: [&Readable<T>; N]) -> usize {
     let &Geometry { channels, count, .. } = arrays[0].geometry();
     let together = together(arrays);
-    (TASK / count).clamp(together, channels.max(together))
+    (TASK_ELEMENTS / count).clamp(together, channels.max(together))
 }
 
 /// The forward pass of rows by what is reduced of each.
@@ -231,7 +231,7 @@ where
         out: &mut [T],
     ) {
         let elements = self.elements.of(self.first + row, piece);
-        self.isa.run(Map { formula: NormalizeRow, row: numbers.in_order(), elements, values, out });
+        self.isa.run(MapPiece { formula: NormalizeRow, row: numbers.in_order(), elements, values, out });
     }
 }
 
@@ -254,18 +254,18 @@ pub(crate) fn normalize<T: Stored, V: Merge>(
 pub struct Summed<'r> {
     /// The number of the first row among all.
     pub first: usize,
-    /// Of each row here.
+    /// Numbers of each row here.
     pub numbers: &'r [RowNumbers],
-    /// What dy is multiplied by.
+    /// Factors of dy.
     pub weights: Elements<'r, 1>,
-    /// What is taken off a row, from its sums.
+    /// From the sums of a row to what is taken off it.
     pub means: &'r (dyn Fn(GradientSums) -> RowMeans + Sync),
 }
 
 impl Summed<'_> {
     fn reduce<T: Stored>(&self, isa: Isa, row: usize, piece: &Range<usize>, values: [&[T]; 2]) -> GradientSums {
         let [weights] = self.weights.of(self.first + row, piece);
-        let [dy, dy_xhat] = isa.run(Sums { row: self.numbers[row], weights, values });
+        let [dy, dy_xhat] = isa.run(SumPiece { row: self.numbers[row], weights, values });
         GradientSums { dy, dy_xhat }
     }
 
@@ -305,7 +305,7 @@ impl<T: Stored, F: RowFormula<2, 5, E>, const E: usize> RowTask<T, 2> for BySums
         out: &mut [T],
     ) {
         let elements = self.elements.of(self.summed.first + row, piece);
-        self.isa.run(Map { formula: self.formula, row: numbers, elements, values, out });
+        self.isa.run(MapPiece { formula: self.formula, row: numbers, elements, values, out });
     }
 }
 
@@ -351,7 +351,7 @@ impl<T: Stored> RowTask<T, 2> for Gradients<'_> {
         out: &mut [T],
     ) {
         let elements = self.summed.weights.of(row, piece);
-        self.isa.run(Map { formula: RowGradient, row: numbers, elements, values, out });
+        self.isa.run(MapPiece { formula: RowGradient, row: numbers, elements, values, out });
         sums.add(self.isa, row, self.summed.numbers[row], piece, values);
     }
     fn mapped(&self, sums: &mut ParameterSums, rows: usize) {
@@ -373,7 +373,7 @@ pub(crate) fn gradients<T: Stored>(
     ParameterSums::joined(sums.into_iter().map(ParameterSums::finished))
 }
 
-/// Sums over rows of dy and dy xhat, of each element of `period` rows. All parts have as many rows.
+/// SumPiece over rows of dy and dy xhat, of each element of `period` rows. All parts have as many rows.
 pub(crate) fn parameter_sums<T: Stored>(
     isa: Isa,
     parts: &[[&Readable<T>; 2]],
@@ -386,7 +386,7 @@ pub(crate) fn parameter_sums<T: Stored>(
     let threads = threads::threads_for(total * count);
     // Columns are cut where blocks alone are too few for the threads.
     let wanted = if threads > 1 { (4 * threads).div_ceil(total.div_ceil(block)) } else { 1 };
-    let width = count.div_ceil(wanted).next_multiple_of(CHUNK).min(count);
+    let width = count.div_ceil(wanted).next_multiple_of(CHUNK_VALUES).min(count);
     let grid = Grid { channels: total, block, count, range: width };
     let task = |tiles: &mut Tiles<T, 2>, number: usize| {
         let (block, columns) = grid.cell(number);
@@ -423,10 +423,10 @@ pub(crate) fn parameter_sums<T: Stored>(
     joined
 }
 
-/// Sums of dy and dy xhat of each element in some columns over the rows of a block.
+/// SumPiece of dy and dy xhat of each element in some columns over the rows of a block.
 struct ParameterSums {
     total: [Vec<f64>; 2],
-    /// Of the rows since the last flush.
+    /// Sums of the rows since the last flush.
     fresh: [Vec<f64>; 2],
     rows: usize,
     period: usize,
@@ -442,12 +442,12 @@ impl ParameterSums {
     fn add<T: Stored>(&mut self, isa: Isa, number: usize, row: RowNumbers, piece: &Range<usize>, values: [&[T]; 2]) {
         let first = number % self.period * self.columns.len() + piece.start - self.columns.start;
         let sums = self.fresh.each_mut().map(|sums| &mut sums[first..][..piece.len()]);
-        isa.run(Add { row, values, sums });
+        isa.run(AddToSums { row, values, sums });
     }
 
     /// Rows until the fresh ones go to the total.
     fn until_flushed(&self) -> usize {
-        FLUSH * self.period - self.rows
+        ROWS_A_FLUSH * self.period - self.rows
     }
 
     fn done(&mut self, rows: usize) {

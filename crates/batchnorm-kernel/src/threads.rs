@@ -14,8 +14,7 @@ pub fn threads_for(elements: usize) -> usize {
     1
 }
 
-/// A call that spreads work over threads more than once: it is made from a thread of the pool, which need not be waited for
-/// in between.
+/// Enters the pool once for several parallel sections: saves waking it for each.
 pub fn together<R: Send>(threads: usize, call: impl FnOnce() -> R + Send) -> R {
     #[cfg(feature = "rayon")]
     if threads > 1 {

@@ -1,4 +1,4 @@
-//! The sizes at which the kernels change their way, for `tests/edges.rs`, which looks at both sides of each.
+//! The sizes at which the kernels change the way they take through memory, for tests that look at both sides of each.
 
 use crate::machine::vector;
 use crate::map::{self, loops};
@@ -9,39 +9,39 @@ use crate::{rows, threads};
 pub const WIDTH: usize = vector::WIDTH;
 /// Running sums of a chunk.
 pub const LANES: usize = chunk::LANES;
-/// Values a leaf.
-pub const CHUNK: usize = reduce::CHUNK;
+/// Values a chunk.
+pub const CHUNK_VALUES: usize = reduce::CHUNK_VALUES;
 /// Adjacent values that are taken as a run.
-pub const RUN: usize = reduce::RUN;
+pub const MIN_RUN: usize = reduce::MIN_RUN;
 /// Bytes side by side in a run of a block of channels.
-pub const NEAR: usize = reduce::NEAR;
-/// Channels of a block.
-pub const BLOCK: usize = reduce::BLOCK;
+pub const BLOCK_RUN_BYTES: usize = reduce::BLOCK_RUN_BYTES;
+/// Channels of a block at most.
+pub const MAX_BLOCK_CHANNELS: usize = reduce::MAX_BLOCK_CHANNELS;
 /// Channels of rows that are not transposed.
-pub const NARROW: usize = reduce::NARROW;
-/// Channels of rows that are reduced together.
-pub const WIDE: usize = reduce::WIDE;
+pub const MIN_ROW_CHANNELS: usize = reduce::MIN_ROW_CHANNELS;
+/// Channels of rows that are reduced together at most.
+pub const MAX_ROW_CHANNELS: usize = reduce::MAX_ROW_CHANNELS;
 /// Bytes of arrays whose rows are reduced by few channels.
-pub const SMALL: usize = reduce::SMALL;
-/// How many these are.
-pub const FEW: usize = reduce::FEW;
+pub const CACHED_BYTES: usize = reduce::CACHED_BYTES;
+/// Channels of rows of such arrays that are reduced together.
+pub const CACHED_CHANNELS: usize = reduce::CACHED_CHANNELS;
 /// Runs that a chunk may reach over without being copied.
-pub const PIECES: usize = reduce::PIECES;
+pub const MAX_PIECES: usize = reduce::MAX_PIECES;
 /// Values of a run that is aligned.
-pub const ALIGNED: usize = loops::ALIGNED;
+pub const MIN_ALIGNED_RUN: usize = loops::MIN_ALIGNED_RUN;
 /// Elements a task.
-pub const TASK: usize = map::TASK;
+pub const TASK_ELEMENTS: usize = map::TASK_ELEMENTS;
 /// Bytes of an output that is streamed.
-pub const STREAM: usize = map::STREAM;
+pub const STREAM_BYTES: usize = map::STREAM_BYTES;
 /// Bytes of a run that is streamed.
-pub const LONG: usize = map::LONG;
+pub const STREAM_RUN_BYTES: usize = map::STREAM_RUN_BYTES;
 /// Elements that are worth threads.
 pub const WORTH_THREADS: usize = threads::WORTH_THREADS;
 /// Rows with parameters of each element that are taken together.
-pub const SIDE: usize = rows::SIDE;
+pub const TILE_ROWS: usize = rows::TILE_ROWS;
 /// Such rows that are added up before they go to a total.
-pub const FLUSH: usize = rows::FLUSH;
+pub const ROWS_A_FLUSH: usize = rows::ROWS_A_FLUSH;
 /// Such rows that are worth a total of their own.
-pub const LEAST: usize = rows::LEAST;
-/// How many totals there are at most.
-pub const BLOCKS: usize = rows::BLOCKS;
+pub const MIN_BLOCK_ROWS: usize = rows::MIN_BLOCK_ROWS;
+/// Totals at most.
+pub const MAX_BLOCKS: usize = rows::MAX_BLOCKS;

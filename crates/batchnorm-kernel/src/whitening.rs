@@ -4,7 +4,7 @@
 //! In pseudo-code, for a group of d channels of n values, each about its own center:
 //!
 //! ```text
-//! products:  leaf k is the d x d table of sum r_i s_j over the values k*CHUNK .. (k+1)*CHUNK; value j of a chunk goes to
+//! products:  leaf k is the d x d table of sum r_i s_j over the values k*CHUNK_VALUES .. (k+1)*CHUNK_VALUES; value j of a chunk goes to
 //!            lane j mod 16, lanes are added pairwise; leaves are merged in the tree of `tree.rs`
 //! mix:       out_i = shift_i + (.. ((M_i0 r_0) + M_i1 r_1) + ..), one value at a time
 //! ```
@@ -24,31 +24,31 @@ use crate::threads;
 use std::ops::Range;
 
 /// Values a leaf. The chunks of sixteen channels stay in the first-level cache.
-pub const CHUNK: usize = 256;
+pub const CHUNK_VALUES: usize = 256;
 /// From one row of a scratch to the next: not a power of two, for the sake of the caches.
-const PITCH: usize = CHUNK + 16;
+const ROW_PITCH: usize = CHUNK_VALUES + 16;
 /// Rows are filled up with zeros to a multiple of this.
-const STEP: usize = 4 * WIDTH;
+const STEP_VALUES: usize = 4 * WIDTH;
 
 /// An array, about a center of each channel.
 #[derive(Debug, Clone, Copy)]
 pub struct Centered<'a, T> {
     /// The values.
     pub array: &'a Readable<'a, T>,
-    /// What is taken off every value of a channel: the high part of a mean, then the low part.
+    /// Taken off every value of a channel: the high part of a mean, then the low part.
     pub centers: &'a [[f64; 2]],
 }
 
 impl<T: Stored> Centered<'_, T> {
     /// One chunk of some channels, a row of `rows` each.
     fn load(&self, channels: Range<usize>, range: Range<usize>, tile: &mut [T], rows: &mut [f64]) {
-        self.array.gather_block(channels.clone(), range.clone(), tile, PITCH);
+        self.array.gather_block(channels.clone(), range.clone(), tile, ROW_PITCH);
         for (row, channel) in channels.enumerate() {
-            let [center, rest] = self.centers[channel];
-            let (values, into) = (&tile[row * PITCH..][..range.len()], &mut rows[row * PITCH..][..PITCH]);
+            let [center, center_low] = self.centers[channel];
+            let (values, into) = (&tile[row * ROW_PITCH..][..range.len()], &mut rows[row * ROW_PITCH..][..ROW_PITCH]);
             into[range.len()..].fill(0.0);
             for (into, value) in into.iter_mut().zip(values) {
-                *into = (value.to_f64() - center) - rest;
+                *into = (value.to_f64() - center) - center_low;
             }
         }
     }
@@ -72,7 +72,7 @@ struct Scratch<T> {
     tree: Tree<Sum>,
 }
 
-/// Of each group of `group` channels (the last one is what is left), the sums of products of its rows:
+/// Sums of products of the rows of each group of `group` channels (the last group has what is left):
 /// - of an array with itself, the lower triangle row by row, d(d+1)/2 sums;
 /// - of an array with `other`, d rows of d+1 sums, the last one being that of the array's row alone.
 ///
@@ -84,7 +84,7 @@ pub(crate) fn products<T: Stored>(
     group: usize,
 ) -> Vec<Vec<f64>> {
     let (channels, count) = (array.array.geometry().channels, array.array.geometry().count);
-    let (groups, leaves) = (channels.div_ceil(group), count.div_ceil(CHUNK));
+    let (groups, leaves) = (channels.div_ceil(group), count.div_ceil(CHUNK_VALUES));
     if leaves == 0 {
         return Vec::new();
     }
@@ -94,9 +94,9 @@ pub(crate) fn products<T: Stored>(
     let each = leaves.div_ceil(wanted).next_power_of_two();
     let parts = leaves.div_ceil(each);
     let scratch = || Scratch {
-        tile: vec![T::default(); group * PITCH],
-        rows: vec![0.0; group * PITCH],
-        others: if other.is_some() { vec![0.0; (group + 1) * PITCH] } else { Vec::new() },
+        tile: vec![T::default(); group * ROW_PITCH],
+        rows: vec![0.0; group * ROW_PITCH],
+        others: if other.is_some() { vec![0.0; (group + 1) * ROW_PITCH] } else { Vec::new() },
         tree: Tree::new(),
     };
     let sums = threads::map(groups * parts, threads, scratch, |own, task| {
@@ -106,13 +106,13 @@ pub(crate) fn products<T: Stored>(
         let (size, leaf) = (block.len(), task % parts * each);
         if other.is_some() {
             // A row of ones behind the other array's: its products are the sums.
-            others[size * PITCH..][..PITCH].fill(1.0);
+            others[size * ROW_PITCH..][..ROW_PITCH].fill(1.0);
         }
         for leaf in leaf..(leaf + each).min(leaves) {
-            let range = leaf * CHUNK..((leaf + 1) * CHUNK).min(count);
+            let range = leaf * CHUNK_VALUES..((leaf + 1) * CHUNK_VALUES).min(count);
             array.load(block.clone(), range.clone(), tile, rows);
             let mut out = tree.leaf();
-            let len = range.len().next_multiple_of(STEP);
+            let len = range.len().next_multiple_of(STEP_VALUES);
             match &other {
                 None => isa.run(Dots { left: rows, right: rows, rows: size, columns: None, len, out: &mut out }),
                 Some(other) => {
@@ -146,22 +146,22 @@ struct Dots<'s> {
 }
 
 /// Columns that are taken together.
-const TOGETHER: usize = 4;
+const COLUMNS_A_STEP: usize = 4;
 
 impl Kernel<()> for Dots<'_> {
     #[inline(always)]
     fn run<V: Vector>(self) {
         let Dots { left, right, rows, columns, len, out } = self;
         for i in 0..rows {
-            let row = &left[i * PITCH..][..len];
+            let row = &left[i * ROW_PITCH..][..len];
             let columns = columns.unwrap_or(i + 1);
             let mut j = 0;
-            while j + TOGETHER <= columns {
-                dots::<V, TOGETHER>(row, &right[j * PITCH..], out);
-                j += TOGETHER;
+            while j + COLUMNS_A_STEP <= columns {
+                dots::<V, COLUMNS_A_STEP>(row, &right[j * ROW_PITCH..], out);
+                j += COLUMNS_A_STEP;
             }
             while j < columns {
-                dots::<V, 1>(row, &right[j * PITCH..], out);
+                dots::<V, 1>(row, &right[j * ROW_PITCH..], out);
                 j += 1;
             }
         }
@@ -175,7 +175,7 @@ fn dots<V: Vector, const M: usize>(row: &[f64], others: &[f64], out: &mut Vec<Su
     let row = row.as_chunks::<WIDTH>().0;
     let mut columns: [&[[f64; WIDTH]]; M] = [&[]; M];
     for m in 0..M {
-        columns[m] = &others[m * PITCH..].as_chunks().0[..row.len()];
+        columns[m] = &others[m * ROW_PITCH..].as_chunks().0[..row.len()];
     }
     for pair in 0..row.len() / 2 {
         for half in 0..2 {
@@ -208,20 +208,22 @@ pub(crate) fn mix<T: Stored>(
     out: &mut Writable<T>,
 ) {
     let (channels, count) = (out.geometry().channels, out.geometry().count);
-    let grid = Grid { channels, block: group, count, range: CHUNK };
+    let grid = Grid { channels, block: group, count, range: CHUNK_VALUES };
     let threads = threads::threads_for(channels.saturating_mul(count));
-    let scratch = || (vec![T::default(); group * PITCH], vec![0.0; inputs.len() * group * PITCH], vec![0.0; CHUNK]);
+    let scratch = || {
+        (vec![T::default(); group * ROW_PITCH], vec![0.0; inputs.len() * group * ROW_PITCH], vec![0.0; CHUNK_VALUES])
+    };
     Writable::for_each_cell(&mut [out], grid, threads, scratch, |(tile, rows, line), block, range, [cell]| {
         // (The last group may be a smaller one.)
         let size = block.len();
-        for (input, rows) in inputs.iter().zip(rows.chunks_exact_mut(size * PITCH)) {
+        for (input, rows) in inputs.iter().zip(rows.chunks_exact_mut(size * ROW_PITCH)) {
             input.load(block.clone(), range.clone(), tile, rows);
         }
         let columns = inputs.len() * size;
         let matrix = matrices[block.start / group].chunks_exact(columns);
         for (channel, weights) in block.zip(matrix) {
-            let line = &mut line[..range.len().next_multiple_of(STEP)];
-            isa.run(Mix { rows: &rows[..columns * PITCH], weights, shift: shift[channel], line });
+            let line = &mut line[..range.len().next_multiple_of(STEP_VALUES)];
+            isa.run(Mix { rows: &rows[..columns * ROW_PITCH], weights, shift: shift[channel], line });
             let rounded = &mut tile[..range.len()];
             rounded.iter_mut().zip(&*line).for_each(|(out, &value)| *out = T::from_f64(value));
             cell.scatter(channel, range.clone(), rounded);
@@ -243,15 +245,15 @@ impl Kernel<()> for Mix<'_> {
         let Mix { rows, weights, shift, line } = self;
         let shift = V::splat(shift);
         let line = line.as_chunks_mut::<WIDTH>().0;
-        for start in (0..line.len()).step_by(STEP / WIDTH) {
-            let mut sums = [V::splat(0.0); STEP / WIDTH];
-            for (row, weight) in rows.chunks_exact(PITCH).zip(weights) {
-                let (row, weight) = (&row.as_chunks::<WIDTH>().0[start..][..STEP / WIDTH], V::splat(*weight));
-                for k in 0..STEP / WIDTH {
+        for start in (0..line.len()).step_by(STEP_VALUES / WIDTH) {
+            let mut sums = [V::splat(0.0); STEP_VALUES / WIDTH];
+            for (row, weight) in rows.chunks_exact(ROW_PITCH).zip(weights) {
+                let (row, weight) = (&row.as_chunks::<WIDTH>().0[start..][..STEP_VALUES / WIDTH], V::splat(*weight));
+                for k in 0..STEP_VALUES / WIDTH {
                     sums[k] = sums[k].add(weight.mul(V::from_f64(&row[k])));
                 }
             }
-            for k in 0..STEP / WIDTH {
+            for k in 0..STEP_VALUES / WIDTH {
                 sums[k].add(shift).to_f64(&mut line[start + k]);
             }
         }

@@ -7,7 +7,7 @@ use batchnorm_lab::comparison::{Arm, Comparison, Settings};
 use batchnorm_lab::digits::Digits;
 use std::ops::ControlFlow;
 
-/// From far too low to far too high, three to a factor of ten.
+/// Learning rates from far too low to far too high, three to a factor of ten.
 const RATES: [f64; 13] = [0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0];
 
 fn main() {

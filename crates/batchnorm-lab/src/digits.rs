@@ -39,7 +39,7 @@ impl Images {
         self.classes.len()
     }
 
-    /// Whether there are none.
+    /// Tells whether there are none.
     pub fn is_empty(&self) -> bool {
         self.classes.is_empty()
     }
@@ -62,9 +62,9 @@ impl Images {
 /// 36 are for testing. (The file's order would not do: neighbours were often written by one hand.)
 #[derive(Debug, Clone, PartialEq)]
 pub struct Digits {
-    /// To train on; all classes mixed, in the file's order.
+    /// The images to train on; all classes mixed, in the file's order.
     pub train: Images,
-    /// To test with, never trained on; in the file's order.
+    /// The images to test with, never trained on; in the file's order.
     pub test: Images,
 }
 
@@ -88,18 +88,18 @@ fn parse(text: &str) -> Images {
     images
 }
 
-fn split(all: &Images) -> Digits {
+fn split(images: &Images) -> Digits {
     let mut generator = generator(SPLIT_SEED, Purpose::Split);
-    let mut for_testing = vec![false; all.len()];
+    let mut for_testing = vec![false; images.len()];
     for class in 0..CLASSES as u8 {
-        let mut places: Vec<usize> = (0..all.len()).filter(|&at| all.classes[at] == class).collect();
+        let mut places: Vec<usize> = (0..images.len()).filter(|&at| images.classes[at] == class).collect();
         places.shuffle(&mut generator);
         for &at in &places[..TEST_PER_CLASS] {
             for_testing[at] = true;
         }
     }
-    let (test, train): (Vec<usize>, Vec<usize>) = (0..all.len()).partition(|&at| for_testing[at]);
-    Digits { train: all.select(&train), test: all.select(&test) }
+    let (test, train): (Vec<usize>, Vec<usize>) = (0..images.len()).partition(|&at| for_testing[at]);
+    Digits { train: images.select(&train), test: images.select(&test) }
 }
 
 #[cfg(test)]
@@ -110,11 +110,11 @@ mod tests {
     fn the_split_is_stratified_and_loses_nothing() {
         let digits = Digits::embedded();
         assert_eq!((digits.train.len(), digits.test.len()), (TRAINING_IMAGES, 360));
-        let of = |images: &Images, class| images.classes.iter().filter(|&&other| other == class).count();
+        let count = |images: &Images, class| images.classes.iter().filter(|&&other| other == class).count();
         for class in 0..10 {
-            assert_eq!(of(&digits.test, class), 36);
+            assert_eq!(count(&digits.test, class), 36);
         }
-        assert_eq!(of(&digits.train, 0), 178 - 36);
+        assert_eq!(count(&digits.train, 0), 178 - 36);
         for images in [&digits.train, &digits.test] {
             assert_eq!(images.pixels.len(), images.len() * PIXELS);
             assert!(images.pixels.iter().all(|pixel| (0.0..=1.0).contains(pixel)));
@@ -126,10 +126,10 @@ mod tests {
     fn the_first_image_is_the_nought_the_file_begins_with() {
         let mut text = String::new();
         GzDecoder::new(ARCHIVE).read_to_string(&mut text).unwrap();
-        let all = parse(&text);
-        assert_eq!(all.len(), 1797);
-        assert_eq!(all.classes[..5], [0, 1, 2, 3, 4]);
-        assert_eq!(all.pixels[..6], [0.0, 0.0, 5.0 / 16.0, 13.0 / 16.0, 9.0 / 16.0, 1.0 / 16.0]);
-        assert_eq!(all.select(&[2, 0]).classes, [2, 0]);
+        let images = parse(&text);
+        assert_eq!(images.len(), 1797);
+        assert_eq!(images.classes[..5], [0, 1, 2, 3, 4]);
+        assert_eq!(images.pixels[..6], [0.0, 0.0, 5.0 / 16.0, 13.0 / 16.0, 9.0 / 16.0, 1.0 / 16.0]);
+        assert_eq!(images.select(&[2, 0]).classes, [2, 0]);
     }
 }

@@ -7,13 +7,13 @@
 //! 2. [`random`]: start weights and batch order from named seeds, the same on every run;
 //! 3. [`network`]: fully connected, sigmoid, with or without batch norm before each activation;
 //! 4. [`training`]: plain stochastic gradient descent, step by step, timed;
-//! 5. [`probe`]: a look inside the network on its way, which does not change it;
-//! 6. [`comparison`]: what to compare, the runs it takes, what is still missing;
+//! 5. [`probe`]: looks inside the network during its training, which do not change it;
+//! 6. [`comparison`]: the settings of a comparison, its runs, and those still missing;
 //! 7. [`run`]: one network trained from one seed, with its curve;
 //! 8. [`summary`]: means and ranges over seeds, and paired factors;
 //! 9. [`report`]: a comparison as one page of HTML;
-//! 10. [`plan`]: what one network is trained on its own by, and [`model`]: the trained network as a file's bytes;
-//! 11. [`picture`]: what such a network sees of any picture of a digit.
+//! 10. [`plan`]: the settings of a single training, and [`model`]: the trained network as a file's bytes;
+//! 11. [`picture`]: the input of such a network for any picture of a digit.
 //!
 //! Nothing here prints or writes files. Progress goes to a callback, which can also stop the work; results are values
 //! that `serde` can write and read.
@@ -47,6 +47,7 @@ pub mod random;
 pub mod report;
 pub mod run;
 pub mod setting;
+mod settings;
 pub mod summary;
 pub mod training;
 pub mod words;

@@ -1,8 +1,8 @@
-//! Where a comparison ran: seconds mean nothing without it.
+//! The machine on which a comparison ran: seconds mean nothing without it.
 
 use serde::{Deserialize, Serialize};
 
-/// The processor.
+/// A machine: its processor and its system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
     /// Its model, as the system names it; `unknown` where it does not.

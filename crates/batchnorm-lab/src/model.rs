@@ -1,7 +1,7 @@
 //! A trained network as the bytes of one safetensors file, and back.
 //!
 //! The tensors have the names and orientation of PyTorch (`hidden.0.linear.weight`, `hidden.0.norm.running_mean`);
-//! under the key `batchnorm` of the file's metadata is a [`Description`] as JSON. The same network gives the same
+//! under the key `batchnorm` of the file's metadata there is a [`Description`] as JSON. The same network gives the same
 //! bytes. What is read is checked before anything is built: a file costs no more memory than a few times its size.
 
 use burn::module::Module;
@@ -22,25 +22,26 @@ pub const FORMAT: &str = "batchnorm-model 1";
 pub const KEY: &str = "batchnorm";
 /// Bytes of the largest file that is read: the largest network takes less than a third of it.
 pub const MOST_BYTES: u64 = 1 << 27;
-/// What the pixels are, for whoever reads the file with something else.
+/// A description of the network's input, for readers of the file in other programs.
 const INPUT: &str =
     "8x8 pixels row by row, each the share of ink in 0..1 (counts of 4x4 dark points divided by 16), 1 is full ink";
 
-/// What a file says of its network and of the training behind it. No times: the same training gives the same file.
+/// The description of a network and of its training so far, in the network's file. It has no times: the same training
+/// gives the same file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 // Serde promises this for no struct with a flattened field; a test holds it to it.
 #[serde(deny_unknown_fields)]
 pub struct Description {
     /// [`FORMAT`].
     pub format: String,
-    /// What the network takes.
+    /// The network's input, in words.
     pub input: String,
     /// The class of each score.
     pub classes: Vec<String>,
     /// The network and what it is trained by.
     #[serde(flatten)]
     pub plan: Plan,
-    /// Steps behind it.
+    /// Steps taken so far.
     pub steps_done: usize,
     /// Share of the embedded test images it classifies rightly.
     pub test_accuracy: f64,
@@ -49,7 +50,8 @@ pub struct Description {
 }
 
 impl Description {
-    /// Of a network that has `done` steps of the plan behind it and this score on the test images.
+    /// The description of a network that has taken `steps_done` steps of the plan and has this score on the test
+    /// images.
     pub fn new(plan: Plan, steps_done: usize, score: Score) -> Description {
         Description {
             format: FORMAT.to_owned(),
@@ -74,7 +76,7 @@ impl Description {
     }
 }
 
-/// The digits.
+/// The names of the classes: the digits.
 fn classes() -> Vec<String> {
     (0..CLASSES).map(|class| class.to_string()).collect()
 }
@@ -82,7 +84,7 @@ fn classes() -> Vec<String> {
 /// A network with its description.
 #[derive(Debug, Clone)]
 pub struct Model {
-    /// What it is.
+    /// Its description.
     pub description: Description,
     /// The network.
     pub network: Network,
@@ -106,11 +108,11 @@ pub enum ModelError {
     /// Tensors that are not those described.
     #[error("tensor {name}: expected {expected}, got {got}")]
     Tensor {
-        /// The tensor.
+        /// Name of the tensor.
         name: String,
-        /// What its description promises.
+        /// The tensor that the description promises.
         expected: String,
-        /// What is there.
+        /// The tensor or value that is there.
         got: String,
     },
     /// Burn refused what passed all checks.
@@ -138,13 +140,13 @@ impl Model {
         Ok(bytes)
     }
 
-    /// The model in a file's bytes, ready to be asked and to be trained further.
+    /// The model in a file's bytes, ready to classify and to be trained further.
     ///
     /// # Errors
     /// Anything but a whole file of this format, whose tensors are those that its description promises, all finite,
     /// running variances not negative.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Model, ModelError> {
-        let description = described(&bytes)?;
+        let description = checked_description(&bytes)?;
         let plan = &description.plan;
         let mut network = plan.start();
         let mut store = SafetensorsStore::from_bytes(Some(bytes)).with_from_adapter(PyTorchToBurnAdapter);
@@ -168,12 +170,12 @@ impl Model {
     }
 }
 
-/// The description in a file all of which is checked.
-fn described(bytes: &[u8]) -> Result<Description, ModelError> {
+/// Checks a whole file, and gives its description.
+fn checked_description(bytes: &[u8]) -> Result<Description, ModelError> {
     let broken = |error: &dyn std::fmt::Display| ModelError::Safetensors(one_line(&error.to_string()));
     let file = SafeTensors::deserialize(bytes).map_err(|error| broken(&error))?;
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| broken(&error))?;
-    let text = metadata.metadata().as_ref().and_then(|all| all.get(KEY)).ok_or(ModelError::Foreign)?;
+    let text = metadata.metadata().as_ref().and_then(|entries| entries.get(KEY)).ok_or(ModelError::Foreign)?;
     let no_description = |error: serde_json::Error| ModelError::Description(one_line(&error.to_string()));
     let value: serde_json::Value = serde_json::from_str(text).map_err(no_description)?;
     match &value["format"] {
@@ -186,7 +188,7 @@ fn described(bytes: &[u8]) -> Result<Description, ModelError> {
     Ok(description)
 }
 
-/// That the tensors are those of the plan's network, and their values such as a network can have.
+/// Checks that the tensors are those of the plan's network, and that their values are finite, variances not negative.
 fn check_tensors(file: &SafeTensors, plan: &Plan) -> Result<(), ModelError> {
     let expected = plan.architecture.tensors(plan.batch_norm);
     let error =
@@ -199,8 +201,8 @@ fn check_tensors(file: &SafeTensors, plan: &Plan) -> Result<(), ModelError> {
         }
         let values = tensor.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes));
         let variances = name.ends_with("running_var");
-        let odd = |value: &f32| !value.is_finite() || (variances && *value < 0.0);
-        if let Some(value) = values.into_iter().find(odd) {
+        let impossible = |value: &f32| !value.is_finite() || (variances && *value < 0.0);
+        if let Some(value) = values.into_iter().find(impossible) {
             let expected = if variances { "finite values >= 0" } else { "finite values" };
             return error(name, expected.to_owned(), value.to_string());
         }
@@ -211,11 +213,12 @@ fn check_tensors(file: &SafeTensors, plan: &Plan) -> Result<(), ModelError> {
     }
 }
 
-/// What comes out of a strange file may be long and odd; a message stays one line.
+/// Text from a strange file, which may be long and have line breaks, as one short line of a message.
 fn one_line(text: &str) -> String {
     shortened(&text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
+/// At most 120 characters of a text.
 fn shortened(text: &str) -> String {
     let mut short: String = text.chars().take(120).collect();
     if short.len() < text.len() {

@@ -1,9 +1,8 @@
 //! The network of Ioffe and Szegedy's first experiment (2015, section 4.1), at the size of the digits.
 //!
 //! They took 28 x 28 pixels, three hidden layers of 100 sigmoid units and 10 classes, weights from a small Gaussian.
-//! Here the input is 8 x 8 and all else is kept: 64-100-100-100-10, weights N(0, 0.05). A narrower network would make
-//! the digits easier to fit for both arms; the width is kept so that the depth and the width of what saturates are
-//! theirs.
+//! Here the input is 8 x 8 and all else is kept: 64-100-100-100-10, weights N(0, 0.05). A narrower network
+//! would fit the digits more easily in both arms, but has fewer sigmoids that can saturate than theirs.
 //!
 //! Batch norm stands before the activation, and the layer before it has no bias then: its beta is that bias.
 
@@ -60,8 +59,8 @@ impl Architecture {
         }
         let widths = || self.hidden.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
         if self.hidden.len() > MOST_LAYERS {
-            let most = format!("at most {MOST_LAYERS} hidden layers");
-            return Err(SettingError::new("hidden", &most, self.hidden.len()));
+            let expected = format!("at most {MOST_LAYERS} hidden layers");
+            return Err(SettingError::new("hidden", &expected, self.hidden.len()));
         }
         if self.hidden.contains(&0) {
             return Err(SettingError::new("hidden", "one unit or more in each layer", widths()));
@@ -150,12 +149,12 @@ pub struct Network {
     output: Linear,
 }
 
-/// What a pass through the network gives.
+/// The result of a pass through the network.
 #[derive(Debug)]
 pub struct Forward {
     /// Scores (logits) `[images, classes]`.
     pub scores: Tensor<2>,
-    /// What the sigmoids of the last hidden layer get, `[images, units]`: after batch norm where there is one. None
+    /// The inputs of the last hidden layer's sigmoids, `[images, units]`: after batch norm where there is one. None
     /// without a hidden layer.
     pub inputs: Option<Tensor<2>>,
 }
@@ -166,7 +165,7 @@ impl Network {
         self.forward(pixels, BatchNorm::forward_train).scores
     }
 
-    /// Scores in evaluation, and what the last hidden layer's sigmoids got: batch norm goes by its running
+    /// Scores in evaluation, and the inputs of the last hidden layer's sigmoids: batch norm goes by its running
     /// statistics, never by the batch.
     pub fn forward_eval(&self, pixels: Tensor<2>) -> Forward {
         self.forward(pixels, BatchNorm::forward_eval)
@@ -185,7 +184,8 @@ impl Network {
         Forward { scores: self.output.forward(top), inputs }
     }
 
-    /// The weights of each linear layer, from the pixels to the classes: what both arms have.
+    /// The weights of each linear layer, from the pixels to the classes; networks with and without batch norm have
+    /// them.
     pub fn weights(&self) -> impl Iterator<Item = Tensor<2>> {
         self.hidden.iter().map(|layer| &layer.linear).chain([&self.output]).map(|linear| linear.weight.val())
     }
@@ -199,6 +199,7 @@ impl Network {
     }
 }
 
+/// An FNV-1a hash of the bits of all tensors visited.
 struct Fnv(u64);
 
 impl ModuleVisitor for Fnv {

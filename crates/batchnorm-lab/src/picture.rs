@@ -1,4 +1,4 @@
-//! From any picture of a digit to the 8 x 8 pixels that the network knows.
+//! Conversion of any picture of a digit to the 8 x 8 pixels that the network knows.
 //!
 //! The digits of the data set were written on forms, scanned, cut out, stretched to fill the height of 32 x 32 black
 //! and white points and about 20 of its width, and counted in blocks of 4 x 4. A picture gets the same:
@@ -30,14 +30,14 @@ const BLANK: f32 = 0.1;
 const WIDEST: f32 = 6.5;
 /// Narrowest width that all but a plain bar are stretched to.
 const NARROWEST: f32 = 4.5;
-/// How much of that stretch there may be.
+/// Greatest factor of that stretch.
 const MOST_STRETCH: f32 = 1.5;
-/// How far the box is moved towards its centre of mass: all the way would push long tails out.
+/// Share of the way that the box is moved towards its centre of mass: all the way would push long tails out.
 const TOWARDS_MASS: f32 = 0.7;
 /// Mean ink of the digits in the data, in full pixels of 64.
 const USUAL_INK: f32 = 19.0;
 
-/// Pixels of any size: what colours and transparency come to.
+/// A picture of any size, as colours with transparency.
 #[derive(Debug, Clone, Copy)]
 pub struct Source<'p> {
     /// Pixels in a row.
@@ -46,28 +46,28 @@ pub struct Source<'p> {
     pub pixels: &'p [[u16; 4]],
 }
 
-/// Why no digit can be seen in a picture.
+/// The reason why no digit can be seen in a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PictureError {
     /// Nothing in it, or next to nothing, differs from its border.
     #[error("expected a digit, dark on light or light on dark, got a blank picture")]
     Blank,
-    /// The pixels are not `width` times something.
+    /// The number of pixels is no multiple of `width`.
     #[error("expected rows of one width, got {pixels} pixels for rows of {width}")]
     Shape {
-        /// The rows' width.
+        /// Pixels of a row.
         width: usize,
-        /// All pixels.
+        /// Pixels in all.
         pixels: usize,
     },
 }
 
-/// What the network sees of a picture: 8 rows of 8 pixels, each the share of ink in 0..=1.
+/// The network's input for a picture: 8 rows of 8 pixels, each the share of ink in 0..=1.
 ///
 /// # Errors
 /// A blank picture; pixels that are no rectangle.
 pub fn seen(source: Source) -> Result<[f32; PIXELS], PictureError> {
-    let (ink, strongest) = Ink::of(source)?;
+    let (ink, strongest) = Ink::new(source)?;
     if (ink.width, ink.height()) == (SIDE, SIDE) {
         return Ok(std::array::from_fn(|at| ink.values[at] * strongest));
     }
@@ -104,8 +104,8 @@ struct Bounds {
 }
 
 impl Ink {
-    /// And how strong the strongest is, where 1 is as far from the paper as a colour can be.
-    fn of(Source { width, pixels }: Source) -> Result<(Ink, f32), PictureError> {
+    /// The ink of a picture, and the strength of its strongest, where 1 is as far from the paper as a colour can be.
+    fn new(Source { width, pixels }: Source) -> Result<(Ink, f32), PictureError> {
         if width == 0 || pixels.is_empty() || !pixels.len().is_multiple_of(width) {
             return Err(PictureError::Shape { width, pixels: pixels.len() });
         }
@@ -116,7 +116,7 @@ impl Ink {
             lighter = lighter.max(value - paper);
             darker = darker.max(paper - value);
         }
-        let (strongest, sign, most) = match darker >= lighter {
+        let (strongest, sign, limit) = match darker >= lighter {
             true => (darker, -1.0, paper),
             false => (lighter, 1.0, 1.0 - paper),
         };
@@ -126,15 +126,15 @@ impl Ink {
         for value in &mut ink.values {
             *value = (sign * (*value - paper) / strongest).max(0.0);
         }
-        Ok((ink, strongest / most))
+        Ok((ink, strongest / limit))
     }
 
     fn height(&self) -> usize {
         self.values.len() / self.width
     }
 
-    /// Paper is what most of the border is. (Its median, not its mean: ink may touch the border, as it does above and
-    /// below in the data.)
+    /// The luminance of the paper: the median of the border. (Not its mean: ink may touch the border, as it does above
+    /// and below in the data.)
     fn paper(&self) -> f32 {
         let (width, height) = (self.width, self.height());
         let on_border = |at: &usize| {
@@ -146,6 +146,7 @@ impl Ink {
         *border.select_nth_unstable_by(middle, f32::total_cmp).1
     }
 
+    /// The smallest box around all ink that is not faint.
     fn bounds(&self) -> Bounds {
         let mut bounds = Bounds { left: self.width, right: 0, top: self.height(), bottom: 0 };
         for (at, _) in self.values.iter().enumerate().filter(|(_, ink)| **ink > FAINT) {
@@ -158,7 +159,7 @@ impl Ink {
         bounds
     }
 
-    /// Where the ink's centre of mass lies across the box, 0 at its left and 1 at its right side.
+    /// The horizontal place of the ink's centre of mass in the box, 0 at its left and 1 at its right side.
     fn centre_of_mass(&self, bounds: &Bounds) -> f32 {
         let (mut mass, mut moment) = (0.0f64, 0.0f64);
         for row in bounds.top..bounds.bottom {
@@ -171,6 +172,7 @@ impl Ink {
         (moment / mass / (bounds.right - bounds.left) as f64) as f32
     }
 
+    /// The mean ink of an area, given by the rows and columns of points beneath it and their shares.
     fn mean(&self, rows: &[(usize, f32)], columns: &[(usize, f32)]) -> f32 {
         let line = |&(row, share): &(usize, f32)| {
             let values = &self.values[row * self.width..][..self.width];
@@ -188,8 +190,8 @@ fn luminance_on_white(&[red, green, blue, alpha]: &[u16; 4]) -> f32 {
     alpha * colour + (1.0 - alpha)
 }
 
-/// For each of the 8 pixels of a side: which points lie beneath it, and the share of the pixel each covers, where
-/// `count` points from `first` on are laid over the pixels from `start` to `start + length`.
+/// For each of the 8 pixels of a side, the points beneath it and the share of the pixel that each covers, where `count`
+/// points from `first` on are laid over the pixels from `start` to `start + length`.
 fn shares(first: usize, count: usize, start: f32, length: f32) -> [Vec<(usize, f32)>; SIDE] {
     let points = count as f32 / length;
     std::array::from_fn(|pixel| {

@@ -1,4 +1,4 @@
-//! What one network is trained by.
+//! The plan of a single training.
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -8,15 +8,15 @@ use crate::network::{Architecture, Network};
 use crate::setting::{self, Difference, SettingError};
 use crate::training::Training;
 
-/// All that decides what a training ends in, to the bit on one machine.
+/// All settings that decide the trained network, to the bit on one machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
-    /// Whether the network has batch norm.
+    /// The network has batch norm.
     pub batch_norm: bool,
     /// The network.
     pub architecture: Architecture,
-    /// Of the start weights and of the order of the batches.
+    /// Seed of the start weights and of the order of the batches.
     pub seed: u64,
     /// Steps in all.
     pub steps: usize,
@@ -27,7 +27,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// What works: 600 steps at 0.5 with batch norm, 3,000 at 3 without, each in batches of 60.
+    /// A plan that works: 600 steps at 0.5 with batch norm, 3,000 at 3 without, each in batches of 60.
     ///
     /// The rates are those at which each network was soonest at 95 % in the sweep behind
     /// [`Settings`](crate::comparison::Settings); the steps are about twice to ten times what it took.
@@ -55,7 +55,7 @@ impl Plan {
         self.architecture.start(self.batch_norm, self.seed, &Device::default().autodiff())
     }
 
-    /// The training of a network, of [`start`](Self::start) or from a file, that has `done` steps of this plan behind it.
+    /// The training of a network, of [`start`](Self::start) or from a file, that has taken `done` steps of this plan.
     ///
     /// # Panics
     /// If there are fewer images than a batch has.
@@ -66,10 +66,10 @@ impl Plan {
         training
     }
 
-    /// In what another training differs from this one on its way. The steps in all are not part of it: a training
-    /// that is to take more of them goes the same way further.
+    /// The settings in which another training differs from this one. The number of steps is not among them: a training
+    /// of more steps goes the same way further.
     pub fn differences(&self, now: &Plan) -> Vec<Difference> {
-        let of = |plan: &Plan| {
+        let settings = |plan: &Plan| {
             let Plan { batch_norm, architecture, seed, steps: _, batch_size, learning_rate } = plan;
             let widths = architecture.hidden.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
             let Architecture { weight_deviation, epsilon, weight_of_new, hidden: _ } = architecture;
@@ -84,7 +84,7 @@ impl Plan {
                 ("learning rate", learning_rate.to_string()),
             ]
         };
-        let pairs = of(self).into_iter().zip(of(now));
+        let pairs = settings(self).into_iter().zip(settings(now));
         pairs.filter(|(old, new)| old != new).map(|((name, old), (_, new))| (name, old, new)).collect()
     }
 }

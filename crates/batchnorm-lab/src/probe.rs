@@ -1,7 +1,7 @@
-//! A look inside a network on its way: what one unit gets, how large the gradients are, and what the network says of
-//! each test image at the end.
+//! Looks inside a network during its training: the inputs of one unit, the size of the gradients, and at the end the
+//! network's answer for each test image.
 //!
-//! Looking changes nothing: the training's bits are the same with and without (a test compares them).
+//! A look changes nothing: the training's bits are the same with and without (a test compares them).
 
 use serde::{Deserialize, Serialize};
 
@@ -21,15 +21,15 @@ const GROWTH: f64 = 1.1;
 pub struct Probe {
     /// Steps taken.
     pub step: usize,
-    /// The [`PERCENTILES`], over the test images, of what the sigmoid of the last hidden layer's unit [`UNIT`] gets in
-    /// evaluation: after batch norm where there is one. None without a hidden layer or where it is not finite.
+    /// The [`PERCENTILES`], over the test images, of the input of the last hidden layer's unit [`UNIT`] to its sigmoid
+    /// in evaluation: after batch norm where there is one. None without a hidden layer or where it is not finite.
     pub inputs: Option<[f32; 3]>,
     /// Frobenius norm of the loss's gradient in each layer's weights, from the pixels to the classes, on one fixed
     /// batch: the first training images in the file's order. None where it is not finite.
     pub gradients: Vec<Option<f32>>,
 }
 
-/// What a network says of an image.
+/// The answer of a network for an image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     /// The class of the greatest score; none if one of the scores is NaN.
@@ -39,12 +39,12 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// From all scores, image after image.
+    /// The answers of all scores, image after image.
     pub fn all(scores: &[f32]) -> Vec<Answer> {
-        scores.as_chunks().0.iter().map(Answer::of).collect()
+        scores.as_chunks().0.iter().map(Answer::new).collect()
     }
 
-    fn of(scores: &[f32; CLASSES]) -> Answer {
+    fn new(scores: &[f32; CLASSES]) -> Answer {
         let Some(class) = best(scores) else { return Answer { class: None, thousandths: [0; CLASSES] } };
         let weights = scores.map(|score| f64::from(score - scores[class]).exp());
         let sum: f64 = weights.iter().sum();
@@ -59,13 +59,13 @@ pub(crate) struct Probing {
 }
 
 impl Probing {
-    /// With the first `batch_size` images as the fixed batch.
+    /// No looks yet; the first `batch_size` images are the fixed batch.
     pub fn new(images: &Images, batch_size: usize) -> Probing {
         let first: Vec<usize> = (0..batch_size.min(images.len())).collect();
         Probing { batch: images.select(&first), probes: Vec::new() }
     }
 
-    /// Whether the steps have grown enough since the last look.
+    /// Tells whether the steps have grown enough since the last look.
     pub fn due(&self, step: usize) -> bool {
         self.probes.last().is_none_or(|last| step as f64 >= GROWTH * last.step as f64)
     }
@@ -86,7 +86,7 @@ impl Probing {
     }
 }
 
-/// The [`PERCENTILES`], between two values in proportion (NumPy's default); none if a value is not finite.
+/// The [`PERCENTILES`] of values, interpolated linearly (NumPy's default); none if a value is not finite.
 fn percentiles(mut values: Vec<f32>) -> Option<[f32; 3]> {
     if values.is_empty() || values.iter().any(|value| !value.is_finite()) {
         return None;
@@ -173,7 +173,7 @@ mod tests {
     fn an_answer_is_a_softmax() {
         let mut scores = [0.0; 10];
         scores[3] = 9.0_f32.ln();
-        let answer = Answer::of(&scores);
+        let answer = Answer::new(&scores);
         assert_eq!((answer.class, answer.thousandths[3], answer.thousandths[0]), (Some(3), 500, 56));
         scores[0] = f32::NAN;
         assert_eq!(Answer::all(&scores)[0].class, None);

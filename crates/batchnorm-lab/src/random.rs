@@ -1,4 +1,4 @@
-//! Where random numbers come from: ChaCha8, by a seed and a purpose.
+//! Random numbers: ChaCha8, by a seed and a purpose.
 //!
 //! Each purpose has a stream of its own, so that drawing more weights does not change the order of the batches. The
 //! generator is named and portable: a seed means the same numbers on every machine.
@@ -6,7 +6,7 @@
 use chacha20::ChaCha8Rng;
 use rand::SeedableRng;
 
-/// What random numbers are for.
+/// The purpose of random numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// Splitting a data set.

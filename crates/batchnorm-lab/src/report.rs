@@ -4,7 +4,7 @@
 //! page again (`examples/render.rs`). A comparison with runs missing has a page too, which says so. Whatever comes
 //! from outside (the command line, the machine's name, names of arms) is escaped where it enters the page.
 //!
-//! In the page's order: `finding`, `curves`, `unit`, `gradients`, `answers`, `asked`. Below them are
+//! The sections in the page's order: `finding`, `curves`, `unit`, `gradients`, `answers`, `asked`. Below them are
 //! `chart` with `axis` and `labels`, tables and figures in `markup`, and `averages`.
 //!
 //! Lines differ by dash pattern and carry their names; colours come from `style.css`, in light, dark and print.
@@ -89,9 +89,9 @@ fn incomplete(comparison: &Comparison) -> String {
     if comparison.complete {
         return String::new();
     }
-    let (done, all) = (comparison.runs.len(), comparison.settings.arms.len() * comparison.settings.seeds.len());
+    let (done, total) = (comparison.runs.len(), comparison.settings.arms.len() * comparison.settings.seeds.len());
     format!(
-        "<p class=\"incomplete\" role=\"note\"><strong>Incomplete:</strong> {done} of {all} runs are finished. All \
+        "<p class=\"incomplete\" role=\"note\"><strong>Incomplete:</strong> {done} of {total} runs are finished. All \
          below speaks of those alone; the same command goes on with the rest.</p>\n"
     )
 }

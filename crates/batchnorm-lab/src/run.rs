@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::probe::{Answer, Probe};
 use crate::training::Score;
 
-/// How a run ended.
+/// The way a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "how")]
 pub enum Ending {
@@ -13,7 +13,7 @@ pub enum Ending {
     Finished,
     /// The loss was NaN or infinite; the run was stopped there.
     Diverged {
-        /// The step at which it was.
+        /// The step of that loss.
         step: usize,
     },
 }
@@ -49,9 +49,9 @@ pub struct Run {
     pub arm: String,
     /// The seed of its start weights and of the order of its batches.
     pub seed: u64,
-    /// How it ended.
+    /// The way it ended.
     pub ending: Ending,
-    /// When the target was reached; none (`null`) where it was not within the steps taken.
+    /// The point at which the target was reached; none (`null`) where it was not within the steps taken.
     pub target: Option<Reached>,
     /// Accuracy after the last step; none (`null`) where the run diverged.
     pub final_accuracy: Option<f64>,
@@ -61,15 +61,15 @@ pub struct Run {
     pub fingerprint: String,
     /// The curve, from step 0 on.
     pub curve: Vec<Point>,
-    /// What was looked at inside the network, from step 0 on.
+    /// The looks inside the network, from step 0 on.
     pub probes: Vec<Probe>,
-    /// What the network says at the end of each test image, in the data set's order. Kept of the first seed's runs,
-    /// which reports show digits of; empty for others and where the run diverged.
+    /// The network's answers at the end, for each test image in the data set's order. Kept for the runs of the first
+    /// seed only, whose digits the report shows; empty for others and where the run diverged.
     pub answers: Vec<Answer>,
 }
 
 impl Point {
-    /// From a score and the losses of the batches since the last point.
+    /// The point of a score and of the losses of the batches since the last point.
     pub(crate) fn new(step: usize, seconds: f64, losses: &[f64], score: Score) -> Point {
         let finite = |value: f64| Some(value).filter(|value| value.is_finite());
         let mean = losses.iter().sum::<f64>() / losses.len() as f64;
@@ -77,7 +77,7 @@ impl Point {
     }
 }
 
-/// Where a run is.
+/// The progress of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Progress {
     /// Steps taken.

@@ -1,4 +1,4 @@
-//! Settings out of range, and settings that differ: what a comparison and a single training say of theirs.
+//! Checks of settings that a comparison and a single training share, and differences between settings.
 
 use thiserror::Error;
 
@@ -13,9 +13,9 @@ const MOST_STEPS: usize = 10_000_000;
 pub struct SettingError {
     /// The setting's name, as the field's.
     pub setting: &'static str,
-    /// What it may be.
+    /// The values that it may have.
     pub expected: String,
-    /// What it is.
+    /// The value that it has.
     pub got: String,
 }
 
@@ -25,7 +25,7 @@ impl SettingError {
     }
 }
 
-/// Something in which two experiments differ: the name of a setting, its value in the earlier one, and now.
+/// A setting in which two experiments differ: its name, its value in the earlier one, and its value now.
 pub type Difference = (&'static str, String, String);
 
 pub(crate) fn check_whole(setting: &'static str, got: usize, most: usize) -> Result<(), SettingError> {

@@ -1,12 +1,12 @@
-//! What finished runs say: means and ranges over seeds, and paired factors between arms.
+//! The figures of finished runs: means and ranges over seeds, and paired factors between arms.
 //!
-//! A target that was not reached has no step, and no number stands in for one: figures say over how many runs they
-//! go, and a factor that rests on such a run is a bound and says so.
+//! A target that was not reached has no step, and no number stands in for one: each figure has the number of runs that
+//! it is over, and a factor that rests on a run without the target is marked as a bound.
 
 use serde::{Deserialize, Serialize};
 
-use crate::comparison::{Arm, Settings};
 use crate::run::{Ending, Reached, Run};
+use crate::settings::{Arm, Settings};
 
 /// Mean and range of a figure over some runs.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -20,7 +20,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of one value or more; none of none.
+    /// The spread of one value or more; none where there are no values.
     pub fn of(values: &[f64]) -> Option<Spread> {
         let least = values.iter().copied().reduce(f64::min)?;
         let greatest = values.iter().copied().reduce(f64::max)?;
@@ -29,7 +29,7 @@ impl Spread {
         Some(Spread { mean, least, greatest })
     }
 
-    /// With the geometric mean, that of factors.
+    /// The spread of factors, with their geometric mean.
     pub fn of_factors(values: &[f64]) -> Option<Spread> {
         let logarithms: Vec<f64> = values.iter().map(|value| value.ln()).collect();
         let spread = Spread::of(values)?;
@@ -59,7 +59,7 @@ pub struct ArmSummary {
     pub milliseconds_a_step: Option<Spread>,
 }
 
-/// How much sooner an arm reached the target than the first arm, seed by seed.
+/// The factor by which an arm reached the target sooner than the first arm, paired by seed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Factor {
     /// The arm.
@@ -70,16 +70,16 @@ pub struct Factor {
     pub pairs: usize,
     /// Pairs in which this arm reached the target, so that there is a factor.
     pub measured: usize,
-    /// Measured pairs in which the first arm did not, so that all its steps stand for more: the factor is at least
-    /// this. Means and ends of ranges are lower bounds then.
+    /// Measured pairs in which the first arm did not reach it, so that all its steps stand in: the true factor is
+    /// at least this. Means and ends of ranges are lower bounds then.
     pub lower_bounds: usize,
     /// Steps of the first arm over steps of this one: geometric mean and range over the measured pairs.
     pub steps: Option<Spread>,
-    /// The same of seconds.
+    /// Seconds of the first arm over seconds of this one, likewise.
     pub seconds: Option<Spread>,
 }
 
-/// What the finished runs of a comparison say.
+/// The figures of a comparison's finished runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Each arm, in order.
@@ -89,7 +89,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Of some runs under these settings.
+    /// The summary of runs under these settings.
     pub fn of(settings: &Settings, runs: &[Run]) -> Summary {
         let arms = settings.arms.iter().map(|arm| summarise(arm, runs)).collect();
         let factors = match settings.arms.split_first() {
@@ -101,14 +101,14 @@ impl Summary {
 }
 
 fn summarise(arm: &Arm, runs: &[Run]) -> ArmSummary {
-    let own: Vec<&Run> = runs.iter().filter(|run| run.arm == arm.name).collect();
+    let arm_runs: Vec<&Run> = runs.iter().filter(|run| run.arm == arm.name).collect();
     let spread = |figure: &dyn Fn(&Run) -> Option<f64>| {
-        Spread::of(&own.iter().filter_map(|run| figure(run)).collect::<Vec<f64>>())
+        Spread::of(&arm_runs.iter().filter_map(|run| figure(run)).collect::<Vec<f64>>())
     };
-    let count = |is: &dyn Fn(&Run) -> bool| own.iter().filter(|run| is(run)).count();
+    let count = |property: &dyn Fn(&Run) -> bool| arm_runs.iter().filter(|run| property(run)).count();
     ArmSummary {
         arm: arm.name.clone(),
-        runs: own.len(),
+        runs: arm_runs.len(),
         reached: count(&|run| run.target.is_some()),
         diverged: count(&|run| matches!(run.ending, Ending::Diverged { .. })),
         steps_to_target: spread(&|run| run.target.map(|at| at.step as f64)),
@@ -125,12 +125,12 @@ fn factor(settings: &Settings, arm: &Arm, first: &Arm, runs: &[Run]) -> Factor {
     let find = |arm: &Arm, seed| runs.iter().find(|run| run.arm == arm.name && run.seed == seed);
     let pairs: Vec<(&Run, &Run)> =
         settings.seeds.iter().filter_map(|&seed| find(first, seed).zip(find(arm, seed))).collect();
-    // Step 0 is no time to divide by: an untrained network that meets the target makes no factor.
-    let measured = pairs.iter().filter_map(|(first, own)| {
-        let own = own.target.filter(|at| at.step > 0)?;
+    // An untrained network that is at the target (step 0) gives no factor: there is no time to divide by.
+    let measured = pairs.iter().filter_map(|(first, run)| {
+        let reached = run.target.filter(|at| at.step > 0)?;
         let bound = first.curve.last().map(|last| Reached { step: last.step, seconds: last.seconds })?;
         let against = first.target.unwrap_or(bound);
-        Some((first.target.is_none(), against.step as f64 / own.step as f64, against.seconds / own.seconds))
+        Some((first.target.is_none(), against.step as f64 / reached.step as f64, against.seconds / reached.seconds))
     });
     let measured: Vec<(bool, f64, f64)> = measured.filter(|(_, steps, _)| *steps > 0.0).collect();
     Factor {

@@ -30,7 +30,7 @@ impl Batches {
     /// Unless `1 <= size <= images`.
     pub fn new(images: usize, size: usize, seed: u64) -> Batches {
         assert!((1..=images).contains(&size), "a batch of {size} out of {images} images");
-        // As if a pass had just ended: the first batch shuffles.
+        // Starts at the end of a pass, so that the first batch shuffles.
         Batches { generator: generator(seed, Purpose::Order), order: (0..images).collect(), next: images, size }
     }
 
@@ -45,7 +45,7 @@ impl Batches {
     }
 }
 
-/// How a network does on images it is not trained on.
+/// The loss and accuracy of a network on images that it is not trained on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Score {
     /// Mean cross-entropy, in nats.
@@ -57,11 +57,11 @@ pub struct Score {
 /// A pass over images in evaluation.
 #[derive(Debug)]
 pub struct Evaluation {
-    /// How the network did.
+    /// Its loss and accuracy.
     pub score: Score,
     /// All scores (logits), image after image.
     pub scores: Vec<f32>,
-    /// What the sigmoids of the last hidden layer got, `[images, units]`.
+    /// The inputs of the last hidden layer's sigmoids, `[images, units]`.
     pub inputs: Option<Tensor<2>>,
 }
 
@@ -78,7 +78,7 @@ pub struct Training<'d> {
 }
 
 impl<'d> Training<'d> {
-    /// From a start network on an autodiff device.
+    /// The training of a start network on an autodiff device.
     ///
     /// # Panics
     /// As [`Batches::new`].
@@ -102,8 +102,8 @@ impl<'d> Training<'d> {
         }
     }
 
-    /// Passes over the batches of the first `steps` steps, which the network has behind it: what follows is what would
-    /// have followed then.
+    /// Skips the batches of the first `steps` steps, which the network has taken already, so that the training goes on
+    /// with the batch that follows them.
     pub fn skip(&mut self, steps: usize) {
         for _ in 0..steps {
             self.batches.draw();
@@ -131,7 +131,7 @@ impl<'d> Training<'d> {
         self.time.as_secs_f64()
     }
 
-    /// How the network does on images, by its running statistics, and what its pass over them showed.
+    /// Evaluates the network on images, by its running statistics.
     pub fn evaluate(&self, images: &Images) -> Evaluation {
         let network = self.network.valid();
         let device = self.device.clone().without_autodiff();
@@ -150,7 +150,7 @@ impl<'d> Training<'d> {
     /// The Frobenius norm of the loss's gradient in the weights of each layer, from the pixels to the classes, on
     /// these images as one training batch.
     ///
-    /// It is taken on a copy, running statistics included: the training goes on as if nobody had asked.
+    /// It is taken on a copy, running statistics included: the training itself does not change.
     pub fn gradient_norms(&self, images: &Images) -> Vec<f64> {
         let network = self.network.clone();
         let (pixels, classes) = tensors(images, &self.device);

@@ -7,7 +7,7 @@ pub fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
-/// A factor to two digits, which is what one over a few seeds is worth.
+/// A factor to two digits: over a few seeds it is not known better.
 pub fn short(factor: f64) -> String {
     if factor < 10.0 { format!("{factor:.1}") } else { format!("{factor:.0}") }
 }
@@ -56,7 +56,8 @@ pub fn final_accuracy(arm: &ArmSummary) -> String {
     }
 }
 
-/// How much sooner an arm was at the target than the first arm, with its range and what it rests on.
+/// A sentence or more on the factor by which an arm was sooner at the target than the first arm: its range, and the
+/// seeds that it rests on.
 pub fn factor(factor: &Factor, target: f64, steps: usize) -> String {
     let Factor { arm, against, pairs, measured, lower_bounds, .. } = factor;
     let target = percent(target);

@@ -52,7 +52,7 @@ fn a_training_that_was_stopped_ends_in_the_same_bytes() {
 }
 
 /// A file's header as JSON, and the bytes behind it.
-fn apart(bytes: &[u8]) -> (Value, Vec<u8>) {
+fn split(bytes: &[u8]) -> (Value, Vec<u8>) {
     let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     (serde_json::from_slice(&bytes[8..8 + length]).unwrap(), bytes[8 + length..].to_vec())
 }
@@ -64,7 +64,7 @@ fn together(header: &Value, data: &[u8]) -> Vec<u8> {
 
 /// The file with its description changed.
 fn described(bytes: &[u8], change: impl FnOnce(&mut Value)) -> Vec<u8> {
-    let (mut header, data) = apart(bytes);
+    let (mut header, data) = split(bytes);
     let mut description: Value = serde_json::from_str(header["__metadata__"][KEY].as_str().unwrap()).unwrap();
     change(&mut description);
     header["__metadata__"][KEY] = description.to_string().into();
@@ -73,7 +73,7 @@ fn described(bytes: &[u8], change: impl FnOnce(&mut Value)) -> Vec<u8> {
 
 /// The file with some tensors' values replaced by one value.
 fn filled(bytes: &[u8], tensor: &str, value: f32) -> Vec<u8> {
-    let (header, mut data) = apart(bytes);
+    let (header, mut data) = split(bytes);
     let offsets = &header[tensor]["data_offsets"];
     let at = offsets[0].as_u64().unwrap() as usize;
     data[at..at + 4].copy_from_slice(&value.to_le_bytes());
@@ -98,7 +98,7 @@ fn every_defect_is_one_line_and_never_a_panic() {
     refused(vec![0xff; 1000], &["safetensors"]);
     refused([whole.clone(), vec![0]].concat(), &["safetensors"]);
 
-    let (mut header, data) = apart(&whole);
+    let (mut header, data) = split(&whole);
     header.as_object_mut().unwrap().remove("__metadata__");
     refused(together(&header, &data), &["without its description"]);
     refused(together(&json!({}), &[]), &["without its description"]);
@@ -134,16 +134,16 @@ fn every_defect_is_one_line_and_never_a_panic() {
     refused(described(&whole, |it| it["architecture"]["epsilon"] = (-1.0).into()), &["epsilon"]);
     refused(described(&whole, |it| it["batch_norm"] = false.into()), &["hidden.0.linear.bias", "got none"]);
 
-    let (mut header, data) = apart(&whole);
+    let (mut header, data) = split(&whole);
     let moved = header.as_object_mut().unwrap().remove("output.bias").unwrap();
     header["output.offset"] = moved;
     refused(together(&header, &data), &["output.bias", "got none"]);
-    let (mut header, mut data) = apart(&whole);
+    let (mut header, mut data) = split(&whole);
     let end = data.len();
     header["intruder"] = json!({"dtype": "F32", "shape": [1], "data_offsets": [end, end + 4]});
     data.extend([0; 4]);
     refused(together(&header, &data), &["intruder"]);
-    let (mut header, data) = apart(&whole);
+    let (mut header, data) = split(&whole);
     header["output.bias"]["dtype"] = "I32".into();
     refused(together(&header, &data), &["output.bias", "F32 [10]", "I32 [10]"]);
 

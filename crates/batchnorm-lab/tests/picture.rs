@@ -189,8 +189,8 @@ fn most_digits_drawn_with_a_pen_are_recognised() {
         }
     }
     for class in 0..10u8 {
-        let of: Vec<_> = pictures.iter().zip(&classes).filter(|(_, of)| **of == class).map(|(p, _)| *p).collect();
-        println!("{class}: {:.2}", accuracy(&of, &vec![class; of.len()]));
+        let drawn: Vec<_> = pictures.iter().zip(&classes).filter(|(_, of)| **of == class).map(|(p, _)| *p).collect();
+        println!("{class}: {:.2}", accuracy(&drawn, &vec![class; drawn.len()]));
     }
     let got = accuracy(&pictures, &classes);
     println!("seed 1: {got:.3} of {} drawings", classes.len());

@@ -5,7 +5,7 @@
 
 mod support;
 
-use batchnorm::thresholds::{CHUNK, LONG, RUN, STREAM, WIDE, WORTH_THREADS};
+use batchnorm::thresholds::{CHUNK_VALUES, MAX_ROW_CHANNELS, MIN_RUN, STREAM_BYTES, STREAM_RUN_BYTES, WORTH_THREADS};
 use batchnorm::{Axes, BatchNorm, Config, Moments, Parameters, RunningStatistics, Tier, View, WhiteningConfig};
 use support::Random;
 use support::layout::{ORDERS, Order, Sizes, sizes};
@@ -39,15 +39,15 @@ fn small<T: Stepping>(random: &mut Random) {
     let mut turn = 0;
     for sizes in [
         sizes(1, 1, 7),
-        sizes(1, 2, CHUNK + 9),
-        sizes(3, 2, CHUNK - 3),
-        sizes(4, 5, RUN + 1),
-        sizes(3, 35, RUN + 5),
-        sizes(5, 3, RUN - 1),
+        sizes(1, 2, CHUNK_VALUES + 9),
+        sizes(3, 2, CHUNK_VALUES - 3),
+        sizes(4, 5, MIN_RUN + 1),
+        sizes(3, 35, MIN_RUN + 5),
+        sizes(5, 3, MIN_RUN - 1),
         sizes(67, 9, 1),
         sizes(21, 33, 1),
-        sizes(CHUNK / 40, 10, 41),
-        sizes(2, WIDE + 3, 1),
+        sizes(CHUNK_VALUES / 40, 10, 41),
+        sizes(2, MAX_ROW_CHANNELS + 3, 1),
     ] {
         for arrangement in ARRANGEMENTS {
             // Each pass comes to each path in the course of sizes and types.
@@ -117,7 +117,7 @@ fn calls_from_tasks_of_a_pool() {
 #[test]
 fn streamed_outputs() {
     // Less than elsewhere is done with so many values, for they take long to watch.
-    let sizes = sizes(STREAM / LONG / 8, 8, LONG / 4);
+    let sizes = sizes(STREAM_BYTES / STREAM_RUN_BYTES / 8, 8, STREAM_RUN_BYTES / 4);
     let x: Vec<f32> = (0..sizes.n * sizes.c * sizes.plane).map(|i| (i % 251) as f32).collect();
     let running = RunningStatistics::from_parts(&[99.0; 8], &[7.0; 8], 1).expect("right statistics");
     for order in [Order::Nchw, Order::Nhwc] {
@@ -139,7 +139,7 @@ fn streamed_outputs() {
 fn the_invertible_form_on_threads() {
     let mut random = Random::new(807);
     let pass = PASSES.into_iter().find(|pass| pass.training && !pass.adding && pass.activation.slope() > 0.0);
-    for sizes in [sizes(2, 17, WORTH_THREADS / 32), sizes(WORTH_THREADS / 40, 41, 1), sizes(3, 5, RUN - 1)] {
+    for sizes in [sizes(2, 17, WORTH_THREADS / 32), sizes(WORTH_THREADS / 40, 41, 1), sizes(3, 5, MIN_RUN - 1)] {
         let mut case = Case::<f32>::new(sizes, &mut random);
         // It keeps its input.
         case.gamma[1] = 0.0;
@@ -204,11 +204,11 @@ fn norms_that_do_not_look_at_the_batch() {
     let small = [
         (Kind::Layer(1), sizes(5, 3, 7)),
         (Kind::Layer(2), sizes(37, 3, 9)),
-        (Kind::Rms(1), sizes(1, 2, CHUNK + 9)),
+        (Kind::Rms(1), sizes(1, 2, CHUNK_VALUES + 9)),
         (Kind::Rms(3), sizes(2, 3, 5)),
-        (Kind::Group(2), sizes(3, 6, RUN - 1)),
-        (Kind::Group(2), sizes(3, 6, RUN + 1)),
-        (Kind::Instance, sizes(2, 3, RUN)),
+        (Kind::Group(2), sizes(3, 6, MIN_RUN - 1)),
+        (Kind::Group(2), sizes(3, 6, MIN_RUN + 1)),
+        (Kind::Instance, sizes(2, 3, MIN_RUN)),
     ];
     let large = [
         (Kind::Layer(1), sizes(3, 43, WORTH_THREADS / 128)),

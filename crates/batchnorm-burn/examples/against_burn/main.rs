@@ -3,7 +3,7 @@
 //!
 //! `cargo run --release -p batchnorm-burn --example against_burn [rounds]` (40 rounds unless told)
 //!
-//! What is compared runs in interleaved rounds, each in another order, on the same values; first it is checked that
+//! The layers compared run in interleaved rounds, each in another order, on the same values; first it is checked that
 //! the answers agree. Figures are medians, with the quartiles in brackets.
 
 mod layer;

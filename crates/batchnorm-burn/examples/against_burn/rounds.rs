@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use burn::tensor::{Device, Distribution, Tensor};
 
-/// Where all random values come from.
+/// The source of all random values.
 pub const SEED: u64 = 3;
 
 /// Random values, the same in every run that has seeded the device.
@@ -44,17 +44,17 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of at least one value.
+    /// The spread of at least one value.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Spread {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
-        // Between the two nearest values, where the place is between two.
-        let at = |part: f64| {
+        // Interpolated where the place is between two values.
+        let quantile = |part: f64| {
             let place = (values.len() - 1) as f64 * part;
             let (low, high) = (values[place.floor() as usize], values[place.ceil() as usize]);
             low + (high - low) * place.fract()
         };
-        Spread { median: at(0.5), low: at(0.25), high: at(0.75) }
+        Spread { median: quantile(0.5), low: quantile(0.25), high: quantile(0.75) }
     }
 }
 

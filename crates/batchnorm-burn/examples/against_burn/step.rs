@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::rounds::{Spread, agree, interleaved, milliseconds, random};
 
-// What the tests alone use of the models is dead here.
+// Parts of the models that only the tests use are dead here.
 #[allow(dead_code)]
 mod theirs {
     pub mod mlp {
@@ -20,7 +20,7 @@ mod theirs {
     }
 }
 
-// What the tests alone use of the models is dead here.
+// Parts of the models that only the tests use are dead here.
 #[allow(dead_code)]
 mod ours {
     pub mod mlp {
@@ -66,7 +66,7 @@ fn row<Theirs: Module, Ours: Module>(
     run_ours: Forward<Ours>,
 ) {
     let device = theirs.devices()[0].clone();
-    // The same weights, by the record.
+    // Equal weights, by the record.
     let record = theirs.clone().into_record().into_bytes().expect("a record in memory");
     let ours = ours.load_record(ModuleRecord::from_bytes(record).expect("a record just written"));
     let (x, target) = (random(shape, &device), random([shape[0], 10], &device));
@@ -103,7 +103,7 @@ impl<M: Module> Trainer<M> {
         Trainer { model: Some(model), forward, optimizer: SgdConfig::new().init() }
     }
 
-    /// By the batch's statistics, so that conventions of the running ones do not matter.
+    /// The output by the batch's statistics, so that conventions of the running ones do not matter.
     fn output(&self, x: &Tensor<4>) -> Tensor<2> {
         (self.forward)(self.model.as_ref().expect("between steps"), x.clone()).inner()
     }

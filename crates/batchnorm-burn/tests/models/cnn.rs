@@ -41,7 +41,7 @@ impl ConvBlock {
     }
 }
 
-/// Of square images with sides of a multiple of 4.
+/// Configuration for square images with sides of a multiple of 4.
 #[derive(Config, Debug)]
 pub struct CnnConfig {
     pub side: usize,

@@ -61,11 +61,11 @@ pub fn bits<const D: usize>(tensor: Tensor<D>) -> Vec<u32> {
 /// The values of each channel, of `[samples, channels, ...]`.
 pub fn by_channel<T: Copy + Into<f64>>(values: &[T], shape: &[usize]) -> Vec<Vec<f64>> {
     let (channels, plane) = (shape[1], shape[2..].iter().product::<usize>());
-    let mut all = vec![Vec::new(); channels];
+    let mut by_channel = vec![Vec::new(); channels];
     for (index, &value) in values.iter().enumerate() {
-        all[index / plane % channels].push(value.into());
+        by_channel[index / plane % channels].push(value.into());
     }
-    all
+    by_channel
 }
 
 /// Runs a body once for each shape, with its rank as a constant.

@@ -1,4 +1,4 @@
-//! The rounds.
+//! The rounds of `bench`: the passes and a plain copy in turns, their times, and a check of the answers.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::failure::Failure;
 
-/// What to time.
+/// The work to time.
 pub struct Work {
     /// In the layout's order.
     pub shape: Vec<usize>,
@@ -27,7 +27,7 @@ pub struct Pass {
     pub median: f64,
     /// Milliseconds, the first and the third.
     pub quartiles: [f64; 2],
-    /// What is read and written.
+    /// Bytes that are read and written.
     pub bytes: usize,
 }
 

@@ -1,12 +1,12 @@
-//! From the words of the command line to settings that can be run.
+//! Parsing of the command line of `compare` to settings.
 
 use batchnorm_lab::comparison::Settings;
 
-use super::Arguments;
+use super::options::Arguments;
 use crate::failure::Failure;
 use crate::flags::{WHOLE, expected, list, number};
 
-/// More would never end.
+/// The most seeds that are taken: a run of more would not end in useful time.
 const MOST_SEEDS: usize = 10_000;
 
 /// The settings asked for, each number read; their ranges are checked with the comparison.
@@ -24,11 +24,6 @@ pub fn settings(arguments: &Arguments) -> Result<Settings, Failure> {
         settings.arms = Settings::arms_at(number("--learning-rate", rate, "a number above 0")?);
     }
     Ok(settings)
-}
-
-/// The default of `--seeds`: how many there are by default.
-pub fn seeds_by_default() -> String {
-    Settings::default().seeds.len().to_string()
 }
 
 fn seeds(text: &str) -> Result<Vec<u64>, Failure> {

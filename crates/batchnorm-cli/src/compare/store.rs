@@ -38,7 +38,7 @@ impl Store {
     pub fn load(&self) -> Result<Option<Comparison>, Failure> {
         let text = match std::fs::read_to_string(&self.path) {
             Ok(text) => text,
-            // Where the folder is none, creating it says so.
+            // A path through a file is reported when the folder is created.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
             Err(error) => return Err(self.broken(&error)),
         };
@@ -57,7 +57,7 @@ impl Store {
         ))
     }
 
-    /// Why an earlier comparison cannot be gone on with.
+    /// The failure of an earlier comparison with other settings.
     pub fn refusal(&self, differences: &[Difference]) -> Failure {
         Failure::usage(format!(
             "--output-dir: {} holds another comparison ({}); name another folder, or --restart to replace it",

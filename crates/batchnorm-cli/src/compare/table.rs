@@ -1,4 +1,4 @@
-//! What a comparison says, for people and for programs.
+//! The output of `compare`, as a table and as JSON.
 
 use batchnorm_lab::comparison::Comparison;
 use batchnorm_lab::words::{factor, final_accuracy, percent, ranged, reached};
@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::terminal::put;
 use crate::text;
 
-/// The table, a sentence for each factor, and where the report and the curves are.
+/// Prints the table, a sentence for each factor, and the paths of the report and the curves.
 pub fn print(comparison: &Comparison, store: &Store) -> Result<(), Failure> {
     let settings = &comparison.settings;
     let target = percent(settings.target_accuracy);
@@ -49,7 +49,7 @@ pub fn print(comparison: &Comparison, store: &Store) -> Result<(), Failure> {
     put(&shown)
 }
 
-/// The same as JSON, without the curves.
+/// Prints the comparison as JSON, without the curves.
 pub fn print_json(comparison: &Comparison, store: &Store) -> Result<(), Failure> {
     let summary = json!({
         "file": text::path(store.path()),

@@ -10,14 +10,14 @@ use batchnorm::reference::graph::{Graph, Node};
 /// Values of a feature whose Jacobian is worked out.
 const MOST_FOR_JACOBIAN: usize = 128;
 
-/// Everything that is shown.
+/// All numbers that are shown.
 pub struct Explanation {
     pub subject: Subject,
     /// As the graph's walk gives it: local derivatives, and what flows along edges.
     pub graph: Graph<f64>,
-    /// What is shown of each node: the layer's where it has that, else the graph's.
+    /// The numbers shown for each node: the layer's where it has them, else the graph's.
     pub nodes: Vec<Shown>,
-    /// Which those of the layer are.
+    /// Names of the numbers that are the layer's.
     pub of_layer: Vec<&'static str>,
     /// The layer's gradients of gamma and beta, summed over the values that share one.
     pub of_parameters: [Vec<f64>; 2],
@@ -35,11 +35,11 @@ pub struct Shown {
     pub digits: usize,
 }
 
-/// How far the graph is from the layer's kernels, by the measure of docs/numerics.md.
+/// The distance of the graph from the layer's kernels, by the measure of docs/numerics.md.
 pub struct Agreement {
-    /// What was compared, each with its difference.
+    /// The quantities compared, each with its difference.
     pub differences: Vec<(&'static str, f64)>,
-    /// What rounding explains.
+    /// The largest difference that rounding explains.
     pub bound: f64,
 }
 
@@ -54,14 +54,14 @@ pub struct Directions {
     pub stretch: f64,
     /// sum |dx_i xhat_i|.
     pub stretch_size: f64,
-    /// r sum gamma_i dy_i xhat_i: what comes in along xhat.
-    pub along: f64,
-    /// eps / (v + eps): the share of it that is left where mean and variance are functions of x.
-    pub left: f64,
+    /// r sum gamma_i dy_i xhat_i: the part of the upstream gradient along xhat.
+    pub incoming: f64,
+    /// eps / (v + eps): the share of that part that is left where mean and variance are functions of x.
+    pub share_left: f64,
 }
 
 impl Explanation {
-    /// Walks and checks.
+    /// Walks the graph, runs the layer and compares the two.
     ///
     /// # Errors
     /// Values for which the formula has none, and a graph that differs from the layer by more than rounding.
@@ -104,8 +104,8 @@ fn walked(subject: &Subject) -> Result<Graph<f64>, Failure> {
     };
     let mut graph = graph.map_err(Failure::input)?;
     let words = subject.words();
-    // Of values that are all alike the mean may be rounded, and what is left is no variance.
-    let nothing = subject.is_still() && subject.epsilon == 0.0;
+    // The mean of equal values may be rounded. The variance of what that leaves is rounding too: it counts as 0.
+    let nothing = subject.is_constant() && subject.epsilon == 0.0;
     if nothing || graph.get("inverse").is_some_and(|inverse| inverse.values[0].is_infinite()) {
         return Err(Failure::refused(format!(
             "{words}: expected a variance + eps above 0, got 0, and 1 / sqrt(0) has no value (the layer declares y = beta \
@@ -145,7 +145,7 @@ fn at(values: &[f64], i: usize) -> f64 {
     if values.len() == 1 { values[0] } else { values[i] }
 }
 
-/// One of each parameter, in the order of their first use: the sum over the values that share it.
+/// Sums over the values that share a parameter, in the order of the parameters' first use.
 fn by_parameter(subject: &Subject, of_values: &[f64]) -> Vec<f64> {
     if of_values.len() == 1 {
         return of_values.to_vec();
@@ -160,7 +160,7 @@ fn agreement(subject: &Subject, graph: &Graph<f64>, outcome: &Outcome) -> Result
     let (r, xhat) = (at(node("inverse"), 0), node("normalized"));
     let difference =
         |got: &[f64], expected: &[f64]| largest(got.iter().zip(expected).map(|(got, expected)| got - expected));
-    // 0 of nothing is no difference.
+    // No difference stays 0, even beside a size of 0.
     let share = |difference: f64, size: f64| if difference == 0.0 { 0.0 } else { difference / size };
     let mut differences = Vec::new();
     if let (Some([mean, variance]), None) = (outcome.statistics, subject.running) {
@@ -185,8 +185,8 @@ fn agreement(subject: &Subject, graph: &Graph<f64>, outcome: &Outcome) -> Result
             got.iter().zip(&of_graph).zip(&sizes).map(|((got, graph), size)| share((got - graph).abs(), *size));
         differences.push((what, largest(shares)));
     }
-    // The walk rounds the mean to its own size, and sums plainly: in terms of the deviation that is so much. Beyond the last
-    // digit that is shown nothing is excused.
+    // The walk adds plainly and rounds the mean to the mean's own size: in deviations that grows with mean/deviation. A
+    // difference in the digits that are shown is never excused.
     let size = largest(x.iter().copied()).max(largest(node("mean").iter().copied()));
     let bound = ((1e-12 + x.len() as f64 * f64::EPSILON) * (1.0 + size * r)).min(1e-6);
     match differences.iter().find(|(_, difference)| difference.is_nan() || *difference > bound) {
@@ -200,14 +200,14 @@ fn agreement(subject: &Subject, graph: &Graph<f64>, outcome: &Outcome) -> Result
     }
 }
 
-/// The layer's numbers in place of the graph's, where it has them; and which those are.
+/// Puts the layer's numbers in place of the graph's, where it has them; returns their names.
 fn put_in(subject: &Subject, graph: &Graph<f64>, outcome: Outcome, nodes: &mut [Shown]) -> Vec<&'static str> {
     let Outcome { statistics, y, dx, dgamma, dbeta } = outcome;
-    let mut all = Vec::new();
-    let mut put = |called: &'static str, name: &str, of: fn(&mut Shown) -> &mut Vec<f64>, values: Vec<f64>| {
+    let mut replaced = Vec::new();
+    let mut put = |called: &'static str, name: &str, part: fn(&mut Shown) -> &mut Vec<f64>, values: Vec<f64>| {
         if let Some(place) = graph.find(name) {
-            *of(&mut nodes[place]) = values;
-            all.push(called);
+            *part(&mut nodes[place]) = values;
+            replaced.push(called);
         }
     };
     if let Some([mean, variance]) = statistics {
@@ -216,15 +216,15 @@ fn put_in(subject: &Subject, graph: &Graph<f64>, outcome: Outcome, nodes: &mut [
     }
     put("y", "y", |shown| &mut shown.values, y);
     put("dx", "x", |shown| &mut shown.gradient, dx);
-    // Of a channel with several values the layer has the sum alone; the graph has each value's part.
+    // Where several values share a parameter the layer has the sum alone, but the graph the part of each value.
     if subject.positions == 1 {
         put("dgamma", "gamma", |shown| &mut shown.gradient, dgamma);
         put("dbeta", "beta", |shown| &mut shown.gradient, dbeta);
     }
-    all
+    replaced
 }
 
-/// So many digits that what is subtracted or added shows what it does.
+/// Gives nodes that are subtracted or added as many digits as it takes to see the effect.
 fn digits(graph: &Graph<f64>, nodes: &mut [Shown]) {
     for group in [&["x", "mean"][..], &["scaled", "beta", "y"]] {
         let places: Vec<usize> = group.iter().filter_map(|name| graph.find(name)).collect();
@@ -234,7 +234,7 @@ fn digits(graph: &Graph<f64>, nodes: &mut [Shown]) {
 }
 
 impl Directions {
-    /// Every sum from the first value on, as the page's script has it.
+    /// Adds in the order of the values, as the page's script does.
     pub fn new(graph: &Graph<f64>, dx: &[f64], xhat: &[f64], dy: &[f64]) -> Directions {
         let value = |name: &str| graph.get(name).map_or(&[][..], |node| &node.values);
         let sum = |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, |sum, value| sum + value);
@@ -246,8 +246,8 @@ impl Directions {
             constant_size: sum(&mut dx.iter().map(|dx| dx.abs())),
             stretch: sum(&mut products()),
             stretch_size: sum(&mut products().map(f64::abs)),
-            along: r * sum(&mut (0..dy.len()).map(|i| at(gamma, i) * dy[i] * xhat[i])),
-            left: epsilon / (v + epsilon),
+            incoming: r * sum(&mut (0..dy.len()).map(|i| at(gamma, i) * dy[i] * xhat[i])),
+            share_left: epsilon / (v + epsilon),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Numbers as people read them. `page/figure.js` is the same in the page, to the digit.
 
-/// A number to so many significant digits, without zeros at the end: `2`, `-0.31623`, `1.2346e5`.
+/// Formats a number to so many significant digits, without zeros at the end: `2`, `-0.31623`, `1.2346e5`.
 pub fn figure(value: f64, digits: usize) -> String {
     if value.is_nan() {
         return String::from("not a number");
@@ -39,7 +39,7 @@ fn rounded(size: f64, digits: usize) -> (String, i32) {
     (mantissa.replace('.', ""), exponent.parse().unwrap_or(0))
 }
 
-/// Whether a number lies exactly between two of so many digits.
+/// Whether a number lies exactly between two numbers of so many digits.
 fn is_half(size: f64, digits: usize) -> bool {
     // The shortest text that gives the number back has one digit more, a 5, in all such cases; what is exact is in the long one.
     let shortest = format!("{size:e}");
@@ -48,7 +48,7 @@ fn is_half(size: f64, digits: usize) -> bool {
     one_more && format!("{size:.800e}").split('e').next().is_some_and(|exact| exact.trim_end_matches('0') == mantissa)
 }
 
-/// With the typographic minus, as a page has it.
+/// Formats a number for a page: with the typographic minus.
 pub fn on_page(value: f64, digits: usize) -> String {
     figure(value, digits).replace('-', "\u{2212}")
 }

@@ -56,19 +56,19 @@ pub fn page(explanation: &Explanation) -> String {
             ("options", &options),
             ("own", if subject.gamma.len() == 1 { "" } else { " of the chosen value" }),
             ("before_and_after", &before_and_after(&numbers)),
-            ("everyone", everyone(explanation)),
-            ("strongest", strongest(explanation)),
+            ("everyone", jacobian_words(explanation)),
+            ("strongest", colour_words(explanation)),
             ("heat", &pictures::heat_map(jacobian, subject.x.len())),
             ("entry", &entry(&numbers)),
             ("jacobian_table", &jacobian_table(&numbers)),
-            ("normalising", normalising(explanation)),
-            ("lost", lost(explanation)),
-            ("try", try_it(explanation)),
+            ("normalising", distribution_words(explanation)),
+            ("lost", directions_title(explanation)),
+            ("try", direction_to_try(explanation)),
             ("directions", &directions(&numbers)),
             ("tables", &tables::all(&numbers)),
-            ("checked", &checked(explanation)),
+            ("checked", &agreement_table(explanation)),
             ("of_layer", &explanation.of_layer.join(", ")),
-            ("still", &still(explanation)),
+            ("still", &constant_notice(explanation)),
             ("data", &data::text(explanation)),
             ("script", &SCRIPTS.concat()),
         ],
@@ -104,8 +104,8 @@ fn before_and_after(numbers: &Numbers) -> String {
     )
 }
 
-/// What the distributions show, by norm.
-fn normalising(explanation: &Explanation) -> &'static str {
+/// A sentence on what the distributions show, by norm.
+fn distribution_words(explanation: &Explanation) -> &'static str {
     match explanation.loses() {
         [true, _] => {
             "Normalising moves the mean to 0 and the standard deviation to 1, or a little less because of \u{3b5}; values that are \
@@ -123,8 +123,8 @@ fn normalising(explanation: &Explanation) -> &'static str {
     }
 }
 
-/// What the heat map's strongest colour is.
-fn strongest(explanation: &Explanation) -> &'static str {
+/// The meaning of the heat map's strongest colour, in words.
+fn colour_words(explanation: &Explanation) -> &'static str {
     match explanation.loses() {
         [false, false] => "the strongest colour is the largest entry, however large that is.",
         _ => {
@@ -134,7 +134,7 @@ fn strongest(explanation: &Explanation) -> &'static str {
     }
 }
 
-fn lost(explanation: &Explanation) -> &'static str {
+fn directions_title(explanation: &Explanation) -> &'static str {
     match explanation.loses() {
         [true, _] => "Two directions the gradient cannot have",
         [false, true] => "A direction the gradient cannot have",
@@ -142,16 +142,17 @@ fn lost(explanation: &Explanation) -> &'static str {
     }
 }
 
-/// With one gamma, a constant dy and one along xhat are lost; with a gamma of each element it is gamma dy that is.
-fn try_it(explanation: &Explanation) -> &'static str {
+/// An invitation to try a dy that is lost: constant, or along xhat. With a gamma for each element it is gamma dy that is lost
+/// there, so dy itself is not.
+fn direction_to_try(explanation: &Explanation) -> &'static str {
     match (explanation.loses(), explanation.subject.gamma.len()) {
         ([true, true], 1) => "Set dy to all 1, or to x\u{302}, above: nearly nothing of either gets through.",
         _ => "",
     }
 }
 
-/// What the Jacobian shows, by norm.
-fn everyone(explanation: &Explanation) -> &'static str {
+/// A sentence on what the Jacobian shows, by norm.
+fn jacobian_words(explanation: &Explanation) -> &'static str {
     match (explanation.loses(), explanation.subject.layer) {
         ([false, false], _) => {
             "With constant statistics each y depends on its own x alone: everything beside the diagonal is 0. In training that \
@@ -211,7 +212,7 @@ fn directions(numbers: &Numbers) -> String {
     } else {
         second.to_owned()
     };
-    // Of two values a shift and a stretch are all there is.
+    // With two values every dx is a shift plus a stretch.
     let alone = if constant && stretch && dx.len() == 2 {
         " Of two values nothing else is: all of dx is this share."
     } else {
@@ -241,7 +242,7 @@ fn directions(numbers: &Numbers) -> String {
     )
 }
 
-fn checked(explanation: &Explanation) -> String {
+fn agreement_table(explanation: &Explanation) -> String {
     let agreement = &explanation.agreement;
     let rows: Vec<Vec<String>> = agreement
         .differences
@@ -253,9 +254,9 @@ fn checked(explanation: &Explanation) -> String {
     format!("{}<p>Rounding explains up to {bound} here.</p>\n", markup::table("Relative differences", &columns, &rows))
 }
 
-/// What is said of values that are all alike, as they are or as the page's settings make them.
-fn still(explanation: &Explanation) -> String {
-    let hidden = if explanation.subject.is_still() { "" } else { " hidden" };
+/// The notice on values that are all alike; hidden until the page's settings make them so.
+fn constant_notice(explanation: &Explanation) -> String {
+    let hidden = if explanation.subject.is_constant() { "" } else { " hidden" };
     format!(
         "<p class=\"notice\" id=\"still\" role=\"note\"{hidden}>All values are alike, and every x\u{302} is 0. Shown is the \
          formula\u{2019}s derivative; by default the layer declares dx = 0 here.</p>\n"

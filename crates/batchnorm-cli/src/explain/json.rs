@@ -27,7 +27,7 @@ fn whole(explanation: &Explanation) -> Value {
         "channel_axis": subject.channel_axis,
         "groups": subject.groups,
         "number": subject.number,
-        "of": subject.of,
+        "of": subject.total,
         "name": subject.name,
         "count": n,
         "places": subject.places,
@@ -39,7 +39,7 @@ fn whole(explanation: &Explanation) -> Value {
         "parameter_gradients": {"gamma": explanation.of_parameters[0], "beta": explanation.of_parameters[1]},
         "agreement": {"differences": differences, "bound": bound},
         "directions": of_directions(directions, explanation.loses()),
-        "constant_input": explanation.subject.is_still(),
+        "constant_input": explanation.subject.is_constant(),
         "jacobian": jacobian.as_ref().map(|rows| rows.chunks(n).map(<[f64]>::to_vec).collect::<Vec<_>>()),
     })
 }
@@ -90,9 +90,9 @@ pub fn of_directions(directions: &Directions, [constant, stretch]: [bool; 2]) ->
         "stretch": {
             "sum": directions.stretch,
             "size": directions.stretch_size,
-            "expected": stretch.then_some(directions.along * directions.left),
-            "comes_in": directions.along,
-            "share_left": stretch.then_some(directions.left),
+            "expected": stretch.then_some(directions.incoming * directions.share_left),
+            "comes_in": directions.incoming,
+            "share_left": stretch.then_some(directions.share_left),
         },
     })
 }

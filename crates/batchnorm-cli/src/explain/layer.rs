@@ -10,7 +10,7 @@ use batchnorm::{
 use std::error::Error;
 use std::num::NonZeroUsize;
 
-/// What the layer gives out.
+/// The layer's outputs and gradients.
 pub struct Outcome {
     /// Mean and population variance, where the layer tells them.
     pub statistics: Option<[f64; 2]>,

@@ -1,11 +1,10 @@
 //! The flags of `explain`.
 
-use crate::explain::is_stdout;
 use crate::failure::Failure;
 use crate::layer_name::LayerName;
 use clap::{Args, ValueEnum};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Show every step of a norm on your own numbers: values, local derivatives, gradients.
 ///
@@ -112,4 +111,9 @@ impl Arguments {
         }
         Ok(())
     }
+}
+
+/// Whether an output is to go to stdout, for which `-` stands.
+pub fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-")
 }

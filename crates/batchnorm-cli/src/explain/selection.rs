@@ -1,4 +1,4 @@
-//! Which values of an array are normalised together, by its shape alone: nothing is read for it.
+//! The values of an array that are normalised together, by its shape alone: no number is read for it.
 
 use super::options::Arguments;
 use crate::failure::Failure;
@@ -13,21 +13,21 @@ pub struct Selection {
     shape: Vec<usize>,
     pub channel_axis: usize,
     groups: usize,
-    /// Which channel or row.
+    /// The number of the channel or row.
     pub number: usize,
-    /// How many there are.
-    pub of: usize,
+    /// Number of channels or rows.
+    pub total: usize,
     /// Values of one.
     pub count: usize,
 }
 
-/// What is normalised together.
+/// The word for values that are normalised together.
 pub fn unit(layer: LayerName) -> &'static str {
     if layer == LayerName::Batch { "feature" } else { "row" }
 }
 
 impl Selection {
-    /// Checked; `input` is what errors call the array.
+    /// Selects and checks; errors call the array `input`.
     pub fn new(input: &str, shape: &[usize], arguments: &Arguments) -> Result<Selection, Failure> {
         let wrong = |message: String| Err(Failure::input(format!("{input}: {message}")));
         let layer = arguments.layer;
@@ -54,12 +54,12 @@ impl Selection {
                 "expected a number of channels that {groups} groups divide evenly, got {channels} (shape {shape:?})"
             ));
         }
-        let of = match layer {
+        let total = match layer {
             LayerName::Batch => channels,
             LayerName::Norm | LayerName::Rms => shape[0],
             LayerName::Group | LayerName::Instance => shape[sample_axis(channel_axis)] * groups,
         };
-        let count = values.checked_div(of).unwrap_or(0);
+        let count = values.checked_div(total).unwrap_or(0);
         let alone = layer == LayerName::Rms || arguments.running_mean.is_some();
         let what = unit(layer);
         if count < if alone { 1 } else { 2 } {
@@ -78,10 +78,10 @@ impl Selection {
             LayerName::Batch => ("--channel", arguments.channel.unwrap_or(0)),
             _ => ("--row", arguments.row.unwrap_or(0)),
         };
-        if number >= of {
-            return Err(Failure::usage(format!("{flag}: expected 0 to {} (shape {shape:?}), got {number}", of - 1)));
+        if number >= total {
+            return Err(Failure::usage(format!("{flag}: expected 0 to {} (shape {shape:?}), got {number}", total - 1)));
         }
-        Ok(Selection { layer, shape: shape.to_vec(), channel_axis, groups, number, of, count })
+        Ok(Selection { layer, shape: shape.to_vec(), channel_axis, groups, number, total, count })
     }
 
     /// The index of each value in the array, in the order in which the layer takes them.
@@ -119,7 +119,7 @@ impl Selection {
         (0..self.count).map(place).collect()
     }
 
-    /// Which parameter of the layer the value at an index has, and the i-th of a row.
+    /// The number of a value's gamma and beta, by its index in the array and its place i in the row.
     pub fn parameter(&self, place: &[usize], i: usize) -> usize {
         match self.layer {
             LayerName::Norm | LayerName::Rms => i,
@@ -127,7 +127,7 @@ impl Selection {
         }
     }
 
-    /// How many gammas the layer has, and what each is of.
+    /// Number of gammas of the layer, and the word for what each belongs to.
     pub fn parameters(&self) -> (usize, &'static str) {
         match self.layer {
             LayerName::Norm | LayerName::Rms => (self.count, "element of a row"),

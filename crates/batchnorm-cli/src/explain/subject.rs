@@ -1,4 +1,4 @@
-//! What is explained: one feature of an array, or one row, with its parameters and upstream gradient.
+//! The subject of an explanation: one feature of an array, or one row, with its parameters and upstream gradient.
 
 use super::options::{Arguments, Mode};
 use super::selection::{MOST_OF_ONE, Selection, unit};
@@ -17,24 +17,24 @@ const PATTERN: [f64; 4] = [1.0, -0.5, 0.25, 0.5];
 /// Mean 5 and deviation 2.
 const EXAMPLE: [f64; 8] = [2.0, 7.0, 4.0, 5.0, 9.0, 4.0, 5.0, 4.0];
 
-/// The numbers, and where they are from.
+/// The numbers, and their sources.
 pub struct Subject {
     pub layer: LayerName,
-    /// Where mean and variance are constants, what they are.
+    /// Mean and variance, where they are constants.
     pub running: Option<[f64; 2]>,
     /// The file, or none for the example.
     pub input: Option<PathBuf>,
-    /// Whether dy is from a file.
+    /// The file of dy, or none for the pattern.
     pub gradient: Option<PathBuf>,
     pub shape: Vec<usize>,
     pub channel_axis: usize,
     pub groups: Option<usize>,
     /// Neighbouring values of a row that are of one channel.
     pub positions: usize,
-    /// Which channel or row.
+    /// The number of the channel or row.
     pub number: usize,
-    /// How many there are.
-    pub of: usize,
+    /// Number of channels or rows.
+    pub total: usize,
     /// The channel's name in a table.
     pub name: Option<String>,
     /// Each value's index in the array.
@@ -44,7 +44,7 @@ pub struct Subject {
     /// One for all, or one of each value.
     pub gamma: Vec<f64>,
     pub beta: Vec<f64>,
-    /// Which parameter of the layer each value has: those of one channel share theirs.
+    /// The number of each value's gamma and beta: values of one channel share theirs.
     pub parameters: Vec<usize>,
     pub epsilon: f64,
 }
@@ -55,7 +55,7 @@ impl Subject {
         let named = input.as_ref().map_or(String::from("the example"), |path| path.display().to_string());
         let x = match input {
             Some(path) => {
-                // Whether it can be explained is known by the shape, before the numbers are read.
+                // The shape decides whether it can be explained, before any number is read.
                 let fits = |shape: &[usize]| Selection::new(&named, shape, arguments).map(drop);
                 arrays::doubles(path, MOST_VALUES, fits)?
             }
@@ -84,9 +84,9 @@ impl Subject {
             None => Ok(vec![absent; count]),
         };
         let vector = |flag: &str, given: &Option<PathBuf>, absent: f64| from(f64::MIN, flag, given, absent);
-        let of_values = |all: Vec<f64>| match layer {
-            LayerName::Batch => vec![all[selection.number]],
-            _ => parameters.iter().map(|&parameter| all[parameter]).collect(),
+        let of_values = |vector: Vec<f64>| match layer {
+            LayerName::Batch => vec![vector[selection.number]],
+            _ => parameters.iter().map(|&parameter| vector[parameter]).collect(),
         };
         let (gamma, beta) = if input.is_some() { (1.0, 0.0) } else { (1.5, 0.5) };
         let gamma = of_values(vector("--gamma", &arguments.gamma, gamma)?);
@@ -108,7 +108,7 @@ impl Subject {
             groups: arguments.groups.map(usize::from),
             positions: selection.positions(),
             number: selection.number,
-            of: selection.of,
+            total: selection.total,
             name: match layer {
                 LayerName::Batch => x.names.and_then(|names| names.get(selection.number).cloned()),
                 _ => None,
@@ -137,12 +137,12 @@ impl Subject {
     }
 
     /// Whether all values are alike, so that by default the layer declares another gradient than the formula's.
-    pub fn is_still(&self) -> bool {
+    pub fn is_constant(&self) -> bool {
         let alike = self.x.iter().all(|value| *value == self.x[0]);
         self.running.is_none() && alike && (self.layer != LayerName::Rms || self.x[0] == 0.0)
     }
 
-    /// How this norm is called.
+    /// The name of this norm.
     pub fn layer_words(&self) -> &'static str {
         match (self.layer, self.running) {
             (LayerName::Batch, None) => "Batch norm",
@@ -154,7 +154,7 @@ impl Subject {
         }
     }
 
-    /// What this norm does, in a sentence.
+    /// A sentence on what this norm does.
     pub fn about(&self) -> &'static str {
         match (self.layer, self.running) {
             (LayerName::Batch, None) => "Batch norm normalises each feature over the samples of a batch.",
@@ -178,7 +178,7 @@ impl Subject {
         }
     }
 
-    /// What is looked at, such as `channel 2 (height) of x.npy`; on one line whatever the names hold.
+    /// The channel or row, such as `channel 2 (height) of x.npy`; on one line whatever the names hold.
     pub fn words(&self) -> String {
         let source = self.input.as_ref().map_or(String::from("the built-in example"), |path| text::path(path));
         let name =
@@ -193,7 +193,7 @@ impl Subject {
         text::one_line(&format!("{what} of {source}"))
     }
 
-    /// Where the upstream gradient is from.
+    /// The source of the upstream gradient.
     pub fn gradient_words(&self) -> String {
         match &self.gradient {
             Some(path) => text::one_line(&text::path(path)),

@@ -88,7 +88,7 @@ fn checks(explanation: &Explanation) -> String {
     let agreement = &explanation.agreement;
     let differences: Vec<String> =
         agreement.differences.iter().map(|(what, difference)| format!("{what} {}", short(*difference))).collect();
-    let asked = if explanation.subject.is_still() { ", asked for the formula's derivative," } else { "" };
+    let asked = if explanation.subject.is_constant() { ", asked for the formula's derivative," } else { "" };
     lines.push(format!(
         "The layer{asked} agrees with the graph within {}: {}.",
         short(agreement.bound),
@@ -98,7 +98,7 @@ fn checks(explanation: &Explanation) -> String {
         let [dgamma, dbeta] = explanation.of_parameters.each_ref().map(|values| few(values, DIGITS));
         lines.push(format!("Summed over the positions of each channel: dgamma {dgamma}; dbeta {dbeta}."));
     }
-    let Directions { constant, constant_size, stretch, stretch_size, along, left } = explanation.directions;
+    let Directions { constant, constant_size, stretch, stretch_size, incoming, share_left } = explanation.directions;
     let [loses_constant, loses_stretch] = explanation.loses();
     let sizes = |size: f64| format!("of terms of {} together", show(size));
     lines.push(match loses_constant {
@@ -115,8 +115,8 @@ fn checks(explanation: &Explanation) -> String {
              all x changes nothing but for eps.",
             show(stretch),
             sizes(stretch_size),
-            show(along),
-            show(left)
+            show(incoming),
+            show(share_left)
         ),
         false => format!(
             "sum dx xhat = {} ({}): need not vanish, mean and variance are constants.",
@@ -124,7 +124,7 @@ fn checks(explanation: &Explanation) -> String {
             sizes(stretch_size)
         ),
     });
-    if explanation.subject.is_still() {
+    if explanation.subject.is_constant() {
         lines.push(format!(
             "All values of the {} are alike: dx is the formula's derivative; by default the layer declares it 0 there.",
             unit(explanation.subject.layer)

@@ -3,13 +3,13 @@
 use super::explanation::Explanation;
 use crate::layer_name::LayerName;
 
-/// What is said of a node.
+/// The words for a node.
 pub struct Words {
     /// Its name for people.
     pub title: &'static str,
-    /// What it is.
+    /// A sentence on what it is.
     pub says: &'static str,
-    /// Where its local derivatives come from; of a leaf, what its gradient is for.
+    /// The reason for its local derivatives; for a leaf, the use of its gradient.
     pub why: &'static str,
 }
 

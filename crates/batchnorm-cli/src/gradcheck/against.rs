@@ -1,8 +1,9 @@
-//! `gradcheck --against`: the gradients that another program wrote, judged.
+//! `gradcheck --against`: judges the gradients that another program wrote.
 
-use super::arrays::{fits, parameters};
+use super::layer::Layer;
+use super::options::{Arguments, Mode};
+use super::parameters::{fits, parameters};
 use super::verdict;
-use super::{Arguments, Layer, Mode};
 use crate::arrays::{self, Any, Typed, widened};
 use crate::failure::Failure;
 use crate::layer_name::LayerName;
@@ -12,7 +13,7 @@ use batchnorm::{Axes, Element, Grouping, View, Weights};
 use batchnorm_io::npy::Number;
 use std::path::{Path, PathBuf};
 
-/// The files that are looked for.
+/// Names of the files with gradients.
 const DX: &str = "dx.npy";
 const DGAMMA: &str = "dgamma.npy";
 const DBETA: &str = "dbeta.npy";
@@ -52,7 +53,7 @@ pub fn run(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
     }
 }
 
-/// The files that there are.
+/// The other program's files, as far as it wrote them.
 struct Theirs {
     dx: Option<PathBuf>,
     dgamma: Option<PathBuf>,
@@ -154,7 +155,7 @@ impl Job<'_> {
             Some(path) => parameters(path, &shape)?,
             None => vec![1.0; shape.iter().product()],
         };
-        // No gradient depends on beta; what is named must be there all the same.
+        // No gradient depends on beta. Its file is read all the same, so that a wrong path is an error.
         arguments.beta.as_ref().map(|path| parameters(path, &shape)).transpose()?;
         let epsilon = arguments.epsilon;
         let problem = match self.layer.grouping(x.shape().len(), arguments.groups) {
@@ -170,8 +171,9 @@ impl Job<'_> {
                 Problem::sample_norm(grouping, x, &dy, &gamma, epsilon)
             }
             None if self.evaluation => {
-                let of = |path: &Option<PathBuf>| path.as_ref().map_or(Ok(Vec::new()), |path| parameters(path, &shape));
-                let (mean, variance) = (of(&arguments.running_mean)?, of(&arguments.running_var)?);
+                let statistics =
+                    |path: &Option<PathBuf>| path.as_ref().map_or(Ok(Vec::new()), |path| parameters(path, &shape));
+                let (mean, variance) = (statistics(&arguments.running_mean)?, statistics(&arguments.running_var)?);
                 Problem::evaluation(x, &dy, &gamma, epsilon, &mean, &variance)
             }
             None => match &arguments.weights {
@@ -188,7 +190,7 @@ impl Job<'_> {
         problem.map_err(|error| self.refusal(&error))
     }
 
-    /// Why the library refused, with the file's name where it knows an argument.
+    /// The library's refusal as a failure, with the file's name in place of the argument's.
     fn refusal(&self, error: &ProblemError) -> Failure {
         let arguments = self.arguments;
         let file = |argument: &str| -> Option<&Path> {
@@ -202,8 +204,8 @@ impl Job<'_> {
             }
         };
         let text = error.to_string();
-        let text = match text.split_once(": ").and_then(|(argument, rest)| Some((file(argument)?, rest))) {
-            Some((path, rest)) => format!("{}: {rest}", path.display()),
+        let text = match text.split_once(": ").and_then(|(argument, reason)| Some((file(argument)?, reason))) {
+            Some((path, reason)) => format!("{}: {reason}", path.display()),
             None => text,
         };
         match error {

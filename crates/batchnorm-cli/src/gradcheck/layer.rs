@@ -1,200 +1,62 @@
-//! The layers themselves: what is checked.
+//! The layers whose gradients are checked, by the names of `--layer`.
 
-use super::Layer;
-use super::setup::{SHARE, SLOPE, Setup};
-use super::twin::Gradients;
-use crate::failure::Failure;
-use batchnorm::{
-    Activation, Affine, Axes, BatchNorm, Config, ConstantChannel, Input, ParameterDirection, ParameterGradients,
-    Policies, RunningStatistics, SampleConfig, SampleNorm, SampleSaved, Saved, Switches, UpdateWeight, View, ViewMut,
-    Weights, WhiteningConfig,
-};
-use std::error::Error;
-use std::num::NonZeroUsize;
+use clap::ValueEnum;
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
-/// y' along a direction, and how the gradients move.
-type Along = (Vec<f64>, Gradients<f64>);
+/// Slope of the leaky rectifier below 0.
+pub const LEAKY_SLOPE: f64 = 0.1;
+/// Weight of the batch's statistics in mixed ones.
+pub const BATCH_SHARE: f64 = 0.3;
 
-/// What a forward pass left.
-enum Left {
-    Plain(Box<Saved>),
-    Sample(Box<SampleSaved>),
-    Other,
+/// The layer and its variants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Layer {
+    /// batch norm: in training, or with --mode eval in evaluation
+    Batch,
+    /// batch norm in evaluation
+    Evaluation,
+    /// by the running statistics and the batch's, mixed
+    Mixed,
+    /// batch norm and max(y, 0) in one
+    Relu,
+    /// batch norm and a leaky rectifier in one
+    LeakyRelu,
+    /// batch norm, a residual and max(y, 0) in one
+    Residual,
+    /// with weights and masked values
+    Weighted,
+    /// in groups of samples, each a batch of its own
+    Ghost,
+    /// the form that keeps its output instead of its input
+    Invertible,
+    /// layer norm: each sample over all its values
+    #[value(alias = "layer")]
+    Norm,
+    /// group norm
+    Group,
+    /// instance norm: each channel of each sample
+    Instance,
+    /// RMS norm
+    Rms,
+    /// decorrelated batch norm
+    Whitening,
 }
 
-impl Setup {
-    fn axes(&self) -> Axes<'static> {
-        Axes::Channel(self.channel_axis as isize)
+impl Layer {
+    pub fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    fn view<'a>(&self, values: &'a [f64]) -> Outcome<View<'a, f64>> {
-        Ok(View::new(values, &self.shape, self.axes())?)
+    /// Whether each element has a gamma and beta of its own, not each channel.
+    pub fn has_element_parameters(self) -> bool {
+        matches!(self, Layer::Norm | Layer::Rms)
     }
 
-    fn view_mut<'a>(&self, values: &'a mut [f64]) -> Outcome<ViewMut<'a, f64>> {
-        Ok(ViewMut::new(values, &self.shape, self.axes())?)
-    }
-
-    /// The derivative of the formula wherever it exists: for alike values too.
-    fn config(&self) -> Config {
-        let activation = match self.layer {
-            Layer::Relu | Layer::Residual => Activation::Relu,
-            Layer::LeakyRelu | Layer::Invertible => Activation::LeakyRelu(SLOPE),
-            _ => Activation::Identity,
-        };
-        let policies = Policies { constant_channel: ConstantChannel::Derivative, ..Policies::default() };
-        Config::pytorch().epsilon(self.epsilon).policies(policies).activation(activation)
-    }
-
-    fn layer(&self, gamma: &[f64], beta: &[f64]) -> Outcome<BatchNorm> {
-        let mut layer = self.config().channels(gamma.len()).build()?;
-        layer.set_gamma(gamma)?;
-        layer.set_beta(beta)?;
-        layer.set_running(RunningStatistics::from_parts(&self.running_mean, &self.running_variance, 1)?)?;
-        Ok(layer)
-    }
-
-    fn sample_norm(&self, gamma: &[f64], beta: &[f64]) -> Outcome<SampleNorm> {
-        let axes = self.shape.len() - 1;
-        let (config, shape) = match self.layer {
-            Layer::Norm => (SampleConfig::layer(axes), &self.shape[1..]),
-            Layer::Rms => (SampleConfig::rms(axes), &self.shape[1..]),
-            Layer::Group => (SampleConfig::group(self.groups), &self.shape[self.channel_axis..][..1]),
-            _ => (SampleConfig::instance(), &self.shape[self.channel_axis..][..1]),
-        };
-        let config = config.epsilon(self.epsilon).affine(Affine::ScaleAndShift);
-        let mut norm = config.constant_group(ConstantChannel::Derivative).build(shape)?;
-        norm.set_gamma(gamma)?;
-        norm.set_beta(beta)?;
-        Ok(norm)
-    }
-
-    fn switches(&self) -> Outcome<Switches> {
-        Ok(match self.layer {
-            Layer::Evaluation => Switches::evaluate(),
-            Layer::Mixed => Switches::test_time(UpdateWeight::of_new(SHARE)?),
-            _ => Switches { update_running: false, ..Switches::train() },
-        })
-    }
-
-    /// y, and the gradients where they are asked for.
-    fn run(
-        &self,
-        x: &[f64],
-        gamma: &[f64],
-        beta: &[f64],
-        backward: bool,
-    ) -> Outcome<(Vec<f64>, Option<Gradients<f64>>, Left)> {
-        let (view, dy) = (self.view(x)?, self.view(&self.dy)?);
-        let mut dx = vec![0.0; x.len()];
-        let all = |dx: Vec<f64>, parameters: ParameterGradients| Gradients {
-            dx,
-            dgamma: parameters.dgamma,
-            dbeta: parameters.dbeta,
-        };
-        match self.layer {
-            Layer::Norm | Layer::Group | Layer::Instance | Layer::Rms => {
-                let norm = self.sample_norm(gamma, beta)?;
-                let (y, saved) = norm.forward(&view)?;
-                let mut out = self.view_mut(&mut dx)?;
-                let parameters = backward.then(|| saved.backward(&view, &dy, &mut out)).transpose()?;
-                Ok((y.into_data(), parameters.map(|parameters| all(dx, parameters)), Left::Sample(Box::new(saved))))
-            }
-            Layer::Whitening => {
-                let policies = Policies { constant_channel: ConstantChannel::Derivative, ..Policies::default() };
-                let config = WhiteningConfig::new(gamma.len(), self.together).epsilon(self.epsilon).policies(policies);
-                let mut layer = config.build()?;
-                layer.set_gamma(gamma)?;
-                layer.set_beta(beta)?;
-                let passed = layer.forward_train(&view)?;
-                let mut out = self.view_mut(&mut dx)?;
-                let parameters = backward.then(|| passed.saved.backward(&view, &dy, &mut out)).transpose()?;
-                Ok((passed.y.into_data(), parameters.map(|parameters| all(dx, parameters)), Left::Other))
-            }
-            Layer::Ghost => {
-                let size = NonZeroUsize::new(self.ghost).ok_or("a ghost batch of no samples")?;
-                let passed = self.layer(gamma, beta)?.train_ghost(&view, size)?;
-                let mut out = self.view_mut(&mut dx)?;
-                let parameters = backward.then(|| passed.saved.backward(&view, &dy, &mut out)).transpose()?;
-                Ok((passed.y.into_data(), parameters.map(|parameters| all(dx, parameters)), Left::Other))
-            }
-            Layer::Invertible => {
-                let mut layer = self.layer(gamma, beta)?;
-                let mut y = x.to_vec();
-                let (saved, _) = layer.train_invertible(&mut self.view_mut(&mut y)?)?;
-                dx.copy_from_slice(&self.dy);
-                let mut out = self.view_mut(&mut dx)?;
-                let output = self.view(&y)?;
-                let parameters = backward.then(|| layer.backward_invertible(&output, &mut out, &saved)).transpose()?;
-                Ok((y, parameters.map(|parameters| all(dx, parameters)), Left::Other))
-            }
-            Layer::Weighted => {
-                let weights = Weights::new(&self.weights, &self.shape)?;
-                let passed = self.layer(gamma, beta)?.forward(Input::weighted(&view, &weights), self.switches()?)?;
-                let mut out = self.view_mut(&mut dx)?;
-                let parameters =
-                    backward.then(|| passed.saved.backward_weighted(&view, &dy, &weights, &mut out)).transpose()?;
-                Ok((passed.y.into_data(), parameters.map(|parameters| all(dx, parameters)), Left::Other))
-            }
-            Layer::Residual => {
-                let residual = self.view(&self.residual)?;
-                let passed = self.layer(gamma, beta)?.forward(Input::adding(&view, &residual), self.switches()?)?;
-                let output = self.view(passed.y.data())?;
-                let mut of_residual = vec![0.0; x.len()];
-                let mut outs = [self.view_mut(&mut dx)?, self.view_mut(&mut of_residual)?];
-                let [out, beside] = &mut outs;
-                let parameters =
-                    backward.then(|| passed.saved.backward_adding(&view, &output, &dy, out, beside)).transpose()?;
-                Ok((passed.y.into_data(), parameters.map(|parameters| all(dx, parameters)), Left::Other))
-            }
-            _ => {
-                let passed = self.layer(gamma, beta)?.forward(&view, self.switches()?)?;
-                let mut out = self.view_mut(&mut dx)?;
-                let parameters = backward.then(|| passed.saved.backward(&view, &dy, &mut out)).transpose()?;
-                let left = Left::Plain(Box::new(passed.saved));
-                Ok((passed.y.into_data(), parameters.map(|parameters| all(dx, parameters)), left))
-            }
+    /// Slope of the activation below 0; `None` without an activation.
+    pub fn negative_slope(self) -> Option<f64> {
+        match self {
+            Layer::Relu | Layer::Residual => Some(0.0),
+            Layer::LeakyRelu | Layer::Invertible => Some(LEAKY_SLOPE),
+            _ => None,
         }
-    }
-
-    /// The layer's output.
-    pub fn kernel_forward(&self, x: &[f64], gamma: &[f64], beta: &[f64]) -> Result<Vec<f64>, Failure> {
-        self.run(x, gamma, beta, false).map(|(y, ..)| y).map_err(|error| self.refusal(error.as_ref()))
-    }
-
-    /// The layer's gradients.
-    pub fn kernel(&self, x: &[f64], gamma: &[f64]) -> Result<Gradients<f64>, Failure> {
-        let run = self.run(x, gamma, &self.beta, true).map_err(|error| self.refusal(error.as_ref()))?;
-        run.1.ok_or_else(|| Failure::refused("the backward pass gave nothing"))
-    }
-
-    /// The layer's directional derivative, and the derivative of its gradient along the direction (dx', dgamma'), where it
-    /// has them.
-    pub fn kernel_along(&self, direction: [&[f64]; 3]) -> Result<Option<Along>, Failure> {
-        self.along(direction).map_err(|error| self.refusal(error.as_ref()))
-    }
-
-    fn along(&self, [x_t, gamma_t, beta_t]: [&[f64]; 3]) -> Outcome<Option<Along>> {
-        let (x, dy, t) = (self.view(&self.x)?, self.view(&self.dy)?, self.view(x_t)?);
-        let parameters = ParameterDirection { gamma: Some(gamma_t), beta: Some(beta_t) };
-        let (mut moved, mut dx) = (vec![0.0; self.x.len()], vec![0.0; self.x.len()]);
-        let of_parameters = match self.run(&self.x, &self.gamma, &self.beta, false)?.2 {
-            Left::Plain(saved) => {
-                saved.jvp(&x, &t, parameters, &mut self.view_mut(&mut moved)?)?;
-                saved.hvp(&x, &dy, &t, parameters, &mut self.view_mut(&mut dx)?)?
-            }
-            Left::Sample(saved) => {
-                saved.jvp(&x, &t, parameters, &mut self.view_mut(&mut moved)?)?;
-                saved.hvp(&x, &dy, &t, parameters, &mut self.view_mut(&mut dx)?)?
-            }
-            Left::Other => return Ok(None),
-        };
-        let ParameterGradients { dgamma, dbeta } = of_parameters;
-        Ok(Some((moved, Gradients { dx, dgamma, dbeta })))
-    }
-
-    fn refusal(&self, error: &dyn Error) -> Failure {
-        Failure::refused(format!("{}: {error}", self.layer.name()))
     }
 }

@@ -1,40 +1,41 @@
 //! The checks of our own gradients as a table, and as JSON.
 
-use super::setup::{MOST, SAMPLE};
-use super::{Arguments, Layer};
+use super::layer::Layer;
+use super::limits::{MAX_CHECKED, MAX_DIFFERENTIATED};
+use super::options::Arguments;
 use crate::text;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-/// One check.
+/// One check: a gradient compared with derivatives.
 #[derive(Debug, Clone)]
 pub struct Line {
     pub layer: Layer,
     /// dx, dgamma or dbeta; dx' and dgamma' are second derivatives, y' is the directional derivative.
     pub gradient: &'static str,
-    /// Whose it is.
-    pub what: &'static str,
-    /// Against what.
+    /// What computed it.
+    pub source: &'static str,
+    /// The derivatives that it is compared with.
     pub by: &'static str,
     pub error: f64,
     pub limit: f64,
     pub index: Option<Vec<usize>>,
-    /// How many values were compared.
+    /// Number of values compared.
     pub checked: usize,
 }
 
-/// Above such a limit a check says nothing: a gradient that is no gradient would pass.
-const TELLS: f64 = 0.1;
+/// The largest limit of a check that tells anything: by a larger one a gradient of 0 might pass.
+const MAX_LIMIT: f64 = 0.1;
 
 impl Line {
-    /// Whether its limit leaves anything to check.
+    /// Whether the check can tell a right gradient from none: its limit is small.
     pub fn tells(&self) -> bool {
-        self.limit <= TELLS
+        self.limit <= MAX_LIMIT
     }
 
-    /// (A NaN does not.)
+    /// Whether the gradient is right; one with an error of NaN is not.
     pub fn holds(&self) -> bool {
         self.tells() && self.error <= self.limit
     }
@@ -60,21 +61,21 @@ pub fn as_table(arguments: &Arguments, lines: &[Line], left_out: &[(Layer, Strin
     }
     for (layer, gradient) in rows {
         let of_row = |line: &&Line| (line.layer, line.gradient) == (layer, gradient);
-        let own: Vec<&Line> = lines.iter().filter(of_row).filter(|line| line.tells()).collect();
+        let told: Vec<&Line> = lines.iter().filter(of_row).filter(|line| line.tells()).collect();
         let mut cells = vec![Cell::new(layer.name()), Cell::new(gradient)];
         for kind in KINDS {
             // Differences of the gradient are compared with a complex step, and stand with the differences.
-            let kind_of = |line: &Line| if line.what.ends_with("differences") { "differences" } else { line.by };
-            let errors = own.iter().filter(|line| kind_of(line) == kind).map(|line| line.error);
+            let kind_of = |line: &Line| if line.source.ends_with("differences") { "differences" } else { line.by };
+            let errors = told.iter().filter(|line| kind_of(line) == kind).map(|line| line.error);
             let worst = errors.reduce(|one, other| if other.is_nan() || other > one { other } else { one });
             let text = worst.map_or(String::new(), |error| format!("{error:.1e}"));
             cells.push(Cell::new(text).set_alignment(CellAlignment::Right));
         }
         let part = |line: &Line| if line.error.is_nan() { f64::INFINITY } else { line.error / line.limit };
-        let worst = own.iter().max_by(|one, other| part(one).total_cmp(&part(other)));
+        let worst = told.iter().max_by(|one, other| part(one).total_cmp(&part(other)));
         let place = worst.and_then(|line| line.index.as_ref()).map_or(String::new(), |index| format!("{index:?}"));
         cells.push(Cell::new(place));
-        cells.push(Cell::new(match (own.is_empty(), own.iter().all(|line| line.holds())) {
+        cells.push(Cell::new(match (told.is_empty(), told.iter().all(|line| line.holds())) {
             (true, _) => "cannot be told",
             (false, true) => "right",
             (false, false) => "WRONG",
@@ -85,12 +86,12 @@ pub fn as_table(arguments: &Arguments, lines: &[Line], left_out: &[(Layer, Strin
     let _ = writeln!(text, "{}, eps {:e}, seed {}", subject(arguments), arguments.epsilon, arguments.seed);
     let _ = writeln!(text, "{table}");
     for line in lines.iter().filter(|line| line.fails()) {
-        let Line { layer, gradient, what, by, error, limit, .. } = line;
+        let Line { layer, gradient, source, by, error, limit, .. } = line;
         let (layer, place) =
             (layer.name(), line.index.as_ref().map_or(String::new(), |index| format!(" at {index:?}")));
         let _ = writeln!(
             text,
-            "{layer}: {gradient} of the {what} is {error:.1e} from that by {by}{place}, allowed are {limit:.1e}"
+            "{layer}: {gradient} of the {source} is {error:.1e} from that by {by}{place}, allowed are {limit:.1e}"
         );
     }
     for (layer, why) in left_out {
@@ -113,7 +114,7 @@ pub fn as_table(arguments: &Arguments, lines: &[Line], left_out: &[(Layer, Strin
     let _ = writeln!(
         text,
         "Errors by max|gamma| max|dy| / sqrt(variance + eps) (dx), sum|dy| max(|xhat|, 0.01) (dgamma), sum|dy| (dbeta); dx' and dgamma' are second \
-         derivatives along a random direction, y' the first. Values differentiated one by one: {SAMPLE} of each gradient at most."
+         derivatives along a random direction, y' the first. Values differentiated one by one: {MAX_DIFFERENTIATED} of each gradient at most."
     );
     text
 }
@@ -126,11 +127,11 @@ fn subject(arguments: &Arguments) -> String {
 }
 
 pub fn as_json(arguments: &Arguments, shape: &[usize], lines: &[Line], left_out: &[(Layer, String)]) -> String {
-    let of = |line: &Line| {
+    let check = |line: &Line| {
         json!({
             "layer": line.layer.name(),
             "gradient": line.gradient,
-            "of": line.what,
+            "of": line.source,
             "by": line.by,
             "error": line.error,
             "limit": line.limit,
@@ -149,8 +150,8 @@ pub fn as_json(arguments: &Arguments, shape: &[usize], lines: &[Line], left_out:
         "channel_axis": arguments.channel_axis,
         "epsilon": arguments.epsilon,
         "seed": arguments.seed,
-        "most_values": MOST,
-        "checks": lines.iter().map(of).collect::<Vec<Value>>(),
+        "most_values": MAX_CHECKED,
+        "checks": lines.iter().map(check).collect::<Vec<Value>>(),
         "left_out": left_out.iter().map(|(layer, why)| json!({"layer": layer.name(), "why": why})).collect::<Vec<Value>>(),
         "wrong": lines.iter().any(Line::fails),
     });

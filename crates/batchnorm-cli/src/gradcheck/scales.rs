@@ -1,114 +1,152 @@
 //! The measures of numerics.md, section 0, for a layer on its arrays.
 
-use super::Layer;
-use super::setup::{SHARE, Setup};
-use super::twin::Row;
+use super::layer::{BATCH_SHARE, Layer};
+use super::row::Row;
+use super::setup::Setup;
 use batchnorm::reference::whitening;
 
-/// By what errors are measured, of each value of x and of each parameter.
+/// Divisors of errors and losses of accuracy, of each value of x and of each parameter.
 pub struct Scales {
+    /// Divisors of errors of dx.
     pub dx: Vec<f64>,
-    /// dx's for gamma 1.
-    pub unit: Vec<f64>,
+    /// Divisors of errors of dx if gamma were 1.
+    pub unit_dx: Vec<f64>,
     pub dgamma: Vec<f64>,
     pub dbeta: Vec<f64>,
-    /// sqrt(variance + eps) of each value's row: how far x goes until y is another.
+    /// sqrt(variance + eps) of each value's row: a step of x by so much changes y by about gamma.
     pub length: Vec<f64>,
-    /// What the input takes off the accuracy of f64, of each value's row: 1 + mean/deviation; where the statistics are not the
+    /// The factor by which each value's row is less accurate than f64: 1 + mean/deviation; where the statistics are not the
     /// batch's own, times the largest xhat; for whitening the square of the condition number.
     pub loss: Vec<f64>,
-    /// The largest of a parameter's values.
-    pub loss_of_parameters: Vec<f64>,
+    /// For each parameter, the largest loss of its values.
+    pub parameter_loss: Vec<f64>,
 }
 
-/// An xhat that is smaller counts as this in dgamma's measure: of constant values all of it is rounding.
+/// The least xhat in dgamma's divisor: of constant values all of xhat is rounding.
 const LEAST_XHAT: f64 = 0.01;
 
 impl Scales {
     pub fn new(setup: &Setup) -> Scales {
         let values = setup.x.len();
         let (mut length, mut loss) = (vec![1.0; values], vec![1.0; values]);
-        // Running sums of the twin.
-        let of_sums = (values as f64 / 1e4).sqrt().max(1.0);
-        let (mut dx, mut unit) = (vec![0.0; values], vec![0.0; values]);
+        let (mut dx, mut unit_dx) = (vec![0.0; values], vec![0.0; values]);
         let dz = setup.upstream();
-        let rows = &setup.rows;
-        for row in rows {
-            let counting = || row.values.iter().copied().filter(|&at| setup.counts(at));
-            let weight = |at: usize| if setup.layer == Layer::Weighted { setup.weights[at] } else { 1.0 };
-            let total: f64 = counting().map(weight).sum();
-            let mean = counting().map(|at| weight(at) * setup.x[at]).sum::<f64>() / total;
-            let about = |center: f64| {
-                counting().map(|at| weight(at) * (setup.x[at] - center) * (setup.x[at] - center)).sum::<f64>() / total
-            };
-            let (center, variance) = match setup.layer {
-                Layer::Evaluation => (setup.running_mean[row.channel], setup.running_variance[row.channel]),
-                Layer::Mixed => {
-                    let mix = |running: f64, batch: f64| running + SHARE * (batch - running);
-                    (mix(setup.running_mean[row.channel], mean), mix(setup.running_variance[row.channel], about(mean)))
-                }
-                Layer::Rms => (0.0, about(0.0)),
-                _ => (mean, about(mean)),
-            };
-            let deviation = (variance + setup.epsilon).sqrt();
-            let largest = |of: &dyn Fn(usize) -> f64| counting().fold(0.0f64, |most, at| most.max(of(at).abs()));
-            let own_unit = largest(&|at| dz[at]) / deviation;
-            let scale = largest(&|at| setup.gamma[setup.parameter(at)]) * own_unit;
-            let spread = center.abs().max(mean.abs()) / deviation;
-            // The invertible form loses by its own bound.
-            let own = row.values.first().map_or(0, |&at| setup.parameter(at));
-            let largest_xhat = largest(&|at| setup.x[at] - center) / deviation;
-            let mixed = if setup.layer == Layer::Mixed { largest_xhat } else { 0.0 };
-            let inverted =
-                if setup.layer == Layer::Invertible { (setup.beta[own] / setup.gamma[own]).abs() } else { 0.0 };
-            let lost = ((1.0 + spread) * (1.0 + mixed)).max(1.0 + 20.0 * inverted) * of_sums;
-            for &at in &row.values {
-                loss[at] = lost;
-                // In evaluation y is linear in x: a long step rounds least. Any step must be one at the size of x.
+        for row in &setup.rows {
+            let measure = Measure::new(setup, row, &dz);
+            for &place in &row.places {
+                loss[place] = measure.loss;
+                // In evaluation y is linear in x: a long step rounds least. A step must not vanish beside x.
                 let least = if setup.layer == Layer::Evaluation { 1e-2 } else { 1e-9 };
-                length[at] = deviation.max(least * setup.x[at].abs());
-                (dx[at], unit[at]) = (scale, own_unit);
+                length[place] = measure.deviation.max(least * setup.x[place].abs());
+                (dx[place], unit_dx[place]) = (measure.dx, measure.unit_dx);
             }
         }
         if setup.layer == Layer::Whitening {
-            whiten(setup, rows, &dz, [&mut dx, &mut unit, &mut loss]);
+            for rows in setup.rows.chunks(setup.whitened) {
+                measure_whitened(setup, rows, &dz, [&mut dx, &mut unit_dx, &mut loss]);
+            }
         }
         let xhat = setup.normalized(&setup.x);
         let parameters = setup.gamma.len();
         let (mut dgamma, mut dbeta) = (vec![0.0; parameters], vec![0.0; parameters]);
-        let mut loss_of_parameters = vec![1.0f64; parameters];
-        for at in 0..values {
-            let own = setup.parameter(at);
-            dgamma[own] += dz[at].abs() * xhat[at].abs().max(LEAST_XHAT);
-            dbeta[own] += dz[at].abs();
-            loss_of_parameters[own] = loss_of_parameters[own].max(loss[at]);
+        let mut parameter_loss = vec![1.0f64; parameters];
+        for place in 0..values {
+            let parameter = setup.parameter(place);
+            dgamma[parameter] += dz[place].abs() * xhat[place].abs().max(LEAST_XHAT);
+            dbeta[parameter] += dz[place].abs();
+            parameter_loss[parameter] = parameter_loss[parameter].max(loss[place]);
         }
-        Scales { dx, unit, dgamma, dbeta, length, loss, loss_of_parameters }
+        Scales { dx, unit_dx, dgamma, dbeta, length, loss, parameter_loss }
     }
 }
 
-/// The measure of whitening, sum_j |W_ij| max|gamma dy|, and its condition number.
-fn whiten(setup: &Setup, rows: &[Row], dz: &[f64], [dx, unit, loss]: [&mut [f64]; 3]) {
-    for rows in rows.chunks(setup.together) {
-        let group: Vec<Vec<f64>> = rows.iter().map(|row| row.values.iter().map(|&at| setup.x[at]).collect()).collect();
-        let ones = vec![1.0; rows.len()];
-        let pass = whitening::forward(&group, &ones, &ones, setup.epsilon);
-        let largest = |of: &dyn Fn(usize, f64) -> f64| {
-            let all = rows.iter().flat_map(|row| row.values.iter().map(|&at| of(row.channel, dz[at]).abs()));
-            all.fold(0.0, f64::max)
+/// The measures that all values of a row share.
+struct Measure {
+    /// sqrt(variance + eps).
+    deviation: f64,
+    dx: f64,
+    unit_dx: f64,
+    loss: f64,
+}
+
+impl Measure {
+    fn new(setup: &Setup, row: &Row, dz: &[f64]) -> Measure {
+        let largest =
+            |value: &dyn Fn(usize) -> f64| setup.counting(row).fold(0.0f64, |most, place| most.max(value(place).abs()));
+        let Statistics { batch_mean, mean, variance } = Statistics::new(setup, row);
+        let deviation = (variance + setup.epsilon).sqrt();
+        let unit_dx = largest(&|place| dz[place]) / deviation;
+        let dx = largest(&|place| setup.gamma[setup.parameter(place)]) * unit_dx;
+        let far = mean.abs().max(batch_mean.abs()) / deviation;
+        let largest_xhat = largest(&|place| setup.x[place] - mean) / deviation;
+        let mixed = if setup.layer == Layer::Mixed { largest_xhat } else { 0.0 };
+        // The invertible form gets x back from y, by a bound of its own.
+        let parameter = row.places.first().map_or(0, |&place| setup.parameter(place));
+        let inverted = match setup.layer {
+            Layer::Invertible => (setup.beta[parameter] / setup.gamma[parameter]).abs(),
+            _ => 0.0,
         };
-        let [most, most_of_unit] = [largest(&|channel, dz| setup.gamma[channel] * dz), largest(&|_, dz| dz)];
-        let size = |matrix: &[Vec<f64>]| matrix.iter().flatten().map(|value| value * value).sum::<f64>().sqrt();
-        let condition = (size(&pass.covariance) + setup.epsilon) * size(&pass.whitening).powi(2);
-        // (No root at all: nothing is left.)
-        let lost = if condition.is_finite() { condition * condition } else { f64::INFINITY };
-        // What one channel loses all of them do.
-        let lost = rows.iter().flat_map(|row| &row.values).fold(lost, |most, &at| most.max(loss[at]));
-        for (row, weights) in rows.iter().zip(&pass.whitening) {
-            let size = weights.iter().map(|w| w.abs()).sum::<f64>();
-            for &at in &row.values {
-                (dx[at], unit[at], loss[at]) = (size * most, size * most_of_unit, lost);
+        // The twin adds up in the order of the values: its rounding grows with their number.
+        let sums = (setup.x.len() as f64 / 1e4).sqrt().max(1.0);
+        let loss = ((1.0 + far) * (1.0 + mixed)).max(1.0 + 20.0 * inverted) * sums;
+        Measure { deviation, dx, unit_dx, loss }
+    }
+}
+
+/// The mean and variance that a row is normalised by, and its own mean.
+struct Statistics {
+    batch_mean: f64,
+    mean: f64,
+    variance: f64,
+}
+
+impl Statistics {
+    fn new(setup: &Setup, row: &Row) -> Statistics {
+        let places = || setup.counting(row);
+        let weight = |place: usize| if setup.layer == Layer::Weighted { setup.weights[place] } else { 1.0 };
+        let total: f64 = places().map(weight).sum();
+        let batch_mean = places().map(|place| weight(place) * setup.x[place]).sum::<f64>() / total;
+        let variance_about = |center: f64| {
+            let squares = places()
+                .map(|place| weight(place) * (setup.x[place] - center) * (setup.x[place] - center))
+                .sum::<f64>();
+            squares / total
+        };
+        let (mean, variance) = match setup.layer {
+            Layer::Evaluation => (setup.running_mean[row.channel], setup.running_variance[row.channel]),
+            Layer::Mixed => {
+                let mix = |running: f64, batch: f64| running + BATCH_SHARE * (batch - running);
+                let variance = variance_about(batch_mean);
+                (mix(setup.running_mean[row.channel], batch_mean), mix(setup.running_variance[row.channel], variance))
             }
+            Layer::Rms => (0.0, variance_about(0.0)),
+            _ => (batch_mean, variance_about(batch_mean)),
+        };
+        Statistics { batch_mean, mean, variance }
+    }
+}
+
+/// The measures of channels that are whitened together: dx's is sum_j |W_ij| max|gamma dy|, the loss goes by the condition
+/// number.
+fn measure_whitened(setup: &Setup, rows: &[Row], dz: &[f64], [dx, unit_dx, loss]: [&mut [f64]; 3]) {
+    let group: Vec<Vec<f64>> = rows.iter().map(|row| row.of(&setup.x)).collect();
+    let ones = vec![1.0; rows.len()];
+    let pass = whitening::forward(&group, &ones, &ones, setup.epsilon);
+    let largest = |value: &dyn Fn(usize, f64) -> f64| {
+        let values = rows.iter().flat_map(|row| row.places.iter().map(|&place| value(row.channel, dz[place]).abs()));
+        values.fold(0.0, f64::max)
+    };
+    let [largest_dxhat, largest_dz] = [largest(&|channel, dz| setup.gamma[channel] * dz), largest(&|_, dz| dz)];
+    let size = |matrix: &[Vec<f64>]| matrix.iter().flatten().map(|value| value * value).sum::<f64>().sqrt();
+    let condition = (size(&pass.covariance) + setup.epsilon) * size(&pass.whitening).powi(2);
+    // Not finite where the covariance has no inverse root: no digit is right then.
+    let lost = if condition.is_finite() { condition * condition } else { f64::INFINITY };
+    // Mixing spreads the loss of one channel over the group.
+    let lost = rows.iter().flat_map(|row| &row.places).fold(lost, |most, &place| most.max(loss[place]));
+    for (row, weights) in rows.iter().zip(&pass.whitening) {
+        let size = weights.iter().map(|w| w.abs()).sum::<f64>();
+        for &place in &row.places {
+            (dx[place], unit_dx[place], loss[place]) = (size * largest_dxhat, size * largest_dz, lost);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is said of somebody else's gradients: as a table with sentences, and as JSON.
+//! The verdict on another program's gradients: as a table with sentences, and as JSON.
 
 use crate::text;
 use batchnorm::gradcheck::{Diagnosis, Finding, Mistake, Precision, Verdict};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::fmt::Write;
 use std::path::Path;
 
-/// What was judged by.
+/// The layer and the input that gradients were judged by.
 pub struct Subject<'a> {
     pub input: &'a Path,
     pub layer: String,
@@ -27,15 +27,15 @@ fn word(verdict: &Verdict) -> &'static str {
         Verdict::Undecided(_) => "cannot be told apart",
         Verdict::Wrong(_) | Verdict::Unexplained { .. } => "wrong",
         Verdict::NotFinite(_) => "not finite",
-        Verdict::ByChannel(all) if all.iter().any(|(verdict, _)| verdict.is_wrong()) => "wrong",
+        Verdict::ByChannel(verdicts) if verdicts.iter().any(|(verdict, _)| verdict.is_wrong()) => "wrong",
         _ => "channels differ",
     }
 }
 
-/// Whether nothing can be said of it, or of some of its channels.
+/// Whether rounding hides a gradient, or some of its channels, from judgement.
 fn hides(verdict: &Verdict) -> bool {
     match verdict {
-        Verdict::ByChannel(all) => all.iter().any(|(verdict, _)| hides(verdict)),
+        Verdict::ByChannel(verdicts) => verdicts.iter().any(|(verdict, _)| hides(verdict)),
         other => *other == Verdict::Hidden,
     }
 }
@@ -83,20 +83,20 @@ fn sentences(verdict: &Verdict, precision: &str) -> Vec<String> {
             let nearest = nearest.map_or("the right gradient", |mistake| mistake.name);
             let mut lines =
                 vec![format!("no known mistake explains it; the nearest is {nearest}, {distance:.1e} away")];
-            if let Some([own, level, slope]) = terms {
+            if let Some([dy, mean_dy, mean_dy_xhat]) = terms {
                 lines.push(format!(
-                    "  its terms, as parts of the right ones: dy {own:.6}, mean(dy) {level:.6}, xhat mean(dy xhat) {slope:.6}"
+                    "  its terms, as parts of the right ones: dy {dy:.6}, mean(dy) {mean_dy:.6}, xhat mean(dy xhat) {mean_dy_xhat:.6}"
                 ));
             }
             lines
         }
         Verdict::NotFinite(count) => vec![format!("NaN or infinity in {count} places")],
-        Verdict::ByChannel(all) => all
+        Verdict::ByChannel(verdicts) => verdicts
             .iter()
             .flat_map(|(verdict, channels)| {
                 let head = format!("{}: {}", of_channels(channels), word(verdict));
-                let rest = sentences(verdict, precision).into_iter().map(|line| format!("  {line}"));
-                [head].into_iter().chain(rest).collect::<Vec<String>>()
+                let details = sentences(verdict, precision).into_iter().map(|line| format!("  {line}"));
+                [head].into_iter().chain(details).collect::<Vec<String>>()
             })
             .collect(),
         other => vec![format!("{other:?}")],
@@ -105,8 +105,8 @@ fn sentences(verdict: &Verdict, precision: &str) -> Vec<String> {
 
 fn of_channels(channels: &[usize]) -> String {
     let listed: Vec<String> = channels.iter().take(12).map(usize::to_string).collect();
-    let rest = if channels.len() > 12 { format!(", ... ({} in all)", channels.len()) } else { String::new() };
-    format!("channel{} {}{rest}", if channels.len() == 1 { "" } else { "s" }, listed.join(", "))
+    let more = if channels.len() > 12 { format!(", ... ({} in all)", channels.len()) } else { String::new() };
+    format!("channel{} {}{more}", if channels.len() == 1 { "" } else { "s" }, listed.join(", "))
 }
 
 pub fn as_table(subject: &Subject, diagnosis: &Diagnosis) -> String {
@@ -154,8 +154,11 @@ pub fn as_table(subject: &Subject, diagnosis: &Diagnosis) -> String {
     )
 }
 
-fn mistakes(all: &[&Mistake]) -> Value {
-    all.iter().map(|mistake| json!({"name": mistake.name, "missing": mistake.missing, "mend": mistake.mend})).collect()
+fn mistakes(mistakes: &[&Mistake]) -> Value {
+    mistakes
+        .iter()
+        .map(|mistake| json!({"name": mistake.name, "missing": mistake.missing, "mend": mistake.mend}))
+        .collect()
 }
 
 fn verdict_json(verdict: &Verdict) -> Value {
@@ -166,22 +169,22 @@ fn verdict_json(verdict: &Verdict) -> Value {
     });
     match verdict {
         Verdict::Undecided(_) => value["right_is_possible"] = json!(true),
-        Verdict::Wrong(all) => value["told_apart"] = json!(all.len() == 1),
+        Verdict::Wrong(mistakes) => value["told_apart"] = json!(mistakes.len() == 1),
         Verdict::Unexplained { nearest, distance, terms } => {
             value["nearest"] = json!(nearest.map(|mistake| mistake.name));
             value["distance"] = json!(distance);
-            value["terms"] = json!(terms.map(|[own, level, slope]| json!({
-                "dy": own, "mean_dy": level, "xhat_mean_dy_xhat": slope,
+            value["terms"] = json!(terms.map(|[dy, mean_dy, mean_dy_xhat]| json!({
+                "dy": dy, "mean_dy": mean_dy, "xhat_mean_dy_xhat": mean_dy_xhat,
             })));
         }
         Verdict::NotFinite(count) => value["not_finite"] = json!(count),
-        Verdict::ByChannel(all) => {
-            let each = all.iter().map(|(verdict, channels)| {
+        Verdict::ByChannel(verdicts) => {
+            let channels = verdicts.iter().map(|(verdict, channels)| {
                 let mut value = verdict_json(verdict);
                 value["channels"] = json!(channels);
                 value
             });
-            value["channels"] = each.collect();
+            value["channels"] = channels.collect();
         }
         _ => {}
     }

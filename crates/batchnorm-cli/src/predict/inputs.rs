@@ -1,4 +1,4 @@
-//! What to ask about: the embedded digits, or the pictures that paths lead to.
+//! Inputs of `predict`: the embedded digits, or the pictures that paths lead to.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,9 +9,19 @@ use batchnorm_io::picture;
 use batchnorm_lab::digits::{Digits, Images, PIXELS};
 use batchnorm_lab::picture::{Source, seen};
 
-use super::{Asked, Set};
+use super::options::Set;
 
-/// What can be asked about, and why the rest cannot.
+/// One digit that was asked about.
+pub struct Asked {
+    /// Its name: the path, or its place in the embedded set.
+    pub name: String,
+    /// The digit it is, where that is known.
+    pub label: Option<u8>,
+    /// The pixels, as the network sees them.
+    pub seen: [f32; PIXELS],
+}
+
+/// The inputs that can be read, and the reasons why others cannot.
 pub struct Inputs {
     pub asked: Vec<Asked>,
     /// One line for each picture or folder that could not be read.
@@ -62,16 +72,16 @@ fn look(path: &Path) -> Result<[f32; PIXELS], String> {
 /// that cannot be read or has none adds a line to `failed`.
 fn find(path: &Path, found: &mut Vec<(PathBuf, Option<u8>)>, failed: &mut Vec<String>) {
     if !path.is_dir() {
-        // What is wrong with a path that is no file, reading it will say.
+        // A path that is no file fails when it is read.
         found.push((path.to_path_buf(), None));
         return;
     }
     let before = (found.len(), failed.len());
     let entries = entries(path, failed);
     let labelled: Vec<(&PathBuf, u8)> = entries.iter().filter_map(|entry| label(entry).map(|of| (entry, of))).collect();
-    let own = pngs(&entries);
-    match (labelled.is_empty(), own.is_empty()) {
-        (true, _) => found.extend(own.into_iter().map(|path| (path, None))),
+    let pictures = pngs(&entries);
+    match (labelled.is_empty(), pictures.is_empty()) {
+        (true, _) => found.extend(pictures.into_iter().map(|path| (path, None))),
         (false, true) => {
             for (folder, label) in labelled {
                 let pictures = pngs(&self::entries(folder, failed));
@@ -92,7 +102,7 @@ fn find(path: &Path, found: &mut Vec<(PathBuf, Option<u8>)>, failed: &mut Vec<St
     }
 }
 
-/// What is in a folder, by name; where it cannot be read, why is added to `failed`.
+/// The entries of a folder, sorted by name. If it cannot be read, the reason is added to `failed`.
 fn entries(folder: &Path, failed: &mut Vec<String>) -> Vec<PathBuf> {
     let read = || fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>();
     let mut entries = read().unwrap_or_else(|error| {

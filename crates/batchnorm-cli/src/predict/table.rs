@@ -1,4 +1,4 @@
-//! What the network says, for people and for programs.
+//! The network's answers, as a table and as JSON.
 
 use std::path::Path;
 
@@ -10,8 +10,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
 use serde_json::{Value, json};
 
-use super::Asked;
-use super::inputs::Inputs;
+use super::inputs::{Asked, Inputs};
 use crate::failure::Failure;
 use crate::terminal::put;
 use crate::text;
@@ -49,7 +48,7 @@ impl<'a> Said<'a> {
     }
 }
 
-/// What a labelled set shows.
+/// Counts over a labelled set, and its mistakes.
 struct Verdict<'s, 'a> {
     labelled: usize,
     right: usize,

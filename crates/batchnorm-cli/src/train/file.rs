@@ -1,4 +1,4 @@
-//! The file a training writes and goes on from.
+//! The file that a training writes and goes on from.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::{flags, model_file};
 
 /// The model's file.
 pub struct Store {
-    /// Where it is written.
+    /// The file that is written.
     place: PathBuf,
     /// As it was asked for: `place` or a link to it.
     path: PathBuf,
@@ -27,9 +27,9 @@ impl Store {
         &self.path
     }
 
-    /// The model in the file; none where there is no file. Anything else is not ours to replace.
+    /// The model in the file; none where there is no file. A file of anything else is an error: it is not replaced.
     pub fn load(&self) -> Result<Option<Model>, Failure> {
-        // Not `exists`, which calls a link to nothing nothing, and a file nobody may look at too.
+        // Not `exists`: that is false for a link to nothing, and for a file in a folder that may not be read.
         match self.place.symlink_metadata() {
             // A folder, pipe or device: never replaced, as writing says.
             Ok(_) if self.place.metadata().is_ok_and(|metadata| !metadata.is_file()) => Ok(None),
@@ -44,7 +44,7 @@ impl Store {
         }
     }
 
-    /// Errs unless the training in the file goes the way of this plan, and not yet further.
+    /// Errs unless the training in the file follows this plan, and has not gone beyond it.
     pub fn expect_same(&self, there: &Description, plan: &Plan) -> Result<(), Failure> {
         let path = self.path.display();
         let differences = there.plan.differences(plan);

@@ -1,10 +1,10 @@
-//! From the words of the command line to a plan.
+//! Parsing of the command line of `train` to a plan.
 
 use batchnorm_lab::network::Architecture;
 use batchnorm_lab::plan::Plan;
 use batchnorm_lab::setting;
 
-use super::Arguments;
+use super::options::Arguments;
 use crate::failure::Failure;
 use crate::flags::{self, WHOLE, list, number};
 

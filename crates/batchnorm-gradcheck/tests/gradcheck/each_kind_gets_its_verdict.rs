@@ -8,6 +8,7 @@ use crate::somebody::{Case, Theirs, verdicts};
 use batchnorm::{Axes, Grouping, View, Weights};
 use batchnorm_gradcheck::{Diagnosis, Given, Precision, Problem, ProblemError, Verdict};
 use batchnorm_reference::{compact, rows, weighted};
+use half::{bf16, f16};
 
 fn view<'a>(data: &'a [f64], shape: &[usize]) -> View<'a, f64> {
     View::new(data, shape, Axes::NCHW).unwrap()
@@ -348,23 +349,20 @@ fn precision_is_that_of_the_numbers() {
     let found = case.judged(&Theirs { dx: vec![3.0; 72], dgamma: right.dgamma.clone(), dbeta: right.dbeta.clone() });
     let finding = found.dx.unwrap();
     assert!(finding.verdict.is_wrong() && finding.precision == Precision::Single, "{finding:?}");
-    {
-        use half::{bf16, f16};
-        let narrow = |values: &[f64]| values.iter().map(|&value| f16::from_f64(value)).collect::<Vec<f16>>();
-        let halves = Theirs { dx: narrow(&right.dx), dgamma: narrow(&right.dgamma), dbeta: narrow(&right.dbeta) };
-        let found = case.judged(&halves);
-        assert!(!found.is_wrong());
-        assert_eq!(found.dx.unwrap().precision, Precision::Half);
-        let wrong = case.by::<f64>(|_| Flaw::Detached);
-        let found = case.judged(&Theirs { dx: narrow(&wrong.dx), ..halves });
-        assert_eq!(names(&found.dx.unwrap().verdict), ["statistics treated as constants"]);
-        // bf16, saved as f32.
-        let narrow = |values: &[f64]| values.iter().map(|&value| bf16::from_f64(value).to_f32()).collect::<Vec<f32>>();
-        let saved = Theirs { dx: narrow(&right.dx), dgamma: narrow(&right.dgamma), dbeta: narrow(&right.dbeta) };
-        let found = case.judged(&saved);
-        assert!(!found.is_wrong());
-        assert_eq!(found.dx.unwrap().precision, Precision::Bfloat);
-    }
+    let narrow = |values: &[f64]| values.iter().map(|&value| f16::from_f64(value)).collect::<Vec<f16>>();
+    let halves = Theirs { dx: narrow(&right.dx), dgamma: narrow(&right.dgamma), dbeta: narrow(&right.dbeta) };
+    let found = case.judged(&halves);
+    assert!(!found.is_wrong());
+    assert_eq!(found.dx.unwrap().precision, Precision::Half);
+    let wrong = case.by::<f64>(|_| Flaw::Detached);
+    let found = case.judged(&Theirs { dx: narrow(&wrong.dx), ..halves });
+    assert_eq!(names(&found.dx.unwrap().verdict), ["statistics treated as constants"]);
+    // bf16, saved as f32.
+    let narrow = |values: &[f64]| values.iter().map(|&value| bf16::from_f64(value).to_f32()).collect::<Vec<f32>>();
+    let saved = Theirs { dx: narrow(&right.dx), dgamma: narrow(&right.dgamma), dbeta: narrow(&right.dbeta) };
+    let found = case.judged(&saved);
+    assert!(!found.is_wrong());
+    assert_eq!(found.dx.unwrap().precision, Precision::Bfloat);
 }
 
 #[test]

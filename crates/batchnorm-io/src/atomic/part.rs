@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{WriteError, folder_of};
+use super::WriteError;
 
 /// A hidden file with the whole content of `target`, synced; deleted when dropped unless renamed.
 #[derive(Debug)]
@@ -119,5 +119,13 @@ pub(super) fn sync_folder(folder: &Path) -> Result<(), WriteError> {
         Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
         Err(reason) => Err(WriteError::Sync { folder: folder.to_path_buf(), reason }),
         Ok(()) => Ok(()),
+    }
+}
+
+/// The folder a file is in; `.` for a bare name.
+pub(super) fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_path_buf(),
+        _ => PathBuf::from("."),
     }
 }

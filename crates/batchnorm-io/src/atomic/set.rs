@@ -4,8 +4,8 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 
-use super::part::{self, Part};
-use super::{WriteError, folder_of};
+use super::WriteError;
+use super::part::{self, Part, folder_of};
 
 /// The files of one output folder, replaced all or none.
 ///

@@ -1,10 +1,10 @@
 //! The header: from its text to what it says, and back.
 
+use super::array::python_tuple;
 use super::defect::{Defect, excerpt};
 use super::dtype::{self, ByteOrder};
 use super::literal;
 use super::number::NumberType;
-use super::python_tuple;
 
 /// The bytes every `.npy` file begins with.
 pub(super) const MAGIC: &[u8; 6] = b"\x93NUMPY";

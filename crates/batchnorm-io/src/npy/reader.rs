@@ -6,11 +6,11 @@ use std::path::Path;
 
 use half::f16;
 
+use super::array::{Array, BLOCK_BYTES, element_count, shown};
 use super::defect::{Defect, NpyError};
 use super::dtype::ByteOrder;
 use super::header::{Header, MAGIC};
 use super::number::{Number, Numbers};
-use super::{Array, BLOCK_BYTES, element_count, shown};
 
 /// Reads the array in the file at `path`. Numbers of either byte order come out in the machine's.
 ///

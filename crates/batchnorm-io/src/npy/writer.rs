@@ -2,9 +2,10 @@
 
 use std::io::{self, Write};
 
+use super::array::{BLOCK_BYTES, element_count, shown};
 use super::defect::{Defect, NpyError};
+use super::header;
 use super::number::Number;
-use super::{BLOCK_BYTES, element_count, header, shown};
 
 /// Writes `values`, in C order, as an array of `shape`, to `out`: little endian, version 1.0 of the
 /// format, or 2.0 when the header is too long for it.

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use rawzip::{CompressionMethod, MAX_CENTRAL_DIRECTORY_RECORD_SIZE, ReaderAt, ZipArchive, ZipArchiveEntryWayfinder};
 
-use super::SUFFIX;
 use super::defect::{NpzDefect, NpzError};
+use super::limits::SUFFIX;
 
 /// Deflate makes no more of a byte.
 const MOST_OF_A_BYTE: u64 = 1032;

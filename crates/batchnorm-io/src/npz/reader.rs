@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use flate2::read::DeflateDecoder;
 use rawzip::{ErrorKind, FileReader, RECOMMENDED_BUFFER_SIZE, ReaderAt, ZipArchive};
 
-use super::LIMIT;
 use super::defect::{NpzDefect, NpzError};
 use super::directory::{self, Entry, damage, damaged};
+use super::limits::{LIMIT, SUFFIX};
 use crate::npy::{self, Array};
 
 /// An archive whose directory has been read and checked. Arrays are read when they are asked for.
@@ -126,7 +126,7 @@ impl Npz {
                 Source::File(archive) => unpack(archive, entry),
                 Source::Memory(archive) => unpack(archive, entry),
             };
-            array.map_err(|defect| defect.of(&format!("{name}{}", super::SUFFIX)))
+            array.map_err(|defect| defect.of(&format!("{name}{SUFFIX}")))
         });
         read.map_err(|error: NpzError| NpzError { path: self.path.clone(), ..error })
     }

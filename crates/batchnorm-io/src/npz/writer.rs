@@ -7,9 +7,9 @@ use flate2::write::DeflateEncoder;
 use rawzip::path::EntryPath;
 use rawzip::{CompressionMethod, ZipArchiveWriter};
 
-use super::SUFFIX;
 use super::defect::{NpzDefect, NpzError};
 use super::directory::plain;
+use super::limits::SUFFIX;
 use crate::npy::{self, Number};
 
 /// Whether the arrays are packed.

@@ -5,12 +5,12 @@ use super::memory::{Readable, Writable};
 use crate::threads;
 
 /// Values of a channel that are copied at a time.
-const CHUNK: usize = 1024;
+const CHUNK_VALUES: usize = 1024;
 
 /// Copies some channels of an array to an array of those alone, a row for each.
 pub fn take_channels<T: Copy + Send + Sync>(from: &Readable<T>, channels: &[usize], into: &mut Writable<T>) {
     let count = into.geometry().count;
-    let grid = Grid { channels: channels.len(), block: channels.len(), count, range: CHUNK };
+    let grid = Grid { channels: channels.len(), block: channels.len(), count, range: CHUNK_VALUES };
     let threads = threads::threads_for(channels.len() * count);
     Writable::for_each_cell(
         &mut [into],
@@ -28,7 +28,7 @@ pub fn take_channels<T: Copy + Send + Sync>(from: &Readable<T>, channels: &[usiz
 /// The way back: each row of an array to its channel.
 pub fn put_channels<T: Copy + Send + Sync>(from: &Readable<T>, channels: &[usize], into: &mut Writable<T>) {
     let (all, count) = (into.geometry().channels, into.geometry().count);
-    let grid = Grid { channels: all, block: all, count, range: CHUNK };
+    let grid = Grid { channels: all, block: all, count, range: CHUNK_VALUES };
     let threads = threads::threads_for(channels.len() * count);
     Writable::for_each_cell(
         &mut [into],

@@ -1,4 +1,4 @@
-//! Of arrays: memory that cannot be what it is said to be.
+//! Errors of views: memory that cannot be what it is said to be.
 
 use thiserror::Error;
 

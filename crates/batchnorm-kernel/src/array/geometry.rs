@@ -5,7 +5,7 @@ use std::ops::Range;
 /// A layout as the kernels see it: axes that nest are one, axes of length one are gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Geometry {
-    /// How many channels.
+    /// Number of channels.
     pub channels: usize,
     /// Elements from a channel to the next.
     pub channel_stride: isize,
@@ -21,12 +21,12 @@ impl Geometry {
         self.axes[self.axes.len() - 1]
     }
 
-    /// How many values of a channel lie on one innermost axis from a logical index on; the same for all channels.
+    /// Number of values that lie on one innermost axis from a logical index on; the same for all channels.
     pub fn left(&self, index: usize) -> usize {
         self.locate(0, index).1
     }
 
-    /// Where a logical index lies in channel 0.
+    /// Offset of a logical index in channel 0, from where on `len` values lie side by side in each of some channels.
     ///
     /// # Panics
     /// Unless there are these channels, and from there on so many values in each, side by side.
@@ -46,7 +46,7 @@ impl Geometry {
         self.axes.len().checked_sub(2).map(|axis| self.axes[axis].1)
     }
 
-    /// Whether the array is a dense table with one row of all channels for each logical index.
+    /// True where the array is a dense table with one row of all channels for each logical index.
     pub fn is_dense_rows(&self) -> bool {
         (self.channels == 1 || self.channel_stride == 1)
             && self.axes.len() == 1

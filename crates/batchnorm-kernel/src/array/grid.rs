@@ -1,8 +1,8 @@
-//! How work on an array is cut into cells.
+//! Work on an array, cut into cells.
 
 use std::ops::Range;
 
-/// How an output is cut into cells: blocks of channels times ranges of logical indices. Cells are numbered with the
+/// An output cut into cells: blocks of channels times ranges of logical indices. Cells are numbered with the
 /// channel block fastest.
 #[derive(Debug, Clone, Copy)]
 pub struct Grid {
@@ -24,7 +24,7 @@ impl Grid {
     }
 }
 
-/// Whether some channels and logical indices are part of others.
+/// True where some channels and logical indices are part of others.
 pub(crate) fn within(
     (all, whole): &(Range<usize>, Range<usize>),
     channels: &Range<usize>,

@@ -65,7 +65,7 @@ pub struct Layout {
     pub channel_axis: usize,
     /// The other axes in logical order, outermost first.
     pub others: Vec<usize>,
-    /// How many of these are samples; the others are positions.
+    /// Number of these that are samples; the others are positions.
     pub samples: usize,
 }
 
@@ -224,7 +224,7 @@ impl Layout {
         [of_rows, of_values]
     }
 
-    /// How many axes of the rows, from the innermost one outwards, step as one in each of some arrays of one shape.
+    /// Number of axes of the rows, from the innermost one outwards, that step as one in each of some arrays of one shape.
     pub fn joined<const N: usize>(layouts: [&Layout; N], arrangement: &Arrangement) -> usize {
         let joined = |layout: &Layout| {
             let [rows, _] = layout.sides(arrangement);

@@ -1,21 +1,21 @@
-//! The one module with `unsafe`: memory of any strides, shared out between threads, and code compiled per instruction
-//! set, whose vectors are in `x86`.
+//! Memory of any strides, read, and shared out between threads to be written.
 //!
-//! Everything else in this crate works on slices that are handed out here. Three facts make that sound:
+//! All other code works on slices that are handed out here. Three facts make that sound, with what this file, `machine::isa`,
+//! `machine::x86` and `machine::prefetch` do with `unsafe`:
 //! 1. A [`Readable`] or [`Writable`] is only made where every element of its geometry was checked to lie in the
 //!    borrowed memory (or where `ndarray` guarantees it), so an offset computed from a channel below `channels` and
 //!    an index below `count` is valid; both are asserted here.
 //! 2. A `Writable`'s elements have distinct places, so cells of disjoint channels or indices are disjoint memory;
 //!    [`Writable::for_each_cell`] gives each cell of a [`Grid`] out once.
-//! 3. An [`Isa`] exists only for instruction sets that this machine was found to have.
+//! 3. An `Isa` exists only for instruction sets that this machine was found to have.
 #![allow(unsafe_code)]
 
-use super::ahead::soon;
 use super::geometry::Geometry;
 use super::grid::{Grid, within};
 use super::layout::{Arrangement, Layout};
+use super::prefetch_distance::next_run_distance;
 use super::transpose::transpose;
-use crate::machine::prefetch::{ask, fence, to_line};
+use crate::machine::prefetch::{elements_to_line, fence, prefetch};
 use crate::threads;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -47,7 +47,7 @@ impl<'a, T: Copy> Readable<'a, T> {
         Readable { part: (0..geometry.channels, 0..geometry.count), first, geometry, borrow: PhantomData }
     }
 
-    /// Of an `ndarray` array, which the layout must be of.
+    /// The memory of an `ndarray` array, which the layout must describe.
     #[cfg(feature = "ndarray")]
     pub fn from_array<D: ndarray::Dimension>(array: ndarray::ArrayView<'a, T, D>, layout: &Layout) -> Self {
         assert!(array.shape() == layout.shape && array.strides() == layout.strides);
@@ -98,11 +98,11 @@ impl<'a, T: Copy> Readable<'a, T> {
         unsafe { std::slice::from_raw_parts(self.first.offset(offset), range.len() * geometry.channels) }
     }
 
-    /// Asks memory for values of one channel that come in runs.
-    pub fn ask(&self, channel: usize, range: Range<usize>) {
+    /// Prefetches values of one channel that come in runs.
+    pub fn prefetch(&self, channel: usize, range: Range<usize>) {
         for (offset, len) in self.geometry.runs(range) {
             let first = self.first.wrapping_offset(offset + channel as isize * self.geometry.channel_stride);
-            ask(first, len);
+            prefetch(first, len);
         }
     }
 
@@ -113,7 +113,7 @@ impl<'a, T: Copy> Readable<'a, T> {
         assert!(tile.len() >= channels.len() * pitch);
         if !geometry.is_dense_rows() || channels.len() == 1 || self.part.0 != (0..geometry.channels) {
             // Run after run, all channels of each: where channels are neighbours, memory is read in order.
-            let (stride, ahead, mut done) = (geometry.inner().1, soon(geometry, size_of::<T>()), 0);
+            let (stride, distance, mut done) = (geometry.inner().1, next_run_distance(geometry, size_of::<T>()), 0);
             for (offset, len) in geometry.runs(range) {
                 for (row, channel) in channels.clone().enumerate() {
                     let into = &mut tile[row * pitch + done..][..len];
@@ -121,7 +121,7 @@ impl<'a, T: Copy> Readable<'a, T> {
                     unsafe {
                         let source = self.first.offset(offset + channel as isize * geometry.channel_stride);
                         if stride == 1 {
-                            ask(source.wrapping_offset(ahead), len);
+                            prefetch(source.wrapping_offset(distance), len);
                             into.copy_from_slice(std::slice::from_raw_parts(source, len));
                         } else {
                             for (at, value) in into.iter_mut().enumerate() {
@@ -135,16 +135,16 @@ impl<'a, T: Copy> Readable<'a, T> {
             return;
         }
         // A transposition, in squares: each line of memory is read once and each line of the tile written once.
-        const SIDE: usize = 16;
-        for start in range.clone().step_by(SIDE) {
-            let height = SIDE.min(range.end - start);
+        const SQUARE: usize = 16;
+        for start in range.clone().step_by(SQUARE) {
+            let height = SQUARE.min(range.end - start);
             let rows = self.rows(start..start + height);
-            for left in channels.clone().step_by(SIDE) {
-                let width = SIDE.min(channels.end - left);
+            for left in channels.clone().step_by(SQUARE) {
+                let width = SQUARE.min(channels.end - left);
                 let corner = (left - channels.start) * pitch + start - range.start;
-                if (height, width) == (SIDE, SIDE) {
-                    // The same loops with lengths the compiler knows.
-                    transpose::<T>(rows, geometry.channels, left, SIDE, SIDE, tile, corner, pitch);
+                if (height, width) == (SQUARE, SQUARE) {
+                    // A whole square: loops of lengths that the compiler knows.
+                    transpose::<T>(rows, geometry.channels, left, SQUARE, SQUARE, tile, corner, pitch);
                 } else {
                     transpose::<T>(rows, geometry.channels, left, height, width, tile, corner, pitch);
                 }
@@ -175,7 +175,7 @@ impl<'a, T: Copy + Send> Writable<'a, T> {
         Writable { first, geometry: layout.geometry(), borrow: PhantomData }
     }
 
-    /// Of an `ndarray` array, which the layout must be of.
+    /// The memory of an `ndarray` array, which the layout must describe.
     #[cfg(feature = "ndarray")]
     pub fn from_array<D: ndarray::Dimension>(mut array: ndarray::ArrayViewMut<'a, T, D>, layout: &Layout) -> Self {
         assert!(array.shape() == layout.shape && array.strides() == layout.strides);
@@ -215,9 +215,9 @@ impl<'a, T: Copy + Send> Writable<'a, T> {
         (narrow, memory)
     }
 
-    /// How many elements come before the first cache line, counted from the first element.
-    pub fn to_line(&self) -> usize {
-        to_line(self.first)
+    /// Number of elements before the first cache line, counted from the first element.
+    pub fn elements_to_line(&self) -> usize {
+        elements_to_line(self.first)
     }
 
     /// The same memory, to be read as long as it is not written.
@@ -269,7 +269,7 @@ pub struct Cell<'g, T> {
     first: *mut T,
     geometry: &'g Geometry,
     part: (Range<usize>, Range<usize>),
-    /// Whether streamed values may still be on their way to memory.
+    /// Streamed values may still be on their way to memory.
     streamed: bool,
 }
 
@@ -283,7 +283,7 @@ impl<T> Drop for Cell<'_, T> {
 }
 
 impl<'g, T: Copy> Cell<'g, T> {
-    /// That of the whole array.
+    /// Geometry of the whole array.
     pub fn geometry(&self) -> &'g Geometry {
         self.geometry
     }

@@ -6,7 +6,9 @@ use super::vector::{Plain, Vector};
 #[cfg(target_arch = "x86_64")]
 use super::x86;
 
-/// A tier that was found to run here.
+/// An instruction set that was found to run here.
+///
+/// Its field is private and [`Isa::new`] the only way to one: fact 3 of `array::memory`.
 #[derive(Debug, Clone, Copy)]
 pub struct Isa(Tier);
 

@@ -1,12 +1,12 @@
-//! What memory is told beside loads and stores: what is wanted next, and to finish what was streamed.
+//! What the processor is told of memory beside loads and stores: what is wanted next, and to finish what was streamed.
 #![allow(unsafe_code)]
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
-/// Asks memory for some values, line by line. Any place will do, even none of ours.
+/// Prefetches some values, line by line. Any place will do, even none of ours.
 #[inline(always)]
-pub fn ask<T>(first: *const T, len: usize) {
+pub fn prefetch<T>(first: *const T, len: usize) {
     for byte in (0..len * size_of::<T>()).step_by(LINE) {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: every x86-64 has this instruction, which reads nothing that could be seen and never faults.
@@ -18,9 +18,9 @@ pub fn ask<T>(first: *const T, len: usize) {
     }
 }
 
-/// How many elements come before the first cache line.
+/// Number of elements before the first cache line.
 #[inline(always)]
-pub fn to_line<T>(first: *const T) -> usize {
+pub fn elements_to_line<T>(first: *const T) -> usize {
     (first as usize).wrapping_neg() % LINE / size_of::<T>()
 }
 

@@ -13,7 +13,7 @@ pub const PAIR: usize = 2 * WIDTH;
 
 /// Eight `f64`, and how they are got from and put to the number types of arrays.
 ///
-/// What is put with `past` may go past the caches where the place is aligned to the bytes that are put; others see
+/// What is put with `streamed` may go past the caches where the place is aligned to the bytes that are put; others see
 /// it after a fence only.
 pub trait Vector: Copy {
     fn splat(value: f64) -> Self;
@@ -24,21 +24,21 @@ pub trait Vector: Copy {
     fn select_le(self, limit: Self, yes: Self, no: Self) -> Self;
     fn from_f64(values: &[f64; WIDTH]) -> Self;
     fn to_f64(self, out: &mut [f64; WIDTH]);
-    fn put_f64(self, out: &mut [f64; WIDTH], past: bool);
+    fn put_f64(self, out: &mut [f64; WIDTH], streamed: bool);
     fn from_f32(values: &[f32; WIDTH]) -> Self;
-    fn put_f32(self, out: &mut [f32; WIDTH], past: bool);
+    fn put_f32(self, out: &mut [f32; WIDTH], streamed: bool);
     /// From the bits of IEEE binary16.
     #[cfg(feature = "half")]
     fn from_f16(bits: &[u16; WIDTH]) -> Self;
     /// Rounded to `f32`, then to binary16.
     #[cfg(feature = "half")]
-    fn put_f16(self, bits: &mut [u16; WIDTH], past: bool);
+    fn put_f16(self, bits: &mut [u16; WIDTH], streamed: bool);
     /// From the bits of bfloat16.
     #[cfg(feature = "half")]
     fn from_bf16(bits: &[u16; WIDTH]) -> Self;
     /// Rounded to `f32`, then to bfloat16.
     #[cfg(feature = "half")]
-    fn put_bf16(self, bits: &mut [u16; WIDTH], past: bool);
+    fn put_bf16(self, bits: &mut [u16; WIDTH], streamed: bool);
 }
 
 /// The same number in all lanes of a vector, for each of some numbers.

@@ -52,8 +52,8 @@ macro_rules! vector {
                 $(unsafe { $store(first.add($part * 4), self.$part) };)+
             }
             #[inline(always)]
-            fn put_f64(self, out: &mut [f64; WIDTH], past: bool) {
-                if past && aligned(out) {
+            fn put_f64(self, out: &mut [f64; WIDTH], streamed: bool) {
+                if streamed && aligned(out) {
                     let first = out.as_mut_ptr();
                     $(unsafe { $stream(first.add($part * 4), self.$part) };)+
                 } else {
@@ -65,8 +65,8 @@ macro_rules! vector {
                 Self::widened(unsafe { _mm256_loadu_ps(values.as_ptr()) })
             }
             #[inline(always)]
-            fn put_f32(self, out: &mut [f32; WIDTH], past: bool) {
-                if past && aligned(out) {
+            fn put_f32(self, out: &mut [f32; WIDTH], streamed: bool) {
+                if streamed && aligned(out) {
                     unsafe { _mm256_stream_ps(out.as_mut_ptr(), self.rounded()) }
                 } else {
                     unsafe { _mm256_storeu_ps(out.as_mut_ptr(), self.rounded()) }
@@ -79,9 +79,9 @@ macro_rules! vector {
             }
             #[cfg(feature = "half")]
             #[inline(always)]
-            fn put_f16(self, bits: &mut [u16; WIDTH], past: bool) {
+            fn put_f16(self, bits: &mut [u16; WIDTH], streamed: bool) {
                 const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT;
-                put_halves(unsafe { _mm256_cvtps_ph::<NEAREST>(self.rounded()) }, bits, past);
+                put_halves(unsafe { _mm256_cvtps_ph::<NEAREST>(self.rounded()) }, bits, streamed);
             }
             #[cfg(feature = "half")]
             #[inline(always)]
@@ -94,7 +94,7 @@ macro_rules! vector {
             }
             #[cfg(feature = "half")]
             #[inline(always)]
-            fn put_bf16(self, bits: &mut [u16; WIDTH], past: bool) {
+            fn put_bf16(self, bits: &mut [u16; WIDTH], streamed: bool) {
                 let halves = unsafe {
                     let single = self.rounded();
                     let all = _mm256_castps_si256(single);
@@ -109,7 +109,7 @@ macro_rules! vector {
                     let packed = _mm256_permute4x64_epi64::<0b1000>(_mm256_packus_epi32(wide, wide));
                     _mm256_castsi256_si128(packed)
                 };
-                put_halves(halves, bits, past);
+                put_halves(halves, bits, streamed);
             }
         }
         impl $name {
@@ -125,16 +125,16 @@ macro_rules! vector {
         }
     };
 }
-/// Whether an array begins at a multiple of its size, as stores past the caches want it.
+/// Tells whether an array begins at a multiple of its size, as stores past the caches need it.
 #[inline(always)]
 fn aligned<T>(array: &[T; WIDTH]) -> bool {
     (array.as_ptr() as usize).is_multiple_of(size_of::<[T; WIDTH]>())
 }
 #[cfg(feature = "half")]
 #[inline(always)]
-fn put_halves(halves: __m128i, bits: &mut [u16; WIDTH], past: bool) {
+fn put_halves(halves: __m128i, bits: &mut [u16; WIDTH], streamed: bool) {
     let to = bits.as_mut_ptr().cast();
-    if past && aligned(bits) {
+    if streamed && aligned(bits) {
         unsafe { _mm_stream_si128(to, halves) }
     } else {
         unsafe { _mm_storeu_si128(to, halves) }

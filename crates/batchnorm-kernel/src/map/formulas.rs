@@ -19,7 +19,7 @@ impl<const K: usize> InOrder<K> for [f64; K] {
     }
 }
 
-/// What gives z = (x - mean) * scale + shift.
+/// Coefficients of z = (x - mean) * scale + shift.
 #[derive(Debug, Clone, Copy)]
 pub struct NormalizeCoefficients {
     /// The mean, rounded.
@@ -64,7 +64,7 @@ impl<A: Activate> Pointwise<2, 3, 1> for NormalizeAdding<A> {
     }
 }
 
-/// What gives z as [`NormalizeCoefficients`], and dx = scale * ((dz - offset) - (x - mean) * slope).
+/// Coefficients of z as in [`NormalizeCoefficients`], and of dx = scale * ((dz - offset) - (x - mean) * slope).
 #[derive(Debug, Clone, Copy)]
 pub struct InputGradientCoefficients {
     /// The mean, rounded.
@@ -73,9 +73,9 @@ pub struct InputGradientCoefficients {
     pub scale: f64,
     /// beta, less what the low part of the mean takes off.
     pub shift: f64,
-    /// What is taken off dz: its mean, as far as it flows.
+    /// The mean of dz, as far as it depends on the batch.
     pub offset: f64,
-    /// What the deviation is multiplied by: the mean of dz xhat, times the inverse deviation.
+    /// Factor of the deviation: the mean of dz xhat, times the inverse deviation.
     pub slope: f64,
 }
 
@@ -103,7 +103,7 @@ impl<A: Activate> Pointwise<2, 5, 1> for InputGradient<A> {
     }
 }
 
-/// The same of x, dy and y, dz = dy f'(y), and dz itself: the gradient of a residual.
+/// dx of x, dy and y, dz = dy f'(y), and dz itself: the gradient of a residual.
 impl<A: Activate> Pointwise<3, 5, 2> for InputGradient<A> {
     #[inline(always)]
     fn apply<V: Vector>(self, all: [V; 5], [x, dy, y]: [V; 3]) -> [V; 2] {
@@ -124,7 +124,7 @@ impl<A: Activate> Pointwise<2, 3, 1> for Scale<A> {
     }
 }
 
-/// The same of x, dy and y, dz = dy f'(y), and dz itself.
+/// dx = scale * dz of x, dy and y, dz = dy f'(y), and dz itself.
 impl<A: Activate> Pointwise<3, 3, 2> for Scale<A> {
     #[inline(always)]
     fn apply<V: Vector>(self, [_, scale, _]: [V; 3], [_, dy, y]: [V; 3]) -> [V; 2] {
@@ -133,7 +133,7 @@ impl<A: Activate> Pointwise<3, 3, 2> for Scale<A> {
     }
 }
 
-/// dz = dy f'(y) alone. A coefficient that is not used, for formulas have some.
+/// dz = dy f'(y) alone. Its one coefficient is not used: every formula has some.
 #[derive(Clone, Copy)]
 pub(crate) struct Mask<A>(pub A);
 
@@ -144,7 +144,7 @@ impl<A: Activate> Pointwise<2, 1, 1> for Mask<A> {
     }
 }
 
-/// What gives dx = scale * ((dz - mean_dz) - xhat * mean_dz_xhat) with xhat = (z - beta) * gamma_reciprocal.
+/// Coefficients of dx = scale * ((dz - mean_dz) - xhat * mean_dz_xhat) with xhat = (z - beta) * gamma_reciprocal.
 #[derive(Debug, Clone, Copy)]
 pub struct OutputGradientCoefficients {
     /// beta.
@@ -177,7 +177,7 @@ impl<A: Activate> Pointwise<2, 5, 1> for InputGradientOfOutput<A> {
     }
 }
 
-/// What gives z as [`NormalizeCoefficients`], and
+/// Coefficients of z as in [`NormalizeCoefficients`], and of
 /// z' = scale * (t - offset) + (x - mean) * inverse_deviation * xhat_factor + constant.
 ///
 /// The inverse deviation and the factor stand apart because their product may be too large for an f64.
@@ -189,13 +189,13 @@ pub struct TangentCoefficients {
     pub scale: f64,
     /// beta, less what the low part of the mean takes off.
     pub shift: f64,
-    /// What is taken off dz: its mean, as far as it flows.
+    /// The mean of dz, as far as it depends on the batch.
     pub offset: f64,
     /// 1 / sqrt(variance + eps).
     pub inverse_deviation: f64,
-    /// What xhat is multiplied by.
+    /// Factor of xhat.
     pub xhat_factor: f64,
-    /// What is added to all values: what the low part of the mean takes off xhat, and the movement of beta.
+    /// Added to all values: what the low part of the mean takes off xhat, and the movement of beta.
     pub constant: f64,
 }
 
@@ -223,7 +223,7 @@ impl<A: Activate> Pointwise<2, 7, 1> for Tangent<A> {
     }
 }
 
-/// What gives z as [`NormalizeCoefficients`], and the derivative of dx along t:
+/// Coefficients of z as in [`NormalizeCoefficients`], and of the derivative of dx along t:
 ///
 /// ```text
 /// dz_factor * (dz - dz_offset) + direction_factor * ((t - direction_offset) * inverse_deviation)
@@ -241,17 +241,17 @@ pub struct GradientAlongCoefficients {
     pub shift: f64,
     /// 1 / sqrt(variance + eps).
     pub inverse_deviation: f64,
-    /// What dz is multiplied by.
+    /// Factor of dz.
     pub dz_factor: f64,
-    /// What is taken off dz.
+    /// Taken off dz.
     pub dz_offset: f64,
-    /// What the direction is multiplied by.
+    /// Factor of the direction.
     pub direction_factor: f64,
-    /// What is taken off the direction.
+    /// Taken off the direction.
     pub direction_offset: f64,
-    /// What xhat is multiplied by.
+    /// Factor of xhat.
     pub xhat_factor: f64,
-    /// What is added to all values: what the low part of the mean takes off xhat, and the movement of beta.
+    /// Added to all values: what the low part of the mean takes off xhat, and the movement of beta.
     pub constant: f64,
 }
 

@@ -2,23 +2,23 @@
 //!
 //! The loops of `pointwise` compute some values twice, so they cannot do this. Here every value is computed once, and a
 //! vector is read whole before it is written, so nothing is copied where values lie side by side. The bits are those of
-//! the ordinary map, and so are the paths (`map`); nothing is streamed, for what was just read is in the cache.
+//! the ordinary map, and so are the traversals (`map`); nothing is streamed, for what was just read is in the cache.
 
 #![allow(clippy::needless_range_loop)]
 
 use super::coefficients::{Coefficients, Widened};
 use super::formulas::{InOrder, Pointwise};
-use super::loops::{ALIGNED, eight_mut};
-use super::{Path, blocks, from_the_end, path};
-use crate::array::ahead::{AHEAD, Twice};
+use super::loops::{MIN_ALIGNED_RUN, eight_mut};
+use super::{MapTraversal, blocks, from_the_end, traversal};
 use crate::array::memory::{Cell, Readable, Writable};
+use crate::array::prefetch_distance::{DistancesOfTwoPasses, PREFETCH_BYTES};
 use crate::lanes::{eight, in_groups, load_all, load_last, load_pair};
 use crate::machine::isa::{Isa, Kernel};
-use crate::machine::prefetch::{ask, to_line};
+use crate::machine::prefetch::{elements_to_line, prefetch};
 use crate::machine::vector::{PAIR, Vector, WIDTH, splat_all};
 use crate::number::Stored;
-use crate::reduce::leaf::Leaf;
-use crate::reduce::{CHUNK, Scratch, Way, reduce};
+use crate::reduce::leaf::ChunkReduction;
+use crate::reduce::{CHUNK_VALUES, Scratch, SumTraversal, reduce};
 use crate::threads;
 use std::ops::Range;
 
@@ -47,11 +47,12 @@ pub(crate) fn map_in_place<T: Stored, P: Pointwise<N, K, 1>, const N: usize, con
         return;
     }
     let threads = threads::threads_for(channels * count);
-    let path = path(others, [own.geometry()]);
-    let grid = path.grid::<T>(own.geometry());
-    match path {
-        Path::Runs => {
-            let ahead = (AHEAD / size_of::<T>()) as isize;
+    let traversal = traversal(others, [own.geometry()]);
+    let grid = traversal.grid::<T>(own.geometry());
+    match traversal {
+        // NCHW: a channel's coefficients stay in registers for a whole run.
+        MapTraversal::Runs => {
+            let distances = (PREFETCH_BYTES / size_of::<T>()) as isize;
             Writable::for_each_cell(
                 &mut [own],
                 grid,
@@ -59,12 +60,13 @@ pub(crate) fn map_in_place<T: Stored, P: Pointwise<N, K, 1>, const N: usize, con
                 || (),
                 |(), channels, range, [cell]| {
                     let all: Vec<_> = channels.clone().map(|channel| coefficients.of(channel)).collect();
-                    map_runs(isa, formula, others, ([ahead; N], count), cell, channels, range, &all);
+                    map_runs(isa, formula, others, ([distances; N], count), cell, channels, range, &all);
                 },
             );
         }
-        Path::Rows => {
-            let wide = coefficients.widened(own.to_line() % WIDTH);
+        // NHWC, N x C: coefficients are read beside the values.
+        MapTraversal::Rows => {
+            let wide = coefficients.widened(own.elements_to_line() % WIDTH);
             Writable::for_each_cell(
                 &mut [own],
                 grid,
@@ -72,12 +74,13 @@ pub(crate) fn map_in_place<T: Stored, P: Pointwise<N, K, 1>, const N: usize, con
                 || (),
                 |(), _, range, [cell]| {
                     let others = others.map(|array| array.rows(range.clone()));
-                    isa.run(Rows::<T, P, N, M, K> { formula, coefficients: &wide, others, own: cell.rows() });
+                    isa.run(InPlaceRows::<T, P, N, M, K> { formula, coefficients: &wide, others, own: cell.rows() });
                 },
             );
         }
-        Path::Tiles => {
-            let pitch = count.min(CHUNK);
+        // Any strides: a block is copied to tiles, mapped there channel by channel, and copied back.
+        MapTraversal::Tiles => {
+            let pitch = count.min(CHUNK_VALUES);
             let tile = || vec![T::default(); grid.block * pitch];
             let scratch = || (tile(), std::array::from_fn(|_| tile()));
             Writable::for_each_cell(
@@ -94,8 +97,14 @@ pub(crate) fn map_in_place<T: Stored, P: Pointwise<N, K, 1>, const N: usize, con
                     for (row, channel) in block.enumerate() {
                         let at = row * pitch..row * pitch + range.len();
                         let (own, others) = (&mut own[at.clone()], tiles.each_ref().map(|tile| &tile[at.clone()]));
-                        let (coefficients, ahead) = (coefficients.of(channel), [0; N]);
-                        isa.run(Run::<T, P, N, M, K> { formula, coefficients, others, ahead, own: &mut *own });
+                        let (coefficients, distances) = (coefficients.of(channel), [0; N]);
+                        isa.run(InPlaceRun::<T, P, N, M, K> {
+                            formula,
+                            coefficients,
+                            others,
+                            distances,
+                            own: &mut *own,
+                        });
                         cell.scatter(channel, range.clone(), own);
                     }
                 },
@@ -110,7 +119,7 @@ fn map_runs<T: Stored, P: Pointwise<N, K, 1>, const N: usize, const M: usize, co
     isa: Isa,
     formula: P,
     others: [&Readable<T>; M],
-    (ahead, until): ([isize; N], usize),
+    (distances, until): ([isize; N], usize),
     cell: &mut Cell<T>,
     channels: Range<usize>,
     range: Range<usize>,
@@ -119,11 +128,11 @@ fn map_runs<T: Stored, P: Pointwise<N, K, 1>, const N: usize, const M: usize, co
     let length = cell.geometry().inner().0;
     let left = |index| others.iter().map(|array| array.geometry().left(index)).fold(length, usize::min);
     from_the_end(range, length, left, |index, len| {
-        let ahead = if index < until { ahead } else { [0; N] };
+        let distances = if index < until { distances } else { [0; N] };
         let mut runs = others.map(|array| array.runs(channels.clone(), index, len));
         for (own, &coefficients) in cell.runs(channels.clone(), index, len).zip(coefficients) {
             let others = runs.each_mut().map(|runs| runs.next().expect("as many as of the output"));
-            isa.run(Run::<T, P, N, M, K> { formula, coefficients, others, ahead, own });
+            isa.run(InPlaceRun::<T, P, N, M, K> { formula, coefficients, others, distances, own });
         }
     });
 }
@@ -143,14 +152,14 @@ pub(crate) fn reduce_and_map_in_place<T, L, P, C, const K: usize>(
 ) -> Vec<L::Value>
 where
     T: Stored,
-    L: Leaf<T, 2>,
+    L: ChunkReduction<T, 2>,
     P: Pointwise<2, K, 1>,
     C: InOrder<K>,
 {
     let formula = OwnSecond(formula);
     let (channels, count) = (own.geometry().channels, own.geometry().count);
     let threads = threads::threads_for(channels * count);
-    let runs = matches!(path([other], [own.geometry()]), Path::Runs);
+    let runs = matches!(traversal([other], [own.geometry()]), MapTraversal::Runs);
     if count == 0 || !runs || (threads > 1 && channels < 2 * threads) {
         return threads::together(threads, || {
             let values = reduce([other, &own.as_readable()], leaf);
@@ -160,22 +169,32 @@ where
         });
     }
     let (block, grid) = blocks([other, &own.as_readable()], threads);
-    let (way, geometries) = (Way::Blocks(block), [other.geometry(), own.geometry()]);
-    let ahead = Twice::new(geometries, [geometries[1], geometries[0]], block, size_of::<T>());
+    let (traversal, geometries) = (SumTraversal::Blocks(block), [other.geometry(), own.geometry()]);
+    let distances = DistancesOfTwoPasses::new(geometries, [geometries[1], geometries[0]], block, size_of::<T>());
     let cells = Writable::for_each_cell(
         &mut [own],
         grid,
         threads,
-        || Scratch::new(way, count),
+        || Scratch::new(traversal, count),
         |scratch, channels, range, [cell]| {
             let mut all = Vec::with_capacity(channels.len());
             for start in channels.clone().step_by(block) {
                 let channels = start..(start + block).min(channels.end);
                 let own = cell.as_readable();
-                let values = scratch.reduce(way, [other, &own], ahead.reducing, leaf, channels.clone(), range.clone());
+                let values =
+                    scratch.reduce(traversal, [other, &own], distances.reducing, leaf, channels.clone(), range.clone());
                 let of: Vec<_> =
                     channels.clone().zip(&values).map(|(c, &value)| coefficients(c, value).in_order()).collect();
-                map_runs(isa, formula, [other], (ahead.mapping, ahead.until), cell, channels, range.clone(), &of);
+                map_runs(
+                    isa,
+                    formula,
+                    [other],
+                    (distances.mapping, distances.until),
+                    cell,
+                    channels,
+                    range.clone(),
+                    &of,
+                );
                 all.extend(values);
             }
             all
@@ -185,34 +204,34 @@ where
 }
 
 /// Values of one channel.
-struct Run<'v, T, P, const N: usize, const M: usize, const K: usize> {
+struct InPlaceRun<'v, T, P, const N: usize, const M: usize, const K: usize> {
     formula: P,
     coefficients: [f64; K],
     others: [&'v [T]; M],
-    /// How many elements on lies what memory is to be asked for meanwhile; own comes first.
-    ahead: [isize; N],
+    /// How many elements ahead to prefetch; own comes first.
+    distances: [isize; N],
     own: &'v mut [T],
 }
 
-impl<T, P, const N: usize, const M: usize, const K: usize> Kernel<()> for Run<'_, T, P, N, M, K>
+impl<T, P, const N: usize, const M: usize, const K: usize> Kernel<()> for InPlaceRun<'_, T, P, N, M, K>
 where
     T: Stored,
     P: Pointwise<N, K, 1>,
 {
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let Run { formula, coefficients, others, ahead, own } = self;
+        let InPlaceRun { formula, coefficients, others, distances, own } = self;
         let (len, coefficients) = (own.len(), splat_all::<V, K>(coefficients));
-        let head = if len >= ALIGNED { to_line(own.as_ptr()) } else { 0 };
+        let head = if len >= MIN_ALIGNED_RUN { elements_to_line(own.as_ptr()) } else { 0 };
         // Two vectors a round.
         let pairs = own[head..].as_chunks_mut::<PAIR>().0;
         let from = in_groups::<T, M, PAIR>(others, head, pairs.len());
-        let (own_ahead, other_ahead) = (ahead[0], std::array::from_fn(|m| ahead[m + 1]));
+        let (own_distance, other_distances) = (distances[0], std::array::from_fn(|m| distances[m + 1]));
         for pair in 0..pairs.len() {
             let own = &mut pairs[pair];
-            ask(own.as_ptr().wrapping_offset(own_ahead), PAIR);
+            prefetch(own.as_ptr().wrapping_offset(own_distance), PAIR);
             let (mut left, mut right) = ([T::load(eight(own)); N], [T::load(eight(&own[WIDTH..])); N]);
-            let both = load_pair::<V, T, M>(from, pair, other_ahead);
+            let both = load_pair::<V, T, M>(from, pair, other_distances);
             left[1..].copy_from_slice(&both[0]);
             right[1..].copy_from_slice(&both[1]);
             let ([left], [right]) = (formula.apply(coefficients, left), formula.apply(coefficients, right));
@@ -226,23 +245,23 @@ where
 }
 
 /// Whole rows of all channels, as one array, in vectors that may reach over the end of a row.
-struct Rows<'v, T, P, const N: usize, const M: usize, const K: usize> {
+struct InPlaceRows<'v, T, P, const N: usize, const M: usize, const K: usize> {
     formula: P,
     coefficients: &'v Widened<K>,
     others: [&'v [T]; M],
     own: &'v mut [T],
 }
 
-impl<T, P, const N: usize, const M: usize, const K: usize> Kernel<()> for Rows<'_, T, P, N, M, K>
+impl<T, P, const N: usize, const M: usize, const K: usize> Kernel<()> for InPlaceRows<'_, T, P, N, M, K>
 where
     T: Stored,
     P: Pointwise<N, K, 1>,
 {
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let Rows { formula, coefficients, others, own } = self;
+        let InPlaceRows { formula, coefficients, others, own } = self;
         let (len, (vectors, width)) = (own.len(), coefficients.vectors());
-        let head = to_line(own.as_ptr()).min(len);
+        let head = elements_to_line(own.as_ptr()).min(len);
         let tail = head + (len - head) / WIDTH * WIDTH;
         for few in around(head, tail, len) {
             let coefficients = load_all::<V, f64, K>(vectors, few.start % width);
@@ -264,10 +283,10 @@ where
                     of[k] = V::from_f64(&coefficients[k][vector]);
                 }
                 let own = &mut to[vector];
-                ask(own.as_ptr().wrapping_byte_add(AHEAD), WIDTH);
+                prefetch(own.as_ptr().wrapping_byte_add(PREFETCH_BYTES), WIDTH);
                 let mut values = [T::load(own); N];
                 for m in 0..M {
-                    ask(from[m][vector].as_ptr().wrapping_byte_add(AHEAD), WIDTH);
+                    prefetch(from[m][vector].as_ptr().wrapping_byte_add(PREFETCH_BYTES), WIDTH);
                     values[m + 1] = T::load(&from[m][vector]);
                 }
                 let [result] = formula.apply(of, values);
@@ -279,7 +298,7 @@ where
     }
 }
 
-/// What is before the head's end and behind the tail's beginning, at most a vector at a time.
+/// Ranges of at most a vector: in front of the whole lines, and behind them.
 fn around(head: usize, tail: usize, len: usize) -> impl Iterator<Item = Range<usize>> {
     let cut = |part: Range<usize>| part.clone().step_by(WIDTH).map(move |at| at..(at + WIDTH).min(part.end));
     cut(0..head).chain(cut(tail..len))

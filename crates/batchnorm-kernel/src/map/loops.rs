@@ -4,55 +4,55 @@
 
 use super::coefficients::Widened;
 use super::formulas::Pointwise;
-use crate::array::ahead::AHEAD;
+use crate::array::prefetch_distance::PREFETCH_BYTES;
 use crate::lanes::{in_groups, load_all, load_last, load_pair};
 use crate::machine::isa::Kernel;
-use crate::machine::prefetch::{ask, to_line};
+use crate::machine::prefetch::{elements_to_line, prefetch};
 use crate::machine::vector::{PAIR, Vector, WIDTH, splat_all};
 use crate::number::Stored;
 use std::ops::Range;
 
 /// Values of a run that is worth aligning.
-pub(crate) const ALIGNED: usize = 128;
+pub(crate) const MIN_ALIGNED_RUN: usize = 128;
 
 /// Values of one channel. The outputs must not be the inputs: some are computed twice.
-pub(crate) struct Run<'v, T, P, const N: usize, const K: usize, const O: usize> {
+pub(crate) struct MapRun<'v, T, P, const N: usize, const K: usize, const O: usize> {
     pub formula: P,
     pub coefficients: [f64; K],
     pub values: [&'v [T]; N],
-    /// How many elements on lies what memory is to be asked for meanwhile.
-    pub ahead: [isize; N],
+    /// How many elements ahead to prefetch.
+    pub distances: [isize; N],
     pub outs: [&'v mut [T]; O],
-    /// Whether to write past the caches; a fence must follow.
-    pub past: bool,
+    /// Write past the caches; a fence must follow.
+    pub streamed: bool,
 }
 
-impl<T, P, const N: usize, const K: usize, const O: usize> Kernel<()> for Run<'_, T, P, N, K, O>
+impl<T, P, const N: usize, const K: usize, const O: usize> Kernel<()> for MapRun<'_, T, P, N, K, O>
 where
     T: Stored,
     P: Pointwise<N, K, O>,
 {
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let Run { formula, coefficients, values, ahead, mut outs, past } = self;
+        let MapRun { formula, coefficients, values, distances, mut outs, streamed } = self;
         let (len, coefficients) = (outs[0].len(), splat_all::<V, K>(coefficients));
         // Past the caches go whole lines alone: what is before and behind them is written as usual, to the value.
-        let head = if past || len >= ALIGNED { to_line(outs[0].as_ptr()).min(len) } else { 0 };
+        let head = if streamed || len >= MIN_ALIGNED_RUN { elements_to_line(outs[0].as_ptr()).min(len) } else { 0 };
         // Two vectors a round.
         let pairs = (len - head) / PAIR;
         let tail = head + pairs * PAIR;
         let from = in_groups(values, head, pairs);
         let to = outs.each_mut().map(|out| &mut out[head..].as_chunks_mut::<PAIR>().0[..pairs]);
         for pair in 0..pairs {
-            let [left, right] = load_pair::<V, T, N>(from, pair, ahead);
+            let [left, right] = load_pair::<V, T, N>(from, pair, distances);
             let (left, right) = (formula.apply(coefficients, left), formula.apply(coefficients, right));
             for o in 0..O {
                 let to = &mut to[o][pair];
-                T::store(left[o], eight_mut(to), past);
-                T::store(right[o], eight_mut(&mut to[WIDTH..]), past);
+                T::store(left[o], eight_mut(to), streamed);
+                T::store(right[o], eight_mut(&mut to[WIDTH..]), streamed);
             }
         }
-        if past || len < WIDTH {
+        if streamed || len < WIDTH {
             edge::<V, T, P, N, K, O>(formula, coefficients, values, &mut outs, 0..head);
             edge::<V, T, P, N, K, O>(formula, coefficients, values, &mut outs, tail..len);
         } else {
@@ -100,27 +100,27 @@ fn edge<V, T, P, const N: usize, const K: usize, const O: usize>(
 
 /// Whole rows of all channels, as one array: in order, in vectors that are aligned and may reach over the end of a row.
 /// The outputs must not be the inputs.
-pub(crate) struct Rows<'v, T, P, const N: usize, const K: usize, const O: usize> {
+pub(crate) struct MapRows<'v, T, P, const N: usize, const K: usize, const O: usize> {
     pub formula: P,
     pub coefficients: &'v Widened<K>,
     pub values: [&'v [T]; N],
     pub outs: [&'v mut [T]; O],
-    /// Whether to write past the caches; a fence must follow.
-    pub past: bool,
+    /// Write past the caches; a fence must follow.
+    pub streamed: bool,
 }
 
-impl<T, P, const N: usize, const K: usize, const O: usize> Kernel<()> for Rows<'_, T, P, N, K, O>
+impl<T, P, const N: usize, const K: usize, const O: usize> Kernel<()> for MapRows<'_, T, P, N, K, O>
 where
     T: Stored,
     P: Pointwise<N, K, O>,
 {
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let Rows { formula, coefficients, values, mut outs, past } = self;
+        let MapRows { formula, coefficients, values, mut outs, streamed } = self;
         let (len, (vectors, width)) = (outs[0].len(), coefficients.vectors());
-        let head = to_line(outs[0].as_ptr()).min(len);
+        let head = elements_to_line(outs[0].as_ptr()).min(len);
         let tail = head + (len - head) / WIDTH * WIDTH;
-        if past || len < WIDTH {
+        if streamed || len < WIDTH {
             // Past the caches go whole lines alone, as for a run.
             for at in (0..head).chain(tail..len) {
                 one::<V, T, P, N, K, O>(formula, vectors, at % width, values, at, &mut outs);
@@ -148,12 +148,12 @@ where
                 }
                 for n in 0..N {
                     let values = &from[n][vector];
-                    ask(values.as_ptr().wrapping_byte_add(AHEAD), WIDTH);
+                    prefetch(values.as_ptr().wrapping_byte_add(PREFETCH_BYTES), WIDTH);
                     loaded[n] = T::load(values);
                 }
                 let results = formula.apply(of, loaded);
                 for o in 0..O {
-                    T::store(results[o], &mut to[o][vector], past);
+                    T::store(results[o], &mut to[o][vector], streamed);
                 }
             }
             at += count * WIDTH;

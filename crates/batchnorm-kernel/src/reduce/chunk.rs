@@ -1,25 +1,25 @@
 //! Sums over a chunk: in each of a fixed number of lanes in order, then the lanes pairwise.
 //!
-//! Value j of a chunk goes to lane j mod [`LANES`], whether the chunk lies side by side ([`Run`]: neighbouring values
-//! are neighbouring lanes) or is a column of rows of all channels ([`Rows`]: a row goes to one line of a table of
+//! Value j of a chunk goes to lane j mod [`LANES`], whether the chunk lies side by side ([`SumRun`]: neighbouring values
+//! are neighbouring lanes) or is a column of rows of all channels ([`SumRows`]: a row goes to one line of a table of
 //! lanes, all channels at a time). So the bits are the same.
 #![allow(clippy::needless_range_loop)]
 
-use crate::array::ahead::AHEAD;
+use crate::array::prefetch_distance::PREFETCH_BYTES;
 use crate::lanes::{eight, in_groups, load_all, load_last, load_pair};
 use crate::machine::isa::Kernel;
-use crate::machine::prefetch::ask;
+use crate::machine::prefetch::prefetch;
 use crate::machine::vector::{PAIR, Vector, WIDTH, splat_all};
 use crate::number::Stored;
 
 /// Independent running sums of a chunk: enough for additions that take four cycles not to wait for each other.
 pub(crate) const LANES: usize = PAIR;
-/// Rows of one lane that are added while its sums are in registers. They are LANES rows apart: as many streams
+/// SumRows of one lane that are added while its sums are in registers. They are LANES rows apart: as many streams
 /// through memory, each in order.
-const DEEP: usize = 4;
+const ROWS_A_STEP: usize = 4;
 
-/// What `N` values at one place, with `K` constants of their channel, add to `S` sums.
-pub(crate) trait Terms<const N: usize, const K: usize, const S: usize>: Copy {
+/// The summands of `S` sums that `N` values at one place make with `K` constants of their channel.
+pub(crate) trait Summands<const N: usize, const K: usize, const S: usize>: Copy {
     fn of<V: Vector>(self, constants: [V; K], values: [V; N]) -> [V; S];
 }
 
@@ -28,8 +28,8 @@ pub(crate) trait Terms<const N: usize, const K: usize, const S: usize>: Copy {
 #[derive(Clone, Copy)]
 pub(crate) struct Chunk<'v, T, const N: usize> {
     pub pieces: &'v [[&'v [T]; N]],
-    /// How many elements on lies what memory is to be asked for meanwhile.
-    pub ahead: [isize; N],
+    /// How many elements ahead to prefetch.
+    pub distances: [isize; N],
 }
 
 impl<T: Copy, const N: usize> Chunk<'_, T, N> {
@@ -44,20 +44,20 @@ impl<T: Copy, const N: usize> Chunk<'_, T, N> {
 }
 
 /// The sums of a chunk.
-pub(crate) struct Run<'v, F, T, const N: usize, const K: usize> {
-    pub terms: F,
+pub(crate) struct SumRun<'v, F, T, const N: usize, const K: usize> {
+    pub summands: F,
     pub constants: [f64; K],
     pub chunk: Chunk<'v, T, N>,
 }
 
-impl<F, T, const N: usize, const K: usize, const S: usize> Kernel<[f64; S]> for Run<'_, F, T, N, K>
+impl<F, T, const N: usize, const K: usize, const S: usize> Kernel<[f64; S]> for SumRun<'_, F, T, N, K>
 where
-    F: Terms<N, K, S>,
+    F: Summands<N, K, S>,
     T: Stored,
 {
     #[inline(always)]
     fn run<V: Vector>(self) -> [f64; S] {
-        let Run { terms, constants, chunk: Chunk { pieces, ahead } } = self;
+        let SumRun { summands, constants, chunk: Chunk { pieces, distances } } = self;
         let constants = splat_all::<V, K>(constants);
         let mut even = [V::splat(0.0); S];
         let mut odd = even;
@@ -65,19 +65,19 @@ where
             let whole = values[0].len() / LANES;
             let groups = in_groups(*values, 0, whole);
             for group in 0..whole {
-                let [left, right] = load_pair::<V, T, N>(groups, group, ahead);
-                even = added(even, terms.of(constants, left));
-                odd = added(odd, terms.of(constants, right));
+                let [left, right] = load_pair::<V, T, N>(groups, group, distances);
+                even = added(even, summands.of(constants, left));
+                odd = added(odd, summands.of(constants, right));
             }
         }
         let values = pieces[pieces.len() - 1];
         let len = values[0].len();
         let at = len / LANES * LANES;
         if at + WIDTH <= len {
-            even = added(even, terms.of(constants, load_all::<V, T, N>(values, at)));
-            odd = added_first(odd, terms, constants, values, at + WIDTH);
+            even = added(even, summands.of(constants, load_all::<V, T, N>(values, at)));
+            odd = added_first(odd, summands, constants, values, at + WIDTH);
         } else {
-            even = added_first(even, terms, constants, values, at);
+            even = added_first(even, summands, constants, values, at);
         }
         let mut sums = [0.0; S];
         for s in 0..S {
@@ -88,10 +88,10 @@ where
 }
 
 #[inline(always)]
-fn added<V: Vector, const S: usize>(sums: [V; S], terms: [V; S]) -> [V; S] {
+fn added<V: Vector, const S: usize>(sums: [V; S], summands: [V; S]) -> [V; S] {
     let mut all = sums;
     for s in 0..S {
-        all[s] = sums[s].add(terms[s]);
+        all[s] = sums[s].add(summands[s]);
     }
     all
 }
@@ -100,13 +100,13 @@ fn added<V: Vector, const S: usize>(sums: [V; S], terms: [V; S]) -> [V; S] {
 #[inline(always)]
 fn added_first<F, V, T, const N: usize, const K: usize, const S: usize>(
     sums: [V; S],
-    terms: F,
+    summands: F,
     constants: [V; K],
     values: [&[T]; N],
     at: usize,
 ) -> [V; S]
 where
-    F: Terms<N, K, S>,
+    F: Summands<N, K, S>,
     V: Vector,
     T: Stored,
 {
@@ -114,7 +114,7 @@ where
     if left == 0 {
         return sums;
     }
-    let mut all = terms.of(constants, load_last::<V, T, N>(values, at));
+    let mut all = summands.of(constants, load_last::<V, T, N>(values, at));
     let numbers = V::from_f64(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
     for s in 0..S {
         all[s] = sums[s].add(numbers.select_le(V::splat(left as f64 - 1.0), all[s], V::splat(0.0)));
@@ -154,7 +154,7 @@ impl<'v, T: Stored> Columns<'v, T> {
         self.rows[self.left + channel..].iter().step_by(self.pitch).copied()
     }
 
-    /// How many vectors the columns take. Where they do not fill the last one, it begins earlier and has some columns
+    /// Number of vectors that the columns take. Where they do not fill the last one, it begins earlier and has some columns
     /// a second time, in places of its own.
     pub fn vectors(&self) -> usize {
         self.width.div_ceil(WIDTH)
@@ -166,7 +166,7 @@ impl<'v, T: Stored> Columns<'v, T> {
         (self.left + vector * WIDTH).min(self.left + self.width - WIDTH.min(self.left + self.width))
     }
 
-    /// Where a column's sums are found.
+    /// The place of a column's sums in a line of a table.
     pub fn place(&self, column: usize) -> usize {
         let vector = column / WIDTH;
         vector * WIDTH + (self.left + column - self.channel(vector))
@@ -175,16 +175,16 @@ impl<'v, T: Stored> Columns<'v, T> {
 
 /// The sums of each column of a chunk of rows. A table has a line of vectors for each lane; the sums are left in the
 /// first line, each at its [place](Columns::place). The constants are in the same order.
-pub(crate) struct Rows<'v, F, T, const N: usize, const K: usize, const S: usize> {
-    pub terms: F,
+pub(crate) struct SumRows<'v, F, T, const N: usize, const K: usize, const S: usize> {
+    pub summands: F,
     pub constants: [&'v [f64]; K],
     pub columns: [Columns<'v, T>; N],
     pub tables: [&'v mut [f64]; S],
 }
 
-impl<F, T, const N: usize, const K: usize, const S: usize> Kernel<()> for Rows<'_, F, T, N, K, S>
+impl<F, T, const N: usize, const K: usize, const S: usize> Kernel<()> for SumRows<'_, F, T, N, K, S>
 where
-    F: Terms<N, K, S>,
+    F: Summands<N, K, S>,
     T: Stored,
 {
     #[inline(always)]
@@ -193,11 +193,11 @@ where
         let rows = self.columns[0].len();
         self.tables.iter_mut().for_each(|table| table[..LANES * line].fill(0.0));
         let mut row = 0;
-        while row + LANES * DEEP <= rows {
+        while row + LANES * ROWS_A_STEP <= rows {
             for lane in 0..LANES {
-                self.add::<V, DEEP>(lane, row + lane);
+                self.add::<V, ROWS_A_STEP>(lane, row + lane);
             }
-            row += LANES * DEEP;
+            row += LANES * ROWS_A_STEP;
         }
         for row in row..rows {
             self.add::<V, 1>(row % LANES, row);
@@ -215,15 +215,15 @@ where
     }
 }
 
-impl<F, T, const N: usize, const K: usize, const S: usize> Rows<'_, F, T, N, K, S>
+impl<F, T, const N: usize, const K: usize, const S: usize> SumRows<'_, F, T, N, K, S>
 where
-    F: Terms<N, K, S>,
+    F: Summands<N, K, S>,
     T: Stored,
 {
     /// Adds `R` rows, LANES apart, to one lane.
     #[inline(always)]
     fn add<V: Vector, const R: usize>(&mut self, lane: usize, first: usize) {
-        let (terms, columns) = (self.terms, self.columns);
+        let (summands, columns) = (self.summands, self.columns);
         let (pitch, vectors) = (columns[0].pitch, columns[0].vectors());
         let line = lane * vectors;
         for vector in 0..vectors {
@@ -238,10 +238,10 @@ where
                 let mut values = [V::splat(0.0); N];
                 for n in 0..N {
                     let value = eight(&columns[n].rows[(first + r * LANES) * pitch + channel..]);
-                    ask(value.as_ptr().wrapping_byte_add(AHEAD), WIDTH);
+                    prefetch(value.as_ptr().wrapping_byte_add(PREFETCH_BYTES), WIDTH);
                     values[n] = T::load(value);
                 }
-                sums = added(sums, terms.of(constants, values));
+                sums = added(sums, summands.of(constants, values));
             }
             for s in 0..S {
                 sums[s].to_f64(self.tables[s][at..].first_chunk_mut().expect("a table has its lines"));

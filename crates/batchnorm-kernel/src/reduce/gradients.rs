@@ -1,7 +1,7 @@
 //! The sums of a chunk that the backward pass needs.
 
-use super::chunk::{Chunk, Columns, Rows, Run, Terms};
-use super::leaf::{Leaf, Tables};
+use super::chunk::{Chunk, Columns, SumRows, SumRun, Summands};
+use super::leaf::{ChunkReduction, Tables};
 use super::tree::Merge;
 use crate::activation::Activate;
 use crate::machine::isa::Isa;
@@ -10,9 +10,9 @@ use crate::number::Stored;
 
 /// dz and dz * xhat, dz = dy f'(z). (dz * (x - mean) would do but for very large and very small f64 values.)
 #[derive(Clone, Copy)]
-pub(crate) struct Products<A>(pub A);
+pub(crate) struct GradientSummands<A>(pub A);
 
-impl<A: Activate> Terms<2, 4, 2> for Products<A> {
+impl<A: Activate> Summands<2, 4, 2> for GradientSummands<A> {
     #[inline(always)]
     fn of<V: Vector>(self, [mean, scale, shift, inverse]: [V; 4], [x, dy]: [V; 2]) -> [V; 2] {
         let deviation = x.sub(mean);
@@ -21,8 +21,8 @@ impl<A: Activate> Terms<2, 4, 2> for Products<A> {
     }
 }
 
-/// The same with y = f(z + residual) as the third array, which tells the derivative.
-impl<A: Activate> Terms<3, 4, 2> for Products<A> {
+/// dz and dz * xhat with y = f(z + residual) as the third array, which tells the derivative.
+impl<A: Activate> Summands<3, 4, 2> for GradientSummands<A> {
     #[inline(always)]
     fn of<V: Vector>(self, [mean, _, _, inverse]: [V; 4], [x, dy, y]: [V; 3]) -> [V; 2] {
         let dz = self.0.backward(y, dy);
@@ -32,9 +32,9 @@ impl<A: Activate> Terms<3, 4, 2> for Products<A> {
 
 /// dz and dz * t, of x, dy and a direction t.
 #[derive(Clone, Copy)]
-pub(crate) struct ProductsAlong<A>(pub A);
+pub(crate) struct DirectionSummands<A>(pub A);
 
-impl<A: Activate> Terms<3, 3, 2> for ProductsAlong<A> {
+impl<A: Activate> Summands<3, 3, 2> for DirectionSummands<A> {
     #[inline(always)]
     fn of<V: Vector>(self, [mean, scale, shift]: [V; 3], [x, dy, t]: [V; 3]) -> [V; 2] {
         let dz = self.0.backward(x.sub(mean).mul(scale).add(shift), dy);
@@ -42,11 +42,11 @@ impl<A: Activate> Terms<3, 3, 2> for ProductsAlong<A> {
     }
 }
 
-/// [`Products`] of y instead of x, with z = f^-1(y) and xhat = (z - beta) / gamma. Constants: beta, 1 / gamma.
+/// [`GradientSummands`] of y instead of x, with z = f^-1(y) and xhat = (z - beta) / gamma. Constants: beta, 1 / gamma.
 #[derive(Clone, Copy)]
-pub(crate) struct ProductsOfOutput<A>(pub A);
+pub(crate) struct OutputSummands<A>(pub A);
 
-impl<A: Activate> Terms<2, 2, 2> for ProductsOfOutput<A> {
+impl<A: Activate> Summands<2, 2, 2> for OutputSummands<A> {
     #[inline(always)]
     fn of<V: Vector>(self, [beta, reciprocal]: [V; 2], [y, dy]: [V; 2]) -> [V; 2] {
         let dz = self.0.backward(y, dy);
@@ -54,11 +54,11 @@ impl<A: Activate> Terms<2, 2, 2> for ProductsOfOutput<A> {
     }
 }
 
-/// [`Products`](Products) of the values that count. (A value's weight plays no part: the loss has it in dy.)
+/// [`GradientSummands`](GradientSummands) of the values that count. (A value's weight plays no part: the loss has it in dy.)
 #[derive(Clone, Copy)]
-pub(crate) struct WeightedProducts<A>(A);
+pub(crate) struct WeightedGradientSummands<A>(A);
 
-impl<A: Activate> Terms<3, 4, 2> for WeightedProducts<A> {
+impl<A: Activate> Summands<3, 4, 2> for WeightedGradientSummands<A> {
     #[inline(always)]
     fn of<V: Vector>(self, [mean, scale, shift, inverse]: [V; 4], [x, dy, weight]: [V; 3]) -> [V; 2] {
         let deviation = x.sub(mean);
@@ -89,7 +89,7 @@ impl GradientSums {
     }
 }
 
-/// What a backward pass needs of each channel: z = (x - mean) * scale + shift, and
+/// The constants of each channel that a backward pass needs: z = (x - mean) * scale + shift, and
 /// xhat = (x - mean) * inverse_deviation - xhat_low.
 #[derive(Debug, Clone, Copy)]
 pub struct ChannelConstants<'a> {
@@ -106,43 +106,48 @@ pub struct ChannelConstants<'a> {
 }
 
 /// The gradient sums of a chunk.
-pub(crate) struct GradientLeaf<'m, F, const K: usize> {
+pub(crate) struct ChunkGradientSums<'m, F, const K: usize> {
     pub isa: Isa,
-    /// Of x and dy, or of y and dy.
-    pub terms: F,
-    /// Those of the terms, of each channel.
+    /// Those of x and dy, or of y and dy.
+    pub summands: F,
+    /// Constants of the summands, of each channel.
     pub constants: [&'m [f64]; K],
     /// The low part of the mean, in units of xhat, of each channel.
     pub xhat_low: &'m [f64],
 }
 
-impl<'m, A> GradientLeaf<'m, Products<A>, 4> {
-    /// Of x and dy, or of x, dy and the output.
+impl<'m, A> ChunkGradientSums<'m, GradientSummands<A>, 4> {
+    /// Sums over x and dy, or over x, dy and the output.
     pub fn new(isa: Isa, activation: A, channels: ChannelConstants<'m>) -> Self {
         let ChannelConstants { mean, scale, shift, inverse_deviation, xhat_low } = channels;
-        GradientLeaf { isa, terms: Products(activation), constants: [mean, scale, shift, inverse_deviation], xhat_low }
+        ChunkGradientSums {
+            isa,
+            summands: GradientSummands(activation),
+            constants: [mean, scale, shift, inverse_deviation],
+            xhat_low,
+        }
     }
 }
 
-impl<'m, A> GradientLeaf<'m, WeightedProducts<A>, 4> {
-    /// Of x, dy and weights.
+impl<'m, A> ChunkGradientSums<'m, WeightedGradientSummands<A>, 4> {
+    /// Sums over x, dy and weights.
     pub fn weighted(isa: Isa, activation: A, channels: ChannelConstants<'m>) -> Self {
         let ChannelConstants { mean, scale, shift, inverse_deviation, xhat_low } = channels;
         let constants = [mean, scale, shift, inverse_deviation];
-        GradientLeaf { isa, terms: WeightedProducts(activation), constants, xhat_low }
+        ChunkGradientSums { isa, summands: WeightedGradientSummands(activation), constants, xhat_low }
     }
 }
 
-impl<T, F, const K: usize, const N: usize> Leaf<T, N> for GradientLeaf<'_, F, K>
+impl<T, F, const K: usize, const N: usize> ChunkReduction<T, N> for ChunkGradientSums<'_, F, K>
 where
     T: Stored,
-    F: Terms<N, K, 2> + Sync,
+    F: Summands<N, K, 2> + Sync,
 {
     type Value = GradientSums;
 
     fn run(&self, channel: usize, chunk: Chunk<T, N>) -> GradientSums {
         let constants = self.constants.map(|vector| vector[channel]);
-        let [dy, dy_xhat] = self.isa.run(Run { terms: self.terms, constants, chunk });
+        let [dy, dy_xhat] = self.isa.run(SumRun { summands: self.summands, constants, chunk });
         GradientSums::about(dy, dy_xhat, self.xhat_low[channel])
     }
 
@@ -159,7 +164,7 @@ where
         let constants = std::array::from_fn(|k| &constants[k * line..(k + 1) * line]);
         let [dy, dy_xhat] = tables;
         let tables = [&mut *dy, &mut *dy_xhat];
-        self.isa.run(Rows { terms: self.terms, constants, columns, tables });
+        self.isa.run(SumRows { summands: self.summands, constants, columns, tables });
         out.extend((0..first.width).map(|column| {
             let place = first.place(column);
             GradientSums::about(dy[place], dy_xhat[place], self.xhat_low[first.left + column])

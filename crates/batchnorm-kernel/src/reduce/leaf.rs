@@ -1,17 +1,17 @@
-//! What is computed of a chunk, and the scratch for it.
+//! The reduction of a chunk to a value, and the scratch for it.
 
 use super::chunk::{Chunk, Columns, LANES};
 use super::tree::Merge;
 use crate::machine::vector::WIDTH;
 
-/// What is computed of one chunk of `N` arrays.
-pub(crate) trait Leaf<T, const N: usize>: Sync {
+/// Reduces one chunk of `N` arrays to a value.
+pub(crate) trait ChunkReduction<T, const N: usize>: Sync {
     type Value: Merge;
 
-    /// Of one channel.
+    /// One channel.
     fn run(&self, channel: usize, chunk: Chunk<T, N>) -> Self::Value;
 
-    /// Of neighbouring channels in rows, with the same bits, appended to `out`.
+    /// Neighbouring channels in rows, with the same bits, appended to `out`.
     fn rows(&self, chunk: [Columns<T>; N], tables: &mut Tables, out: &mut Vec<Self::Value>);
 }
 

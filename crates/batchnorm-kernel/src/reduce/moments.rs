@@ -1,8 +1,8 @@
 //! The moments of a chunk, of values and of values with weights. Weights are an array more, with strides of 0 where they are
 //! the same for many values; where a weight is 0 nothing else is looked at, whatever stands there.
 
-use super::chunk::{Chunk, Columns, Rows, Run, Terms};
-use super::leaf::{Leaf, Tables};
+use super::chunk::{Chunk, Columns, SumRows, SumRun, Summands};
+use super::leaf::{ChunkReduction, Tables};
 use super::tree::Merge;
 use crate::machine::isa::Isa;
 use crate::machine::vector::{Vector, WIDTH, counted};
@@ -11,9 +11,9 @@ use crate::number::Stored;
 
 /// The value itself.
 #[derive(Clone, Copy)]
-struct Value;
+struct ValueSummand;
 
-impl Terms<1, 0, 1> for Value {
+impl Summands<1, 0, 1> for ValueSummand {
     #[inline(always)]
     fn of<V: Vector>(self, []: [V; 0], [x]: [V; 1]) -> [V; 1] {
         [x]
@@ -22,9 +22,9 @@ impl Terms<1, 0, 1> for Value {
 
 /// The deviation from a shift near the values, and its square.
 #[derive(Clone, Copy)]
-struct Deviation;
+struct DeviationSummands;
 
-impl Terms<1, 1, 2> for Deviation {
+impl Summands<1, 1, 2> for DeviationSummands {
     #[inline(always)]
     fn of<V: Vector>(self, [shift]: [V; 1], [x]: [V; 1]) -> [V; 2] {
         let d = x.sub(shift);
@@ -39,19 +39,19 @@ impl Merge for Moments {
 }
 
 /// The moments of a chunk.
-pub(crate) struct MomentsLeaf(pub Isa);
+pub(crate) struct ChunkMoments(pub Isa);
 
-impl<T: Stored> Leaf<T, 1> for MomentsLeaf {
+impl<T: Stored> ChunkReduction<T, 1> for ChunkMoments {
     type Value = Moments;
 
     fn run(&self, _: usize, chunk: Chunk<T, 1>) -> Moments {
         let (count, first) = (chunk.len(), chunk.pieces[0][0][0].to_f64());
         let about = |shift: f64| {
-            let [d, q] = self.0.run(Run { terms: Deviation, constants: [shift], chunk });
+            let [d, q] = self.0.run(SumRun { summands: DeviationSummands, constants: [shift], chunk });
             Moments::from_shifted(count, shift, d, q)
         };
         if !T::SQUARES_FIT {
-            let [sum] = self.0.run(Run { terms: Value, constants: [], chunk });
+            let [sum] = self.0.run(SumRun { summands: ValueSummand, constants: [], chunk });
             let moments = about(sum / count as f64);
             if moments.m2() == 0.0 && chunk.values().any(|value| value.to_f64() != first) {
                 // Deviations too small to square. That they are there decides whether the channel is constant.
@@ -76,11 +76,11 @@ impl<T: Stored> Leaf<T, 1> for MomentsLeaf {
                 shift.iter_mut().zip(row).for_each(|(shift, x)| *shift = x.to_f64());
             }
         } else {
-            self.0.run(Rows { terms: Value, constants: [], columns: [columns], tables: [&mut *first] });
+            self.0.run(SumRows { summands: ValueSummand, constants: [], columns: [columns], tables: [&mut *first] });
             shift.iter_mut().zip(&*first).for_each(|(shift, sum)| *shift = sum / count as f64);
         }
         let sums = [&mut *first, &mut *second];
-        self.0.run(Rows { terms: Deviation, constants: [&*shift], columns: [columns], tables: sums });
+        self.0.run(SumRows { summands: DeviationSummands, constants: [&*shift], columns: [columns], tables: sums });
         out.extend((0..columns.width).map(|column| {
             let place = columns.place(column);
             let moments = Moments::from_shifted(count, shift[place], first[place], second[place]);
@@ -89,16 +89,16 @@ impl<T: Stored> Leaf<T, 1> for MomentsLeaf {
             }
             // The rare ends of the range, one channel at a time.
             let values: Vec<T> = columns.column(column).collect();
-            self.run(columns.left + column, Chunk { pieces: &[[&values]], ahead: [0] })
+            self.run(columns.left + column, Chunk { pieces: &[[&values]], distances: [0] })
         }));
     }
 }
 
 /// One, the weight, and the weight times the deviation from a shift near the values and times its square.
 #[derive(Clone, Copy)]
-struct WeightedDeviation;
+struct WeightedDeviationSummands;
 
-impl Terms<2, 1, 4> for WeightedDeviation {
+impl Summands<2, 1, 4> for WeightedDeviationSummands {
     #[inline(always)]
     fn of<V: Vector>(self, [shift]: [V; 1], [x, weight]: [V; 2]) -> [V; 4] {
         let d = counted(weight, x.sub(shift));
@@ -108,9 +108,9 @@ impl Terms<2, 1, 4> for WeightedDeviation {
 }
 
 /// The moments of a chunk of values and their weights.
-pub(crate) struct WeightedMomentsLeaf(pub Isa);
+pub(crate) struct WeightedChunkMoments(pub Isa);
 
-impl<T: Stored> Leaf<T, 2> for WeightedMomentsLeaf {
+impl<T: Stored> ChunkReduction<T, 2> for WeightedChunkMoments {
     type Value = Moments;
 
     fn run(&self, _: usize, chunk: Chunk<T, 2>) -> Moments {
@@ -121,7 +121,7 @@ impl<T: Stored> Leaf<T, 2> for WeightedMomentsLeaf {
         // The heaviest one: a light one may lie anywhere without being noticed in the variance.
         let heavier = |a: (f64, f64), b: (f64, f64)| if b.1 > a.1 { b } else { a };
         let Some((near, _)) = counting().reduce(heavier) else { return Moments::EMPTY };
-        let sums = |shift: f64| self.0.run(Run { terms: WeightedDeviation, constants: [shift], chunk });
+        let sums = |shift: f64| self.0.run(SumRun { summands: WeightedDeviationSummands, constants: [shift], chunk });
         let of = |shift, [count, weight, d, q]: [f64; 4]| Moments::from_weighted(count as u64, weight, shift, [d, q]);
         let about_near = sums(near);
         let [_, weight, d, q] = about_near;
@@ -146,7 +146,7 @@ impl<T: Stored> Leaf<T, 2> for WeightedMomentsLeaf {
                 copy.extend(columns.column(column));
             }
             let [x, weights] = &copies;
-            self.run(columns[0].left + column, Chunk { pieces: &[[x, weights]], ahead: [0; 2] })
+            self.run(columns[0].left + column, Chunk { pieces: &[[x, weights]], distances: [0; 2] })
         }));
     }
 }

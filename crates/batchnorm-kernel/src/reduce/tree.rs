@@ -38,7 +38,7 @@ impl<V: Merge> Tree<V> {
         self.leaves += 1;
     }
 
-    /// What is left over is merged from the right. `None` without leaves; the tree is as new.
+    /// Merges what is left over from the right, and empties the tree. `None` without leaves.
     pub fn finish(&mut self) -> Option<Vec<V>> {
         self.leaves = 0;
         let mut value = self.parts.pop()?;
@@ -65,7 +65,7 @@ pub fn joined_pairwise<V: Copy>(values: &[V], join: &impl Fn(V, V) -> V) -> V {
     }
 }
 
-/// A sum by halves, so that its error hardly grows with the number of terms.
+/// A sum by halves, so that its error hardly grows with the number of summands.
 pub fn pairwise_sum(len: usize, term: &dyn Fn(usize) -> f64) -> f64 {
     fn between(start: usize, len: usize, term: &dyn Fn(usize) -> f64) -> f64 {
         if len <= 32 {

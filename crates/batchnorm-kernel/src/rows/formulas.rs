@@ -22,13 +22,13 @@ pub struct RowNumbers {
 }
 
 impl RowNumbers {
-    /// As the formulas take them.
+    /// In the order in which the formulas take them.
     pub(crate) fn in_order(self) -> [f64; 3] {
         [self.mean, self.inverse_deviation, self.xhat_low]
     }
 }
 
-/// What is taken off the gradient of a row: `offset + xhat * xhat_factor`.
+/// Means that are taken off the gradient of a row: `offset + xhat * xhat_factor`.
 #[derive(Debug, Clone, Copy)]
 pub struct RowMeans {
     /// The mean of gamma dy; 0 where the mean of the row is not taken off.
@@ -106,7 +106,7 @@ impl RowFormula<2, 5, 3> for RowTangent {
 }
 
 /// A formula over a piece of a row. The output must not be an input: some values are computed twice.
-pub(crate) struct Map<'v, F, T, const N: usize, const K: usize, const E: usize> {
+pub(crate) struct MapPiece<'v, F, T, const N: usize, const K: usize, const E: usize> {
     pub formula: F,
     pub row: [f64; K],
     pub elements: [&'v [f64]; E],
@@ -114,14 +114,14 @@ pub(crate) struct Map<'v, F, T, const N: usize, const K: usize, const E: usize> 
     pub out: &'v mut [T],
 }
 
-impl<F, T, const N: usize, const K: usize, const E: usize> Kernel<()> for Map<'_, F, T, N, K, E>
+impl<F, T, const N: usize, const K: usize, const E: usize> Kernel<()> for MapPiece<'_, F, T, N, K, E>
 where
     F: RowFormula<N, K, E>,
     T: Stored,
 {
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let Map { formula, row, elements, values, out } = self;
+        let MapPiece { formula, row, elements, values, out } = self;
         let (row, len) = (splat_all::<V, K>(row), out.len());
         let whole = len / WIDTH;
         let (from, of) = (in_groups::<T, N, WIDTH>(values, 0, whole), in_groups::<f64, E, WIDTH>(elements, 0, whole));
@@ -146,7 +146,7 @@ where
 }
 
 /// The sums of w dy and w dy xhat of a chunk of a row, in the lanes of `reduce::chunk`.
-pub(crate) struct Sums<'v, T> {
+pub(crate) struct SumPiece<'v, T> {
     pub row: RowNumbers,
     pub weights: &'v [f64],
     pub values: [&'v [T]; 2],
@@ -158,10 +158,10 @@ fn terms<V: Vector>(row: [V; 3], weight: V, [x, dy]: [V; 2]) -> [V; 2] {
     [dz, dz.mul(normalized(x, row))]
 }
 
-impl<T: Stored> Kernel<[f64; 2]> for Sums<'_, T> {
+impl<T: Stored> Kernel<[f64; 2]> for SumPiece<'_, T> {
     #[inline(always)]
     fn run<V: Vector>(self) -> [f64; 2] {
-        let Sums { row, weights, values } = self;
+        let SumPiece { row, weights, values } = self;
         let (row, zero, len) = (splat_all::<V, 3>(row.in_order()), V::splat(0.0), weights.len());
         let (mut even, mut odd) = ([zero; 2], [zero; 2]);
         let whole = len / LANES;
@@ -199,16 +199,16 @@ impl<T: Stored> Kernel<[f64; 2]> for Sums<'_, T> {
 }
 
 /// dy and dy xhat of a piece of a row, added to the sums of each element.
-pub(crate) struct Add<'v, T> {
+pub(crate) struct AddToSums<'v, T> {
     pub row: RowNumbers,
     pub values: [&'v [T]; 2],
     pub sums: [&'v mut [f64]; 2],
 }
 
-impl<T: Stored> Kernel<()> for Add<'_, T> {
+impl<T: Stored> Kernel<()> for AddToSums<'_, T> {
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let Add { row, values, sums: [dy_sums, product_sums] } = self;
+        let AddToSums { row, values, sums: [dy_sums, product_sums] } = self;
         let (row, one, len) = (splat_all::<V, 3>(row.in_order()), V::splat(1.0), dy_sums.len());
         let whole = len / WIDTH;
         let from = in_groups::<T, 2, WIDTH>(values, 0, whole);

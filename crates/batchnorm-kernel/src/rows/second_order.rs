@@ -11,24 +11,24 @@
 use super::formulas::RowNumbers;
 use crate::array::grid::Grid;
 use crate::array::memory::{Readable, Writable};
-use crate::map::TASK;
+use crate::map::TASK_ELEMENTS;
 use crate::number::Number;
 use crate::reduce::tree::pairwise_sum;
 use crate::threads;
 
 /// Rows (of each part of the parameters) that are added up before they go to the total: so errors do not grow with the
 /// number of rows, and the order follows from the sizes alone.
-const BLOCK: usize = 128;
+const ROWS_A_BLOCK: usize = 128;
 
 /// All rows, and what their second derivatives are computed with.
 pub struct RowSecondDerivatives<'r> {
-    /// Of each row.
+    /// Numbers of each row.
     pub numbers: &'r [RowNumbers],
     /// Values a row.
     pub count: usize,
     /// Rows after which the parameters begin again.
     pub period: usize,
-    /// Whether the mean is taken off.
+    /// The mean is taken off.
     pub centred: bool,
     /// gamma and gamma' of each element of `period` rows.
     pub gammas: [&'r [f64]; 2],
@@ -76,7 +76,7 @@ impl RowSecondDerivatives<'_> {
         out: &mut Writable<T>,
     ) -> Vec<RowDirection> {
         let (rows, count) = (out.geometry().channels, self.count);
-        let grid = Grid { channels: rows, block: (TASK / count).clamp(1, rows), count, range: count };
+        let grid = Grid { channels: rows, block: (TASK_ELEMENTS / count).clamp(1, rows), count, range: count };
         let threads = threads::threads_for(rows * count);
         let directions = Writable::for_each_cell(&mut [out], grid, threads, Scratch::new, |scratch, own, _, [cell]| {
             let row = |row: usize| {
@@ -128,7 +128,7 @@ impl RowSecondDerivatives<'_> {
         directions: &[RowDirection],
     ) -> Vec<f64> {
         let (rows, each) = (directions.len(), directions.len() / parts.len());
-        let block = BLOCK * self.period;
+        let block = ROWS_A_BLOCK * self.period;
         let threads = threads::threads_for(rows * self.count);
         let sums = threads::map(rows.div_ceil(block), threads, Scratch::new, |scratch, number| {
             let mut sums = vec![0.0; self.period * self.count];

@@ -1,4 +1,4 @@
-//! Some digits, and what each arm says of them.
+//! Some digits, with the answer of each arm.
 
 use std::fmt::Write;
 
@@ -43,7 +43,7 @@ pub fn section(comparison: &Comparison) -> String {
     for at in chosen(&runs, &test.classes) {
         let class = test.classes[at];
         let digit = format!("{}<br>a {class}", drawing(&test.pixels[at * PIXELS..][..PIXELS], class, at));
-        let cells = runs.iter().map(|run| said(&run.answers[at], class));
+        let cells = runs.iter().map(|run| answer_cell(&run.answers[at], class));
         table.html_row([digit].into_iter().chain(cells));
     }
     out += &format!("<div class=\"digits\">\n{}</div>\n", table.html());
@@ -54,17 +54,17 @@ pub fn section(comparison: &Comparison) -> String {
     markup::section("answers", heading, &out)
 }
 
-fn right(answer: &Answer, class: u8) -> bool {
+fn is_right(answer: &Answer, class: u8) -> bool {
     answer.class == Some(class)
 }
 
 /// The places of the images to show: right ones, then wrong ones arm by arm, none twice.
 fn chosen(runs: &[&Run], classes: &[u8]) -> Vec<usize> {
-    let all = 0..classes.len();
-    let every = |at: &usize| runs.iter().all(|run| right(&run.answers[*at], classes[*at]));
-    let mut chosen: Vec<usize> = all.clone().filter(every).take(RIGHT).collect();
+    let places = 0..classes.len();
+    let right_in_all = |at: &usize| runs.iter().all(|run| is_right(&run.answers[*at], classes[*at]));
+    let mut chosen: Vec<usize> = places.clone().filter(right_in_all).take(RIGHT).collect();
     for run in runs {
-        for at in all.clone().filter(|&at| !right(&run.answers[at], classes[at])).take(WRONG) {
+        for at in places.clone().filter(|&at| !is_right(&run.answers[at], classes[at])).take(WRONG) {
             if !chosen.contains(&at) {
                 chosen.push(at);
             }
@@ -73,10 +73,11 @@ fn chosen(runs: &[&Run], classes: &[u8]) -> Vec<usize> {
     chosen
 }
 
+/// A list of the number of wrong answers of each arm.
 fn counts(runs: &[&Run], classes: &[u8]) -> String {
     let mut out = String::from("<ul>\n");
     for run in runs {
-        let wrong = run.answers.iter().zip(classes).filter(|(answer, class)| !right(answer, **class)).count();
+        let wrong = run.answers.iter().zip(classes).filter(|(answer, class)| !is_right(answer, **class)).count();
         let text = format!("{}: {wrong} of {} wrong.", run.arm, classes.len());
         let _ = writeln!(out, "<li>{}</li>", escape(&text));
     }
@@ -103,7 +104,7 @@ fn drawing(pixels: &[f32], class: u8, at: usize) -> String {
 }
 
 /// An answer in words, over bars of all ten probabilities.
-fn said(answer: &Answer, class: u8) -> String {
+fn answer_cell(answer: &Answer, class: u8) -> String {
     let Some(said) = answer.class else { return String::from("not a number") };
     // Rounded to thousandths: nothing is certain, and nothing excluded.
     let probability = |class: u8| match answer.thousandths[usize::from(class)] {

@@ -1,4 +1,4 @@
-//! What was asked and run: all that another person needs to run it again. And what others have published.
+//! The request and the runs: all that another person needs to run it again. And results that others have published.
 
 use super::markup::{self, Table, escape};
 use crate::comparison::Comparison;
@@ -93,7 +93,7 @@ fn ended(run: &Run) -> String {
     }
 }
 
-/// What others have said of the same question, told apart from what was found here.
+/// Published results of others on the same question, kept apart from those found here.
 pub fn published() -> String {
     let mut out = markup::paragraph(
         "Claims of others about larger networks and data. Nothing here was measured by this run, and none of it is \

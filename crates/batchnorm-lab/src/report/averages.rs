@@ -10,7 +10,7 @@ pub fn of_arm<'a>(runs: &'a [Run], arm: &str) -> Vec<&'a Run> {
     runs.iter().filter(|run| run.arm == arm).collect()
 }
 
-/// A figure's mean and range over the runs that have it at a step. Where a run diverged, those after are without it.
+/// A figure's mean and range over the runs that have it at a step. A run that diverged is missing from then on.
 pub fn by_step(runs: &[&Run], figure: impl Fn(&Point) -> Option<f64>) -> Vec<(usize, Spread)> {
     spreads(runs.iter().flat_map(|run| &run.curve).filter_map(|point| Some((point.step, figure(point)?))))
 }
@@ -26,16 +26,16 @@ pub fn spreads(values: impl Iterator<Item = (usize, f64)>) -> Vec<(usize, Spread
 
 /// Some steps for a table: the first ones at or above 0, 1, 2, 5, 10, ... and the last.
 pub fn some_steps(steps: impl IntoIterator<Item = usize>) -> Vec<usize> {
-    let mut all: Vec<usize> = steps.into_iter().collect();
-    all.sort_unstable();
-    all.dedup();
-    let Some(&last) = all.last() else { return Vec::new() };
+    let mut steps: Vec<usize> = steps.into_iter().collect();
+    steps.sort_unstable();
+    steps.dedup();
+    let Some(&last) = steps.last() else { return Vec::new() };
     let round = (0..).flat_map(|power| [1, 2, 5].map(|factor| factor * 10usize.pow(power))).take_while(|&at| at < last);
-    let mut some: Vec<usize> =
-        [0].into_iter().chain(round).map(|at| all[all.partition_point(|&step| step < at)]).collect();
-    some.push(last);
-    some.dedup();
-    some
+    let mut chosen: Vec<usize> =
+        [0].into_iter().chain(round).map(|at| steps[steps.partition_point(|&step| step < at)]).collect();
+    chosen.push(last);
+    chosen.dedup();
+    chosen
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Axes: from a value to a place between 0 and 1, and the values worth a mark.
+//! Axes: the place of a value between 0 and 1, and the values worth a mark.
 
 /// Share of a logarithmic axis between its left edge, where 0 stands, and its first value.
 const ROOM_FOR_ZERO: f64 = 0.07;
@@ -8,7 +8,7 @@ const MOST_MARKS: usize = 9;
 /// One axis of a chart.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Axis {
-    /// What it shows, with the unit.
+    /// Its quantity, with the unit.
     pub name: String,
     scale: Scale,
     least: f64,
@@ -19,7 +19,7 @@ pub struct Axis {
 enum Scale {
     Linear,
     Logarithmic,
-    /// With 0 at the edge: what training starts from has no logarithm, and must be seen.
+    /// Logarithmic, with 0 at the edge: step 0 has no logarithm, and must be seen.
     LogarithmicWithZero,
 }
 
@@ -51,7 +51,7 @@ impl Axis {
         Axis { name: name.to_owned(), scale: Scale::LogarithmicWithZero, least, greatest }
     }
 
-    /// Where a value stands: 0 at the least, 1 at the greatest; values beyond stand at the edges.
+    /// The place of a value: 0 at the least, 1 at the greatest; values beyond stand at the edges.
     pub fn place(&self, value: f64) -> f64 {
         let logarithmic = || (value.ln() - self.least.ln()) / (self.greatest.ln() - self.least.ln());
         let place = match self.scale {
@@ -85,16 +85,16 @@ impl Axis {
         let powers = || self.least.log10().floor() as i32..=self.greatest.log10().ceil() as i32;
         let inside = |value: &f64| (self.least * 0.999..=self.greatest * 1.001).contains(value);
         let times = |factors: &'static [f64]| -> Vec<f64> {
-            let all = powers().flat_map(|power| factors.iter().map(move |factor| factor * 10f64.powi(power)));
-            all.filter(inside).collect()
+            let values = powers().flat_map(|power| factors.iter().map(move |factor| factor * 10f64.powi(power)));
+            values.filter(inside).collect()
         };
         let fine = times(&[1.0, 2.0, 5.0]);
         if fine.len() <= MOST_MARKS {
             return fine;
         }
         let coarse = times(&[1.0]);
-        let every = coarse.len().div_ceil(MOST_MARKS);
-        coarse.into_iter().step_by(every).collect()
+        let stride = coarse.len().div_ceil(MOST_MARKS);
+        coarse.into_iter().step_by(stride).collect()
     }
 }
 
@@ -106,13 +106,13 @@ pub fn mark(value: f64) -> String {
     } else if !(1e-3..1e6).contains(&size) {
         format!("{value:.0e}")
     } else {
-        // Marks are round to three digits and more; what is beyond comes from the arithmetic.
+        // Marks are round to three digits or more; further digits are rounding errors.
         let text = format!("{value:.4}");
         text.trim_end_matches('0').trim_end_matches('.').to_owned()
     }
 }
 
-/// The least and the greatest of the finite ones.
+/// The least and the greatest of the finite values.
 fn extent(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
     let finite = values.into_iter().filter(|value| value.is_finite());
     finite.fold(None, |extent, value| {
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn no_values_equal_values_and_no_numbers_have_a_place() {
         for values in [vec![], vec![3.0], vec![f64::NAN], vec![0.0, f64::INFINITY]] {
-            for axis in [Axis::linear, Axis::logarithmic, Axis::from_zero].map(|of| of("x", values.clone())) {
+            for axis in [Axis::linear, Axis::logarithmic, Axis::from_zero].map(|axis| axis("x", values.clone())) {
                 for value in [0.0, 1.0, 3.0, 1e9] {
                     assert!((0.0..=1.0).contains(&axis.place(value)), "{axis:?} {value}");
                 }

@@ -2,7 +2,7 @@
 //!
 //! Why not `plotters`, whose SVG backend writes colours, fonts and sizes into every element: a page that is right in
 //! light and dark and on paper needs them to come from its style sheet, and a chart readable without colour needs dash
-//! patterns and names beside the lines. Both would be work around that library; what is left of it are axes, and those
+//! patterns and names beside the lines. Both would be work against that library; the axes, which would be left of it,
 //! are short.
 //!
 //! A chart is 440 units wide or less, so that on a phone its text is nearly as large as the page's.
@@ -26,44 +26,44 @@ pub const STYLES: usize = 6;
 
 /// A line chart.
 pub struct Chart {
-    /// Of the page's own; the ids of its texts begin with it.
+    /// Id within the page; the ids of its texts begin with it.
     pub id: String,
-    /// What it shows, for those who do not see it.
+    /// Its title, for those who do not see it.
     pub title: String,
-    /// What is to be seen in it, in words.
+    /// Its content in words.
     pub description: String,
-    /// Across.
+    /// The axis across.
     pub x: Axis,
-    /// Upward.
+    /// The axis upward.
     pub y: Axis,
-    /// What the marks across say, where they are not numbers.
+    /// Texts of the marks across, where they are not numbers.
     pub x_marks: Option<Vec<(f64, String)>>,
-    /// What the upward marks say.
+    /// Text of an upward mark.
     pub y_mark: fn(f64) -> String,
-    /// [`WIDE`] or [`NARROW`].
+    /// Its width: [`WIDE`] or [`NARROW`].
     pub width: f64,
-    /// In the same units.
+    /// Its height, in the same units.
     pub height: f64,
-    /// What is drawn.
+    /// Its lines.
     pub lines: Vec<Line>,
-    /// A value to compare the lines with, and what it is.
+    /// A value to compare the lines with, and its name.
     pub rule: Option<(f64, String)>,
 }
 
 /// One line, with the range around it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line {
-    /// Stands beside it; no name, no label.
+    /// Its name, which stands beside it; where it is empty, no label.
     pub name: String,
-    /// Which of the page's colours.
+    /// Number of its colour among the page's.
     pub colour: usize,
-    /// Which of the page's dash patterns.
+    /// Number of its dash pattern among the page's.
     pub dash: usize,
     /// Its points, from left to right.
     pub points: Vec<(f64, f64)>,
     /// Least and greatest at places across.
     pub range: Vec<(f64, f64, f64)>,
-    /// Whether the points themselves are drawn.
+    /// Draws the points themselves, too.
     pub dots: bool,
 }
 
@@ -80,7 +80,7 @@ impl Chart {
         )
     }
 
-    /// What is inside the `svg` element.
+    /// The content of the `svg` element.
     pub fn content(&self) -> String {
         let mut out = self.frame();
         let mut taken = Vec::new();
@@ -123,6 +123,7 @@ impl Chart {
         out
     }
 
+    /// The place of a point in the chart's own units.
     fn across_up(&self, x: f64, y: f64) -> (f64, f64) {
         let (width, height) = (self.width - LEFT - RIGHT, self.height - TOP - BOTTOM);
         (LEFT + width * self.x.place(x), TOP + height * (1.0 - self.y.place(y)))
@@ -141,16 +142,16 @@ impl Chart {
             Some(marks) => marks.clone(),
             None => self.x.marks().into_iter().map(|value| (value, mark(value))).collect(),
         };
-        let mut free = f64::NEG_INFINITY;
+        let mut free_from = f64::NEG_INFINITY;
         for (value, text) in x_marks {
             let x = self.across_up(value, 0.0).0;
             let _ = writeln!(out, "<path class=\"grid\" d=\"M{x:.1} {TOP}V{bottom}\"/>");
             // A mark that would run into the one before stays without its number.
             let half = labels::half_width(&text);
-            if x - half < free {
+            if x - half < free_from {
                 continue;
             }
-            free = x + half + 3.0;
+            free_from = x + half + 3.0;
             let _ = writeln!(
                 out,
                 "<text class=\"mark\" text-anchor=\"middle\" x=\"{x:.1}\" y=\"{}\">{}</text>",
@@ -180,7 +181,7 @@ impl Chart {
         out
     }
 
-    /// The range around a line, as an area; of less than two places, nothing.
+    /// The range around a line, as an area; nothing where there are fewer than two places.
     fn range(&self, line: &Line) -> String {
         let mut columns: Vec<(f64, f64, f64)> = Vec::new();
         let drawn = line.range.iter().filter(|(x, low, high)| x.is_finite() && low.is_finite() && high.is_finite());
@@ -195,16 +196,16 @@ impl Chart {
         if columns.len() < 2 {
             return String::new();
         }
-        let there = columns.iter().map(|(x, _, high)| (*x, *high));
-        let back = columns.iter().rev().map(|(x, low, _)| (*x, *low));
-        format!("<path class=\"range f{}\" d=\"{}Z\"/>\n", line.colour % STYLES, path(there.chain(back)))
+        let upper = columns.iter().map(|(x, _, high)| (*x, *high));
+        let lower_back = columns.iter().rev().map(|(x, low, _)| (*x, *low));
+        format!("<path class=\"range f{}\" d=\"{}Z\"/>\n", line.colour % STYLES, path(upper.chain(lower_back)))
     }
 }
 
 fn stroke(line: &Line, points: &[(f64, f64)]) -> String {
     let (colour, dash) = (line.colour % STYLES, line.dash % STYLES);
     let mut out = format!("<path class=\"line c{colour} d{dash}\" d=\"{}\"/>\n", path(points.iter().copied()));
-    // A single point has no length, and a line of few may be asked to show them.
+    // A single point has no length and needs a dot; a line of few points may ask for dots.
     if line.dots || points.len() == 1 {
         for (x, y) in points {
             let _ = writeln!(out, "<circle class=\"f{colour}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.2\"/>");
@@ -213,7 +214,7 @@ fn stroke(line: &Line, points: &[(f64, f64)]) -> String {
     out
 }
 
-/// Of the points within one unit across the lowest and the highest, in their order.
+/// The lowest and the highest of the points within each unit across, in their order.
 fn thin(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     let mut kept = Vec::new();
     for column in points.chunk_by(|one, other| one.0.floor() == other.0.floor()) {

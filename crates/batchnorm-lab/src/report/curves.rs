@@ -1,13 +1,15 @@
-//! Accuracy and loss on the way, against steps and against seconds.
+//! Accuracy and loss during the training, against steps and against seconds.
 
 use super::averages::{by_step, of_arm, some_steps, spreads};
 use super::axis::{Axis, mark};
 use super::chart::{Chart, Line, WIDE, key};
 use super::markup::{self, Table};
 use crate::comparison::Comparison;
+use crate::probe::Probe;
 use crate::run::Point;
+use crate::settings::Arm;
 use crate::summary::Spread;
-use crate::words::{figure, percent, ranged};
+use crate::words::{figure, percent, ranged, seeds};
 
 const HEIGHT: f64 = 300.0;
 
@@ -59,6 +61,7 @@ pub fn accuracy_by_steps(comparison: &Comparison) -> Chart {
     accuracy(comparison, "accuracy-steps", Across::Steps)
 }
 
+/// The quantity across a chart.
 #[derive(Clone, Copy, PartialEq)]
 enum Across {
     Steps,
@@ -80,7 +83,7 @@ fn accuracy(comparison: &Comparison, id: &str, across: Across) -> Chart {
     Chart {
         id: id.to_owned(),
         title: format!("Accuracy on the test images against {}", across.axis(&[]).name),
-        description: described(comparison, &lines, percent),
+        description: description(comparison, &lines, percent),
         x: across.axis(&lines),
         y: Axis::between("accuracy on 360 test images", 0.0, 1.0),
         x_marks: None,
@@ -101,7 +104,7 @@ fn loss(comparison: &Comparison, id: &str, across: Across) -> Chart {
     Chart {
         id: id.to_owned(),
         title: format!("Loss on the test images against {}", across.axis(&[]).name),
-        description: described(comparison, &lines, figure),
+        description: description(comparison, &lines, figure),
         x: across.axis(&lines),
         y: Axis::logarithmic("test loss (nats)", values),
         x_marks: None,
@@ -115,10 +118,10 @@ fn loss(comparison: &Comparison, id: &str, across: Across) -> Chart {
 
 fn lines(comparison: &Comparison, across: Across, figure: impl Fn(&Point) -> Option<f64>) -> Vec<Line> {
     let arms = comparison.settings.arms.iter().enumerate();
-    let line = |(index, arm): (usize, &crate::comparison::Arm)| {
+    let line = |(index, arm): (usize, &Arm)| {
         let runs = of_arm(&comparison.runs, &arm.name);
         let means = by_step(&runs, &figure);
-        // Those runs' seconds that have the figure, so that both are means over the same.
+        // Seconds of the runs that have the figure, so that both means are over the same runs.
         let seconds = by_step(&runs, |point| figure(point).map(|_| point.seconds));
         let place = |step: usize, seconds: Spread| match across {
             Across::Steps => step as f64,
@@ -138,8 +141,8 @@ fn lines(comparison: &Comparison, across: Across, figure: impl Fn(&Point) -> Opt
     arms.map(line).collect()
 }
 
-/// What a chart shows, for those who do not see it.
-fn described(comparison: &Comparison, lines: &[Line], show: impl Fn(f64) -> String) -> String {
+/// The description of a chart, for those who do not see it.
+fn description(comparison: &Comparison, lines: &[Line], show: impl Fn(f64) -> String) -> String {
     let line = |line: &Line| match (line.points.first(), line.points.last()) {
         (Some(first), Some(last)) => format!(
             "{}: from {} at 0 to {} at {}.",
@@ -153,7 +156,7 @@ fn described(comparison: &Comparison, lines: &[Line], show: impl Fn(f64) -> Stri
     let texts: Vec<String> = lines.iter().map(line).collect();
     format!(
         "Means over up to {}. {} The numbers are in the tables below.",
-        crate::words::seeds(comparison.settings.seeds.len()),
+        seeds(comparison.settings.seeds.len()),
         texts.join(" ")
     )
 }
@@ -180,11 +183,7 @@ fn table(
 }
 
 /// A figure of the probes, over all runs of an arm.
-pub fn probed(
-    comparison: &Comparison,
-    arm: &str,
-    figure: impl Fn(&crate::probe::Probe) -> Option<f64>,
-) -> Vec<(usize, Spread)> {
+pub fn probed(comparison: &Comparison, arm: &str, figure: impl Fn(&Probe) -> Option<f64>) -> Vec<(usize, Spread)> {
     let runs = of_arm(&comparison.runs, arm);
     spreads(runs.iter().flat_map(|run| &run.probes).filter_map(|probe| Some((probe.step, figure(probe)?))))
 }

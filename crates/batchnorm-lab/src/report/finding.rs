@@ -1,8 +1,9 @@
-//! What the runs found, in plain words, with how sure it is.
+//! The findings of the runs in plain words, and how certain they are.
 
 use super::markup::{self, escape};
-use crate::comparison::{Arm, Comparison};
+use crate::comparison::Comparison;
 use crate::run::Run;
+use crate::settings::{Arm, Settings};
 use crate::summary::{Factor, Spread};
 use crate::words::{self, percent, range, seeds, short};
 
@@ -65,12 +66,12 @@ fn table(comparison: &Comparison) -> String {
     table.html()
 }
 
-/// Whether all seeds agree, and how often that would be chance.
+/// A sentence on the agreement of all seeds, with the probability of that by chance.
 fn one_side(factor: &Factor) -> String {
     let Some(steps) = factor.steps else { return String::new() };
     // A seed without a factor is one that does not agree.
-    let all = factor.measured == factor.pairs && factor.pairs > 1;
-    if !all || (steps.least <= 1.0 && steps.greatest >= 1.0) {
+    let complete = factor.measured == factor.pairs && factor.pairs > 1;
+    if !complete || (steps.least <= 1.0 && steps.greatest >= 1.0) {
         return String::new();
     }
     format!(
@@ -80,7 +81,7 @@ fn one_side(factor: &Factor) -> String {
     )
 }
 
-/// The difference at the end, seed by seed.
+/// A sentence on the difference of accuracy at the end, paired by seed.
 fn at_the_end(comparison: &Comparison, factor: &Factor) -> String {
     let Some(points) = paired(comparison, factor, |run| run.final_accuracy.map(|share| 100.0 * share), |a, b| b - a)
     else {
@@ -101,7 +102,7 @@ fn at_the_end(comparison: &Comparison, factor: &Factor) -> String {
     format!(" After {steps} steps its accuracy differs by {} points ({over}){verdict}.", signed(spread.mean))
 }
 
-/// What a step costs.
+/// A sentence on the time of a step.
 fn time_of_a_step(comparison: &Comparison, factor: &Factor) -> String {
     let a_step = |run: &Run| {
         let last = run.curve.last().filter(|point| point.step > 0)?;
@@ -112,33 +113,34 @@ fn time_of_a_step(comparison: &Comparison, factor: &Factor) -> String {
     format!(" A step of it took {} times as long{over}.", short(spread.mean))
 }
 
-/// Over the seeds that both arms finished: a figure of the first arm's run and of this one's, put together.
+/// The spread, over the seeds that both arms finished, of a figure of the first arm's run combined with that of this
+/// arm's.
 fn paired(
     comparison: &Comparison,
     factor: &Factor,
     figure: impl Fn(&Run) -> Option<f64>,
-    together: impl Fn(f64, f64) -> f64,
+    combine: impl Fn(f64, f64) -> f64,
 ) -> Option<(usize, Spread)> {
     let find = |arm: &str, seed| comparison.runs.iter().find(|run| run.arm == arm && run.seed == seed);
     let values = comparison.settings.seeds.iter().filter_map(|&seed| {
-        let (first, own) = (find(&factor.against, seed)?, find(&factor.arm, seed)?);
-        Some(together(figure(first)?, figure(own)?))
+        let (first, other) = (find(&factor.against, seed)?, find(&factor.arm, seed)?);
+        Some(combine(figure(first)?, figure(other)?))
     });
     let values: Vec<f64> = values.collect();
     Some((values.len(), Spread::of(&values)?))
 }
 
-/// That the learning rate matters, and where the rates come from.
+/// A paragraph on the role of the learning rate, and on the source of the rates.
 fn rates(comparison: &Comparison) -> String {
     let arms = &comparison.settings.arms;
-    let by_default = crate::comparison::Settings::default();
-    let text = if *arms == by_default.arms && comparison.settings.network == by_default.network {
+    let defaults = Settings::default();
+    let text = if *arms == defaults.arms && comparison.settings.network == defaults.network {
         format!(
             "The learning rates were set before this run, by a sweep from 0.01 to 30 over three other seeds in which \
              each arm was trained for 6,000 steps: 3 brought the network without batch norm soonest to {}, 0.5 the \
              one with it. So the first arm is at its best rate, and batch norm is shown both at that rate and at its \
              own. (The sweep's table is in the source, in the documentation of Settings.)",
-            percent(by_default.target_accuracy)
+            percent(defaults.target_accuracy)
         )
     } else if arms.iter().all(|arm: &Arm| arm.learning_rate == arms[0].learning_rate) {
         String::from(

@@ -1,4 +1,4 @@
-//! How large the gradients are in each layer, at the start and on the way.
+//! The size of the gradients in each layer, at the start and during the training.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +7,7 @@ use super::axis::{Axis, mark};
 use super::chart::{Chart, Line, WIDE, key};
 use super::markup::{self, Table};
 use crate::comparison::Comparison;
+use crate::settings::Arm;
 use crate::summary::Spread;
 use crate::words::{figure, range, ranged, seeds};
 
@@ -16,7 +17,7 @@ const HEIGHT: f64 = 280.0;
 pub fn section(comparison: &Comparison) -> String {
     let layers = comparison.settings.network.hidden.len() + 1;
     let arms: Vec<Norms> =
-        comparison.settings.arms.iter().enumerate().map(|arm| Norms::of(comparison, arm, layers)).collect();
+        comparison.settings.arms.iter().enumerate().map(|arm| Norms::new(comparison, arm, layers)).collect();
     let heading = "Gradients layer by layer";
     let mut out = markup::paragraph(&format!(
         "The size (Frobenius norm) of the loss's gradient in each layer's weights, layer 1 next to the pixels, on one \
@@ -61,7 +62,7 @@ struct Norms<'a> {
 }
 
 impl<'a> Norms<'a> {
-    fn of(comparison: &Comparison, (index, arm): (usize, &'a crate::comparison::Arm), layers: usize) -> Norms<'a> {
+    fn new(comparison: &Comparison, (index, arm): (usize, &'a Arm), layers: usize) -> Norms<'a> {
         let runs = of_arm(&comparison.runs, &arm.name);
         let layer = |layer: usize| {
             let mut steps: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
@@ -89,7 +90,7 @@ impl<'a> Norms<'a> {
         self.layers.iter().all(Vec::is_empty)
     }
 
-    /// What the start shows, in words.
+    /// A sentence on the gradient in the first layer over that in the last one, before the first step.
     fn vanishing(&self, comparison: &Comparison) -> String {
         let Some(ratio) = self.first_over_last else { return String::new() };
         let runs = of_arm(&comparison.runs, self.name).len();
@@ -177,10 +178,10 @@ fn table(arms: &[Norms], layers: usize) -> String {
     let mut table = Table::new("Gradient norms: geometric mean (range over seeds)", columns);
     for arm in arms {
         let steps = some_steps(arm.layers.iter().flatten().map(|(step, _)| *step));
-        // Every power of ten and the last: the charts have the rest.
-        let few =
+        // The powers of ten and the last step: the charts have the others.
+        let in_table =
             |step: &usize| *step == 0 || steps.last() == Some(step) || step.to_string().trim_end_matches('0') == "1";
-        for step in steps.iter().filter(|step| few(step)) {
+        for step in steps.iter().filter(|step| in_table(step)) {
             let cell = |norms: &Vec<(usize, Spread)>| {
                 let found = norms.binary_search_by_key(step, |(at, _)| *at).ok();
                 found.map_or(String::from("-"), |index| ranged(norms[index].1, figure))

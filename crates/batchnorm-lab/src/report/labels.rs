@@ -1,4 +1,4 @@
-//! Where the name of a line stands: beside it, off the other lines and names.
+//! The place of a line's name: beside the line, off the other lines and names.
 //!
 //! Every place in a grid around each line gets a price, and the cheapest wins. A name that would lie on another one is
 //! left to the chart's key.
@@ -31,7 +31,7 @@ const HEIGHT: f64 = 15.0;
 const LETTER: f64 = 7.7;
 /// Points of a line that a name may be put beside.
 const ANCHORS: usize = 28;
-/// A line is looked at every so many units.
+/// Distance between the points at which a line is looked at, in units.
 const FINE: f64 = 3.0;
 
 impl Area {
@@ -80,12 +80,13 @@ pub fn half_width(text: &str) -> f64 {
     Area::of_text(text, 0.0, 0.0).right / 2.0
 }
 
+/// Places of a name around the points of its line.
 fn candidates<'a>(name: &'a str, line: &'a [Point]) -> impl Iterator<Item = Label> + 'a {
-    let every = line.len().div_ceil(ANCHORS).max(1);
+    let stride = line.len().div_ceil(ANCHORS).max(1);
     let width = Area::of_text(name, 0.0, 0.0).right;
     let sideways = [7.0, 20.0, -width / 2.0, -7.0 - width, -20.0 - width];
     let upward = [-40.0, -26.0, -14.0, 0.0, 14.0, 26.0, 40.0];
-    line.iter().skip(every / 2).step_by(every).flat_map(move |&anchor| {
+    line.iter().skip(stride / 2).step_by(stride).flat_map(move |&anchor| {
         sideways.into_iter().flat_map(move |x| {
             upward.into_iter().map(move |y| {
                 let area = Area::of_text(name, anchor.0 + x, anchor.1 + y);
@@ -95,12 +96,13 @@ fn candidates<'a>(name: &'a str, line: &'a [Point]) -> impl Iterator<Item = Labe
     })
 }
 
-/// Points of any line under the name cost most; then being far from its own line, or near another one.
-fn price(label: &Label, lines: &[Vec<Point>], own: usize) -> f64 {
+/// The price of a place. Points of any line under the name cost most; then being far from its own line, or near another
+/// one.
+fn price(label: &Label, lines: &[Vec<Point>], named: usize) -> f64 {
     let mut price = 0.5 * distance(label.anchor, label.near);
     for (index, line) in lines.iter().enumerate() {
         price += 8.0 * line.iter().filter(|&&point| label.area.holds(point)).count() as f64;
-        if index != own {
+        if index != named {
             let near = line.iter().map(|&point| distance(point, label.area.nearest(point))).fold(f64::MAX, f64::min);
             let at_anchor = line.iter().map(|&point| distance(point, label.anchor)).fold(f64::MAX, f64::min);
             price += (16.0 - near).max(0.0) + 2.0 * (12.0 - at_anchor).max(0.0);

@@ -1,7 +1,7 @@
 //! Pieces of HTML that are right by construction: text escaped, tags closed.
 
 /// Text that may stand between tags and in quoted attributes. Control characters, which HTML has no way to write,
-/// become the sign for what cannot be shown; a percent sign stays on its number's line.
+/// become the replacement character; a percent sign stays on its number's line.
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.replace(" %", "\u{a0}%").chars() {
@@ -26,7 +26,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// The first column names the rows.
+    /// A table without rows; the first column names the rows.
     pub fn new<'a>(caption: &str, columns: impl IntoIterator<Item = &'a str>) -> Table {
         let columns = columns.into_iter().map(escape).collect();
         Table { caption: escape(caption), columns, rows: String::new() }
@@ -49,7 +49,7 @@ impl Table {
         self.rows += "</tr>\n";
     }
 
-    /// The whole; without rows, nothing.
+    /// The table as HTML; without rows, nothing.
     pub fn html(self) -> String {
         if self.rows.is_empty() {
             return String::new();

@@ -1,13 +1,14 @@
-//! What one unit of the last hidden layer gets, on the way: Ioffe and Szegedy's figure 1.
+//! The inputs of one unit of the last hidden layer during the training: Ioffe and Szegedy's figure 1.
 
 use super::averages::some_steps;
 use super::axis::{Axis, mark};
 use super::chart::{Chart, Line, NARROW};
 use super::curves::probed;
 use super::markup::{self, Table};
-use crate::comparison::{Arm, Comparison};
+use crate::comparison::Comparison;
 use crate::probe::{Probe, UNIT};
 use crate::run::Run;
+use crate::settings::Arm;
 use crate::summary::Spread;
 use crate::words::{figure, ranged};
 
@@ -37,17 +38,17 @@ pub fn section(comparison: &Comparison) -> String {
         out += &markup::paragraph(&format!("No run of seed {seed} has recorded any yet."));
         return markup::section("unit", "The inputs of one unit", &out);
     }
-    let all = || shown.iter().flat_map(|(_, _, run)| &run.probes);
+    let probes = || shown.iter().flat_map(|(_, _, run)| &run.probes);
     let (x, y) = (
-        Axis::from_zero("steps", all().map(|probe| probe.step as f64)),
-        Axis::linear("input of the unit", all().filter_map(|probe| probe.inputs).flatten().map(f64::from)),
+        Axis::from_zero("steps", probes().map(|probe| probe.step as f64)),
+        Axis::linear("input of the unit", probes().filter_map(|probe| probe.inputs).flatten().map(f64::from)),
     );
     out += "<div class=\"charts small\">\n";
     for &(index, arm, run) in &shown {
         out += &markup::figure(&panel(index, arm, run, &x, &y).svg(), &format!("{}.", arm.name));
     }
     out += "</div>\n";
-    out += &way_table(&shown, seed);
+    out += &step_table(&shown, seed);
     out += &spread_table(comparison);
     markup::section("unit", "The inputs of one unit", &out)
 }
@@ -85,10 +86,11 @@ fn panel(index: usize, arm: &Arm, run: &Run, x: &Axis, y: &Axis) -> Chart {
     }
 }
 
-fn points(run: &Run, of: impl Fn([f32; 3]) -> f64) -> Vec<(f64, f64)> {
-    run.probes.iter().filter_map(|probe| Some((probe.step as f64, of(probe.inputs?)))).collect()
+fn points(run: &Run, figure: impl Fn([f32; 3]) -> f64) -> Vec<(f64, f64)> {
+    run.probes.iter().filter_map(|probe| Some((probe.step as f64, figure(probe.inputs?)))).collect()
 }
 
+/// The step of a probe, with the outer percentiles there.
 fn outer(probe: &Probe) -> Option<(f64, f64, f64)> {
     let [low, _, high] = probe.inputs?.map(f64::from);
     Some((probe.step as f64, low, high))
@@ -98,7 +100,8 @@ fn shown(inputs: [f32; 3]) -> String {
     inputs.map(|input| format!("{input:.2}")).join(" / ")
 }
 
-fn way_table(arms: &[(usize, &Arm, &Run)], seed: u64) -> String {
+/// The percentiles at some steps, for one seed.
+fn step_table(arms: &[(usize, &Arm, &Run)], seed: u64) -> String {
     let names = arms.iter().map(|(_, arm, _)| arm.name.as_str());
     let caption = format!("15th / 50th / 85th percentile after some steps, seed {seed}");
     let mut table = Table::new(&caption, ["Step"].into_iter().chain(names));
@@ -113,7 +116,7 @@ fn way_table(arms: &[(usize, &Arm, &Run)], seed: u64) -> String {
     table.html()
 }
 
-/// The same of all seeds, each of which has a unit of its own there.
+/// The percentiles over all seeds. (Each seed's network has a unit of its own under that number.)
 fn spread_table(comparison: &Comparison) -> String {
     let columns =
         ["Arm", "Median at the start", "Median at the end", "85th less 15th at the start", "85th less 15th at the end"];

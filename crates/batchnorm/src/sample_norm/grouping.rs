@@ -1,7 +1,7 @@
 //! Which values of a sample are normalised together, and where their parameters are.
 
 use crate::call_error::CallError;
-use batchnorm_kernel::passes::{Arrangement, Layout, RUN};
+use batchnorm_kernel::passes::{Arrangement, Layout, MIN_RUN};
 
 /// Which values of a sample are normalised together, and which have a gamma and a beta of their own.
 ///
@@ -96,7 +96,7 @@ impl RowPlan {
                     positions,
                     period: groups,
                     shape: vec![channels],
-                    by_channels: positions >= RUN,
+                    by_channels: positions >= MIN_RUN,
                 })
             }
         }

@@ -3,7 +3,7 @@
 //! What is normalised together is a *row*. There are two ways, and the sizes alone say which, so that the bits do not
 //! depend on the layout:
 //!
-//! - groups with `RUN` positions or more: the kernels of batch norm, with each channel of each sample for a channel;
+//! - groups with `MIN_RUN` positions or more: the kernels of batch norm, with each channel of each sample for a channel;
 //!   what these give is put together for each row here, in a fixed order;
 //! - all others: the kernels of rows, where each element of a row has parameters of its own.
 

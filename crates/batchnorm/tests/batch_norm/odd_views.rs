@@ -1,7 +1,9 @@
 //! Views that are odd and right: without values, with strides that lead nowhere, broadcast, and sharing memory where
 //! nothing is written. (Those that are refused: contract/errors.rs.)
 
-use batchnorm::{Axes, BatchNorm, Config, GradientBuffers, Input, Parameters, RunningStatistics, View, ViewMut};
+use batchnorm::{
+    Axes, AxisRole, BatchNorm, Config, GradientBuffers, Input, Parameters, RunningStatistics, View, ViewMut, Weights,
+};
 
 #[test]
 fn arrays_without_values_are_right_wherever_they_lie() {
@@ -61,4 +63,31 @@ fn inputs_may_be_broadcast_and_may_share_memory() {
     let dresidual = gradients.dresidual.as_ref().unwrap();
     assert_eq!(dresidual.data(), trained.y.data());
     assert_eq!(gradients.dbeta.unwrap(), [8.0, 16.0, 24.0]);
+}
+
+#[test]
+fn a_view_tells_its_values_and_roles_in_the_order_of_its_shape() {
+    let shape = [2usize, 3, 4, 2];
+    let data: Vec<f64> = (0..200).map(f64::from).collect();
+    let roles = [AxisRole::Space, AxisRole::Sample, AxisRole::Channel, AxisRole::Space];
+    for axes in [Axes::NCHW, Axes::NHWC, Axes::Channel(0), Axes::Roles(&roles)] {
+        for (strides, offset) in [([24, 8, 2, 1], 0), ([1, 2, 6, 24], 5), ([-48, 16, -4, 2], 60), ([0, 0, 3, 0], 7)] {
+            let view = View::with_strides(&data, &shape, &strides, offset, axes).unwrap();
+            let mut expected = Vec::new();
+            for i in 0..shape.iter().product() {
+                let index = [i / 24, i / 8 % 3, i / 2 % 4, i % 2];
+                let place: isize = index.iter().zip(&strides).map(|(&at, &stride)| at as isize * stride).sum();
+                expected.push(data[(offset as isize + place) as usize]);
+            }
+            assert_eq!(view.to_vec(), expected, "{axes:?} {strides:?}");
+        }
+    }
+    let view = |axes| View::new(&data[..48], &shape, axes).unwrap();
+    assert_eq!(view(Axes::Roles(&roles)).roles(), roles);
+    let [sample, channel, space] = [AxisRole::Sample, AxisRole::Channel, AxisRole::Space];
+    assert_eq!(view(Axes::NCHW).roles(), [sample, channel, space, space]);
+    assert_eq!(view(Axes::Channel(0)).roles(), [channel, sample, space, space]);
+    assert!(View::<f64>::new(&[], &[0, 3], Axes::NCHW).unwrap().to_vec().is_empty());
+    let weights = Weights::new(&data[..6], &[2, 3, 1, 1]).unwrap();
+    assert_eq!((weights.values(), weights.shape()), (&data[..6], &[2, 3, 1, 1][..]));
 }

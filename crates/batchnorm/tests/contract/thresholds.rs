@@ -7,7 +7,9 @@ use crate::support::step::{ARRANGEMENTS, Case, PASSES, Pass, Places, Stepping};
 use crate::support::{Random, pool};
 use batchnorm::Tier;
 use batchnorm::thresholds::{
-    ALIGNED, BLOCK, CHUNK, FEW, LANES, LONG, NARROW, NEAR, PIECES, RUN, SMALL, STREAM, TASK, WIDE, WIDTH, WORTH_THREADS,
+    BLOCK_RUN_BYTES, CACHED_BYTES, CACHED_CHANNELS, CHUNK_VALUES, LANES, MAX_BLOCK_CHANNELS, MAX_PIECES,
+    MAX_ROW_CHANNELS, MIN_ALIGNED_RUN, MIN_ROW_CHANNELS, MIN_RUN, STREAM_BYTES, STREAM_RUN_BYTES, TASK_ELEMENTS, WIDTH,
+    WORTH_THREADS,
 };
 
 /// Arrays of more elements are taken in a third of the passes, and those that are large in one type, each time others.
@@ -41,56 +43,56 @@ fn table() -> Vec<Edge> {
         edge("rows taken four at a time", 4 * LANES, |e| sizes(e, 9, 1)),
         edge("squares of a transposition", LANES, |e| sizes(e, e, 1)),
         edge("two squares", 2 * LANES, |e| sizes(e, 17, 1)),
-        edge("runs", RUN, |e| sizes(5, 3, e)),
-        edge("runs of one sample", RUN, |e| sizes(1, 3, e)),
-        edge("runs that are no array", RUN, |e| sizes(e, 3, 1)),
-        edge("a chunk in one run", CHUNK, |e| sizes(1, 2, e)),
-        edge("two chunks in one run", 2 * CHUNK, |e| sizes(1, 2, e)),
-        edge("three chunks of one channel", 3 * CHUNK, |e| sizes(1, 1, e)),
-        edge("chunks that reach over planes", CHUNK, |e| sizes(3, 2, e)),
-        edge("a chunk of as many runs as need no copy", CHUNK / PIECES, |e| sizes(9, 3, e)),
-        edge("a chunk of fewer runs", CHUNK / PIECES + LANES, |e| sizes(9, 3, e)),
-        edge("a chunk of more runs", CHUNK / PIECES - LANES, |e| sizes(9, 3, e)),
-        edge("a run that is aligned", ALIGNED, |e| sizes(2, 3, e)),
-        edge("a chunk of small planes", CHUNK, |e| sizes(factors(e).0, 3, factors(e).1)),
-        edge("two chunks of small planes", 2 * CHUNK, |e| sizes(factors(e).1, 3, factors(e).0)),
-        edge("a chunk of rows", CHUNK, |e| sizes(e, 9, 1)),
-        edge("a chunk of narrow rows", CHUNK, |e| sizes(e, 3, 1)),
-        edge("two chunks of rows", 2 * CHUNK, |e| sizes(e, 8, 1)),
-        edge("rows of planes", CHUNK, |e| sizes(factors(e).0, 10, factors(e).1)),
-        edge("narrow rows", NARROW, |e| sizes(70, e, 1)),
-        edge("narrow rows of planes", NARROW, |e| sizes(3, e, 25)),
+        edge("runs", MIN_RUN, |e| sizes(5, 3, e)),
+        edge("runs of one sample", MIN_RUN, |e| sizes(1, 3, e)),
+        edge("runs that are no array", MIN_RUN, |e| sizes(e, 3, 1)),
+        edge("a chunk in one run", CHUNK_VALUES, |e| sizes(1, 2, e)),
+        edge("two chunks in one run", 2 * CHUNK_VALUES, |e| sizes(1, 2, e)),
+        edge("three chunks of one channel", 3 * CHUNK_VALUES, |e| sizes(1, 1, e)),
+        edge("chunks that reach over planes", CHUNK_VALUES, |e| sizes(3, 2, e)),
+        edge("a chunk of as many runs as need no copy", CHUNK_VALUES / MAX_PIECES, |e| sizes(9, 3, e)),
+        edge("a chunk of fewer runs", CHUNK_VALUES / MAX_PIECES + LANES, |e| sizes(9, 3, e)),
+        edge("a chunk of more runs", CHUNK_VALUES / MAX_PIECES - LANES, |e| sizes(9, 3, e)),
+        edge("a run that is aligned", MIN_ALIGNED_RUN, |e| sizes(2, 3, e)),
+        edge("a chunk of small planes", CHUNK_VALUES, |e| sizes(factors(e).0, 3, factors(e).1)),
+        edge("two chunks of small planes", 2 * CHUNK_VALUES, |e| sizes(factors(e).1, 3, factors(e).0)),
+        edge("a chunk of rows", CHUNK_VALUES, |e| sizes(e, 9, 1)),
+        edge("a chunk of narrow rows", CHUNK_VALUES, |e| sizes(e, 3, 1)),
+        edge("two chunks of rows", 2 * CHUNK_VALUES, |e| sizes(e, 8, 1)),
+        edge("rows of planes", CHUNK_VALUES, |e| sizes(factors(e).0, 10, factors(e).1)),
+        edge("narrow rows", MIN_ROW_CHANNELS, |e| sizes(70, e, 1)),
+        edge("narrow rows of planes", MIN_ROW_CHANNELS, |e| sizes(3, e, 25)),
         edge("channels in two vectors", 2 * WIDTH, |e| sizes(37, e, 1)),
-        edge("a block of channels", BLOCK, |e| sizes(3, e, 20)),
-        edge("two blocks of channels", 2 * BLOCK, |e| sizes(2, e, 21)),
-        edge("a block of channels without planes", BLOCK, |e| sizes(40, e, 1)),
+        edge("a block of channels", MAX_BLOCK_CHANNELS, |e| sizes(3, e, 20)),
+        edge("two blocks of channels", 2 * MAX_BLOCK_CHANNELS, |e| sizes(2, e, 21)),
+        edge("a block of channels without planes", MAX_BLOCK_CHANNELS, |e| sizes(40, e, 1)),
         edge("coefficients that are repeated", 64, |e| sizes(9, e, 1)),
-        edge("rows of few channels", FEW, |e| sizes(33, e, 1)),
-        edge("two blocks of few channels", 2 * FEW, |e| sizes(19, e, 1)),
-        edge("a block of long runs of f64", NEAR / 8 / BLOCK, |e| sizes(2, 33, e)),
-        edge("a block of long runs of f32", NEAR / 4 / BLOCK, |e| sizes(2, 33, e)),
-        edge("a block of long runs of halves", NEAR / 2 / BLOCK, |e| sizes(2, 33, e)),
-        edge("blocks of two channels of f64", NEAR / 8 / 2, |e| sizes(2, 3, e)),
-        edge("blocks of two channels of f32", NEAR / 4 / 2, |e| sizes(2, 3, e)),
-        edge("blocks of two channels of halves", NEAR / 2 / 2, |e| sizes(2, 3, e)),
-        edge("wide rows", WIDE, |e| sizes(3, e, 1)),
-        edge("two blocks of wide rows", 2 * WIDE, |e| sizes(2, e, 1)),
-        edge("wide rows of runs", WIDE, |e| sizes(1, e, 16)),
+        edge("rows of few channels", CACHED_CHANNELS, |e| sizes(33, e, 1)),
+        edge("two blocks of few channels", 2 * CACHED_CHANNELS, |e| sizes(19, e, 1)),
+        edge("a block of long runs of f64", BLOCK_RUN_BYTES / 8 / MAX_BLOCK_CHANNELS, |e| sizes(2, 33, e)),
+        edge("a block of long runs of f32", BLOCK_RUN_BYTES / 4 / MAX_BLOCK_CHANNELS, |e| sizes(2, 33, e)),
+        edge("a block of long runs of halves", BLOCK_RUN_BYTES / 2 / MAX_BLOCK_CHANNELS, |e| sizes(2, 33, e)),
+        edge("blocks of two channels of f64", BLOCK_RUN_BYTES / 8 / 2, |e| sizes(2, 3, e)),
+        edge("blocks of two channels of f32", BLOCK_RUN_BYTES / 4 / 2, |e| sizes(2, 3, e)),
+        edge("blocks of two channels of halves", BLOCK_RUN_BYTES / 2 / 2, |e| sizes(2, 3, e)),
+        edge("wide rows", MAX_ROW_CHANNELS, |e| sizes(3, e, 1)),
+        edge("two blocks of wide rows", 2 * MAX_ROW_CHANNELS, |e| sizes(2, e, 1)),
+        edge("wide rows of runs", MAX_ROW_CHANNELS, |e| sizes(1, e, 16)),
         // Large ones: what is worth threads, and how it is cut for them.
         edge("worth threads, one channel", WORTH_THREADS, |e| sizes(1, 1, e)),
         edge("worth threads, planes", WORTH_THREADS, |e| sizes(1, factors(e).0, factors(e).1)),
         edge("worth threads, rows", WORTH_THREADS, |e| sizes(factors(e).1, factors(e).0, 1)),
-        edge("a task in one run", TASK, |e| sizes(1, 2, e)),
-        edge("a task in small planes", TASK / 7, |e| sizes(e, 3, 7)),
-        edge("a task of rows", TASK / 16, |e| sizes(e, 16, 1)),
-        edge("two tasks of rows", 2 * TASK / 10, |e| sizes(e, 10, 1)),
-        edge("rows that are a task each", TASK, |e| sizes(2, e, 1)),
-        edge("rows of which a vector is a task", TASK / WIDTH, |e| sizes(WIDTH + 1, e, 1)),
-        edge("channels of a task", TASK / 512, |e| sizes(2, e, 512)),
+        edge("a task in one run", TASK_ELEMENTS, |e| sizes(1, 2, e)),
+        edge("a task in small planes", TASK_ELEMENTS / 7, |e| sizes(e, 3, 7)),
+        edge("a task of rows", TASK_ELEMENTS / 16, |e| sizes(e, 16, 1)),
+        edge("two tasks of rows", 2 * TASK_ELEMENTS / 10, |e| sizes(e, 10, 1)),
+        edge("rows that are a task each", TASK_ELEMENTS, |e| sizes(2, e, 1)),
+        edge("rows of which a vector is a task", TASK_ELEMENTS / WIDTH, |e| sizes(WIDTH + 1, e, 1)),
+        edge("channels of a task", TASK_ELEMENTS / 512, |e| sizes(2, e, 512)),
         edge("channels for two threads", 2 * 2, |e| sizes(2, e, 15_000)),
         edge("channels for three threads", 2 * 3, |e| sizes(3, e, 7_000)),
         edge("channels for eight threads", 2 * 8, |e| sizes(41, e, 150)),
-        edge("chunks for eight threads", 32 * CHUNK, |e| sizes(1, 3, e)),
+        edge("chunks for eight threads", 32 * CHUNK_VALUES, |e| sizes(1, 3, e)),
     ]
 }
 
@@ -173,7 +175,7 @@ fn large(sizes: Sizes, arrangement: [Order; 2], passes: &[Pass], random: &mut Ra
 
 #[test]
 fn outputs_from_which_on_they_are_streamed_in_runs_that_are_long_enough() {
-    let all = sizes(STREAM / LONG / 64, 64, LONG / size_of::<f32>());
+    let all = sizes(STREAM_BYTES / STREAM_RUN_BYTES / 64, 64, STREAM_RUN_BYTES / size_of::<f32>());
     large(all, [Order::Nchw, Order::Nchw], &PASSES[..1], &mut Random::new(710));
     large(all, [Order::Nhwc, Order::Nhwc], &PASSES[2..3], &mut Random::new(711));
 }
@@ -182,7 +184,7 @@ fn outputs_from_which_on_they_are_streamed_in_runs_that_are_long_enough() {
 fn rows_from_which_on_all_channels_are_reduced_together() {
     for (number, less) in [0, 1].into_iter().enumerate() {
         // Two arrays are reduced in the backward pass.
-        let rows = sizes(SMALL / size_of::<f32>() / 2 / 128 + 1 - less, 128, 1);
+        let rows = sizes(CACHED_BYTES / size_of::<f32>() / 2 / 128 + 1 - less, 128, 1);
         large(rows, [Order::Nhwc, Order::Nhwc], &PASSES[3..4], &mut Random::new(712 + number as u64));
     }
 }

@@ -5,7 +5,7 @@ use super::table::table;
 use crate::support::Random;
 use crate::support::layout::sizes;
 use crate::support::samples::{Case, Kind, view, view_mut};
-use batchnorm::thresholds::{BLOCKS, LEAST, TASK};
+use batchnorm::thresholds::{MAX_BLOCKS, MIN_BLOCK_ROWS, TASK_ELEMENTS};
 #[cfg(feature = "ndarray")]
 use batchnorm::{Axes, View, ViewMut};
 use batchnorm::{Element, SampleNorm};
@@ -34,9 +34,9 @@ fn the_bits_do_not_depend_on_threads() {
     let mut random = Random::new(2204);
     let large = [
         // Around two totals instead of one, and as many as there may be.
-        (Kind::Layer(1), sizes(2 * LEAST - 1, 1, TASK / LEAST)),
-        (Kind::Layer(1), sizes(2 * LEAST, 1, TASK / LEAST)),
-        (Kind::Layer(1), sizes(2 * LEAST, 1, TASK / LEAST - 1)),
+        (Kind::Layer(1), sizes(2 * MIN_BLOCK_ROWS - 1, 1, TASK_ELEMENTS / MIN_BLOCK_ROWS)),
+        (Kind::Layer(1), sizes(2 * MIN_BLOCK_ROWS, 1, TASK_ELEMENTS / MIN_BLOCK_ROWS)),
+        (Kind::Layer(1), sizes(2 * MIN_BLOCK_ROWS, 1, TASK_ELEMENTS / MIN_BLOCK_ROWS - 1)),
         (Kind::Layer(1), sizes(17, 11, 700)),
         (Kind::Layer(1), sizes(4, 5, 9000)),
         (Kind::Layer(2), sizes(3, 7, 5000)),
@@ -49,7 +49,7 @@ fn the_bits_do_not_depend_on_threads() {
         Case::<f32>::new(kind, sizes, 5.0, &mut random).same_bits_everywhere(&[1, 2, 3, 8]);
     }
     // As many totals as there may be.
-    let most = sizes(BLOCKS * TASK / 64, 1, 64);
+    let most = sizes(MAX_BLOCKS * TASK_ELEMENTS / 64, 1, 64);
     Case::<f32>::new(Kind::Rms(1), most, 5.0, &mut random).same_bits_everywhere(&[2, 8]);
 }
 

@@ -2,7 +2,7 @@
 
 use crate::support::layout::{Sizes, sizes};
 use crate::support::samples::Kind;
-use batchnorm::thresholds::{FLUSH, SIDE};
+use batchnorm::thresholds::{ROWS_A_FLUSH, TILE_ROWS};
 
 /// Edges of lanes, runs, chunks and tiles; one row and many.
 pub fn table() -> Vec<(Kind, Sizes)> {
@@ -21,7 +21,7 @@ pub fn table() -> Vec<(Kind, Sizes)> {
     // All axes at once: one row.
     all.extend([(Kind::Layer(3), sizes(2, 3, 5)), (Kind::Rms(3), sizes(3, 5, 70))]);
     // Rows that are taken together, copied or not, and added up before they go to a total.
-    for edge in [SIDE, FLUSH, 2 * FLUSH] {
+    for edge in [TILE_ROWS, ROWS_A_FLUSH, 2 * ROWS_A_FLUSH] {
         all.extend([edge - 1, edge, edge + 1].map(|rows| (Kind::Layer(1), sizes(rows, 1, 5))));
         all.extend([edge - 1, edge, edge + 1].map(|samples| (Kind::Group(2), sizes(samples, 4, 3))));
     }

@@ -1,4 +1,4 @@
-//! What the page's script starts from, as JSON.
+//! The data that the page's script starts from, as JSON.
 
 use super::super::explanation::Explanation;
 use super::super::json::{join, operation};
@@ -36,7 +36,7 @@ fn data(explanation: &Explanation) -> Value {
     })
 }
 
-/// How far each slider goes.
+/// The ranges of the sliders.
 fn ranges(explanation: &Explanation) -> Value {
     let subject = &explanation.subject;
     let value = |name: &str| explanation.graph.get(name).map_or(0.0, |node| node.values[0]);

@@ -1,4 +1,4 @@
-//! What is said of each node: what it is, its formula with the numbers put in, local derivatives, and what comes back.
+//! Details of each node: what it is, its formula with the numbers put in, local derivatives, and what comes back.
 
 use super::super::formula::Formula;
 use super::super::words::{self, Words};

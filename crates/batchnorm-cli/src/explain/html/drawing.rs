@@ -9,9 +9,9 @@ use super::numbers::Numbers;
 use batchnorm::reference::graph::{Join, Operation};
 use std::fmt::Write;
 
-/// Of a link's two numbers, where they have the usual digits.
+/// Size of a link's label, if its two numbers have the usual digits.
 const LABEL: Size = Size { width: 94.0, height: 31.0 };
-/// Of a digit more.
+/// Width of one more digit.
 const DIGIT: f64 = 7.0;
 const MARGIN: f64 = 6.0;
 

@@ -29,7 +29,7 @@ pub struct Link {
     pub label: Size,
 }
 
-/// What lies where.
+/// Places of all parts of the drawing.
 #[derive(Debug)]
 pub struct Drawing {
     pub size: Size,
@@ -37,7 +37,7 @@ pub struct Drawing {
     pub links: Vec<Route>,
 }
 
-/// How a link goes.
+/// The course of a link.
 #[derive(Debug)]
 pub struct Route {
     /// From the lower edge of a node to the upper edge of another.
@@ -45,15 +45,15 @@ pub struct Route {
     pub label: Point,
 }
 
-/// Between neighbours in a rank.
+/// Distance between neighbours in a rank.
 const GAP: f64 = 14.0;
-/// Between ranks.
+/// Distance between ranks.
 const RISE: f64 = 11.0;
-/// Turns of ordering and of moving.
+/// Rounds of ordering, and of moving.
 const TURNS: usize = 200;
-/// How much straighter long links are than others.
+/// The pull within long links, which keeps them straight; other links pull by 1.
 const STRAIGHT: f64 = 30.0;
-/// How little a source with one use pulls at it: it comes from the side.
+/// The pull of a source with one use, so small that the source stands aside.
 const ASIDE: f64 = 0.05;
 
 /// A node, a label, or where a link passes.
@@ -96,11 +96,11 @@ pub fn layered(nodes: &[Size], links: &[Link]) -> Drawing {
         let (first, last) = (chain[0], chain[chain.len() - 1]);
         let mut points: Vec<Point> = chain.iter().map(|&place| at(place)).collect();
         let end = points.len() - 1;
-        // Ends side by side, in the order in which they come.
-        let spread = |among: &[usize], of: usize, width: f64| {
+        // The ends of several links at one node stand side by side, in the order of where they lead.
+        let spread = |among: &[usize], neighbour: usize, width: f64| {
             let mut among: Vec<usize> = among.to_vec();
             among.sort_by(|&a, &b| x[a].total_cmp(&x[b]));
-            let place = among.iter().position(|&place| place == of).unwrap_or(0) as f64 + 0.5;
+            let place = among.iter().position(|&place| place == neighbour).unwrap_or(0) as f64 + 0.5;
             (place / among.len() as f64 - 0.5) * width * 0.6
         };
         points[0].x += spread(&places[first].below, chain[1], places[first].size.width);
@@ -135,7 +135,7 @@ fn ranks(nodes: usize, links: &[Link]) -> Vec<usize> {
 fn ordered(places: &[Place]) -> Vec<Vec<usize>> {
     let last = places.iter().map(|place| place.rank).max().unwrap_or(0);
     let mut order: Vec<Vec<usize>> = vec![Vec::new(); last + 1];
-    // Links that go on lie left of what was there before them: the values run down the right side, past what they skip.
+    // Places of links first, nodes after them: long links begin on the left of the nodes that they pass.
     for (number, place) in places.iter().enumerate().rev() {
         order[place.rank].push(number);
     }
@@ -177,7 +177,7 @@ fn crossings(places: &[Place], order: &[Vec<usize>]) -> usize {
 /// The middle of each place from left to right.
 fn columns(places: &[Place], order: &[Vec<usize>]) -> Vec<f64> {
     let mut x = vec![0.0; places.len()];
-    // Where each would begin if the rank were packed to the left.
+    // The middle of each place if its rank were packed to the left.
     let mut packed = vec![0.0; places.len()];
     for rank in order {
         let mut right = 0.0;
@@ -195,10 +195,10 @@ fn columns(places: &[Place], order: &[Vec<usize>]) -> Vec<f64> {
             let wanted = rank.iter().map(|&place| {
                 let above = places[place].above.iter().map(|&other| (other, pull(places, other, place)));
                 let below = places[place].below.iter().map(|&other| (other, pull(places, place, other)));
-                let all = above.chain(below);
+                let neighbours = above.chain(below);
                 let (sum, pulls) =
-                    all.fold((0.0, 0.0), |(sum, pulls), (other, pull)| (sum + pull * x[other], pulls + pull));
-                // In units beyond the packed place the order is all that is asked for.
+                    neighbours.fold((0.0, 0.0), |(sum, pulls), (other, pull)| (sum + pull * x[other], pulls + pull));
+                // Distances beyond the packed places need only ascend: then no two places overlap.
                 let wanted = if pulls == 0.0 { x[place] } else { sum / pulls };
                 (wanted - packed[place], pulls.max(ASIDE))
             });
@@ -212,7 +212,7 @@ fn columns(places: &[Place], order: &[Vec<usize>]) -> Vec<f64> {
     x.iter().map(|x| x - left).collect()
 }
 
-/// How much two places want to be below each other.
+/// The strength with which two linked places pull each other to the same column.
 fn pull(places: &[Place], above: usize, below: usize) -> f64 {
     let passes = |place: usize| places[place].above.len() == 1 && places[place].below.len() == 1;
     let aside =
@@ -260,7 +260,7 @@ mod tests {
     const NODE: Size = Size { width: 100.0, height: 30.0 };
     const LABEL: Size = Size { width: 60.0, height: 20.0 };
 
-    /// Whether two things of some sizes lie on each other.
+    /// Whether two boxes, by their middles and sizes, overlap.
     fn overlap((a, of_a): (Point, Size), (b, of_b): (Point, Size)) -> bool {
         (a.x - b.x).abs() < (of_a.width + of_b.width) / 2.0 - 1e-6
             && (a.y - b.y).abs() < (of_a.height + of_b.height) / 2.0 - 1e-6

@@ -54,7 +54,7 @@ pub fn backward(graph: &Graph<f64>, place: usize) -> Formula {
     Formula::total(terms.collect())
 }
 
-/// Where a formula stands: what must be in brackets there.
+/// The place where a formula stands, which decides what must be in brackets.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
 enum Within {
     Sum,

@@ -53,8 +53,8 @@ impl Numbers<'_> {
                     "constant_size" => directions.constant_size,
                     "stretch" => directions.stretch,
                     "stretch_size" => directions.stretch_size,
-                    "along" => directions.along,
-                    "left" => directions.left,
+                    "along" => directions.incoming,
+                    "left" => directions.share_left,
                     _ => f64::NAN,
                 };
                 (value, DIGITS)
@@ -75,24 +75,24 @@ impl Numbers<'_> {
         }
     }
 
-    /// As text.
+    /// The number behind a key as text.
     pub fn text(&self, key: &str) -> String {
         let (value, digits) = self.value(key);
         on_page(value, digits)
     }
 
-    /// In an element of HTML.
+    /// The number in an element of HTML.
     pub fn span(&self, key: &str) -> String {
         self.element("span", key)
     }
 
-    /// In an element of some kind, such as SVG's `tspan`.
+    /// The number in an element of some kind, such as SVG's `tspan`.
     pub fn element(&self, tag: &str, key: &str) -> String {
         // Keys hold a `>` between nodes.
         format!("<{tag} data-v=\"{}\">{}</{tag}>", super::markup::escape(key), self.text(key))
     }
 
-    /// In MathML's element for numbers; in brackets where it is negative and stands behind an operator.
+    /// The number in MathML's element for numbers; in brackets where it is negative and stands behind an operator.
     pub fn math(&self, key: &str, guarded: bool) -> String {
         let text = self.text(key);
         let key = super::markup::escape(key);
@@ -104,17 +104,17 @@ impl Numbers<'_> {
     }
 }
 
-/// How values are spread.
+/// The spread of values.
 pub struct Statistics {
     pub least: f64,
     pub largest: f64,
     pub mean: f64,
-    /// Of the population.
+    /// The population's standard deviation.
     pub deviation: f64,
 }
 
 impl Statistics {
-    /// By plain sums from the first value on, as the page's script has it.
+    /// Adds plainly, in the order of the values, as the page's script does.
     pub fn of(values: &[f64]) -> Statistics {
         let n = values.len() as f64;
         let sum = |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, |sum, value| sum + value);
