@@ -1,4 +1,4 @@
-//! The ways to normalise a batch.
+//! Passes by their statistics: those of the batch, constants and mixes of both.
 
 use batchnorm::{NormalizeBy, Switches, UpdateWeight};
 

@@ -1,5 +1,6 @@
 //! Four independent switches: every combination against the twin, what each leaves alone, and what pinning survives.
 
+use super::passes::share;
 use crate::support::wide::{DoubleDouble, largest, wide, widened};
 use crate::support::{Random, channel_of};
 use batchnorm::reference::{compact, mixed};
@@ -29,15 +30,6 @@ fn every() -> Vec<Switches> {
         }
     }
     all
-}
-
-/// The weight of the batch.
-fn share(switches: Switches) -> f64 {
-    match switches.normalize_by {
-        NormalizeBy::Batch => 1.0,
-        NormalizeBy::Running => 0.0,
-        NormalizeBy::Mix(weight) => weight.new_value(),
-    }
 }
 
 struct Case {
