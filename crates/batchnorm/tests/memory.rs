@@ -13,7 +13,7 @@ use peak_alloc::PeakAlloc;
 use stack::{FORMS, Form, Stack};
 use std::sync::Mutex;
 use support::Random;
-use support::run::{ORDERS, Order, Sizes};
+use support::layout::{ORDERS, Order, Sizes};
 use support::samples::{Case as SampleCase, Kind, places};
 
 #[global_allocator]
@@ -178,8 +178,8 @@ fn norms_that_do_not_look_at_the_batch_copy_nothing() {
         let case = SampleCase::<f32>::new(kind, sizes, 1.0, &mut Random::new(602));
         let rule = kind.config().normalizer().expect("a rule");
         let [gamma, beta] = [&case.gamma[..], &case.beta[..]];
-        let (bytes, rows) = (n * c * plane * size_of::<f32>(), kind.rows(sizes).len());
-        let elements = kind.parameters(sizes) * if kind == Kind::Group(4) { plane } else { 1 };
+        let (bytes, rows) = (n * c * plane * size_of::<f32>(), kind.rows(sizes).count());
+        let elements = kind.rows(sizes).parameters() * if kind == Kind::Group(4) { plane } else { 1 };
         let channels = if kind.by_shape() || plane < 16 { 0 } else { n * c };
         // A total of each block and parameter; numbers and moments of a row; coefficients and sums of a channel.
         let most = THREADS * SCRATCH + 400 * elements + 160 * rows + 200 * channels;

@@ -1,15 +1,15 @@
 //! Every path of the kernels once in few and small arrays, for tools that watch memory and threads and make all slow:
 //! AddressSanitizer, ThreadSanitizer, valgrind (`.ci/sanitizers`). Buffers end where the arrays do, so that one element
-//! beside them is beside the memory. What is computed is compared with the baseline's; tests/edges.rs compares it with
-//! the twin.
+//! beside them is beside the memory. What is computed is compared with the baseline's; tests/contract/thresholds.rs
+//! compares it with the twin.
 
 mod support;
 
 use batchnorm::thresholds::{CHUNK_VALUES, MAX_ROW_CHANNELS, MIN_RUN, STREAM_BYTES, STREAM_RUN_BYTES, WORTH_THREADS};
 use batchnorm::{Axes, BatchNorm, Config, Moments, Parameters, RunningStatistics, Tier, View, WhiteningConfig};
 use support::Random;
+use support::layout::{ORDERS, Order, Sizes, sizes};
 use support::place::Place;
-use support::run::{ORDERS, Order, Sizes};
 use support::samples::{Case as SampleCase, Kind, tight_places};
 use support::step::{ARRANGEMENTS, Case, PASSES, Pass, Places, Stepping};
 
@@ -21,10 +21,6 @@ fn pooled<R: Send>(threads: usize, call: impl FnOnce() -> R + Send) -> R {
         pool.expect("a pool").install(call)
     };
     std::thread::scope(|scope| scope.spawn(of_a_pool).join()).expect("no panic")
-}
-
-fn sizes(n: usize, c: usize, plane: usize) -> Sizes {
-    Sizes { n, c, plane }
 }
 
 /// One step on one thread of the baseline, and the same on each given tier and number of threads: the same bits.

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::mpsc;
 use std::time::Duration;
 use support::Random;
-use support::run::{ORDERS, Order, Sizes};
+use support::layout::{ORDERS, Order, Sizes};
 use support::step::{Case, PASSES, Places, Stepped};
 
 const THREADS: [usize; 5] = [1, 2, 3, 5, 8];

@@ -1,10 +1,10 @@
 //! (18) to (38): the gradient, in both forms, and what follows from it.
 
-use super::support::Random;
-use super::support::double_double::DoubleDouble;
 use super::{
     Case, Check, Defined, Equation, column, column_mut, gradient_of, largest, mean, mean_of, moving, same, sum_of, wide,
 };
+use crate::support::Random;
+use crate::support::wide::DoubleDouble;
 use batchnorm::reference::number::Dual;
 use batchnorm::reference::{Real, compact, mixed, staged};
 use batchnorm::{NormalizeBy, Parameters, RunningStatistics, Switches, UpdateWeight};

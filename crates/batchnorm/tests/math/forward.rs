@@ -1,7 +1,7 @@
 //! (1) to (17): what comes out of the layer, and how it moves with its input.
 
-use super::support::double_double::DoubleDouble;
 use super::{Case, Check, Defined, Equation, by_value, column, largest, mean, mean_of, same, wide};
+use crate::support::wide::DoubleDouble;
 use batchnorm::reference::jacobian::jacobian;
 use batchnorm::{Config, Moments, inverse_deviation, undoing};
 

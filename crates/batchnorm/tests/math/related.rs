@@ -1,9 +1,9 @@
 //! (39) to (41) and (49) to (60): running statistics, the other norms, numerics, the gradient from the output.
 
 use super::first_order::dx;
-use super::support::Random;
-use super::support::double_double::DoubleDouble;
 use super::{Case, Equation, column, gradient_of, largest, mean, mean_of, sum_of, wide};
+use crate::support::Random;
+use crate::support::wide::DoubleDouble;
 use batchnorm::reference::number::Dual;
 use batchnorm::reference::{Real, rows, weighted, whitening};
 use batchnorm::{
@@ -27,7 +27,7 @@ pub const EQUATIONS: &[Equation] = &[
             stated = [(stated[0], mean(batch)), (stated[1], sample)].map(|(r, s)| (1.0 - alpha) * r + alpha * s);
         }
         let kept = averaged([0.3, 1.7], alpha, batches.iter().map(|batch| &batch[..]));
-        check.all_equal(&stated, kept, largest(&stated) * case.condition());
+        check.all_equal(&stated, kept, largest(stated) * case.condition());
     }),
     ("(41) R_k - S = (1 - alpha)^k (R_0 - S)", |case, check| {
         let mut random = Random::new(case.seed);
@@ -36,7 +36,7 @@ pub const EQUATIONS: &[Equation] = &[
         let start = [case.m - 2.0, batch[1] + 3.0];
         let kept = averaged(start, alpha, std::iter::repeat_n(&case.x[..], steps));
         let stated = [0, 1].map(|at| batch[at] + (1.0 - alpha).powi(steps as i32) * (start[at] - batch[at]));
-        check.all_equal(&stated, kept, largest(&start) * case.condition());
+        check.all_equal(&stated, kept, largest(start) * case.condition());
     }),
     ("(49) dx_i = r (g_i - mean(g) - xhat_i mean(g xhat)), g_i = gamma_i dy_i", |case, check| {
         let gamma = parameters(case);
@@ -98,7 +98,7 @@ pub const EQUATIONS: &[Equation] = &[
     }),
     ("(53) xhat_i = (C + eps I)^(-1/2) (x_i - m), C = 1/n sum_i (x_i - m)(x_i - m)^T", |case, check| {
         let pair = Pair::new(case);
-        let scale = pair.condition() * largest(&pair.xhat.concat());
+        let scale = pair.condition() * largest(pair.xhat.concat());
         let channels =
             [0, 1].map(|at| &pair.x[at]).map(|row| row.iter().map(|&x| wide(x)).collect::<Vec<DoubleDouble>>());
         let truth = whitening::forward(&channels, &[wide(1.0); 2], &[wide(0.0); 2], wide(case.epsilon)).normalized;
@@ -298,7 +298,7 @@ impl Pair {
     /// Of the root: numerics.md counts in units of kappa.
     fn condition(&self) -> f64 {
         let spread = self.covariance[0][0].min(self.covariance[1][1]).sqrt();
-        self.kappa * (1.0 + largest(&self.x.concat()) / spread)
+        self.kappa * (1.0 + largest(self.x.concat()) / spread)
     }
 
     fn kernel(&self, epsilon: f64) -> [Vec<f64>; 2] {

@@ -1,8 +1,8 @@
 //! (42) to (48): directional and second derivatives.
 
 use super::first_order::dx;
-use super::support::double_double::DoubleDouble;
 use super::{Case, Defined, Equation, column, column_mut, largest, mean, mean_of, moving, same, sum_of, wide};
+use crate::support::wide::DoubleDouble;
 use batchnorm::reference::number::Dual;
 use batchnorm::reference::{Real, compact};
 use batchnorm::{ParameterDirection, RunningStatistics, Saved};

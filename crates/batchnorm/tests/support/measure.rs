@@ -1,6 +1,6 @@
 //! The measures of the accuracy contract, one channel at a time, against double-double truth.
 
-use super::double_double::{DoubleDouble, widened};
+use super::wide::{DoubleDouble, largest, widened};
 use batchnorm::reference::{Real, compact};
 use batchnorm::{Element, Moments};
 
@@ -102,7 +102,7 @@ impl<T: Element> Channel<'_, T> {
             let error = distance(y.to_f64(), truth);
             worst.join(Worst { y_ulps: error / ulp::<T>(scale), y: relative(error, scale), ..Worst::default() });
         }
-        let max_dy = self.dy.iter().map(|dy| dy.to_f64().abs()).fold(0.0, f64::max);
+        let max_dy = largest(self.dy.iter().map(|dy| dy.to_f64()));
         let dx_scale = self.gamma.abs() / deviation * max_dy;
         for (dx, &truth) in self.dx.iter().zip(&backward.dx) {
             worst.join(Worst { dx: relative(distance(dx.to_f64(), truth), dx_scale), ..Worst::default() });

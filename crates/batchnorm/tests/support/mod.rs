@@ -1,15 +1,14 @@
 //! What the tests share: a seeded generator, arrays of any strides inside poisoned buffers, wider arithmetic as truth, and
 //! the measures of the contract.
-#![allow(dead_code)] // every test file uses a part
+#![allow(dead_code)] // every program uses a part
 
-pub mod double_double;
-pub mod inverted;
+pub mod layout;
 pub mod measure;
 pub mod place;
-pub mod run;
 pub mod samples;
 pub mod step;
-pub mod ways;
+pub mod training;
+pub mod wide;
 
 use std::ops::{Deref, DerefMut};
 

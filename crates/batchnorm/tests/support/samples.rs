@@ -1,18 +1,17 @@
-//! Norms that do not look at the batch: a step on an array given in NCHW order, lying anywhere, and its truth row by row.
+//! Norms that do not look at the batch: a step on an array given in NCHW order, lying anywhere, and its truth: the twin of
+//! whole arrays.
 
-use super::double_double::{DoubleDouble, widened};
+use super::layout::Sizes;
 use super::measure::ulp;
 use super::place::{Place, bits};
-use super::run::Sizes;
+use super::wide::{DoubleDouble, largest, largest_wide, wide, widened};
 use super::{Random, pool};
-use batchnorm::reference::rows;
-use batchnorm::reference::whole::{Role, Rows, Together};
+use batchnorm::reference::whole::{By, Norm, Role, Rows, Together};
 use batchnorm::{
     Axes, ConstantChannel, Element, ParameterDirection, ParameterGradients, Parameters, SampleConfig, Tier, View,
     ViewMut,
 };
 
-type D = DoubleDouble;
 pub const EPSILON: f64 = 1e-5;
 
 /// Of arrays (samples, channels, plane).
@@ -39,26 +38,29 @@ impl Kind {
         matches!(self, Kind::Layer(_) | Kind::Rms(_))
     }
 
-    /// How many values gamma and beta have.
-    pub fn parameters(self, Sizes { n, c, plane }: Sizes) -> usize {
-        match self {
-            Kind::Layer(1) | Kind::Rms(1) => plane,
-            Kind::Layer(2) | Kind::Rms(2) => c * plane,
-            Kind::Layer(_) | Kind::Rms(_) => n * c * plane,
-            Kind::Group(_) | Kind::Instance => c,
-        }
+    /// Whether the mean is taken off.
+    pub fn centred(self) -> bool {
+        !matches!(self, Kind::Rms(_))
     }
 
-    /// The rows: of each the numbers of its values, and for each value that of its parameters.
-    pub fn rows(self, Sizes { n, c, plane }: Sizes) -> Vec<Vec<(usize, usize)>> {
+    /// What is normalised together.
+    pub fn rows(self, Sizes { n, c, plane }: Sizes) -> Rows {
         let together = match self {
             Kind::Layer(axes) | Kind::Rms(axes) => Together::LastAxes(axes),
             Kind::Group(groups) => Together::Groups(groups),
             Kind::Instance => Together::Instance,
         };
-        let rows = Rows::new(&[n, c, plane], &[Role::Sample, Role::Channel, Role::Space], together);
-        let with_parameter = |row: Vec<usize>| row.into_iter().map(|i| (i, rows.parameter(i))).collect();
-        rows.all().into_iter().map(with_parameter).collect()
+        Rows::new(&[n, c, plane], &Role::around(1, 3), together)
+    }
+
+    /// 1 / sqrt(variance + eps) of a row, or of its mean square.
+    pub fn inverse(self, row: &[DoubleDouble]) -> f64 {
+        let mean = |values: &mut dyn Iterator<Item = DoubleDouble>| {
+            values.fold(wide(0.0), |sum, value| sum + value) / wide(row.len() as f64)
+        };
+        let center = if self.centred() { mean(&mut row.iter().copied()) } else { wide(0.0) };
+        let square = mean(&mut row.iter().map(|&x| (x - center) * (x - center)));
+        1.0 / (square.to_f64() + EPSILON).sqrt()
     }
 }
 
@@ -151,7 +153,7 @@ impl<T: Element> Case<T> {
         let len = sizes.n * sizes.c * sizes.plane;
         let mut array = |mean: f64| (0..len).map(|_| T::from_f64(mean + random.normal())).collect();
         let (x, dy) = (array(mean), array(0.2));
-        let each = kind.parameters(sizes);
+        let each = kind.rows(sizes).parameters();
         let gamma = (0..each).map(|at| 0.7 - (at % 11) as f64 * 0.3).collect();
         // None near 0: where gamma xhat is 0 too, an ulp of y would be next to nothing.
         let beta = (0..each).map(|at| 0.1 * (at % 13) as f64 - 0.35).collect();
@@ -171,7 +173,7 @@ impl<T: Element> Case<T> {
         let [mut y, mut dx, mut moved] = [outputs.blank(), outputs.blank(), outputs.blank()];
         let parameters = Parameters { gamma: Some(&self.gamma[..]), beta: Some(&self.beta[..]) };
         let saved = rule.forward(&x, parameters, &mut outputs.view_mut(&mut y)).expect("a right call");
-        assert_eq!(saved.rows(), self.kind.rows(self.sizes).len());
+        assert_eq!(saved.rows(), self.kind.rows(self.sizes).count());
         let gradients = saved.backward(&x, &dy, &mut outputs.view_mut(&mut dx)).expect("a right call");
         let direction = ParameterDirection { gamma: Some(&self.beta), beta: Some(&self.gamma) };
         saved.jvp(&x, &dy, direction, &mut outputs.view_mut(&mut moved)).expect("a right call");
@@ -188,52 +190,49 @@ impl<T: Element> Case<T> {
         self.step(self.kind.config().constant_group(ConstantChannel::Derivative).epsilon(EPSILON), [place; 2])
     }
 
+    /// The twin of these rows.
+    pub fn twin<'a>(&self, rows: &'a Rows) -> Norm<'a, DoubleDouble> {
+        let by = if self.kind.centred() { By::Row } else { By::MeanSquare };
+        Norm { rows, by, epsilon: wide(EPSILON) }
+    }
+
     /// The worst errors against the twin in double-double arithmetic.
     pub fn errors(&self, got: &Outcome<T>) -> Worst {
+        let rows = self.kind.rows(self.sizes);
+        let twin = self.twin(&rows);
+        let (x, dy, gamma, beta) = (widened(&self.x), widened(&self.dy), widened(&self.gamma), widened(&self.beta));
+        let (normalized, y) = (twin.normalized(&x), twin.forward(&x, &gamma, &beta));
+        let truth = twin.backward(&x, &gamma, &dy);
+        let distance = |got: f64, truth: DoubleDouble| (wide(got) - truth).to_f64().abs();
+        let relative = |error: f64, scale: f64| if error == 0.0 { 0.0 } else { error / scale };
         let mut worst = Worst::default();
-        let each = self.gamma.len();
-        let zero = D::from(0.0);
-        let (mut dgamma, mut dbeta) = (vec![zero; each], vec![zero; each]);
-        let (mut products, mut sums) = (vec![0.0; each], vec![0.0; each]);
-        for row in self.kind.rows(self.sizes) {
-            let of = |data: &[T]| widened(&row.iter().map(|&(i, _)| data[i]).collect::<Vec<T>>());
-            let own = |values: &[f64]| row.iter().map(|&(_, at)| D::from(values[at])).collect::<Vec<D>>();
-            let (x, dy, gamma, beta) = (of(&self.x), of(&self.dy), own(&self.gamma), own(&self.beta));
-            let epsilon = D::from(EPSILON);
-            let (forward, backward) = if matches!(self.kind, Kind::Rms(_)) {
-                (rows::rms_forward(&x, &gamma, &beta, epsilon), rows::rms_backward(&x, &gamma, epsilon, &dy))
-            } else {
-                (rows::forward(&x, &gamma, &beta, epsilon), rows::backward(&x, &gamma, epsilon, &dy))
-            };
-            let distance = |got: f64, truth: D| (D::from(got) - truth).to_f64().abs();
-            let relative = |error: f64, scale: f64| if error == 0.0 { 0.0 } else { error / scale };
-            for (at, &(i, parameter)) in row.iter().enumerate() {
-                let truth = forward.y[at];
-                let scale = truth.to_f64().abs().max(self.beta[parameter].abs());
-                let error = distance(got.y[i].to_f64(), truth);
-                // Rounding goes by the result, what comes before it by its terms.
-                let terms =
-                    scale.max((gamma[at] * forward.normalized[at]).to_f64().abs()).max(gamma[at].to_f64().abs());
-                let y = relative(error, terms);
-                worst.join(Worst { y_ulps: error / ulp::<T>(scale), y, ..Worst::default() });
-                dgamma[parameter] = dgamma[parameter] + backward.dgamma[at];
-                dbeta[parameter] = dbeta[parameter] + backward.dbeta[at];
-                products[parameter] += backward.dgamma[at].to_f64().abs();
-                sums[parameter] += backward.dbeta[at].to_f64().abs();
-            }
-            let largest = |values: &[D]| values.iter().fold(0.0f64, |most, value| most.max(value.to_f64().abs()));
-            let deviation = inverse(&x, self.kind);
-            let scale = largest(&gamma) * deviation * largest(&dy);
-            for (at, &(i, _)) in row.iter().enumerate() {
-                let error = distance(got.dx[i].to_f64(), backward.dx[at]);
+        let (mut products, mut sums) = (vec![0.0; gamma.len()], vec![0.0; gamma.len()]);
+        for i in 0..x.len() {
+            let parameter = rows.parameter(i);
+            let scale = y[i].to_f64().abs().max(self.beta[parameter].abs());
+            let error = distance(got.y[i].to_f64(), y[i]);
+            // Rounding goes by the result, what comes before it by its terms.
+            let scaled = (gamma[parameter] * normalized[i]).to_f64().abs();
+            let terms = scale.max(scaled).max(self.gamma[parameter].abs());
+            worst.join(Worst { y_ulps: error / ulp::<T>(scale), y: relative(error, terms), ..Worst::default() });
+            products[parameter] += (dy[i] * normalized[i]).to_f64().abs();
+            sums[parameter] += dy[i].to_f64().abs();
+        }
+        for row in 0..rows.count() {
+            let places = rows.places(row);
+            let most = largest(places.iter().map(|&i| self.gamma[rows.parameter(i)]));
+            let scale = most * self.kind.inverse(&rows.gather(row, &x)) * largest_wide(&rows.gather(row, &dy));
+            for i in places {
+                let error = distance(got.dx[i].to_f64(), truth.dx[i]);
                 worst.join(Worst { dx: relative(error, scale), ..Worst::default() });
             }
         }
-        for at in 0..each {
-            let distance = |got: f64, truth: D| (D::from(got) - truth).to_f64().abs();
-            let of_gamma = distance(got.dgamma[at], dgamma[at]) / products[at].max(f64::MIN_POSITIVE);
-            let of_beta = distance(got.dbeta[at], dbeta[at]) / sums[at].max(f64::MIN_POSITIVE);
-            worst.join(Worst { dgamma: of_gamma, dbeta: of_beta, ..Worst::default() });
+        for parameter in 0..gamma.len() {
+            let of_gamma = distance(got.dgamma[parameter], truth.dgamma[parameter]);
+            let of_beta = distance(got.dbeta[parameter], truth.dbeta[parameter]);
+            let dgamma = of_gamma / products[parameter].max(f64::MIN_POSITIVE);
+            let dbeta = of_beta / sums[parameter].max(f64::MIN_POSITIVE);
+            worst.join(Worst { dgamma, dbeta, ..Worst::default() });
         }
         worst
     }
@@ -260,15 +259,6 @@ impl<T: Element> Case<T> {
             }
         }
     }
-}
-
-/// 1 / sqrt(variance + eps), or of the mean square.
-fn inverse(x: &[D], kind: Kind) -> f64 {
-    let n = D::from(x.len() as f64);
-    let sum = |values: &mut dyn Iterator<Item = D>| values.fold(D::from(0.0), |sum, value| sum + value) / n;
-    let mean = if matches!(kind, Kind::Rms(_)) { D::from(0.0) } else { sum(&mut x.iter().copied()) };
-    let variance = sum(&mut x.iter().map(|&x| (x - mean) * (x - mean))).to_f64();
-    1.0 / (variance + EPSILON).sqrt()
 }
 
 /// A view of a dense array (samples, channels, plane).

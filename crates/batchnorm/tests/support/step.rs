@@ -1,14 +1,14 @@
 //! Any pass, fused or not, of training or of evaluation: run on arrays anywhere, and checked against the twin.
 
-use super::double_double::DoubleDouble;
+use super::layout::{Order, Sizes};
 use super::measure::ulp;
 use super::place::{Place, bits};
-use super::run::{Order, Sizes};
+use super::wide::{DoubleDouble, largest};
 use super::{Random, channel_of};
 use batchnorm::reference::{Real, compact};
 use batchnorm::{
-    Activation, Config, ConstantChannel, Element, GradientBuffers, Input, Normalizer, Parameter, ParameterGradients,
-    Parameters, Policies, RunningStatistics, SingleValue, Tier,
+    Activation, Config, ConstantChannel, Element, GradientBuffers, Input, Moments, Normalizer, Parameter,
+    ParameterGradients, Parameters, Policies, RunningStatistics, SingleValue, Tier,
 };
 
 pub const EPSILON: f64 = 1e-5;
@@ -101,6 +101,7 @@ impl Places {
 }
 
 /// Everything a step gives, in NCHW order.
+#[derive(Debug, Clone)]
 pub struct Stepped<T> {
     pub y: Vec<T>,
     pub dx: Vec<T>,
@@ -108,10 +109,17 @@ pub struct Stepped<T> {
     pub dresidual: Vec<T>,
     pub dgamma: Vec<f64>,
     pub dbeta: Vec<f64>,
-    /// Mean and population variance of each channel's batch; empty in evaluation.
-    pub moments: Vec<[f64; 2]>,
+    /// Of each channel's batch; empty in evaluation.
+    pub moments: Vec<Moments>,
     /// dx and dgamma of the invertible form; empty where a pass or a type has none.
     pub inverted: (Vec<T>, Vec<f64>),
+}
+
+impl<T> Default for Stepped<T> {
+    fn default() -> Self {
+        let (y, dx, dresidual, inverted) = Default::default();
+        Stepped { y, dx, dresidual, dgamma: Vec::new(), dbeta: Vec::new(), moments: Vec::new(), inverted }
+    }
 }
 
 /// A type whose passes are tested, with the invertible form where it has that.
@@ -167,8 +175,9 @@ fn alike<T: Element>(one: &[T], other: &[T]) -> bool {
 impl<T: Element> Stepped<T> {
     pub fn same_bits(&self, other: &Stepped<T>) -> bool {
         let numbers = |stepped: &Stepped<T>| -> Vec<u64> {
-            let more = stepped.moments.iter().flatten().chain(&stepped.inverted.1);
-            stepped.dgamma.iter().chain(&stepped.dbeta).chain(more).map(|value| value.to_bits()).collect()
+            let moments = stepped.moments.iter().flat_map(|m| [m.mean(), m.m2(), m.population_variance()]);
+            let gradients = stepped.dgamma.iter().chain(&stepped.dbeta).chain(&stepped.inverted.1);
+            gradients.copied().chain(moments).map(f64::to_bits).collect()
         };
         alike(&self.y, &other.y)
             && alike(&self.dx, &other.dx)
@@ -204,8 +213,7 @@ impl<T: Stepping> Case<T> {
         let mut out = places.y.view_mut(&mut y);
         let (saved, moments) = if pass.training {
             let (saved, batch) = rule.train(input, parameters, None, &mut out).expect("a right call");
-            let moments = batch.channels().iter().map(|all| [all.mean(), all.population_variance()]).collect();
-            (saved, moments)
+            (saved, batch.channels().to_vec())
         } else {
             let saved = rule.eval(input, parameters, Some(&self.running), &mut out).expect("a right call");
             let (mut own, residual) = (places.y.filled(&self.x), pass.adding.then_some(&residual));
@@ -296,7 +304,7 @@ impl<T: Stepping> Case<T> {
             // mean/std, as in the contract's bound for f64.
             let ratio = 1.0 + mean.to_f64().abs() / deviation;
             let normal = if pass.training {
-                let [got_mean, got_variance] = got.moments[c];
+                let (got_mean, got_variance) = (got.moments[c].mean(), got.moments[c].population_variance());
                 check("mean", c, got_mean, mean, ratio * deviation, 0.0);
                 check("variance", c, got_variance, variance, ratio * variance.to_f64(), 0.0);
                 forward.y
@@ -304,11 +312,11 @@ impl<T: Stepping> Case<T> {
                 compact::forward_eval(&wide(&x), gamma, beta, mean, variance, epsilon)
             };
             let y = of(&got.y);
-            let largest = x.iter().fold(1.0f64, |most, x| most.max((x - mean.to_f64()).abs() / deviation));
+            let farthest = largest(x.iter().map(|x| (x - mean.to_f64()) / deviation)).max(1.0);
             for (i, &z) in normal.iter().enumerate() {
                 let (z, part) = if pass.adding { (z + R::constant(residual[i]), residual[i].abs()) } else { (z, 0.0) };
                 let truth = if z.to_f64() > 0.0 { z } else { R::constant(slope) * z };
-                let scale = self.gamma[c].abs() * largest + self.beta[c].abs() + part;
+                let scale = self.gamma[c].abs() * farthest + self.beta[c].abs() + part;
                 check("y", c, y[i], truth, ratio * scale, rounding(truth.to_f64()));
             }
             // The side of the kink is that of the output as stored.
@@ -327,8 +335,8 @@ impl<T: Stepping> Case<T> {
             } else {
                 compact::backward_eval(&wide(&x), gamma, mean, variance, epsilon, &wide(&dz))
             };
-            let most = dy.iter().fold(0.0f64, |most, dy| most.max(dy.abs()));
-            let scale = ratio * largest * self.gamma[c].abs() / deviation * most;
+            let most = largest(&dy);
+            let scale = ratio * farthest * self.gamma[c].abs() / deviation * most;
             let dx = of(&got.dx);
             for (&dx, &truth) in dx.iter().zip(&backward.dx) {
                 check("dx", c, dx, truth, scale, rounding(truth.to_f64()));

@@ -1,0 +1,21 @@
+//! Batch norm: each form of the layer against its formulas and against the ordinary form.
+
+mod collective;
+mod forms_agree;
+mod fused;
+mod ghost;
+mod graph;
+mod in_place;
+mod invertible;
+mod jvp;
+mod micro_batches;
+mod odd_views;
+mod parameter_types;
+mod passes;
+mod policies;
+mod second_order;
+#[path = "../support/mod.rs"]
+mod support;
+mod switches;
+mod weights;
+mod weights_policies;

@@ -1,0 +1,7 @@
+//! Numbers and checks that others published.
+
+mod form;
+mod published_checks;
+mod recorded;
+#[path = "../support/mod.rs"]
+mod support;

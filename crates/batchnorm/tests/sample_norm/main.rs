@@ -1,0 +1,12 @@
+//! Layer, group, instance and RMS norm, which do not look at the batch.
+
+mod accuracy;
+mod bits;
+mod degenerate_rows;
+mod errors;
+mod jvp;
+mod norms_agree;
+mod second_order;
+#[path = "../support/mod.rs"]
+mod support;
+mod table;

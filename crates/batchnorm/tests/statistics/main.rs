@@ -1,0 +1,6 @@
+//! What is known of a data set: statistics of all its batches, and running statistics between conventions.
+
+mod conventions;
+mod population;
+#[path = "../support/mod.rs"]
+mod support;
