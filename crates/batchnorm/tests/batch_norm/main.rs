@@ -1,6 +1,7 @@
 //! Batch norm: each form of the layer against its formulas and against the ordinary form.
 
 mod collective;
+mod constant_statistics;
 mod forms_agree;
 mod fused;
 mod ghost;

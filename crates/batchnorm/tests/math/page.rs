@@ -20,6 +20,11 @@ fn reference() -> PathBuf {
     root().join("../batchnorm-reference/src")
 }
 
+/// The folder of the loops.
+fn kernel() -> PathBuf {
+    root().join("../batchnorm-kernel/src")
+}
+
 /// x = 1, 2, 6 with its upstream gradient and a direction.
 pub fn example() -> Case {
     let lists = [[1.0, 2.0, 6.0], [1.0, 2.0, 0.0], [1.0, 0.0, 0.0]].map(Vec::from);
@@ -322,6 +327,7 @@ fn what_the_page_names_of_the_code_is_there() {
             if word.ends_with(".rs") {
                 let path = match word.strip_prefix("reference/") {
                     Some(word) => reference().join(word),
+                    None if word.starts_with("kernel/") => kernel().join(&word["kernel/".len()..]),
                     None if word.starts_with("tests/") => root().join(word),
                     None => root().join("src").join(word),
                 };
