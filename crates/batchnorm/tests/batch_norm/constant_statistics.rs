@@ -2,8 +2,8 @@
 //! not become 0 * infinity on the way.
 
 use batchnorm::{
-    Activation, Axes, BatchNorm, Config, Element, GradientBuffers, Input, Number, ParameterGradients,
-    RunningStatistics, Saved, Switches, View, ViewMut, Weights,
+    Activation, Axes, BatchNorm, Config, Element, GradientBuffers, Input, ParameterGradients, RunningStatistics, Saved,
+    Switches, View, ViewMut, Weights,
 };
 
 const INFINITY: f64 = f64::INFINITY;
