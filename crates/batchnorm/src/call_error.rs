@@ -1,9 +1,9 @@
-//! Of calls: arrays that do not fit, and what policies refuse.
+//! Errors of calls: arrays that do not fit, and what policies refuse.
 
 use crate::options::switches::Switches;
 use thiserror::Error;
 
-/// Why evaluation needs running statistics, and what to do.
+/// Reason in the error of an evaluation without running statistics, and its mend.
 pub(crate) const NOTHING_TO_EVALUATE_BY: &str = "evaluation normalises by them; train first, install them, \
                                       or choose `MissingRunning::BatchStatistics`";
 
@@ -22,7 +22,7 @@ pub enum CallError {
         argument: &'static str,
         /// The layer's number of channels.
         expected: usize,
-        /// The array's.
+        /// The array's number of channels.
         got: usize,
         /// The array's shape.
         shape: Vec<usize>,
@@ -48,7 +48,7 @@ pub enum CallError {
     WeightsShape {
         /// The input's shape.
         expected: Vec<usize>,
-        /// That of the weights.
+        /// The shape of the weights.
         got: Vec<usize>,
     },
     /// Training where weights leave a channel one value, or values that count once together: there is no spread to normalise by.
@@ -90,12 +90,12 @@ pub enum CallError {
     OtherWhole {
         /// The first channel concerned.
         channel: usize,
-        /// Values at least.
+        /// The smallest number of values that fits.
         expected: u64,
         /// Values in that channel's moments.
         got: u64,
     },
-    /// A call that is not for what the forward pass was.
+    /// A call that does not belong to this kind of forward pass.
     #[error("the saved forward pass was {forward}: call `{call}`")]
     OtherPass {
         /// What the forward pass was.
@@ -129,7 +129,7 @@ pub enum CallError {
         "dresidual: the saved forward pass was without a residual, which has no gradient: give `&mut dx` alone"
     })]
     ResidualBuffer {
-        /// Whether the forward pass had a residual.
+        /// True after a forward pass with a residual.
         expected: bool,
     },
     /// The invertible form behind an activation that cannot be undone.
@@ -149,7 +149,7 @@ pub enum CallError {
         channel: usize,
         /// Values, or batches, in the population.
         expected: u64,
-        /// Those to be taken out.
+        /// Values, or batches, to be taken out.
         got: u64,
     },
     /// Running statistics are asked of a population that holds no value.
@@ -264,7 +264,7 @@ pub enum CallError {
         channels: usize,
         /// Values a channel it was computed from; 0 for a running covariance.
         count: u64,
-        /// As computed: 0, but for rounding.
+        /// The smallest eigenvalue as computed: 0, but for rounding.
         eigenvalue: f64,
     },
     /// Statistics or a saved pass of another grouping than the layer's.
@@ -279,16 +279,16 @@ pub enum CallError {
         /// Groups given.
         got: usize,
     },
-    /// More than the memory has.
+    /// An array for which there is no memory.
     #[error("{argument}: {what} needs {bytes} bytes (shape {shape:?}), which cannot be had; split the batch")]
     Memory {
         /// The argument's name.
         argument: &'static str,
-        /// What of it needs memory.
+        /// The array that needs memory, in words.
         what: &'static str,
-        /// Its size.
+        /// The size of that array.
         bytes: usize,
-        /// Its shape.
+        /// The shape of that array.
         shape: Vec<usize>,
     },
     /// Evaluation, or a policy that needs running statistics, without any.

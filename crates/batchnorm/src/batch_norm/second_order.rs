@@ -2,7 +2,7 @@
 //! pass.
 
 use crate::batch_norm::saved::Saved;
-use crate::batch_norm::tangent::Instead;
+use crate::batch_norm::tangent::Alternatives;
 use crate::call_error::CallError;
 use crate::check::same_shape;
 use crate::gradients::ParameterGradients;
@@ -10,25 +10,26 @@ use crate::parameters::ParameterDirection;
 use batchnorm_kernel::passes::{ChannelConstants, GradientAlongCoefficients, GradientSums};
 use batchnorm_kernel::{Activation, Element, View, ViewMut};
 
-const HVP: Instead = Instead {
+const HVP_ALTERNATIVES: Alternatives = Alternatives {
     part: "hvp on the whole batch",
     residual: "without_residual().hvp, with dy times f'",
     weights: "backward, with the weights: hvp is of passes without weights",
 };
 
-/// The sums of a channel that second derivatives need.
+/// The sums over a channel that second derivatives need.
 #[derive(Clone, Copy, Default)]
-struct Sums {
-    /// Of dz, and of dz xhat.
+struct SecondOrderSums {
+    /// Sums of dz, and of dz xhat.
     upstream: GradientSums,
-    /// Of x', and of x' xhat (about the batch's own mean).
+    /// Sums of x', and of x' xhat (about the batch's own mean).
     direction: GradientSums,
-    /// Of dz x'.
+    /// Sum of dz x'.
     product: f64,
 }
 
-/// Both products of a double backward pass, into both outputs or, on an error, neither; the gradient by gamma.
-pub(crate) fn by_both<T: Element>(
+/// Writes both products of a double backward pass, or on an error neither, and returns the gradient by gamma. `jvp` must not
+/// fail after `hvp` did not.
+pub(crate) fn hvp_and_jvp<T: Element>(
     [x, of_dx]: [&View<T>; 2],
     by_x: &mut ViewMut<T>,
     by_dy: &mut ViewMut<T>,
@@ -91,30 +92,32 @@ impl Saved {
         out: &mut ViewMut<T>,
     ) -> Result<ParameterGradients, CallError> {
         let others = [("dy", dy.layout()), ("direction", direction.layout()), ("out", out.layout())];
-        self.check_along(&HVP, x, parameters, &others)?;
+        self.check_directional(&HVP_ALTERNATIVES, x, parameters, &others)?;
         let (isa, channels) = (self.isa(), self.channel_constants());
-        // Where the statistics are constants, only the products matter.
-        let sums_if_of_batch = |activation, channels, array: &View<T>| {
-            if self.used_batch_statistics() { self.sums(activation, channels, x, array) } else { Vec::new() }
+        // Where the statistics are constants, only the products dz x' matter.
+        let sums_if_by_batch = |activation, channels, array: &View<T>| {
+            if self.used_batch_statistics() { self.gradient_sums(activation, channels, x, array) } else { Vec::new() }
         };
-        let upstream = sums_if_of_batch(self.activation, channels, dy);
-        let about_batch = ChannelConstants { xhat_low: &self.batch_xhat_low, ..channels };
-        let along = sums_if_of_batch(Activation::Identity, about_batch, direction);
+        let upstream_sums = sums_if_by_batch(self.activation, channels, dy);
+        let about_batch_mean = ChannelConstants { xhat_low: &self.batch_xhat_low, ..channels };
+        let along_sums = sums_if_by_batch(Activation::Identity, about_batch_mean, direction);
         let arrays = [x.memory(), dy.memory(), direction.memory()];
         let products = T::operations().sums_along(isa, self.activation, channels, arrays);
-        let sums = |channel: usize| Sums {
-            upstream: upstream.get(channel).copied().unwrap_or_default(),
-            direction: along.get(channel).copied().unwrap_or_default(),
+        let sums = |channel: usize| SecondOrderSums {
+            upstream: upstream_sums.get(channel).copied().unwrap_or_default(),
+            direction: along_sums.get(channel).copied().unwrap_or_default(),
             product: products.get(channel).map_or(0.0, |sums| sums.dy_xhat),
         };
-        let coefficients = |channel| self.along_coefficients(channel, sums(channel), parameters.of(channel)[0]);
+        let coefficients =
+            |channel| self.gradient_along_coefficients(channel, sums(channel), parameters.at(channel)[0]);
         T::operations().gradient_along(isa, self.activation, arrays, out.memory(), &coefficients);
-        let dgamma =
-            |channel| self.inverse_deviation[channel] * self.total[channel] * self.curvature(channel, sums(channel));
+        let dgamma = |channel| {
+            self.inverse_deviation[channel] * self.total_weight[channel] * self.curvature(channel, sums(channel))
+        };
         let channels = 0..self.channels();
         Ok(ParameterGradients {
-            // Of an empty batch 0, as its gradients.
-            dgamma: channels.clone().map(|c| if self.count == 0 { 0.0 } else { dgamma(c) }).collect(),
+            // 0 for an empty batch, as its gradients are: the formula divides by n = 0.
+            dgamma: channels.clone().map(|channel| if self.count == 0 { 0.0 } else { dgamma(channel) }).collect(),
             dbeta: channels.map(|_| 0.0).collect(),
         })
     }
@@ -164,19 +167,24 @@ impl Saved {
     ) -> Result<Vec<f64>, CallError> {
         let hvp = |by_x: &mut ViewMut<T>| self.hvp(x, dy, of_dx, of_parameters, by_x);
         let jvp = |by_dy: &mut ViewMut<T>| self.jvp(x, of_dx, of_parameters, by_dy);
-        by_both([x, of_dx], by_x, by_dy, hvp, jvp)
+        hvp_and_jvp([x, of_dx], by_x, by_dy, hvp, jvp)
     }
 
-    /// k: how fast mean(dz xhat) moves, times the deviation.
-    fn curvature(&self, channel: usize, Sums { upstream, direction, product }: Sums) -> f64 {
-        let (n, w) = (self.total[channel], self.batch_share);
+    /// k, the speed of mean(dz xhat) times the deviation.
+    fn curvature(&self, channel: usize, SecondOrderSums { upstream, direction, product }: SecondOrderSums) -> f64 {
+        let (n, w) = (self.total_weight[channel], self.batch_share);
         let (p, q) = (direction.dy_xhat / n, upstream.dy_xhat / n);
         product / n - w * (upstream.dy / n * (direction.dy / n)) - w * (p * q)
     }
 
-    /// What dx' of a channel is computed with, where gamma moves with `gamma_t`.
-    fn along_coefficients(&self, channel: usize, sums: Sums, gamma_t: f64) -> GradientAlongCoefficients {
-        let (n, w, xhat_low) = (self.total[channel], self.batch_share, self.batch_xhat_low[channel]);
+    /// Coefficients of dx' of a channel, where gamma moves with `gamma_t`.
+    fn gradient_along_coefficients(
+        &self,
+        channel: usize,
+        sums: SecondOrderSums,
+        gamma_t: f64,
+    ) -> GradientAlongCoefficients {
+        let (n, w, xhat_low) = (self.total_weight[channel], self.batch_share, self.batch_xhat_low[channel]);
         let inverse_deviation = self.inverse_deviation[channel];
         let constants = GradientAlongCoefficients {
             mean: self.mean[channel],
@@ -191,12 +199,12 @@ impl Saved {
             constant: 0.0,
         };
         if w == 0.0 {
-            // The statistics are constants: whatever the sums are, they play no part.
+            // The statistics are constants. The sums play no part: infinite ones times w = 0 would be NaN.
             return constants;
         }
-        let Sums { upstream, direction, .. } = sums;
+        let SecondOrderSums { upstream, direction, .. } = sums;
         let (p, q) = (direction.dy_xhat / n, upstream.dy_xhat / n);
-        // What goes through the statistics.
+        // From here on, what flows through the statistics: these depend on x by the share w.
         let scaled_share = w * self.gradient_scale(channel);
         let curvature = self.curvature(channel, sums) - 2.0 * w * (p * q);
         let xhat_factor = -scaled_share * (inverse_deviation * curvature) - gamma_t * inverse_deviation * (w * q);

@@ -1,4 +1,4 @@
-//! How much each value of a batch counts: masks and weights.
+//! Weights and masks: how often each value of a batch counts.
 
 use crate::call_error::CallError;
 use batchnorm_kernel::passes::{Layout, Readable, elements, row_major};
@@ -63,13 +63,14 @@ impl<'w, T: Element> Weights<'w, T> {
         Self::from_cow(Cow::Borrowed(values), shape)
     }
 
+    /// Checks weights that are borrowed or owned.
     fn from_cow(values: Cow<'w, [T]>, shape: &[usize]) -> Result<Self, WeightsError> {
         let (expected, got) = (elements(shape)?, values.len());
         if expected != got {
             return Err(ViewError::Length { shape: shape.to_vec(), expected, got }.into());
         }
-        let right = |weight: &T| (0.0..f64::INFINITY).contains(&weight.to_f64());
-        match values.iter().position(|weight| !right(weight)) {
+        let valid = |weight: &T| (0.0..f64::INFINITY).contains(&weight.to_f64());
+        match values.iter().position(|weight| !valid(weight)) {
             Some(at) => Err(WeightsError::NoWeight { at, got: values[at].to_f64() }),
             None => Ok(Weights { values, shape: shape.to_vec() }),
         }
@@ -94,12 +95,12 @@ impl<'w, T: Element> Weights<'w, T> {
         &self.shape
     }
 
-    /// As an array of the input's shape.
+    /// The weights as an array of the input's shape, repeated along axes of length 1 by a stride of 0.
     ///
     /// # Errors
     /// A shape that cannot be repeated to the input's.
-    pub(crate) fn over(&self, x: &Layout) -> Result<Readable<'_, T>, CallError> {
-        let fits = |(&own, &length): (&usize, &usize)| own == length || own == 1;
+    pub(crate) fn repeated_over(&self, x: &Layout) -> Result<Readable<'_, T>, CallError> {
+        let fits = |(&length, &x_length): (&usize, &usize)| length == x_length || length == 1;
         if self.shape.len() != x.shape.len() || !self.shape.iter().zip(&x.shape).all(fits) {
             return Err(CallError::WeightsShape { expected: x.shape.clone(), got: self.shape.clone() });
         }
@@ -109,11 +110,11 @@ impl<'w, T: Element> Weights<'w, T> {
     }
 }
 
-/// Weights that are none.
+/// An error of values that cannot be weights.
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum WeightsError {
-    /// Not as many as their shape has.
+    /// Another number of weights than their shape has.
     #[error(transparent)]
     Layout(#[from] ViewError),
     /// A negative weight, NaN or infinity.

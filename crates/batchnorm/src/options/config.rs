@@ -8,7 +8,7 @@ use crate::options::switches::Switches;
 use batchnorm_kernel::passes::Isa;
 use batchnorm_kernel::{Activation, Tier};
 
-/// What a batch-norm layer is to be, by the conventions of a framework and with what differs.
+/// The options of a batch-norm layer: by the conventions of a framework, and with what you set otherwise.
 ///
 /// ```
 /// use batchnorm::{Affine, Config, UpdateWeight};
@@ -24,11 +24,11 @@ pub struct Config {
     pub averaging: Averaging,
     /// Which variance the running variance estimates.
     pub estimator: Estimator,
-    /// Whether there are running statistics at all.
+    /// True for a layer that keeps running statistics.
     pub track_running_statistics: bool,
     /// Which parameters there are.
     pub affine: Affine,
-    /// What follows in the same pass.
+    /// The activation, applied in the same pass.
     pub activation: Activation,
     /// Number of channels; `None` takes it from the first training batch.
     pub channels: Option<usize>,
@@ -47,6 +47,7 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The options in which frameworks differ, and the rest as all have it.
     fn preset(epsilon: f64, weight: UpdateWeight, estimator: Estimator) -> Config {
         Config {
             epsilon,
@@ -112,7 +113,7 @@ impl Config {
         Config { affine, ..self }
     }
 
-    /// Sets what follows in the same pass.
+    /// Sets the activation, which is applied in the same pass.
     pub fn activation(self, activation: Activation) -> Config {
         Config { activation, ..self }
     }
@@ -137,7 +138,7 @@ impl Config {
         Config { tier: Some(tier), ..self }
     }
 
-    /// Checks the options; the tier found is returned, ready to run.
+    /// Checks the options, and gives the instruction set that runs the passes.
     pub(crate) fn check(&self) -> Result<Isa, ConfigError> {
         if !(self.epsilon.is_finite() && self.epsilon >= 0.0) {
             return Err(ConfigError::Epsilon { got: self.epsilon });

@@ -1,4 +1,4 @@
-//! Of options and parameters, before anything is computed.
+//! Errors of options and parameters, found before anything is computed.
 
 use thiserror::Error;
 
@@ -71,9 +71,9 @@ pub enum ConfigError {
     OtherGroup {
         /// The argument's name.
         argument: &'static str,
-        /// The layer's.
+        /// Channels a group of the layer.
         expected: usize,
-        /// That of the statistics.
+        /// Channels a group of the statistics.
         got: usize,
     },
     /// A number of samples, or the like, that must not be 0.
@@ -117,7 +117,7 @@ pub enum ConfigError {
     LargeGroup {
         /// Channels a group.
         got: usize,
-        /// How many there may be.
+        /// The largest number of channels a group.
         limit: usize,
     },
     /// A data set whose last batch training will refuse.

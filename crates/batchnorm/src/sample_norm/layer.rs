@@ -3,7 +3,7 @@
 use crate::call_error::CallError;
 use crate::gradients::{Gradients, ParameterGradients};
 use crate::options::error::ConfigError;
-use crate::options::limits::finite;
+use crate::options::limits::finite_values;
 use crate::parameters::AffineParameters;
 use crate::sample_norm::config::SampleConfig;
 use crate::sample_norm::grouping::Grouping;
@@ -197,7 +197,7 @@ fn checked_elements<P: Parameter>(
     if expected != got {
         return Err(ConfigError::ElementLength { argument, expected, got, shape: shape.to_vec() });
     }
-    finite(argument, values, expected)
+    finite_values(argument, values, expected)
 }
 
 impl SampleConfig {

@@ -7,7 +7,7 @@
 //!   what these give is put together for each row here, in a fixed order;
 //! - all others: the kernels of rows, where each element of a row has parameters of its own.
 
-use crate::affine::{inverse_deviation, mean_or_nan, shifted};
+use crate::affine::{corrected_shift, inverse_deviation, mean_or_nan};
 use crate::call_error::CallError;
 use crate::check::same_shape;
 use crate::options::error::ConfigError;
@@ -141,7 +141,7 @@ impl SampleNormalizer {
         let coefficients = |moments: &Moments, channel: usize| {
             let (mean, mean_low) = mean_or_nan(moments);
             let scale = gamma[channel] * inverse_deviation(moments.population_variance(), self.epsilon);
-            NormalizeCoefficients { mean, scale, shift: shifted(beta[channel], mean_low, scale) }
+            NormalizeCoefficients { mean, scale, shift: corrected_shift(beta[channel], mean_low, scale) }
         };
         let pass = Forward { isa: self.isa, activation: Activation::Identity, beside: Beside::Nothing };
         if plan.count == plan.positions {

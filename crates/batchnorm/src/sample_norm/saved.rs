@@ -149,7 +149,7 @@ impl SampleSaved {
             let means = self.row_means(&self.channel_sums(&arrays), |_, &sums| sums);
             self.map_channels(&arrays, outs, |row, channel| {
                 let (RowNumbers { mean, inverse_deviation, xhat_low }, means) = (self.numbers[row], means[row]);
-                let [gamma_t, beta_t] = parameters.of(channel);
+                let [gamma_t, beta_t] = parameters.at(channel);
                 let scale = self.gamma[channel] * inverse_deviation;
                 let xhat_factor = gamma_t - scale * means.xhat_factor;
                 TangentCoefficients {
@@ -165,7 +165,7 @@ impl SampleSaved {
             return Ok(());
         }
         let (arrays, outs) = parts([x, direction], out, &self.plan.arrangement);
-        let of = |which: usize| (0..self.gamma.len()).map(|at| parameters.of(at)[which]).collect::<Vec<f64>>();
+        let of = |which: usize| (0..self.gamma.len()).map(|at| parameters.at(at)[which]).collect::<Vec<f64>>();
         let [gamma, gamma_t, beta_t] = [&self.gamma, &of(0), &of(1)].map(|values| self.plan.elements(values));
         let (ones, period) = (vec![1.0; gamma.len()], self.plan.period);
         let weights = Elements { vectors: [&ones], period };

@@ -1,6 +1,6 @@
 //! Second derivatives of norms that do not look at the batch.
 
-use crate::batch_norm::second_order::by_both;
+use crate::batch_norm::second_order::hvp_and_jvp;
 use crate::call_error::CallError;
 use crate::check::same_shape;
 use crate::gradients::ParameterGradients;
@@ -39,7 +39,7 @@ impl SampleSaved {
             return Ok(ParameterGradients { dgamma: zeros.clone(), dbeta: zeros });
         }
         let plan = &self.plan;
-        let gamma_t: Vec<f64> = (0..self.gamma.len()).map(|at| parameters.of(at)[0]).collect();
+        let gamma_t: Vec<f64> = (0..self.gamma.len()).map(|at| parameters.at(at)[0]).collect();
         let gammas = [&self.gamma, &gamma_t].map(|values| plan.elements(values));
         let rows = RowSecondDerivatives {
             numbers: &self.numbers,
@@ -82,6 +82,6 @@ impl SampleSaved {
     ) -> Result<Vec<f64>, CallError> {
         let hvp = |by_x: &mut ViewMut<T>| self.hvp(x, dy, of_dx, of_parameters, by_x);
         let jvp = |by_dy: &mut ViewMut<T>| self.jvp(x, of_dx, of_parameters, by_dy);
-        by_both([x, of_dx], by_x, by_dy, hvp, jvp)
+        hvp_and_jvp([x, of_dx], by_x, by_dy, hvp, jvp)
     }
 }

@@ -84,7 +84,7 @@ impl Population {
         Ok(Population { channels: vec![Channel::default(); channels], batches: 0 })
     }
 
-    /// Takes in a batch ([`Rule::moments`](crate::Rule::moments), or what an ordinary training pass returns). Gives the
+    /// Takes in a batch ([`Normalizer::moments`](crate::Normalizer::moments), or what an ordinary training pass returns). Gives the
     /// channels that are left out because they hold NaN or infinity, or would overflow.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use crate::check::same_length;
 use crate::options::averaging::UpdateWeight;
 use crate::options::config::Config;
 use crate::options::error::ConfigError;
-use crate::options::limits::{check_channels, finite};
+use crate::options::limits::{check_channels, finite_values};
 use crate::options::policies::{NonFinite, Policies, SingleValue};
 use crate::statistics::batch::BatchMoments;
 use batchnorm_kernel::{Moments, Parameter};
@@ -49,8 +49,8 @@ impl RunningStatistics {
     /// Different lengths, no channel, NaN or infinity, a negative variance.
     pub fn from_parts<P: Parameter>(mean: &[P], variance: &[P], batches: u64) -> Result<Self, ConfigError> {
         check_channels(mean.len())?;
-        let mean = finite("running_mean", mean, mean.len())?;
-        let variance = finite("running_variance", variance, mean.len())?;
+        let mean = finite_values("running_mean", mean, mean.len())?;
+        let variance = finite_values("running_variance", variance, mean.len())?;
         if let Some(channel) = variance.iter().position(|&value| value < 0.0) {
             let got = variance[channel];
             return Err(ConfigError::NegativeVariance { argument: "running_variance", channel, got });
@@ -126,9 +126,9 @@ impl RunningStatistics {
     pub fn update(&mut self, batch: &BatchMoments, config: &Config) -> Result<Vec<usize>, CallError> {
         same_length("batch", self.channels(), batch.channels().len())?;
         let mut skipped = Vec::new();
-        self.batches += u64::from(counts(batch, &config.policies));
+        self.batches += u64::from(updates_any_channel(batch, &config.policies));
         for (channel, moments) in batch.channels().iter().enumerate() {
-            if !informs(moments, &config.policies) {
+            if !updates_channel(moments, &config.policies) {
                 continue;
             }
             if !moments.is_finite() && config.policies.non_finite != NonFinite::Update {
@@ -146,12 +146,12 @@ impl RunningStatistics {
 }
 
 /// Whether the running statistics change by a channel's moments, if these are finite.
-fn informs(moments: &Moments, policies: &Policies) -> bool {
-    values_inform(moments.count(), moments.is_single(), policies)
+fn updates_channel(moments: &Moments, policies: &Policies) -> bool {
+    enough_values(moments.count(), moments.is_single(), policies)
 }
 
 /// Whether they change by so many values, which may be too few to have a spread.
-pub(crate) fn values_inform(count: u64, single: bool, policies: &Policies) -> bool {
+pub(crate) fn enough_values(count: u64, single: bool, policies: &Policies) -> bool {
     match count {
         0 => false,
         _ if single => !matches!(policies.single_value, SingleValue::SkipUpdate | SingleValue::UseRunning),
@@ -160,6 +160,6 @@ pub(crate) fn values_inform(count: u64, single: bool, policies: &Policies) -> bo
 }
 
 /// Whether a batch counts at all.
-pub(crate) fn counts(batch: &BatchMoments, policies: &Policies) -> bool {
-    batch.channels().iter().any(|moments| informs(moments, policies))
+pub(crate) fn updates_any_channel(batch: &BatchMoments, policies: &Policies) -> bool {
+    batch.channels().iter().any(|moments| updates_channel(moments, policies))
 }

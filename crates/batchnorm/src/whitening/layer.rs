@@ -5,7 +5,7 @@ use crate::check::same_shape;
 use crate::gradients::Gradients;
 use crate::options::averaging::Estimator;
 use crate::options::error::ConfigError;
-use crate::options::limits::finite;
+use crate::options::limits::finite_values;
 use crate::options::policies::{ConstantChannel, EmptyBatch, MissingRunning, NonFinite, SingleValue};
 use crate::parameters::AffineParameters;
 use crate::tensor::Tensor;
@@ -116,7 +116,7 @@ impl Decorrelated {
     /// A layer without gamma, another length than the channels, NaN or infinity.
     pub fn set_gamma<P: Parameter>(&mut self, gamma: &[P]) -> Result<(), ConfigError> {
         let channels = self.config.channels;
-        self.parameters.set_gamma(|argument| finite(argument, gamma, channels))
+        self.parameters.set_gamma(|argument| finite_values(argument, gamma, channels))
     }
 
     /// Sets beta.
@@ -125,7 +125,7 @@ impl Decorrelated {
     /// A layer without beta, another length than the channels, NaN or infinity.
     pub fn set_beta<P: Parameter>(&mut self, beta: &[P]) -> Result<(), ConfigError> {
         let channels = self.config.channels;
-        self.parameters.set_beta(|argument| finite(argument, beta, channels))
+        self.parameters.set_beta(|argument| finite_values(argument, beta, channels))
     }
 
     /// Installs running statistics.
@@ -275,13 +275,13 @@ impl Decorrelated {
         roots: Vec<InverseRoot>,
         without_gradient: Vec<bool>,
     ) -> SavedWhitening {
-        let gamma = self.parameters.wide(self.config.channels).gamma;
+        let gamma = self.parameters.widened(self.config.channels).gamma;
         let (tier, group, count) = (self.isa.tier(), self.config.group, count as u64);
         SavedWhitening { tier, group, count, of_batch, centers, roots, gamma, without_gradient }
     }
 
     fn shift(&self) -> Vec<f64> {
-        self.parameters.wide(self.config.channels).beta
+        self.parameters.widened(self.config.channels).beta
     }
 
     fn check<T: Element>(&self, x: &View<T>, y: &ViewMut<T>) -> Result<(), CallError> {

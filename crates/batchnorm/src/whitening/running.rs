@@ -4,9 +4,9 @@
 use crate::call_error::CallError;
 use crate::check::same_length;
 use crate::options::error::ConfigError;
-use crate::options::limits::{check_channels, finite};
+use crate::options::limits::{check_channels, finite_values};
 use crate::options::policies::NonFinite;
-use crate::statistics::running::values_inform;
+use crate::statistics::running::enough_values;
 use crate::whitening::comoments::BatchComoments;
 use crate::whitening::config::WhiteningConfig;
 use crate::whitening::eigen::negative_eigenvalue;
@@ -74,8 +74,8 @@ impl RunningCovariance {
             return Err(ConfigError::Matrices { argument: "running_covariance", expected, got });
         }
         let mut running = RunningCovariance::start(mean.len(), group)?;
-        running.mean = finite("running_mean", mean, mean.len())?;
-        let mut all = &finite("running_covariance", covariances, expected)?[..];
+        running.mean = finite_values("running_mean", mean, mean.len())?;
+        let mut all = &finite_values("running_covariance", covariances, expected)?[..];
         for (number, matrix) in running.covariances.iter_mut().enumerate() {
             let (own, rest) = all.split_at(matrix.len());
             check_covariance(own, number)?;
@@ -146,7 +146,7 @@ impl RunningCovariance {
         for (range, group) in ranges.iter().zip(batch.groups()) {
             same_length("batch", range.len(), group.channels())?;
         }
-        let informs = |count: u64| values_inform(count, count == 1, &config.policies);
+        let informs = |count: u64| enough_values(count, count == 1, &config.policies);
         self.batches += u64::from(batch.groups().iter().any(|group| informs(group.count())));
         let mut skipped = Vec::new();
         for (number, (range, comoments)) in ranges.into_iter().zip(batch.groups()).enumerate() {
