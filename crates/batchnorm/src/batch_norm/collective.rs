@@ -96,8 +96,8 @@ impl BatchMoments {
     pub fn across(&self, collective: &dyn Collective, layer: &str) -> Result<BatchMoments, CollectiveError> {
         let numbers: Vec<f64> = self.channels().iter().flat_map(|moments| moments.to_parts()).collect();
         let mut whole = vec![Moments::EMPTY; self.channels().len()];
-        for numbers in gather_checked(collective, &format!("{layer}, moments"), &numbers)? {
-            for (whole, &part) in whole.iter_mut().zip(numbers.as_chunks().0) {
+        for part in gather_checked(collective, &format!("{layer}, moments"), &numbers)? {
+            for (whole, &part) in whole.iter_mut().zip(part.as_chunks().0) {
                 *whole = whole.merge(Moments::from_parts(part));
             }
         }
@@ -211,8 +211,8 @@ impl Team {
 }
 
 impl State {
-    /// Returns true if all have come to the present exchange, at the same layer and with as many numbers; errors if they have
-    /// not, or if one that is missing is gone.
+    /// Returns true if all have come to the present exchange. Errors if those that came differ in the layer or in how many
+    /// numbers they brought, or if one that is missing is gone.
     fn is_complete(&self) -> Result<bool, CollectiveError> {
         let mut came =
             self.brought.iter().enumerate().filter_map(|(number, brought)| Some((number, brought.as_ref()?)));

@@ -14,7 +14,7 @@ use batchnorm_kernel::Tier;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SampleConfig {
-    /// What is normalised together.
+    /// The values that are normalised together.
     pub grouping: Grouping,
     /// Added to the variance (of [`Grouping::Rms`]: to the mean square) inside the square root; finite and >= 0.
     pub epsilon: f64,
@@ -27,6 +27,7 @@ pub struct SampleConfig {
 }
 
 impl SampleConfig {
+    /// The options that the norms share by default, eps among them.
     fn preset(grouping: Grouping, affine: Affine) -> SampleConfig {
         SampleConfig { grouping, epsilon: 1e-5, affine, constant_group: ConstantChannel::default(), tier: None }
     }

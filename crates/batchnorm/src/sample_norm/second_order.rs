@@ -5,8 +5,9 @@ use crate::call_error::CallError;
 use crate::check::same_shape;
 use crate::gradients::ParameterGradients;
 use crate::parameters::ParameterDirection;
+use crate::sample_norm::grouping::in_parts;
 use crate::sample_norm::saved::SampleSaved;
-use batchnorm_kernel::passes::{Layout, RowDirection, RowSecondDerivatives, pairwise_sum};
+use batchnorm_kernel::passes::{RowDirection, RowSecondDerivatives, pairwise_sum};
 use batchnorm_kernel::{Element, View, ViewMut};
 
 impl SampleSaved {
@@ -34,9 +35,9 @@ impl SampleSaved {
         self.check(x, ("direction", direction), ("out", out.layout()))?;
         same_shape("dy", x.layout(), dy.layout())?;
         parameters.check(self.gamma.len()).map_err(|error| self.plan.in_elements(error))?;
-        let zeros = vec![0.0; self.gamma.len()];
+        let zeros = ParameterGradients::zeros(self.gamma.len());
         if x.layout().is_empty() {
-            return Ok(ParameterGradients { dgamma: zeros.clone(), dbeta: zeros });
+            return Ok(zeros);
         }
         let plan = &self.plan;
         let gamma_t: Vec<f64> = (0..self.gamma.len()).map(|at| parameters.at(at)[0]).collect();
@@ -48,12 +49,8 @@ impl SampleSaved {
             centred: self.centred,
             gammas: gammas.each_ref().map(|values| &values[..]),
         };
-        let joined = Layout::joined([x.layout(), dy.layout(), direction.layout(), out.layout()], &plan.arrangement);
-        let [x, dy, direction] =
-            [x, dy, direction].map(|view| view.memory().rearranged(view.layout(), &plan.arrangement, joined));
-        let layout = out.layout().clone();
-        let outs = out.memory().rearranged(&layout, &plan.arrangement, joined);
-        let arrays: Vec<_> = x.iter().zip(&dy).zip(&direction).map(|((x, dy), direction)| [x, dy, direction]).collect();
+        let (parts, outs) = in_parts([x, dy, direction], out, &plan.arrangement);
+        let arrays: Vec<_> = parts.iter().map(|arrays| arrays.each_ref()).collect();
         let directions: Vec<RowDirection> = arrays
             .iter()
             .zip(outs)
@@ -61,9 +58,9 @@ impl SampleSaved {
             .flat_map(|(part, (&arrays, mut out))| T::operations().rows_along(&rows, part, arrays, &mut out))
             .collect();
         let sums = T::operations().parameter_rows_along(&rows, &arrays, &directions);
-        // Positions that share a gamma.
+        // A gamma belongs to all positions of its channel.
         let dgamma = sums.chunks(plan.positions).map(|sums| pairwise_sum(sums.len(), &|at| sums[at])).collect();
-        Ok(ParameterGradients { dgamma, dbeta: zeros })
+        Ok(ParameterGradients { dgamma, ..zeros })
     }
 
     /// The backward pass of the backward pass (double backward): as [`Saved::double_backward`](crate::Saved::double_backward),
