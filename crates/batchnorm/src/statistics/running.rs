@@ -1,4 +1,4 @@
-//! Running statistics: what evaluation normalises by.
+//! Running statistics, by which evaluation normalises.
 
 use crate::call_error::CallError;
 use crate::check::same_length;
@@ -10,8 +10,7 @@ use crate::options::policies::{NonFinite, Policies, SingleValue};
 use crate::statistics::batch::BatchMoments;
 use batchnorm_kernel::{Moments, Parameter};
 
-/// Running mean and variance of each channel, in `f64`, and how many batches went into them.
-/// A layer starts with [`start`](Self::start); a checkpoint comes in through [`from_parts`](Self::from_parts):
+/// Running mean and variance of each channel, in `f64`, and the number of batches that went into them. A layer starts with [`start`](Self::start); a checkpoint comes in through [`from_parts`](Self::from_parts):
 ///
 /// ```
 /// use batchnorm::{BatchNorm, RunningStatistics};
@@ -107,8 +106,8 @@ impl RunningStatistics {
             let (expected, got) = (self.channels(), other.channels());
             return Err(ConfigError::Length { argument: "other", expected, got });
         }
-        let mix = |own: &[f64], other: &[f64]| -> Vec<f64> {
-            own.iter().zip(other).map(|(own, other)| weight.average(*own, *other)).collect()
+        let mix = |old: &[f64], new: &[f64]| -> Vec<f64> {
+            old.iter().zip(new).map(|(old, new)| weight.average(*old, *new)).collect()
         };
         let (mean, variance) = (mix(&self.mean, &other.mean), mix(&self.variance, &other.variance));
         Ok(RunningStatistics { mean, variance, ..self.clone() })
@@ -145,12 +144,12 @@ impl RunningStatistics {
     }
 }
 
-/// Whether the running statistics change by a channel's moments, if these are finite.
+/// True if the running statistics take in a channel's moments, if these are finite.
 fn updates_channel(moments: &Moments, policies: &Policies) -> bool {
     enough_values(moments.count(), moments.is_single(), policies)
 }
 
-/// Whether they change by so many values, which may be too few to have a spread.
+/// True if `count` values are enough for an update; they may be a `single` one, which has no spread.
 pub(crate) fn enough_values(count: u64, single: bool, policies: &Policies) -> bool {
     match count {
         0 => false,
@@ -159,7 +158,7 @@ pub(crate) fn enough_values(count: u64, single: bool, policies: &Policies) -> bo
     }
 }
 
-/// Whether a batch counts at all.
+/// True if the running statistics of some channel take in the batch: else it does not count as one.
 pub(crate) fn updates_any_channel(batch: &BatchMoments, policies: &Policies) -> bool {
     batch.channels().iter().any(|moments| updates_channel(moments, policies))
 }

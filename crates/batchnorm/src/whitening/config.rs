@@ -9,7 +9,7 @@ use crate::whitening::groups::checked_group;
 use batchnorm_kernel::Tier;
 use batchnorm_kernel::passes::Isa;
 
-/// What a layer of decorrelated batch norm is to be. Checked once, by [`build`](Self::build).
+/// The options of a layer of decorrelated batch norm. Checked once, by [`build`](Self::build).
 ///
 /// ```
 /// use batchnorm::{Affine, UpdateWeight, WhiteningConfig};
@@ -31,7 +31,7 @@ pub struct WhiteningConfig {
     pub averaging: Averaging,
     /// Which covariance the running covariance estimates. (Whitening is always by the population covariance.)
     pub estimator: Estimator,
-    /// Whether there are running statistics at all.
+    /// True for a layer that keeps running statistics.
     pub track_running_statistics: bool,
     /// Which parameters there are.
     pub affine: Affine,
@@ -94,12 +94,13 @@ impl WhiteningConfig {
         WhiteningConfig { tier: Some(tier), ..self }
     }
 
-    /// The options, checked, and the tier.
+    /// Checks the options; gives them with the size of a group cut to the channels, and the instruction set that runs the
+    /// passes.
     pub(super) fn checked(mut self) -> Result<(WhiteningConfig, Isa), ConfigError> {
         check_channels(self.channels)?;
         self.group = checked_group(self.channels, self.group)?;
-        let same = Config { epsilon: self.epsilon, tier: self.tier, ..Config::pytorch() };
-        let isa = same.check()?;
+        // eps and the tier are checked as those of batch norm.
+        let isa = Config { epsilon: self.epsilon, tier: self.tier, ..Config::pytorch() }.check()?;
         Ok((self, isa))
     }
 }

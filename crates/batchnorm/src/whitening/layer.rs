@@ -1,7 +1,7 @@
 //! Decorrelated batch norm: whitening by the inverse square root of the covariance, in groups of channels.
 
 use crate::call_error::{CallError, NOTHING_TO_EVALUATE_BY};
-use crate::check::same_shape;
+use crate::check::{same_channels, same_shape};
 use crate::gradients::Gradients;
 use crate::options::averaging::Estimator;
 use crate::options::error::ConfigError;
@@ -69,14 +69,14 @@ pub struct Decorrelated {
     running: Option<RunningCovariance>,
 }
 
-/// What a forward pass returns.
+/// The results of a forward pass.
 #[derive(Debug, Clone)]
 pub struct Whitened<T> {
     /// The output, of the input's shape.
     pub y: Tensor<T>,
     /// What the backward pass needs.
     pub saved: SavedWhitening,
-    /// What there is to take into the running statistics: the batch's comoments; those of no values after an evaluation.
+    /// The comoments for the running statistics to take in: the batch's; those of no values after an evaluation.
     pub batch: BatchComoments,
 }
 
@@ -197,9 +197,9 @@ impl Decorrelated {
         }
         let (moments, batch) = self.comoments(x);
         if policies.non_finite == NonFinite::Error && !batch.non_finite().is_empty() {
-            let channels = groups(self.config.channels, self.config.group);
-            let of = batch.non_finite();
-            let channels = channels.enumerate().filter(|(group, _)| of.contains(group)).flat_map(|(_, range)| range);
+            let bad_groups = batch.non_finite();
+            let ranges = groups(self.config.channels, self.config.group).enumerate();
+            let channels = ranges.filter(|(group, _)| bad_groups.contains(group)).flat_map(|(_, range)| range);
             return Err(CallError::NonFinite { channels: channels.collect() });
         }
         if use_running {
@@ -209,13 +209,13 @@ impl Decorrelated {
         let without_gradient = moments.iter().map(|moments| declared && moments.is_constant()).collect();
         let covariance = |group: &Comoments| group.is_finite().then(|| group.covariance(Estimator::Population));
         let covariances: Vec<_> = batch.groups().iter().map(covariance).collect();
-        // An empty batch has nothing to invert.
+        // The covariance of an empty batch is 0: any eps > 0 gives it an inverse root, which meets no value.
         let epsilon = if count == 0 { 1.0 } else { self.config.epsilon };
         let roots = self.roots("x", count as u64, epsilon, &covariances)?;
-        let nan_or = |group: &Comoments| -> Vec<[f64; 2]> {
+        let means_or_nan = |group: &Comoments| -> Vec<[f64; 2]> {
             if group.is_finite() { group.means().collect() } else { vec![[f64::NAN, 0.0]; group.channels()] }
         };
-        let centers = batch.groups().iter().flat_map(nan_or).collect();
+        let centers = batch.groups().iter().flat_map(means_or_nan).collect();
         let saved = self.saved(count, true, centers, roots, without_gradient);
         saved.apply(x, &self.shift(), y);
         Ok((saved, batch))
@@ -230,13 +230,14 @@ impl Decorrelated {
         let centered = Centered { array: x.memory(), centers: &centers };
         let sums = T::operations().products(self.isa, centered, None, group);
         let ranges = groups(x.channels(), group);
+        // The loops give no sums for an empty batch.
         let batch: Vec<Comoments> = if sums.is_empty() {
             ranges.map(|range| Comoments::empty(range.len())).collect()
         } else {
-            let of = |(range, sums): (std::ops::Range<usize>, Vec<f64>)| {
+            let comoments = |(range, sums): (std::ops::Range<usize>, Vec<f64>)| {
                 Comoments::from_triangle(x.count() as u64, &centers[range], &sums)
             };
-            ranges.zip(sums).map(of).collect()
+            ranges.zip(sums).map(comoments).collect()
         };
         (moments, batch.into())
     }
@@ -267,29 +268,28 @@ impl Decorrelated {
         threads::map(sizes.len(), threads_for_groups(&sizes), || (), |(), group| root(group)).into_iter().collect()
     }
 
+    /// Saved values of a pass, with the layer's gamma.
     fn saved(
         &self,
         count: usize,
-        of_batch: bool,
+        by_batch: bool,
         centers: Vec<[f64; 2]>,
         roots: Vec<InverseRoot>,
         without_gradient: Vec<bool>,
     ) -> SavedWhitening {
         let gamma = self.parameters.widened(self.config.channels).gamma;
         let (tier, group, count) = (self.isa.tier(), self.config.group, count as u64);
-        SavedWhitening { tier, group, count, of_batch, centers, roots, gamma, without_gradient }
+        SavedWhitening { tier, group, count, by_batch, centers, roots, gamma, without_gradient }
     }
 
+    /// beta of each channel, 0 where the layer has none.
     fn shift(&self) -> Vec<f64> {
         self.parameters.widened(self.config.channels).beta
     }
 
+    /// Errors unless x has the layer's channels, and y the shape of x.
     fn check<T: Element>(&self, x: &View<T>, y: &ViewMut<T>) -> Result<(), CallError> {
-        let (expected, got) = (self.config.channels, x.channels());
-        if expected != got {
-            let (shape, axis) = (x.shape().to_vec(), x.channel_axis());
-            return Err(CallError::Channels { argument: "x", expected, got, shape, axis });
-        }
+        same_channels("x", self.config.channels, x)?;
         same_shape("y", x.layout(), y.layout())
     }
 
@@ -325,8 +325,9 @@ impl Decorrelated {
             }
             return Err(CallError::NoRunningStatistics { reason: NOTHING_TO_EVALUATE_BY });
         };
-        let finite = |covariance: &Vec<f64>| covariance.iter().all(|value| value.is_finite());
-        let covariances: Vec<_> = running.covariances().iter().map(|own| finite(own).then(|| own.clone())).collect();
+        let if_finite =
+            |covariance: &Vec<f64>| covariance.iter().all(|value| value.is_finite()).then(|| covariance.clone());
+        let covariances: Vec<_> = running.covariances().iter().map(if_finite).collect();
         let roots = self.roots("running_covariance", 0, self.config.epsilon, &covariances)?;
         let centers = running.mean().iter().map(|&mean| [mean, 0.0]).collect();
         let saved = self.saved(x.count(), false, centers, roots, vec![false; self.config.channels]);
