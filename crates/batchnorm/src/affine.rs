@@ -59,8 +59,8 @@ pub(crate) fn mean_or_nan(moments: &Moments) -> (f64, f64) {
 }
 
 /// The shift with the low part of the mean in it, which then need not be subtracted from every x:
-/// (x - mean - mean_low) * scale + beta is (x - mean) * scale + (beta - mean_low * scale), and x - mean is as exact where
-/// it matters.
+/// (x - mean - mean_low) * scale + beta is (x - mean) * scale + (beta - mean_low * scale), and x - mean is as exact
+/// where it matters.
 pub(crate) fn corrected_shift(beta: f64, mean_low: f64, scale: f64) -> f64 {
     // Without a low part beta itself: 0 times a scale that has overflowed is NaN.
     if mean_low == 0.0 { beta } else { beta - mean_low * scale }

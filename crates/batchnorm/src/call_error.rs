@@ -51,7 +51,8 @@ pub enum CallError {
         /// The shape of the weights.
         got: Vec<usize>,
     },
-    /// Training where weights leave a channel one value, or values that count once together: there is no spread to normalise by.
+    /// Training where weights leave a channel one value, or values that count once together: there is no spread to
+    /// normalise by.
     #[error(
         "weights: normalising by the batch needs at least 2 values a channel that count more than once together, got {count} with the sum of weights {weight:?} in channel {channel}; mask less, scale the weights to sum up to the number of values, or choose another `SingleValue` policy"
     )]

@@ -53,8 +53,8 @@ impl ParameterGradients {
         ParameterGradients { dgamma: vec![0.0; channels], dbeta: vec![0.0; channels] }
     }
 
-    /// The gradients of so many channels from the sums of each. The loops give no sums for an empty batch, whose gradients
-    /// are zeros.
+    /// The gradients of so many channels from the sums of each. The loops give no sums for an empty batch, whose
+    /// gradients are zeros.
     pub(crate) fn from_sums(mut sums: Vec<GradientSums>, channels: usize) -> ParameterGradients {
         sums.resize(channels, GradientSums::default());
         ParameterGradients {

@@ -119,7 +119,8 @@ impl<P: Parameter> Parameters<'_, P> {
     }
 }
 
-/// The direction in which gamma and beta move: gamma' and beta', one number for each value; what is absent stands still.
+/// The direction in which gamma and beta move: gamma' and beta', one number for each value; what is absent stands
+/// still.
 ///
 /// ```
 /// use batchnorm::ParameterDirection;

@@ -52,8 +52,8 @@ impl Normalizer {
         Ok(Admitted::ByBatch(batch))
     }
 
-    /// [`admit`](Self::admit) for passes that need the moments beforehand: the batch's moments, and the running statistics if
-    /// these normalise it.
+    /// [`admit`](Self::admit) for passes that need the moments beforehand: the batch's moments, and the running
+    /// statistics if these normalise it.
     pub(crate) fn admit_measured<'r, T: Element>(
         &self,
         input: Input<T>,

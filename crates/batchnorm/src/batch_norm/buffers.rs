@@ -6,8 +6,8 @@ use crate::check::same_shape;
 use batchnorm_kernel::passes::{GradientOutputs, Layout};
 use batchnorm_kernel::{Element, ViewMut};
 
-/// The buffers of a backward pass: a `&mut ViewMut` for dx alone, and one for the residual's gradient where the forward pass
-/// had a residual.
+/// The buffers of a backward pass: a `&mut ViewMut` for dx alone, and one for the residual's gradient where the forward
+/// pass had a residual.
 ///
 /// ```
 /// use batchnorm::{Axes, BatchNorm, GradientBuffers, Input, View, ViewMut};

@@ -1,7 +1,7 @@
 //! Several participants, each with a part of the batch, that exchange the numbers which all must know.
 //!
-//! Every participant merges or adds the numbers of all in the same order, so that all go on with the same bits. Parts of
-//! different sizes count by their values, and a part of no values not at all.
+//! Every participant merges or adds the numbers of all in the same order, so that all go on with the same bits. Parts
+//! of different sizes count by their values, and a part of no values not at all.
 
 use crate::gradients::ParameterGradients;
 use crate::statistics::batch::BatchMoments;
@@ -9,16 +9,16 @@ use batchnorm_kernel::Moments;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// An exchange of numbers between participants: [`Team`] between threads of this process, any other by an implementation of
-/// this trait.
+/// An exchange of numbers between participants: [`Team`] between threads of this process, any other by an
+/// implementation of this trait.
 pub trait Collective {
     /// Gives every participant the `numbers` of all, in the order of the participants, the same for each.
     ///
     /// All participants call it as often and in the same order, each time with the same name and as many numbers.
     ///
     /// # Errors
-    /// Participants that are not at the same layer or have other sizes, or do not come; every participant that waits gets
-    /// one, and every later call.
+    /// Participants that are not at the same layer or have other sizes, or do not come; every participant that waits
+    /// gets one, and every later call.
     fn gather(&self, layer: &str, numbers: &[f64]) -> Result<Vec<Vec<f64>>, CollectiveError>;
 }
 
@@ -121,7 +121,8 @@ impl ParameterGradients {
     }
 }
 
-/// [`Collective::gather`], checked to give the numbers of one participant at least, and of each as many as `numbers` are.
+/// [`Collective::gather`], checked to give the numbers of one participant at least, and of each as many as `numbers`
+/// are.
 fn gather_checked(collective: &dyn Collective, layer: &str, numbers: &[f64]) -> Result<Vec<Vec<f64>>, CollectiveError> {
     let parts = collective.gather(layer, numbers)?;
     let layer = layer.to_string();
@@ -137,8 +138,8 @@ fn gather_checked(collective: &dyn Collective, layer: &str, numbers: &[f64]) -> 
     }
 }
 
-/// Participants that are threads of this process, each of which must own its part of the team (so that it is dropped when
-/// the thread ends or panics) and must not wait for another one's: no tasks of one pool.
+/// Participants that are threads of this process, each of which must own its part of the team (so that it is dropped
+/// when the thread ends or panics) and must not wait for another one's: no tasks of one pool.
 ///
 /// ```
 /// use batchnorm::{Axes, Config, Team, View};
@@ -179,8 +180,8 @@ struct State {
     brought: Vec<Option<(String, Vec<f64>)>>,
     /// Number of exchanges that are complete.
     completed: u64,
-    /// The result of the last complete exchange. The next one cannot complete before everyone has taken this, for everyone
-    /// must come to it.
+    /// The result of the last complete exchange. The next one cannot complete before everyone has taken this, for
+    /// everyone must come to it.
     result: Arc<Vec<Vec<f64>>>,
     /// True for each participant that is gone.
     departed: Vec<bool>,
@@ -211,8 +212,8 @@ impl Team {
 }
 
 impl State {
-    /// Returns true if all have come to the present exchange. Errors if those that came differ in the layer or in how many
-    /// numbers they brought, or if one that is missing is gone.
+    /// Returns true if all have come to the present exchange. Errors if those that came differ in the layer or in how
+    /// many numbers they brought, or if one that is missing is gone.
     fn is_complete(&self) -> Result<bool, CollectiveError> {
         let mut came =
             self.brought.iter().enumerate().filter_map(|(number, brought)| Some((number, brought.as_ref()?)));

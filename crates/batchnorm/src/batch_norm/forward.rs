@@ -103,9 +103,9 @@ impl Normalizer {
         T::operations().normalize(self.pass(beside), x.memory(), y.memory(), &coefficients);
     }
 
-    /// The forward pass as the switches say, into `y`. `y = f(gamma * (x - mean) / sqrt(variance + eps) + beta)`, mean and
-    /// variance those of [`Switches::normalize_by`], f the [`Activation`](crate::Activation); the input's residual is
-    /// added before f.
+    /// The forward pass as the switches say, into `y`. `y = f(gamma * (x - mean) / sqrt(variance + eps) + beta)`, mean
+    /// and variance those of [`Switches::normalize_by`], f the [`Activation`](crate::Activation); the input's residual
+    /// is added before f.
     ///
     /// Gives what the backward pass needs, and what there is to take into the running statistics: the moments of the
     /// batch, or none where `update_running` is off. `running` is never changed.
@@ -127,7 +127,8 @@ impl Normalizer {
         Ok((saved, batch.unwrap_or_else(none)))
     }
 
-    /// [`forward`](Self::forward), with `None` for the moments where there is nothing to take into the running statistics.
+    /// [`forward`](Self::forward), with `None` for the moments where there is nothing to take into the running
+    /// statistics.
     pub(crate) fn forward_by_switches<'i, 'v: 'i, T: Element, P: Parameter>(
         &self,
         input: Input<'i, 'v, T>,
@@ -150,8 +151,9 @@ impl Normalizer {
                 // All that may be refused comes before anything is written.
                 let moments = || self.check_finite(self.moments_of(input)?);
                 let batch = switches.update_running.then(moments).transpose()?;
-                // Nothing is normalised by the batch, so one value a channel is no reason to refuse it. But it has no variance
-                // for the running statistics, which leave such a channel out unless the policy takes its variance as 0.
+                // Nothing is normalised by the batch, so one value a channel is no reason to refuse it. But it has no
+                // variance for the running statistics, which leave such a channel out unless the policy takes its
+                // variance as 0.
                 let takes_single = self.policies.single_value == SingleValue::Population;
                 let taken =
                     |moments: &Moments| if moments.is_single() && !takes_single { Moments::EMPTY } else { *moments };
@@ -208,7 +210,8 @@ impl Normalizer {
             let (batch_mean, batch_mean_low) = moments.mean_pair();
             // NaN where the channel is not finite, so that all of its output is.
             let step = if moments.is_finite() { (batch_mean - running_mean) + batch_mean_low } else { f64::NAN };
-            // old * running + new * batch as running + new * (batch - running): the small step is rounded, not the mean.
+            // old * running + new * batch as running + new * (batch - running): the small step is rounded, not the
+            // mean.
             let (mixed, mixed_low) = two_sum(running_mean, new * step);
             let variance = old * running_variance + new * moments.population_variance();
             let inverse = affine::inverse_deviation(variance, self.epsilon());

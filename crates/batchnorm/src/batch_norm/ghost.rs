@@ -18,10 +18,11 @@ use std::ops::Range;
 
 /// The saved values of a training pass by ghost batches: those of each group's pass, for the backward pass.
 ///
-/// A ghost batch (Hoffer, Hubara and Soudry 2017) is a group of so many samples, in their order; the last one has what is
-/// left. Each is normalised by its own mean and variance, so that a large batch regularises as small ones do. Gradients:
-/// dx of each group as of a batch of its own, dgamma and dbeta summed over all. The running statistics are updated once, by
-/// the moments of all groups together, which are those of the whole batch. (Evaluation knows no groups.)
+/// A ghost batch (Hoffer, Hubara and Soudry 2017) is a group of so many samples, in their order; the last one has what
+/// is left. Each is normalised by its own mean and variance, so that a large batch regularises as small ones do.
+/// Gradients: dx of each group as of a batch of its own, dgamma and dbeta summed over all. The running statistics are
+/// updated once, by the moments of all groups together, which are those of the whole batch. (Evaluation knows no
+/// groups.)
 ///
 /// ```
 /// use batchnorm::{Axes, BatchNorm, View};
@@ -65,9 +66,9 @@ fn sample_ranges(samples: usize, size: NonZeroUsize) -> impl Iterator<Item = Ran
 }
 
 impl Normalizer {
-    /// The training forward pass by ghost batches of `size` samples, into `y`: [`train`](Self::train) of each group, and the
-    /// moments of all of them together. `running` is needed for [`SingleValue::UseRunning`](crate::SingleValue::UseRunning)
-    /// alone.
+    /// The training forward pass by ghost batches of `size` samples, into `y`: [`train`](Self::train) of each group,
+    /// and the moments of all of them together. `running` is needed for
+    /// [`SingleValue::UseRunning`](crate::SingleValue::UseRunning) alone.
     ///
     /// # Errors
     /// As `train`, of any group: a last group of one value a channel, too, unless the policy says what to do with it
@@ -150,8 +151,8 @@ impl Ghost {
         self.ranges().try_for_each(|(range, saved)| saved.check_size("x", &x.of_samples(range)))
     }
 
-    /// The backward pass, dx into a buffer; the formulas are at [`Saved::backward`], group by group. `x` must be the forward
-    /// pass's input.
+    /// The backward pass, dx into a buffer; the formulas are at [`Saved::backward`], group by group. `x` must be the
+    /// forward pass's input.
     ///
     /// # Errors
     /// Shapes that do not fit each other or the forward pass. `dx` is untouched then.

@@ -16,8 +16,8 @@ use batchnorm_kernel::passes::{Beside, Forward};
 use batchnorm_kernel::{Element, Parameter, View, ViewMut};
 
 impl Normalizer {
-    /// The evaluation forward pass, y over `x`: the same bits as [`eval`](Self::eval)'s, and no second array. A residual
-    /// of the same shape is added before the activation.
+    /// The evaluation forward pass, y over `x`: the same bits as [`eval`](Self::eval)'s, and no second array. A
+    /// residual of the same shape is added before the activation.
     ///
     /// For evaluation without a backward pass, which would need the input again.
     ///
@@ -46,10 +46,10 @@ impl Normalizer {
         Ok(())
     }
 
-    /// The invertible training forward pass, y over `x`: the same bits as [`train`](Self::train)'s, of which the backward
-    /// pass needs y alone ([`Invertible::backward`]). So a step keeps one array a layer where it else keeps two, the
-    /// input for this layer and the output for the next one (InPlace-ABN: Rota Bulo, Porzi and Kontschieder 2018; there
-    /// gamma is made positive, here it keeps its sign).
+    /// The invertible training forward pass, y over `x`: the same bits as [`train`](Self::train)'s, of which the
+    /// backward pass needs y alone ([`Invertible::backward`]). So a step keeps one array a layer where it else keeps
+    /// two, the input for this layer and the output for the next one (InPlace-ABN: Rota Bulo, Porzi and Kontschieder
+    /// 2018; there gamma is made positive, here it keeps its sign).
     ///
     /// `f32` and `f64` arrays, the identity and leaky rectifiers. Its price is the accuracy of the backward pass: see
     /// [`Invertible`].

@@ -95,13 +95,14 @@ impl<'i, 'v, T: Clone> From<&'i View<'v, T>> for Input<'i, 'v, T> {
 }
 
 impl<'i, 'v, T: Element> Input<'i, 'v, T> {
-    /// The input of a forward pass with a residual, which comes around the block in a residual network (He et al. 2016).
+    /// The input of a forward pass with a residual, which comes around the block in a residual network (He et al.
+    /// 2016).
     pub fn adding(x: &'i View<'v, T>, residual: &'i View<'v, T>) -> Self {
         Input { x, beside: Beside::Residual(residual) }
     }
 
-    /// The input of the backward pass after a forward pass with a residual: that pass's input and output. The output tells the
-    /// activation's derivative, so the residual itself need not be kept.
+    /// The input of the backward pass after a forward pass with a residual: that pass's input and output. The output
+    /// tells the activation's derivative, so the residual itself need not be kept.
     pub fn with_output(x: &'i View<'v, T>, y: &'i View<'v, T>) -> Self {
         Input { x, beside: Beside::Output(y) }
     }

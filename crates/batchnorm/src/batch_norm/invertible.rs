@@ -11,8 +11,9 @@ use batchnorm_kernel::passes::{
 };
 use batchnorm_kernel::{Axes, Element, Moments, Parameter, View, ViewMut};
 
-/// The saved values of an invertible forward pass ([`Normalizer::train_invertible`](crate::Normalizer::train_invertible)): instead of its
-/// input, which y has overwritten, the backward pass takes y.
+/// The saved values of an invertible forward pass
+/// ([`Normalizer::train_invertible`](crate::Normalizer::train_invertible)): instead of its input, which y has
+/// overwritten, the backward pass takes y.
 ///
 /// With y = f(z) and z = gamma * xhat + beta, it computes
 ///
@@ -42,11 +43,12 @@ use batchnorm_kernel::{Axes, Element, Moments, Parameter, View, ViewMut};
 /// ```
 ///
 /// before dx is rounded. Relative to max(1, |xhat|), e is at most
-/// `c * (eps * (2 |beta| / |gamma| + 1) + tiny * max(1, 1/slope) / |gamma|)`. **A channel where what c multiplies exceeds
-/// 1024 eps keeps a copy of its input**: no xhat is off by more than 1.2e-4 in `f32` and 1.8e-12 in `f64`. So does one
-/// whose y could overflow (|y| above a quarter of the largest number), or whose gamma / sqrt(variance + eps) is no normal
-/// number. gamma = 0 is such a channel; one whose values are all alike is not, for its xhat is 0. A channel with a kept
-/// input has the ordinary form's gradients, to the bit; one whose values are all alike has them but for the sign of zeros.
+/// `c * (eps * (2 |beta| / |gamma| + 1) + tiny * max(1, 1/slope) / |gamma|)`. **A channel where what c multiplies
+/// exceeds 1024 eps keeps a copy of its input**: no xhat is off by more than 1.2e-4 in `f32` and 1.8e-12 in `f64`. So
+/// does one whose y could overflow (|y| above a quarter of the largest number), or whose gamma / sqrt(variance + eps)
+/// is no normal number. gamma = 0 is such a channel; one whose values are all alike is not, for its xhat is 0. A
+/// channel with a kept input has the ordinary form's gradients, to the bit; one whose values are all alike has them but
+/// for the sign of zeros.
 ///
 /// All bits are the same over threads, tiers and layouts.
 ///
@@ -90,8 +92,8 @@ const KEPT_COPY: &str = "a copy of the channels that keep their input (`Invertib
 /// Largest error allowed of an xhat from y, in machine epsilons relative to max(1, |xhat|).
 const MAX_XHAT_ERROR: f64 = 1024.0;
 
-/// The factor 1 / gamma from z - beta to xhat; `None` where xhat cannot be had from y accurately enough. `inverse` is the
-/// inverse standard deviation.
+/// The factor 1 / gamma from z - beta to xhat; `None` where xhat cannot be had from y accurately enough. `inverse` is
+/// the inverse standard deviation.
 pub(crate) fn reciprocal<T: Parameter>([gamma, beta, slope]: [f64; 3], moments: &Moments, inverse: f64) -> Option<f64> {
     let (scale, shift) = (gamma.abs(), beta.abs());
     // Of n values none is further from the mean than sqrt(n) standard deviations.
@@ -148,8 +150,8 @@ impl<T: Element + Parameter> Invertible<T> {
         let Invertible { saved, beta, reciprocal, kept } = self;
         same_shape("dy", y.layout(), dy.layout())?;
         saved.check_size("y", y)?;
-        // The kept channels first, before dy is overwritten. The loops over all channels write something for these too, which
-        // is replaced afterwards.
+        // The kept channels first, before dy is overwritten. The loops over all channels write something for these too,
+        // which is replaced afterwards.
         let of_kept = kept.as_ref().map(|kept| kept.backward(&dy.as_view())).transpose()?;
         let coefficients = |channel: usize, sums: GradientSums| OutputGradientCoefficients {
             beta: beta[channel],

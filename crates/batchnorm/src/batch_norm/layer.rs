@@ -54,8 +54,8 @@ pub struct Trained<T> {
     pub y: Tensor<T>,
     /// What the backward pass needs.
     pub saved: Saved,
-    /// The moments for the running statistics to take in: the batch's, or those of no values where the pass is not to update
-    /// them.
+    /// The moments for the running statistics to take in: the batch's, or those of no values where the pass is not to
+    /// update them.
     pub batch: BatchMoments,
 }
 
@@ -152,10 +152,10 @@ impl BatchNorm {
         Ok(())
     }
 
-    /// Sets what every pass does from here on, whether training or evaluation is called, until `pin(None)`: so a layer that
-    /// is frozen stays so when the network around it goes into training again. Evaluation never updates the running
-    /// statistics, whatever is pinned; but it normalises by the batch where that is pinned, so unpin what was pinned for
-    /// a training (`pin(None)`) before the layer is used.
+    /// Sets what every pass does from here on, whether training or evaluation is called, until `pin(None)`: so a layer
+    /// that is frozen stays so when the network around it goes into training again. Evaluation never updates the
+    /// running statistics, whatever is pinned; but it normalises by the batch where that is pinned, so unpin what was
+    /// pinned for a training (`pin(None)`) before the layer is used.
     pub fn pin(&mut self, switches: Option<Switches>) {
         self.config.pinned = switches;
     }
@@ -293,8 +293,8 @@ impl BatchNorm {
             .map(|(saved, _)| saved)
     }
 
-    /// [`eval`](Self::eval), y over `x`: the same bits, and no second array. A residual of the same shape is added before
-    /// the activation. For evaluation without a backward pass, which would need the input again.
+    /// [`eval`](Self::eval), y over `x`: the same bits, and no second array. A residual of the same shape is added
+    /// before the activation. For evaluation without a backward pass, which would need the input again.
     ///
     /// # Errors
     /// As `eval`; a layer pinned to normalise by anything but the running statistics. `x` is untouched then.
@@ -322,8 +322,8 @@ impl BatchNorm {
         Ok((saved, batch))
     }
 
-    /// The backward pass of the forward pass that left `saved`; the input is that pass's again, with its output in the place
-    /// of a residual ([`Input::with_output`]). The formulas are at [`Saved::backward`].
+    /// The backward pass of the forward pass that left `saved`; the input is that pass's again, with its output in the
+    /// place of a residual ([`Input::with_output`]). The formulas are at [`Saved::backward`].
     ///
     /// # Errors
     /// Shapes that do not fit each other or the forward pass; another kind of input than the forward pass's.
@@ -390,8 +390,8 @@ impl BatchNorm {
         saved.backward_in_place(x, dy)
     }
 
-    /// The backward pass of [`train_invertible`](Self::train_invertible), dx over `dy`; `y` is that pass's output, as it
-    /// left it. The formulas and the accuracy are at [`Invertible`].
+    /// The backward pass of [`train_invertible`](Self::train_invertible), dx over `dy`; `y` is that pass's output, as
+    /// it left it. The formulas and the accuracy are at [`Invertible`].
     ///
     /// # Errors
     /// Shapes that do not fit each other or the forward pass; `dy` is untouched then.
@@ -423,8 +423,8 @@ impl BatchNorm {
     }
 }
 
-/// The values of a parameter in `f64`, if there is one for each channel; where the number of channels is not known yet, if
-/// there are as many as a layer may have.
+/// The values of a parameter in `f64`, if there is one for each channel; where the number of channels is not known yet,
+/// if there are as many as a layer may have.
 fn checked_values<P: Parameter>(
     argument: &'static str,
     values: &[P],

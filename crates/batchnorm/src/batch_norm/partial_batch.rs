@@ -1,8 +1,8 @@
 //! One batch in parts that are never together in memory: micro-batches one after the other, or the parts of several
 //! threads, processes, machines.
 //!
-//! Forward: the moments of each part, merged; then each part by the moments of the whole. Backward: the sums of each part,
-//! added; then each part's dx by the sums of the whole. The result is that of the one large batch.
+//! Forward: the moments of each part, merged; then each part by the moments of the whole. Backward: the sums of each
+//! part, added; then each part's dx by the sums of the whole. The result is that of the one large batch.
 
 use crate::batch_norm::input::Input;
 use crate::batch_norm::normalizer::Normalizer;
@@ -17,11 +17,11 @@ impl Normalizer {
     /// The training forward pass of a part of a batch, into `y`: as [`train`](Self::train), by the moments of the whole
     /// batch, which the part belongs to ([`moments`](Self::moments) of each part, [merged](BatchMoments::merge)).
     ///
-    /// The saved values give the part's share of the sums ([`Saved::parameter_gradients`]), and its dx from those of the
-    /// whole ([`Saved::backward_part`]).
+    /// The saved values give the part's share of the sums ([`Saved::parameter_gradients`]), and its dx from those of
+    /// the whole ([`Saved::backward_part`]).
     ///
-    /// A network needs the moments of a layer's input over all parts before any part can go on to the next layer: with L
-    /// such layers, L + 1 forward sweeps over the micro-batches, each from the input on unless activations are kept.
+    /// A network needs the moments of a layer's input over all parts before any part can go on to the next layer: with
+    /// L such layers, L + 1 forward sweeps over the micro-batches, each from the input on unless activations are kept.
     ///
     /// ```
     /// use batchnorm::{Axes, Config, Parameters, View, ViewMut};
@@ -52,9 +52,9 @@ impl Normalizer {
     /// ```
     ///
     /// # Errors
-    /// As `train`, of the whole batch: one value a channel (under `SingleValue::UseRunning` too: take `eval` then), no value,
-    /// or a channel that is not finite, where the policies refuse that; moments of another number of channels, of different
-    /// counts, or of fewer values than the part has. `y` is untouched then.
+    /// As `train`, of the whole batch: one value a channel (under `SingleValue::UseRunning` too: take `eval` then), no
+    /// value, or a channel that is not finite, where the policies refuse that; moments of another number of channels,
+    /// of different counts, or of fewer values than the part has. `y` is untouched then.
     pub fn train_part<'i, 'v: 'i, T: Element, P: Parameter>(
         &self,
         input: impl Into<Input<'i, 'v, T>>,

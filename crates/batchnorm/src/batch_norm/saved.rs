@@ -36,7 +36,8 @@ pub struct Saved {
     pub(crate) trains_parameters: bool,
     pub(crate) activation: Activation,
     pub(crate) kind: InputKind,
-    /// n of each channel: the sum of the weights of all values that the statistics are of; without weights, their number.
+    /// n of each channel: the sum of the weights of all values that the statistics are of; without weights, their
+    /// number.
     pub(crate) total_weight: Vec<f64>,
     /// Values a channel of the pass's own array.
     pub(crate) count: u64,
@@ -106,13 +107,13 @@ impl Saved {
     /// [`Weights`](crate::Weights).
     ///
     /// The input must be the forward pass's, with its output in the place of a residual
-    /// ([`Input::with_output`](crate::Input::with_output)), or with its weights. gamma and beta are those of the forward pass,
-    /// even if they were changed since. The gradient goes to a `&mut ViewMut` for dx, of a pass with a residual to
-    /// [`GradientBuffers::with_residual`](crate::GradientBuffers::with_residual).
+    /// ([`Input::with_output`](crate::Input::with_output)), or with its weights. gamma and beta are those of the
+    /// forward pass, even if they were changed since. The gradient goes to a `&mut ViewMut` for dx, of a pass with a
+    /// residual to [`GradientBuffers::with_residual`](crate::GradientBuffers::with_residual).
     ///
     /// # Errors
-    /// Shapes that do not fit each other or the forward pass; another kind of input or of buffers than the forward pass's; the
-    /// pass of a part of a batch. The buffers are untouched then.
+    /// Shapes that do not fit each other or the forward pass; another kind of input or of buffers than the forward
+    /// pass's; the pass of a part of a batch. The buffers are untouched then.
     pub fn backward<'i, 'v: 'i, 'o, T: Element>(
         &self,
         input: impl Into<Input<'i, 'v, T>>,
@@ -170,15 +171,16 @@ impl Saved {
         Ok(ParameterGradients::from_sums(sums, self.channels()))
     }
 
-    /// The backward pass of a part of a batch ([`Normalizer::train_part`](crate::Normalizer::train_part)), dx into a buffer:
+    /// The backward pass of a part of a batch ([`Normalizer::train_part`](crate::Normalizer::train_part)), dx into a
+    /// buffer:
     ///
     /// ```text
     /// dx = gamma / sqrt(variance + eps) * (dy - dbeta / n - xhat * dgamma / n)
     /// ```
     ///
     /// with `whole`'s sums dgamma and dbeta over all n values of the whole batch, each part's
-    /// [`parameter_gradients`](Self::parameter_gradients) [added](ParameterGradients::add). Inputs and buffers are those of
-    /// [`backward`](Self::backward).
+    /// [`parameter_gradients`](Self::parameter_gradients) [added](ParameterGradients::add). Inputs and buffers are
+    /// those of [`backward`](Self::backward).
     ///
     /// # Errors
     /// As `backward`; sums of another number of channels. The buffers are untouched then.

@@ -1,5 +1,5 @@
-//! Second derivatives of a pass, from what it left: the Hessian times a direction, and the backward pass of the backward
-//! pass.
+//! Second derivatives of a pass, from what it left: the Hessian times a direction, and the backward pass of the
+//! backward pass.
 
 use crate::batch_norm::saved::Saved;
 use crate::batch_norm::tangent::Alternatives;
@@ -27,8 +27,8 @@ struct SecondOrderSums {
     product: f64,
 }
 
-/// Writes both products of a double backward pass, or on an error neither, and returns the gradient by gamma. `jvp` must not
-/// fail after `hvp` did not.
+/// Writes both products of a double backward pass, or on an error neither, and returns the gradient by gamma. `jvp`
+/// must not fail after `hvp` did not.
 pub(crate) fn hvp_and_jvp<T: Element>(
     [x, of_dx]: [&View<T>; 2],
     by_x: &mut ViewMut<T>,
@@ -47,21 +47,21 @@ pub(crate) fn hvp_and_jvp<T: Element>(
 impl Saved {
     /// The Hessian of `F = sum dy * y` by (x, gamma, beta) times a direction, which is how fast the gradients of
     /// [`backward`](Self::backward) move where x moves with x' (`direction`) and gamma with gamma', dy held: dx' into
-    /// `out`, dgamma' and dbeta' returned. With s = gamma / sqrt(variance + eps), r = 1 / sqrt(variance + eps), xhat the
-    /// normalised input, p = mean(x' * xhat), q = mean(dy * xhat) and k = mean(dy * x') - mean(dy) * mean(x') - p * q, each
-    /// channel of n values has
+    /// `out`, dgamma' and dbeta' returned. With s = gamma / sqrt(variance + eps), r = 1 / sqrt(variance + eps), xhat
+    /// the normalised input, p = mean(x' * xhat), q = mean(dy * xhat) and k = mean(dy * x') - mean(dy) * mean(x') - p *
+    /// q, each channel of n values has
     ///
     /// - after training:
     ///   `dx' = gamma' * r * (dy - mean(dy) - xhat * q) - s * r * (p * (dy - mean(dy)) + q * (x' - mean(x')) + (k - 2 * p * q) * xhat)`
     ///   and `dgamma' = n * r * k`,
     /// - after evaluation: `dx' = gamma' * r * dy`, `dgamma' = r * sum(dy * x')`,
-    /// - by mixed statistics of weight w: as after training with w before mean(dy), in k before both products, and before
-    ///   whatever came through the variance ([`reference::second_order`](crate::reference::second_order) has it line by
-    ///   line),
+    /// - by mixed statistics of weight w: as after training with w before mean(dy), in k before both products, and
+    ///   before whatever came through the variance ([`reference::second_order`](crate::reference::second_order) has it
+    ///   line by line),
     /// - all: `dbeta' = 0`, and beta' does not matter.
     ///
-    /// Behind an activation f, dy stands for `dy * f'(gamma * xhat + beta)`; f' counts as constant, as it is but at 0. A
-    /// channel whose gradient is [declared](crate::ConstantChannel) to be 0 has dx' = 0 and dgamma' = 0.
+    /// Behind an activation f, dy stands for `dy * f'(gamma * xhat + beta)`; f' counts as constant, as it is but at 0.
+    /// A channel whose gradient is [declared](crate::ConstantChannel) to be 0 has dx' = 0 and dgamma' = 0.
     ///
     /// For a loss whose own gradient dy moves with dy', the whole Hessian-vector product is this plus
     /// [`backward`](Self::backward) of dy'; for `L(y)`, dy' is L's Hessian times [`jvp`](Self::jvp).
@@ -124,8 +124,9 @@ impl Saved {
 
     /// The backward pass of the backward pass (double backward): an outer function S of dx, dgamma and dbeta has the
     /// gradients `of_dx` (of dx) and `of_parameters` (of dgamma and dbeta) there; those of S by x and by dy are
-    /// written to `by_x` and `by_dy`, and that by gamma is returned. (S does not depend on beta but behind an activation at
-    /// 0.) Since the Hessian is symmetric and [`jvp`](Self::jvp) the transpose of [`backward`](Self::backward),
+    /// written to `by_x` and `by_dy`, and that by gamma is returned. (S does not depend on beta but behind an
+    /// activation at 0.) Since the Hessian is symmetric and [`jvp`](Self::jvp) the transpose of
+    /// [`backward`](Self::backward),
     ///
     /// - by x, and by gamma: [`hvp`](Self::hvp) along (`of_dx`, `of_parameters`),
     /// - by dy: [`jvp`](Self::jvp) along the same.

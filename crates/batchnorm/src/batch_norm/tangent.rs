@@ -26,8 +26,8 @@ const JVP_ALTERNATIVES: Alternatives = Alternatives {
 impl Saved {
     /// The directional derivative (Jacobian-vector product) of the forward pass that left this, into `out`: y' where x
     /// moves with x' (`direction`), gamma with gamma' and beta with beta'. It is the transpose of
-    /// [`backward`](Self::backward): `<u, y'> = <dx, x'> + <dgamma, gamma'> + <dbeta, beta'>` for every upstream gradient
-    /// u. With s = gamma / sqrt(variance + eps) and xhat the normalised input, each channel has
+    /// [`backward`](Self::backward): `<u, y'> = <dx, x'> + <dgamma, gamma'> + <dbeta, beta'>` for every upstream
+    /// gradient u. With s = gamma / sqrt(variance + eps) and xhat the normalised input, each channel has
     ///
     /// - after training: `y' = s * (x' - mean(x') - xhat * mean(x' * xhat)) + gamma' * xhat + beta'`,
     /// - after evaluation: `y' = s * x' + gamma' * xhat + beta'`,
@@ -56,8 +56,8 @@ impl Saved {
     /// ```
     ///
     /// # Errors
-    /// Shapes and lengths that do not fit each other or the forward pass; a forward pass with a residual or weights, or of
-    /// a part of a batch, whose means nobody here knows. `out` is untouched then.
+    /// Shapes and lengths that do not fit each other or the forward pass; a forward pass with a residual or weights, or
+    /// of a part of a batch, whose means nobody here knows. `out` is untouched then.
     pub fn jvp<T: Element>(
         &self,
         x: &View<T>,
@@ -86,8 +86,8 @@ impl Saved {
         Ok(())
     }
 
-    /// Errors unless the pass has a derivative along a direction, being that of a whole batch without residual and weights,
-    /// and unless x, the parameters' direction and all other arrays fit it.
+    /// Errors unless the pass has a derivative along a direction, being that of a whole batch without residual and
+    /// weights, and unless x, the parameters' direction and all other arrays fit it.
     pub(crate) fn check_directional<T: Element>(
         &self,
         alternatives: &Alternatives,
@@ -121,8 +121,8 @@ impl Saved {
         T::operations().gradient_sums(Backward { isa, activation, channels, x, beside, statistics }, dy.memory())
     }
 
-    /// Coefficients of y' of a channel; from the sums of x' and x' * (x - m) / deviation where the statistics depend on the
-    /// batch, `None` where they are constants.
+    /// Coefficients of y' of a channel; from the sums of x' and x' * (x - m) / deviation where the statistics depend on
+    /// the batch, `None` where they are constants.
     fn tangent_coefficients(
         &self,
         channel: usize,

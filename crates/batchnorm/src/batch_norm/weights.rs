@@ -6,9 +6,9 @@ use batchnorm_kernel::{Element, ViewError};
 use std::borrow::Cow;
 use thiserror::Error;
 
-/// A weight for each value, or for many values at once: an array of the input's rank in which every axis has the input's
-/// length, or 1 where the weights along it are all the same. `[n, 1, 1, 1]` weighs the samples of an `[n, c, h, w]` batch,
-/// `[n, 1, h, w]` the positions of each.
+/// A weight for each value, or for many values at once: an array of the input's rank in which every axis has the
+/// input's length, or 1 where the weights along it are all the same. `[n, 1, 1, 1]` weighs the samples of an
+/// `[n, c, h, w]` batch, `[n, 1, h, w]` the positions of each.
 ///
 /// A weight says how often a value counts. Of each channel, with W = sum w over its values,
 ///
@@ -16,8 +16,8 @@ use thiserror::Error;
 /// mean = 1/W sum w x        variance = 1/W sum w (x - mean)^2        sample variance = sum w (x - mean)^2 / (W - 1)
 /// ```
 ///
-/// so that weights of 2 give what the values twice over give, and weights of 1 what no weights give, to about 1e-16. (Weights
-/// that say something else, such as importance: scale them to sum up to the number of values.)
+/// so that weights of 2 give what the values twice over give, and weights of 1 what no weights give, to about 1e-16.
+/// (Weights that say something else, such as importance: scale them to sum up to the number of values.)
 ///
 /// A value of weight 0 is masked: it is not looked at, and may be NaN; its output is 0 and its dx is 0. All others are
 /// normalised by the same statistics, whatever their weight, and
@@ -26,9 +26,10 @@ use thiserror::Error;
 /// dx = gamma / sqrt(variance + eps) * (dy - w/W sum dy - xhat w/W sum(dy xhat))
 /// ```
 ///
-/// with sums over the values that are not masked. (The weight of a value in the *loss* is in dy.) A channel that is all masked
-/// goes by [`EmptyBatch`](crate::EmptyBatch), one with a single value or with W <= 1 by [`SingleValue`](crate::SingleValue)
-/// (under `UseRunning` the whole batch is normalised by the running statistics then).
+/// with sums over the values that are not masked. (The weight of a value in the *loss* is in dy.) A channel that is all
+/// masked goes by [`EmptyBatch`](crate::EmptyBatch), one with a single value or with W <= 1 by
+/// [`SingleValue`](crate::SingleValue) (under `UseRunning` the whole batch is normalised by the running statistics
+/// then).
 ///
 /// ```
 /// use batchnorm::{Axes, BatchNorm, Input, View, Weights};

@@ -38,8 +38,8 @@ impl Estimator {
         }
     }
 
-    /// The factor from the variance of `values` values by this estimator to that by another: n / (n - 1) from the population to
-    /// the sample variance, (n - 1) / n back, 1 where they are the same.
+    /// The factor from the variance of `values` values by this estimator to that by another: n / (n - 1) from the
+    /// population to the sample variance, (n - 1) / n back, 1 where they are the same.
     ///
     /// A running variance over batches of n values each takes the same factor, all but what is left in it of the start
     /// value ([`Conversion`](crate::Conversion) leaves that out).

@@ -1,4 +1,5 @@
-//! Switches of a pass: four questions that "training or evaluation" answers all at once, each with an answer of its own.
+//! Switches of a pass: four questions that "training or evaluation" answers all at once, each with an answer of its
+//! own.
 
 use crate::options::averaging::UpdateWeight;
 
@@ -58,8 +59,8 @@ pub struct Switches {
     pub update_running: bool,
     /// True if the backward pass gives the gradients of gamma and beta.
     pub train_parameters: bool,
-    /// True if the gradient flows through the batch's part in mean and variance too; if not, these count as constants, and
-    /// dx = gamma / sqrt(variance + eps) * dy, of a channel whose values are all alike too.
+    /// True if the gradient flows through the batch's part in mean and variance too; if not, these count as constants,
+    /// and dx = gamma / sqrt(variance + eps) * dy, of a channel whose values are all alike too.
     pub gradient_through_statistics: bool,
 }
 
@@ -90,7 +91,8 @@ impl Switches {
         Switches { train_parameters: false, ..Switches::evaluate() }
     }
 
-    /// Transfer learning where gamma and beta stay as they were trained and the statistics become those of the new data.
+    /// Transfer learning where gamma and beta stay as they were trained and the statistics become those of the new
+    /// data.
     pub const fn frozen_affine() -> Switches {
         Switches { train_parameters: false, ..Switches::train() }
     }

@@ -21,8 +21,8 @@ pub enum Grouping {
         /// Number of axes, 1 or more.
         axes: usize,
     },
-    /// Root mean square norm (Zhang and Sennrich 2019): layer norm without the mean. (Of `f64` whose squares are too small
-    /// for an `f64`, below 1e-162, and with eps 0, the mean square counts as 0.)
+    /// Root mean square norm (Zhang and Sennrich 2019): layer norm without the mean. (Of `f64` whose squares are too
+    /// small for an `f64`, below 1e-162, and with eps 0, the mean square counts as 0.)
     Rms {
         /// Number of axes, 1 or more.
         axes: usize,
@@ -67,8 +67,8 @@ impl RowPlan {
                 if axes > rank {
                     return Err(CallError::LastAxes { expected: axes, shape });
                 }
-                // Axes by their place in the logical order, for the other arrays of a call may have them in another order of
-                // their own. The channel axis, which is none of `others`, is the last one there.
+                // Axes by their place in the logical order, for the other arrays of a call may have them in another
+                // order of their own. The channel axis, which is none of `others`, is the last one there.
                 let place = |axis: usize| layout.others.iter().position(|&other| other == axis).unwrap_or(rank - 1);
                 let split = rank - axes;
                 let (rows, values) = ((0..split).map(place).collect(), (split..rank).map(place).collect());
@@ -150,7 +150,8 @@ impl RowPlan {
 /// The arrays of a call in parts, as the loops take them: those that are read, and the one that is written.
 pub(crate) type Parts<'a, T, const N: usize> = (Vec<[Readable<'a, T>; N]>, Vec<Writable<'a, T>>);
 
-/// Cuts arrays of one shape into parts in which rows stand for channels: as few parts as the strides of all of them allow.
+/// Cuts arrays of one shape into parts in which rows stand for channels: as few parts as the strides of all of them
+/// allow.
 pub(crate) fn in_parts<'a, T: Element, const N: usize>(
     arrays: [&'a View<T>; N],
     out: &'a mut ViewMut<T>,

@@ -13,7 +13,8 @@ use crate::sample_norm::saved::SampleSaved;
 use crate::tensor::Tensor;
 use batchnorm_kernel::{Element, MAX_CHANNELS, Parameter, View, ViewMut};
 
-/// A norm that does not look at the batch: layer, group, instance or RMS norm. Of all values that are normalised together,
+/// A norm that does not look at the batch: layer, group, instance or RMS norm. Of all values that are normalised
+/// together,
 ///
 /// ```text
 /// y = gamma * (x - mean) / sqrt(variance + eps) + beta       mean = 1/n sum x, variance = 1/n sum (x - mean)^2
@@ -26,8 +27,8 @@ use batchnorm_kernel::{Element, MAX_CHANNELS, Parameter, View, ViewMut};
 /// Everything else is as with [`BatchNorm`](crate::BatchNorm): arrays of any [`Element`] type, rank and layout; `f64`
 /// inside, rounded once; the same bits over threads, instruction sets and layouts. Where all values that are normalised
 /// together are alike (one value alone always is), y = beta and, [by declaration](ConstantChannel), dx = 0. NaN stays
-/// among what is normalised together; of `f64` values, so does what their squares make of deviations beyond 1e154 (NaN) and
-/// below 1e-158 (fewer digits).
+/// among what is normalised together; of `f64` values, so does what their squares make of deviations beyond 1e154 (NaN)
+/// and below 1e-158 (fewer digits).
 ///
 /// ```
 /// use batchnorm::{Axes, SampleNorm, View};
@@ -199,12 +200,12 @@ fn checked_elements<P: Parameter>(
 }
 
 impl SampleConfig {
-    /// Checks the options and builds the layer, gamma 1 and beta 0. `shape` is their shape: the lengths of the last axes
-    /// (layer and RMS norm), or the number of channels alone.
+    /// Checks the options and builds the layer, gamma 1 and beta 0. `shape` is their shape: the lengths of the last
+    /// axes (layer and RMS norm), or the number of channels alone.
     ///
     /// # Errors
-    /// As [`normalizer`](Self::normalizer); a shape that is not of this kind, or without elements; groups that do not divide the
-    /// channels evenly.
+    /// As [`normalizer`](Self::normalizer); a shape that is not of this kind, or without elements; groups that do not
+    /// divide the channels evenly.
     pub fn build(self, shape: &[usize]) -> Result<SampleNorm, ConfigError> {
         let normalizer = self.normalizer()?;
         let wrong = |expected| Err(ConfigError::ParameterShape { expected, got: shape.to_vec() });

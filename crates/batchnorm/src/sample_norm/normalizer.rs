@@ -1,10 +1,10 @@
 //! Norms that do not look at the batch, without state: checked options, and the forward pass.
 //!
-//! The values that are normalised together are a *row*. Rows are computed in two ways. The sizes alone say which, so that
-//! the bits do not depend on the layout:
+//! The values that are normalised together are a *row*. Rows are computed in two ways. The sizes alone say which, so
+//! that the bits do not depend on the layout:
 //!
-//! - groups with `MIN_RUN` positions or more: by the kernels of batch norm, with each channel of each sample for a channel;
-//!   moments and sums of a row's channels are joined here, in a fixed order;
+//! - groups with `MIN_RUN` positions or more: by the kernels of batch norm, with each channel of each sample for a
+//!   channel; moments and sums of a row's channels are joined here, in a fixed order;
 //! - all others: by the kernels of rows, where each element of a row has parameters of its own.
 
 use crate::affine::{corrected_shift, inverse_deviation, mean_or_nan};
@@ -43,12 +43,12 @@ pub struct SampleNormalizer {
 }
 
 impl SampleNormalizer {
-    /// The forward pass, into `y`; what it computes is at [`SampleNorm`](crate::SampleNorm). Absent parameters count as 1
-    /// and 0. The lengths of gamma and beta are the product of the last axes (last axis fastest), or the channels.
+    /// The forward pass, into `y`; what it computes is at [`SampleNorm`](crate::SampleNorm). Absent parameters count as
+    /// 1 and 0. The lengths of gamma and beta are the product of the last axes (last axis fastest), or the channels.
     ///
     /// # Errors
-    /// Shapes and lengths that do not fit, groups that do not divide the channels, instance norm of one position. `y` is
-    /// untouched then.
+    /// Shapes and lengths that do not fit, groups that do not divide the channels, instance norm of one position. `y`
+    /// is untouched then.
     pub fn forward<T: Element, P: Parameter>(
         &self,
         x: &View<T>,

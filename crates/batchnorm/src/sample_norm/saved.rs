@@ -1,5 +1,5 @@
-//! The saved values of the forward pass of a norm that does not look at the batch, its backward pass and its directional
-//! derivative.
+//! The saved values of the forward pass of a norm that does not look at the batch, its backward pass and its
+//! directional derivative.
 
 use crate::call_error::CallError;
 use crate::check::same_shape;
@@ -44,10 +44,11 @@ impl SampleSaved {
         self.plan.rows
     }
 
-    /// The backward pass, dx into a buffer. With r = 1 / sqrt(variance + eps), xhat the normalised input, the means over
-    /// what was normalised together, and the sums over all that has the same gamma and beta:
+    /// The backward pass, dx into a buffer. With r = 1 / sqrt(variance + eps), xhat the normalised input, the means
+    /// over what was normalised together, and the sums over all that has the same gamma and beta:
     ///
-    /// - `dx = r * (gamma * dy - mean(gamma * dy) - xhat * mean(gamma * dy * xhat))` (RMS norm: without the first mean),
+    /// - `dx = r * (gamma * dy - mean(gamma * dy) - xhat * mean(gamma * dy * xhat))` (RMS norm: without the first
+    ///   mean),
     /// - `dgamma = sum(dy * xhat)`, `dbeta = sum(dy)`.
     ///
     /// `x` must be the forward pass's input; gamma is that of the forward pass.
@@ -75,8 +76,8 @@ impl SampleSaved {
             let means = self.row_means(&sums, with_gamma);
             self.map_channels(&arrays, outs, |row, channel| {
                 let (RowNumbers { mean, inverse_deviation, xhat_low }, means) = (self.numbers[row], means[row]);
-                // dx = inverse * (gamma dy - offset - xhat * xhat_factor) is a directional derivative's formula with dy for
-                // the direction: only what is added to all values of the row is put together here.
+                // dx = inverse * (gamma dy - offset - xhat * xhat_factor) is a directional derivative's formula with dy
+                // for the direction: only what is added to all values of the row is put together here.
                 TangentCoefficients {
                     mean,
                     scale: self.gamma[channel] * inverse_deviation,
@@ -100,8 +101,8 @@ impl SampleSaved {
         let means = |sums| self.means(sums);
         let summed = Summed { first: 0, numbers: &self.numbers, weights: gamma, means: &means };
         let RowPlan { rows, count, period, .. } = self.plan;
-        // One part with blocks enough for the threads: dx and the parameters' sums in one sweep. Else in two; the bits are
-        // the same.
+        // One part with blocks enough for the threads: dx and the parameters' sums in one sweep. Else in two; the bits
+        // are the same.
         let sums = if let ([arrays], [dx]) = (&arrays[..], &mut outs[..])
             && at_once(rows, count, period)
         {

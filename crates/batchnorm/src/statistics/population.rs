@@ -11,8 +11,8 @@ use crate::statistics::standard_error::{NON_NEGATIVE, SUMS, Spread, StandardErro
 use batchnorm_kernel::Moments;
 
 /// The moments of each channel over any number of batches of any sizes, as if they had been one: whatever their order
-/// and grouping, equal to 1e-12. (The mean of the batches' variances is not that: it weighs batches of all sizes alike and
-/// misses what lies between their means.)
+/// and grouping, equal to 1e-12. (The mean of the batches' variances is not that: it weighs batches of all sizes alike
+/// and misses what lies between their means.)
 ///
 /// ```
 /// use batchnorm::{Axes, Config, Estimator, Population, View};
@@ -88,8 +88,8 @@ impl Population {
         Ok(Population { channels: vec![Channel::default(); channels], batches: 0 })
     }
 
-    /// Takes in a batch ([`Normalizer::moments`](crate::Normalizer::moments), or what an ordinary training pass returns). Gives the
-    /// channels that are left out because they hold NaN or infinity, or would overflow.
+    /// Takes in a batch ([`Normalizer::moments`](crate::Normalizer::moments), or what an ordinary training pass
+    /// returns). Gives the channels that are left out because they hold NaN or infinity, or would overflow.
     ///
     /// # Errors
     /// Another number of channels; the population is unchanged then.
@@ -120,9 +120,9 @@ impl Population {
         Ok(())
     }
 
-    /// Takes out a population that was taken in before: data that left the set. Rounding grows where little is left: mean
-    /// and variance are off by about 1e-16 times the share of what was there to what is left, and the standard errors are
-    /// as large as what rounding has left in them, where that is more than they.
+    /// Takes out a population that was taken in before: data that left the set. Rounding grows where little is left:
+    /// mean and variance are off by about 1e-16 times the share of what was there to what is left, and the standard
+    /// errors are as large as what rounding has left in them, where that is more than they.
     ///
     /// # Errors
     /// Another number of channels; what cannot be a part of it. The population is unchanged then.
@@ -151,8 +151,8 @@ impl Population {
         self.batches
     }
 
-    /// Standard errors of each channel's mean and population variance, from how the batches differ from each other. With n
-    /// values in a batch of mean m and variance u, N values in all and B batches:
+    /// Standard errors of each channel's mean and population variance, from how the batches differ from each other.
+    /// With n values in a batch of mean m and variance u, N values in all and B batches:
     ///
     /// ```text
     /// of the mean      sqrt(B / (B - 1) * sum n^2 (m - mean)^2) / N
@@ -192,9 +192,9 @@ impl Population {
         Ok(running.expect("finite moments of at least one channel"))
     }
 
-    /// A row for each channel, to be stored and given to [`from_rows`](Self::from_rows) again: count, weight, high and low
-    /// part of the mean, M2, batches, the sources of the standard errors (a shift, nine sums and their rounding), last the
-    /// batches of all channels. Exact for counts up to 2^53.
+    /// A row for each channel, to be stored and given to [`from_rows`](Self::from_rows) again: count, weight, high and
+    /// low part of the mean, M2, batches, the sources of the standard errors (a shift, nine sums and their rounding),
+    /// last the batches of all channels. Exact for counts up to 2^53.
     pub fn to_rows(&self) -> Vec<[f64; ROW]> {
         let row = |channel: &Channel| {
             let Channel { moments, batches, spread } = channel;
@@ -223,7 +223,8 @@ impl Population {
             let noise = [row[7 + SUMS], row[8 + SUMS]];
             let is_count = |value: f64| value >= 0.0 && value.fract() == 0.0 && value <= (1u64 << 53) as f64;
             let empty = count == 0.0;
-            // One check for each of the first columns, in their order. A channel without values has no weight, mean or batch.
+            // One check for each of the first columns, in their order. A channel without values has no weight, mean or
+            // batch.
             let valid = [
                 is_count(count),
                 weight.is_finite() && weight >= 0.0 && empty == (weight == 0.0),

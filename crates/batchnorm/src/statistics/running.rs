@@ -10,7 +10,8 @@ use crate::options::policies::{NonFinite, Policies, SingleValue};
 use crate::statistics::batch::BatchMoments;
 use batchnorm_kernel::{Moments, Parameter};
 
-/// Running mean and variance of each channel, in `f64`, and the number of batches that went into them. A layer starts with [`start`](Self::start); a checkpoint comes in through [`from_parts`](Self::from_parts):
+/// Running mean and variance of each channel, in `f64`, and the number of batches that went into them. A layer starts
+/// with [`start`](Self::start); a checkpoint comes in through [`from_parts`](Self::from_parts):
 ///
 /// ```
 /// use batchnorm::{BatchNorm, RunningStatistics};
@@ -95,9 +96,9 @@ impl RunningStatistics {
         Ok(RunningStatistics { updates: updates.to_vec(), ..self })
     }
 
-    /// A mix with the statistics of other data, `old * own + new * other` of mean and variance, as a start on a domain of which
-    /// little is known yet: with N for the samples that these are worth and n of the other data, new = n / (N + n) (Schneider
-    /// et al. 2020). Both variances must be of the same estimator.
+    /// A mix with the statistics of other data, `old * own + new * other` of mean and variance, as a start on a domain
+    /// of which little is known yet: with N for the samples that these are worth and n of the other data, new = n / (N
+    /// + n) (Schneider et al. 2020). Both variances must be of the same estimator.
     ///
     /// # Errors
     /// Another number of channels.

@@ -1,16 +1,16 @@
 //! Standard errors of statistics, from how those of batches differ from each other.
 
-/// Weighted sums over batches, with d = the batch's mean less a shift near all means, u = the batch's population variance, and
-/// w = n^2. Sums of products of up to four, for a standard error of the variance has squares of squares in it; a few digits of
-/// it are enough, which plain sums about a near shift keep.
+/// Weighted sums over batches, with d = the batch's mean less a shift near all means, u = the batch's population
+/// variance, and w = n^2. Sums of products of up to four, for a standard error of the variance has squares of squares
+/// in it; a few digits of it are enough, which plain sums about a near shift keep.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Spread {
     /// The shift near all means.
     pub shift: f64,
     /// Sums of w times 1, d, d^2, d^3, d^4, u, u^2, u d, u d^2.
     pub sums: [f64; SUMS],
-    /// Bounds on the rounding in the sums of squares whose roots are the standard errors of the mean and of the variance.
-    /// After a batch that lay far off was taken out, rounding may be most of what is left in them.
+    /// Bounds on the rounding in the sums of squares whose roots are the standard errors of the mean and of the
+    /// variance. After a batch that lay far off was taken out, rounding may be most of what is left in them.
     pub noise: [f64; 2],
 }
 
@@ -109,8 +109,8 @@ impl Spread {
 
     /// Standard errors of the mean and variance that `batches` batches have together, over values of the weight
     /// `total_weight`. With n, m, u a
-    /// batch's weight, mean and variance, its share in the whole's variance is n q with q = u + (m - mean)^2, so that both are
-    /// ratios of sums over batches (Cochran 1977, section 2.11, without the finite population).
+    /// batch's weight, mean and variance, its share in the whole's variance is n q with q = u + (m - mean)^2, so that
+    /// both are ratios of sums over batches (Cochran 1977, section 2.11, without the finite population).
     pub fn standard_errors(self, [mean, variance]: [f64; 2], total_weight: f64, batches: u64) -> StandardErrors {
         let Spread { sums: [w, _, d2, _, d4, u, u2, _, ud2], noise, .. } = self.about(mean);
         // sum w (u + (m - mean)^2 - variance)^2, multiplied out.

@@ -22,8 +22,8 @@ use batchnorm_kernel::passes::Isa;
 pub struct WhiteningConfig {
     /// Number of channels.
     pub channels: usize,
-    /// Channels that are decorrelated from each other: neighbours, from the first on. The last group has what is left, as
-    /// in the implementation of the paper's authors.
+    /// Channels that are decorrelated from each other: neighbours, from the first on. The last group has what is left,
+    /// as in the implementation of the paper's authors.
     pub group: usize,
     /// Added to the eigenvalues of the covariance; finite and >= 0.
     pub epsilon: f64,
@@ -42,7 +42,8 @@ pub struct WhiteningConfig {
 }
 
 impl WhiteningConfig {
-    /// eps 1e-5, weight of the new value 0.1 (both as the paper's authors have them), sample covariance, gamma and beta.
+    /// eps 1e-5, weight of the new value 0.1 (both as the paper's authors have them), sample covariance, gamma and
+    /// beta.
     pub fn new(channels: usize, group: usize) -> WhiteningConfig {
         let Config { epsilon, averaging, estimator, track_running_statistics, affine, policies, tier, .. } =
             Config::pytorch();
@@ -94,8 +95,8 @@ impl WhiteningConfig {
         WhiteningConfig { tier: Some(tier), ..self }
     }
 
-    /// Checks the options; gives them with the size of a group cut to the channels, and the instruction set that runs the
-    /// passes.
+    /// Checks the options; gives them with the size of a group cut to the channels, and the instruction set that runs
+    /// the passes.
     pub(super) fn checked(mut self) -> Result<(WhiteningConfig, Isa), ConfigError> {
         check_channels(self.channels)?;
         self.group = checked_group(self.channels, self.group)?;

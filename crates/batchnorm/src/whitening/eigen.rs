@@ -1,10 +1,10 @@
 //! Eigenvalues of a covariance, its inverse square root, and that root's derivative.
 //!
 //! By Jacobi's method (Jacobi 1846, in Rutishauser's form of 1966), not by tridiagonal QR as linear-algebra crates have
-//! it: Jacobi finds the small eigenvalues of a positive matrix to as many digits as the matrix determines them, also where
-//! its channels differ in size (Demmel and Veselic 1992), while QR errs by 1e-16 of the *largest*. With channels of
-//! standard deviations 1e6 and 1, correlated by 0.7, the smaller eigenvalue from `nalgebra` 0.35 was off by 7e-5 of itself,
-//! that from here by 2e-16. And it needs + - * / and square roots alone, in a fixed order.
+//! it: Jacobi finds the small eigenvalues of a positive matrix to as many digits as the matrix determines them, also
+//! where its channels differ in size (Demmel and Veselic 1992), while QR errs by 1e-16 of the *largest*. With channels
+//! of standard deviations 1e6 and 1, correlated by 0.7, the smaller eigenvalue from `nalgebra` 0.35 was off by 7e-5 of
+//! itself, that from here by 2e-16. And it needs + - * / and square roots alone, in a fixed order.
 
 /// Eigenvalues and eigenvectors of a symmetric matrix.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,7 +14,8 @@ pub(super) struct Eigen {
     pub vectors: Vec<f64>,
 }
 
-/// Largest number of sweeps: 7 are enough for 16 channels, 11 for 256; what is left after these is far below rounding anyway.
+/// Largest number of sweeps: 7 are enough for 16 channels, 11 for 256; what is left after these is far below rounding
+/// anyway.
 const SWEEPS: usize = 40;
 
 /// Eigenvalues and eigenvectors of a symmetric d x d matrix, which is used up. `floor` will be added to all eigenvalues
@@ -52,7 +53,8 @@ pub(super) fn decompose(matrix: &mut [f64], d: usize, floor: f64) -> Eigen {
     Eigen { values: (0..d).map(|k| matrix[k * d + k]).collect(), vectors }
 }
 
-/// The smaller angle that makes the element between two diagonal ones 0: its tangent, its sine, the tangent of its half.
+/// The smaller angle that makes the element between two diagonal ones 0: its tangent, its sine, the tangent of its
+/// half.
 fn rotation(app: f64, aqq: f64, apq: f64) -> [f64; 3] {
     let theta = (aqq - app) / apq * 0.5;
     let t = if theta.abs() > 1e150 {
@@ -131,8 +133,8 @@ impl InverseRoot {
     }
 }
 
-/// Bound on an eigenvalue that is rounding alone: the rounding of v^T C v, each element of C being at most the product of
-/// two standard deviations.
+/// Bound on an eigenvalue that is rounding alone: the rounding of v^T C v, each element of C being at most the product
+/// of two standard deviations.
 fn rounding_bound(vector: &[f64], deviations: &[f64]) -> f64 {
     let reach: f64 = vector.iter().zip(deviations).map(|(v, deviation)| v.abs() * deviation).sum();
     8.0 * f64::EPSILON * reach * reach

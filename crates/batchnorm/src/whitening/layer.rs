@@ -27,8 +27,8 @@ use batchnorm_kernel::{Element, Moments, Parameter, View, ViewMut};
 /// xhat = W (x - mean)     y = gamma * xhat + beta
 /// ```
 ///
-/// with the symmetric square root (ZCA), which stays as near to the input as whitening can. In evaluation mean and C are
-/// running estimates. With groups of one channel it is batch norm.
+/// with the symmetric square root (ZCA), which stays as near to the input as whitening can. In evaluation mean and C
+/// are running estimates. With groups of one channel it is batch norm.
 ///
 /// The covariance of xhat is I - eps (C + eps I)^-1: the identity where the variances are large against eps.
 ///
@@ -37,8 +37,8 @@ use batchnorm_kernel::{Element, Moments, Parameter, View, ViewMut};
 ///
 /// **Accuracy.** With u = 2^-53 and kappa the condition number of C + eps I scaled to a diagonal of ones, y errs by at
 /// most 9 u kappa (|gamma| max|xhat| + |beta|) before it is rounded, and the gradients likewise; the sizes and means of
-/// the channels play no part, as long as their squares are `f64` numbers with all digits (deviations of 1e-150 to 1e150).
-/// (A test on groups of 1 to 16 channels with kappa up to 3e11.)
+/// the channels play no part, as long as their squares are `f64` numbers with all digits (deviations of 1e-150 to
+/// 1e150). (A test on groups of 1 to 16 channels with kappa up to 3e11.)
 ///
 /// **Cost.** d multiplications and additions for each value in a sweep of sums, and d in one that writes y; backward d
 /// and 2 d; some 30 d^3 for the eigenvalues of each group. Matrices of d x d numbers for each group and a fixed scratch
@@ -162,8 +162,8 @@ impl Decorrelated {
     /// The training forward pass alone; drop the returned comoments to discard them, or [`commit`](Self::commit) them.
     ///
     /// # Errors
-    /// Another number of channels, what the [policies](crate::Policies) refuse, and with eps = 0 a covariance without an
-    /// inverse: no more values than channels in a group, a channel whose values are all alike, or channels that
+    /// Another number of channels, what the [policies](crate::Policies) refuse, and with eps = 0 a covariance without
+    /// an inverse: no more values than channels in a group, a channel whose values are all alike, or channels that
     /// determine each other.
     pub fn forward_train<T: Element>(&self, x: &View<T>) -> Result<Whitened<T>, CallError> {
         let (y, (saved, batch)) = Tensor::filled(x.layout(), |y| self.forward_train_into(x, y))?;
@@ -242,8 +242,8 @@ impl Decorrelated {
         (moments, batch.into())
     }
 
-    /// The inverse roots of the covariances of all groups, of `count` values each; NaN for a group that has none, because
-    /// it is not finite.
+    /// The inverse roots of the covariances of all groups, of `count` values each; NaN for a group that has none,
+    /// because it is not finite.
     fn roots(
         &self,
         argument: &'static str,
@@ -293,8 +293,8 @@ impl Decorrelated {
         same_shape("y", x.layout(), y.layout())
     }
 
-    /// Takes the comoments of a batch into the running statistics ([`RunningCovariance::update`]). Gives the groups that
-    /// were skipped because they are not finite.
+    /// Takes the comoments of a batch into the running statistics ([`RunningCovariance::update`]). Gives the groups
+    /// that were skipped because they are not finite.
     ///
     /// # Errors
     /// Other groups; the layer is unchanged then.
@@ -302,7 +302,8 @@ impl Decorrelated {
         self.running.as_mut().map_or(Ok(Vec::new()), |running| running.update(batch, &self.config))
     }
 
-    /// The evaluation forward pass: whitens by the running mean and covariance, which are constants to the backward pass.
+    /// The evaluation forward pass: whitens by the running mean and covariance, which are constants to the backward
+    /// pass.
     ///
     /// # Errors
     /// Another number of channels; no running statistics, unless the policy says otherwise; with eps = 0, a running

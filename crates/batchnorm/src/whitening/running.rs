@@ -17,8 +17,8 @@ use std::ops::Range;
 /// Running mean of each channel and running covariance matrix of each group, in `f64`, and the number of batches that
 /// went into them.
 ///
-/// The *covariance* is averaged and its inverse square root taken in evaluation, so that the statistics mean the same as
-/// those of batch norm and can come from a whole data set. (The implementation of the paper's authors averages the
+/// The *covariance* is averaged and its inverse square root taken in evaluation, so that the statistics mean the same
+/// as those of batch norm and can come from a whole data set. (The implementation of the paper's authors averages the
 /// matrices W of the batches instead: after `W` of unlike batches that is another matrix.)
 ///
 /// ```

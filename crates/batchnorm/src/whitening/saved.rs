@@ -38,7 +38,8 @@ pub struct SavedWhitening {
 }
 
 impl SavedWhitening {
-    /// Returns true if mean and covariance are functions of the batch to the backward pass, false if they are constants.
+    /// Returns true if mean and covariance are functions of the batch to the backward pass, false if they are
+    /// constants.
     pub fn used_batch_statistics(&self) -> bool {
         self.by_batch
     }
@@ -66,10 +67,10 @@ impl SavedWhitening {
 
     /// The backward pass, dx into a buffer. With g = gamma * dy, xc = x - mean and n values a channel, each group has
     ///
-    /// - after training: `dx = W (g - mean(g)) + 2/n S xc`, where `S = U (K o (U^T G U)) U^T`, G is the symmetric part of
-    ///   `sum g xc^T`, U and l are the eigenvectors and eigenvalues of covariance + eps I, and
-    ///   `K_ab = -1 / (sqrt(l_a) sqrt(l_b) (sqrt(l_a) + sqrt(l_b)))` are the divided differences of `l^(-1/2)` (Daleckii
-    ///   and Krein 1965), which equal eigenvalues do not disturb;
+    /// - after training: `dx = W (g - mean(g)) + 2/n S xc`, where `S = U (K o (U^T G U)) U^T`, G is the symmetric part
+    ///   of `sum g xc^T`, U and l are the eigenvectors and eigenvalues of covariance + eps I, and
+    ///   `K_ab = -1 / (sqrt(l_a) sqrt(l_b) (sqrt(l_a) + sqrt(l_b)))` are the divided differences of `l^(-1/2)`
+    ///   (Daleckii and Krein 1965), which equal eigenvalues do not disturb;
     /// - after evaluation: `dx = W g`;
     /// - both: `dgamma = sum(dy * xhat)`, `dbeta = sum(dy)`.
     ///
@@ -117,8 +118,8 @@ impl SavedWhitening {
         Ok(gradients)
     }
 
-    /// The matrix that gives dx of a group from dy, and from xc too where the statistics are the batch's; `first` is the
-    /// group's first channel.
+    /// The matrix that gives dx of a group from dy, and from xc too where the statistics are the batch's; `first` is
+    /// the group's first channel.
     fn input_gradient(&self, first: usize, root: &InverseRoot, sums: &[f64]) -> Vec<f64> {
         let d = root.matrix.len().isqrt();
         let gamma = &self.gamma[first..first + d];
