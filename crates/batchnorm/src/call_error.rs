@@ -99,7 +99,7 @@ pub enum CallError {
     /// A call that does not belong to this kind of forward pass.
     #[error("the saved forward pass was {forward}: call `{call}`")]
     OtherPass {
-        /// What the forward pass was.
+        /// The forward pass, in words.
         forward: &'static str,
         /// The call that belongs to it.
         call: &'static str,
@@ -107,9 +107,9 @@ pub enum CallError {
     /// A backward pass with another kind of input than the forward pass had.
     #[error("the saved forward pass was {forward}: its backward pass takes `{input}`")]
     OtherInput {
-        /// What the forward pass was.
+        /// The forward pass, in words.
         forward: &'static str,
-        /// What its backward pass takes.
+        /// The input that its backward pass takes.
         input: &'static str,
     },
     /// [`Input::adding`](crate::Input::adding) in a backward pass.
@@ -164,7 +164,7 @@ pub enum CallError {
     Pinned {
         /// The call.
         call: &'static str,
-        /// What is pinned.
+        /// The pinned switches.
         pinned: Switches,
     },
     /// A vector whose length is not the number of channels.
@@ -295,7 +295,7 @@ pub enum CallError {
     /// Evaluation, or a policy that needs running statistics, without any.
     #[error("running statistics: expected some, got none: {reason}")]
     NoRunningStatistics {
-        /// Why they are needed, and how to mend it.
+        /// The reason why they are needed, and the mend.
         reason: &'static str,
     },
 }

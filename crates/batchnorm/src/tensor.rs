@@ -27,7 +27,7 @@ impl<T: Element> Tensor<T> {
         self.data
     }
 
-    /// As an `ndarray` array, without copying.
+    /// The tensor as an `ndarray` array, without copying.
     #[cfg(feature = "ndarray")]
     pub fn into_array(self) -> ndarray::ArrayD<T> {
         ndarray::ArrayD::from_shape_vec(self.shape, self.data).expect("a tensor's data has its shape's length")

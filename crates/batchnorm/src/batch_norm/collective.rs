@@ -73,9 +73,9 @@ pub enum CollectiveError {
     TimedOut {
         /// Where the others wait.
         layer: String,
-        /// Those that did not come.
+        /// Participants that did not come.
         missing: Vec<usize>,
-        /// How long was waited.
+        /// The time that was waited.
         waited: Duration,
     },
     /// A failure of another implementation of [`Collective`].

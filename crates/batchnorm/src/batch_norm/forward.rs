@@ -155,9 +155,9 @@ impl Normalizer {
                 // variance for the running statistics, which leave such a channel out unless the policy takes its
                 // variance as 0.
                 let takes_single = self.policies.single_value == SingleValue::Population;
-                let taken =
+                let for_running =
                     |moments: &Moments| if moments.is_single() && !takes_single { Moments::EMPTY } else { *moments };
-                let batch = batch.map(|batch| batch.channels().iter().map(taken).collect::<Vec<_>>().into());
+                let batch = batch.map(|batch| batch.channels().iter().map(for_running).collect::<Vec<_>>().into());
                 (self.eval(input, parameters, running, y)?, batch)
             }
         };

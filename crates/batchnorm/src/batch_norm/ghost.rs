@@ -54,7 +54,7 @@ pub struct Ghost {
 pub struct GhostTrained<T> {
     /// The output, of the input's shape.
     pub y: Tensor<T>,
-    /// What the backward pass needs.
+    /// The values saved for the backward pass.
     pub saved: Ghost,
     /// The moments of all groups together.
     pub batch: BatchMoments,

@@ -126,6 +126,7 @@ impl<'i, 'v, T: Element> Input<'i, 'v, T> {
         }
     }
 
+    /// The weights, if it has some.
     pub(crate) fn weights(&self) -> Option<&'i Weights<'v, T>> {
         match self.beside {
             Beside::Weights(weights) => Some(weights),

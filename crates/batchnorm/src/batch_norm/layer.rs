@@ -52,7 +52,7 @@ pub struct BatchNorm {
 pub struct Trained<T> {
     /// The output, of the input's shape.
     pub y: Tensor<T>,
-    /// What the backward pass needs.
+    /// The values saved for the backward pass.
     pub saved: Saved,
     /// The moments for the running statistics to take in: the batch's, or those of no values where the pass is not to
     /// update them.
@@ -64,7 +64,7 @@ pub struct Trained<T> {
 pub struct Evaluated<T> {
     /// The output, of the input's shape.
     pub y: Tensor<T>,
-    /// What the backward pass needs.
+    /// The values saved for the backward pass.
     pub saved: Saved,
 }
 
@@ -91,6 +91,7 @@ impl BatchNorm {
         &self.config
     }
 
+    /// The layer's options, checked.
     pub(crate) fn normalizer(&self) -> &Normalizer {
         &self.normalizer
     }
@@ -405,6 +406,7 @@ impl BatchNorm {
         saved.backward(y, dy)
     }
 
+    /// gamma and beta borrowed, as the passes take them.
     pub(crate) fn parameters(&self) -> Parameters<'_, f64> {
         self.parameters.as_parameters()
     }

@@ -11,8 +11,9 @@ use batchnorm_kernel::passes::{
 };
 use batchnorm_kernel::{Activation, Element, Tier, View, ViewMut};
 
-/// What a forward pass leaves for its backward pass: of each channel the mean, the inverse standard deviation, scale
-/// and shift, and whether the statistics depend on the input. The input itself is not kept; backward takes it again.
+/// The values that a forward pass saves for its backward pass: of each channel the mean, the inverse standard
+/// deviation, scale and shift, and whether the statistics depend on the input. The input itself is not kept; backward
+/// takes it again.
 ///
 /// ```
 /// use batchnorm::{Axes, BatchNorm, View};

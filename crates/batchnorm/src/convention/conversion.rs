@@ -56,7 +56,7 @@ pub struct Converted {
     pub batches: Option<u64>,
     /// The target's options, with the eps and the update weights of the training.
     pub config: Config,
-    /// What differs between the two and what was done about it; what does not differ has no note.
+    /// Notes on what differs between the two and what was done about it; what does not differ has no note.
     pub notes: Vec<Note>,
 }
 
@@ -79,7 +79,7 @@ pub enum Difference {
 /// One difference, explained in one sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
-    /// What differs.
+    /// The point in which the conventions differ.
     pub difference: Difference,
     /// The sentence: what was done about it, or is left to do.
     pub sentence: String,

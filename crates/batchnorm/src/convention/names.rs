@@ -87,7 +87,7 @@ pub enum ConventionError {
     Unknown {
         /// The names, without their paths.
         seen: Vec<String>,
-        /// Those that the convention nearest to them does not have.
+        /// The names that the nearest convention does not have.
         unknown: Vec<String>,
     },
     /// Several conventions have all these names.

@@ -1,4 +1,4 @@
-//! How running statistics follow the batches: the variance that is averaged, and the direction of the update.
+//! The averaging of running statistics: the variance that is averaged, and the weights of old and new.
 
 use crate::options::error::ConfigError;
 use batchnorm_kernel::Moments;
@@ -153,7 +153,7 @@ impl UpdateWeight {
     }
 }
 
-/// How running statistics follow the batches.
+/// The average by which running statistics follow the batches.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Averaging {
     /// Exponential moving average.

@@ -1,6 +1,6 @@
 //! A layer's parameters, and its policies in degenerate cases: a type for each question.
 
-/// Which of the two parameters a layer has.
+/// The parameters that a layer has, of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Affine {

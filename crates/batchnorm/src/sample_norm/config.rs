@@ -18,7 +18,7 @@ pub struct SampleConfig {
     pub grouping: Grouping,
     /// Added to the variance (of [`Grouping::Rms`]: to the mean square) inside the square root; finite and >= 0.
     pub epsilon: f64,
-    /// Which parameters there are.
+    /// The parameters that the layer has.
     pub affine: Affine,
     /// The gradient where all values that are normalised together are alike (of [`Grouping::Rms`]: are 0).
     pub constant_group: ConstantChannel,
@@ -58,7 +58,7 @@ impl SampleConfig {
         SampleConfig { epsilon, ..self }
     }
 
-    /// Sets which parameters there are.
+    /// Sets the parameters that the layer has.
     pub fn affine(self, affine: Affine) -> SampleConfig {
         SampleConfig { affine, ..self }
     }

@@ -12,8 +12,8 @@ use batchnorm_kernel::passes::{
 };
 use batchnorm_kernel::{Activation, Element, Tier, View, ViewMut};
 
-/// What a forward pass leaves for its backward pass: mean and inverse standard deviation of all that was normalised
-/// together, and gamma. The input itself is not kept; backward takes it again.
+/// The values that a forward pass saves for its backward pass: mean and inverse standard deviation of all that was
+/// normalised together, and gamma. The input itself is not kept; backward takes it again.
 ///
 /// ```
 /// use batchnorm::{Axes, SampleNorm, View};
@@ -65,37 +65,44 @@ impl SampleSaved {
         if x.layout().is_empty() {
             return Ok(ParameterGradients::zeros(self.gamma.len()));
         }
-        let isa = self.isa();
-        if self.plan.by_channels {
-            let (arrays, outs) = in_parts([x, dy], dx, &self.plan.with_channels_for_rows());
-            let sums = self.channel_sums(&arrays);
-            let with_gamma = |number: usize, &sums: &GradientSums| {
-                let gamma = self.gamma[self.plan.row_and_channel(number).1];
-                GradientSums { dy: gamma * sums.dy, dy_xhat: gamma * sums.dy_xhat }
-            };
-            let means = self.row_means(&sums, with_gamma);
-            self.map_channels(&arrays, outs, |row, channel| {
-                let (RowNumbers { mean, inverse_deviation, xhat_low }, means) = (self.numbers[row], means[row]);
-                // dx = inverse * (gamma dy - offset - xhat * xhat_factor) is a directional derivative's formula with dy
-                // for the direction: only what is added to all values of the row is put together here.
-                TangentCoefficients {
-                    mean,
-                    scale: self.gamma[channel] * inverse_deviation,
-                    shift: 0.0,
-                    offset: 0.0,
-                    inverse_deviation,
-                    xhat_factor: -inverse_deviation * means.xhat_factor,
-                    constant: inverse_deviation * (xhat_low * means.xhat_factor - means.offset),
-                }
-            });
-            let over_samples = |channel: usize| {
-                let sums: Vec<_> = sums[channel..].iter().step_by(self.gamma.len()).copied().collect();
-                joined_pairwise(&sums, &GradientSums::merge)
-            };
-            let sums = (0..self.gamma.len()).map(over_samples).collect();
-            return Ok(ParameterGradients::from_sums(sums, self.gamma.len()));
-        }
+        if self.plan.by_channels { Ok(self.channels_backward(x, dy, dx)) } else { Ok(self.rows_backward(x, dy, dx)) }
+    }
+
+    /// The backward pass by the kernels of batch norm, of arrays that fit.
+    fn channels_backward<T: Element>(&self, x: &View<T>, dy: &View<T>, dx: &mut ViewMut<T>) -> ParameterGradients {
+        let (arrays, outs) = in_parts([x, dy], dx, &self.plan.with_channels_for_rows());
+        let sums = self.channel_sums(&arrays);
+        let with_gamma = |number: usize, &sums: &GradientSums| {
+            let gamma = self.gamma[self.plan.row_and_channel(number).1];
+            GradientSums { dy: gamma * sums.dy, dy_xhat: gamma * sums.dy_xhat }
+        };
+        let means = self.row_means(&sums, with_gamma);
+        self.map_channels(&arrays, outs, |row, channel| {
+            let (RowNumbers { mean, inverse_deviation, xhat_low }, means) = (self.numbers[row], means[row]);
+            // dx = inverse * (gamma dy - offset - xhat * xhat_factor) is a directional derivative's formula with dy
+            // for the direction: only what is added to all values of the row is put together here.
+            TangentCoefficients {
+                mean,
+                scale: self.gamma[channel] * inverse_deviation,
+                shift: 0.0,
+                offset: 0.0,
+                inverse_deviation,
+                xhat_factor: -inverse_deviation * means.xhat_factor,
+                constant: inverse_deviation * (xhat_low * means.xhat_factor - means.offset),
+            }
+        });
+        let over_samples = |channel: usize| {
+            let sums: Vec<_> = sums[channel..].iter().step_by(self.gamma.len()).copied().collect();
+            joined_pairwise(&sums, &GradientSums::merge)
+        };
+        let sums = (0..self.gamma.len()).map(over_samples).collect();
+        ParameterGradients::from_sums(sums, self.gamma.len())
+    }
+
+    /// The backward pass by the kernels of rows, of arrays that fit.
+    fn rows_backward<T: Element>(&self, x: &View<T>, dy: &View<T>, dx: &mut ViewMut<T>) -> ParameterGradients {
         let (arrays, mut outs) = in_parts([x, dy], dx, &self.plan.arrangement);
+        let isa = self.isa();
         let gamma = self.plan.elements(&self.gamma);
         let gamma = Elements { vectors: [&gamma], period: self.plan.period };
         let means = |sums| self.means(sums);
@@ -113,10 +120,10 @@ impl SampleSaved {
                 T::operations().input_gradient_rows(isa, summed, arrays.each_ref(), dx);
             }
             let arrays: Vec<_> = arrays.iter().map(|arrays| arrays.each_ref()).collect();
-            T::operations().parameter_rows(isa, &arrays, &self.numbers, self.plan.period)
+            T::operations().parameter_rows(isa, &arrays, &self.numbers, period)
         };
         let [dbeta, dgamma] = sums.map(|sums| sums.chunks(self.plan.positions).map(|sums| sums.iter().sum()).collect());
-        Ok(ParameterGradients { dgamma, dbeta })
+        ParameterGradients { dgamma, dbeta }
     }
 
     /// The directional derivative (Jacobian-vector product) of the forward pass that left this, into `out`: y' where x
@@ -141,25 +148,48 @@ impl SampleSaved {
             return Ok(());
         }
         if self.plan.by_channels {
-            let (arrays, outs) = in_parts([x, direction], out, &self.plan.with_channels_for_rows());
-            let means = self.row_means(&self.channel_sums(&arrays), |_, &sums| sums);
-            self.map_channels(&arrays, outs, |row, channel| {
-                let (RowNumbers { mean, inverse_deviation, xhat_low }, means) = (self.numbers[row], means[row]);
-                let [gamma_t, beta_t] = parameters.at(channel);
-                let scale = self.gamma[channel] * inverse_deviation;
-                let xhat_factor = gamma_t - scale * means.xhat_factor;
-                TangentCoefficients {
-                    mean,
-                    scale,
-                    shift: 0.0,
-                    offset: means.offset,
-                    inverse_deviation,
-                    xhat_factor,
-                    constant: beta_t - xhat_factor * xhat_low,
-                }
-            });
-            return Ok(());
+            self.channels_jvp(x, direction, parameters, out);
+        } else {
+            self.rows_jvp(x, direction, parameters, out);
         }
+        Ok(())
+    }
+
+    /// The directional derivative by the kernels of batch norm, of arrays that fit.
+    fn channels_jvp<T: Element>(
+        &self,
+        x: &View<T>,
+        direction: &View<T>,
+        parameters: ParameterDirection,
+        out: &mut ViewMut<T>,
+    ) {
+        let (arrays, outs) = in_parts([x, direction], out, &self.plan.with_channels_for_rows());
+        let means = self.row_means(&self.channel_sums(&arrays), |_, &sums| sums);
+        self.map_channels(&arrays, outs, |row, channel| {
+            let (RowNumbers { mean, inverse_deviation, xhat_low }, means) = (self.numbers[row], means[row]);
+            let [gamma_t, beta_t] = parameters.at(channel);
+            let scale = self.gamma[channel] * inverse_deviation;
+            let xhat_factor = gamma_t - scale * means.xhat_factor;
+            TangentCoefficients {
+                mean,
+                scale,
+                shift: 0.0,
+                offset: means.offset,
+                inverse_deviation,
+                xhat_factor,
+                constant: beta_t - xhat_factor * xhat_low,
+            }
+        });
+    }
+
+    /// The directional derivative by the kernels of rows, of arrays that fit.
+    fn rows_jvp<T: Element>(
+        &self,
+        x: &View<T>,
+        direction: &View<T>,
+        parameters: ParameterDirection,
+        out: &mut ViewMut<T>,
+    ) {
         let (arrays, outs) = in_parts([x, direction], out, &self.plan.arrangement);
         let directions: Vec<[f64; 2]> = (0..self.gamma.len()).map(|at| parameters.at(at)).collect();
         let [gamma_t, beta_t] = [0, 1].map(|which| directions.iter().map(|pair| pair[which]).collect::<Vec<f64>>());
@@ -172,7 +202,6 @@ impl SampleSaved {
             let summed = Summed { first, numbers, weights, means: &means };
             T::operations().tangent_rows(self.isa(), summed, elements, arrays.each_ref(), &mut out);
         }
-        Ok(())
     }
 
     /// The instruction set of the forward pass, ready to run.

@@ -32,7 +32,7 @@ pub struct Population {
     batches: u64,
 }
 
-/// What is known of one channel.
+/// Moments of one channel and the spread of its batches.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 struct Channel {
     moments: Moments,
@@ -48,7 +48,7 @@ impl Channel {
         if moments.count() == 0 {
             return Channel::default();
         }
-        let spread = Spread::of(moments.mean(), moments.population_variance(), moments.weight());
+        let spread = Spread::of_batch(moments.mean(), moments.population_variance(), moments.weight());
         Channel { moments: *moments, batches: 1, spread }
     }
 
@@ -63,17 +63,17 @@ impl Channel {
 
     /// The channel without batches that were merged into it; `None` if they cannot have been.
     fn without(self, other: Channel) -> Option<Channel> {
-        let left = Channel {
+        let remaining = Channel {
             moments: self.moments.without(other.moments)?,
             batches: self.batches.checked_sub(other.batches)?,
             spread: self.spread.with(other.spread, -1.0),
         };
-        match (left.moments.count(), left.batches) {
+        match (remaining.moments.count(), remaining.batches) {
             // What is left of mean and spread then is rounding.
             (0, 0) => Some(Channel::default()),
             // Values that are left belong to batches, each of which has one at least.
             (count, batches) if batches == 0 || count < batches => None,
-            _ => Some(left),
+            _ => Some(remaining),
         }
     }
 }
@@ -129,15 +129,15 @@ impl Population {
     pub fn subtract(&mut self, other: &Population) -> Result<(), CallError> {
         same_length("other", self.channels.len(), other.channels.len())?;
         let pairs = self.channels.iter().zip(&other.channels).enumerate();
-        let left = pairs.map(|(channel, (whole, part))| {
+        let remaining = pairs.map(|(channel, (whole, part))| {
             let [expected, got] = [whole, part].map(|channel| channel.moments.count());
             whole.without(*part).ok_or(CallError::NotAPart { channel, expected, got })
         });
-        let left: Vec<Channel> = left.collect::<Result<_, _>>()?;
+        let remaining: Vec<Channel> = remaining.collect::<Result<_, _>>()?;
         let batches = self.batches.checked_sub(other.batches);
         let (expected, got) = (self.batches, other.batches);
         self.batches = batches.ok_or(CallError::NotAPart { channel: 0, expected, got })?;
-        self.channels = left;
+        self.channels = remaining;
         Ok(())
     }
 
@@ -170,8 +170,8 @@ impl Population {
         self.channels.iter().map(errors).collect()
     }
 
-    /// As running statistics, to be installed in a layer ([`BatchNorm::set_running`](crate::BatchNorm::set_running)):
-    /// the variance by the layer's estimator.
+    /// The population as running statistics, to be installed in a layer
+    /// ([`BatchNorm::set_running`](crate::BatchNorm::set_running)): the variance by the layer's estimator.
     ///
     /// # Errors
     /// A channel without a value, or whose moments overflow.

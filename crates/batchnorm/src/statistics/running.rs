@@ -84,7 +84,7 @@ impl RunningStatistics {
         &self.updates
     }
 
-    /// The same statistics with the number of updates of each channel, as [`updates`](Self::updates) gave it.
+    /// These statistics with the number of updates of each channel, as [`updates`](Self::updates) gave it.
     ///
     /// # Errors
     /// Another length than the channels.

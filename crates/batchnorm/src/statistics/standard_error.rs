@@ -57,7 +57,7 @@ fn moved_sums([w, d, d2, d3, d4, u, u2, ud, ud2]: [f64; SUMS], e: f64) -> [f64; 
 
 impl Spread {
     /// The sums over one batch, about its own mean.
-    pub fn of(mean: f64, variance: f64, weight: f64) -> Spread {
+    pub fn of_batch(mean: f64, variance: f64, weight: f64) -> Spread {
         let (w, u) = (weight * weight, variance);
         Spread { shift: mean, sums: [w, 0.0, 0.0, 0.0, 0.0, w * u, w * u * u, 0.0, 0.0], noise: [0.0; 2] }
     }
@@ -67,7 +67,7 @@ impl Spread {
         self.sums[0]
     }
 
-    /// The same sums about another shift.
+    /// The sums about another shift.
     fn about(self, shift: f64) -> Spread {
         let e = self.shift - shift;
         if e == 0.0 {

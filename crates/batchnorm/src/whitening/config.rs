@@ -27,15 +27,15 @@ pub struct WhiteningConfig {
     pub group: usize,
     /// Added to the eigenvalues of the covariance; finite and >= 0.
     pub epsilon: f64,
-    /// How running statistics follow the batches.
+    /// The average by which running statistics follow the batches.
     pub averaging: Averaging,
-    /// Which covariance the running covariance estimates. (Whitening is always by the population covariance.)
+    /// The covariance that the running covariance estimates. (Whitening is always by the population covariance.)
     pub estimator: Estimator,
     /// True for a layer that keeps running statistics.
     pub track_running_statistics: bool,
-    /// Which parameters there are.
+    /// The parameters that the layer has.
     pub affine: Affine,
-    /// What to do in degenerate cases; "a channel" that is not finite means its whole group here.
+    /// The policies for degenerate cases; "a channel" that is not finite means its whole group here.
     pub policies: Policies,
     /// Instruction set; `None` for the fastest one here. All give the same bits.
     pub tier: Option<Tier>,
@@ -65,27 +65,28 @@ impl WhiteningConfig {
         WhiteningConfig { epsilon, ..self }
     }
 
-    /// Sets how running statistics follow the batches, by an [`UpdateWeight`](crate::UpdateWeight) or an [`Averaging`].
+    /// Sets the average by which running statistics follow the batches, by an [`UpdateWeight`](crate::UpdateWeight) or
+    /// an [`Averaging`].
     pub fn averaging(self, averaging: impl Into<Averaging>) -> Self {
         WhiteningConfig { averaging: averaging.into(), ..self }
     }
 
-    /// Sets which covariance the running covariance estimates.
+    /// Sets the covariance that the running covariance estimates.
     pub fn estimator(self, estimator: Estimator) -> Self {
         WhiteningConfig { estimator, ..self }
     }
 
-    /// Sets whether there are running statistics.
+    /// Sets whether the layer keeps running statistics.
     pub fn track_running_statistics(self, track: bool) -> Self {
         WhiteningConfig { track_running_statistics: track, ..self }
     }
 
-    /// Sets which parameters there are.
+    /// Sets the parameters that the layer has.
     pub fn affine(self, affine: Affine) -> Self {
         WhiteningConfig { affine, ..self }
     }
 
-    /// Sets what to do in degenerate cases.
+    /// Sets the policies for degenerate cases.
     pub fn policies(self, policies: Policies) -> Self {
         WhiteningConfig { policies, ..self }
     }

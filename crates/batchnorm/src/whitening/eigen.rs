@@ -101,7 +101,7 @@ impl InverseRoot {
     ///
     /// # Errors
     /// The smallest eigenvalue, if eps is 0 and that one cannot be told from 0.
-    pub fn of(covariance: &[f64], d: usize, epsilon: f64, degenerate: bool) -> Result<InverseRoot, f64> {
+    pub fn of_covariance(covariance: &[f64], d: usize, epsilon: f64, degenerate: bool) -> Result<InverseRoot, f64> {
         let deviations: Vec<f64> = (0..d).map(|k| covariance[k * d + k].max(0.0).sqrt()).collect();
         let Eigen { values, vectors } = decompose(&mut covariance.to_vec(), d, epsilon);
         if epsilon == 0.0 {

@@ -74,7 +74,7 @@ pub struct Decorrelated {
 pub struct Whitened<T> {
     /// The output, of the input's shape.
     pub y: Tensor<T>,
-    /// What the backward pass needs.
+    /// The values saved for the backward pass.
     pub saved: SavedWhitening,
     /// The comoments for the running statistics to take in: the batch's; those of no values after an evaluation.
     pub batch: BatchComoments,
@@ -257,13 +257,8 @@ impl Decorrelated {
             let Some(covariance) = &covariances[group] else { return Ok(InverseRoot::not_a_number(channels)) };
             // n values about their mean span n - 1 dimensions.
             let degenerate = (1..=channels as u64).contains(&count);
-            InverseRoot::of(covariance, channels, epsilon, degenerate).map_err(|eigenvalue| CallError::Singular {
-                argument,
-                group,
-                channels,
-                count,
-                eigenvalue,
-            })
+            InverseRoot::of_covariance(covariance, channels, epsilon, degenerate)
+                .map_err(|eigenvalue| CallError::Singular { argument, group, channels, count, eigenvalue })
         };
         threads::map(sizes.len(), threads_for_groups(&sizes), || (), |(), group| root(group)).into_iter().collect()
     }

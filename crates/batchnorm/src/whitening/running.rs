@@ -87,7 +87,7 @@ impl RunningCovariance {
         Ok(running)
     }
 
-    /// The same statistics with the number of updates of each group, as [`updates`](Self::updates) gave it.
+    /// These statistics with the number of updates of each group, as [`updates`](Self::updates) gave it.
     ///
     /// # Errors
     /// Another length than the groups.

@@ -9,8 +9,8 @@ use batchnorm_kernel::passes::{Centered, Isa};
 use batchnorm_kernel::threads;
 use batchnorm_kernel::{Element, Tier, View, ViewMut};
 
-/// What a forward pass leaves for its backward pass: of each channel the mean and gamma, of each group the whitening
-/// matrix with its eigenvectors. The input itself is not kept; backward takes it again.
+/// The values that a forward pass saves for its backward pass: of each channel the mean and gamma, of each group the
+/// whitening matrix with its eigenvectors. The input itself is not kept; backward takes it again.
 ///
 /// ```
 /// use batchnorm::{Axes, Decorrelated, View};
