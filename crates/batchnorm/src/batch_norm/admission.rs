@@ -18,8 +18,8 @@ pub(crate) enum Admitted<'r> {
 }
 
 /// Reason in the error of a batch that only missing running statistics could normalise, and its mend.
-const RUNNING_FOR_SINGLE_VALUE: &str = "one value a channel under SingleValue::UseRunning; train on a larger batch first, \
-                                        install them, or choose another `SingleValue` policy";
+const RUNNING_FOR_SINGLE_VALUE: &str = "one value a channel under SingleValue::UseRunning; train on a larger batch \
+                                        first, install them, or choose another `SingleValue` policy";
 
 impl Normalizer {
     /// Chooses the statistics that normalise a batch in training; errors where the policies refuse it.

@@ -198,7 +198,7 @@ impl Team {
         (0..participants).map(|number| Team { shared: shared.clone(), number }).collect()
     }
 
-    /// The state, for this participant alone.
+    /// The state, locked for this participant.
     fn lock(&self) -> MutexGuard<'_, State> {
         // No participant computes while it holds the lock, so one that panicked has left the state whole.
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -48,8 +48,8 @@ impl Saved {
     /// The Hessian of `F = sum dy * y` by (x, gamma, beta) times a direction, which is how fast the gradients of
     /// [`backward`](Self::backward) move where x moves with x' (`direction`) and gamma with gamma', dy held: dx' into
     /// `out`, dgamma' and dbeta' returned. With s = gamma / sqrt(variance + eps), r = 1 / sqrt(variance + eps), xhat
-    /// the normalised input, p = mean(x' * xhat), q = mean(dy * xhat) and k = mean(dy * x') - mean(dy) * mean(x') - p *
-    /// q, each channel of n values has
+    /// the normalised input, p = mean(x' * xhat), q = mean(dy * xhat) and
+    /// k = mean(dy * x') - mean(dy) * mean(x') - p * q, each channel of n values has
     ///
     /// - after training:
     ///   `dx' = gamma' * r * (dy - mean(dy) - xhat * q) - s * r * (p * (dy - mean(dy)) + q * (x' - mean(x')) + (k - 2 * p * q) * xhat)`

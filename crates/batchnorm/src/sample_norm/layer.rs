@@ -26,9 +26,9 @@ use batchnorm_kernel::{Element, MAX_CHANNELS, Parameter, View, ViewMut};
 ///
 /// Everything else is as with [`BatchNorm`](crate::BatchNorm): arrays of any [`Element`] type, rank and layout; `f64`
 /// inside, rounded once; the same bits over threads, instruction sets and layouts. Where all values that are normalised
-/// together are alike (one value alone always is), y = beta and, [by declaration](ConstantChannel), dx = 0. NaN stays
-/// among what is normalised together; of `f64` values, so does what their squares make of deviations beyond 1e154 (NaN)
-/// and below 1e-158 (fewer digits).
+/// together are alike (one value alone always is), y = beta and, [by declaration](crate::ConstantChannel), dx = 0. NaN
+/// stays among what is normalised together; of `f64` values, so does what their squares make of deviations beyond 1e154
+/// (NaN) and below 1e-158 (fewer digits).
 ///
 /// ```
 /// use batchnorm::{Axes, SampleNorm, View};

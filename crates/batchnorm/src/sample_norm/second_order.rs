@@ -13,12 +13,11 @@ use batchnorm_kernel::{Element, View, ViewMut};
 impl SampleSaved {
     /// The Hessian of `F = sum dy * y` by (x, gamma, beta) times a direction, which is how fast the gradients of
     /// [`backward`](Self::backward) move where x moves with x' (`direction`) and gamma with gamma', dy held: dx' into
-    /// `out`, dgamma' and dbeta' = 0 returned. With r = 1 / sqrt(variance + eps), xhat the normalised input, g = gamma
-    /// * dy, g' = gamma' * dy, the means over what was normalised together, w = r * (x' - mean(x')), p = mean(w *
-    /// xhat), q = mean(g * xhat) and k = mean((g - mean(g)) * w) - p * q:
+    /// `out`, dgamma' and dbeta' = 0 returned. With r = 1 / sqrt(variance + eps), xhat the normalised input,
+    /// g = gamma * dy, g' = gamma' * dy, the means over what was normalised together, w = r * (x' - mean(x')),
+    /// p = mean(w * xhat), q = mean(g * xhat) and k = mean((g - mean(g)) * w) - p * q:
     ///
-    /// -
-    ///   `dx' = r * (g' - mean(g') - xhat * mean(g' * xhat)) - r * (p * (g - mean(g)) + q * w + (k - 2 * p * q) * xhat)`,
+    /// - `dx' = r * (g' - mean(g') - xhat * mean(g' * xhat)) - r * (p * (g - mean(g)) + q * w + (k - 2 * p * q) * xhat)`,
     /// - `dgamma' = sum(dy * (w - xhat * p))`
     ///
     /// (RMS norm: without mean(x'), mean(g) and mean(g')). See [`Saved::hvp`](crate::Saved::hvp).

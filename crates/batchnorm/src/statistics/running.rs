@@ -97,8 +97,8 @@ impl RunningStatistics {
     }
 
     /// A mix with the statistics of other data, `old * own + new * other` of mean and variance, as a start on a domain
-    /// of which little is known yet: with N for the samples that these are worth and n of the other data, new = n / (N
-    /// + n) (Schneider et al. 2020). Both variances must be of the same estimator.
+    /// of which little is known yet: with N for the samples that these are worth and n of the other data,
+    /// new = n / (N + n) (Schneider et al. 2020). Both variances must be of the same estimator.
     ///
     /// # Errors
     /// Another number of channels.
