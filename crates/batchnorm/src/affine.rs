@@ -48,18 +48,20 @@ pub fn undoing(mean: f64, variance: f64, epsilon: f64) -> (f64, f64) {
     ((variance + epsilon).sqrt(), mean)
 }
 
-/// Two numbers of each channel, multiplied.
+/// Products of two vectors, channel by channel.
 pub(crate) fn products(one: &[f64], other: &[f64]) -> Vec<f64> {
     one.iter().zip(other).map(|(one, other)| one * other).collect()
 }
 
-/// The mean as a pair; NaN where the channel is not finite, so that all of its output is.
+/// High and low part of the mean; NaN where the channel is not finite, so that all of its output is.
 pub(crate) fn mean_or_nan(moments: &Moments) -> (f64, f64) {
     if moments.is_finite() { moments.mean_pair() } else { (f64::NAN, 0.0) }
 }
 
-/// The shift by which the mean's rest need not be subtracted from every x: (x - mean - rest) * scale + beta is
-/// (x - mean) * scale + (beta - rest * scale), and x - mean is as exact where it matters.
-pub(crate) fn shifted(beta: f64, rest: f64, scale: f64) -> f64 {
-    if rest == 0.0 { beta } else { beta - rest * scale }
+/// The shift with the low part of the mean in it, which then need not be subtracted from every x:
+/// (x - mean - mean_low) * scale + beta is (x - mean) * scale + (beta - mean_low * scale), and x - mean is as exact
+/// where it matters.
+pub(crate) fn corrected_shift(beta: f64, mean_low: f64, scale: f64) -> f64 {
+    // Without a low part beta itself: 0 times a scale that has overflowed is NaN.
+    if mean_low == 0.0 { beta } else { beta - mean_low * scale }
 }

@@ -1,9 +1,9 @@
-//! Of calls: arrays that do not fit, and what policies refuse.
+//! Errors of calls: arrays that do not fit, and what policies refuse.
 
 use crate::options::switches::Switches;
 use thiserror::Error;
 
-/// Why evaluation needs running statistics, and what to do.
+/// Reason in the error of an evaluation without running statistics, and its mend.
 pub(crate) const NOTHING_TO_EVALUATE_BY: &str = "evaluation normalises by them; train first, install them, \
                                       or choose `MissingRunning::BatchStatistics`";
 
@@ -22,7 +22,7 @@ pub enum CallError {
         argument: &'static str,
         /// The layer's number of channels.
         expected: usize,
-        /// The array's.
+        /// The array's number of channels.
         got: usize,
         /// The array's shape.
         shape: Vec<usize>,
@@ -48,10 +48,11 @@ pub enum CallError {
     WeightsShape {
         /// The input's shape.
         expected: Vec<usize>,
-        /// That of the weights.
+        /// The shape of the weights.
         got: Vec<usize>,
     },
-    /// Training where weights leave a channel one value, or values that count once together: there is no spread to normalise by.
+    /// Training where weights leave a channel one value, or values that count once together: there is no spread to
+    /// normalise by.
     #[error(
         "weights: normalising by the batch needs at least 2 values a channel that count more than once together, got {count} with the sum of weights {weight:?} in channel {channel}; mask less, scale the weights to sum up to the number of values, or choose another `SingleValue` policy"
     )]
@@ -90,15 +91,15 @@ pub enum CallError {
     OtherWhole {
         /// The first channel concerned.
         channel: usize,
-        /// Values at least.
+        /// The smallest number of values that fits.
         expected: u64,
         /// Values in that channel's moments.
         got: u64,
     },
-    /// A call that is not for what the forward pass was.
+    /// A call that does not belong to this kind of forward pass.
     #[error("the saved forward pass was {forward}: call `{call}`")]
     OtherPass {
-        /// What the forward pass was.
+        /// The forward pass, in words.
         forward: &'static str,
         /// The call that belongs to it.
         call: &'static str,
@@ -106,9 +107,9 @@ pub enum CallError {
     /// A backward pass with another kind of input than the forward pass had.
     #[error("the saved forward pass was {forward}: its backward pass takes `{input}`")]
     OtherInput {
-        /// What the forward pass was.
+        /// The forward pass, in words.
         forward: &'static str,
-        /// What its backward pass takes.
+        /// The input that its backward pass takes.
         input: &'static str,
     },
     /// [`Input::adding`](crate::Input::adding) in a backward pass.
@@ -129,7 +130,7 @@ pub enum CallError {
         "dresidual: the saved forward pass was without a residual, which has no gradient: give `&mut dx` alone"
     })]
     ResidualBuffer {
-        /// Whether the forward pass had a residual.
+        /// True after a forward pass with a residual.
         expected: bool,
     },
     /// The invertible form behind an activation that cannot be undone.
@@ -149,7 +150,7 @@ pub enum CallError {
         channel: usize,
         /// Values, or batches, in the population.
         expected: u64,
-        /// Those to be taken out.
+        /// Values, or batches, to be taken out.
         got: u64,
     },
     /// Running statistics are asked of a population that holds no value.
@@ -163,7 +164,7 @@ pub enum CallError {
     Pinned {
         /// The call.
         call: &'static str,
-        /// What is pinned.
+        /// The pinned switches.
         pinned: Switches,
     },
     /// A vector whose length is not the number of channels.
@@ -264,7 +265,7 @@ pub enum CallError {
         channels: usize,
         /// Values a channel it was computed from; 0 for a running covariance.
         count: u64,
-        /// As computed: 0, but for rounding.
+        /// The smallest eigenvalue as computed: 0, but for rounding.
         eigenvalue: f64,
     },
     /// Statistics or a saved pass of another grouping than the layer's.
@@ -279,22 +280,22 @@ pub enum CallError {
         /// Groups given.
         got: usize,
     },
-    /// More than the memory has.
+    /// An array for which there is no memory.
     #[error("{argument}: {what} needs {bytes} bytes (shape {shape:?}), which cannot be had; split the batch")]
     Memory {
         /// The argument's name.
         argument: &'static str,
-        /// What of it needs memory.
+        /// The array that needs memory, in words.
         what: &'static str,
-        /// Its size.
+        /// The size of that array.
         bytes: usize,
-        /// Its shape.
+        /// The shape of that array.
         shape: Vec<usize>,
     },
     /// Evaluation, or a policy that needs running statistics, without any.
     #[error("running statistics: expected some, got none: {reason}")]
     NoRunningStatistics {
-        /// Why they are needed, and how to mend it.
+        /// The reason why they are needed, and the mend.
         reason: &'static str,
     },
 }

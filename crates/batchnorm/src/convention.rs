@@ -1,4 +1,4 @@
-//! Conventions of frameworks: what they call a layer's numbers, and what those numbers mean.
+//! Conventions of frameworks: the names of a layer's numbers, and their meaning.
 
 pub mod conversion;
 pub mod names;

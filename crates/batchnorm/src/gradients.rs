@@ -1,12 +1,13 @@
-//! What backward passes give.
+//! The results of backward passes.
 
 use crate::call_error::CallError;
 use crate::check::same_length;
 use crate::options::policies::Affine;
 use crate::tensor::Tensor;
+use batchnorm_kernel::passes::GradientSums;
 use batchnorm_kernel::{Element, Number};
 
-/// What the backward pass returns.
+/// The gradients that a backward pass returns.
 #[derive(Debug, Clone)]
 pub struct Gradients<T: Element> {
     /// Gradient of the input, of its shape.
@@ -47,12 +48,22 @@ pub struct ParameterGradients {
 }
 
 impl ParameterGradients {
-    /// Of nothing.
+    /// The sums over no values.
     pub(crate) fn zeros(channels: usize) -> ParameterGradients {
         ParameterGradients { dgamma: vec![0.0; channels], dbeta: vec![0.0; channels] }
     }
 
-    /// Adds those of another part of the batch.
+    /// The gradients of so many channels from the sums of each. The loops give no sums for an empty batch, whose
+    /// gradients are zeros.
+    pub(crate) fn from_sums(mut sums: Vec<GradientSums>, channels: usize) -> ParameterGradients {
+        sums.resize(channels, GradientSums::default());
+        ParameterGradients {
+            dgamma: sums.iter().map(|sums| sums.dy_xhat).collect(),
+            dbeta: sums.iter().map(|sums| sums.dy).collect(),
+        }
+    }
+
+    /// Adds the gradients of another part of the batch.
     ///
     /// # Errors
     /// Another number of channels; nothing is added then.

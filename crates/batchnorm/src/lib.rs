@@ -2,8 +2,8 @@
 //!
 //! # Batch norm in ten minutes
 //!
-//! A network's layer gives, for a batch of samples, an array: a value for each sample and channel (a channel is also called
-//! a feature), and behind a convolution for each position in a plane too: `[samples, channels]` or
+//! A network's layer gives, for a batch of samples, an array: a value for each sample and channel (a channel is also
+//! called a feature), and behind a convolution for each position in a plane too: `[samples, channels]` or
 //! `[samples, channels, height, width]`. Batch norm (Ioffe and Szegedy 2015) takes each channel for itself. Over all n
 //! values x of the channel in the batch, of all samples and positions,
 //!
@@ -31,9 +31,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! **In use there is no batch**, or another one, and a sample's output must not depend on its neighbours. So training keeps
-//! running estimates of mean and variance, and evaluation normalises by those. By PyTorch's conventions, the default, each
-//! batch counts a tenth, and the estimate is of the *sample* variance (divided by n - 1); starts are 0 and 1:
+//! **In use there is no batch**, or another one, and a sample's output must not depend on its neighbours. So training
+//! keeps running estimates of mean and variance, and evaluation normalises by those. By PyTorch's conventions, the
+//! default, each batch counts a tenth, and the estimate is of the *sample* variance (divided by n - 1); starts are 0
+//! and 1:
 //!
 //! ```
 //! # use batchnorm::{Axes, BatchNorm, View};
@@ -49,12 +50,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What goes wrong with batch norm mostly goes wrong here: estimates that are not those of the data in use, conventions mixed
-//! up, training and evaluation confused. [`Convention`], [`Population`], [`Switches`] and the pages in `docs/situations`
-//! are about that.
+//! What goes wrong with batch norm mostly goes wrong here: estimates that are not those of the data in use, conventions
+//! mixed up, training and evaluation confused. [`Convention`], [`Population`], [`Switches`] and the pages in
+//! `docs/situations` are about that.
 //!
-//! **The gradient needs the batch too**, for each x moves the mean and the variance by which all are normalised. With dy the
-//! gradient of a loss by y, and the means over the channel,
+//! **The gradient needs the batch too**, for each x moves the mean and the variance by which all are normalised. With
+//! dy the gradient of a loss by y, and the means over the channel,
 //!
 //! ```text
 //! dbeta  = sum dy
@@ -62,8 +63,8 @@
 //! dx     = gamma / sqrt(variance + eps) * (dy - mean(dy) - xhat * mean(dy * xhat))
 //! ```
 //!
-//! so dx never pushes all values of a channel together (they add up to 0), nor, but for eps, spreads them: a shift and a
-//! stretch of the batch change no y. A loss that pulls at the first sample alone moves all three:
+//! so dx never pushes all values of a channel together (they add up to 0), nor, but for eps, spreads them: a shift and
+//! a stretch of the batch change no y. A loss that pulls at the first sample alone moves all three:
 //!
 //! ```
 //! # use batchnorm::{Axes, BatchNorm, View};
@@ -78,41 +79,48 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! `docs/math.md` derives it, each equation a test; [`mod@reference`] has it as code that is written to be read: in closed
-//! form ([`reference::compact`]), node by node through the computation graph ([`reference::staged`], and as data
-//! [`reference::graph`]), as the full Jacobian ([`reference::jacobian`]), forwards ([`reference::tangent`]) and to the second order ([`reference::second_order`]).
-//! `batchnorm explain` shows it with numbers of your own.
+//! `docs/math.md` derives it, each equation a test; [`mod@reference`] has it as code that is written to be read: in
+//! closed form ([`reference::compact`]), node by node through the computation graph ([`reference::staged`], and as data
+//! [`reference::graph`]), as the full Jacobian ([`reference::jacobian`]), forwards ([`reference::tangent`]) and to the
+//! second order ([`reference::second_order`]). `batchnorm explain` shows it with numbers of your own.
 //!
-//! **Of one batch nothing is lost**: gamma = sqrt(variance + eps) and beta = mean give its input back ([`undoing`]). How
-//! batches differ in mean and variance is lost.
+//! **A single batch loses nothing**: gamma = sqrt(variance + eps) and beta = mean give its input back ([`undoing`]).
+//! What is lost is how batches differ in mean and variance.
 //!
 //! # A tour, in the order in which data flows
 //!
 //! 1. **[`View`] and [`ViewMut`]** borrow any array: a slice with a shape, any strides, an `ndarray` view.
 //!    [`Axes`] says which axis holds the channels.
-//! 2. **[`Moments`]**: count, mean and M2 of each channel. They merge, in any grouping, to the moments of the whole (to
-//!    about 1e-15).
-//!    Pooled over batches they are a [`Population`].
-//! 3. **[`Config`]** holds the options as types: [`Affine`], [`Averaging`] with [`UpdateWeight`], [`Estimator`],
+//! 2. **[`Input`]** is what a pass takes: a `&View` alone, or one with a residual ([`Input::adding`]) or with
+//!    [`Weights`], which also mask ([`Input::weighted`]).
+//! 3. **[`Moments`]**: count, mean and M2 of each channel, the first that is computed. They merge, in any grouping, to
+//!    the moments of the whole (to about 1e-15). Pooled over batches they are a [`Population`].
+//! 4. **[`Config`]** holds the options as types: [`Affine`], [`Averaging`] with [`UpdateWeight`], [`Estimator`],
 //!    [`Policies`], and presets for the conventions of PyTorch, Keras, Flax, ONNX and Burn. It is checked once.
-//! 4. **[`BatchNorm`]** is the layer: parameters and [`RunningStatistics`]. Training, evaluation and the backward
-//!    pass are calls of their own; there is no mode to forget.
-//!    What a pass does with its batch is also to be had as four independent [`Switches`], for a call or pinned.
-//! 5. **[`Normalizer`]** is the same without state, for frameworks that keep parameters and statistics themselves;
-//!    [`Saved`] is what a forward pass leaves for its backward pass.
-//!    [`Normalizer::train_part`] and [`Saved::backward_part`] make one batch of parts that are never together; a
-//!    [`Collective`] exchanges what all must know.
-//! 6. **In place**, where memory is short: [`BatchNorm::eval_in_place`], [`BatchNorm::backward_in_place`] with the same
+//! 5. **[`BatchNorm`]** is the layer: parameters and [`RunningStatistics`]. Training, evaluation and the backward
+//!    pass are calls of their own; there is no mode to forget. What a pass does with its batch can also be chosen by
+//!    four independent [`Switches`], for a call or pinned.
+//! 6. **[`Saved`]** goes from a forward pass to its backward pass, which takes the input again; after a residual with
+//!    the output in the residual's place ([`Input::with_output`]). Gradients are returned as [`Gradients`], or written
+//!    to the caller's [`GradientBuffers`].
+//! 7. **[`Normalizer`]** is the same without state, for frameworks that keep parameters and statistics themselves.
+//!    [`Normalizer::train_part`] and [`Saved::backward_part`] make one batch of parts that are never in memory
+//!    together; a [`Collective`] exchanges the numbers that all parts must know. [`Ghost`] does the opposite: it
+//!    normalises one large batch in small groups.
+//! 8. **In place**, where memory is short: [`BatchNorm::eval_in_place`], [`BatchNorm::backward_in_place`] with the same
 //!    bits, and [`BatchNorm::train_invertible`], whose backward pass takes its output instead of its input and has a
 //!    bound of its own ([`Invertible`]).
-//! 7. **[`SampleNorm`]**: layer, group, instance and RMS norm, which do not look at the batch; [`SampleNormalizer`] without
-//!    state. **[`Decorrelated`]** removes the correlations between the channels of a group too.
-//! 8. **Derivatives beyond the backward pass**: along a direction ([`Saved::jvp`]), of second order ([`Saved::hvp`],
-//!    [`Saved::double_backward`]); of the siblings too ([`SampleSaved`]).
-//! 9. **[`Convention`]** and [`Conversion`]: whose checkpoint a file is, and its statistics by another framework's
-//!    convention.
-//! 10. **[`mod@reference`]** is the readable twin in plain loops: closed form, computation graph, Jacobian; the crate
-//!     `batchnorm-gradcheck` says what is wrong with somebody else's gradients.
+//! 9. **[`SampleNorm`]**: layer, group, instance and RMS norm, which do not look at the batch; [`SampleNormalizer`]
+//!    without state. **[`Decorrelated`]** removes the correlations between the channels of a group too.
+//! 10. **Derivatives beyond the backward pass**: along a direction ([`Saved::jvp`]), of second order ([`Saved::hvp`],
+//!     [`Saved::double_backward`]); of the siblings too ([`SampleSaved`]).
+//! 11. **[`Convention`]** and [`Conversion`] tell whose checkpoint a file is, and convert its statistics to another
+//!     framework's convention.
+//! 12. **[`mod@reference`]** is the readable twin in plain loops: closed form, computation graph, Jacobian.
+//!
+//! Two crates stand beside this one: `batchnorm-kernel` below it, which has all loops over elements (this crate has
+//! layers, policies and statistics), and `batchnorm-gradcheck` above it, which says what is wrong with somebody else's
+//! gradients.
 //!
 //! ```
 //! use batchnorm::{Axes, BatchNorm, View};

@@ -1,4 +1,4 @@
-//! gamma and beta: as somebody else keeps them, as a layer keeps them, and as they move.
+//! gamma and beta: as the caller keeps them, as a layer keeps them, and the direction in which they move.
 
 use crate::call_error::CallError;
 use crate::check::same_length;
@@ -6,7 +6,7 @@ use crate::options::error::ConfigError;
 use crate::options::policies::Affine;
 use batchnorm_kernel::Parameter;
 
-/// gamma and beta as somebody else keeps them; absent ones count as 1 and 0. Values are taken as they are: NaN in
+/// gamma and beta as the caller keeps them; absent ones count as 1 and 0. Values are taken as they are: NaN in
 /// gives NaN out.
 #[derive(Debug, Clone, Copy)]
 pub struct Parameters<'p, P> {
@@ -32,21 +32,21 @@ pub(crate) struct AffineParameters {
 }
 
 impl AffineParameters {
-    /// Not set.
+    /// Parameters that are not set yet.
     pub fn new(affine: Affine) -> Self {
         AffineParameters { affine, gamma: None, beta: None }
     }
 
-    /// Set to 1 and 0, of so many elements.
+    /// Parameters set to 1 and 0, one value for each element.
     pub fn started(affine: Affine, elements: usize) -> Self {
         let unset = AffineParameters::new(affine);
         AffineParameters { gamma: unset.gamma(elements), beta: unset.beta(elements), affine }
     }
 
-    /// Both in `f64`, 1 and 0 where the layer has none or they are not set.
-    pub fn wide(&self, elements: usize) -> WideParameters {
-        let started = |set: &Option<Vec<f64>>, start: f64| set.clone().unwrap_or_else(|| vec![start; elements]);
-        WideParameters { gamma: started(&self.gamma, 1.0), beta: started(&self.beta, 0.0) }
+    /// gamma and beta, 1 and 0 where the layer has none or they are not set.
+    pub fn widened(&self, elements: usize) -> WideParameters {
+        let set_or = |values: &Option<Vec<f64>>, start: f64| values.clone().unwrap_or_else(|| vec![start; elements]);
+        WideParameters { gamma: set_or(&self.gamma, 1.0), beta: set_or(&self.beta, 0.0) }
     }
 
     /// gamma, if the layer has one, with so many elements.
@@ -71,10 +71,10 @@ impl AffineParameters {
         Ok(())
     }
 
-    /// Sets beta likewise.
+    /// Sets beta to what `checked` makes of it, if the layer has one.
     ///
     /// # Errors
-    /// As [`set_gamma`](Self::set_gamma).
+    /// A layer without beta, and what `checked` refuses; beta is unchanged then.
     pub fn set_beta(
         &mut self,
         checked: impl FnOnce(&'static str) -> Result<Vec<f64>, ConfigError>,
@@ -83,6 +83,7 @@ impl AffineParameters {
         Ok(())
     }
 
+    /// The values that `checked` gives for a parameter, if the layer has it (`present`).
     fn checked(
         &self,
         argument: &'static str,
@@ -92,7 +93,7 @@ impl AffineParameters {
         if present { checked(argument) } else { Err(ConfigError::Absent { argument, affine: self.affine }) }
     }
 
-    /// As the passes take them.
+    /// gamma and beta borrowed, as the passes take them.
     pub fn as_parameters(&self) -> Parameters<'_, f64> {
         Parameters { gamma: self.gamma.as_deref(), beta: self.beta.as_deref() }
     }
@@ -118,7 +119,8 @@ impl<P: Parameter> Parameters<'_, P> {
     }
 }
 
-/// How fast gamma and beta move, one number for each of theirs; what is absent stands still.
+/// The direction in which gamma and beta move: gamma' and beta', one number for each value; what is absent stands
+/// still.
 ///
 /// ```
 /// use batchnorm::ParameterDirection;
@@ -134,6 +136,7 @@ pub struct ParameterDirection<'d> {
 }
 
 impl ParameterDirection<'_> {
+    /// Errors unless each direction has one number for each value of its parameter.
     pub(crate) fn check(&self, expected: usize) -> Result<(), CallError> {
         for (argument, values) in [("direction of gamma", self.gamma), ("direction of beta", self.beta)] {
             values.map_or(Ok(()), |values| same_length(argument, expected, values.len()))?;
@@ -142,7 +145,7 @@ impl ParameterDirection<'_> {
     }
 
     /// gamma' and beta' of one channel.
-    pub(crate) fn of(&self, channel: usize) -> [f64; 2] {
+    pub(crate) fn at(&self, channel: usize) -> [f64; 2] {
         [self.gamma, self.beta].map(|values| values.map_or(0.0, |values| values[channel]))
     }
 }

@@ -1,4 +1,4 @@
-//! What is known of batches: of one, of those that went before, of a whole data set.
+//! Statistics of batches: of one, of those that went before, of a whole data set.
 
 pub mod batch;
 pub mod population;

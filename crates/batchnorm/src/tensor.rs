@@ -27,7 +27,7 @@ impl<T: Element> Tensor<T> {
         self.data
     }
 
-    /// As an `ndarray` array, without copying.
+    /// The tensor as an `ndarray` array, without copying.
     #[cfg(feature = "ndarray")]
     pub fn into_array(self) -> ndarray::ArrayD<T> {
         ndarray::ArrayD::from_shape_vec(self.shape, self.data).expect("a tensor's data has its shape's length")
@@ -39,8 +39,8 @@ impl<T: Element> Tensor<T> {
         write: impl FnOnce(&mut ViewMut<T>) -> Result<R, CallError>,
     ) -> Result<(Self, R), CallError> {
         let (len, shape) = (like.len(), like.shape.clone());
-        // An input with strides of 0 may have an output without end. Asked first and given back, for `vec!` gets its
-        // zeros from the system without touching them, but aborts where there is no memory.
+        // An input with strides of 0 may ask for more output than there is memory, where `vec!` aborts. So the memory
+        // is reserved once to find out, and given back: `vec!` gets its zeros from the system without touching them.
         if Vec::<T>::new().try_reserve_exact(len).is_err() {
             let (what, bytes) = ("its output", len.saturating_mul(size_of::<T>()));
             return Err(CallError::Memory { argument: "x", what, bytes, shape });

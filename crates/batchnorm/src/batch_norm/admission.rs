@@ -1,4 +1,4 @@
-//! Which batches the policies take, and by what these are normalised. All that may be refused is found out here, before
+//! Admission of a training batch: the policies refuse it, or say which statistics normalise it. This is decided before
 //! anything is written.
 
 use crate::batch_norm::input::Input;
@@ -9,49 +9,51 @@ use crate::statistics::batch::BatchMoments;
 use crate::statistics::running::RunningStatistics;
 use batchnorm_kernel::{Element, Moments, View};
 
-/// By what a batch is normalised that the policies take.
+/// The statistics that normalise a batch which the policies admit.
 pub(crate) enum Admitted<'r> {
-    /// By itself; with its moments, where these had to be known to decide.
+    /// The batch's own; with its moments, where the decision needed them.
     ByBatch(Option<BatchMoments>),
-    /// By the running statistics, as [`SingleValue::UseRunning`] has it; with the batch's own moments.
+    /// The running statistics, by [`SingleValue::UseRunning`]; with the batch's own moments.
     ByRunning(&'r RunningStatistics, BatchMoments),
 }
 
-const ONE_BY_RUNNING: &str = "one value a channel under SingleValue::UseRunning; train on a larger batch first, \
-                              install them, or choose another `SingleValue` policy";
+/// Reason in the error of a batch that only missing running statistics could normalise, and its mend.
+const RUNNING_FOR_SINGLE_VALUE: &str = "one value a channel under SingleValue::UseRunning; train on a larger batch \
+                                        first, install them, or choose another `SingleValue` policy";
 
 impl Normalizer {
-    /// By what a batch is normalised in training.
+    /// Chooses the statistics that normalise a batch in training; errors where the policies refuse it.
     pub(crate) fn admit<'r, T: Element>(
         &self,
         input: Input<T>,
         running: Option<&'r RunningStatistics>,
     ) -> Result<Admitted<'r>, CallError> {
         let x = input.x();
-        let by_running = self.policies.single_value == SingleValue::UseRunning;
-        let running = || running.ok_or(CallError::NoRunningStatistics { reason: ONE_BY_RUNNING });
+        let single_by_running = self.policies.single_value == SingleValue::UseRunning;
+        let running = || running.ok_or(CallError::NoRunningStatistics { reason: RUNNING_FOR_SINGLE_VALUE });
         if input.weights().is_some() {
-            // How many values count is known when they have been looked at.
+            // How many values of a channel count is known from the moments alone.
             let batch = self.moments_of(input)?;
             self.check_masks(&batch)?;
-            if by_running && batch.channels().iter().any(Moments::is_single) {
+            // One such channel is enough: a pass normalises all channels by the same kind of statistics.
+            if single_by_running && batch.channels().iter().any(Moments::is_single) {
                 return Ok(Admitted::ByRunning(running()?, self.check_finite(batch)?));
             }
             self.check_weights(&batch)?;
             return Ok(Admitted::ByBatch(Some(self.check_finite(batch)?)));
         }
-        if by_running && x.count() == 1 {
+        if single_by_running && x.count() == 1 {
             return Ok(Admitted::ByRunning(running()?, self.check_finite(self.moments(x))?));
         }
         self.check_count(x, x.count() as u64)?;
-        // Only this policy needs a sweep of its own; else the moments come with the pass.
-        let measured = self.policies.non_finite == NonFinite::Error;
-        let batch = measured.then(|| self.check_finite(self.moments(x))).transpose()?;
+        // Only this policy needs the moments now, by a sweep of its own; else they come with the pass.
+        let needs_moments = self.policies.non_finite == NonFinite::Error;
+        let batch = needs_moments.then(|| self.check_finite(self.moments(x))).transpose()?;
         Ok(Admitted::ByBatch(batch))
     }
 
-    /// [`admit`](Self::admit) for passes that need the moments beforehand: the batch's, and the running statistics where it
-    /// is normalised by those.
+    /// [`admit`](Self::admit) for passes that need the moments beforehand: the batch's moments, and the running
+    /// statistics if these normalise it.
     pub(crate) fn admit_measured<'r, T: Element>(
         &self,
         input: Input<T>,
@@ -64,7 +66,7 @@ impl Normalizer {
         })
     }
 
-    /// The moments, unless the policy refuses channels that are not finite.
+    /// The moments given, unless the policy refuses channels that are not finite.
     pub(crate) fn check_finite(&self, batch: BatchMoments) -> Result<BatchMoments, CallError> {
         let channels = batch.non_finite();
         if self.policies.non_finite == NonFinite::Error && !channels.is_empty() {
@@ -87,7 +89,7 @@ impl Normalizer {
         }
     }
 
-    /// Errors where the policies refuse a batch of whose channels so little counts.
+    /// Errors where the policies refuse a weighted batch, because in some channel no value counts, or only one.
     pub(crate) fn check_weights(&self, batch: &BatchMoments) -> Result<(), CallError> {
         self.check_masks(batch)?;
         let refused = matches!(self.policies.single_value, SingleValue::Error | SingleValue::UseRunning);

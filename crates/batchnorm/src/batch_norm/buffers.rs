@@ -1,4 +1,4 @@
-//! Where a backward pass puts the gradients of its inputs.
+//! The buffers into which a backward pass writes the gradients of its inputs.
 
 use crate::batch_norm::input::InputKind;
 use crate::call_error::CallError;
@@ -6,8 +6,8 @@ use crate::check::same_shape;
 use batchnorm_kernel::passes::{GradientOutputs, Layout};
 use batchnorm_kernel::{Element, ViewMut};
 
-/// The buffers of a backward pass: a `&mut ViewMut` for dx alone, and one for the residual's gradient where the forward pass
-/// had a residual.
+/// The buffers of a backward pass: a `&mut ViewMut` for dx alone, and one for the residual's gradient where the forward
+/// pass had a residual.
 ///
 /// ```
 /// use batchnorm::{Axes, BatchNorm, GradientBuffers, Input, View, ViewMut};
@@ -37,12 +37,12 @@ impl<'o, T: Element> From<&'o mut ViewMut<'_, T>> for GradientBuffers<'o, T> {
 }
 
 impl<'o, T: Element> GradientBuffers<'o, T> {
-    /// For dx and the residual's gradient.
+    /// Buffers for dx and the residual's gradient.
     pub fn with_residual(dx: &'o mut ViewMut<'_, T>, dresidual: &'o mut ViewMut<'_, T>) -> Self {
         GradientBuffers { dx: dx.reborrow(), dresidual: Some(dresidual.reborrow()) }
     }
 
-    /// Errors unless they are those of a pass of this kind, of the input's shape.
+    /// Errors unless these are the buffers that a pass of this kind needs, of the input's shape.
     pub(crate) fn check(&self, x: &Layout, forward: InputKind) -> Result<(), CallError> {
         same_shape("dx", x, self.dx.layout())?;
         match (&self.dresidual, forward) {
@@ -53,7 +53,7 @@ impl<'o, T: Element> GradientBuffers<'o, T> {
         }
     }
 
-    /// As the loops take them.
+    /// The buffers borrowed, as the loops take them.
     pub(crate) fn outputs(&mut self) -> GradientOutputs<'_, T> {
         let dresidual = self.dresidual.as_mut().map(|dresidual| dresidual.memory().reborrow());
         GradientOutputs { dx: self.dx.memory().reborrow(), dresidual }

@@ -1,7 +1,7 @@
-//! Several participants, each with a part of the batch: what has to be known of all parts, exchanged.
+//! Several participants, each with a part of the batch, that exchange the numbers which all must know.
 //!
-//! Every participant merges and adds what came from all in the same order, so that all go on with the same bits. Parts of
-//! different sizes count by their values, and a part of no values not at all.
+//! Every participant merges or adds the numbers of all in the same order, so that all go on with the same bits. Parts
+//! of different sizes count by their values, and a part of no values not at all.
 
 use crate::gradients::ParameterGradients;
 use crate::statistics::batch::BatchMoments;
@@ -9,19 +9,20 @@ use batchnorm_kernel::Moments;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How participants exchange numbers: [`Team`] over threads of this process; anything else by an implementation of this.
+/// An exchange of numbers between participants: [`Team`] between threads of this process, any other by an
+/// implementation of this trait.
 pub trait Collective {
-    /// Gives every participant the numbers of all, in the order of the participants, the same for each.
+    /// Gives every participant the `numbers` of all, in the order of the participants, the same for each.
     ///
     /// All participants call it as often and in the same order, each time with the same name and as many numbers.
     ///
     /// # Errors
-    /// Participants that are not at the same layer or have other sizes, or do not come; every participant that waits gets
-    /// one, and every later call.
-    fn gather(&self, layer: &str, own: &[f64]) -> Result<Vec<Vec<f64>>, CollectiveError>;
+    /// Participants that are not at the same layer or have other sizes, or do not come; every participant that waits
+    /// gets one, and every later call.
+    fn gather(&self, layer: &str, numbers: &[f64]) -> Result<Vec<Vec<f64>>, CollectiveError>;
 }
 
-/// Why participants could not exchange what they had.
+/// An exchange between participants that failed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CollectiveError {
@@ -48,7 +49,7 @@ pub enum CollectiveError {
         participant: usize,
         /// Numbers of the first participant.
         expected: usize,
-        /// Its own.
+        /// Numbers of that participant.
         got: usize,
     },
     /// A participant is used by two threads at once.
@@ -72,17 +73,17 @@ pub enum CollectiveError {
     TimedOut {
         /// Where the others wait.
         layer: String,
-        /// Those that did not come.
+        /// Participants that did not come.
         missing: Vec<usize>,
-        /// How long was waited.
+        /// The time that was waited.
         waited: Duration,
     },
-    /// Of another way of exchange.
+    /// A failure of another implementation of [`Collective`].
     #[error("{layer}: {reason}")]
     Transport {
         /// The layer.
         layer: String,
-        /// What it says.
+        /// The failure, in its words.
         reason: String,
     },
 }
@@ -93,10 +94,10 @@ impl BatchMoments {
     /// # Errors
     /// As [`Collective::gather`].
     pub fn across(&self, collective: &dyn Collective, layer: &str) -> Result<BatchMoments, CollectiveError> {
-        let own: Vec<f64> = self.channels().iter().flat_map(|moments| moments.to_parts()).collect();
+        let numbers: Vec<f64> = self.channels().iter().flat_map(|moments| moments.to_parts()).collect();
         let mut whole = vec![Moments::EMPTY; self.channels().len()];
-        for rows in gathered(collective, &format!("{layer}, moments"), &own)? {
-            for (whole, &part) in whole.iter_mut().zip(rows.as_chunks().0) {
+        for part in gather_checked(collective, &format!("{layer}, moments"), &numbers)? {
+            for (whole, &part) in whole.iter_mut().zip(part.as_chunks().0) {
                 *whole = whole.merge(Moments::from_parts(part));
             }
         }
@@ -110,9 +111,9 @@ impl ParameterGradients {
     /// # Errors
     /// As [`Collective::gather`].
     pub fn across(&self, collective: &dyn Collective, layer: &str) -> Result<ParameterGradients, CollectiveError> {
-        let own: Vec<f64> = self.dgamma.iter().chain(&self.dbeta).copied().collect();
-        let mut whole = vec![0.0; own.len()];
-        for part in gathered(collective, &format!("{layer}, gradients"), &own)? {
+        let numbers: Vec<f64> = self.dgamma.iter().chain(&self.dbeta).copied().collect();
+        let mut whole = vec![0.0; numbers.len()];
+        for part in gather_checked(collective, &format!("{layer}, gradients"), &numbers)? {
             whole.iter_mut().zip(part).for_each(|(whole, part)| *whole += part);
         }
         let dbeta = whole.split_off(self.dgamma.len());
@@ -120,35 +121,36 @@ impl ParameterGradients {
     }
 }
 
-/// As many numbers of each participant as there are own ones, of one participant at least.
-fn gathered(collective: &dyn Collective, layer: &str, own: &[f64]) -> Result<Vec<Vec<f64>>, CollectiveError> {
-    let all = collective.gather(layer, own)?;
+/// [`Collective::gather`], checked to give the numbers of one participant at least, and of each as many as `numbers`
+/// are.
+fn gather_checked(collective: &dyn Collective, layer: &str, numbers: &[f64]) -> Result<Vec<Vec<f64>>, CollectiveError> {
+    let parts = collective.gather(layer, numbers)?;
     let layer = layer.to_string();
-    if all.is_empty() {
+    if parts.is_empty() {
         return Err(CollectiveError::Transport { layer, reason: "the collective gave nothing back".to_string() });
     }
-    match all.iter().position(|part| part.len() != own.len()) {
+    match parts.iter().position(|part| part.len() != numbers.len()) {
         Some(participant) => {
-            let (expected, got) = (own.len(), all[participant].len());
+            let (expected, got) = (numbers.len(), parts[participant].len());
             Err(CollectiveError::OtherSize { layer, participant, expected, got })
         }
-        None => Ok(all),
+        None => Ok(parts),
     }
 }
 
-/// Participants that are threads of this process, each of which must own its part of the team (so that it is dropped when
-/// the thread ends or panics) and must not wait for another one's: no tasks of one pool.
+/// Participants that are threads of this process, each of which must own its part of the team (so that it is dropped
+/// when the thread ends or panics) and must not wait for another one's: no tasks of one pool.
 ///
 /// ```
 /// use batchnorm::{Axes, Config, Team, View};
 /// use std::time::Duration;
-/// let rule = Config::pytorch().rule()?;
+/// let normalizer = Config::pytorch().normalizer()?;
 /// let parts = [&[1.0f32, 2.0][..], &[], &[6.0]];
 /// let means = std::thread::scope(|scope| {
 ///     let threads = Team::of(3, Duration::from_secs(60)).into_iter().zip(parts).map(|(participant, part)| {
 ///         scope.spawn(move || {
 ///             let x = View::new(part, &[part.len(), 1], Axes::NCHW).unwrap();
-///             rule.moments(&x).across(&participant, "norm1").unwrap().channels()[0].mean()
+///             normalizer.moments(&x).across(&participant, "norm1").unwrap().channels()[0].mean()
 ///         })
 ///     });
 ///     threads.collect::<Vec<_>>().into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
@@ -162,48 +164,57 @@ pub struct Team {
     number: usize,
 }
 
+/// Memory that all participants of a team share.
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
+    /// Notified when an exchange is complete or has failed.
     changed: Condvar,
     patience: Duration,
 }
 
+/// The present exchange, and the result of the last one.
 #[derive(Debug, Default)]
 struct State {
-    /// What each participant has brought to the present exchange.
+    /// Layer and numbers that each participant has brought to the present exchange; `None` where it has not come yet.
     brought: Vec<Option<(String, Vec<f64>)>>,
-    /// Exchanges that are done.
-    done: u64,
-    /// What the last one gave. (Nobody can bring to the next one before having taken this.)
+    /// Number of exchanges that are complete.
+    completed: u64,
+    /// The result of the last complete exchange. The next one cannot complete before everyone has taken this, for
+    /// everyone must come to it.
     result: Arc<Vec<Vec<f64>>>,
-    left: Vec<bool>,
-    /// For good: who comes later gets it too.
-    failed: Option<CollectiveError>,
+    /// True for each participant that is gone.
+    departed: Vec<bool>,
+    /// The first error. It stays, so that who comes later gets it too.
+    failure: Option<CollectiveError>,
 }
 
 impl Team {
     /// So many participants, one for each thread. Nobody waits longer than `patience` for the others.
     pub fn of(participants: usize, patience: Duration) -> Vec<Team> {
-        let state = State { brought: vec![None; participants], left: vec![false; participants], ..State::default() };
+        let state =
+            State { brought: vec![None; participants], departed: vec![false; participants], ..State::default() };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), patience });
         (0..participants).map(|number| Team { shared: shared.clone(), number }).collect()
     }
 
+    /// The state, locked for this participant.
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A participant that panicked held no lock while it computed; what it left is whole.
+        // No participant computes while it holds the lock, so one that panicked has left the state whole.
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Ends all exchanges with an error, and gives the one to return: the first that there was.
     fn fail(&self, state: &mut State, error: CollectiveError) -> CollectiveError {
         self.shared.changed.notify_all();
-        state.failed.get_or_insert(error).clone()
+        state.failure.get_or_insert(error).clone()
     }
 }
 
 impl State {
-    /// Whether all have brought the same kind of thing; what is wrong, if they have not or cannot any more.
-    fn complete(&self) -> Result<bool, CollectiveError> {
+    /// Returns true if all have come to the present exchange. Errors if those that came differ in the layer or in how
+    /// many numbers they brought, or if one that is missing is gone.
+    fn is_complete(&self) -> Result<bool, CollectiveError> {
         let mut came =
             self.brought.iter().enumerate().filter_map(|(number, brought)| Some((number, brought.as_ref()?)));
         let Some((_, (layer, values))) = came.next() else { return Ok(false) };
@@ -216,54 +227,55 @@ impl State {
                 return Err(CollectiveError::OtherSize { layer, participant, expected, got: values.len() });
             }
         }
-        if let Some(participant) = self.missing().find(|&number| self.left[number]) {
+        if let Some(participant) = self.missing().find(|&number| self.departed[number]) {
             return Err(CollectiveError::Left { layer, participant });
         }
         Ok(self.missing().next().is_none())
     }
 
-    /// Who has not come to the present exchange yet.
+    /// Participants that have not come to the present exchange yet.
     fn missing(&self) -> impl Iterator<Item = usize> {
         (0..self.brought.len()).filter(|&number| self.brought[number].is_none())
     }
 }
 
 impl Collective for Team {
-    fn gather(&self, layer: &str, own: &[f64]) -> Result<Vec<Vec<f64>>, CollectiveError> {
+    fn gather(&self, layer: &str, numbers: &[f64]) -> Result<Vec<Vec<f64>>, CollectiveError> {
         let Shared { changed, patience, .. } = &*self.shared;
         let mut state = self.lock();
-        if let Some(error) = &state.failed {
+        if let Some(error) = &state.failure {
             return Err(error.clone());
         }
         if state.brought[self.number].is_some() {
             let error = CollectiveError::Twice { layer: layer.to_string(), participant: self.number };
             return Err(self.fail(&mut state, error));
         }
-        state.brought[self.number] = Some((layer.to_string(), own.to_vec()));
-        let before = state.done;
-        match state.complete() {
+        state.brought[self.number] = Some((layer.to_string(), numbers.to_vec()));
+        let completed_before = state.completed;
+        match state.is_complete() {
+            // The last one to come gives all their result.
             Ok(true) => {
                 state.result =
-                    Arc::new(state.brought.iter_mut().filter_map(Option::take).map(|(_, own)| own).collect());
-                state.done += 1;
+                    Arc::new(state.brought.iter_mut().filter_map(Option::take).map(|(_, numbers)| numbers).collect());
+                state.completed += 1;
                 changed.notify_all();
             }
             Ok(false) => {}
             Err(error) => return Err(self.fail(&mut state, error)),
         }
-        let begun = Instant::now();
-        // What is done is done, even if the team has failed since.
-        while state.done == before {
-            if let Some(error) = &state.failed {
+        let start = Instant::now();
+        // An exchange that completed has its result, even if the team has failed since: so this is asked first.
+        while state.completed == completed_before {
+            if let Some(error) = &state.failure {
                 return Err(error.clone());
             }
-            let left = patience.saturating_sub(begun.elapsed());
-            if left.is_zero() {
+            let remaining = patience.saturating_sub(start.elapsed());
+            if remaining.is_zero() {
                 let missing = state.missing().collect();
                 let error = CollectiveError::TimedOut { layer: layer.to_string(), missing, waited: *patience };
                 return Err(self.fail(&mut state, error));
             }
-            state = changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = changed.wait_timeout(state, remaining).unwrap_or_else(PoisonError::into_inner).0;
         }
         let result = state.result.clone();
         drop(state);
@@ -272,11 +284,11 @@ impl Collective for Team {
 }
 
 impl Drop for Team {
-    /// The others need not wait for who is gone.
+    /// Marks the participant as gone, so that the others need not wait for it.
     fn drop(&mut self) {
         let mut state = self.lock();
-        state.left[self.number] = true;
-        if let Err(error) = state.complete() {
+        state.departed[self.number] = true;
+        if let Err(error) = state.is_complete() {
             self.fail(&mut state, error);
         }
     }

@@ -1,4 +1,4 @@
-//! The forward passes: by the batch, by the running statistics, by a mix of them; and which of them, by switches.
+//! The forward passes: by the batch, by the running statistics, by a mix of both, and by switches that say which.
 
 use crate::affine::{self, products};
 use crate::batch_norm::admission::Admitted;
@@ -35,27 +35,28 @@ impl Normalizer {
         let input = input.into();
         let x = input.x();
         let beside = input.check_forward(y.layout())?;
-        let wide = parameters.widened(x.channels())?;
+        let widened = parameters.widened(x.channels())?;
         let batch = match self.admit(input, running)? {
             Admitted::ByRunning(running, batch) => {
                 return Ok((self.eval(input, parameters, Some(running), y)?, batch));
             }
             Admitted::ByBatch(Some(batch)) => {
-                let saved = self.saved_of_batch(&batch, x.count(), input.kind(), &wide);
+                let saved = self.saved_of_batch(&batch, x.count(), input.kind(), &widened);
                 self.normalize(x, &beside, &saved, y);
                 return Ok((saved, batch));
             }
             // The moments are not known yet: each channel is measured and normalised at once.
             Admitted::ByBatch(None) => {
                 let coefficients = |channel: usize, moments: Moments| {
-                    self.coefficients(&moments, wide.gamma[channel], wide.beta[channel])
+                    self.coefficients(&moments, widened.gamma[channel], widened.beta[channel])
                 };
                 let mut channels = T::operations().train(self.pass(&beside), x.memory(), y.memory(), &coefficients);
+                // The loops give no moments for an empty batch.
                 channels.resize(x.channels(), Moments::EMPTY);
                 BatchMoments::from(channels)
             }
         };
-        Ok((self.saved_of_batch(&batch, x.count(), input.kind(), &wide), batch))
+        Ok((self.saved_of_batch(&batch, x.count(), input.kind(), &widened), batch))
     }
 
     /// The evaluation forward pass, into `y`: the same formula with the running mean and variance, which are
@@ -90,7 +91,7 @@ impl Normalizer {
         passes::Forward { isa: self.isa, activation: self.activation, beside: beside.as_beside() }
     }
 
-    /// y from the input by what the pass leaves. All that could fail was checked.
+    /// Writes y from the input and the saved values of the pass. All that could fail was checked before.
     pub(crate) fn normalize<T: Element>(
         &self,
         x: &View<T>,
@@ -102,9 +103,9 @@ impl Normalizer {
         T::operations().normalize(self.pass(beside), x.memory(), y.memory(), &coefficients);
     }
 
-    /// The forward pass as the switches say, into `y`. `y = f(gamma * (x - mean) / sqrt(variance + eps) + beta)`, mean and
-    /// variance those of [`Switches::normalize_by`], f the [`Activation`](crate::Activation); the input's residual is
-    /// added before f.
+    /// The forward pass as the switches say, into `y`. `y = f(gamma * (x - mean) / sqrt(variance + eps) + beta)`, mean
+    /// and variance those of [`Switches::normalize_by`], f the [`Activation`](crate::Activation); the input's residual
+    /// is added before f.
     ///
     /// Gives what the backward pass needs, and what there is to take into the running statistics: the moments of the
     /// batch, or none where `update_running` is off. `running` is never changed.
@@ -121,13 +122,14 @@ impl Normalizer {
         y: &mut ViewMut<T>,
     ) -> Result<(Saved, BatchMoments), CallError> {
         let input = input.into();
-        let nothing = || BatchMoments::from(vec![Moments::EMPTY; input.x().channels()]);
-        let (saved, batch) = self.by_switches(input, parameters, switches, running, y)?;
-        Ok((saved, batch.unwrap_or_else(nothing)))
+        let none = || BatchMoments::from(vec![Moments::EMPTY; input.x().channels()]);
+        let (saved, batch) = self.forward_by_switches(input, parameters, switches, running, y)?;
+        Ok((saved, batch.unwrap_or_else(none)))
     }
 
-    /// [`forward`](Self::forward); no moments where there is nothing to take into the running statistics.
-    pub(crate) fn by_switches<'i, 'v: 'i, T: Element, P: Parameter>(
+    /// [`forward`](Self::forward), with `None` for the moments where there is nothing to take into the running
+    /// statistics.
+    pub(crate) fn forward_by_switches<'i, 'v: 'i, T: Element, P: Parameter>(
         &self,
         input: Input<'i, 'v, T>,
         parameters: Parameters<P>,
@@ -135,24 +137,27 @@ impl Normalizer {
         running: Option<&RunningStatistics>,
         y: &mut ViewMut<T>,
     ) -> Result<(Saved, Option<BatchMoments>), CallError> {
-        let by = match switches.normalize_by {
+        // A mix of weight 0 or 1 is the pass by one of the two, to the bit.
+        let normalize_by = match switches.normalize_by {
             NormalizeBy::Mix(weight) if weight.new_value() == 0.0 => NormalizeBy::Running,
             NormalizeBy::Mix(weight) if weight.old_value() == 0.0 => NormalizeBy::Batch,
-            other => other,
+            normalize_by => normalize_by,
         };
         let with_moments = |(saved, batch)| (saved, Some(batch));
-        let (saved, batch) = match by {
+        let (saved, batch) = match normalize_by {
             NormalizeBy::Batch => with_moments(self.train(input, parameters, running, y)?),
             NormalizeBy::Mix(weight) => with_moments(self.mix(input, parameters, weight, running, y)?),
             NormalizeBy::Running => {
                 // All that may be refused comes before anything is written.
                 let moments = || self.check_finite(self.moments_of(input)?);
                 let batch = switches.update_running.then(moments).transpose()?;
-                // One value is nothing to learn a variance from, and no reason to refuse: nothing is normalised by it.
-                let population = self.policies.single_value == SingleValue::Population;
-                let teaches = |moments: &Moments| population || !moments.is_single();
-                let taught = |moments: &Moments| if teaches(moments) { *moments } else { Moments::EMPTY };
-                let batch = batch.map(|batch| batch.channels().iter().map(taught).collect::<Vec<_>>().into());
+                // Nothing is normalised by the batch, so one value a channel is no reason to refuse it. But it has no
+                // variance for the running statistics, which leave such a channel out unless the policy takes its
+                // variance as 0.
+                let takes_single = self.policies.single_value == SingleValue::Population;
+                let for_running =
+                    |moments: &Moments| if moments.is_single() && !takes_single { Moments::EMPTY } else { *moments };
+                let batch = batch.map(|batch| batch.channels().iter().map(for_running).collect::<Vec<_>>().into());
                 (self.eval(input, parameters, running, y)?, batch)
             }
         };
@@ -161,6 +166,7 @@ impl Normalizer {
         Ok((saved, batch.filter(|_| switches.update_running)))
     }
 
+    /// The forward pass by a mix of batch and running statistics, the batch with the weight of the new value.
     fn mix<'i, 'v: 'i, T: Element, P: Parameter>(
         &self,
         input: Input<'i, 'v, T>,
@@ -174,19 +180,19 @@ impl Normalizer {
         let x = input.x();
         let running = running.ok_or(CallError::NoRunningStatistics { reason: REASON })?;
         let beside = input.check_forward(y.layout())?;
-        let wide = parameters.widened(x.channels())?;
+        let widened = parameters.widened(x.channels())?;
         same_length("running_mean", x.channels(), running.channels())?;
-        // Of nothing, or of one value under `SingleValue::UseRunning`, there is nothing to mix in.
-        let (batch, instead) = self.admit_measured(input, Some(running))?;
-        if instead.is_some() || x.count() == 0 {
+        let (batch, by_running) = self.admit_measured(input, Some(running))?;
+        // No value, or one under `SingleValue::UseRunning`, has no statistics to mix in.
+        if by_running.is_some() || x.count() == 0 {
             return Ok((self.eval(input, parameters, Some(running), y)?, batch));
         }
-        let saved = self.saved_of_mix(x.count(), input.kind(), &wide, weight, running, &batch);
+        let saved = self.saved_of_mix(x.count(), input.kind(), &widened, weight, running, &batch);
         self.normalize(x, &beside, &saved, y);
         Ok((saved, batch))
     }
 
-    /// What a pass by mixed statistics leaves.
+    /// Saved values of a pass by mixed statistics.
     fn saved_of_mix(
         &self,
         count: usize,
@@ -204,6 +210,8 @@ impl Normalizer {
             let (batch_mean, batch_mean_low) = moments.mean_pair();
             // NaN where the channel is not finite, so that all of its output is.
             let step = if moments.is_finite() { (batch_mean - running_mean) + batch_mean_low } else { f64::NAN };
+            // old * running + new * batch as running + new * (batch - running): the small step is rounded, not the
+            // mean.
             let (mixed, mixed_low) = two_sum(running_mean, new * step);
             let variance = old * running_variance + new * moments.population_variance();
             let inverse = affine::inverse_deviation(variance, self.epsilon());
@@ -213,6 +221,7 @@ impl Normalizer {
             batch_xhat_low.push(((batch_mean - mixed) + batch_mean_low) * inverse);
         }
         let scale = products(gamma, &inverse_deviation);
+        // As in `saved_of_batch`; the variance of the mix is 0 where that of both is.
         if self.policies.constant_channel == ConstantChannel::ZeroGradient {
             let constant = batch.channels().iter().map(Moments::is_constant);
             let channels = constant.zip(running.variance()).zip(&mut inverse_deviation);
@@ -221,7 +230,7 @@ impl Normalizer {
                 .for_each(|(_, inverse)| *inverse = 0.0);
         }
         let saved = self.saved_of(count, kind, beta, ChannelStatistics { mean, mean_low, inverse_deviation, scale });
-        let total = batch.channels().iter().map(Moments::weight).collect();
-        Saved { batch_share: new, batch_xhat_low, total, ..saved }
+        let total_weight = batch.channels().iter().map(Moments::weight).collect();
+        Saved { batch_share: new, batch_xhat_low, total_weight, ..saved }
     }
 }

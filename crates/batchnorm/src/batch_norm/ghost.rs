@@ -16,12 +16,13 @@ use batchnorm_kernel::{Element, Parameter, View, ViewMut};
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
-/// What a training pass by ghost batches leaves for its backward pass: what each group's pass left.
+/// The saved values of a training pass by ghost batches: those of each group's pass, for the backward pass.
 ///
-/// A ghost batch (Hoffer, Hubara and Soudry 2017) is a group of so many samples, in their order; the last one has what is
-/// left. Each is normalised by its own mean and variance, so that a large batch regularises as small ones do. Gradients:
-/// dx of each group as of a batch of its own, dgamma and dbeta summed over all. The running statistics are updated once, by
-/// the moments of all groups together, which are those of the whole batch. (Evaluation knows no groups.)
+/// A ghost batch (Hoffer, Hubara and Soudry 2017) is a group of so many samples, in their order; the last one has what
+/// is left. Each is normalised by its own mean and variance, so that a large batch regularises as small ones do.
+/// Gradients: dx of each group as of a batch of its own, dgamma and dbeta summed over all. The running statistics are
+/// updated once, by the moments of all groups together, which are those of the whole batch. (Evaluation knows no
+/// groups.)
 ///
 /// ```
 /// use batchnorm::{Axes, BatchNorm, View};
@@ -48,26 +49,26 @@ pub struct Ghost {
     samples: usize,
 }
 
-/// What [`BatchNorm::train_ghost`] returns.
+/// The results of [`BatchNorm::train_ghost`].
 #[derive(Debug, Clone)]
 pub struct GhostTrained<T> {
     /// The output, of the input's shape.
     pub y: Tensor<T>,
-    /// What the backward pass needs.
+    /// The values saved for the backward pass.
     pub saved: Ghost,
     /// The moments of all groups together.
     pub batch: BatchMoments,
 }
 
-/// The samples of each group.
-fn groups(samples: usize, size: NonZeroUsize) -> impl Iterator<Item = Range<usize>> {
+/// The range of samples of each group; the last one has what is left.
+fn sample_ranges(samples: usize, size: NonZeroUsize) -> impl Iterator<Item = Range<usize>> {
     (0..samples).step_by(size.get()).map(move |start| start..samples.min(start.saturating_add(size.get())))
 }
 
 impl Normalizer {
-    /// The training forward pass by ghost batches of `size` samples, into `y`: [`train`](Self::train) of each group, and the
-    /// moments of all of them together. `running` is needed for [`SingleValue::UseRunning`](crate::SingleValue::UseRunning)
-    /// alone.
+    /// The training forward pass by ghost batches of `size` samples, into `y`: [`train`](Self::train) of each group,
+    /// and the moments of all of them together. `running` is needed for
+    /// [`SingleValue::UseRunning`](crate::SingleValue::UseRunning) alone.
     ///
     /// # Errors
     /// As `train`, of any group: a last group of one value a channel, too, unless the policy says what to do with it
@@ -82,41 +83,41 @@ impl Normalizer {
         y: &mut ViewMut<T>,
     ) -> Result<(Ghost, BatchMoments), CallError> {
         same_shape("y", x.layout(), y.layout())?;
-        let wide = parameters.widened(x.channels())?;
+        let widened = parameters.widened(x.channels())?;
         let samples = x.samples();
-        // All that may be refused comes before anything is written.
+        // First what the policies may refuse in any group, then the writing.
         let mut admitted = Vec::new();
-        for range in groups(samples, size) {
+        for range in sample_ranges(samples, size) {
             let group = x.of_samples(range.clone());
-            let (batch, instead) = self.admit_measured((&group).into(), running)?;
-            let saved = match instead {
+            let (batch, by_running) = self.admit_measured((&group).into(), running)?;
+            let saved = match by_running {
                 Some(running) => {
                     self.saved_of_running(x.channels(), group.count(), InputKind::Plain, parameters, running)?
                 }
-                None => self.saved_of_batch(&batch, group.count(), InputKind::Plain, &wide),
+                None => self.saved_of_batch(&batch, group.count(), InputKind::Plain, &widened),
             };
             admitted.push((range, batch, saved));
         }
         let mut whole: Option<BatchMoments> = None;
-        let mut saved = Vec::with_capacity(admitted.len());
-        for (range, batch, left) in admitted {
-            self.normalize(&x.of_samples(range.clone()), &BesideMemory::Nothing, &left, &mut y.of_samples(range));
+        let mut of_groups = Vec::with_capacity(admitted.len());
+        for (range, batch, saved) in admitted {
+            self.normalize(&x.of_samples(range.clone()), &BesideMemory::Nothing, &saved, &mut y.of_samples(range));
             whole = Some(whole.map_or_else(|| Ok(batch.clone()), |whole| whole.merge(&batch))?);
-            saved.push(left);
+            of_groups.push(saved);
         }
-        // Of no samples: what the policies make of an empty batch.
+        // Without samples there is no group, but the policies may refuse an empty batch.
         let whole = whole.map_or_else(|| self.admit_measured(x.into(), running).map(|(batch, _)| batch), Ok)?;
-        Ok((Ghost { groups: saved, size, samples }, whole))
+        Ok((Ghost { groups: of_groups, size, samples }, whole))
     }
 }
 
 impl Ghost {
-    /// What the pass of each group left.
+    /// The saved values of each group's pass.
     pub fn groups(&self) -> &[Saved] {
         &self.groups
     }
 
-    /// As [`Saved::with_constant_statistics`], of every group.
+    /// The same pass with mean and variance as constants, in every group: [`Saved::with_constant_statistics`].
     #[must_use]
     pub fn with_constant_statistics(self) -> Ghost {
         Ghost { groups: self.groups.into_iter().map(Saved::with_constant_statistics).collect(), ..self }
@@ -136,11 +137,12 @@ impl Ghost {
         Ok(sums)
     }
 
+    /// The samples of each group, and the saved values of its pass.
     fn ranges(&self) -> impl Iterator<Item = (Range<usize>, &Saved)> {
-        groups(self.samples, self.size).zip(&self.groups)
+        sample_ranges(self.samples, self.size).zip(&self.groups)
     }
 
-    /// Whether an array has the samples, channels and values of the forward pass.
+    /// Errors unless an array has the samples, channels and values of the forward pass.
     fn check<T: Element>(&self, x: &View<T>) -> Result<(), CallError> {
         if x.samples() != self.samples {
             let (expected, got) = (self.samples as u64, x.samples() as u64);
@@ -149,8 +151,8 @@ impl Ghost {
         self.ranges().try_for_each(|(range, saved)| saved.check_size("x", &x.of_samples(range)))
     }
 
-    /// The backward pass, dx into a buffer; the formulas are at [`Saved::backward`], group by group. `x` must be the forward
-    /// pass's input.
+    /// The backward pass, dx into a buffer; the formulas are at [`Saved::backward`], group by group. `x` must be the
+    /// forward pass's input.
     ///
     /// # Errors
     /// Shapes that do not fit each other or the forward pass. `dx` is untouched then.

@@ -1,6 +1,6 @@
 //! Forward passes over their own input: evaluation, and training that keeps its output alone.
 //!
-//! All that can fail is found out before the first value is written.
+//! All that can fail is checked before the first value is written, for then the input is gone.
 
 use crate::batch_norm::input::InputKind;
 use crate::batch_norm::invertible::{Invertible, reciprocal};
@@ -16,8 +16,8 @@ use batchnorm_kernel::passes::{Beside, Forward};
 use batchnorm_kernel::{Element, Parameter, View, ViewMut};
 
 impl Normalizer {
-    /// The evaluation forward pass, y over `x`: the same bits as [`eval`](Self::eval)'s, and no second array. A residual
-    /// of the same shape is added before the activation.
+    /// The evaluation forward pass, y over `x`: the same bits as [`eval`](Self::eval)'s, and no second array. A
+    /// residual of the same shape is added before the activation.
     ///
     /// For evaluation without a backward pass, which would need the input again.
     ///
@@ -46,10 +46,10 @@ impl Normalizer {
         Ok(())
     }
 
-    /// The invertible training forward pass, y over `x`: the same bits as [`train`](Self::train)'s, of which the backward
-    /// pass needs y alone ([`Invertible::backward`]). So a step keeps one array a layer where it else keeps two, the
-    /// input for this layer and the output for the next one (InPlace-ABN: Rota Bulo, Porzi and Kontschieder 2018; there
-    /// gamma is made positive, here it keeps its sign).
+    /// The invertible training forward pass, y over `x`: the same bits as [`train`](Self::train)'s, of which the
+    /// backward pass needs y alone ([`Invertible::backward`]). So a step keeps one array a layer where it else keeps
+    /// two, the input for this layer and the output for the next one (InPlace-ABN: Rota Bulo, Porzi and Kontschieder
+    /// 2018; there gamma is made positive, here it keeps its sign).
     ///
     /// `f32` and `f64` arrays, the identity and leaky rectifiers. Its price is the accuracy of the backward pass: see
     /// [`Invertible`].
@@ -69,30 +69,31 @@ impl Normalizer {
         }
         let view = x.as_view();
         let (channels, count) = (view.channels(), view.count());
-        let wide = parameters.widened(channels)?;
+        let widened = parameters.widened(channels)?;
         // A sweep of its own: which channels keep their input must be known, and copied, before anything is written.
         let (batch, running) = self.admit_measured((&view).into(), running)?;
         let (reciprocals, saved) = match running {
-            // One value a channel: the input is no more than what else is kept of it.
+            // One value a channel: keeping the input costs no more than keeping its reciprocal.
             Some(running) => {
                 (vec![None; channels], self.saved_of_running(channels, count, InputKind::Plain, parameters, running)?)
             }
             None => {
-                let parameters = wide.gamma.iter().zip(&wide.beta);
+                let parameters = widened.gamma.iter().zip(&widened.beta);
                 let reciprocals = parameters
                     .zip(batch.channels())
                     .map(|((&gamma, &beta), moments)| {
-                        reciprocal::<T>([gamma, beta, slope], moments, self.inverse_of(moments))
+                        reciprocal::<T>([gamma, beta, slope], moments, self.inverse_deviation_of(moments))
                     })
                     .collect();
-                (reciprocals, self.saved_of_batch(&batch, count, InputKind::Plain, &wide))
+                (reciprocals, self.saved_of_batch(&batch, count, InputKind::Plain, &widened))
             }
         };
-        let invertible = Invertible::new(saved, wide.beta, &view, reciprocals)?;
+        let invertible = Invertible::new(saved, widened.beta, &view, reciprocals)?;
         self.normalize_in_place(x, None, invertible.saved());
         Ok((invertible, batch))
     }
 
+    /// Writes y over x by the saved values of the pass. All that could fail was checked before.
     fn normalize_in_place<T: Element>(&self, x: &mut ViewMut<T>, residual: Option<&View<T>>, saved: &Saved) {
         let beside = residual.map_or(Beside::Nothing, |residual| Beside::Residual(residual.memory()));
         let pass = Forward { isa: self.isa, activation: self.activation, beside };

@@ -1,4 +1,4 @@
-//! What a pass takes.
+//! The input of a pass: the array that is normalised, and maybe one beside it.
 
 use crate::batch_norm::weights::Weights;
 use crate::call_error::CallError;
@@ -6,7 +6,7 @@ use crate::check::same_shape;
 use batchnorm_kernel::passes::{self, Layout, Readable};
 use batchnorm_kernel::{Element, View};
 
-/// What a pass takes: an array, and maybe one more. A `&View` alone is an input too.
+/// The input of a pass: an array, and maybe one more. A `&View` alone is an input too.
 ///
 /// | | forward | backward |
 /// |---|---|---|
@@ -34,6 +34,7 @@ pub struct Input<'i, 'v, T: Clone> {
     beside: Beside<'i, 'v, T>,
 }
 
+/// The second array of a pass.
 #[derive(Debug)]
 enum Beside<'i, 'v, T: Clone> {
     Nothing,
@@ -43,7 +44,7 @@ enum Beside<'i, 'v, T: Clone> {
     Weights(&'i Weights<'v, T>),
 }
 
-/// What a forward pass took beside x: each kind has a backward pass of its own.
+/// The kind of a forward pass, by the array that it took beside x; its backward pass takes an input of the same kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum InputKind {
     Plain,
@@ -52,7 +53,7 @@ pub(crate) enum InputKind {
 }
 
 impl InputKind {
-    /// As an error says it of a forward pass.
+    /// Words for the forward pass in an error: "the saved forward pass was ...".
     pub fn description(self) -> &'static str {
         match self {
             InputKind::Plain => "without a residual and weights",
@@ -61,7 +62,7 @@ impl InputKind {
         }
     }
 
-    /// What its backward pass takes.
+    /// Words for the input of its backward pass in an error.
     pub fn backward_input(self) -> &'static str {
         match self {
             InputKind::Plain => "&x",
@@ -94,18 +95,19 @@ impl<'i, 'v, T: Clone> From<&'i View<'v, T>> for Input<'i, 'v, T> {
 }
 
 impl<'i, 'v, T: Element> Input<'i, 'v, T> {
-    /// Of a forward pass, with a residual: the other way around the block, as in a residual network (He et al. 2016).
+    /// The input of a forward pass with a residual, which comes around the block in a residual network (He et al.
+    /// 2016).
     pub fn adding(x: &'i View<'v, T>, residual: &'i View<'v, T>) -> Self {
         Input { x, beside: Beside::Residual(residual) }
     }
 
-    /// Of the backward pass of a forward pass with a residual: that pass's input and output. The output tells the
-    /// activation's derivative, so the residual itself need not be kept.
+    /// The input of the backward pass after a forward pass with a residual: that pass's input and output. The output
+    /// tells the activation's derivative, so the residual itself need not be kept.
     pub fn with_output(x: &'i View<'v, T>, y: &'i View<'v, T>) -> Self {
         Input { x, beside: Beside::Output(y) }
     }
 
-    /// With weights, or a mask. (A residual has no place beside them: add it to the output.)
+    /// The input of a pass with weights or a mask. (A residual has no place beside them: add it to the output.)
     pub fn weighted(x: &'i View<'v, T>, weights: &'i Weights<'v, T>) -> Self {
         Input { x, beside: Beside::Weights(weights) }
     }
@@ -115,6 +117,7 @@ impl<'i, 'v, T: Element> Input<'i, 'v, T> {
         self.x
     }
 
+    /// The kind of forward pass that it belongs to.
     pub(crate) fn kind(&self) -> InputKind {
         match self.beside {
             Beside::Nothing => InputKind::Plain,
@@ -123,6 +126,7 @@ impl<'i, 'v, T: Element> Input<'i, 'v, T> {
         }
     }
 
+    /// The weights, if it has some.
     pub(crate) fn weights(&self) -> Option<&'i Weights<'v, T>> {
         match self.beside {
             Beside::Weights(weights) => Some(weights),
@@ -135,7 +139,7 @@ impl<'i, 'v, T: Element> Input<'i, 'v, T> {
         same_shape("y", self.x.layout(), y)?;
         match self.beside {
             Beside::Output(_) => Err(CallError::BackwardInput),
-            _ => self.checked(),
+            _ => self.beside_memory(),
         }
     }
 
@@ -147,11 +151,12 @@ impl<'i, 'v, T: Element> Input<'i, 'v, T> {
                 let (forward, input) = (forward.description(), forward.backward_input());
                 Err(CallError::OtherInput { forward, input })
             }
-            _ => self.checked(),
+            _ => self.beside_memory(),
         }
     }
 
-    fn checked(&self) -> Result<BesideMemory<'i, 'v, T>, CallError> {
+    /// The second array, checked to fit the first.
+    fn beside_memory(&self) -> Result<BesideMemory<'i, 'v, T>, CallError> {
         Ok(match self.beside {
             Beside::Nothing => BesideMemory::Nothing,
             Beside::Residual(residual) => {
@@ -162,7 +167,7 @@ impl<'i, 'v, T: Element> Input<'i, 'v, T> {
                 same_shape("y", self.x.layout(), y.layout())?;
                 BesideMemory::Residual(y.memory())
             }
-            Beside::Weights(weights) => BesideMemory::Weights(weights.over(self.x.layout())?),
+            Beside::Weights(weights) => BesideMemory::Weights(weights.repeated_over(self.x.layout())?),
         })
     }
 }
@@ -175,7 +180,7 @@ pub(crate) enum BesideMemory<'i, 'v, T> {
 }
 
 impl<T> BesideMemory<'_, '_, T> {
-    /// As the loops take it.
+    /// The second array borrowed, as the loops take it.
     pub fn as_beside(&self) -> passes::Beside<'_, T> {
         match self {
             BesideMemory::Nothing => passes::Beside::Nothing,

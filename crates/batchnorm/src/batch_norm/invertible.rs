@@ -1,4 +1,5 @@
-//! The backward pass from the output: what the invertible forward pass leaves, and which channels it cannot serve.
+//! The backward pass from the output: the saved values of the invertible forward pass, and the channels that cannot do
+//! without their input.
 
 use crate::batch_norm::saved::Saved;
 use crate::call_error::CallError;
@@ -10,8 +11,9 @@ use batchnorm_kernel::passes::{
 };
 use batchnorm_kernel::{Axes, Element, Moments, Parameter, View, ViewMut};
 
-/// What an invertible forward pass leaves ([`Normalizer::train_invertible`](crate::Normalizer::train_invertible)): instead of its
-/// input, which y has overwritten, the backward pass takes y.
+/// The saved values of an invertible forward pass
+/// ([`Normalizer::train_invertible`](crate::Normalizer::train_invertible)): instead of its input, which y has
+/// overwritten, the backward pass takes y.
 ///
 /// With y = f(z) and z = gamma * xhat + beta, it computes
 ///
@@ -41,11 +43,12 @@ use batchnorm_kernel::{Axes, Element, Moments, Parameter, View, ViewMut};
 /// ```
 ///
 /// before dx is rounded. Relative to max(1, |xhat|), e is at most
-/// `c * (eps * (2 |beta| / |gamma| + 1) + tiny * max(1, 1/slope) / |gamma|)`. **A channel where what c multiplies exceeds
-/// 1024 eps keeps a copy of its input**: no xhat is off by more than 1.2e-4 in `f32` and 1.8e-12 in `f64`. So does one
-/// whose y could overflow (|y| above a quarter of the largest number), or whose gamma / sqrt(variance + eps) is no normal
-/// number. gamma = 0 is such a channel; one whose values are all alike is not, for its xhat is 0. A channel with a kept
-/// input has the ordinary form's gradients, to the bit; one whose values are all alike has them but for the sign of zeros.
+/// `c * (eps * (2 |beta| / |gamma| + 1) + tiny * max(1, 1/slope) / |gamma|)`. **A channel where what c multiplies
+/// exceeds 1024 eps keeps a copy of its input**: no xhat is off by more than 1.2e-4 in `f32` and 1.8e-12 in `f64`. So
+/// does one whose y could overflow (|y| above a quarter of the largest number), or whose gamma / sqrt(variance + eps)
+/// is no normal number. gamma = 0 is such a channel; one whose values are all alike is not, for its xhat is 0. A
+/// channel with a kept input has the ordinary form's gradients, to the bit; one whose values are all alike has them but
+/// for the sign of zeros.
 ///
 /// All bits are the same over threads, tiers and layouts.
 ///
@@ -67,46 +70,47 @@ use batchnorm_kernel::{Axes, Element, Moments, Parameter, View, ViewMut};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Invertible<T> {
     saved: Saved,
-    /// That of the forward pass.
+    /// beta in the forward pass, of each channel.
     beta: Vec<f64>,
     /// 1 / gamma of each channel; 0 where all values are alike, and where the input is kept.
     reciprocal: Vec<f64>,
-    kept: Option<Kept<T>>,
+    kept: Option<KeptChannels<T>>,
 }
 
-/// Channels that keep their input: an ordinary layer of their own.
+/// Channels that keep their input, with the saved values of an ordinary pass over them alone.
 #[derive(Debug, Clone, PartialEq)]
-struct Kept<T> {
+struct KeptChannels<T> {
     channels: Vec<usize>,
-    /// A row for each of them.
+    /// Their input, a row for each.
     x: Tensor<T>,
     saved: Saved,
 }
 
-/// What there may be no memory for.
-const KEPT: &str = "a copy of the channels that keep their input (`Invertible`), a row each,";
+/// Words for the copy in the error where there is no memory for it.
+const KEPT_COPY: &str = "a copy of the channels that keep their input (`Invertible`), a row each,";
 
-/// How many machine epsilons xhat may be off, relative to max(1, |xhat|).
-const LIMIT: f64 = 1024.0;
+/// Largest error allowed of an xhat from y, in machine epsilons relative to max(1, |xhat|).
+const MAX_XHAT_ERROR: f64 = 1024.0;
 
-/// What (z - beta) is multiplied by to give xhat; `None` where that cannot be done well enough. `inverse` is the inverse
-/// standard deviation.
+/// The factor 1 / gamma from z - beta to xhat; `None` where xhat cannot be had from y accurately enough. `inverse` is
+/// the inverse standard deviation.
 pub(crate) fn reciprocal<T: Parameter>([gamma, beta, slope]: [f64; 3], moments: &Moments, inverse: f64) -> Option<f64> {
     let (scale, shift) = (gamma.abs(), beta.abs());
-    // No value is further from the mean than the root of their number in standard deviations.
-    let reach = (shift + scale * (moments.count() as f64).sqrt()) * slope.max(1.0);
+    // Of n values none is further from the mean than sqrt(n) standard deviations.
+    let largest_y = (shift + scale * (moments.count() as f64).sqrt()) * slope.max(1.0);
+    // Values that are all alike have xhat = 0 whatever gamma is.
     let constant = moments.is_constant();
     let reciprocal = if constant { 0.0 } else { 1.0 / gamma };
     let rounding = T::EPSILON * (2.0 * shift + scale) + T::TINY * (1.0 / slope).max(1.0);
-    // What the forward pass multiplies by has all of its digits. (A channel that is not finite is NaN anyhow.)
-    let normal = constant || !moments.is_finite() || scale * inverse >= f64::MIN_POSITIVE;
-    // Infinity and NaN are neither within reach nor small enough.
-    let fits = normal && reach <= T::LARGEST / 4.0 && rounding * reciprocal.abs() <= LIMIT * T::EPSILON;
-    fits.then_some(reciprocal)
+    // The scale of the forward pass must have all of its digits. (A channel that is not finite is NaN anyhow.)
+    let scale_is_exact = constant || !moments.is_finite() || scale * inverse >= f64::MIN_POSITIVE;
+    // Infinity and NaN compare false, so that such a channel keeps its input.
+    let is_accurate = rounding * reciprocal.abs() <= MAX_XHAT_ERROR * T::EPSILON;
+    (scale_is_exact && largest_y <= T::LARGEST / 4.0 && is_accurate).then_some(reciprocal)
 }
 
 impl<T: Element + Parameter> Invertible<T> {
-    /// Before the input is overwritten. Of each channel what [`reciprocal`] says.
+    /// Copies the channels that must keep their input, `x`, before y overwrites it: those without a [`reciprocal`].
     pub(crate) fn new(
         saved: Saved,
         beta: Vec<f64>,
@@ -114,11 +118,12 @@ impl<T: Element + Parameter> Invertible<T> {
         reciprocals: Vec<Option<f64>>,
     ) -> Result<Self, CallError> {
         let channels: Vec<usize> = (0..x.channels()).filter(|&channel| reciprocals[channel].is_none()).collect();
-        let kept = if channels.is_empty() { None } else { Some(Kept::new(&saved, x, channels)?) };
+        let kept = if channels.is_empty() { None } else { Some(KeptChannels::new(&saved, x, channels)?) };
         let reciprocal = reciprocals.into_iter().map(|reciprocal| reciprocal.unwrap_or(0.0)).collect();
         Ok(Invertible { saved, beta, reciprocal, kept })
     }
 
+    /// Saved values as of an ordinary pass.
     pub(crate) fn saved(&self) -> &Saved {
         &self.saved
     }
@@ -145,21 +150,22 @@ impl<T: Element + Parameter> Invertible<T> {
         let Invertible { saved, beta, reciprocal, kept } = self;
         same_shape("dy", y.layout(), dy.layout())?;
         saved.check_size("y", y)?;
-        // Theirs first, for dy is overwritten; what the loops for all make of these channels does not matter.
-        let kept = kept.as_ref().map(|kept| kept.backward(&dy.as_view()).map(|of| (kept, of))).transpose()?;
+        // The kept channels first, before dy is overwritten. The loops over all channels write something for these too,
+        // which is replaced afterwards.
+        let of_kept = kept.as_ref().map(|kept| kept.backward(&dy.as_view())).transpose()?;
         let coefficients = |channel: usize, sums: GradientSums| OutputGradientCoefficients {
             beta: beta[channel],
             gamma_reciprocal: reciprocal[channel],
             scale: saved.gradient_scale(channel),
-            mean_dz: sums.dy / saved.total[channel],
-            mean_dz_xhat: sums.dy_xhat / saved.total[channel],
+            mean_dz: sums.dy / saved.total_weight[channel],
+            mean_dz_xhat: sums.dy_xhat / saved.total_weight[channel],
         };
         let (isa, activation, passes) = (saved.isa(), saved.activation, T::output_operations());
         let sums = passes.backward_of_output(isa, activation, beta, reciprocal, y.memory(), dy.memory(), &coefficients);
-        let mut gradients = saved.parameters(sums);
-        if let Some((Kept { channels, .. }, (dx, of_kept))) = kept {
-            put_channels(rows(&dx).memory(), channels, dy.memory());
-            for (row, &channel) in channels.iter().enumerate() {
+        let mut gradients = ParameterGradients::from_sums(sums, saved.channels());
+        if let Some((dx, of_kept)) = of_kept {
+            put_channels(rows(&dx).memory(), self.kept_channels(), dy.memory());
+            for (row, &channel) in self.kept_channels().iter().enumerate() {
                 gradients.dgamma[channel] = of_kept.dgamma[row];
                 gradients.dbeta[channel] = of_kept.dbeta[row];
             }
@@ -168,20 +174,21 @@ impl<T: Element + Parameter> Invertible<T> {
     }
 }
 
-impl<T: Element> Kept<T> {
+impl<T: Element> KeptChannels<T> {
+    /// Copies these channels of x.
     fn new(saved: &Saved, x: &View<T>, channels: Vec<usize>) -> Result<Self, CallError> {
-        let (x, ()) = taken("x", x, &channels, |_| Ok(()))?;
-        Ok(Kept { saved: saved.of_channels(&channels), x, channels })
+        let (x, ()) = copied("x", x, &channels, |_| Ok(()))?;
+        Ok(KeptChannels { saved: saved.of_channels(&channels), x, channels })
     }
 
     /// dx of these channels, and their parameters' gradients, by the ordinary backward pass.
     fn backward(&self, dy: &View<T>) -> Result<(Tensor<T>, ParameterGradients), CallError> {
-        taken("dy", dy, &self.channels, |dy| self.saved.backward_in_place(&rows(&self.x), dy))
+        copied("dy", dy, &self.channels, |dy| self.saved.backward_in_place(&rows(&self.x), dy))
     }
 }
 
-/// Some channels of an array, a row for each, and what was done to them there.
-fn taken<T: Element, R>(
+/// A copy of some channels of an array, a row for each, after `then` has worked on it, and what that returned.
+fn copied<T: Element, R>(
     argument: &'static str,
     from: &View<T>,
     channels: &[usize],
@@ -189,17 +196,17 @@ fn taken<T: Element, R>(
 ) -> Result<(Tensor<T>, R), CallError> {
     let shape = [channels.len(), from.count()];
     let layout = Layout::new(&shape, row_major(&shape), Axes::Channel(0)).expect("part of an array that is one");
-    let taken = Tensor::filled(&layout, |rows| {
+    let copied = Tensor::filled(&layout, |rows| {
         take_channels(from.memory(), channels, rows.memory());
         then(rows)
     });
-    taken.map_err(|error| match error {
-        CallError::Memory { bytes, shape, .. } => CallError::Memory { argument, what: KEPT, bytes, shape },
+    copied.map_err(|error| match error {
+        CallError::Memory { bytes, shape, .. } => CallError::Memory { argument, what: KEPT_COPY, bytes, shape },
         other => other,
     })
 }
 
-/// An array with a row for each channel.
+/// A view of an array that has a row for each channel.
 fn rows<T: Element>(tensor: &Tensor<T>) -> View<'_, T> {
     View::new(tensor.data(), tensor.shape(), Axes::Channel(0)).expect("it was made so")
 }

@@ -1,4 +1,4 @@
-//! The layer: parameters and running statistics around the formula. No element is looked at here.
+//! The layer: parameters and running statistics around a [`Normalizer`], which does all work on elements.
 
 use crate::batch_norm::buffers::GradientBuffers;
 use crate::batch_norm::input::{Input, InputKind};
@@ -6,16 +6,16 @@ use crate::batch_norm::invertible::Invertible;
 use crate::batch_norm::normalizer::Normalizer;
 use crate::batch_norm::saved::Saved;
 use crate::call_error::CallError;
-use crate::check::same_length;
+use crate::check::{same_channels, same_length};
 use crate::gradients::{Gradients, ParameterGradients};
 use crate::options::config::Config;
 use crate::options::error::ConfigError;
-use crate::options::limits::{check_channels, finite};
+use crate::options::limits::{check_channels, finite_values};
 use crate::options::policies::Affine;
 use crate::options::switches::{NormalizeBy, Switches};
 use crate::parameters::{AffineParameters, Parameters};
 use crate::statistics::batch::BatchMoments;
-use crate::statistics::running::{RunningStatistics, counts};
+use crate::statistics::running::{RunningStatistics, updates_any_channel};
 use crate::tensor::Tensor;
 use batchnorm_kernel::{Element, MAX_CHANNELS, Parameter, View, ViewMut};
 
@@ -47,24 +47,24 @@ pub struct BatchNorm {
     running: Option<RunningStatistics>,
 }
 
-/// What a training call returns.
+/// The results of a training call.
 #[derive(Debug, Clone)]
 pub struct Trained<T> {
     /// The output, of the input's shape.
     pub y: Tensor<T>,
-    /// What the backward pass needs.
+    /// The values saved for the backward pass.
     pub saved: Saved,
-    /// What there is to take into the running statistics: the batch's moments, or none where the pass is not to update
-    /// them.
+    /// The moments for the running statistics to take in: the batch's, or those of no values where the pass is not to
+    /// update them.
     pub batch: BatchMoments,
 }
 
-/// What an evaluation call returns.
+/// The results of an evaluation call.
 #[derive(Debug, Clone)]
 pub struct Evaluated<T> {
     /// The output, of the input's shape.
     pub y: Tensor<T>,
-    /// What the backward pass needs.
+    /// The values saved for the backward pass.
     pub saved: Saved,
 }
 
@@ -77,7 +77,7 @@ impl BatchNorm {
         Config::pytorch().channels(channels).build()
     }
 
-    /// The number of channels is known from here on, and with it the start of the running statistics.
+    /// Fixes the number of channels, and starts the running statistics if the layer keeps some and has none yet.
     fn set_channels(&mut self, channels: usize) -> Result<(), ConfigError> {
         if self.config.track_running_statistics && self.running.is_none() {
             self.running = Some(RunningStatistics::start(channels)?);
@@ -91,6 +91,7 @@ impl BatchNorm {
         &self.config
     }
 
+    /// The layer's options, checked.
     pub(crate) fn normalizer(&self) -> &Normalizer {
         &self.normalizer
     }
@@ -152,17 +153,17 @@ impl BatchNorm {
         Ok(())
     }
 
-    /// What every pass does from here on, whether training or evaluation is called, until `pin(None)`: so a layer that is
-    /// frozen stays so when the network around it goes into training again. Evaluation never updates the running
-    /// statistics, whatever is pinned; but it normalises by the batch where that is pinned, so unpin what was pinned for
-    /// a training (`pin(None)`) before the layer is used.
+    /// Sets what every pass does from here on, whether training or evaluation is called, until `pin(None)`: so a layer
+    /// that is frozen stays so when the network around it goes into training again. Evaluation never updates the
+    /// running statistics, whatever is pinned; but it normalises by the batch where that is pinned, so unpin what was
+    /// pinned for a training (`pin(None)`) before the layer is used.
     pub fn pin(&mut self, switches: Option<Switches>) {
         self.config.pinned = switches;
     }
 
-    /// What a call does: what is pinned, else what it says itself.
-    fn switches(&self, of_the_call: Switches) -> Switches {
-        self.config.pinned.unwrap_or(of_the_call)
+    /// The switches of a pass: those that are pinned, else those that the call asks for.
+    fn switches(&self, requested: Switches) -> Switches {
+        self.config.pinned.unwrap_or(requested)
     }
 
     /// A forward pass by these switches, whatever is pinned; with `update_running`, the batch's moments are taken into
@@ -175,18 +176,19 @@ impl BatchNorm {
         input: impl Into<Input<'i, 'v, T>>,
         switches: Switches,
     ) -> Result<Trained<T>, CallError> {
-        let trained = self.passed(input.into(), switches)?;
+        let trained = self.pass_into_new(input.into(), switches)?;
         self.commit(&trained.batch)?;
         Ok(trained)
     }
 
-    /// [`pass`](Self::pass) into an array of its own.
-    fn passed<T: Element>(&self, input: Input<T>, switches: Switches) -> Result<Trained<T>, CallError> {
-        let (y, (saved, batch)) = Tensor::filled(input.x().layout(), |y| self.pass(input, switches, y))?;
+    /// [`pass_into`](Self::pass_into) a new array.
+    fn pass_into_new<T: Element>(&self, input: Input<T>, switches: Switches) -> Result<Trained<T>, CallError> {
+        let (y, (saved, batch)) = Tensor::filled(input.x().layout(), |y| self.pass_into(input, switches, y))?;
         Ok(Trained { y, saved, batch })
     }
 
-    fn pass<T: Element>(
+    /// The forward pass by these switches, into `y`; the layer is not changed.
+    fn pass_into<T: Element>(
         &self,
         input: Input<T>,
         switches: Switches,
@@ -232,7 +234,7 @@ impl BatchNorm {
         &self,
         input: impl Into<Input<'i, 'v, T>>,
     ) -> Result<Trained<T>, CallError> {
-        self.passed(input.into(), self.switches(Switches::train()))
+        self.pass_into_new(input.into(), self.switches(Switches::train()))
     }
 
     /// [`forward_train`](Self::forward_train) into the caller's buffer.
@@ -244,7 +246,7 @@ impl BatchNorm {
         input: impl Into<Input<'i, 'v, T>>,
         y: &mut ViewMut<T>,
     ) -> Result<(Saved, BatchMoments), CallError> {
-        self.pass(input.into(), self.switches(Switches::train()), y)
+        self.pass_into(input.into(), self.switches(Switches::train()), y)
     }
 
     /// Takes the moments of a batch into the running statistics, as the configuration and the policies say
@@ -256,7 +258,8 @@ impl BatchNorm {
     pub fn commit(&mut self, batch: &BatchMoments) -> Result<Vec<usize>, CallError> {
         let got = batch.channels().len();
         self.config.channels.map_or(Ok(()), |expected| same_length("batch", expected, got))?;
-        if !counts(batch, &self.config.policies) {
+        // A batch that updates nothing does not fix the number of channels either.
+        if !updates_any_channel(batch, &self.config.policies) {
             return Ok(Vec::new());
         }
         let too_many = |_| CallError::Length { argument: "batch", expected: MAX_CHANNELS, got };
@@ -287,12 +290,12 @@ impl BatchNorm {
         self.check_channels(input.x())?;
         let switches = Switches { update_running: false, ..self.switches(Switches::evaluate()) };
         self.normalizer
-            .by_switches(input, self.parameters(), switches, self.running.as_ref(), y)
+            .forward_by_switches(input, self.parameters(), switches, self.running.as_ref(), y)
             .map(|(saved, _)| saved)
     }
 
-    /// [`eval`](Self::eval), y over `x`: the same bits, and no second array. A residual of the same shape is added before
-    /// the activation. For evaluation without a backward pass, which would need the input again.
+    /// [`eval`](Self::eval), y over `x`: the same bits, and no second array. A residual of the same shape is added
+    /// before the activation. For evaluation without a backward pass, which would need the input again.
     ///
     /// # Errors
     /// As `eval`; a layer pinned to normalise by anything but the running statistics. `x` is untouched then.
@@ -320,8 +323,8 @@ impl BatchNorm {
         Ok((saved, batch))
     }
 
-    /// The backward pass of the forward pass that left `saved`; the input is that pass's again, with its output in the place
-    /// of a residual ([`Input::with_output`]). The formulas are at [`Saved::backward`].
+    /// The backward pass of the forward pass that left `saved`; the input is that pass's again, with its output in the
+    /// place of a residual ([`Input::with_output`]). The formulas are at [`Saved::backward`].
     ///
     /// # Errors
     /// Shapes that do not fit each other or the forward pass; another kind of input than the forward pass's.
@@ -345,7 +348,7 @@ impl BatchNorm {
         Ok(self.gradients(dx, Some(dresidual), parameters, saved.trains_parameters()))
     }
 
-    /// The gradients of what the layer has, rounded.
+    /// The gradients rounded; those of the parameters where the layer has them and the pass `trains` them.
     pub(crate) fn gradients<T: Element>(
         &self,
         dx: Tensor<T>,
@@ -388,8 +391,8 @@ impl BatchNorm {
         saved.backward_in_place(x, dy)
     }
 
-    /// The backward pass of [`train_invertible`](Self::train_invertible), dx over `dy`; `y` is that pass's output, as it
-    /// left it. The formulas and the accuracy are at [`Invertible`].
+    /// The backward pass of [`train_invertible`](Self::train_invertible), dx over `dy`; `y` is that pass's output, as
+    /// it left it. The formulas and the accuracy are at [`Invertible`].
     ///
     /// # Errors
     /// Shapes that do not fit each other or the forward pass; `dy` is untouched then.
@@ -403,10 +406,12 @@ impl BatchNorm {
         saved.backward(y, dy)
     }
 
+    /// gamma and beta borrowed, as the passes take them.
     pub(crate) fn parameters(&self) -> Parameters<'_, f64> {
         self.parameters.as_parameters()
     }
 
+    /// Errors if the layer is pinned to switches that `call`, which can do one thing only, does not fit.
     pub(crate) fn check_pinned(&self, call: &'static str, fits: impl Fn(Switches) -> bool) -> Result<(), CallError> {
         match self.config.pinned {
             Some(pinned) if !fits(pinned) => Err(CallError::Pinned { call, pinned }),
@@ -414,21 +419,14 @@ impl BatchNorm {
         }
     }
 
+    /// Errors if an array has another number of channels than the layer, where that is known.
     pub(crate) fn check_channels<T: Element>(&self, x: &View<T>) -> Result<(), CallError> {
-        match self.config.channels {
-            Some(expected) if expected != x.channels() => Err(CallError::Channels {
-                argument: "x",
-                expected,
-                got: x.channels(),
-                shape: x.shape().to_vec(),
-                axis: x.channel_axis(),
-            }),
-            _ => Ok(()),
-        }
+        self.config.channels.map_or(Ok(()), |expected| same_channels("x", expected, x))
     }
 }
 
-/// Parameters in `f64`, if there is one for each channel, or as many as a layer may have where that is not known yet.
+/// The values of a parameter in `f64`, if there is one for each channel; where the number of channels is not known yet,
+/// if there are as many as a layer may have.
 fn checked_values<P: Parameter>(
     argument: &'static str,
     values: &[P],
@@ -437,7 +435,7 @@ fn checked_values<P: Parameter>(
     if channels.is_none() {
         check_channels(values.len())?;
     }
-    finite(argument, values, channels.unwrap_or(values.len()))
+    finite_values(argument, values, channels.unwrap_or(values.len()))
 }
 
 impl Config {

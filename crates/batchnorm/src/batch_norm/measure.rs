@@ -10,7 +10,7 @@ use batchnorm_kernel::{Element, Moments, View};
 impl Normalizer {
     /// Moments of each channel: one sweep over the input.
     pub fn moments<T: Element>(&self, x: &View<T>) -> BatchMoments {
-        self.measured(x, None)
+        self.moments_by(x, None)
     }
 
     /// Moments of each channel of an input, by its weights where it has some: [`moments`](Self::moments) for all kinds.
@@ -22,13 +22,14 @@ impl Normalizer {
         input: impl Into<Input<'i, 'v, T>>,
     ) -> Result<BatchMoments, CallError> {
         let input = input.into();
-        let weights = input.weights().map(|weights| weights.over(input.x().layout())).transpose()?;
-        Ok(self.measured(input.x(), weights.as_ref()))
+        let weights = input.weights().map(|weights| weights.repeated_over(input.x().layout())).transpose()?;
+        Ok(self.moments_by(input.x(), weights.as_ref()))
     }
 
-    fn measured<T: Element>(&self, x: &View<T>, weights: Option<&Readable<T>>) -> BatchMoments {
+    /// Moments of each channel, by weights that fit or without any.
+    fn moments_by<T: Element>(&self, x: &View<T>, weights: Option<&Readable<T>>) -> BatchMoments {
         let mut channels = T::operations().moments(self.isa, x.memory(), weights);
-        // An empty batch has none.
+        // The loops give none for an empty batch.
         channels.resize(x.channels(), Moments::EMPTY);
         BatchMoments::from(channels)
     }

@@ -1,10 +1,10 @@
-//! Batch norm without state: options that were checked, and what a pass leaves by statistics that are known. The forward
-//! passes are in `forward`, `in_place`, `ghost` and `partial_batch`.
+//! Batch norm without state: checked options, and from known statistics the [`Saved`] of a pass. The forward passes
+//! themselves are in `forward`, `in_place`, `ghost` and `partial_batch`.
 //!
 //! [`BatchNorm`](crate::BatchNorm) keeps parameters and running statistics around this; frameworks that keep them in
 //! tensors of their own call it directly.
 
-use crate::affine::{inverse_deviation, mean_or_nan, products, shifted};
+use crate::affine::{corrected_shift, inverse_deviation, mean_or_nan, products};
 use crate::batch_norm::input::InputKind;
 use crate::batch_norm::saved::Saved;
 use crate::call_error::CallError;
@@ -57,10 +57,10 @@ impl Config {
     }
 }
 
-/// By what each channel is normalised.
+/// The statistics that normalise each channel.
 pub(crate) struct ChannelStatistics {
     pub mean: Vec<f64>,
-    /// What the mean's f64 does not hold.
+    /// Low part of the mean: what the `f64` in `mean` does not hold.
     pub mean_low: Vec<f64>,
     pub inverse_deviation: Vec<f64>,
     /// gamma times the inverse standard deviation, also where the gradient is declared to be 0.
@@ -73,18 +73,18 @@ impl Normalizer {
     }
 
     /// The inverse standard deviation of a channel.
-    pub(crate) fn inverse_of(&self, moments: &Moments) -> f64 {
+    pub(crate) fn inverse_deviation_of(&self, moments: &Moments) -> f64 {
         inverse_deviation(moments.population_variance(), self.epsilon)
     }
 
-    /// What a channel is normalised by, from its moments.
+    /// Coefficients that normalise a channel, from its moments.
     pub(crate) fn coefficients(&self, moments: &Moments, gamma: f64, beta: f64) -> NormalizeCoefficients {
         let (mean, mean_low) = mean_or_nan(moments);
-        let scale = gamma * self.inverse_of(moments);
-        NormalizeCoefficients { mean, scale, shift: shifted(beta, mean_low, scale) }
+        let scale = gamma * self.inverse_deviation_of(moments);
+        NormalizeCoefficients { mean, scale, shift: corrected_shift(beta, mean_low, scale) }
     }
 
-    /// What a pass by the batch leaves.
+    /// Saved values of a pass by the batch.
     pub(crate) fn saved_of_batch(
         &self,
         batch: &BatchMoments,
@@ -94,20 +94,22 @@ impl Normalizer {
     ) -> Saved {
         let WideParameters { gamma, beta } = parameters;
         let (mean, mean_low): (_, Vec<f64>) = batch.channels().iter().map(mean_or_nan).unzip();
-        let declared_zero = self.policies.constant_channel == ConstantChannel::ZeroGradient;
-        let mut inverse_deviation: Vec<f64> = batch.channels().iter().map(|moments| self.inverse_of(moments)).collect();
+        let mut inverse_deviation: Vec<f64> =
+            batch.channels().iter().map(|moments| self.inverse_deviation_of(moments)).collect();
         let scale = products(gamma, &inverse_deviation);
+        // An inverse deviation of 0 tells the backward pass that dx is declared to be 0. The scale stays: y has it.
+        let declared_zero = self.policies.constant_channel == ConstantChannel::ZeroGradient;
         for (inverse, moments) in inverse_deviation.iter_mut().zip(batch.channels()) {
             if declared_zero && moments.is_constant() {
                 *inverse = 0.0;
             }
         }
-        let total = batch.channels().iter().map(Moments::weight).collect();
+        let total_weight = batch.channels().iter().map(Moments::weight).collect();
         let statistics = ChannelStatistics { mean, mean_low, inverse_deviation, scale };
-        Saved { total, ..self.saved_of(count, kind, beta, statistics) }
+        Saved { total_weight, ..self.saved_of(count, kind, beta, statistics) }
     }
 
-    /// What a pass by running statistics leaves, which is also what it computes with.
+    /// Saved values of a pass by running statistics, with which that pass itself computes too.
     pub(crate) fn saved_of_running<P: Parameter>(
         &self,
         channels: usize,
@@ -118,28 +120,28 @@ impl Normalizer {
     ) -> Result<Saved, CallError> {
         let WideParameters { gamma, beta } = parameters.widened(channels)?;
         same_length("running_mean", channels, running.channels())?;
-        let inverse_of = |&variance: &f64| inverse_deviation(variance, self.epsilon);
-        let inverse_deviation: Vec<f64> = running.variance().iter().map(inverse_of).collect();
+        let inverse = |&variance: &f64| inverse_deviation(variance, self.epsilon);
+        let inverse_deviation: Vec<f64> = running.variance().iter().map(inverse).collect();
         let scale = products(&gamma, &inverse_deviation);
         let (mean, mean_low) = (running.mean().to_vec(), vec![0.0; channels]);
         let statistics = ChannelStatistics { mean, mean_low, inverse_deviation, scale };
         Ok(self.saved_of(count, kind, &beta, statistics).with_constant_statistics())
     }
 
-    /// What a pass by these statistics leaves, all of them the batch's.
+    /// Saved values of a pass by these statistics, all of which depend on the batch, with weights of 1.
     pub(crate) fn saved_of(&self, count: usize, kind: InputKind, beta: &[f64], statistics: ChannelStatistics) -> Saved {
         let ChannelStatistics { mean, mean_low, inverse_deviation, scale } = statistics;
         let xhat_low = products(&mean_low, &inverse_deviation);
-        let shift = |channel: usize| shifted(beta[channel], mean_low[channel], scale[channel]);
+        let shift = |channel: usize| corrected_shift(beta[channel], mean_low[channel], scale[channel]);
         Saved {
             tier: self.isa.tier(),
             batch_share: 1.0,
             trains_parameters: true,
             activation: self.activation,
             kind,
-            total: vec![count as f64; beta.len()],
+            total_weight: vec![count as f64; beta.len()],
             count: count as u64,
-            of_larger: false,
+            is_part: false,
             mean,
             batch_xhat_low: xhat_low.clone(),
             xhat_low,

@@ -1,8 +1,8 @@
 //! One batch in parts that are never together in memory: micro-batches one after the other, or the parts of several
 //! threads, processes, machines.
 //!
-//! Forward: the moments of each part, merged; then each part by the moments of the whole. Backward: the sums of each part,
-//! added; then each part's dx by the sums of the whole. The result is that of the one large batch.
+//! Forward: the moments of each part, merged; then each part by the moments of the whole. Backward: the sums of each
+//! part, added; then each part's dx by the sums of the whole. The result is that of the one large batch.
 
 use crate::batch_norm::input::Input;
 use crate::batch_norm::normalizer::Normalizer;
@@ -17,11 +17,11 @@ impl Normalizer {
     /// The training forward pass of a part of a batch, into `y`: as [`train`](Self::train), by the moments of the whole
     /// batch, which the part belongs to ([`moments`](Self::moments) of each part, [merged](BatchMoments::merge)).
     ///
-    /// What it leaves gives the part's share of the sums ([`Saved::parameter_gradients`]), and its dx from those of the
-    /// whole ([`Saved::backward_part`]).
+    /// The saved values give the part's share of the sums ([`Saved::parameter_gradients`]), and its dx from those of
+    /// the whole ([`Saved::backward_part`]).
     ///
-    /// A network needs the moments of a layer's input over all parts before any part can go on to the next layer: with L
-    /// such layers, L + 1 forward sweeps over the micro-batches, each from the input on unless activations are kept.
+    /// A network needs the moments of a layer's input over all parts before any part can go on to the next layer: with
+    /// L such layers, L + 1 forward sweeps over the micro-batches, each from the input on unless activations are kept.
     ///
     /// ```
     /// use batchnorm::{Axes, Config, Parameters, View, ViewMut};
@@ -52,9 +52,9 @@ impl Normalizer {
     /// ```
     ///
     /// # Errors
-    /// As `train`, of the whole batch: one value a channel (under `SingleValue::UseRunning` too: take `eval` then), no value,
-    /// or a channel that is not finite, where the policies refuse that; moments of another number of channels, of different counts, or of fewer values than the part has. `y`
-    /// is untouched then.
+    /// As `train`, of the whole batch: one value a channel (under `SingleValue::UseRunning` too: take `eval` then), no
+    /// value, or a channel that is not finite, where the policies refuse that; moments of another number of channels,
+    /// of different counts, or of fewer values than the part has. `y` is untouched then.
     pub fn train_part<'i, 'v: 'i, T: Element, P: Parameter>(
         &self,
         input: impl Into<Input<'i, 'v, T>>,
@@ -65,12 +65,13 @@ impl Normalizer {
         let input = input.into();
         let x = input.x();
         let beside = input.check_forward(y.layout())?;
-        let wide = parameters.widened(x.channels())?;
+        let widened = parameters.widened(x.channels())?;
         same_length("whole", x.channels(), whole.channels().len())?;
         if input.weights().is_some() {
-            // How many values count may differ from channel to channel.
+            // How many values count may differ from channel to channel, and is known for the whole batch alone.
             self.check_weights(whole)?;
         } else {
+            // Without weights all channels of the whole have the same count, and no fewer values than the part.
             let (part, count) = (x.count() as u64, whole.channels()[0].count());
             if let Some(channel) = whole.channels().iter().position(|moments| moments.count() != count || count < part)
             {
@@ -80,8 +81,8 @@ impl Normalizer {
             self.check_count(x, count)?;
         }
         let whole = self.check_finite(whole.clone())?;
-        let saved = self.saved_of_batch(&whole, x.count(), input.kind(), &wide);
+        let saved = self.saved_of_batch(&whole, x.count(), input.kind(), &widened);
         self.normalize(x, &beside, &saved, y);
-        Ok(Saved { of_larger: true, ..saved })
+        Ok(Saved { is_part: true, ..saved })
     }
 }

@@ -1,9 +1,9 @@
-//! What a forward pass leaves, and the backward pass from it.
+//! The saved values of a forward pass, and the backward pass by them.
 
 use crate::batch_norm::buffers::GradientBuffers;
 use crate::batch_norm::input::{Input, InputKind};
 use crate::call_error::CallError;
-use crate::check::{same_length, same_shape};
+use crate::check::{same_batch, same_length, same_shape};
 use crate::gradients::ParameterGradients;
 use batchnorm_kernel::passes::{
     Backward, Beside, ChannelConstants, GradientSums, InputGradientCoefficients, Isa, Layout, NormalizeCoefficients,
@@ -11,8 +11,9 @@ use batchnorm_kernel::passes::{
 };
 use batchnorm_kernel::{Activation, Element, Tier, View, ViewMut};
 
-/// What a forward pass leaves for its backward pass: of each channel the mean, the inverse standard deviation, scale
-/// and shift, and whether the statistics depend on the input. The input itself is not kept; backward takes it again.
+/// The values that a forward pass saves for its backward pass: of each channel the mean, the inverse standard
+/// deviation, scale and shift, and whether the statistics depend on the input. The input itself is not kept; backward
+/// takes it again.
 ///
 /// ```
 /// use batchnorm::{Axes, BatchNorm, View};
@@ -32,20 +33,21 @@ pub struct Saved {
     /// The batch's share in mean and variance, as far as a gradient flows through it: 1 in training, 0 where they are
     /// constants.
     pub(crate) batch_share: f64,
-    /// Whether gamma and beta are to be trained.
+    /// True if the gradients of gamma and beta are asked for.
     pub(crate) trains_parameters: bool,
     pub(crate) activation: Activation,
     pub(crate) kind: InputKind,
-    /// Of each channel, n: the sum of the weights of all values that the statistics are of; their number where they have none.
-    pub(crate) total: Vec<f64>,
+    /// n of each channel: the sum of the weights of all values that the statistics are of; without weights, their
+    /// number.
+    pub(crate) total_weight: Vec<f64>,
     /// Values a channel of the pass's own array.
     pub(crate) count: u64,
-    /// Whether the statistics are those of a larger batch, which the array was a part of.
-    pub(crate) of_larger: bool,
+    /// True if the array was a part of a larger batch, whose statistics these are.
+    pub(crate) is_part: bool,
     pub(crate) mean: Vec<f64>,
     /// Correction of xhat for the low part of the mean: `mean_low * inverse_deviation`.
     pub(crate) xhat_low: Vec<f64>,
-    /// The same for the mean of the batch, where it is another one (a mix): takes xhat to (x - batch mean) / deviation.
+    /// Correction that takes xhat to (x - batch mean) / deviation: `xhat_low`, but where the mean is a mix.
     pub(crate) batch_xhat_low: Vec<f64>,
     /// 0 where the gradient is declared to be 0.
     pub(crate) inverse_deviation: Vec<f64>,
@@ -56,12 +58,12 @@ pub struct Saved {
 }
 
 impl Saved {
-    /// Whether mean and variance are functions of the batch to the backward pass, or constants.
+    /// Returns true if mean and variance are functions of the batch to the backward pass, false if they are constants.
     pub fn used_batch_statistics(&self) -> bool {
         self.batch_share > 0.0
     }
 
-    /// Whether the backward pass is to give the gradients of gamma and beta
+    /// Returns true if the backward pass is to give the gradients of gamma and beta
     /// ([`Switches::train_parameters`](crate::Switches::train_parameters)). [`backward`](Self::backward) gives them in
     /// any case, for they come with dx.
     pub fn trains_parameters(&self) -> bool {
@@ -80,12 +82,12 @@ impl Saved {
         self.mean.len()
     }
 
-    /// What followed the normalisation in the forward pass.
+    /// The activation behind the normalisation in the forward pass.
     pub fn activation(&self) -> Activation {
         self.activation
     }
 
-    /// What the same pass would have left without residual and activation: its backward pass takes dz, which without an
+    /// The saved values of the same pass without residual and activation: its backward pass takes dz, which without an
     /// activation is dy and the residual's gradient.
     #[must_use]
     pub fn without_residual(&self) -> Saved {
@@ -106,13 +108,13 @@ impl Saved {
     /// [`Weights`](crate::Weights).
     ///
     /// The input must be the forward pass's, with its output in the place of a residual
-    /// ([`Input::with_output`](crate::Input::with_output)), or with its weights. gamma and beta are those of the forward pass,
-    /// even if they were changed since. The gradient goes to a `&mut ViewMut` for dx, of a pass with a residual to
-    /// [`GradientBuffers::with_residual`](crate::GradientBuffers::with_residual).
+    /// ([`Input::with_output`](crate::Input::with_output)), or with its weights. gamma and beta are those of the
+    /// forward pass, even if they were changed since. The gradient goes to a `&mut ViewMut` for dx, of a pass with a
+    /// residual to [`GradientBuffers::with_residual`](crate::GradientBuffers::with_residual).
     ///
     /// # Errors
-    /// Shapes that do not fit each other or the forward pass; another kind of input or of buffers than the forward pass's; the
-    /// pass of a part of a batch. The buffers are untouched then.
+    /// Shapes that do not fit each other or the forward pass; another kind of input or of buffers than the forward
+    /// pass's; the pass of a part of a batch. The buffers are untouched then.
     pub fn backward<'i, 'v: 'i, 'o, T: Element>(
         &self,
         input: impl Into<Input<'i, 'v, T>>,
@@ -124,9 +126,10 @@ impl Saved {
         let beside = input.check_backward(self.kind)?;
         self.check_arrays(input.x(), dy.layout())?;
         buffers.check(input.x().layout(), self.kind)?;
-        let of_batch = |channel, sums| self.input_gradient_coefficients(channel, sums);
-        let pass = self.pass(input.x(), beside.as_beside(), &of_batch);
-        Ok(self.parameters(T::operations().backward(pass, dy.memory(), buffers.outputs())))
+        let coefficients = |channel, sums| self.input_gradient_coefficients(channel, sums);
+        let pass = self.pass(input.x(), beside.as_beside(), &coefficients);
+        let sums = T::operations().backward(pass, dy.memory(), buffers.outputs());
+        Ok(ParameterGradients::from_sums(sums, self.channels()))
     }
 
     /// [`backward`](Self::backward), dx over `dy`: the same bits, and no third array. Of passes without a residual and
@@ -144,9 +147,10 @@ impl Saved {
             return Err(CallError::OtherPass { forward: self.kind.description(), call: "backward" });
         }
         self.check_arrays(x, dy.layout())?;
-        let of_batch = |channel, sums| self.input_gradient_coefficients(channel, sums);
-        let pass = self.pass(x, Beside::Nothing, &of_batch);
-        Ok(self.parameters(T::operations().backward_in_place(pass, dy.memory())))
+        let coefficients = |channel, sums| self.input_gradient_coefficients(channel, sums);
+        let pass = self.pass(x, Beside::Nothing, &coefficients);
+        let sums = T::operations().backward_in_place(pass, dy.memory());
+        Ok(ParameterGradients::from_sums(sums, self.channels()))
     }
 
     /// dgamma and dbeta alone, where nobody asks for dx: one sweep over the input and `dy`, and nothing is written. The
@@ -162,20 +166,22 @@ impl Saved {
         let input = input.into();
         let beside = input.check_backward(self.kind)?;
         self.check_arrays(input.x(), dy.layout())?;
-        let of_batch = |channel, sums| self.input_gradient_coefficients(channel, sums);
-        let pass = self.pass(input.x(), beside.as_beside(), &of_batch);
-        Ok(self.parameters(T::operations().gradient_sums(pass, dy.memory())))
+        let coefficients = |channel, sums| self.input_gradient_coefficients(channel, sums);
+        let pass = self.pass(input.x(), beside.as_beside(), &coefficients);
+        let sums = T::operations().gradient_sums(pass, dy.memory());
+        Ok(ParameterGradients::from_sums(sums, self.channels()))
     }
 
-    /// The backward pass of a part of a batch ([`Normalizer::train_part`](crate::Normalizer::train_part)), dx into a buffer:
+    /// The backward pass of a part of a batch ([`Normalizer::train_part`](crate::Normalizer::train_part)), dx into a
+    /// buffer:
     ///
     /// ```text
     /// dx = gamma / sqrt(variance + eps) * (dy - dbeta / n - xhat * dgamma / n)
     /// ```
     ///
     /// with `whole`'s sums dgamma and dbeta over all n values of the whole batch, each part's
-    /// [`parameter_gradients`](Self::parameter_gradients) [added](ParameterGradients::add). Inputs and buffers are those of
-    /// [`backward`](Self::backward).
+    /// [`parameter_gradients`](Self::parameter_gradients) [added](ParameterGradients::add). Inputs and buffers are
+    /// those of [`backward`](Self::backward).
     ///
     /// # Errors
     /// As `backward`; sums of another number of channels. The buffers are untouched then.
@@ -192,8 +198,8 @@ impl Saved {
         buffers.check(input.x().layout(), self.kind)?;
         same_length("whole", self.channels(), whole.dgamma.len())?;
         same_length("whole", self.channels(), whole.dbeta.len())?;
-        let of_batch = |channel, sums| self.input_gradient_coefficients(channel, sums);
-        let pass = self.pass(input.x(), beside.as_beside(), &of_batch);
+        let coefficients = |channel, sums| self.input_gradient_coefficients(channel, sums);
+        let pass = self.pass(input.x(), beside.as_beside(), &coefficients);
         let sums = whole.dbeta.iter().zip(&whole.dgamma).map(|(&dy, &dy_xhat)| GradientSums { dy, dy_xhat });
         let sums: Vec<GradientSums> = sums.collect();
         T::operations().input_gradient(pass, dy.memory(), &sums, buffers.outputs());
@@ -221,12 +227,13 @@ impl Saved {
         Ok(())
     }
 
-    /// The backward pass as the loops take it; `of_batch` is [`input_gradient_coefficients`](Self::input_gradient_coefficients).
+    /// The backward pass as the loops take it; `coefficients` are
+    /// [`input_gradient_coefficients`](Self::input_gradient_coefficients), used where the statistics are the batch's.
     fn pass<'a, T>(
         &'a self,
         x: &'a View<T>,
         beside: Beside<'a, T>,
-        of_batch: &'a (dyn Fn(usize, GradientSums) -> InputGradientCoefficients + Sync),
+        coefficients: &'a (dyn Fn(usize, GradientSums) -> InputGradientCoefficients + Sync),
     ) -> Backward<'a, T>
     where
         T: Element,
@@ -238,13 +245,13 @@ impl Saved {
             channels: self.channel_constants(),
             x: x.memory(),
             beside,
-            statistics: if by_batch { Statistics::Batch(of_batch) } else { Statistics::Constants },
+            statistics: if by_batch { Statistics::Batch(coefficients) } else { Statistics::Constants },
         }
     }
 
-    /// What gives dx of a channel where the statistics are those of the batch.
+    /// Coefficients of dx of a channel where the statistics are those of the batch.
     fn input_gradient_coefficients(&self, channel: usize, sums: GradientSums) -> InputGradientCoefficients {
-        let n = self.total[channel];
+        let n = self.total_weight[channel];
         let (mean_dz, mean_dz_xhat) = (sums.dy / n, sums.dy_xhat / n);
         InputGradientCoefficients {
             mean: self.mean[channel],
@@ -255,36 +262,37 @@ impl Saved {
         }
     }
 
-    /// What the forward pass multiplies and adds.
+    /// Coefficients of the forward pass.
     pub(crate) fn normalize_coefficients(&self, channel: usize) -> NormalizeCoefficients {
         NormalizeCoefficients { mean: self.mean[channel], scale: self.scale[channel], shift: self.shift[channel] }
     }
 
-    /// The factor of dx after training. Where the gradient is declared to be 0, so is the inverse standard deviation.
+    /// Factor of dx after training: 0 where the gradient is declared to be 0, which an inverse deviation of 0 says.
     pub(crate) fn gradient_scale(&self, channel: usize) -> f64 {
         if self.inverse_deviation[channel] == 0.0 { 0.0 } else { self.scale[channel] }
     }
 
-    /// The same pass, of some channels.
+    /// Saved values of some of the channels, as of a pass of their own.
     pub(crate) fn of_channels(&self, channels: &[usize]) -> Saved {
-        let taken = |vector: &[f64]| channels.iter().map(|&channel| vector[channel]).collect();
+        let selected = |vector: &[f64]| channels.iter().map(|&channel| vector[channel]).collect();
         Saved {
-            total: taken(&self.total),
-            mean: taken(&self.mean),
-            xhat_low: taken(&self.xhat_low),
-            batch_xhat_low: taken(&self.batch_xhat_low),
-            inverse_deviation: taken(&self.inverse_deviation),
-            scale: taken(&self.scale),
-            shift: taken(&self.shift),
+            total_weight: selected(&self.total_weight),
+            mean: selected(&self.mean),
+            xhat_low: selected(&self.xhat_low),
+            batch_xhat_low: selected(&self.batch_xhat_low),
+            inverse_deviation: selected(&self.inverse_deviation),
+            scale: selected(&self.scale),
+            shift: selected(&self.shift),
             ..*self
         }
     }
 
+    /// The instruction set of the forward pass, ready to run.
     pub(crate) fn isa(&self) -> Isa {
         Isa::new(self.tier).expect("the forward pass ran on it")
     }
 
-    /// What the sums of a backward pass need of each channel.
+    /// Constants of each channel in the sums of a backward pass.
     pub(crate) fn channel_constants(&self) -> ChannelConstants<'_> {
         ChannelConstants {
             mean: &self.mean,
@@ -295,15 +303,15 @@ impl Saved {
         }
     }
 
-    /// Errors after the pass of a part of a batch, whose own sums are not those that count.
+    /// Errors after the pass of a part of a batch: dx depends on the sums over the whole batch, not on the part's own.
     pub(crate) fn check_whole(&self, call: &'static str) -> Result<(), CallError> {
-        if !self.of_larger || !self.used_batch_statistics() {
+        if !self.is_part || !self.used_batch_statistics() {
             return Ok(());
         }
         Err(CallError::OtherPass { forward: "that of a part of a batch", call })
     }
 
-    /// Errors unless x and upstream gradient fit each other and the forward pass.
+    /// Errors unless x and the upstream gradient fit each other and the forward pass.
     fn check_arrays<T: Element>(&self, x: &View<T>, dy: &Layout) -> Result<(), CallError> {
         same_shape("dy", x.layout(), dy)?;
         self.check_size("x", x)
@@ -311,23 +319,6 @@ impl Saved {
 
     /// Errors unless an array has the channels and the values of the forward pass.
     pub(crate) fn check_size<T: Element>(&self, argument: &'static str, array: &View<T>) -> Result<(), CallError> {
-        if array.channels() != self.channels() {
-            let (expected, got) = (self.channels(), array.channels());
-            let (shape, axis) = (array.shape().to_vec(), array.channel_axis());
-            return Err(CallError::Channels { argument, expected, got, shape, axis });
-        }
-        if array.count() as u64 != self.count {
-            return Err(CallError::OtherBatch { argument, expected: self.count, got: array.count() as u64 });
-        }
-        Ok(())
-    }
-
-    /// The sums as gradients; zeros for an empty batch, which has none.
-    pub(crate) fn parameters(&self, mut sums: Vec<GradientSums>) -> ParameterGradients {
-        sums.resize(self.channels(), GradientSums::default());
-        ParameterGradients {
-            dgamma: sums.iter().map(|sum| sum.dy_xhat).collect(),
-            dbeta: sums.iter().map(|sum| sum.dy).collect(),
-        }
+        same_batch(argument, self.channels(), self.count, array)
     }
 }

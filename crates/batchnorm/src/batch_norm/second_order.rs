@@ -1,8 +1,8 @@
-//! Second derivatives of a pass, from what it left: the Hessian times a direction, and the backward pass of the backward
-//! pass.
+//! Second derivatives of a pass, from what it left: the Hessian times a direction, and the backward pass of the
+//! backward pass.
 
 use crate::batch_norm::saved::Saved;
-use crate::batch_norm::tangent::Instead;
+use crate::batch_norm::tangent::Alternatives;
 use crate::call_error::CallError;
 use crate::check::same_shape;
 use crate::gradients::ParameterGradients;
@@ -10,25 +10,26 @@ use crate::parameters::ParameterDirection;
 use batchnorm_kernel::passes::{ChannelConstants, GradientAlongCoefficients, GradientSums};
 use batchnorm_kernel::{Activation, Element, View, ViewMut};
 
-const HVP: Instead = Instead {
+const HVP_ALTERNATIVES: Alternatives = Alternatives {
     part: "hvp on the whole batch",
     residual: "without_residual().hvp, with dy times f'",
     weights: "backward, with the weights: hvp is of passes without weights",
 };
 
-/// The sums of a channel that second derivatives need.
+/// The sums over a channel that second derivatives need.
 #[derive(Clone, Copy, Default)]
-struct Sums {
-    /// Of dz, and of dz xhat.
+struct SecondOrderSums {
+    /// Sums of dz, and of dz xhat.
     upstream: GradientSums,
-    /// Of x', and of x' xhat (about the batch's own mean).
+    /// Sums of x', and of x' xhat (about the batch's own mean).
     direction: GradientSums,
-    /// Of dz x'.
+    /// Sum of dz x'.
     product: f64,
 }
 
-/// Both products of a double backward pass, into both outputs or, on an error, neither; the gradient by gamma.
-pub(crate) fn by_both<T: Element>(
+/// Writes both products of a double backward pass, or on an error neither, and returns the gradient by gamma. `jvp`
+/// must not fail after `hvp` did not.
+pub(crate) fn hvp_and_jvp<T: Element>(
     [x, of_dx]: [&View<T>; 2],
     by_x: &mut ViewMut<T>,
     by_dy: &mut ViewMut<T>,
@@ -46,21 +47,21 @@ pub(crate) fn by_both<T: Element>(
 impl Saved {
     /// The Hessian of `F = sum dy * y` by (x, gamma, beta) times a direction, which is how fast the gradients of
     /// [`backward`](Self::backward) move where x moves with x' (`direction`) and gamma with gamma', dy held: dx' into
-    /// `out`, dgamma' and dbeta' returned. With s = gamma / sqrt(variance + eps), r = 1 / sqrt(variance + eps), xhat the
-    /// normalised input, p = mean(x' * xhat), q = mean(dy * xhat) and k = mean(dy * x') - mean(dy) * mean(x') - p * q, each
-    /// channel of n values has
+    /// `out`, dgamma' and dbeta' returned. With s = gamma / sqrt(variance + eps), r = 1 / sqrt(variance + eps), xhat
+    /// the normalised input, p = mean(x' * xhat), q = mean(dy * xhat) and
+    /// k = mean(dy * x') - mean(dy) * mean(x') - p * q, each channel of n values has
     ///
     /// - after training:
     ///   `dx' = gamma' * r * (dy - mean(dy) - xhat * q) - s * r * (p * (dy - mean(dy)) + q * (x' - mean(x')) + (k - 2 * p * q) * xhat)`
     ///   and `dgamma' = n * r * k`,
     /// - after evaluation: `dx' = gamma' * r * dy`, `dgamma' = r * sum(dy * x')`,
-    /// - by mixed statistics of weight w: as after training with w before mean(dy), in k before both products, and before
-    ///   whatever came through the variance ([`reference::second_order`](crate::reference::second_order) has it line by
-    ///   line),
+    /// - by mixed statistics of weight w: as after training with w before mean(dy), in k before both products, and
+    ///   before whatever came through the variance ([`reference::second_order`](crate::reference::second_order) has it
+    ///   line by line),
     /// - all: `dbeta' = 0`, and beta' does not matter.
     ///
-    /// Behind an activation f, dy stands for `dy * f'(gamma * xhat + beta)`; f' counts as constant, as it is but at 0. A
-    /// channel whose gradient is [declared](crate::ConstantChannel) to be 0 has dx' = 0 and dgamma' = 0.
+    /// Behind an activation f, dy stands for `dy * f'(gamma * xhat + beta)`; f' counts as constant, as it is but at 0.
+    /// A channel whose gradient is [declared](crate::ConstantChannel) to be 0 has dx' = 0 and dgamma' = 0.
     ///
     /// For a loss whose own gradient dy moves with dy', the whole Hessian-vector product is this plus
     /// [`backward`](Self::backward) of dy'; for `L(y)`, dy' is L's Hessian times [`jvp`](Self::jvp).
@@ -91,38 +92,41 @@ impl Saved {
         out: &mut ViewMut<T>,
     ) -> Result<ParameterGradients, CallError> {
         let others = [("dy", dy.layout()), ("direction", direction.layout()), ("out", out.layout())];
-        self.check_along(&HVP, x, parameters, &others)?;
+        self.check_directional(&HVP_ALTERNATIVES, x, parameters, &others)?;
         let (isa, channels) = (self.isa(), self.channel_constants());
-        // Where the statistics are constants, only the products matter.
-        let sums_if_of_batch = |activation, channels, array: &View<T>| {
-            if self.used_batch_statistics() { self.sums(activation, channels, x, array) } else { Vec::new() }
+        // Where the statistics are constants, only the products dz x' matter.
+        let sums_if_by_batch = |activation, channels, array: &View<T>| {
+            if self.used_batch_statistics() { self.gradient_sums(activation, channels, x, array) } else { Vec::new() }
         };
-        let upstream = sums_if_of_batch(self.activation, channels, dy);
-        let about_batch = ChannelConstants { xhat_low: &self.batch_xhat_low, ..channels };
-        let along = sums_if_of_batch(Activation::Identity, about_batch, direction);
+        let upstream_sums = sums_if_by_batch(self.activation, channels, dy);
+        let about_batch_mean = ChannelConstants { xhat_low: &self.batch_xhat_low, ..channels };
+        let along_sums = sums_if_by_batch(Activation::Identity, about_batch_mean, direction);
         let arrays = [x.memory(), dy.memory(), direction.memory()];
         let products = T::operations().sums_along(isa, self.activation, channels, arrays);
-        let sums = |channel: usize| Sums {
-            upstream: upstream.get(channel).copied().unwrap_or_default(),
-            direction: along.get(channel).copied().unwrap_or_default(),
+        let sums = |channel: usize| SecondOrderSums {
+            upstream: upstream_sums.get(channel).copied().unwrap_or_default(),
+            direction: along_sums.get(channel).copied().unwrap_or_default(),
             product: products.get(channel).map_or(0.0, |sums| sums.dy_xhat),
         };
-        let coefficients = |channel| self.along_coefficients(channel, sums(channel), parameters.of(channel)[0]);
+        let coefficients =
+            |channel| self.gradient_along_coefficients(channel, sums(channel), parameters.at(channel)[0]);
         T::operations().gradient_along(isa, self.activation, arrays, out.memory(), &coefficients);
-        let dgamma =
-            |channel| self.inverse_deviation[channel] * self.total[channel] * self.curvature(channel, sums(channel));
+        let dgamma = |channel| {
+            self.inverse_deviation[channel] * self.total_weight[channel] * self.curvature(channel, sums(channel))
+        };
         let channels = 0..self.channels();
         Ok(ParameterGradients {
-            // Of an empty batch 0, as its gradients.
-            dgamma: channels.clone().map(|c| if self.count == 0 { 0.0 } else { dgamma(c) }).collect(),
+            // 0 for an empty batch, as its gradients are: the formula divides by n = 0.
+            dgamma: channels.clone().map(|channel| if self.count == 0 { 0.0 } else { dgamma(channel) }).collect(),
             dbeta: channels.map(|_| 0.0).collect(),
         })
     }
 
     /// The backward pass of the backward pass (double backward): an outer function S of dx, dgamma and dbeta has the
     /// gradients `of_dx` (of dx) and `of_parameters` (of dgamma and dbeta) there; those of S by x and by dy are
-    /// written to `by_x` and `by_dy`, and that by gamma is returned. (S does not depend on beta but behind an activation at
-    /// 0.) Since the Hessian is symmetric and [`jvp`](Self::jvp) the transpose of [`backward`](Self::backward),
+    /// written to `by_x` and `by_dy`, and that by gamma is returned. (S does not depend on beta but behind an
+    /// activation at 0.) Since the Hessian is symmetric and [`jvp`](Self::jvp) the transpose of
+    /// [`backward`](Self::backward),
     ///
     /// - by x, and by gamma: [`hvp`](Self::hvp) along (`of_dx`, `of_parameters`),
     /// - by dy: [`jvp`](Self::jvp) along the same.
@@ -164,19 +168,24 @@ impl Saved {
     ) -> Result<Vec<f64>, CallError> {
         let hvp = |by_x: &mut ViewMut<T>| self.hvp(x, dy, of_dx, of_parameters, by_x);
         let jvp = |by_dy: &mut ViewMut<T>| self.jvp(x, of_dx, of_parameters, by_dy);
-        by_both([x, of_dx], by_x, by_dy, hvp, jvp)
+        hvp_and_jvp([x, of_dx], by_x, by_dy, hvp, jvp)
     }
 
-    /// k: how fast mean(dz xhat) moves, times the deviation.
-    fn curvature(&self, channel: usize, Sums { upstream, direction, product }: Sums) -> f64 {
-        let (n, w) = (self.total[channel], self.batch_share);
+    /// k, the speed of mean(dz xhat) times the deviation.
+    fn curvature(&self, channel: usize, SecondOrderSums { upstream, direction, product }: SecondOrderSums) -> f64 {
+        let (n, w) = (self.total_weight[channel], self.batch_share);
         let (p, q) = (direction.dy_xhat / n, upstream.dy_xhat / n);
         product / n - w * (upstream.dy / n * (direction.dy / n)) - w * (p * q)
     }
 
-    /// What dx' of a channel is computed with, where gamma moves with `gamma_t`.
-    fn along_coefficients(&self, channel: usize, sums: Sums, gamma_t: f64) -> GradientAlongCoefficients {
-        let (n, w, xhat_low) = (self.total[channel], self.batch_share, self.batch_xhat_low[channel]);
+    /// Coefficients of dx' of a channel, where gamma moves with `gamma_t`.
+    fn gradient_along_coefficients(
+        &self,
+        channel: usize,
+        sums: SecondOrderSums,
+        gamma_t: f64,
+    ) -> GradientAlongCoefficients {
+        let (n, w, xhat_low) = (self.total_weight[channel], self.batch_share, self.batch_xhat_low[channel]);
         let inverse_deviation = self.inverse_deviation[channel];
         let constants = GradientAlongCoefficients {
             mean: self.mean[channel],
@@ -191,12 +200,12 @@ impl Saved {
             constant: 0.0,
         };
         if w == 0.0 {
-            // The statistics are constants: whatever the sums are, they play no part.
+            // The statistics are constants. The sums play no part: infinite ones times w = 0 would be NaN.
             return constants;
         }
-        let Sums { upstream, direction, .. } = sums;
+        let SecondOrderSums { upstream, direction, .. } = sums;
         let (p, q) = (direction.dy_xhat / n, upstream.dy_xhat / n);
-        // What goes through the statistics.
+        // From here on, what flows through the statistics: these depend on x by the share w.
         let scaled_share = w * self.gradient_scale(channel);
         let curvature = self.curvature(channel, sums) - 2.0 * w * (p * q);
         let xhat_factor = -scaled_share * (inverse_deviation * curvature) - gamma_t * inverse_deviation * (w * q);

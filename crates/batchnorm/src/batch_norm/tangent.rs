@@ -1,4 +1,4 @@
-//! The directional derivative of a forward pass (JVP): how fast the output moves when input and parameters do.
+//! The directional derivative of a forward pass (JVP): the speed of the output, from those of input and parameters.
 
 use crate::batch_norm::input::InputKind;
 use crate::batch_norm::saved::Saved;
@@ -10,14 +10,14 @@ use batchnorm_kernel::passes::{
 };
 use batchnorm_kernel::{Activation, Element, View, ViewMut};
 
-/// What to call instead of a derivative along a direction: after the pass of a part, with a residual, with weights.
-pub(crate) struct Instead {
+/// Calls to suggest in an error, by the kind of forward pass that has no derivative along a direction of its own.
+pub(crate) struct Alternatives {
     pub part: &'static str,
     pub residual: &'static str,
     pub weights: &'static str,
 }
 
-const JVP: Instead = Instead {
+const JVP_ALTERNATIVES: Alternatives = Alternatives {
     part: "jvp on the whole batch",
     residual: "without_residual().jvp, and add the residual's own direction",
     weights: "backward, with the weights: jvp is of passes without weights",
@@ -26,8 +26,8 @@ const JVP: Instead = Instead {
 impl Saved {
     /// The directional derivative (Jacobian-vector product) of the forward pass that left this, into `out`: y' where x
     /// moves with x' (`direction`), gamma with gamma' and beta with beta'. It is the transpose of
-    /// [`backward`](Self::backward): `<u, y'> = <dx, x'> + <dgamma, gamma'> + <dbeta, beta'>` for every upstream gradient
-    /// u. With s = gamma / sqrt(variance + eps) and xhat the normalised input, each channel has
+    /// [`backward`](Self::backward): `<u, y'> = <dx, x'> + <dgamma, gamma'> + <dbeta, beta'>` for every upstream
+    /// gradient u. With s = gamma / sqrt(variance + eps) and xhat the normalised input, each channel has
     ///
     /// - after training: `y' = s * (x' - mean(x') - xhat * mean(x' * xhat)) + gamma' * xhat + beta'`,
     /// - after evaluation: `y' = s * x' + gamma' * xhat + beta'`,
@@ -56,8 +56,8 @@ impl Saved {
     /// ```
     ///
     /// # Errors
-    /// Shapes and lengths that do not fit each other or the forward pass; a forward pass with a residual or weights, or of
-    /// a part of a batch, whose means nobody here knows. `out` is untouched then.
+    /// Shapes and lengths that do not fit each other or the forward pass; a forward pass with a residual or weights, or
+    /// of a part of a batch, whose means nobody here knows. `out` is untouched then.
     pub fn jvp<T: Element>(
         &self,
         x: &View<T>,
@@ -65,36 +65,41 @@ impl Saved {
         parameters: ParameterDirection,
         out: &mut ViewMut<T>,
     ) -> Result<(), CallError> {
-        self.check_along(&JVP, x, parameters, &[("direction", direction.layout()), ("out", out.layout())])?;
+        self.check_directional(
+            &JVP_ALTERNATIVES,
+            x,
+            parameters,
+            &[("direction", direction.layout()), ("out", out.layout())],
+        )?;
         let sums = self.used_batch_statistics().then(|| {
-            // About the mean of the batch, through which the gradient goes, whatever x is normalised by.
-            let about_batch = ChannelConstants { xhat_low: &self.batch_xhat_low, ..self.channel_constants() };
-            let mut sums = self.sums(Activation::Identity, about_batch, x, direction);
+            // xhat about the batch's own mean: that one moves with x, whatever mean x is normalised by.
+            let about_batch_mean = ChannelConstants { xhat_low: &self.batch_xhat_low, ..self.channel_constants() };
+            let mut sums = self.gradient_sums(Activation::Identity, about_batch_mean, x, direction);
             sums.resize(self.channels(), GradientSums::default());
             sums
         });
         let coefficients = |channel: usize| {
-            self.tangent_coefficients(channel, sums.as_ref().map(|sums| sums[channel]), parameters.of(channel))
+            self.tangent_coefficients(channel, sums.as_ref().map(|sums| sums[channel]), parameters.at(channel))
         };
         let arrays = [x.memory(), direction.memory()];
         T::operations().tangent(self.isa(), self.activation, arrays, out.memory(), &coefficients);
         Ok(())
     }
 
-    /// Whether a derivative along a direction is that of the pass: of a whole batch, without residual and weights, and of
-    /// its shape, as all other arrays are.
-    pub(crate) fn check_along<T: Element>(
+    /// Errors unless the pass has a derivative along a direction, being that of a whole batch without residual and
+    /// weights, and unless x, the parameters' direction and all other arrays fit it.
+    pub(crate) fn check_directional<T: Element>(
         &self,
-        instead: &Instead,
+        alternatives: &Alternatives,
         x: &View<T>,
         parameters: ParameterDirection,
         others: &[(&'static str, &Layout)],
     ) -> Result<(), CallError> {
-        self.check_whole(instead.part)?;
+        self.check_whole(alternatives.part)?;
         let refused = match self.kind {
             InputKind::Plain => None,
-            InputKind::WithResidual => Some(instead.residual),
-            InputKind::Weighted => Some(instead.weights),
+            InputKind::WithResidual => Some(alternatives.residual),
+            InputKind::Weighted => Some(alternatives.weights),
         };
         if let Some(call) = refused {
             return Err(CallError::OtherPass { forward: self.kind.description(), call });
@@ -104,8 +109,8 @@ impl Saved {
         parameters.check(self.channels())
     }
 
-    /// The sums of an upstream gradient, or of a direction, and of its product with xhat.
-    pub(crate) fn sums<T: Element>(
+    /// The sums of an upstream gradient, or of a direction in its place, and of its product with xhat.
+    pub(crate) fn gradient_sums<T: Element>(
         &self,
         activation: Activation,
         channels: ChannelConstants,
@@ -116,8 +121,8 @@ impl Saved {
         T::operations().gradient_sums(Backward { isa, activation, channels, x, beside, statistics }, dy.memory())
     }
 
-    /// What y' of a channel is computed with, from the sums of x' and x' * (x - m) / deviation where the statistics are
-    /// those of the batch.
+    /// Coefficients of y' of a channel; from the sums of x' and x' * (x - m) / deviation where the statistics depend on
+    /// the batch, `None` where they are constants.
     fn tangent_coefficients(
         &self,
         channel: usize,
@@ -129,7 +134,7 @@ impl Saved {
         let (scale, offset, xhat_factor) = match sums {
             None => (self.scale[channel], 0.0, gamma_t),
             Some(sums) => {
-                let (n, scale, share) = (self.total[channel], self.gradient_scale(channel), self.batch_share);
+                let (n, scale, share) = (self.total_weight[channel], self.gradient_scale(channel), self.batch_share);
                 (scale, share * (sums.dy / n), gamma_t - scale * (share * (sums.dy_xhat / n)))
             }
         };

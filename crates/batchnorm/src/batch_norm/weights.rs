@@ -1,4 +1,4 @@
-//! How much each value of a batch counts: masks and weights.
+//! Weights and masks: how often each value of a batch counts.
 
 use crate::call_error::CallError;
 use batchnorm_kernel::passes::{Layout, Readable, elements, row_major};
@@ -6,9 +6,9 @@ use batchnorm_kernel::{Element, ViewError};
 use std::borrow::Cow;
 use thiserror::Error;
 
-/// A weight for each value, or for many values at once: an array of the input's rank in which every axis has the input's
-/// length, or 1 where the weights along it are all the same. `[n, 1, 1, 1]` weighs the samples of an `[n, c, h, w]` batch,
-/// `[n, 1, h, w]` the positions of each.
+/// A weight for each value, or for many values at once: an array of the input's rank in which every axis has the
+/// input's length, or 1 where the weights along it are all the same. `[n, 1, 1, 1]` weighs the samples of an
+/// `[n, c, h, w]` batch, `[n, 1, h, w]` the positions of each.
 ///
 /// A weight says how often a value counts. Of each channel, with W = sum w over its values,
 ///
@@ -16,8 +16,8 @@ use thiserror::Error;
 /// mean = 1/W sum w x        variance = 1/W sum w (x - mean)^2        sample variance = sum w (x - mean)^2 / (W - 1)
 /// ```
 ///
-/// so that weights of 2 give what the values twice over give, and weights of 1 what no weights give, to about 1e-16. (Weights
-/// that say something else, such as importance: scale them to sum up to the number of values.)
+/// so that weights of 2 give what the values twice over give, and weights of 1 what no weights give, to about 1e-16.
+/// (Weights that say something else, such as importance: scale them to sum up to the number of values.)
 ///
 /// A value of weight 0 is masked: it is not looked at, and may be NaN; its output is 0 and its dx is 0. All others are
 /// normalised by the same statistics, whatever their weight, and
@@ -26,9 +26,10 @@ use thiserror::Error;
 /// dx = gamma / sqrt(variance + eps) * (dy - w/W sum dy - xhat w/W sum(dy xhat))
 /// ```
 ///
-/// with sums over the values that are not masked. (The weight of a value in the *loss* is in dy.) A channel that is all masked
-/// goes by [`EmptyBatch`](crate::EmptyBatch), one with a single value or with W <= 1 by [`SingleValue`](crate::SingleValue)
-/// (under `UseRunning` the whole batch is normalised by the running statistics then).
+/// with sums over the values that are not masked. (The weight of a value in the *loss* is in dy.) A channel that is all
+/// masked goes by [`EmptyBatch`](crate::EmptyBatch), one with a single value or with W <= 1 by
+/// [`SingleValue`](crate::SingleValue) (under `UseRunning` the whole batch is normalised by the running statistics
+/// then).
 ///
 /// ```
 /// use batchnorm::{Axes, BatchNorm, Input, View, Weights};
@@ -63,13 +64,14 @@ impl<'w, T: Element> Weights<'w, T> {
         Self::from_cow(Cow::Borrowed(values), shape)
     }
 
+    /// Checks weights that are borrowed or owned.
     fn from_cow(values: Cow<'w, [T]>, shape: &[usize]) -> Result<Self, WeightsError> {
         let (expected, got) = (elements(shape)?, values.len());
         if expected != got {
             return Err(ViewError::Length { shape: shape.to_vec(), expected, got }.into());
         }
-        let right = |weight: &T| (0.0..f64::INFINITY).contains(&weight.to_f64());
-        match values.iter().position(|weight| !right(weight)) {
+        let valid = |weight: &T| (0.0..f64::INFINITY).contains(&weight.to_f64());
+        match values.iter().position(|weight| !valid(weight)) {
             Some(at) => Err(WeightsError::NoWeight { at, got: values[at].to_f64() }),
             None => Ok(Weights { values, shape: shape.to_vec() }),
         }
@@ -94,12 +96,12 @@ impl<'w, T: Element> Weights<'w, T> {
         &self.shape
     }
 
-    /// As an array of the input's shape.
+    /// The weights as an array of the input's shape, repeated along axes of length 1 by a stride of 0.
     ///
     /// # Errors
     /// A shape that cannot be repeated to the input's.
-    pub(crate) fn over(&self, x: &Layout) -> Result<Readable<'_, T>, CallError> {
-        let fits = |(&own, &length): (&usize, &usize)| own == length || own == 1;
+    pub(crate) fn repeated_over(&self, x: &Layout) -> Result<Readable<'_, T>, CallError> {
+        let fits = |(&length, &x_length): (&usize, &usize)| length == x_length || length == 1;
         if self.shape.len() != x.shape.len() || !self.shape.iter().zip(&x.shape).all(fits) {
             return Err(CallError::WeightsShape { expected: x.shape.clone(), got: self.shape.clone() });
         }
@@ -109,11 +111,11 @@ impl<'w, T: Element> Weights<'w, T> {
     }
 }
 
-/// Weights that are none.
+/// An error of values that cannot be weights.
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
 pub enum WeightsError {
-    /// Not as many as their shape has.
+    /// Another number of weights than their shape has.
     #[error(transparent)]
     Layout(#[from] ViewError),
     /// A negative weight, NaN or infinity.

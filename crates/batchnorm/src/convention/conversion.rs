@@ -1,4 +1,4 @@
-//! Running statistics from one convention to another, and in words what that changed.
+//! Conversion of running statistics from one convention to another, with notes on what changed.
 
 use crate::convention::names::Convention;
 use crate::options::averaging::{Averaging, Estimator, UpdateWeight};
@@ -10,8 +10,8 @@ use std::fmt;
 /// A conversion of running statistics between conventions, and what is known of the training they come from.
 ///
 /// Means go over as they are. A running variance by the other estimator is multiplied by (n - 1) / n to the population
-/// variance, by n / (n - 1) to the sample variance, n being the values a channel in a batch. It holds what k updates have
-/// left of its start value 1, `share = old weight ^ k`, and that knows no estimator; with k known it is exact:
+/// variance, by n / (n - 1) to the sample variance, n being the values a channel in a batch. It holds what k updates
+/// have left of its start value 1, `share = old weight ^ k`, and that knows no estimator; with k known it is exact:
 ///
 /// ```text
 /// converted = (variance - share) * factor + share
@@ -45,7 +45,7 @@ pub struct Conversion {
     epsilon: f64,
 }
 
-/// What a conversion gives.
+/// The results of a conversion.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Converted {
     /// Running mean of each channel.
@@ -56,32 +56,32 @@ pub struct Converted {
     pub batches: Option<u64>,
     /// The target's options, with the eps and the update weights of the training.
     pub config: Config,
-    /// What differs between the two and what was done about it; what does not differ has no note.
+    /// Notes on what differs between the two and what was done about it; what does not differ has no note.
     pub notes: Vec<Note>,
 }
 
-/// In what two conventions differ.
+/// A point in which two conventions differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Difference {
-    /// What the numbers are called.
+    /// The names of the numbers.
     Names,
-    /// Which variance the running variance estimates.
+    /// The variance that the running variance estimates.
     Estimator,
-    /// Of which value `momentum` is the weight, or its default.
+    /// The value whose weight `momentum` is, or its default.
     Momentum,
     /// The default of eps.
     Epsilon,
-    /// Whether batches are counted.
+    /// The count of batches, which some keep.
     Batches,
 }
 
 /// One difference, explained in one sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
-    /// What differs.
+    /// The point in which the conventions differ.
     pub difference: Difference,
-    /// What was done about it, or is left to do.
+    /// The sentence: what was done about it, or is left to do.
     pub sentence: String,
 }
 
@@ -92,31 +92,32 @@ impl fmt::Display for Note {
 }
 
 impl Conversion {
-    /// From one convention to another, for a layer that was trained with the defaults of the first.
+    /// A conversion from one convention to another, for a layer that was trained with the defaults of the first.
     pub fn new(from: Convention, to: Convention) -> Conversion {
         let Config { averaging, epsilon, .. } = from.config();
         Conversion { from, to, values: None, updates: None, averaging, epsilon }
     }
 
-    /// Values a channel in every batch of the training: the batch size, times height and width behind a convolution.
+    /// Sets the number of values a channel in every batch of the training: the batch size, times height and width
+    /// behind a convolution.
     #[must_use]
     pub fn values(self, values: u64) -> Conversion {
         Conversion { values: Some(values), ..self }
     }
 
-    /// How often the statistics were updated, where no count of batches tells.
+    /// Sets the number of updates that the statistics have had, where no count of batches tells.
     #[must_use]
     pub fn updates(self, updates: u64) -> Conversion {
         Conversion { updates: Some(updates), ..self }
     }
 
-    /// How the running statistics followed the batches, if not by the default ([`Convention::update_weight`]).
+    /// Sets how the running statistics followed the batches, if not by the default ([`Convention::update_weight`]).
     #[must_use]
     pub fn averaging(self, averaging: impl Into<Averaging>) -> Conversion {
         Conversion { averaging: averaging.into(), ..self }
     }
 
-    /// The eps of the training, if not the default.
+    /// Sets the eps of the training, if it was not the default.
     #[must_use]
     pub fn epsilon(self, epsilon: f64) -> Conversion {
         Conversion { epsilon, ..self }
@@ -128,22 +129,23 @@ impl Conversion {
     ///
     /// # Errors
     /// No channel, different lengths, NaN or infinity, a negative variance; fewer than 2 values a channel where the
-    /// estimators differ; a variance below what the given number of updates leaves of its start value, which no training
-    /// has; an eps that is not finite or negative.
+    /// estimators differ; a variance below what the given number of updates leaves of its start value, which no
+    /// training has; an eps that is not finite or negative.
     pub fn statistics(
         &self,
         running_mean: &[f64],
         running_variance: &[f64],
         batches: Option<u64>,
     ) -> Result<Converted, ConfigError> {
-        // The checks of an installation.
+        // The same checks as where statistics are installed in a layer.
         let (mean, variance) = {
             let checked = RunningStatistics::from_parts(running_mean, running_variance, 0)?;
             (checked.mean().to_vec(), checked.variance().to_vec())
         };
         let config = self.to.config().epsilon(self.epsilon).averaging(self.averaging).channels(mean.len());
         config.check()?;
-        // A count of 0 beside statistics that are not at their start is made up, as PyTorch does for files without one.
+        // A count of 0 beside statistics that have left their start is no count: PyTorch makes it up for files without
+        // one.
         let at_start = mean.iter().all(|&mean| mean == 0.0) && variance.iter().all(|&variance| variance == 1.0);
         let updates = self.updates.or(batches.filter(|&batches| batches > 0 || at_start));
         let mut notes = Vec::new();
@@ -160,26 +162,27 @@ impl Conversion {
         Ok(Converted { mean, variance, batches, config, notes })
     }
 
+    /// The note on names that differ.
     fn names(&self) -> Option<String> {
         let names = |convention: Convention| {
             let keys = convention.keys();
             [keys.gamma, keys.beta, keys.running_mean, keys.running_variance]
         };
-        let (ours, theirs) = (names(self.from), names(self.to));
-        let differing = || ours.iter().zip(theirs).filter(|(one, other)| *one != other);
-        let list = differing().map(|(one, other)| format!("{one} is {other}")).collect::<Vec<_>>().join(", ");
+        let (old_names, new_names) = (names(self.from), names(self.to));
+        let differing = || old_names.iter().zip(new_names).filter(|(old, new)| *old != new);
+        let list = differing().map(|(old, new)| format!("{old} is {new}")).collect::<Vec<_>>().join(", ");
         (differing().count() > 0).then(|| format!("Names: {}'s {list} in {}.", self.from, self.to))
     }
 
-    /// The variance by the target's estimator.
+    /// The variance by the target's estimator, as far as it can be converted, and the note on it.
     fn variance(&self, variance: Vec<f64>, updates: Option<u64>) -> Result<(Vec<f64>, Option<String>), ConfigError> {
         let (from, to) = (self.from.estimator(), self.to.estimator());
         if from == to {
             return Ok((variance, None));
         }
-        let word = |estimator| if estimator == Estimator::Sample { "sample" } else { "population" };
+        let name = |estimator| if estimator == Estimator::Sample { "sample" } else { "population" };
         let differs =
-            format!("Variance: {} stores the {}, {} the {} variance", self.from, word(from), self.to, word(to));
+            format!("Variance: {} stores the {}, {} the {} variance", self.from, name(from), self.to, name(to));
         let fraction = |n: &str| {
             if to == Estimator::Sample { format!("{n} / ({n} - 1)") } else { format!("({n} - 1) / {n}") }
         };
@@ -191,36 +194,37 @@ impl Conversion {
             return Ok((variance, Some(sentence)));
         };
         let factor = from.factor_to(to, n)?;
-        let factor_word = fraction(&n.to_string());
-        let (share, how) = match updates {
+        let factor_text = fraction(&n.to_string());
+        // The start value 1, of which so much is left in the variance, knows no estimator: the factor is for the rest.
+        let (share, done) = match updates {
             Some(k) => {
-                let how = match self.share_of_start(k) {
-                    0.0 => format!("it was multiplied by {factor_word}; nothing of its start value 1 is left in it"),
+                let done = match self.share_of_start(k) {
+                    0.0 => format!("it was multiplied by {factor_text}; nothing of its start value 1 is left in it"),
                     share => format!(
-                        "what {k} updates left of its start value 1, {share:.1e}, was taken out, the rest multiplied by {factor_word}, and it was put back"
+                        "what {k} updates left of its start value 1, {share:.1e}, was taken out, the rest multiplied by {factor_text}, and it was put back"
                     ),
                 };
-                (self.share_of_start(k), how)
+                (self.share_of_start(k), done)
             }
             None => (
                 0.0,
                 format!(
-                    "it was multiplied by {factor_word}, with what is left in it of its start value 1, for the number of updates is not known"
+                    "it was multiplied by {factor_text}, with what is left in it of its start value 1, for the number of updates is not known"
                 ),
             ),
         };
         for (channel, &got) in variance.iter().enumerate() {
-            // Stored in f32 it may be a hair below.
+            // A variance stored in f32 may be below by that rounding.
             if got < share * (1.0 - 1e-6) {
                 let updates = updates.unwrap_or(0);
                 return Err(ConfigError::BelowStart { argument: "running_variance", channel, got, share, updates });
             }
         }
-        let converted = variance.iter().map(|variance| (variance - share) * factor + share).map(|v| v.max(0.0));
-        Ok((converted.collect(), Some(format!("{differs}; {how}."))))
+        let converted = variance.iter().map(|variance| ((variance - share) * factor + share).max(0.0));
+        Ok((converted.collect(), Some(format!("{differs}; {done}."))))
     }
 
-    /// What so many updates leave of a start value.
+    /// The share of a start value that so many updates leave of it.
     fn share_of_start(&self, updates: u64) -> f64 {
         match self.averaging {
             Averaging::Exponential(weight) => power(weight.old_value(), updates),
@@ -228,41 +232,45 @@ impl Conversion {
         }
     }
 
+    /// The note on `momentum`: its meaning, its value and the target's default.
     fn momentum(&self) -> Option<String> {
         let (from, to) = (self.from, self.to);
         let Averaging::Exponential(weight) = self.averaging else {
-            let has = |convention| convention == Convention::PyTorch;
-            return (!has(to)).then(|| {
+            // Of the frameworks PyTorch alone has a plain mean (momentum=None).
+            return (to != Convention::PyTorch).then(|| {
                 format!("Momentum: {from}'s plain mean of all batches is unknown to {to}; set {to}'s momentum before training goes on.")
             });
         };
-        let side = |convention: Convention| if convention.weighs_the_new() { "new" } else { "old" };
-        let (ours, theirs) = (short(from.momentum(weight)), short(to.momentum(weight)));
+        let weighed = |convention: Convention| if convention.weighs_the_new() { "new" } else { "old" };
+        let (old_momentum, new_momentum) = (shown(from.momentum(weight)), shown(to.momentum(weight)));
+        // A batch that replaces more than half is hardly meant: a momentum was taken for the other weight.
         if weight.new_value() > 0.5 {
-            let meant = short(weight.new_value());
+            let share = shown(weight.new_value());
             return Some(format!(
-                "Momentum: each batch replaces {meant} of the statistics; if {ours} was meant as the weight of the {} value, by another convention than {from}'s, say so by `UpdateWeight::{}({ours})`.",
+                "Momentum: each batch replaces {share} of the statistics; if {old_momentum} was meant as the weight of the {} value, by another convention than {from}'s, say so by `UpdateWeight::{}({old_momentum})`.",
                 if from.weighs_the_new() { "old" } else { "new" },
                 if from.weighs_the_new() { "of_old" } else { "of_new" },
             ));
         }
         let default = to.default_weight();
-        let set = if same(weight, default) {
+        let compared = if same_weight(weight, default) {
             format!("which is {to}'s default")
         } else {
-            format!("to be set, for {to}'s default is {}", short(to.momentum(default)))
+            format!("to be set, for {to}'s default is {}", shown(to.momentum(default)))
         };
-        if side(from) != side(to) {
+        if weighed(from) != weighed(to) {
             return Some(format!(
-                "Momentum: {from}'s {ours} is the weight of the {} value, {to} names that of the {} one: {theirs}, {set}.",
-                side(from),
-                side(to)
+                "Momentum: {from}'s {old_momentum} is the weight of the {} value, {to} names that of the {} one: {new_momentum}, {compared}.",
+                weighed(from),
+                weighed(to)
             ));
         }
-        (!same(weight, default))
-            .then(|| format!("Momentum: {ours} in both, as the weight of the {} value; {set}.", side(from)))
+        (!same_weight(weight, default)).then(|| {
+            format!("Momentum: {old_momentum} in both, as the weight of the {} value; {compared}.", weighed(from))
+        })
     }
 
+    /// The note on eps, which is kept as trained.
     fn eps(&self) -> Option<String> {
         let (kept, default) = (self.epsilon, self.to.config().epsilon);
         (kept != default).then(|| {
@@ -270,6 +278,7 @@ impl Conversion {
         })
     }
 
+    /// The count of batches for the target, and the note on it.
     fn batches(&self, batches: Option<u64>) -> (Option<u64>, Option<String>) {
         let name = "num_batches_tracked";
         match (self.to.keys().batches.is_some(), batches) {
@@ -278,7 +287,7 @@ impl Conversion {
                 (None, Some(format!("Count: {name}, {count}, was dropped: {} keeps none.", self.to)))
             }
             (true, Some(count)) => (Some(count), None),
-            // An old file, which PyTorch reads as it is.
+            // A file from before PyTorch counted batches, which it reads as it is.
             (true, None) if self.from.keys().batches.is_some() => {
                 let sentence = format!("Count: {name} is absent, which is fine: it matters to momentum=None alone.");
                 (self.updates, Some(sentence))
@@ -297,7 +306,7 @@ impl Conversion {
 }
 
 impl Converted {
-    /// As running statistics to be installed; with the count of batches, or 0.
+    /// The converted numbers as running statistics to be installed; with the count of batches, or 0.
     ///
     /// # Errors
     /// As [`RunningStatistics::from_parts`]: none for what a conversion gave.
@@ -311,7 +320,7 @@ impl Converted {
     }
 }
 
-/// By squaring, with the same bits on every machine.
+/// A power by repeated squaring, with the same bits on every machine, which `powf` does not promise.
 fn power(base: f64, mut exponent: u64) -> f64 {
     let (mut result, mut square) = (1.0, base);
     while exponent > 0 {
@@ -324,13 +333,13 @@ fn power(base: f64, mut exponent: u64) -> f64 {
     result
 }
 
-/// Whether two weights are the same number but for rounding of one minus the other.
-fn same(one: UpdateWeight, other: UpdateWeight) -> bool {
+/// True if two weights are the same number but for the rounding of one minus the other.
+fn same_weight(one: UpdateWeight, other: UpdateWeight) -> bool {
     (one.new_value() - other.new_value()).abs() < 1e-12
 }
 
-/// A weight without the rounding of one minus the other.
-fn short(weight: f64) -> String {
+/// A weight as text, without the rounding of one minus the other.
+fn shown(weight: f64) -> String {
     let rounded = (weight * 1e12).round() / 1e12;
     format!("{rounded:?}")
 }

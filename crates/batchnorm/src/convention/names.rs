@@ -1,4 +1,4 @@
-//! Conventions of frameworks: what they call a layer's numbers, and what those numbers mean.
+//! The conventions themselves: default options, names in checkpoints, the meaning of `momentum`.
 
 use crate::options::averaging::{Averaging, Estimator, UpdateWeight};
 use crate::options::config::Config;
@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use thiserror::Error;
 
-/// A framework's convention for batch norm: its options by default, what it calls the numbers of a layer, which variance
-/// the running variance estimates, and of which value its `momentum` is the weight.
+/// A framework's convention for batch norm: its default options, its names for the numbers of a layer, the variance
+/// that its running variance estimates, and the value whose weight its `momentum` is.
 ///
 /// | | eps | momentum | is the weight of | running variance | names |
 /// |---|---|---|---|---|---|
@@ -18,9 +18,9 @@ use thiserror::Error;
 /// | ONNX | 1e-5 | 0.9 | the old value | population | scale, B, input_mean, input_var (before opset 14: mean, var) |
 /// | Burn | 1e-5 | 0.1 | the new value | population | gamma, beta, running_mean, running_var |
 ///
-/// All of them start the running mean at 0 and the running variance at 1, and normalise by the population variance while
-/// they train. (ONNX is a format and starts nothing: what it holds started where it was trained. Fused kernels of the older
-/// tf.keras stored the sample variance: convert such files from PyTorch's estimator.)
+/// All of them start the running mean at 0 and the running variance at 1, and normalise by the population variance
+/// while they train. (ONNX is a format and starts nothing: what it holds started where it was trained. Fused kernels of
+/// the older tf.keras stored the sample variance: convert such files from PyTorch's estimator.)
 ///
 /// ```
 /// use batchnorm::Convention;
@@ -46,7 +46,7 @@ pub enum Convention {
     Burn,
 }
 
-/// What a framework calls the numbers of a layer, without the path before them.
+/// A framework's names for the numbers of a layer, without the path before them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keys {
     /// The scale.
@@ -57,11 +57,11 @@ pub struct Keys {
     pub running_mean: &'static str,
     /// The running variance.
     pub running_variance: &'static str,
-    /// How many batches went into them, where the framework keeps count. A file may lack it.
+    /// The number of batches that went into them, where the framework keeps count. A file may lack it.
     pub batches: Option<&'static str>,
 }
 
-/// Which of a layer's numbers a key stands for.
+/// The number of a layer that a key stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Entry {
     /// The scale.
@@ -87,7 +87,7 @@ pub enum ConventionError {
     Unknown {
         /// The names, without their paths.
         seen: Vec<String>,
-        /// Those that the convention nearest to them does not have.
+        /// The names that the nearest convention does not have.
         unknown: Vec<String>,
     },
     /// Several conventions have all these names.
@@ -131,12 +131,12 @@ impl Convention {
         }
     }
 
-    /// Which variance its running variance estimates.
+    /// The variance that its running variance estimates.
     pub fn estimator(self) -> Estimator {
         self.config().estimator
     }
 
-    /// Its names, as the current version writes them.
+    /// Its names for a layer's numbers, as the current version writes them.
     pub fn keys(self) -> Keys {
         let [gamma, beta, running_mean, running_variance] = match self {
             Convention::PyTorch => ["weight", "bias", "running_mean", "running_var"],
@@ -149,8 +149,8 @@ impl Convention {
         Keys { gamma, beta, running_mean, running_variance, batches }
     }
 
-    /// What a key stands for by this convention: the last part of a path (`.` or `/` between its parts, and with Keras'
-    /// `:0` behind it or without).
+    /// The number that a key stands for by this convention. What counts is the last part of its path (`.` or `/`
+    /// between the parts), without the `:0` that Keras writes behind it.
     ///
     /// ```
     /// use batchnorm::{Convention, Entry};
@@ -160,56 +160,58 @@ impl Convention {
     /// ```
     pub fn entry(self, key: &str) -> Option<Entry> {
         let (name, keys) = (name_of(key), self.keys());
-        let older = |entry| match (self, entry) {
+        let older_name = |entry| match (self, entry) {
             (Convention::Onnx, Entry::RunningMean) => Some("mean"),
             (Convention::Onnx, Entry::RunningVariance) => Some("var"),
             _ => None,
         };
-        let all = [
+        let names = [
             (Entry::Gamma, Some(keys.gamma)),
             (Entry::Beta, Some(keys.beta)),
             (Entry::RunningMean, Some(keys.running_mean)),
             (Entry::RunningVariance, Some(keys.running_variance)),
             (Entry::Batches, keys.batches),
         ];
-        all.into_iter()
-            .find(|&(entry, known)| known == Some(name) || older(entry) == Some(name))
+        names
+            .into_iter()
+            .find(|&(entry, known)| known == Some(name) || older_name(entry) == Some(name))
             .map(|(entry, _)| entry)
     }
 
-    /// Whose keys these are: those of one batch norm layer, with their paths or without, all that there are. (A part
-    /// `batch_stats` in a path tells Flax from old ONNX files, which share `scale`, `mean` and `var`.)
+    /// The convention by which one batch norm layer has these keys, with their paths or without; give all that the
+    /// layer has. (A part `batch_stats` in a path tells Flax from old ONNX files, which share `scale`, `mean` and
+    /// `var`.)
     ///
     /// # Errors
-    /// No key; names that no convention has together; names that several have, as `running_mean` and `running_var` alone,
-    /// which are PyTorch's and Burn's. The names that were seen are listed.
+    /// No key; names that no convention has together; names that several have, as `running_mean` and `running_var`
+    /// alone, which are PyTorch's and Burn's. The names that were seen are listed.
     pub fn guess<'k>(keys: impl IntoIterator<Item = &'k str>) -> Result<Convention, ConventionError> {
         let keys: Vec<&str> = keys.into_iter().collect();
         if keys.is_empty() {
             return Err(ConventionError::NoKeys);
         }
-        // Sorted, and each once: layers of one kind share their names.
+        // Each name once: layers of one kind share their names. Sorted, as the error lists them.
         let names: BTreeSet<&str> = keys.iter().map(|key| name_of(key)).collect();
         let seen = || names.iter().map(|name| (*name).to_string()).collect::<Vec<_>>();
-        let strangers = |convention: Convention| names.iter().filter(move |name| convention.entry(name).is_none());
+        let unknown_names = |convention: Convention| names.iter().filter(move |name| convention.entry(name).is_none());
         let mut candidates: Vec<Convention> =
-            Self::ALL.into_iter().filter(|&convention| strangers(convention).next().is_none()).collect();
+            Self::ALL.into_iter().filter(|&convention| unknown_names(convention).next().is_none()).collect();
         if keys.iter().flat_map(|key| parts(key)).any(|part| part == "batch_stats") {
             candidates.retain(|&candidate| candidate == Convention::Flax);
         }
         match candidates[..] {
             [convention] => Ok(convention),
             [] => {
-                let nearest = Self::ALL.into_iter().min_by_key(|&convention| strangers(convention).count());
+                let nearest = Self::ALL.into_iter().min_by_key(|&convention| unknown_names(convention).count());
                 let nearest = nearest.expect("there are conventions");
-                let unknown = strangers(nearest).map(|name| (*name).to_string()).collect();
+                let unknown = unknown_names(nearest).map(|name| (*name).to_string()).collect();
                 Err(ConventionError::Unknown { seen: seen(), unknown })
             }
             _ => Err(ConventionError::Ambiguous { seen: seen(), candidates }),
         }
     }
 
-    /// The weights that its `momentum` means.
+    /// The update weights that this value of its `momentum` means.
     ///
     /// # Errors
     /// Outside 0..=1, or NaN.
@@ -217,16 +219,17 @@ impl Convention {
         if self.weighs_the_new() { UpdateWeight::of_new(momentum) } else { UpdateWeight::of_old(momentum) }
     }
 
-    /// What it calls `momentum` of these weights.
+    /// The value of its `momentum` that means these weights.
     pub fn momentum(self, weight: UpdateWeight) -> f64 {
         if self.weighs_the_new() { weight.new_value() } else { weight.old_value() }
     }
 
+    /// True if its `momentum` is the weight of the new value.
     pub(super) fn weighs_the_new(self) -> bool {
         matches!(self, Convention::PyTorch | Convention::Burn)
     }
 
-    /// Its default `momentum`.
+    /// The update weights that it has by default.
     pub(super) fn default_weight(self) -> UpdateWeight {
         match self.config().averaging {
             Averaging::Exponential(weight) => weight,
@@ -235,6 +238,7 @@ impl Convention {
     }
 }
 
+/// The parts of a path.
 fn parts(key: &str) -> impl DoubleEndedIterator<Item = &str> {
     key.split(['.', '/'])
 }

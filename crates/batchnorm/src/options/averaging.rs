@@ -1,4 +1,4 @@
-//! How running statistics follow the batches: the variance that is averaged, and the direction of the update.
+//! The averaging of running statistics: the variance that is averaged, and the weights of old and new.
 
 use crate::options::error::ConfigError;
 use batchnorm_kernel::Moments;
@@ -30,7 +30,7 @@ impl Estimator {
         }
     }
 
-    /// What M2 of so many values is divided by: n - 1 or n; of one value, which has no sample variance, 1.
+    /// The divisor of M2 of so many values: n - 1 or n; of one value, which has no sample variance, 1.
     pub(crate) fn divisor(self, count: u64) -> f64 {
         match self {
             Estimator::Sample => count.saturating_sub(1).max(1) as f64,
@@ -38,8 +38,8 @@ impl Estimator {
         }
     }
 
-    /// What takes a variance of `values` values by this estimator to the other one's: n / (n - 1) from the population to
-    /// the sample variance, (n - 1) / n back, 1 where they are the same.
+    /// The factor from the variance of `values` values by this estimator to that by another: n / (n - 1) from the
+    /// population to the sample variance, (n - 1) / n back, 1 where they are the same.
     ///
     /// A running variance over batches of n values each takes the same factor, all but what is left in it of the start
     /// value ([`Conversion`](crate::Conversion) leaves that out).
@@ -85,7 +85,7 @@ pub struct UpdateWeight {
     old: f64,
 }
 
-/// As stored: both weights, of which either alone loses bits.
+/// The stored form: both weights, of which either alone loses bits.
 #[cfg(feature = "serde")]
 #[derive(serde::Deserialize)]
 struct Weights {
@@ -98,11 +98,12 @@ impl TryFrom<Weights> for UpdateWeight {
     type Error = ConfigError;
 
     fn try_from(Weights { new, old }: Weights) -> Result<Self, ConfigError> {
-        let given = UpdateWeight { new, old };
-        let made = if new <= old { UpdateWeight::of_new(new)? } else { UpdateWeight::of_old(old)? };
-        let other = if new <= old { UpdateWeight::of_old(old)? } else { UpdateWeight::of_new(new)? };
-        match given == made || given == other {
-            true => Ok(given),
+        let stored = UpdateWeight { new, old };
+        // One of the two was given and the other computed as 1 - it; which one is not stored, so either may be.
+        let by_smaller = if new <= old { UpdateWeight::of_new(new)? } else { UpdateWeight::of_old(old)? };
+        let by_larger = if new <= old { UpdateWeight::of_old(old)? } else { UpdateWeight::of_new(new)? };
+        match stored == by_smaller || stored == by_larger {
+            true => Ok(stored),
             false => Err(ConfigError::Weight { argument: "old", got: old }),
         }
     }
@@ -131,6 +132,7 @@ impl UpdateWeight {
         Ok(UpdateWeight { new: 1.0 - weight, old: weight })
     }
 
+    /// Errors unless a weight is in 0..=1.
     fn check(argument: &'static str, weight: f64) -> Result<(), ConfigError> {
         if (0.0..=1.0).contains(&weight) { Ok(()) } else { Err(ConfigError::Weight { argument, got: weight }) }
     }
@@ -151,7 +153,7 @@ impl UpdateWeight {
     }
 }
 
-/// How running statistics follow the batches.
+/// The average by which running statistics follow the batches.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Averaging {
     /// Exponential moving average.

@@ -8,7 +8,7 @@ use crate::options::switches::Switches;
 use batchnorm_kernel::passes::Isa;
 use batchnorm_kernel::{Activation, Tier};
 
-/// What a batch-norm layer is to be, by the conventions of a framework and with what differs.
+/// The options of a batch-norm layer: by the conventions of a framework, and with what you set otherwise.
 ///
 /// ```
 /// use batchnorm::{Affine, Config, UpdateWeight};
@@ -20,21 +20,21 @@ use batchnorm_kernel::{Activation, Tier};
 pub struct Config {
     /// Added to the variance inside the square root; finite and >= 0.
     pub epsilon: f64,
-    /// How running statistics follow the batches.
+    /// The average by which running statistics follow the batches.
     pub averaging: Averaging,
-    /// Which variance the running variance estimates.
+    /// The variance that the running variance estimates.
     pub estimator: Estimator,
-    /// Whether there are running statistics at all.
+    /// True for a layer that keeps running statistics.
     pub track_running_statistics: bool,
-    /// Which parameters there are.
+    /// The parameters that the layer has.
     pub affine: Affine,
-    /// What follows in the same pass.
+    /// The activation, applied in the same pass.
     pub activation: Activation,
     /// Number of channels; `None` takes it from the first training batch.
     pub channels: Option<usize>,
-    /// What to do in degenerate cases.
+    /// The policies for degenerate cases.
     pub policies: Policies,
-    /// What every pass does, whether training or evaluation is called; `None` leaves it to the call.
+    /// The switches of every pass, whether training or evaluation is called; `None` leaves them to the call.
     pub pinned: Option<Switches>,
     /// Instruction set; `None` for the fastest one here. All give the same bits.
     pub tier: Option<Tier>,
@@ -47,6 +47,7 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The options in which frameworks differ, and the rest as all have it.
     fn preset(epsilon: f64, weight: UpdateWeight, estimator: Estimator) -> Config {
         Config {
             epsilon,
@@ -92,27 +93,27 @@ impl Config {
         Config { epsilon, ..self }
     }
 
-    /// Sets how running statistics follow the batches.
+    /// Sets the average by which running statistics follow the batches.
     pub fn averaging(self, averaging: impl Into<Averaging>) -> Config {
         Config { averaging: averaging.into(), ..self }
     }
 
-    /// Sets which variance the running variance estimates.
+    /// Sets the variance that the running variance estimates.
     pub fn estimator(self, estimator: Estimator) -> Config {
         Config { estimator, ..self }
     }
 
-    /// Sets whether there are running statistics.
+    /// Sets whether the layer keeps running statistics.
     pub fn track_running_statistics(self, track: bool) -> Config {
         Config { track_running_statistics: track, ..self }
     }
 
-    /// Sets which parameters there are.
+    /// Sets the parameters that the layer has.
     pub fn affine(self, affine: Affine) -> Config {
         Config { affine, ..self }
     }
 
-    /// Sets what follows in the same pass.
+    /// Sets the activation, which is applied in the same pass.
     pub fn activation(self, activation: Activation) -> Config {
         Config { activation, ..self }
     }
@@ -122,12 +123,13 @@ impl Config {
         Config { channels: Some(channels), ..self }
     }
 
-    /// Sets what to do in degenerate cases.
+    /// Sets the policies for degenerate cases.
     pub fn policies(self, policies: Policies) -> Config {
         Config { policies, ..self }
     }
 
-    /// Sets what every pass does, whether training or evaluation is called ([`BatchNorm::pin`](crate::BatchNorm::pin)).
+    /// Sets the switches of every pass, whether training or evaluation is called
+    /// ([`BatchNorm::pin`](crate::BatchNorm::pin)).
     pub fn pinned(self, switches: Switches) -> Config {
         Config { pinned: Some(switches), ..self }
     }
@@ -137,7 +139,7 @@ impl Config {
         Config { tier: Some(tier), ..self }
     }
 
-    /// Checks the options; the tier found is returned, ready to run.
+    /// Checks the options, and gives the instruction set that runs the passes.
     pub(crate) fn check(&self) -> Result<Isa, ConfigError> {
         if !(self.epsilon.is_finite() && self.epsilon >= 0.0) {
             return Err(ConfigError::Epsilon { got: self.epsilon });

@@ -1,4 +1,4 @@
-//! Of options and parameters, before anything is computed.
+//! Errors of options and parameters, found before anything is computed.
 
 use thiserror::Error;
 
@@ -63,7 +63,7 @@ pub enum ConfigError {
         argument: &'static str,
         /// The group.
         group: usize,
-        /// What is wrong.
+        /// The fault of the matrix.
         reason: String,
     },
     /// Statistics in groups of another size than the layer's.
@@ -71,9 +71,9 @@ pub enum ConfigError {
     OtherGroup {
         /// The argument's name.
         argument: &'static str,
-        /// The layer's.
+        /// Channels a group of the layer.
         expected: usize,
-        /// That of the statistics.
+        /// Channels a group of the statistics.
         got: usize,
     },
     /// A number of samples, or the like, that must not be 0.
@@ -107,7 +107,7 @@ pub enum ConfigError {
     /// Parameters of another shape than what a layer normalises together.
     #[error("shape: expected {expected}, got {got:?}; it is what gamma and beta have one value for each element of")]
     ParameterShape {
-        /// What was expected, and of which kind of layer.
+        /// The expected shape in words, for this kind of layer.
         expected: &'static str,
         /// The shape given.
         got: Vec<usize>,
@@ -117,7 +117,7 @@ pub enum ConfigError {
     LargeGroup {
         /// Channels a group.
         got: usize,
-        /// How many there may be.
+        /// The largest number of channels a group.
         limit: usize,
     },
     /// A data set whose last batch training will refuse.
@@ -170,7 +170,7 @@ pub enum ConfigError {
         channel: usize,
         /// The value given.
         got: f64,
-        /// What is left of the start value.
+        /// The share of the start value that is left.
         share: f64,
         /// The number of updates.
         updates: u64,
@@ -194,7 +194,7 @@ pub enum ConfigError {
     Absent {
         /// The argument's name.
         argument: &'static str,
-        /// What the layer was built with.
+        /// The parameters that the layer was built with.
         affine: super::policies::Affine,
     },
     /// Running statistics installed in a layer that keeps none.
@@ -210,7 +210,7 @@ pub enum ConfigError {
     Tier {
         /// The tier asked for.
         got: batchnorm_kernel::Tier,
-        /// What can run here.
+        /// The tiers that can run here.
         available: Vec<batchnorm_kernel::Tier>,
     },
 }

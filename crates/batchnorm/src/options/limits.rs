@@ -1,4 +1,4 @@
-//! What numbers a layer may be given.
+//! Limits on the numbers that a layer is given.
 
 use crate::options::error::ConfigError;
 use batchnorm_kernel::{MAX_CHANNELS, Parameter};
@@ -9,7 +9,7 @@ pub(crate) fn check_channels(channels: usize) -> Result<(), ConfigError> {
 }
 
 /// The values in `f64`, if there are `expected` and all are finite.
-pub(crate) fn finite<P: Parameter>(
+pub(crate) fn finite_values<P: Parameter>(
     argument: &'static str,
     values: &[P],
     expected: usize,

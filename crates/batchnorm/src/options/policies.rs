@@ -1,6 +1,6 @@
-//! What a layer has, and what it does in degenerate cases: a type for each question.
+//! A layer's parameters, and its policies in degenerate cases: a type for each question.
 
-/// Which of the two parameters a layer has.
+/// The parameters that a layer has, of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Affine {
@@ -16,18 +16,18 @@ pub enum Affine {
 }
 
 impl Affine {
-    /// Whether there is a gamma.
+    /// True if there is a gamma.
     pub fn scales(self) -> bool {
         matches!(self, Affine::ScaleAndShift | Affine::ScaleOnly)
     }
 
-    /// Whether there is a beta.
+    /// True if there is a beta.
     pub fn shifts(self) -> bool {
         matches!(self, Affine::ScaleAndShift | Affine::ShiftOnly)
     }
 }
 
-/// What training does with one value a channel: it has no spread, so nothing can be normalised by it.
+/// The policy for training with one value a channel: it has no spread, so nothing can be normalised by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum SingleValue {
@@ -43,7 +43,7 @@ pub enum SingleValue {
     SkipUpdate,
 }
 
-/// What training does with a batch of no values.
+/// The policy for training with a batch of no values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum EmptyBatch {
@@ -54,7 +54,7 @@ pub enum EmptyBatch {
     Error,
 }
 
-/// What training does with a channel that holds NaN or infinity, or whose `f64` variance overflows.
+/// The policy for training with a channel that holds NaN or infinity, or whose `f64` variance overflows.
 ///
 /// The channel's output is NaN in any case, and no other channel notices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -69,7 +69,7 @@ pub enum NonFinite {
     Error,
 }
 
-/// What the gradient is where all values of a channel are alike and the variance is exactly 0.
+/// The gradient of a channel whose values are all alike, so that the variance is exactly 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ConstantChannel {
@@ -81,7 +81,7 @@ pub enum ConstantChannel {
     Derivative,
 }
 
-/// What evaluation does without running statistics.
+/// The policy for evaluation without running statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum MissingRunning {
@@ -92,7 +92,7 @@ pub enum MissingRunning {
     BatchStatistics,
 }
 
-/// What to do in degenerate cases. Every default is the careful choice.
+/// The policies for degenerate cases. Every default is the careful choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Policies {

@@ -1,16 +1,16 @@
-//! What can be told of the batches before a training begins.
+//! Checks of the batch size before a training begins.
 
 use crate::options::config::Config;
 use crate::options::error::ConfigError;
 use crate::options::policies::SingleValue;
 use crate::options::switches::NormalizeBy;
 
-/// The last batch of a pass through a data set: what is left for it.
+/// The last batch of a pass through a data set, which has the samples that are left over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LastBatch {
-    /// Its samples.
+    /// Samples of the batch.
     pub samples: usize,
-    /// Its values a channel, which mean and variance are of.
+    /// Values a channel of the batch, of which mean and variance are taken.
     pub values: usize,
 }
 
@@ -36,12 +36,12 @@ impl Config {
                 return Err(ConfigError::Zero { argument });
             }
         }
-        let left = |batch: usize| if samples.is_multiple_of(batch) { batch } else { samples % batch };
-        let last = LastBatch { samples: left(batch), values: left(batch).saturating_mul(positions) };
+        let last_batch = |batch: usize| if samples.is_multiple_of(batch) { batch } else { samples % batch };
+        let last = LastBatch { samples: last_batch(batch), values: last_batch(batch).saturating_mul(positions) };
         let by_batch = self.pinned.is_none_or(|pinned| pinned.normalize_by != NormalizeBy::Running);
         if last.values == 1 && by_batch && self.policies.single_value == SingleValue::Error {
-            // None for a data set of one sample.
-            let better = (batch.saturating_add(1)..=samples).find(|&batch| left(batch) > 1);
+            // The next larger size that leaves more than one; a data set of one sample has none.
+            let better = (batch.saturating_add(1)..=samples).find(|&batch| last_batch(batch) > 1);
             return Err(ConfigError::LastBatch { samples, batch, better: better.unwrap_or(0) });
         }
         Ok(last)

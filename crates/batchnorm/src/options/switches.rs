@@ -1,5 +1,5 @@
-//! What a pass does with its batch: four questions that "training or evaluation" answers all at once, each with an answer
-//! of its own.
+//! Switches of a pass: four questions that "training or evaluation" answers all at once, each with an answer of its
+//! own.
 
 use crate::options::averaging::UpdateWeight;
 
@@ -53,14 +53,14 @@ pub enum NormalizeBy {
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Switches {
-    /// By what is normalised.
+    /// The statistics that normalise.
     pub normalize_by: NormalizeBy,
-    /// Whether the moments of the batch go into the running statistics.
+    /// True if the moments of the batch go into the running statistics.
     pub update_running: bool,
-    /// Whether the backward pass gives the gradients of gamma and beta.
+    /// True if the backward pass gives the gradients of gamma and beta.
     pub train_parameters: bool,
-    /// Whether the batch's part in mean and variance has a gradient; if not, they count as constants, and
-    /// dx = gamma / sqrt(variance + eps) * dy, of a channel whose values are all alike too.
+    /// True if the gradient flows through the batch's part in mean and variance too; if not, these count as constants,
+    /// and dx = gamma / sqrt(variance + eps) * dy, of a channel whose values are all alike too.
     pub gradient_through_statistics: bool,
 }
 
@@ -81,7 +81,7 @@ impl Switches {
             normalize_by: NormalizeBy::Running,
             update_running: false,
             train_parameters: true,
-            // Of constants there is none; where a policy lets the batch stand in for them, there is.
+            // Constants have no gradient; but a policy may let the batch stand in for missing running statistics.
             gradient_through_statistics: true,
         }
     }
@@ -91,7 +91,8 @@ impl Switches {
         Switches { train_parameters: false, ..Switches::evaluate() }
     }
 
-    /// Transfer learning where gamma and beta stay as they were trained and the statistics become those of the new data.
+    /// Transfer learning where gamma and beta stay as they were trained and the statistics become those of the new
+    /// data.
     pub const fn frozen_affine() -> Switches {
         Switches { train_parameters: false, ..Switches::train() }
     }

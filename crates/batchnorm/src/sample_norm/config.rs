@@ -14,11 +14,11 @@ use batchnorm_kernel::Tier;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SampleConfig {
-    /// What is normalised together.
+    /// The values that are normalised together.
     pub grouping: Grouping,
     /// Added to the variance (of [`Grouping::Rms`]: to the mean square) inside the square root; finite and >= 0.
     pub epsilon: f64,
-    /// Which parameters there are.
+    /// The parameters that the layer has.
     pub affine: Affine,
     /// The gradient where all values that are normalised together are alike (of [`Grouping::Rms`]: are 0).
     pub constant_group: ConstantChannel,
@@ -27,6 +27,7 @@ pub struct SampleConfig {
 }
 
 impl SampleConfig {
+    /// The options that the norms share by default, eps among them.
     fn preset(grouping: Grouping, affine: Affine) -> SampleConfig {
         SampleConfig { grouping, epsilon: 1e-5, affine, constant_group: ConstantChannel::default(), tier: None }
     }
@@ -57,7 +58,7 @@ impl SampleConfig {
         SampleConfig { epsilon, ..self }
     }
 
-    /// Sets which parameters there are.
+    /// Sets the parameters that the layer has.
     pub fn affine(self, affine: Affine) -> SampleConfig {
         SampleConfig { affine, ..self }
     }

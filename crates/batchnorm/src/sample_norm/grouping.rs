@@ -1,9 +1,10 @@
-//! Which values of a sample are normalised together, and where their parameters are.
+//! Groupings: the values of a sample that are normalised together, and the places of their parameters.
 
 use crate::call_error::CallError;
-use batchnorm_kernel::passes::{Arrangement, Layout, MIN_RUN};
+use batchnorm_kernel::passes::{Arrangement, Layout, MIN_RUN, Readable, Writable};
+use batchnorm_kernel::{Element, View, ViewMut};
 
-/// Which values of a sample are normalised together, and which have a gamma and a beta of their own.
+/// The values of a sample that are normalised together, and those that have a gamma and a beta of their own.
 ///
 /// | | together | gamma and beta |
 /// |---|---|---|
@@ -17,26 +18,26 @@ pub enum Grouping {
     /// Layer norm (Ba, Kiros and Hinton 2016), over so many of the last axes: those of the array's shape, whatever its
     /// [`Axes`](crate::Axes) call them.
     Layer {
-        /// How many axes, 1 or more.
+        /// Number of axes, 1 or more.
         axes: usize,
     },
-    /// Root mean square norm (Zhang and Sennrich 2019): layer norm without the mean. (Of `f64` whose squares are too small
-    /// for an `f64`, below 1e-162, and with eps 0, the mean square counts as 0.)
+    /// Root mean square norm (Zhang and Sennrich 2019): layer norm without the mean. (Of `f64` whose squares are too
+    /// small for an `f64`, below 1e-162, and with eps 0, the mean square counts as 0.)
     Rms {
-        /// How many axes, 1 or more.
+        /// Number of axes, 1 or more.
         axes: usize,
     },
     /// Group norm (Wu and He 2018): neighbouring channels in groups of one size. The [`Axes`](crate::Axes) say which
     /// axes are samples, channels and positions.
     Group {
-        /// How many groups; a divisor of the channels.
+        /// Number of groups; a divisor of the channels.
         groups: usize,
     },
     /// Instance norm (Ulyanov, Vedaldi and Lempitsky 2016): each channel of each sample by itself.
     Instance,
 }
 
-/// An array's rows, and where their parameters are.
+/// An array's rows (what is normalised together), and the places of their parameters.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RowPlan {
     pub arrangement: Arrangement,
@@ -47,13 +48,17 @@ pub(crate) struct RowPlan {
     pub positions: usize,
     /// Rows after which the parameters begin again.
     pub period: usize,
-    /// What gamma and beta have one value for each element of.
+    /// The axes for each element of which gamma and beta have one value.
     pub shape: Vec<usize>,
-    /// Whether a channel's positions are enough for the kernels of batch norm.
+    /// True if a channel has positions enough for the kernels of batch norm.
     pub by_channels: bool,
 }
 
 impl RowPlan {
+    /// The rows of an array of this layout.
+    ///
+    /// # Errors
+    /// Too few axes; groups that do not divide the channels evenly; instance norm of one position.
     pub fn new(grouping: Grouping, layout: &Layout) -> Result<RowPlan, CallError> {
         let shape = layout.shape.clone();
         match grouping {
@@ -62,7 +67,8 @@ impl RowPlan {
                 if axes > rank {
                     return Err(CallError::LastAxes { expected: axes, shape });
                 }
-                // Axes by their place in the logical order, for other arrays may name them in another one.
+                // Axes by their place in the logical order, for the other arrays of a call may have them in another
+                // order of their own. The channel axis, which is none of `others`, is the last one there.
                 let place = |axis: usize| layout.others.iter().position(|&other| other == axis).unwrap_or(rank - 1);
                 let split = rank - axes;
                 let (rows, values) = ((0..split).map(place).collect(), (split..rank).map(place).collect());
@@ -102,29 +108,30 @@ impl RowPlan {
         }
     }
 
+    /// Number of values that gamma and beta have each.
     pub fn parameters(&self) -> usize {
         self.shape.iter().product()
     }
 
-    /// The row of a channel of a sample, numbered through all samples, and the channel.
+    /// The row and the channel of the `number`-th channel, counted through all samples.
     pub fn row_and_channel(&self, number: usize) -> (usize, usize) {
         let (channels, groups) = (self.shape[0], self.period);
         let channel = number % channels;
         (number / channels * groups + channel / (channels / groups), channel)
     }
 
-    /// The channels of a row, of all samples.
+    /// The channels of a row, counted through all samples.
     pub fn channels_of(&self, row: usize) -> std::ops::Range<usize> {
-        let each = self.shape[0] / self.period;
-        row * each..(row + 1) * each
+        let per_row = self.shape[0] / self.period;
+        row * per_row..(row + 1) * per_row
     }
 
-    /// The arrangement with channels of samples for rows.
+    /// The arrangement in which each channel of each sample is a row.
     pub fn with_channels_for_rows(&self) -> Arrangement {
         Arrangement { groups: Some(self.shape[0]), ..self.arrangement.clone() }
     }
 
-    /// A value of each parameter, for each element of the rows.
+    /// The parameters repeated to one value for each element of a row.
     pub fn elements(&self, parameters: &[f64]) -> Vec<f64> {
         parameters.iter().flat_map(|&value| std::iter::repeat_n(value, self.positions)).collect()
     }
@@ -138,4 +145,22 @@ impl RowPlan {
             other => other,
         }
     }
+}
+
+/// The arrays of a call in parts, as the loops take them: those that are read, and the one that is written.
+pub(crate) type Parts<'a, T, const N: usize> = (Vec<[Readable<'a, T>; N]>, Vec<Writable<'a, T>>);
+
+/// Cuts arrays of one shape into parts in which rows stand for channels: as few parts as the strides of all of them
+/// allow.
+pub(crate) fn in_parts<'a, T: Element, const N: usize>(
+    arrays: [&'a View<T>; N],
+    out: &'a mut ViewMut<T>,
+    arrangement: &Arrangement,
+) -> Parts<'a, T, N> {
+    let joined = Layout::joined(arrays.map(View::layout), arrangement).min(Layout::joined([out.layout()], arrangement));
+    let layout = out.layout().clone();
+    let outs = out.memory().rearranged(&layout, arrangement, joined);
+    let mut parts = arrays.map(|array| array.memory().rearranged(array.layout(), arrangement, joined).into_iter());
+    let next = |_: &_| parts.each_mut().map(|parts| parts.next().expect("all arrays have as many parts"));
+    (outs.iter().map(next).collect(), outs)
 }

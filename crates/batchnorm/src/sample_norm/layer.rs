@@ -1,9 +1,10 @@
-//! Norms that do not look at the batch: what is normalised together, the options, and the layer with its parameters.
+//! The layer of a norm that does not look at the batch: parameters around a [`SampleNormalizer`].
 
 use crate::call_error::CallError;
+use crate::check::same_channels;
 use crate::gradients::{Gradients, ParameterGradients};
 use crate::options::error::ConfigError;
-use crate::options::limits::finite;
+use crate::options::limits::finite_values;
 use crate::parameters::AffineParameters;
 use crate::sample_norm::config::SampleConfig;
 use crate::sample_norm::grouping::Grouping;
@@ -12,7 +13,8 @@ use crate::sample_norm::saved::SampleSaved;
 use crate::tensor::Tensor;
 use batchnorm_kernel::{Element, MAX_CHANNELS, Parameter, View, ViewMut};
 
-/// A norm that does not look at the batch: layer, group, instance or RMS norm. Of all values that are normalised together,
+/// A norm that does not look at the batch: layer, group, instance or RMS norm. Of all values that are normalised
+/// together,
 ///
 /// ```text
 /// y = gamma * (x - mean) / sqrt(variance + eps) + beta       mean = 1/n sum x, variance = 1/n sum (x - mean)^2
@@ -24,9 +26,9 @@ use batchnorm_kernel::{Element, MAX_CHANNELS, Parameter, View, ViewMut};
 ///
 /// Everything else is as with [`BatchNorm`](crate::BatchNorm): arrays of any [`Element`] type, rank and layout; `f64`
 /// inside, rounded once; the same bits over threads, instruction sets and layouts. Where all values that are normalised
-/// together are alike (one value alone always is), y = beta and, [by declaration](ConstantChannel), dx = 0. NaN stays
-/// among what is normalised together; of `f64` values, so does what their squares make of deviations beyond 1e154 (NaN) and
-/// below 1e-158 (fewer digits).
+/// together are alike (one value alone always is), y = beta and, [by declaration](crate::ConstantChannel), dx = 0. NaN
+/// stays among what is normalised together; of `f64` values, so does what their squares make of deviations beyond 1e154
+/// (NaN) and below 1e-158 (fewer digits).
 ///
 /// ```
 /// use batchnorm::{Axes, SampleNorm, View};
@@ -86,7 +88,7 @@ impl SampleNorm {
         &self.config
     }
 
-    /// What gamma and beta have one value for each element of: the last axes, or the channels.
+    /// The shape of gamma and beta: the lengths of the last axes, or the number of channels.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
@@ -101,6 +103,7 @@ impl SampleNorm {
         self.parameters.beta(self.elements())
     }
 
+    /// Number of values that gamma and beta have each.
     fn elements(&self) -> usize {
         self.shape.iter().product()
     }
@@ -140,18 +143,14 @@ impl SampleNorm {
         self.normalizer.forward(x, self.parameters.as_parameters(), y)
     }
 
-    /// Whether the array's last axes, or its channels, are the layer's.
+    /// Errors unless the array's last axes, or its channels, are the layer's.
     fn check<T: Element>(&self, x: &View<T>) -> Result<(), CallError> {
-        let shape = x.shape().to_vec();
         match self.config.grouping {
-            Grouping::Layer { .. } | Grouping::Rms { .. } if !shape.ends_with(&self.shape) => {
-                Err(CallError::LastShape { expected: self.shape.clone(), shape })
+            Grouping::Layer { .. } | Grouping::Rms { .. } if !x.shape().ends_with(&self.shape) => {
+                Err(CallError::LastShape { expected: self.shape.clone(), shape: x.shape().to_vec() })
             }
-            Grouping::Group { .. } | Grouping::Instance if x.channels() != self.shape[0] => {
-                let (expected, got, axis) = (self.shape[0], x.channels(), x.channel_axis());
-                Err(CallError::Channels { argument: "x", expected, got, shape, axis })
-            }
-            _ => Ok(()),
+            Grouping::Layer { .. } | Grouping::Rms { .. } => Ok(()),
+            Grouping::Group { .. } | Grouping::Instance => same_channels("x", self.shape[0], x),
         }
     }
 
@@ -187,7 +186,7 @@ impl SampleNorm {
     }
 }
 
-/// Parameters in `f64`, if there is one for each element of the shape.
+/// The values of a parameter in `f64`, if there is one for each element of the shape.
 fn checked_elements<P: Parameter>(
     argument: &'static str,
     values: &[P],
@@ -197,16 +196,16 @@ fn checked_elements<P: Parameter>(
     if expected != got {
         return Err(ConfigError::ElementLength { argument, expected, got, shape: shape.to_vec() });
     }
-    finite(argument, values, expected)
+    finite_values(argument, values, expected)
 }
 
 impl SampleConfig {
-    /// Checks the options and builds the layer, gamma 1 and beta 0. `shape` is what they have one value for each element
-    /// of: the last axes (layer and RMS norm), or the number of channels alone.
+    /// Checks the options and builds the layer, gamma 1 and beta 0. `shape` is their shape: the lengths of the last
+    /// axes (layer and RMS norm), or the number of channels alone.
     ///
     /// # Errors
-    /// As [`normalizer`](Self::normalizer); a shape that is not of this kind, or without elements; groups that do not divide the
-    /// channels evenly.
+    /// As [`normalizer`](Self::normalizer); a shape that is not of this kind, or without elements; groups that do not
+    /// divide the channels evenly.
     pub fn build(self, shape: &[usize]) -> Result<SampleNorm, ConfigError> {
         let normalizer = self.normalizer()?;
         let wrong = |expected| Err(ConfigError::ParameterShape { expected, got: shape.to_vec() });

@@ -1,24 +1,22 @@
-//! Norms that do not look at the batch, without state: which values go together, and the forward pass.
+//! Norms that do not look at the batch, without state: checked options, and the forward pass.
 //!
-//! What is normalised together is a *row*. There are two ways, and the sizes alone say which, so that the bits do not
-//! depend on the layout:
+//! The values that are normalised together are a *row*. Rows are computed in two ways. The sizes alone say which, so
+//! that the bits do not depend on the layout:
 //!
-//! - groups with `MIN_RUN` positions or more: the kernels of batch norm, with each channel of each sample for a channel;
-//!   what these give is put together for each row here, in a fixed order;
-//! - all others: the kernels of rows, where each element of a row has parameters of its own.
+//! - groups with `MIN_RUN` positions or more: by the kernels of batch norm, with each channel of each sample for a
+//!   channel; moments and sums of a row's channels are joined here, in a fixed order;
+//! - all others: by the kernels of rows, where each element of a row has parameters of its own.
 
-use crate::affine::{inverse_deviation, mean_or_nan, shifted};
+use crate::affine::{corrected_shift, inverse_deviation, mean_or_nan};
 use crate::call_error::CallError;
 use crate::check::same_shape;
 use crate::options::error::ConfigError;
 use crate::options::policies::ConstantChannel;
 use crate::parameters::{Parameters, WideParameters};
 use crate::sample_norm::config::SampleConfig;
-use crate::sample_norm::grouping::{Grouping, RowPlan};
+use crate::sample_norm::grouping::{Grouping, RowPlan, in_parts};
 use crate::sample_norm::saved::SampleSaved;
-use batchnorm_kernel::passes::{
-    Beside, Elements, Forward, Isa, Layout, NormalizeCoefficients, RowNumbers, joined_pairwise,
-};
+use batchnorm_kernel::passes::{Beside, Elements, Forward, Isa, NormalizeCoefficients, RowNumbers, joined_pairwise};
 use batchnorm_kernel::{Activation, Element, Moments, Parameter, Tier, View, ViewMut};
 
 /// Grouping, eps and instruction set, checked: the formula without state, for frameworks that keep parameters
@@ -45,12 +43,12 @@ pub struct SampleNormalizer {
 }
 
 impl SampleNormalizer {
-    /// The forward pass, into `y`; what it computes is at [`SampleNorm`](crate::SampleNorm). Absent parameters count as 1
-    /// and 0. The lengths of gamma and beta are the product of the last axes (last axis fastest), or the channels.
+    /// The forward pass, into `y`; what it computes is at [`SampleNorm`](crate::SampleNorm). Absent parameters count as
+    /// 1 and 0. The lengths of gamma and beta are the product of the last axes (last axis fastest), or the channels.
     ///
     /// # Errors
-    /// Shapes and lengths that do not fit, groups that do not divide the channels, instance norm of one position. `y` is
-    /// untouched then.
+    /// Shapes and lengths that do not fit, groups that do not divide the channels, instance norm of one position. `y`
+    /// is untouched then.
     pub fn forward<T: Element, P: Parameter>(
         &self,
         x: &View<T>,
@@ -59,17 +57,18 @@ impl SampleNormalizer {
     ) -> Result<SampleSaved, CallError> {
         let plan = RowPlan::new(self.grouping, x.layout())?;
         same_shape("y", x.layout(), y.layout())?;
-        let wide = parameters.widened(plan.parameters()).map_err(|error| plan.in_elements(error))?;
+        let widened = parameters.widened(plan.parameters()).map_err(|error| plan.in_elements(error))?;
         let moments = if x.layout().is_empty() {
             Vec::new()
         } else if plan.by_channels {
-            self.channels_forward(&plan, x, &wide, y)
+            self.channels_forward(&plan, x, &widened, y)
         } else {
-            self.rows_forward(&plan, x, &wide, y)
+            self.rows_forward(&plan, x, &widened, y)
         };
         let numbers = moments.iter().map(|moments| {
-            let numbers = self.numbers(moments);
-            let declared = self.declared_zero && self.is_still(moments);
+            let numbers = self.row_numbers(moments);
+            // An inverse deviation of 0 tells the backward pass that dx is declared to be 0.
+            let declared = self.declared_zero && self.has_no_spread(moments);
             RowNumbers { inverse_deviation: if declared { 0.0 } else { numbers.inverse_deviation }, ..numbers }
         });
         Ok(SampleSaved {
@@ -77,27 +76,29 @@ impl SampleNormalizer {
             centred: self.is_centred(),
             input: x.layout().logical_shape(),
             numbers: numbers.collect(),
-            gamma: wide.gamma,
+            gamma: widened.gamma,
             plan,
         })
     }
 
+    /// True if the mean is subtracted: of all norms but RMS norm.
     fn is_centred(&self) -> bool {
         !matches!(self.grouping, Grouping::Rms { .. })
     }
 
-    /// Whether there is nothing to normalise by.
-    fn is_still(&self, moments: &Moments) -> bool {
+    /// True if a row has variance 0, or of RMS norm mean square 0.
+    fn has_no_spread(&self, moments: &Moments) -> bool {
         moments.is_constant() && (self.is_centred() || moments.mean() == 0.0)
     }
 
-    /// What gives xhat; NaN where the row is not finite, so that all of its output is.
-    fn numbers(&self, moments: &Moments) -> RowNumbers {
+    /// The numbers from which xhat of a row is computed; NaN where the row is not finite, so that all of its output is.
+    fn row_numbers(&self, moments: &Moments) -> RowNumbers {
         if self.is_centred() {
             let (mean, mean_low) = mean_or_nan(moments);
             let inverse_deviation = inverse_deviation(moments.population_variance(), self.epsilon);
             return RowNumbers { mean, inverse_deviation, xhat_low: mean_low * inverse_deviation };
         }
+        // RMS norm: the mean square is mean^2 + variance, and nothing is subtracted from x.
         let (mean, mean_low) = moments.mean_pair();
         let mean = mean + mean_low;
         let square = mean * mean + moments.population_variance();
@@ -105,6 +106,7 @@ impl SampleNormalizer {
         RowNumbers { mean: 0.0, inverse_deviation, xhat_low: 0.0 }
     }
 
+    /// The forward pass by the kernels of rows; gives the moments of each row.
     fn rows_forward<T: Element>(
         &self,
         plan: &RowPlan,
@@ -112,20 +114,18 @@ impl SampleNormalizer {
         WideParameters { gamma, beta }: &WideParameters,
         y: &mut ViewMut<T>,
     ) -> Vec<Moments> {
-        let joined = Layout::joined([x.layout(), y.layout()], &plan.arrangement);
-        let parts = x.memory().rearranged(x.layout(), &plan.arrangement, joined);
-        let y_layout = y.layout().clone();
-        let outs = y.memory().rearranged(&y_layout, &plan.arrangement, joined);
+        let (parts, outs) = in_parts([x], y, &plan.arrangement);
         let (gamma, beta) = (plan.elements(gamma), plan.elements(beta));
         let elements = Elements { vectors: [&gamma, &beta], period: plan.period };
-        let mut all = Vec::with_capacity(plan.rows);
-        for (x, mut y) in parts.iter().zip(outs) {
-            let numbers = |_, moments: Moments| self.numbers(&moments);
-            all.extend(T::operations().normalize_rows(self.isa, all.len(), x, &mut y, elements, &numbers));
+        let mut moments = Vec::with_capacity(plan.rows);
+        for ([x], mut y) in parts.iter().zip(outs) {
+            let numbers = |_, moments: Moments| self.row_numbers(&moments);
+            moments.extend(T::operations().normalize_rows(self.isa, moments.len(), x, &mut y, elements, &numbers));
         }
-        all
+        moments
     }
 
+    /// The forward pass by the kernels of batch norm; gives the moments of each row.
     fn channels_forward<T: Element>(
         &self,
         plan: &RowPlan,
@@ -133,35 +133,32 @@ impl SampleNormalizer {
         WideParameters { gamma, beta }: &WideParameters,
         y: &mut ViewMut<T>,
     ) -> Vec<Moments> {
-        let arrangement = plan.with_channels_for_rows();
-        let joined = Layout::joined([x.layout(), y.layout()], &arrangement);
-        let parts = x.memory().rearranged(x.layout(), &arrangement, joined);
-        let y_layout = y.layout().clone();
-        let outs = y.memory().rearranged(&y_layout, &arrangement, joined);
+        let (parts, outs) = in_parts([x], y, &plan.with_channels_for_rows());
         let coefficients = |moments: &Moments, channel: usize| {
             let (mean, mean_low) = mean_or_nan(moments);
             let scale = gamma[channel] * inverse_deviation(moments.population_variance(), self.epsilon);
-            NormalizeCoefficients { mean, scale, shift: shifted(beta[channel], mean_low, scale) }
+            NormalizeCoefficients { mean, scale, shift: corrected_shift(beta[channel], mean_low, scale) }
         };
         let pass = Forward { isa: self.isa, activation: Activation::Identity, beside: Beside::Nothing };
         if plan.count == plan.positions {
-            // A row is a channel: measured and normalised at once.
-            let mut all = Vec::with_capacity(plan.rows);
-            for (x, mut y) in parts.iter().zip(outs) {
-                let first = all.len();
-                let of = |at, moments: Moments| coefficients(&moments, plan.row_and_channel(first + at).1);
-                all.extend(T::operations().train(pass, x, &mut y, &of));
+            // A row is one channel: each is measured and normalised at once.
+            let mut moments = Vec::with_capacity(plan.rows);
+            for ([x], mut y) in parts.iter().zip(outs) {
+                let first = moments.len();
+                let of_channel = |at, moments: Moments| coefficients(&moments, plan.row_and_channel(first + at).1);
+                moments.extend(T::operations().train(pass, x, &mut y, &of_channel));
             }
-            return all;
+            return moments;
         }
-        let all: Vec<Moments> = parts.iter().flat_map(|x| T::operations().moments(self.isa, x, None)).collect();
-        let rows = 0..plan.rows;
-        let moments: Vec<Moments> =
-            rows.map(|row| joined_pairwise(&all[plan.channels_of(row)], &Moments::merge)).collect();
-        let each = all.len() / parts.len();
-        for (part, (x, mut y)) in parts.iter().zip(outs).enumerate() {
+        // The moments of a row are those of its channels together, and known after a sweep over all of them.
+        let of_channels: Vec<Moments> =
+            parts.iter().flat_map(|[x]| T::operations().moments(self.isa, x, None)).collect();
+        let of_row = |row| joined_pairwise(&of_channels[plan.channels_of(row)], &Moments::merge);
+        let moments: Vec<Moments> = (0..plan.rows).map(of_row).collect();
+        let channels_a_part = of_channels.len() / parts.len();
+        for (part, ([x], mut y)) in parts.iter().zip(outs).enumerate() {
             let of_channel = |at| {
-                let (row, channel) = plan.row_and_channel(part * each + at);
+                let (row, channel) = plan.row_and_channel(part * channels_a_part + at);
                 coefficients(&moments[row], channel)
             };
             T::operations().normalize(pass, x, &mut y, &of_channel);

@@ -1,20 +1,21 @@
 //! Second derivatives of norms that do not look at the batch.
 
-use crate::batch_norm::second_order::by_both;
+use crate::batch_norm::second_order::hvp_and_jvp;
 use crate::call_error::CallError;
 use crate::check::same_shape;
 use crate::gradients::ParameterGradients;
 use crate::parameters::ParameterDirection;
+use crate::sample_norm::grouping::in_parts;
 use crate::sample_norm::saved::SampleSaved;
-use batchnorm_kernel::passes::{Layout, RowDirection, RowSecondDerivatives, pairwise_sum};
+use batchnorm_kernel::passes::{RowDirection, RowSecondDerivatives, pairwise_sum};
 use batchnorm_kernel::{Element, View, ViewMut};
 
 impl SampleSaved {
     /// The Hessian of `F = sum dy * y` by (x, gamma, beta) times a direction, which is how fast the gradients of
     /// [`backward`](Self::backward) move where x moves with x' (`direction`) and gamma with gamma', dy held: dx' into
-    /// `out`, dgamma' and dbeta' = 0 returned. With r = 1 / sqrt(variance + eps), xhat the normalised input, g = gamma * dy,
-    /// g' = gamma' * dy, the means over what was normalised together, w = r * (x' - mean(x')), p = mean(w * xhat),
-    /// q = mean(g * xhat) and k = mean((g - mean(g)) * w) - p * q:
+    /// `out`, dgamma' and dbeta' = 0 returned. With r = 1 / sqrt(variance + eps), xhat the normalised input,
+    /// g = gamma * dy, g' = gamma' * dy, the means over what was normalised together, w = r * (x' - mean(x')),
+    /// p = mean(w * xhat), q = mean(g * xhat) and k = mean((g - mean(g)) * w) - p * q:
     ///
     /// - `dx' = r * (g' - mean(g') - xhat * mean(g' * xhat)) - r * (p * (g - mean(g)) + q * w + (k - 2 * p * q) * xhat)`,
     /// - `dgamma' = sum(dy * (w - xhat * p))`
@@ -34,12 +35,12 @@ impl SampleSaved {
         self.check(x, ("direction", direction), ("out", out.layout()))?;
         same_shape("dy", x.layout(), dy.layout())?;
         parameters.check(self.gamma.len()).map_err(|error| self.plan.in_elements(error))?;
-        let zeros = vec![0.0; self.gamma.len()];
+        let zeros = ParameterGradients::zeros(self.gamma.len());
         if x.layout().is_empty() {
-            return Ok(ParameterGradients { dgamma: zeros.clone(), dbeta: zeros });
+            return Ok(zeros);
         }
         let plan = &self.plan;
-        let gamma_t: Vec<f64> = (0..self.gamma.len()).map(|at| parameters.of(at)[0]).collect();
+        let gamma_t: Vec<f64> = (0..self.gamma.len()).map(|at| parameters.at(at)[0]).collect();
         let gammas = [&self.gamma, &gamma_t].map(|values| plan.elements(values));
         let rows = RowSecondDerivatives {
             numbers: &self.numbers,
@@ -48,12 +49,8 @@ impl SampleSaved {
             centred: self.centred,
             gammas: gammas.each_ref().map(|values| &values[..]),
         };
-        let joined = Layout::joined([x.layout(), dy.layout(), direction.layout(), out.layout()], &plan.arrangement);
-        let [x, dy, direction] =
-            [x, dy, direction].map(|view| view.memory().rearranged(view.layout(), &plan.arrangement, joined));
-        let layout = out.layout().clone();
-        let outs = out.memory().rearranged(&layout, &plan.arrangement, joined);
-        let arrays: Vec<_> = x.iter().zip(&dy).zip(&direction).map(|((x, dy), direction)| [x, dy, direction]).collect();
+        let (parts, outs) = in_parts([x, dy, direction], out, &plan.arrangement);
+        let arrays: Vec<_> = parts.iter().map(|arrays| arrays.each_ref()).collect();
         let directions: Vec<RowDirection> = arrays
             .iter()
             .zip(outs)
@@ -61,13 +58,13 @@ impl SampleSaved {
             .flat_map(|(part, (&arrays, mut out))| T::operations().rows_along(&rows, part, arrays, &mut out))
             .collect();
         let sums = T::operations().parameter_rows_along(&rows, &arrays, &directions);
-        // Positions that share a gamma.
+        // A gamma belongs to all positions of its channel.
         let dgamma = sums.chunks(plan.positions).map(|sums| pairwise_sum(sums.len(), &|at| sums[at])).collect();
-        Ok(ParameterGradients { dgamma, dbeta: zeros })
+        Ok(ParameterGradients { dgamma, ..zeros })
     }
 
-    /// The backward pass of the backward pass (double backward): as [`Saved::double_backward`](crate::Saved::double_backward),
-    /// by [`hvp`](Self::hvp) and [`jvp`](Self::jvp).
+    /// The backward pass of the backward pass (double backward): as
+    /// [`Saved::double_backward`](crate::Saved::double_backward), by [`hvp`](Self::hvp) and [`jvp`](Self::jvp).
     ///
     /// # Errors
     /// As [`jvp`](Self::jvp). `by_x` and `by_dy` are untouched then.
@@ -82,6 +79,6 @@ impl SampleSaved {
     ) -> Result<Vec<f64>, CallError> {
         let hvp = |by_x: &mut ViewMut<T>| self.hvp(x, dy, of_dx, of_parameters, by_x);
         let jvp = |by_dy: &mut ViewMut<T>| self.jvp(x, of_dx, of_parameters, by_dy);
-        by_both([x, of_dx], by_x, by_dy, hvp, jvp)
+        hvp_and_jvp([x, of_dx], by_x, by_dy, hvp, jvp)
     }
 }

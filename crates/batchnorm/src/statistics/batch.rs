@@ -1,4 +1,4 @@
-//! The moments of one batch: what a forward pass gives, and running statistics take in.
+//! The moments of one batch, which a forward pass gives and running statistics take in.
 
 use crate::call_error::CallError;
 use crate::check::same_length;
@@ -17,7 +17,7 @@ impl From<Vec<Moments>> for BatchMoments {
 }
 
 impl BatchMoments {
-    /// One for each channel.
+    /// The moments, one for each channel.
     pub fn channels(&self) -> &[Moments] {
         &self.0
     }
@@ -26,9 +26,7 @@ impl BatchMoments {
     pub fn non_finite(&self) -> Vec<usize> {
         (0..self.0.len()).filter(|&channel| !self.0[channel].is_finite()).collect()
     }
-}
 
-impl BatchMoments {
     /// The moments of two parts of a batch together, channel by channel ([`Moments::merge`]).
     ///
     /// # Errors
@@ -36,6 +34,6 @@ impl BatchMoments {
     pub fn merge(&self, other: &BatchMoments) -> Result<BatchMoments, CallError> {
         same_length("other", self.channels().len(), other.channels().len())?;
         let pairs = self.channels().iter().zip(other.channels());
-        Ok(pairs.map(|(own, other)| own.merge(*other)).collect::<Vec<Moments>>().into())
+        Ok(pairs.map(|(moments, other)| moments.merge(*other)).collect::<Vec<Moments>>().into())
     }
 }

@@ -1,17 +1,17 @@
-//! Running statistics: what evaluation normalises by.
+//! Running statistics, by which evaluation normalises.
 
 use crate::call_error::CallError;
 use crate::check::same_length;
 use crate::options::averaging::UpdateWeight;
 use crate::options::config::Config;
 use crate::options::error::ConfigError;
-use crate::options::limits::{check_channels, finite};
+use crate::options::limits::{check_channels, finite_values};
 use crate::options::policies::{NonFinite, Policies, SingleValue};
 use crate::statistics::batch::BatchMoments;
 use batchnorm_kernel::{Moments, Parameter};
 
-/// Running mean and variance of each channel, in `f64`, and how many batches went into them.
-/// A layer starts with [`start`](Self::start); a checkpoint comes in through [`from_parts`](Self::from_parts):
+/// Running mean and variance of each channel, in `f64`, and the number of batches that went into them. A layer starts
+/// with [`start`](Self::start); a checkpoint comes in through [`from_parts`](Self::from_parts):
 ///
 /// ```
 /// use batchnorm::{BatchNorm, RunningStatistics};
@@ -49,8 +49,8 @@ impl RunningStatistics {
     /// Different lengths, no channel, NaN or infinity, a negative variance.
     pub fn from_parts<P: Parameter>(mean: &[P], variance: &[P], batches: u64) -> Result<Self, ConfigError> {
         check_channels(mean.len())?;
-        let mean = finite("running_mean", mean, mean.len())?;
-        let variance = finite("running_variance", variance, mean.len())?;
+        let mean = finite_values("running_mean", mean, mean.len())?;
+        let variance = finite_values("running_variance", variance, mean.len())?;
         if let Some(channel) = variance.iter().position(|&value| value < 0.0) {
             let got = variance[channel];
             return Err(ConfigError::NegativeVariance { argument: "running_variance", channel, got });
@@ -84,7 +84,7 @@ impl RunningStatistics {
         &self.updates
     }
 
-    /// The same statistics with the number of updates of each channel, as [`updates`](Self::updates) gave it.
+    /// These statistics with the number of updates of each channel, as [`updates`](Self::updates) gave it.
     ///
     /// # Errors
     /// Another length than the channels.
@@ -96,9 +96,9 @@ impl RunningStatistics {
         Ok(RunningStatistics { updates: updates.to_vec(), ..self })
     }
 
-    /// A mix with the statistics of other data, `old * own + new * other` of mean and variance, as a start on a domain of which
-    /// little is known yet: with N for the samples that these are worth and n of the other data, new = n / (N + n) (Schneider
-    /// et al. 2020). Both variances must be of the same estimator.
+    /// A mix with the statistics of other data, `old * own + new * other` of mean and variance, as a start on a domain
+    /// of which little is known yet: with N for the samples that these are worth and n of the other data,
+    /// new = n / (N + n) (Schneider et al. 2020). Both variances must be of the same estimator.
     ///
     /// # Errors
     /// Another number of channels.
@@ -107,8 +107,8 @@ impl RunningStatistics {
             let (expected, got) = (self.channels(), other.channels());
             return Err(ConfigError::Length { argument: "other", expected, got });
         }
-        let mix = |own: &[f64], other: &[f64]| -> Vec<f64> {
-            own.iter().zip(other).map(|(own, other)| weight.average(*own, *other)).collect()
+        let mix = |old: &[f64], new: &[f64]| -> Vec<f64> {
+            old.iter().zip(new).map(|(old, new)| weight.average(*old, *new)).collect()
         };
         let (mean, variance) = (mix(&self.mean, &other.mean), mix(&self.variance, &other.variance));
         Ok(RunningStatistics { mean, variance, ..self.clone() })
@@ -126,9 +126,9 @@ impl RunningStatistics {
     pub fn update(&mut self, batch: &BatchMoments, config: &Config) -> Result<Vec<usize>, CallError> {
         same_length("batch", self.channels(), batch.channels().len())?;
         let mut skipped = Vec::new();
-        self.batches += u64::from(counts(batch, &config.policies));
+        self.batches += u64::from(updates_any_channel(batch, &config.policies));
         for (channel, moments) in batch.channels().iter().enumerate() {
-            if !informs(moments, &config.policies) {
+            if !updates_channel(moments, &config.policies) {
                 continue;
             }
             if !moments.is_finite() && config.policies.non_finite != NonFinite::Update {
@@ -145,13 +145,13 @@ impl RunningStatistics {
     }
 }
 
-/// Whether the running statistics change by a channel's moments, if these are finite.
-fn informs(moments: &Moments, policies: &Policies) -> bool {
-    values_inform(moments.count(), moments.is_single(), policies)
+/// True if the running statistics take in a channel's moments, if these are finite.
+fn updates_channel(moments: &Moments, policies: &Policies) -> bool {
+    enough_values(moments.count(), moments.is_single(), policies)
 }
 
-/// Whether they change by so many values, which may be too few to have a spread.
-pub(crate) fn values_inform(count: u64, single: bool, policies: &Policies) -> bool {
+/// True if `count` values are enough for an update; they may be a `single` one, which has no spread.
+pub(crate) fn enough_values(count: u64, single: bool, policies: &Policies) -> bool {
     match count {
         0 => false,
         _ if single => !matches!(policies.single_value, SingleValue::SkipUpdate | SingleValue::UseRunning),
@@ -159,7 +159,7 @@ pub(crate) fn values_inform(count: u64, single: bool, policies: &Policies) -> bo
     }
 }
 
-/// Whether a batch counts at all.
-pub(crate) fn counts(batch: &BatchMoments, policies: &Policies) -> bool {
-    batch.channels().iter().any(|moments| informs(moments, policies))
+/// True if the running statistics of some channel take in the batch: else it does not count as one.
+pub(crate) fn updates_any_channel(batch: &BatchMoments, policies: &Policies) -> bool {
+    batch.channels().iter().any(|moments| updates_channel(moments, policies))
 }

@@ -1,21 +1,23 @@
-//! How the statistics of batches differ from each other: what standard errors are told by.
+//! Standard errors of statistics, from how those of batches differ from each other.
 
-/// Weighted sums over batches, with d = the batch's mean less a shift near all means, u = the batch's population variance, and
-/// w = n^2. Sums of products of up to four, for a standard error of the variance has squares of squares in it; a few digits of
-/// it are enough, which plain sums about a near shift keep.
+/// Weighted sums over batches, with d = the batch's mean less a shift near all means, u = the batch's population
+/// variance, and w = n^2. Sums of products of up to four, for a standard error of the variance has squares of squares
+/// in it; a few digits of it are enough, which plain sums about a near shift keep.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Spread {
+    /// The shift near all means.
     pub shift: f64,
-    /// Of w times 1, d, d^2, d^3, d^4, u, u^2, u d, u d^2.
+    /// Sums of w times 1, d, d^2, d^3, d^4, u, u^2, u d, u d^2.
     pub sums: [f64; SUMS],
-    /// What rounding may have left in the squares that the standard errors are the roots of: that of the mean's, and that of the
-    /// variance's. Taking out a batch that lay far off leaves more of it than of anything else.
+    /// Bounds on the rounding in the sums of squares whose roots are the standard errors of the mean and of the
+    /// variance. After a batch that lay far off was taken out, rounding may be most of what is left in them.
     pub noise: [f64; 2],
 }
 
+/// Number of sums.
 pub(crate) const SUMS: usize = 9;
-/// Those of the sums that cannot be negative.
-pub(crate) const EVEN: [usize; 6] = [0, 2, 4, 5, 6, 8];
+/// The sums that cannot be negative: those of even powers of d.
+pub(crate) const NON_NEGATIVE: [usize; 6] = [0, 2, 4, 5, 6, 8];
 
 /// Standard errors of a channel's statistics.
 ///
@@ -32,14 +34,14 @@ pub(crate) const EVEN: [usize; 6] = [0, 2, 4, 5, 6, 8];
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StandardErrors {
-    /// Of the mean.
+    /// Standard error of the mean.
     pub mean: f64,
-    /// Of the variance.
+    /// Standard error of the variance.
     pub variance: f64,
 }
 
-/// The sums of d + e, from those of d.
-fn moved([w, d, d2, d3, d4, u, u2, ud, ud2]: [f64; SUMS], e: f64) -> [f64; SUMS] {
+/// The sums over d + e, from those over d.
+fn moved_sums([w, d, d2, d3, d4, u, u2, ud, ud2]: [f64; SUMS], e: f64) -> [f64; SUMS] {
     [
         w,
         d + e * w,
@@ -54,66 +56,71 @@ fn moved([w, d, d2, d3, d4, u, u2, ud, ud2]: [f64; SUMS], e: f64) -> [f64; SUMS]
 }
 
 impl Spread {
-    /// Of one batch.
-    pub fn of(mean: f64, variance: f64, weight: f64) -> Spread {
+    /// The sums over one batch, about its own mean.
+    pub fn of_batch(mean: f64, variance: f64, weight: f64) -> Spread {
         let (w, u) = (weight * weight, variance);
         Spread { shift: mean, sums: [w, 0.0, 0.0, 0.0, 0.0, w * u, w * u * u, 0.0, 0.0], noise: [0.0; 2] }
     }
 
+    /// The sum of the batches' weights w.
     pub fn weight(&self) -> f64 {
         self.sums[0]
     }
 
-    /// The same sums about another shift.
+    /// The sums about another shift.
     fn about(self, shift: f64) -> Spread {
         let e = self.shift - shift;
         if e == 0.0 {
             return self;
         }
-        // What rounding leaves goes by the sizes of all that is added up.
-        let sizes = moved(self.sums.map(f64::abs), e.abs());
+        // Rounding is relative to the sizes of all terms that are added, not to their sum.
+        let sizes = moved_sums(self.sums.map(f64::abs), e.abs());
         let noise =
             [self.noise[0] + f64::EPSILON * sizes[2], self.noise[1] + f64::EPSILON * (sizes[4] + 2.0 * sizes[8])];
-        Spread { shift, sums: moved(self.sums, e), noise }
+        Spread { shift, sums: moved_sums(self.sums, e), noise }
     }
 
-    /// With another spread, or for `sign` -1 without it.
+    /// The sums with those of other batches, or for `sign` -1 without them.
     #[must_use]
     pub fn with(self, other: Spread, sign: f64) -> Spread {
         if other.weight() == 0.0 {
             return self;
         }
         let shift = if self.weight() == 0.0 { other.shift } else { self.shift };
-        let (mut all, other) = (self.about(shift), other.about(shift));
+        // Sums about different shifts do not add.
+        let (mut merged, other) = (self.about(shift), other.about(shift));
         let size = |sums: [f64; SUMS]| [sums[2], sums[4] + sums[6] + 2.0 * sums[8]];
-        let (own_size, other_size) = (size(all.sums), size(other.sums));
+        let [before, added] = [size(merged.sums), size(other.sums)];
         for kind in 0..2 {
-            all.noise[kind] += other.noise[kind] + f64::EPSILON * (own_size[kind] + other_size[kind]);
+            merged.noise[kind] += other.noise[kind] + f64::EPSILON * (before[kind] + added[kind]);
         }
-        all.sums.iter_mut().zip(other.sums).for_each(|(own, other)| *own += sign * other);
-        if all.sums[0] <= 0.0 {
+        merged.sums.iter_mut().zip(other.sums).for_each(|(sum, other)| *sum += sign * other);
+        // No weight is left: neither are batches, and what the sums hold is rounding.
+        if merged.sums[0] <= 0.0 {
             return Spread::default();
         }
-        for sum in EVEN {
+        for sum in NON_NEGATIVE {
             // Rounding may leave a hair below zero; and where a sum overflowed, the error is infinite, not unknown.
-            let value = all.sums[sum];
-            all.sums[sum] = if value.is_nan() { f64::INFINITY } else { value.max(0.0) };
+            let value = merged.sums[sum];
+            merged.sums[sum] = if value.is_nan() { f64::INFINITY } else { value.max(0.0) };
         }
-        all
+        merged
     }
 
-    /// Those of `batches` batches with these mean and variance together, over values of the weight `total`. With n, m, u a
-    /// batch's weight, mean and variance, its share in the whole's variance is n q with q = u + (m - mean)^2, so that both are
-    /// ratios of sums over batches (Cochran 1977, section 2.11, without the finite population).
-    pub fn standard_errors(self, [mean, variance]: [f64; 2], total: f64, batches: u64) -> StandardErrors {
+    /// Standard errors of the mean and variance that `batches` batches have together, over values of the weight
+    /// `total_weight`. With n, m, u a
+    /// batch's weight, mean and variance, its share in the whole's variance is n q with q = u + (m - mean)^2, so that
+    /// both are ratios of sums over batches (Cochran 1977, section 2.11, without the finite population).
+    pub fn standard_errors(self, [mean, variance]: [f64; 2], total_weight: f64, batches: u64) -> StandardErrors {
         let Spread { sums: [w, _, d2, _, d4, u, u2, _, ud2], noise, .. } = self.about(mean);
-        let of_variances = u2 + d4 + variance * variance * w + 2.0 * (ud2 - variance * (u + d2));
+        // sum w (u + (m - mean)^2 - variance)^2, multiplied out.
+        let variance_squares = u2 + d4 + variance * variance * w + 2.0 * (ud2 - variance * (u + d2));
         let b = batches as f64;
-        // What may be rounding is added: an error that is not known is a large one.
+        // What may be rounding is added: a standard error that is not known must not look small.
         let error = |squares: f64, noise: f64| {
-            let error = (b / (b - 1.0) * (squares.max(0.0) + noise)).sqrt() / total;
+            let error = (b / (b - 1.0) * (squares.max(0.0) + noise)).sqrt() / total_weight;
             if error.is_nan() || squares.is_nan() { f64::INFINITY } else { error }
         };
-        StandardErrors { mean: error(d2, noise[0]), variance: error(of_variances, noise[1]) }
+        StandardErrors { mean: error(d2, noise[0]), variance: error(variance_squares, noise[1]) }
     }
 }

@@ -1,4 +1,4 @@
-//! Count, means and comoments of a group of channels: what decorrelated batch norm knows of a batch.
+//! Count, means and comoments of a group of channels: the statistics of a batch in decorrelated batch norm.
 
 use crate::call_error::CallError;
 use crate::options::averaging::Estimator;
@@ -22,20 +22,20 @@ use batchnorm_kernel::passes::two_sum;
 pub struct Comoments {
     count: u64,
     mean: Vec<f64>,
-    /// What the means lack to the true ones.
-    rest: Vec<f64>,
-    /// Row after row.
+    /// Low parts of the means: what the `f64` in `mean` do not hold.
+    mean_low: Vec<f64>,
+    /// The comoments, row after row.
     matrix: Vec<f64>,
 }
 
 impl Comoments {
-    /// Of no values.
+    /// Comoments of no values.
     pub(super) fn empty(channels: usize) -> Comoments {
         let zeros = vec![0.0; channels];
-        Comoments { count: 0, mean: zeros.clone(), rest: zeros, matrix: vec![0.0; channels * channels] }
+        Comoments { count: 0, mean: zeros.clone(), mean_low: zeros, matrix: vec![0.0; channels * channels] }
     }
 
-    /// From means as pairs and the lower triangle of the comoments, row by row.
+    /// Comoments from the means, each as its high and low part, and the lower triangle of the matrix, row by row.
     pub(super) fn from_triangle(count: u64, means: &[[f64; 2]], triangle: &[f64]) -> Comoments {
         let d = means.len();
         let element = |at: usize| {
@@ -45,7 +45,7 @@ impl Comoments {
         Comoments {
             count,
             mean: means.iter().map(|mean| mean[0]).collect(),
-            rest: means.iter().map(|mean| mean[1]).collect(),
+            mean_low: means.iter().map(|mean| mean[1]).collect(),
             matrix: (0..d * d).map(element).collect(),
         }
     }
@@ -65,15 +65,15 @@ impl Comoments {
         let count = self.count.saturating_add(other.count);
         let share = other.count as f64 / count as f64;
         let delta: Vec<f64> =
-            (0..expected).map(|i| (other.mean[i] - self.mean[i]) + (other.rest[i] - self.rest[i])).collect();
-        let pairs = (0..expected).map(|i| two_sum(self.mean[i], self.rest[i] + delta[i] * share));
-        let (mean, rest) = pairs.unzip();
+            (0..expected).map(|i| (other.mean[i] - self.mean[i]) + (other.mean_low[i] - self.mean_low[i])).collect();
+        let means = (0..expected).map(|i| two_sum(self.mean[i], self.mean_low[i] + delta[i] * share));
+        let (mean, mean_low) = means.unzip();
         let weight = self.count as f64 * share;
         let element = |at: usize| {
             let product = delta[at / expected] * delta[at % expected];
             self.matrix[at] + other.matrix[at] + product * weight
         };
-        Ok(Comoments { count, mean, rest, matrix: (0..expected * expected).map(element).collect() })
+        Ok(Comoments { count, mean, mean_low, matrix: (0..expected * expected).map(element).collect() })
     }
 
     /// Number of channels.
@@ -103,14 +103,14 @@ impl Comoments {
         self.matrix.iter().map(|sum| sum / divisor).collect()
     }
 
-    /// Whether all means and comoments are finite: false where one channel held NaN or infinity or overflowed.
+    /// Returns true if all means and comoments are finite: false where one channel held NaN or infinity or overflowed.
     pub fn is_finite(&self) -> bool {
         self.mean.iter().chain(&self.matrix).all(|value| value.is_finite())
     }
 
-    /// The means as pairs.
+    /// High and low part of each mean.
     pub(super) fn means(&self) -> impl Iterator<Item = [f64; 2]> {
-        self.mean.iter().zip(&self.rest).map(|(&mean, &rest)| [mean, rest])
+        self.mean.iter().zip(&self.mean_low).map(|(&mean, &mean_low)| [mean, mean_low])
     }
 }
 
@@ -127,7 +127,7 @@ impl From<Vec<Comoments>> for BatchComoments {
 }
 
 impl BatchComoments {
-    /// One for each group.
+    /// The comoments, one for each group.
     pub fn groups(&self) -> &[Comoments] {
         &self.0
     }

@@ -9,7 +9,7 @@ use crate::whitening::groups::checked_group;
 use batchnorm_kernel::Tier;
 use batchnorm_kernel::passes::Isa;
 
-/// What a layer of decorrelated batch norm is to be. Checked once, by [`build`](Self::build).
+/// The options of a layer of decorrelated batch norm. Checked once, by [`build`](Self::build).
 ///
 /// ```
 /// use batchnorm::{Affine, UpdateWeight, WhiteningConfig};
@@ -22,27 +22,28 @@ use batchnorm_kernel::passes::Isa;
 pub struct WhiteningConfig {
     /// Number of channels.
     pub channels: usize,
-    /// Channels that are decorrelated from each other: neighbours, from the first on. The last group has what is left, as
-    /// in the implementation of the paper's authors.
+    /// Channels that are decorrelated from each other: neighbours, from the first on. The last group has what is left,
+    /// as in the implementation of the paper's authors.
     pub group: usize,
     /// Added to the eigenvalues of the covariance; finite and >= 0.
     pub epsilon: f64,
-    /// How running statistics follow the batches.
+    /// The average by which running statistics follow the batches.
     pub averaging: Averaging,
-    /// Which covariance the running covariance estimates. (Whitening is always by the population covariance.)
+    /// The covariance that the running covariance estimates. (Whitening is always by the population covariance.)
     pub estimator: Estimator,
-    /// Whether there are running statistics at all.
+    /// True for a layer that keeps running statistics.
     pub track_running_statistics: bool,
-    /// Which parameters there are.
+    /// The parameters that the layer has.
     pub affine: Affine,
-    /// What to do in degenerate cases; "a channel" that is not finite means its whole group here.
+    /// The policies for degenerate cases; "a channel" that is not finite means its whole group here.
     pub policies: Policies,
     /// Instruction set; `None` for the fastest one here. All give the same bits.
     pub tier: Option<Tier>,
 }
 
 impl WhiteningConfig {
-    /// eps 1e-5, weight of the new value 0.1 (both as the paper's authors have them), sample covariance, gamma and beta.
+    /// eps 1e-5, weight of the new value 0.1 (both as the paper's authors have them), sample covariance, gamma and
+    /// beta.
     pub fn new(channels: usize, group: usize) -> WhiteningConfig {
         let Config { epsilon, averaging, estimator, track_running_statistics, affine, policies, tier, .. } =
             Config::pytorch();
@@ -64,27 +65,28 @@ impl WhiteningConfig {
         WhiteningConfig { epsilon, ..self }
     }
 
-    /// Sets how running statistics follow the batches, by an [`UpdateWeight`](crate::UpdateWeight) or an [`Averaging`].
+    /// Sets the average by which running statistics follow the batches, by an [`UpdateWeight`](crate::UpdateWeight) or
+    /// an [`Averaging`].
     pub fn averaging(self, averaging: impl Into<Averaging>) -> Self {
         WhiteningConfig { averaging: averaging.into(), ..self }
     }
 
-    /// Sets which covariance the running covariance estimates.
+    /// Sets the covariance that the running covariance estimates.
     pub fn estimator(self, estimator: Estimator) -> Self {
         WhiteningConfig { estimator, ..self }
     }
 
-    /// Sets whether there are running statistics.
+    /// Sets whether the layer keeps running statistics.
     pub fn track_running_statistics(self, track: bool) -> Self {
         WhiteningConfig { track_running_statistics: track, ..self }
     }
 
-    /// Sets which parameters there are.
+    /// Sets the parameters that the layer has.
     pub fn affine(self, affine: Affine) -> Self {
         WhiteningConfig { affine, ..self }
     }
 
-    /// Sets what to do in degenerate cases.
+    /// Sets the policies for degenerate cases.
     pub fn policies(self, policies: Policies) -> Self {
         WhiteningConfig { policies, ..self }
     }
@@ -94,12 +96,13 @@ impl WhiteningConfig {
         WhiteningConfig { tier: Some(tier), ..self }
     }
 
-    /// The options, checked, and the tier.
+    /// Checks the options; gives them with the size of a group cut to the channels, and the instruction set that runs
+    /// the passes.
     pub(super) fn checked(mut self) -> Result<(WhiteningConfig, Isa), ConfigError> {
         check_channels(self.channels)?;
         self.group = checked_group(self.channels, self.group)?;
-        let same = Config { epsilon: self.epsilon, tier: self.tier, ..Config::pytorch() };
-        let isa = same.check()?;
+        // eps and the tier are checked as those of batch norm.
+        let isa = Config { epsilon: self.epsilon, tier: self.tier, ..Config::pytorch() }.check()?;
         Ok((self, isa))
     }
 }

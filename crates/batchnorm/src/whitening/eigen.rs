@@ -1,58 +1,60 @@
 //! Eigenvalues of a covariance, its inverse square root, and that root's derivative.
 //!
 //! By Jacobi's method (Jacobi 1846, in Rutishauser's form of 1966), not by tridiagonal QR as linear-algebra crates have
-//! it: Jacobi finds the small eigenvalues of a positive matrix to as many digits as the matrix determines them, also where
-//! its channels differ in size (Demmel and Veselic 1992), while QR errs by 1e-16 of the *largest*. With channels of
-//! standard deviations 1e6 and 1, correlated by 0.7, the smaller eigenvalue from `nalgebra` 0.35 was off by 7e-5 of itself,
-//! that from here by 2e-16. And it needs + - * / and square roots alone, in a fixed order.
+//! it: Jacobi finds the small eigenvalues of a positive matrix to as many digits as the matrix determines them, also
+//! where its channels differ in size (Demmel and Veselic 1992), while QR errs by 1e-16 of the *largest*. With channels
+//! of standard deviations 1e6 and 1, correlated by 0.7, the smaller eigenvalue from `nalgebra` 0.35 was off by 7e-5 of
+//! itself, that from here by 2e-16. And it needs + - * / and square roots alone, in a fixed order.
 
 /// Eigenvalues and eigenvectors of a symmetric matrix.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Eigen {
     pub values: Vec<f64>,
-    /// Row k is the vector of value k.
+    /// Row k is the eigenvector of value k.
     pub vectors: Vec<f64>,
 }
 
-/// Sweeps at most: 7 are enough for 16 channels, 11 for 256; what is left after these is far below rounding anyway.
+/// Largest number of sweeps: 7 are enough for 16 channels, 11 for 256; what is left after these is far below rounding
+/// anyway.
 const SWEEPS: usize = 40;
 
-/// Of a d x d matrix, which is used up. `floor` is to be added to all eigenvalues later on: less precision will do where
-/// they are small against it.
+/// Eigenvalues and eigenvectors of a symmetric d x d matrix, which is used up. `floor` will be added to all eigenvalues
+/// later on: less precision is enough where they are small against it.
 pub(super) fn decompose(matrix: &mut [f64], d: usize, floor: f64) -> Eigen {
     let mut vectors = vec![0.0; d * d];
     (0..d).for_each(|k| vectors[k * d + k] = 1.0);
     for _ in 0..SWEEPS {
-        let mut rotated = false;
+        let mut changed = false;
         for p in 0..d {
             for q in p + 1..d {
                 let (app, aqq, apq) = (matrix[p * d + p], matrix[q * d + q], matrix[p * d + q]);
                 let size = (app.abs() + floor).sqrt() * (aqq.abs() + floor).sqrt();
-                // (Zero over zero stays as it is.)
+                // Too small to matter. (0 beside two zeros, too: a rotation would divide 0 by 0.)
                 if apq.abs() <= f64::EPSILON / 4.0 * size {
                     continue;
                 }
-                rotated = true;
+                changed = true;
                 let [t, s, tau] = rotation(app, aqq, apq);
-                rotate_matrix(matrix, d, [p, q], [s, tau]);
+                rotate_rows_and_columns(matrix, d, [p, q], [s, tau]);
                 matrix[p * d + p] = app - t * apq;
                 matrix[q * d + q] = aqq + t * apq;
                 matrix[p * d + q] = 0.0;
                 matrix[q * d + p] = 0.0;
-                let (left, right) = vectors.split_at_mut(q * d);
-                for (one, other) in left[p * d..][..d].iter_mut().zip(&mut right[..d]) {
-                    (*one, *other) = turned(*one, *other, [s, tau]);
+                let (before_q, from_q) = vectors.split_at_mut(q * d);
+                for (one, other) in before_q[p * d..][..d].iter_mut().zip(&mut from_q[..d]) {
+                    (*one, *other) = rotated(*one, *other, [s, tau]);
                 }
             }
         }
-        if !rotated {
+        if !changed {
             break;
         }
     }
     Eigen { values: (0..d).map(|k| matrix[k * d + k]).collect(), vectors }
 }
 
-/// The smaller angle that makes the element between two diagonal ones 0: its tangent, its sine, the tangent of its half.
+/// The smaller angle that makes the element between two diagonal ones 0: its tangent, its sine, the tangent of its
+/// half.
 fn rotation(app: f64, aqq: f64, apq: f64) -> [f64; 3] {
     let theta = (aqq - app) / apq * 0.5;
     let t = if theta.abs() > 1e150 {
@@ -64,14 +66,15 @@ fn rotation(app: f64, aqq: f64, apq: f64) -> [f64; 3] {
     [t, t * c, t * c / (1.0 + c)]
 }
 
-fn turned(one: f64, other: f64, [s, tau]: [f64; 2]) -> (f64, f64) {
+/// Two numbers, rotated by the angle of sine s whose half has the tangent tau.
+fn rotated(one: f64, other: f64, [s, tau]: [f64; 2]) -> (f64, f64) {
     (one - s * (other + one * tau), other + s * (one - other * tau))
 }
 
-/// Rows and columns p and q, all but where they cross.
-fn rotate_matrix(matrix: &mut [f64], d: usize, [p, q]: [usize; 2], by: [f64; 2]) {
+/// Rotates rows and columns p and q of a symmetric matrix, but for the four elements where they cross.
+fn rotate_rows_and_columns(matrix: &mut [f64], d: usize, [p, q]: [usize; 2], angle: [f64; 2]) {
     for k in (0..d).filter(|&k| k != p && k != q) {
-        let (one, other) = turned(matrix[p * d + k], matrix[q * d + k], by);
+        let (one, other) = rotated(matrix[p * d + k], matrix[q * d + k], angle);
         matrix[p * d + k] = one;
         matrix[k * d + p] = one;
         matrix[q * d + k] = other;
@@ -98,13 +101,14 @@ impl InverseRoot {
     ///
     /// # Errors
     /// The smallest eigenvalue, if eps is 0 and that one cannot be told from 0.
-    pub fn of(covariance: &[f64], d: usize, epsilon: f64, degenerate: bool) -> Result<InverseRoot, f64> {
+    pub fn of_covariance(covariance: &[f64], d: usize, epsilon: f64, degenerate: bool) -> Result<InverseRoot, f64> {
         let deviations: Vec<f64> = (0..d).map(|k| covariance[k * d + k].max(0.0).sqrt()).collect();
         let Eigen { values, vectors } = decompose(&mut covariance.to_vec(), d, epsilon);
         if epsilon == 0.0 {
             let smallest = values.iter().copied().fold(f64::INFINITY, f64::min);
-            let in_doubt = |k: usize| values[k] <= doubt(&vectors[k * d..][..d], &deviations);
-            if degenerate || (0..d).any(in_doubt) {
+            // An eigenvalue that may be rounding alone cannot be told from 0.
+            let may_be_zero = |k: usize| values[k] <= rounding_bound(&vectors[k * d..][..d], &deviations);
+            if degenerate || (0..d).any(may_be_zero) {
                 return Err(smallest);
             }
         }
@@ -123,15 +127,15 @@ impl InverseRoot {
         symmetric(&self.vectors, d, |k, l| -inner[k * d + l] / roots[k] / roots[l] / (roots[k] + roots[l]))
     }
 
-    /// One that makes everything NaN: of a group that is not finite.
+    /// The inverse root for a group that is not finite: it makes all of its output NaN.
     pub fn not_a_number(d: usize) -> InverseRoot {
         InverseRoot { vectors: vec![f64::NAN; d * d], roots: vec![f64::NAN; d], matrix: vec![f64::NAN; d * d] }
     }
 }
 
-/// How large an eigenvalue may be by rounding alone: a rounding of v^T C v, each element being at most the product of two
-/// standard deviations.
-fn doubt(vector: &[f64], deviations: &[f64]) -> f64 {
+/// Bound on an eigenvalue that is rounding alone: the rounding of v^T C v, each element of C being at most the product
+/// of two standard deviations.
+fn rounding_bound(vector: &[f64], deviations: &[f64]) -> f64 {
     let reach: f64 = vector.iter().zip(deviations).map(|(v, deviation)| v.abs() * deviation).sum();
     8.0 * f64::EPSILON * reach * reach
 }
@@ -140,30 +144,32 @@ fn doubt(vector: &[f64], deviations: &[f64]) -> f64 {
 pub(super) fn negative_eigenvalue(matrix: &[f64], d: usize) -> Option<f64> {
     let largest = (0..d).map(|k| matrix[k * d + k].abs()).fold(0.0, f64::max);
     let Eigen { values, .. } = decompose(&mut matrix.to_vec(), d, 0.0);
-    // Checkpoints may have been rounded to f32.
+    // A checkpoint may have been rounded to f32, which moves eigenvalues by some 1e-7 of the largest element.
     values.into_iter().filter(|&value| value < -1e-6 * largest * d as f64).min_by(f64::total_cmp)
 }
 
 /// V E V^T, V having the vectors as rows.
 fn conjugated(vectors: &[f64], inner: &[f64], d: usize) -> Vec<f64> {
     let dot = |one: &[f64], other: &[f64]| one.iter().zip(other).fold(0.0, |sum, (one, other)| sum + one * other);
-    // half[l][i] = (E v_l)_i: E is symmetric.
-    let half: Vec<f64> = vectors
+    // product[l][i] = (E v_l)_i: E is symmetric, so that its rows serve as columns.
+    let product: Vec<f64> = vectors
         .chunks_exact(d)
         .flat_map(|vector| inner.chunks_exact(d).map(move |row| (row, vector)))
         .map(|(row, vector)| dot(row, vector))
         .collect();
-    vectors.chunks_exact(d).flat_map(|vector| half.chunks_exact(d).map(move |half| dot(vector, half))).collect()
+    vectors.chunks_exact(d).flat_map(|vector| product.chunks_exact(d).map(move |row| dot(vector, row))).collect()
 }
 
 /// V^T E V of a symmetric E, whose elements `inner` gives; symmetric to the bit.
 fn symmetric(vectors: &[f64], d: usize, inner: impl Fn(usize, usize) -> f64) -> Vec<f64> {
-    let mut columns = vec![0.0; d * d]; // row i is column i of V: no vector's elements but a channel's
+    // V^T: row i has the elements of all vectors in channel i.
+    let mut columns = vec![0.0; d * d];
     for (k, vector) in vectors.chunks_exact(d).enumerate() {
         vector.iter().enumerate().for_each(|(i, &value)| columns[i * d + k] = value);
     }
     let elements: Vec<f64> = (0..d * d).map(|at| inner(at / d, at % d)).collect();
     let full = conjugated(&columns, &elements, d);
+    // The lower triangle for the upper one, whose rounding may differ.
     (0..d * d).map(|at| full[if at / d < at % d { at % d * d + at / d } else { at }]).collect()
 }
 

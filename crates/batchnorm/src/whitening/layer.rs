@@ -1,11 +1,11 @@
 //! Decorrelated batch norm: whitening by the inverse square root of the covariance, in groups of channels.
 
 use crate::call_error::{CallError, NOTHING_TO_EVALUATE_BY};
-use crate::check::same_shape;
+use crate::check::{same_channels, same_shape};
 use crate::gradients::Gradients;
 use crate::options::averaging::Estimator;
 use crate::options::error::ConfigError;
-use crate::options::limits::finite;
+use crate::options::limits::finite_values;
 use crate::options::policies::{ConstantChannel, EmptyBatch, MissingRunning, NonFinite, SingleValue};
 use crate::parameters::AffineParameters;
 use crate::tensor::Tensor;
@@ -27,8 +27,8 @@ use batchnorm_kernel::{Element, Moments, Parameter, View, ViewMut};
 /// xhat = W (x - mean)     y = gamma * xhat + beta
 /// ```
 ///
-/// with the symmetric square root (ZCA), which stays as near to the input as whitening can. In evaluation mean and C are
-/// running estimates. With groups of one channel it is batch norm.
+/// with the symmetric square root (ZCA), which stays as near to the input as whitening can. In evaluation mean and C
+/// are running estimates. With groups of one channel it is batch norm.
 ///
 /// The covariance of xhat is I - eps (C + eps I)^-1: the identity where the variances are large against eps.
 ///
@@ -37,8 +37,8 @@ use batchnorm_kernel::{Element, Moments, Parameter, View, ViewMut};
 ///
 /// **Accuracy.** With u = 2^-53 and kappa the condition number of C + eps I scaled to a diagonal of ones, y errs by at
 /// most 9 u kappa (|gamma| max|xhat| + |beta|) before it is rounded, and the gradients likewise; the sizes and means of
-/// the channels play no part, as long as their squares are `f64` numbers with all digits (deviations of 1e-150 to 1e150).
-/// (A test on groups of 1 to 16 channels with kappa up to 3e11.)
+/// the channels play no part, as long as their squares are `f64` numbers with all digits (deviations of 1e-150 to
+/// 1e150). (A test on groups of 1 to 16 channels with kappa up to 3e11.)
 ///
 /// **Cost.** d multiplications and additions for each value in a sweep of sums, and d in one that writes y; backward d
 /// and 2 d; some 30 d^3 for the eigenvalues of each group. Matrices of d x d numbers for each group and a fixed scratch
@@ -69,14 +69,14 @@ pub struct Decorrelated {
     running: Option<RunningCovariance>,
 }
 
-/// What a forward pass returns.
+/// The results of a forward pass.
 #[derive(Debug, Clone)]
 pub struct Whitened<T> {
     /// The output, of the input's shape.
     pub y: Tensor<T>,
-    /// What the backward pass needs.
+    /// The values saved for the backward pass.
     pub saved: SavedWhitening,
-    /// What there is to take into the running statistics: the batch's comoments; those of no values after an evaluation.
+    /// The comoments for the running statistics to take in: the batch's; those of no values after an evaluation.
     pub batch: BatchComoments,
 }
 
@@ -116,7 +116,7 @@ impl Decorrelated {
     /// A layer without gamma, another length than the channels, NaN or infinity.
     pub fn set_gamma<P: Parameter>(&mut self, gamma: &[P]) -> Result<(), ConfigError> {
         let channels = self.config.channels;
-        self.parameters.set_gamma(|argument| finite(argument, gamma, channels))
+        self.parameters.set_gamma(|argument| finite_values(argument, gamma, channels))
     }
 
     /// Sets beta.
@@ -125,7 +125,7 @@ impl Decorrelated {
     /// A layer without beta, another length than the channels, NaN or infinity.
     pub fn set_beta<P: Parameter>(&mut self, beta: &[P]) -> Result<(), ConfigError> {
         let channels = self.config.channels;
-        self.parameters.set_beta(|argument| finite(argument, beta, channels))
+        self.parameters.set_beta(|argument| finite_values(argument, beta, channels))
     }
 
     /// Installs running statistics.
@@ -162,8 +162,8 @@ impl Decorrelated {
     /// The training forward pass alone; drop the returned comoments to discard them, or [`commit`](Self::commit) them.
     ///
     /// # Errors
-    /// Another number of channels, what the [policies](crate::Policies) refuse, and with eps = 0 a covariance without an
-    /// inverse: no more values than channels in a group, a channel whose values are all alike, or channels that
+    /// Another number of channels, what the [policies](crate::Policies) refuse, and with eps = 0 a covariance without
+    /// an inverse: no more values than channels in a group, a channel whose values are all alike, or channels that
     /// determine each other.
     pub fn forward_train<T: Element>(&self, x: &View<T>) -> Result<Whitened<T>, CallError> {
         let (y, (saved, batch)) = Tensor::filled(x.layout(), |y| self.forward_train_into(x, y))?;
@@ -197,9 +197,9 @@ impl Decorrelated {
         }
         let (moments, batch) = self.comoments(x);
         if policies.non_finite == NonFinite::Error && !batch.non_finite().is_empty() {
-            let channels = groups(self.config.channels, self.config.group);
-            let of = batch.non_finite();
-            let channels = channels.enumerate().filter(|(group, _)| of.contains(group)).flat_map(|(_, range)| range);
+            let bad_groups = batch.non_finite();
+            let ranges = groups(self.config.channels, self.config.group).enumerate();
+            let channels = ranges.filter(|(group, _)| bad_groups.contains(group)).flat_map(|(_, range)| range);
             return Err(CallError::NonFinite { channels: channels.collect() });
         }
         if use_running {
@@ -209,13 +209,13 @@ impl Decorrelated {
         let without_gradient = moments.iter().map(|moments| declared && moments.is_constant()).collect();
         let covariance = |group: &Comoments| group.is_finite().then(|| group.covariance(Estimator::Population));
         let covariances: Vec<_> = batch.groups().iter().map(covariance).collect();
-        // An empty batch has nothing to invert.
+        // The covariance of an empty batch is 0: any eps > 0 gives it an inverse root, which meets no value.
         let epsilon = if count == 0 { 1.0 } else { self.config.epsilon };
         let roots = self.roots("x", count as u64, epsilon, &covariances)?;
-        let nan_or = |group: &Comoments| -> Vec<[f64; 2]> {
+        let means_or_nan = |group: &Comoments| -> Vec<[f64; 2]> {
             if group.is_finite() { group.means().collect() } else { vec![[f64::NAN, 0.0]; group.channels()] }
         };
-        let centers = batch.groups().iter().flat_map(nan_or).collect();
+        let centers = batch.groups().iter().flat_map(means_or_nan).collect();
         let saved = self.saved(count, true, centers, roots, without_gradient);
         saved.apply(x, &self.shift(), y);
         Ok((saved, batch))
@@ -230,19 +230,20 @@ impl Decorrelated {
         let centered = Centered { array: x.memory(), centers: &centers };
         let sums = T::operations().products(self.isa, centered, None, group);
         let ranges = groups(x.channels(), group);
+        // The loops give no sums for an empty batch.
         let batch: Vec<Comoments> = if sums.is_empty() {
             ranges.map(|range| Comoments::empty(range.len())).collect()
         } else {
-            let of = |(range, sums): (std::ops::Range<usize>, Vec<f64>)| {
+            let comoments = |(range, sums): (std::ops::Range<usize>, Vec<f64>)| {
                 Comoments::from_triangle(x.count() as u64, &centers[range], &sums)
             };
-            ranges.zip(sums).map(of).collect()
+            ranges.zip(sums).map(comoments).collect()
         };
         (moments, batch.into())
     }
 
-    /// The inverse roots of the covariances of all groups, of `count` values each; NaN for a group that has none, because
-    /// it is not finite.
+    /// The inverse roots of the covariances of all groups, of `count` values each; NaN for a group that has none,
+    /// because it is not finite.
     fn roots(
         &self,
         argument: &'static str,
@@ -256,45 +257,39 @@ impl Decorrelated {
             let Some(covariance) = &covariances[group] else { return Ok(InverseRoot::not_a_number(channels)) };
             // n values about their mean span n - 1 dimensions.
             let degenerate = (1..=channels as u64).contains(&count);
-            InverseRoot::of(covariance, channels, epsilon, degenerate).map_err(|eigenvalue| CallError::Singular {
-                argument,
-                group,
-                channels,
-                count,
-                eigenvalue,
-            })
+            InverseRoot::of_covariance(covariance, channels, epsilon, degenerate)
+                .map_err(|eigenvalue| CallError::Singular { argument, group, channels, count, eigenvalue })
         };
         threads::map(sizes.len(), threads_for_groups(&sizes), || (), |(), group| root(group)).into_iter().collect()
     }
 
+    /// Saved values of a pass, with the layer's gamma.
     fn saved(
         &self,
         count: usize,
-        of_batch: bool,
+        by_batch: bool,
         centers: Vec<[f64; 2]>,
         roots: Vec<InverseRoot>,
         without_gradient: Vec<bool>,
     ) -> SavedWhitening {
-        let gamma = self.parameters.wide(self.config.channels).gamma;
+        let gamma = self.parameters.widened(self.config.channels).gamma;
         let (tier, group, count) = (self.isa.tier(), self.config.group, count as u64);
-        SavedWhitening { tier, group, count, of_batch, centers, roots, gamma, without_gradient }
+        SavedWhitening { tier, group, count, by_batch, centers, roots, gamma, without_gradient }
     }
 
+    /// beta of each channel, 0 where the layer has none.
     fn shift(&self) -> Vec<f64> {
-        self.parameters.wide(self.config.channels).beta
+        self.parameters.widened(self.config.channels).beta
     }
 
+    /// Errors unless x has the layer's channels, and y the shape of x.
     fn check<T: Element>(&self, x: &View<T>, y: &ViewMut<T>) -> Result<(), CallError> {
-        let (expected, got) = (self.config.channels, x.channels());
-        if expected != got {
-            let (shape, axis) = (x.shape().to_vec(), x.channel_axis());
-            return Err(CallError::Channels { argument: "x", expected, got, shape, axis });
-        }
+        same_channels("x", self.config.channels, x)?;
         same_shape("y", x.layout(), y.layout())
     }
 
-    /// Takes the comoments of a batch into the running statistics ([`RunningCovariance::update`]). Gives the groups that
-    /// were skipped because they are not finite.
+    /// Takes the comoments of a batch into the running statistics ([`RunningCovariance::update`]). Gives the groups
+    /// that were skipped because they are not finite.
     ///
     /// # Errors
     /// Other groups; the layer is unchanged then.
@@ -302,7 +297,8 @@ impl Decorrelated {
         self.running.as_mut().map_or(Ok(Vec::new()), |running| running.update(batch, &self.config))
     }
 
-    /// The evaluation forward pass: whitens by the running mean and covariance, which are constants to the backward pass.
+    /// The evaluation forward pass: whitens by the running mean and covariance, which are constants to the backward
+    /// pass.
     ///
     /// # Errors
     /// Another number of channels; no running statistics, unless the policy says otherwise; with eps = 0, a running
@@ -325,8 +321,9 @@ impl Decorrelated {
             }
             return Err(CallError::NoRunningStatistics { reason: NOTHING_TO_EVALUATE_BY });
         };
-        let finite = |covariance: &Vec<f64>| covariance.iter().all(|value| value.is_finite());
-        let covariances: Vec<_> = running.covariances().iter().map(|own| finite(own).then(|| own.clone())).collect();
+        let if_finite =
+            |covariance: &Vec<f64>| covariance.iter().all(|value| value.is_finite()).then(|| covariance.clone());
+        let covariances: Vec<_> = running.covariances().iter().map(if_finite).collect();
         let roots = self.roots("running_covariance", 0, self.config.epsilon, &covariances)?;
         let centers = running.mean().iter().map(|&mean| [mean, 0.0]).collect();
         let saved = self.saved(x.count(), false, centers, roots, vec![false; self.config.channels]);

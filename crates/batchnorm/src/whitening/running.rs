@@ -1,12 +1,12 @@
-//! Running mean and covariance: what evaluation whitens by. How estimator and weights count is decided in
-//! `crate::running`.
+//! Running mean and covariance, by which evaluation whitens. Estimator and update weights are those of batch norm
+//! (`options::averaging`).
 
 use crate::call_error::CallError;
 use crate::check::same_length;
 use crate::options::error::ConfigError;
-use crate::options::limits::{check_channels, finite};
+use crate::options::limits::{check_channels, finite_values};
 use crate::options::policies::NonFinite;
-use crate::statistics::running::values_inform;
+use crate::statistics::running::enough_values;
 use crate::whitening::comoments::BatchComoments;
 use crate::whitening::config::WhiteningConfig;
 use crate::whitening::eigen::negative_eigenvalue;
@@ -14,11 +14,11 @@ use crate::whitening::groups::{checked_group, groups};
 use batchnorm_kernel::Parameter;
 use std::ops::Range;
 
-/// Running mean of each channel and running covariance matrix of each group, in `f64`, and how many batches went into
-/// them.
+/// Running mean of each channel and running covariance matrix of each group, in `f64`, and the number of batches that
+/// went into them.
 ///
-/// The *covariance* is averaged and its inverse square root taken in evaluation, so that the statistics mean the same as
-/// those of batch norm and can come from a whole data set. (The implementation of the paper's authors averages the
+/// The *covariance* is averaged and its inverse square root taken in evaluation, so that the statistics mean the same
+/// as those of batch norm and can come from a whole data set. (The implementation of the paper's authors averages the
 /// matrices W of the batches instead: after `W` of unlike batches that is another matrix.)
 ///
 /// ```
@@ -31,10 +31,10 @@ use std::ops::Range;
 pub struct RunningCovariance {
     group: usize,
     mean: Vec<f64>,
-    /// Of each group, row after row.
+    /// Covariance matrix of each group, row after row.
     covariances: Vec<Vec<f64>>,
     batches: u64,
-    /// Updates of each group.
+    /// Updates of each group: fewer than `batches` where one was skipped.
     updates: Vec<u64>,
 }
 
@@ -74,20 +74,20 @@ impl RunningCovariance {
             return Err(ConfigError::Matrices { argument: "running_covariance", expected, got });
         }
         let mut running = RunningCovariance::start(mean.len(), group)?;
-        running.mean = finite("running_mean", mean, mean.len())?;
-        let mut all = &finite("running_covariance", covariances, expected)?[..];
+        running.mean = finite_values("running_mean", mean, mean.len())?;
+        let mut remaining = &finite_values("running_covariance", covariances, expected)?[..];
         for (number, matrix) in running.covariances.iter_mut().enumerate() {
-            let (own, rest) = all.split_at(matrix.len());
-            check_covariance(own, number)?;
-            matrix.copy_from_slice(own);
-            all = rest;
+            let (covariance, others) = remaining.split_at(matrix.len());
+            check_covariance(covariance, number)?;
+            matrix.copy_from_slice(covariance);
+            remaining = others;
         }
         running.batches = batches;
         running.updates.fill(batches);
         Ok(running)
     }
 
-    /// The same statistics with the number of updates of each group, as [`updates`](Self::updates) gave it.
+    /// These statistics with the number of updates of each group, as [`updates`](Self::updates) gave it.
     ///
     /// # Errors
     /// Another length than the groups.
@@ -146,11 +146,11 @@ impl RunningCovariance {
         for (range, group) in ranges.iter().zip(batch.groups()) {
             same_length("batch", range.len(), group.channels())?;
         }
-        let informs = |count: u64| values_inform(count, count == 1, &config.policies);
-        self.batches += u64::from(batch.groups().iter().any(|group| informs(group.count())));
+        let is_update = |count: u64| enough_values(count, count == 1, &config.policies);
+        self.batches += u64::from(batch.groups().iter().any(|group| is_update(group.count())));
         let mut skipped = Vec::new();
         for (number, (range, comoments)) in ranges.into_iter().zip(batch.groups()).enumerate() {
-            if !informs(comoments.count()) {
+            if !is_update(comoments.count()) {
                 continue;
             }
             if !comoments.is_finite() && config.policies.non_finite != NonFinite::Update {
@@ -159,16 +159,17 @@ impl RunningCovariance {
             }
             self.updates[number] += 1;
             let weight = config.averaging.weight_of_update(self.updates[number]);
-            let take = |old: &mut [f64], new: &[f64]| {
+            let average = |old: &mut [f64], new: &[f64]| {
                 old.iter_mut().zip(new).for_each(|(old, &new)| *old = weight.average(*old, new));
             };
-            take(&mut self.mean[range], comoments.mean());
-            take(&mut self.covariances[number], &comoments.covariance(config.estimator));
+            average(&mut self.mean[range], comoments.mean());
+            average(&mut self.covariances[number], &comoments.covariance(config.estimator));
         }
         Ok(skipped)
     }
 }
 
+/// Errors unless the matrix of a group is symmetric and has no negative eigenvalue.
 fn check_covariance(matrix: &[f64], group: usize) -> Result<(), ConfigError> {
     let d = matrix.len().isqrt();
     let wrong = |reason| Err(ConfigError::NotACovariance { argument: "running_covariance", group, reason });

@@ -1,7 +1,7 @@
-//! What a forward pass of decorrelated batch norm leaves, and the backward pass from it.
+//! The saved values of a forward pass of decorrelated batch norm, and the backward pass by them.
 
 use crate::call_error::CallError;
-use crate::check::same_shape;
+use crate::check::{same_batch, same_shape};
 use crate::gradients::ParameterGradients;
 use crate::whitening::eigen::InverseRoot;
 use crate::whitening::groups::{groups, threads_for_groups};
@@ -9,8 +9,8 @@ use batchnorm_kernel::passes::{Centered, Isa};
 use batchnorm_kernel::threads;
 use batchnorm_kernel::{Element, Tier, View, ViewMut};
 
-/// What a forward pass leaves for its backward pass: of each channel the mean and gamma, of each group the whitening
-/// matrix with its eigenvectors. The input itself is not kept; backward takes it again.
+/// The values that a forward pass saves for its backward pass: of each channel the mean and gamma, of each group the
+/// whitening matrix with its eigenvectors. The input itself is not kept; backward takes it again.
 ///
 /// ```
 /// use batchnorm::{Axes, Decorrelated, View};
@@ -27,20 +27,21 @@ pub struct SavedWhitening {
     pub(super) group: usize,
     /// Values a channel.
     pub(super) count: u64,
-    /// Whether mean and covariance are functions of the input.
-    pub(super) of_batch: bool,
-    /// Mean of each channel, as a pair.
+    /// True if mean and covariance are functions of the input.
+    pub(super) by_batch: bool,
+    /// Mean of each channel, as its high and low part.
     pub(super) centers: Vec<[f64; 2]>,
     pub(super) roots: Vec<InverseRoot>,
     pub(super) gamma: Vec<f64>,
-    /// Channels whose gradient is declared to be 0: their values are all alike.
+    /// True for a channel whose gradient is declared to be 0, because its values are all alike.
     pub(super) without_gradient: Vec<bool>,
 }
 
 impl SavedWhitening {
-    /// Whether mean and covariance are functions of the batch to the backward pass, or constants.
+    /// Returns true if mean and covariance are functions of the batch to the backward pass, false if they are
+    /// constants.
     pub fn used_batch_statistics(&self) -> bool {
-        self.of_batch
+        self.by_batch
     }
 
     /// Number of channels.
@@ -53,7 +54,7 @@ impl SavedWhitening {
         self.roots.iter().map(|root| &root.matrix[..])
     }
 
-    /// y = gamma * W (x - mean) + beta.
+    /// Writes y = gamma * W (x - mean) + beta.
     pub(super) fn apply<T: Element>(&self, x: &View<T>, beta: &[f64], y: &mut ViewMut<T>) {
         let scaled = |(range, root): (std::ops::Range<usize>, &InverseRoot)| {
             let (d, gamma) = (range.len(), &self.gamma[range]);
@@ -66,10 +67,10 @@ impl SavedWhitening {
 
     /// The backward pass, dx into a buffer. With g = gamma * dy, xc = x - mean and n values a channel, each group has
     ///
-    /// - after training: `dx = W (g - mean(g)) + 2/n S xc`, where `S = U (K o (U^T G U)) U^T`, G is the symmetric part of
-    ///   `sum g xc^T`, U and l are the eigenvectors and eigenvalues of covariance + eps I, and
-    ///   `K_ab = -1 / (sqrt(l_a) sqrt(l_b) (sqrt(l_a) + sqrt(l_b)))` are the divided differences of `l^(-1/2)` (Daleckii
-    ///   and Krein 1965), which equal eigenvalues do not disturb;
+    /// - after training: `dx = W (g - mean(g)) + 2/n S xc`, where `S = U (K o (U^T G U)) U^T`, G is the symmetric part
+    ///   of `sum g xc^T`, U and l are the eigenvectors and eigenvalues of covariance + eps I, and
+    ///   `K_ab = -1 / (sqrt(l_a) sqrt(l_b) (sqrt(l_a) + sqrt(l_b)))` are the divided differences of `l^(-1/2)`
+    ///   (Daleckii and Krein 1965), which equal eigenvalues do not disturb;
     /// - after evaluation: `dx = W g`;
     /// - both: `dgamma = sum(dy * xhat)`, `dbeta = sum(dy)`.
     ///
@@ -83,19 +84,20 @@ impl SavedWhitening {
         dy: &View<T>,
         dx: &mut ViewMut<T>,
     ) -> Result<ParameterGradients, CallError> {
-        self.check(x)?;
+        same_batch("x", self.channels(), self.count, x)?;
         same_shape("dy", x.layout(), dy.layout())?;
         same_shape("dx", x.layout(), dx.layout())?;
-        let nothing = vec![[0.0; 2]; self.channels()];
+        let zeros = vec![[0.0; 2]; self.channels()];
         let centered = Centered { array: x.memory(), centers: &self.centers };
-        let upstream = Centered { array: dy.memory(), centers: &nothing };
+        let upstream = Centered { array: dy.memory(), centers: &zeros };
         let mut sums = T::operations().products(self.isa(), upstream, Some(centered), self.group);
         let ranges: Vec<_> = groups(self.channels(), self.group).collect();
-        // An empty batch has no sums: they are 0.
+        // The loops give no sums for an empty batch: they are 0.
         sums.resize_with(ranges.len(), Vec::new);
         for (sums, range) in sums.iter_mut().zip(&ranges) {
             sums.resize(range.len() * (range.len() + 1), 0.0);
         }
+        // dgamma_i = sum_j W_ij sum(dy_i xc_j), dbeta_i = sum(dy_i), which stands behind the products of its row.
         let mut gradients = ParameterGradients { dgamma: Vec::new(), dbeta: Vec::new() };
         for (sums, root) in sums.iter().zip(&self.roots) {
             let d = root.matrix.len().isqrt();
@@ -110,47 +112,39 @@ impl SavedWhitening {
         let shift = vec![0.0; self.channels()];
         let n = self.count.max(1) as f64;
         let means: Vec<[f64; 2]> = gradients.dbeta.iter().map(|sum| [sum / n, 0.0]).collect();
-        let of_batch = [Centered { centers: &means, ..upstream }, centered];
-        let inputs = if self.of_batch { &of_batch[..] } else { &[upstream] };
+        let centered_both = [Centered { centers: &means, ..upstream }, centered];
+        let inputs = if self.by_batch { &centered_both[..] } else { &[upstream] };
         T::operations().mix(self.isa(), inputs, &matrices, &shift, self.group, dx.memory());
         Ok(gradients)
     }
 
-    /// The matrix from dy, and from xc where the statistics are the batch's, to dx.
+    /// The matrix that gives dx of a group from dy, and from xc too where the statistics are the batch's; `first` is
+    /// the group's first channel.
     fn input_gradient(&self, first: usize, root: &InverseRoot, sums: &[f64]) -> Vec<f64> {
         let d = root.matrix.len().isqrt();
         let gamma = &self.gamma[first..first + d];
+        // W diag(gamma).
         let scaled = |at: usize| root.matrix[at] * gamma[at % d];
-        if !self.of_batch {
+        if !self.by_batch {
             return (0..d * d).map(scaled).collect();
         }
         let product = |i: usize, j: usize| gamma[i] * sums[i * (d + 1) + j];
+        // G, the symmetric part of sum g xc^T.
         let outer: Vec<f64> =
             (0..d * d).map(|at| (at / d, at % d)).map(|(i, j)| 0.5 * (product(i, j) + product(j, i))).collect();
         let derivative = root.derivative(&outer);
         let factor = 2.0 / self.count.max(1) as f64;
         let mut matrix = Vec::with_capacity(2 * d * d);
         for i in 0..d {
-            let live = if self.without_gradient[first + i] { 0.0 } else { 1.0 };
-            matrix.extend((0..d).map(|j| live * scaled(i * d + j)));
-            matrix.extend((0..d).map(|j| live * (factor * derivative[i * d + j])));
+            let factor_of_row = if self.without_gradient[first + i] { 0.0 } else { 1.0 };
+            matrix.extend((0..d).map(|j| factor_of_row * scaled(i * d + j)));
+            matrix.extend((0..d).map(|j| factor_of_row * (factor * derivative[i * d + j])));
         }
         matrix
     }
 
+    /// The instruction set of the forward pass, ready to run.
     fn isa(&self) -> Isa {
         Isa::new(self.tier).expect("the forward pass ran on it")
-    }
-
-    fn check<T: Element>(&self, x: &View<T>) -> Result<(), CallError> {
-        let (expected, got) = (self.channels(), x.channels());
-        if expected != got {
-            let (shape, axis) = (x.shape().to_vec(), x.channel_axis());
-            return Err(CallError::Channels { argument: "x", expected, got, shape, axis });
-        }
-        if x.count() as u64 != self.count {
-            return Err(CallError::OtherBatch { argument: "x", expected: self.count, got: x.count() as u64 });
-        }
-        Ok(())
     }
 }
