@@ -14,7 +14,7 @@ use crate::map::{map, reduce_and_map};
 use crate::moments::Moments;
 use crate::number::Stored;
 use crate::operations::{Operations, OutputOperations};
-use crate::pass::{Backward, Beside, Forward, GradientOutputs, OfChannel, OfReduced, Statistics};
+use crate::pass::{Backward, Beside, Forward, GradientOutputs, OfChannel, OfReduced, OutputBackward, Statistics};
 use crate::reduce::chunk::Chunk;
 use crate::reduce::gradients::{ChannelConstants, ChunkGradientSums, DirectionSummands, GradientSums, OutputSummands};
 use crate::reduce::moments::{ChunkMoments, WeightedChunkMoments};
@@ -358,14 +358,11 @@ impl<T: Stored> Operations<T> for Loops {
 impl<T: Stored> OutputOperations<T> for Loops {
     fn backward_of_output(
         &self,
-        isa: Isa,
-        activation: Activation,
-        beta: &[f64],
-        gamma_reciprocal: &[f64],
-        y: &Readable<T>,
+        pass: OutputBackward<T>,
         dy: &mut Writable<T>,
         coefficients: OfReduced<GradientSums, OutputGradientCoefficients>,
     ) -> Vec<GradientSums> {
+        let OutputBackward { isa, activation, beta, gamma_reciprocal, y } = pass;
         let f = leaky::<T>(activation);
         // xhat is a difference to beta: nothing of the mean is in it.
         let xhat_low = &vec![0.0; beta.len()][..];

@@ -61,7 +61,9 @@ pub mod passes {
     };
     pub use crate::moments::two_sum;
     pub use crate::operations::{Operations, OutputOperations};
-    pub use crate::pass::{Backward, Beside, Forward, GradientOutputs, OfChannel, OfReduced, Statistics};
+    pub use crate::pass::{
+        Backward, Beside, Forward, GradientOutputs, OfChannel, OfReduced, OutputBackward, Statistics,
+    };
     pub use crate::reduce::MIN_RUN;
     pub use crate::reduce::gradients::{ChannelConstants, GradientSums};
     pub use crate::reduce::tree::{Merge, joined_pairwise, pairwise_sum};

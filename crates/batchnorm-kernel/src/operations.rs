@@ -8,7 +8,7 @@ use crate::map::formulas::{
     GradientAlongCoefficients, NormalizeCoefficients, OutputGradientCoefficients, TangentCoefficients,
 };
 use crate::moments::Moments;
-use crate::pass::{Backward, Forward, GradientOutputs, OfChannel, OfReduced};
+use crate::pass::{Backward, Forward, GradientOutputs, OfChannel, OfReduced, OutputBackward};
 use crate::reduce::gradients::{ChannelConstants, GradientSums};
 use crate::rows::Summed;
 use crate::rows::formulas::{Elements, RowNumbers};
@@ -166,14 +166,10 @@ pub trait Operations<T>: Sync {
 
 /// The passes that take the output for the input: `f32` and `f64` have them.
 pub trait OutputOperations<T>: Sync {
-    /// dx over dy, from the output: xhat = (z - beta) * gamma_reciprocal with z = f^-1(y). The sums are returned.
+    /// dx over dy, from the output. The sums are returned.
     fn backward_of_output(
         &self,
-        isa: Isa,
-        activation: Activation,
-        beta: &[f64],
-        gamma_reciprocal: &[f64],
-        y: &Readable<T>,
+        pass: OutputBackward<T>,
         dy: &mut Writable<T>,
         coefficients: OfReduced<GradientSums, OutputGradientCoefficients>,
     ) -> Vec<GradientSums>;

@@ -59,6 +59,20 @@ pub struct Backward<'a, T> {
     pub statistics: Statistics<'a>,
 }
 
+/// A backward pass that takes the output for the input: xhat = (z - beta) * gamma_reciprocal with z = f^-1(y).
+pub struct OutputBackward<'a, T> {
+    /// The instruction set that computes it.
+    pub isa: Isa,
+    /// f.
+    pub activation: Activation,
+    /// beta of each channel.
+    pub beta: &'a [f64],
+    /// 1 / gamma of each channel.
+    pub gamma_reciprocal: &'a [f64],
+    /// The forward pass's output.
+    pub y: &'a Readable<'a, T>,
+}
+
 /// The part of the statistics in the gradient.
 #[derive(Clone, Copy)]
 pub enum Statistics<'a> {

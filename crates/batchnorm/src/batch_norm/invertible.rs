@@ -7,7 +7,7 @@ use crate::check::same_shape;
 use crate::gradients::ParameterGradients;
 use crate::tensor::Tensor;
 use batchnorm_kernel::passes::{
-    GradientSums, Layout, OutputGradientCoefficients, put_channels, row_major, take_channels,
+    GradientSums, Layout, OutputBackward, OutputGradientCoefficients, put_channels, row_major, take_channels,
 };
 use batchnorm_kernel::{Axes, Element, Moments, Parameter, View, ViewMut};
 
@@ -160,8 +160,9 @@ impl<T: Element + Parameter> Invertible<T> {
             mean_dz: sums.dy / saved.total_weight[channel],
             mean_dz_xhat: sums.dy_xhat / saved.total_weight[channel],
         };
-        let (isa, activation, passes) = (saved.isa(), saved.activation, T::output_operations());
-        let sums = passes.backward_of_output(isa, activation, beta, reciprocal, y.memory(), dy.memory(), &coefficients);
+        let (isa, activation) = (saved.isa(), saved.activation);
+        let pass = OutputBackward { isa, activation, beta, gamma_reciprocal: reciprocal, y: y.memory() };
+        let sums = T::output_operations().backward_of_output(pass, dy.memory(), &coefficients);
         let mut gradients = ParameterGradients::from_sums(sums, saved.channels());
         if let Some((dx, of_kept)) = of_kept {
             put_channels(rows(&dx).memory(), self.kept_channels(), dy.memory());
