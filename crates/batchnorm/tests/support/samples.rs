@@ -49,14 +49,19 @@ impl Kind {
         }
     }
 
-    /// The rows: of each the numbers of its values, and for each value that of its parameters.
-    pub fn rows(self, Sizes { n, c, plane }: Sizes) -> Vec<Vec<(usize, usize)>> {
+    /// Which values are a row.
+    fn arrangement(self, Sizes { n, c, plane }: Sizes) -> Rows {
         let together = match self {
             Kind::Layer(axes) | Kind::Rms(axes) => Together::LastAxes(axes),
             Kind::Group(groups) => Together::Groups(groups),
             Kind::Instance => Together::Instance,
         };
-        let rows = Rows::new(&[n, c, plane], &[Role::Sample, Role::Channel, Role::Space], together);
+        Rows::new(&[n, c, plane], &[Role::Sample, Role::Channel, Role::Space], together)
+    }
+
+    /// The rows: of each the numbers of its values, and for each value that of its parameters.
+    pub fn rows(self, sizes: Sizes) -> Vec<Vec<(usize, usize)>> {
+        let rows = self.arrangement(sizes);
         let with_parameter = |row: Vec<usize>| row.into_iter().map(|i| (i, rows.parameter(i))).collect();
         rows.all().into_iter().map(with_parameter).collect()
     }
@@ -171,7 +176,7 @@ impl<T: Element> Case<T> {
         let [mut y, mut dx, mut moved] = [outputs.blank(), outputs.blank(), outputs.blank()];
         let parameters = Parameters { gamma: Some(&self.gamma[..]), beta: Some(&self.beta[..]) };
         let saved = rule.forward(&x, parameters, &mut outputs.view_mut(&mut y)).expect("a right call");
-        assert_eq!(saved.rows(), self.kind.rows(self.sizes).len());
+        assert_eq!(saved.rows(), self.kind.arrangement(self.sizes).count());
         let gradients = saved.backward(&x, &dy, &mut outputs.view_mut(&mut dx)).expect("a right call");
         let direction = ParameterDirection { gamma: Some(&self.beta), beta: Some(&self.gamma) };
         saved.jvp(&x, &dy, direction, &mut outputs.view_mut(&mut moved)).expect("a right call");
