@@ -67,15 +67,13 @@ pub struct Gradients<R> {
     pub dbeta: Vec<R>,
 }
 
-/// A way to go from (x, gamma, beta), and how fast.
+/// A way to go from (x, gamma), and how fast. (beta' plays no part in second derivatives.)
 #[derive(Debug, Clone, Copy)]
 pub struct Direction<'a, R> {
     /// x', of each value.
     pub x: &'a [R],
     /// gamma', of each scale.
     pub gamma: &'a [R],
-    /// beta', of each shift.
-    pub beta: &'a [R],
 }
 
 impl<R: Real> Gradients<R> {

@@ -225,7 +225,7 @@ fn second_order_is_the_derivative_of_the_gradients() {
         let (x_t, gamma_t) = (random.normals(case.x.len(), 0.1, 1.0), random.normals(case.gamma.len(), 0.1, 1.0));
         let mut moved = Vec::new();
         norms::<D>(&rows, &case, |_, norm| {
-            let direction = Direction { x: &wide(&x_t), gamma: &wide(&gamma_t), beta: &wide(&case.beta) };
+            let direction = Direction { x: &wide(&x_t), gamma: &wide(&gamma_t) };
             moved.push(norm.second_order(&wide(&case.x), &wide(&case.gamma), &wide(&case.dy), direction));
         });
         let mut moved = moved.into_iter();
