@@ -5,7 +5,7 @@ use crate::support::Random;
 use crate::support::layout::{Sizes, sizes};
 use crate::support::measure::ulp;
 use crate::support::samples::{Case, Kind, places, view, view_mut};
-use crate::support::wide::{DoubleDouble, largest, largest_wide, wide, widened};
+use crate::support::wide::{largest, largest_wide, wide, widened};
 use batchnorm::reference::whole::Direction;
 use batchnorm::{
     Axes, CallError, ConstantChannel, Element, ParameterDirection, Parameters, SampleConfig, SampleNorm, SampleSaved,
@@ -41,17 +41,17 @@ fn errors<T: Element>(case: &Case<T>) -> [f64; 2] {
     let mut worst = [0.0f64; 2];
     for row in 0..rows.count() {
         let places = rows.places(row);
-        let most = |of: &[DoubleDouble]| largest_wide(&rows.gather(row, of));
+        let [most_dy, most_t] = [&dy, &t].map(|of| largest_wide(&rows.gather(row, of)));
         let most_of = |parameters: &[f64]| largest(places.iter().map(|&i| parameters[rows.parameter(i)]));
         let r = case.kind.inverse(&rows.gather(row, &x));
-        let scale = (most_of(&case.gamma) * r * most(&t) + most_of(&case.beta)) * r * most(&dy);
+        let scale = (most_of(&case.gamma) * r * most_t + most_of(&case.beta)) * r * most_dy;
         let scale = scale * (places.len() as f64).sqrt();
         for &i in &places {
             let rounding = if size_of::<T>() == 8 { 0.0 } else { ulp::<T>(truth.dx[i].to_f64().abs()) / 2.0 };
             let error = (wide(got.curved[i].to_f64()) - truth.dx[i]).to_f64().abs();
             assert!(error.is_finite());
             worst[0] = worst[0].max((error - rounding).max(0.0) / scale);
-            terms[rows.parameter(i)] += r * most(&dy) * most(&t);
+            terms[rows.parameter(i)] += r * most_dy * most_t;
         }
     }
     for ((got, truth), terms) in got.curved_gamma.iter().zip(truth.dgamma).zip(terms) {
