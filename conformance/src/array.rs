@@ -2,7 +2,6 @@
 
 use batchnorm_io::npy::Numbers;
 
-use crate::kinds::Role;
 use crate::recipe::Recipe;
 
 /// An input: a buffer, and the array in it.
@@ -41,29 +40,6 @@ impl Input {
         let buffer = self.numbers.to_f64();
         if self.strides.is_none() { buffer } else { self.places().into_iter().map(|place| buffer[place]).collect() }
     }
-}
-
-/// The sample and channel of each element, in C order.
-pub fn coordinates(shape: &[usize], roles: &[Role]) -> Vec<Coordinates> {
-    let mut coordinates = vec![Coordinates::default()];
-    for (&length, role) in shape.iter().zip(roles) {
-        let next = |at: &Coordinates, i: usize| match role {
-            Role::Sample => Coordinates { sample: at.sample * length + i, ..*at },
-            Role::Channel => Coordinates { channel: i, ..*at },
-            Role::Space => *at,
-        };
-        coordinates = coordinates.iter().flat_map(|at| (0..length).map(move |i| next(at, i))).collect();
-    }
-    coordinates
-}
-
-/// Sample and channel of an element.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Coordinates {
-    /// The number of its sample, through all sample axes.
-    pub sample: usize,
-    /// Its index on the channel axis.
-    pub channel: usize,
 }
 
 #[test]

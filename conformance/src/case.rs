@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use batchnorm_reference::whole::{self, Rows, Together};
 use serde::{Deserialize, Serialize};
 
 use crate::array::Input;
@@ -136,6 +137,24 @@ impl Problem {
     /// The axis that holds the channels.
     pub fn channel_axis(&self) -> usize {
         self.roles.iter().position(|&role| role == Role::Channel).expect("a channel axis")
+    }
+
+    /// What is normalised together in an array of this shape, whose axes are those of x: the places of each row in C order.
+    pub(crate) fn rows(&self, shape: &[usize]) -> Rows {
+        let together = match self.norm {
+            Norm::Batch => Together::Channel,
+            Norm::Layer { axes } | Norm::Rms { axes } => Together::LastAxes(axes),
+            Norm::Group { groups } => Together::Groups(groups),
+            // As groups of one channel each: the expected values came of the formula of group norm.
+            Norm::Instance => Together::Groups(shape[self.channel_axis()]),
+        };
+        let role = |role: &Role| match role {
+            Role::Sample => whole::Role::Sample,
+            Role::Channel => whole::Role::Channel,
+            Role::Space => whole::Role::Space,
+        };
+        let roles: Vec<whole::Role> = self.roles.iter().map(role).collect();
+        Rows::new(shape, &roles, together).in_order_of_the_array()
     }
 
     /// An input's elements, if there is such an input.

@@ -3,8 +3,8 @@
 //!
 //! In the order in which data flows:
 //!
-//! 1. [`catalogue`] names the cases; [`recipe`] makes their values of a [`kinds::Element`] type, by [`random`]: from nothing
-//!    but whole numbers and additions.
+//! 1. [`catalogue`] names the cases; [`recipe`] makes their values of a [`kinds::Element`] type: from nothing but whole
+//!    numbers and additions.
 //! 2. `truth` computes what is expected, in double-double arithmetic over `batchnorm::reference`, and what errors are
 //!    measured by.
 //! 3. [`store`] writes cases as `index.json` and one `.npz` file each, and reads them: the format is in the README.
@@ -36,7 +36,6 @@ mod draft;
 pub mod judge;
 pub mod kinds;
 pub mod ours;
-pub mod random;
 pub mod recipe;
 pub mod report;
 pub mod store;

@@ -1,10 +1,16 @@
 //! Values of arrays: recipes of those that are too large to be stored, and random numbers for all others.
 
 use batchnorm_io::npy::Numbers;
+use batchnorm_reference::random::Random;
 use serde::{Deserialize, Serialize};
 
 use crate::kinds::Element;
-use crate::random::uniform;
+
+/// Number k from a seed in 0..1, a multiple of 2^-24, so that it is exact in f32 too. It is read by position, not drawn, and
+/// whole numbers and shifts are all it takes, so that any language makes the same arrays from a recipe.
+fn uniform(seed: u64, k: u64) -> f64 {
+    (Random::bits_at(seed, k) >> 40) as f64 / (1u64 << 24) as f64
+}
 
 /// A formula for an array: element k, in C order, is `offset + scale * uniform(seed, k)`, computed in f64 and rounded to
 /// the element type.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use batchnorm_conformance::array::coordinates;
 use batchnorm_conformance::case::{Case, Estimator, Level, Norm, Operation, Problem, Refusal};
 use batchnorm_conformance::judge::{Answer, Outcome, Outputs, Verdict, judge};
 use batchnorm_conformance::kinds::Element;
@@ -86,12 +85,10 @@ fn step(problem: &Problem, mistake: Mistake, training: bool) -> Outputs {
         _ => input.to_f64(),
     };
     let count = x.len();
-    let mut channel_of: Vec<usize> = coordinates(&input.shape, &problem.roles).iter().map(|at| at.channel).collect();
     let channels = input.shape[problem.channel_axis()];
-    if mistake == Mistake::ChannelsAlwaysSecond {
-        let inner: usize = input.shape[2..].iter().product();
-        channel_of = (0..count).map(|i| i / inner % input.shape[1] % channels).collect();
-    }
+    let axis = if mistake == Mistake::ChannelsAlwaysSecond { 1 } else { problem.channel_axis() };
+    let inner: usize = input.shape[axis + 1..].iter().product();
+    let channel_of: Vec<usize> = (0..count).map(|i| i / inner % input.shape[axis] % channels).collect();
     let dy = problem.inputs.get("dy").map(|input| {
         let mut dy = input.to_f64();
         dy.resize(count, 0.0);

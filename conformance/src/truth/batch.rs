@@ -3,12 +3,12 @@
 use batchnorm::reference::compact::{self, Gradients};
 use batchnorm::reference::mixed::Statistics;
 use batchnorm::reference::tangent::{Direction, tangent};
+use batchnorm::reference::whole::{Rows, repeated};
 use batchnorm::reference::{Real, weighted};
 
 use super::number::{D, d, largest, wide};
 use super::output::{Truth, Truths, along};
 use super::running::{insert_running, moved};
-use crate::array::coordinates;
 use crate::case::{Estimator, Operation, Problem, Update};
 
 /// The inputs of a channel.
@@ -49,21 +49,17 @@ pub fn of(problem: &Problem) -> (Truths, f64) {
     let shape = &problem.inputs["x"].shape;
     let axis = problem.channel_axis();
     let count = shape[axis];
-    let coordinates = coordinates(shape, &problem.roles);
+    let rows = problem.rows(shape);
     let [x, dy, direction] = ["x", "dy", "direction"].map(|name| problem.given(name));
     let x = x.expect("every problem has an x");
-    let weights = problem.inputs.get("weights").map(|input| broadcast(&input.to_f64(), &input.shape, shape));
+    let weights = problem.inputs.get("weights").map(|input| repeated(&input.to_f64(), &input.shape, shape));
     let parameter = |name: &str, absent: f64| problem.given(name).unwrap_or_else(|| vec![absent; count]);
     let (gamma, beta) = (parameter("gamma", 1.0), parameter("beta", 0.0));
     let running = problem.given("running_mean").zip(problem.given("running_variance"));
 
     let mut outputs = Vec::new();
-    let mut places = vec![Vec::new(); count];
-    for (place, at) in coordinates.iter().enumerate() {
-        places[at.channel].push(place);
-    }
-    for (c, places) in places.iter().enumerate() {
-        let pick = |values: &Vec<f64>| places.iter().map(|&place| values[place]).collect::<Vec<f64>>();
+    for c in 0..count {
+        let pick = |values: &Vec<f64>| rows.gather(c, values);
         let channel = Channel {
             x: pick(&x),
             dy: dy.as_ref().map(pick),
@@ -77,7 +73,7 @@ pub fn of(problem: &Problem) -> (Truths, f64) {
         };
         outputs.push(if problem.operation == Operation::Eval { evaluated(&channel) } else { trained(&channel) });
     }
-    let elements = Elements { shape, axis, places: &places };
+    let elements = Elements { rows: &rows, axis };
     let mut truths = Truths::new();
     let mut insert = |name: &str, truth| truths.insert(name.to_string(), truth);
     let y_scale: Vec<f64> = beta.iter().map(|beta| beta.abs()).collect();
@@ -120,35 +116,24 @@ pub fn of(problem: &Problem) -> (Truths, f64) {
     (truths, largest(outputs.iter().map(|channel| channel.ratio)))
 }
 
-/// The places of the elements of each channel, in the order of the channels.
+/// The elements of each channel, and the axis of the channels.
 struct Elements<'a> {
-    shape: &'a [usize],
+    rows: &'a Rows,
     axis: usize,
-    places: &'a [Vec<usize>],
 }
 
 impl Elements<'_> {
     fn truth(&self, outputs: &[Outputs], values_of: impl Fn(&Outputs) -> Vec<D>, scale: &[f64]) -> Truth {
-        let mut values = vec![d(0.0); self.shape.iter().product()];
-        for (channel, places) in outputs.iter().zip(self.places) {
-            for (value, &place) in values_of(channel).into_iter().zip(places) {
+        let shape = self.rows.shape();
+        let mut values = vec![d(0.0); shape.iter().product()];
+        for (c, channel) in outputs.iter().enumerate() {
+            for (value, place) in values_of(channel).into_iter().zip(self.rows.places(c)) {
                 values[place] = value;
             }
         }
-        let scale_shape = along(self.shape, self.axis);
-        Truth { shape: self.shape.to_vec(), values, alternative: None, scale_shape, scale: scale.to_vec() }
+        let scale_shape = along(shape, self.axis);
+        Truth { shape: shape.to_vec(), values, alternative: None, scale_shape, scale: scale.to_vec() }
     }
-}
-
-/// Weights of axes of length 1, repeated over the shape.
-fn broadcast(values: &[f64], given: &[usize], shape: &[usize]) -> Vec<f64> {
-    let mut places = vec![0];
-    for (axis, (&length, &given_length)) in shape.iter().zip(given).enumerate() {
-        let stride: usize = given[axis + 1..].iter().product();
-        let step = if given_length == 1 { 0 } else { stride };
-        places = places.iter().flat_map(|&place| (0..length).map(move |i| place + i * step)).collect();
-    }
-    places.into_iter().map(|place| values[place]).collect()
 }
 
 const UNJUDGED: f64 = f64::INFINITY;

@@ -5,18 +5,14 @@ use batchnorm::reference::compact;
 use super::number::{D, d, largest, wide};
 use super::output::{Truth, Truths, along};
 use super::running::{insert_running, moved};
-use crate::array::coordinates;
 use crate::case::{Estimator, Problem, Update};
 
 /// The values of each channel in every batch.
 fn batches(problem: &Problem) -> Vec<Vec<Vec<f64>>> {
     let mut batches = Vec::new();
     while let Some(input) = problem.inputs.get(&format!("x{}", batches.len())) {
-        let mut channels = vec![Vec::new(); input.shape[problem.channel_axis()]];
-        for (at, x) in coordinates(&input.shape, &problem.roles).iter().zip(input.to_f64()) {
-            channels[at.channel].push(x);
-        }
-        batches.push(channels);
+        let (rows, x) = (problem.rows(&input.shape), input.to_f64());
+        batches.push((0..rows.count()).map(|c| rows.gather(c, &x)).collect());
     }
     batches
 }
@@ -75,11 +71,9 @@ pub fn chain(problem: &Problem) -> (Truths, f64) {
     let Update { variance: estimator, .. } = problem.update.expect("which variance is meant");
     let input = &problem.inputs["x"];
     let (x, shape) = (input.to_f64(), &input.shape);
-    let places = coordinates(shape, &problem.roles);
     let mut y = vec![d(0.0); x.len()];
     let mut ratio = 0.0f64;
-    for c in 0..shape[problem.channel_axis()] {
-        let channel: Vec<usize> = (0..x.len()).filter(|&i| places[i].channel == c).collect();
+    for channel in problem.rows(shape).all() {
         let mut trained = wide(&channel.iter().map(|&i| x[i]).collect::<Vec<f64>>());
         let mut evaluated = trained.clone();
         for _ in 0..problem.layers {

@@ -5,7 +5,7 @@ use batchnorm_io::npy::Numbers;
 
 use super::number::{D, d, wide};
 use super::{batch, stream};
-use crate::array::{Input, coordinates};
+use crate::array::Input;
 use crate::case::{Case, Expected, Norm, Operation, Refusal};
 use crate::{draft, store};
 
@@ -29,10 +29,8 @@ fn the_computation_graph_gives_what_the_closed_form_gave() {
         if !judged || problem.inputs["x"].recipe.is_some() {
             continue;
         }
-        let places = coordinates(&problem.inputs["x"].shape, &problem.roles);
         let (x, dy) = (problem.inputs["x"].to_f64(), problem.inputs["dy"].to_f64());
-        for c in 0..problem.inputs["x"].shape[problem.channel_axis()] {
-            let channel: Vec<usize> = (0..x.len()).filter(|&i| places[i].channel == c).collect();
+        for (c, channel) in problem.rows(&problem.inputs["x"].shape).all().into_iter().enumerate() {
             let of_channel = |values: &[f64]| wide(&channel.iter().map(|&i| values[i]).collect::<Vec<f64>>());
             let constant = channel.iter().all(|&i| x[i] == x[channel[0]]);
             if constant || channel.iter().any(|&i| !x[i].is_finite() || !dy[i].is_finite()) {

@@ -17,7 +17,6 @@ mod options;
 mod parameters;
 mod prepare;
 mod report;
-mod row;
 mod scales;
 mod setup;
 mod twin;

@@ -15,7 +15,6 @@ mod layer_name;
 mod model_file;
 #[cfg(feature = "train")]
 mod predict;
-mod random;
 mod terminal;
 mod text;
 #[cfg(feature = "train")]

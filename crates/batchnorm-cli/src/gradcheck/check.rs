@@ -17,10 +17,10 @@ use super::options::Arguments;
 use super::report::{self, Line};
 use super::scales::Scales;
 use super::setup::{Direction, Setup};
-use super::twin::Gradients;
 use super::{inputs, prepare};
 use crate::failure::Failure;
 use crate::terminal::put;
+use batchnorm_reference::whole::Gradients;
 
 /// The limit without a difference: 1e-12 (numerics.md, section 0), times what the input itself takes off.
 const EXACT: f64 = 1e-12;
@@ -74,12 +74,12 @@ pub fn check(setup: &Setup, alter: Alter) -> Result<Vec<Line>, Failure> {
     let scales = Scales::new(setup);
     let mut random = setup.random.clone();
     let most = differentiated(setup.x.len());
-    let drawn = Drawn { x: random.indices(setup.x.len(), most), parameters: random.indices(setup.gamma.len(), most) };
+    let drawn = Drawn { x: random.some(setup.x.len(), most), parameters: random.some(setup.gamma.len(), most) };
     // In x as many deviations as normal numbers have, so that y moves whatever the size of x.
     let direction = Direction {
-        x: random.normals(setup.x.len()).iter().zip(&scales.length).map(|(t, length)| t * length).collect(),
-        gamma: random.normals(setup.gamma.len()),
-        beta: random.normals(setup.gamma.len()),
+        x: scales.length.iter().map(|length| length * random.normal()).collect(),
+        gamma: random.normals(setup.gamma.len(), 0.0, 1.0),
+        beta: random.normals(setup.gamma.len(), 0.0, 1.0),
     };
     let mut checks = Checks { setup, scales: &scales, alter, lines: Vec::new() };
     let kernel = checks.altered(Source::Kernel, setup.kernel(&setup.x, &setup.gamma)?);
@@ -113,7 +113,7 @@ impl Checks<'_> {
     ) {
         for (gradient, Worst { error, loss, place, checked }) in errors {
             let of_x = gradient.starts_with("dx") || gradient == "y'";
-            let index = place.map(|place| if of_x { self.setup.grid().index(place) } else { vec![place] });
+            let index = place.map(|place| if of_x { self.setup.rows.index(place) } else { vec![place] });
             let (layer, limit) = (self.setup.layer, limit * loss);
             self.lines.push(Line { layer, gradient, source, by, error, limit, index, checked });
         }
@@ -149,7 +149,7 @@ impl Checks<'_> {
         }
         if let Some((jvp, hvp)) = setup.kernel_along(direction)? {
             // What tests spoil is a gradient: y' stands in the place of dx.
-            let jvp = Gradients { dx: jvp, ..Gradients::zeros(0, setup.gamma.len()) };
+            let jvp = Gradients { dx: jvp, dgamma: Vec::new(), dbeta: Vec::new() };
             let jvp = self.altered(Source::Jvp, jvp).dx;
             self.add("kernel", "dual numbers", EXACT, [("y'", setup.between_moved(&jvp, &moved, scales, size))]);
             let hvp = self.altered(Source::Hvp, hvp);

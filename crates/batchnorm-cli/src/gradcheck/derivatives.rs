@@ -3,10 +3,10 @@
 
 use super::scales::Scales;
 use super::setup::{Direction, Setup};
-use super::twin::Gradients;
 use crate::failure::Failure;
 use batchnorm::reference::Real;
 use batchnorm_gradcheck::{COMPLEX_STEP, Complex, DIFFERENCE_STEP, Dual, central_difference, complex_step};
+use batchnorm_reference::whole::Gradients;
 
 /// The values that are differentiated one by one. Gradients of them alone have their lengths and order.
 pub struct Drawn {

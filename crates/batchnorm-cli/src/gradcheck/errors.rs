@@ -3,7 +3,7 @@
 use super::derivatives::Drawn;
 use super::scales::Scales;
 use super::setup::{Direction, Setup};
-use super::twin::Gradients;
+use batchnorm_reference::whole::Gradients;
 
 /// The error that is largest beside the loss of accuracy at its place.
 #[derive(Debug, Clone, Copy)]

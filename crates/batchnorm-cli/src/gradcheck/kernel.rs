@@ -2,13 +2,13 @@
 
 use super::layer::{BATCH_SHARE, LEAKY_SLOPE, Layer};
 use super::setup::{Direction, Setup};
-use super::twin::Gradients;
 use crate::failure::Failure;
 use batchnorm::{
     Activation, Affine, Axes, BatchNorm, Config, ConstantChannel, GradientBuffers, Input, ParameterDirection,
     ParameterGradients, Policies, RunningStatistics, SampleConfig, SampleNorm, SampleSaved, Saved, Switches,
     UpdateWeight, View, ViewMut, Weights, WhiteningConfig,
 };
+use batchnorm_reference::whole::{Gradients, Together};
 use std::error::Error;
 use std::num::NonZeroUsize;
 
@@ -36,11 +36,11 @@ impl Setup {
     }
 
     fn view<'a>(&self, values: &'a [f64]) -> Outcome<View<'a, f64>> {
-        Ok(View::new(values, &self.shape, self.axes())?)
+        Ok(View::new(values, self.rows.shape(), self.axes())?)
     }
 
     fn view_mut<'a>(&self, values: &'a mut [f64]) -> Outcome<ViewMut<'a, f64>> {
-        Ok(ViewMut::new(values, &self.shape, self.axes())?)
+        Ok(ViewMut::new(values, self.rows.shape(), self.axes())?)
     }
 
     /// Batch norm whose gradient of constant channels is the formula's derivative, not the 0 that is declared by default.
@@ -63,15 +63,14 @@ impl Setup {
     }
 
     fn sample_norm(&self, gamma: &[f64], beta: &[f64]) -> Outcome<SampleNorm> {
-        let axes = self.shape.len() - 1;
-        let (config, shape) = match self.layer {
-            Layer::Norm => (SampleConfig::layer(axes), &self.shape[1..]),
-            Layer::Rms => (SampleConfig::rms(axes), &self.shape[1..]),
-            Layer::Group => (SampleConfig::group(self.groups), &self.shape[self.channel_axis..][..1]),
-            _ => (SampleConfig::instance(), &self.shape[self.channel_axis..][..1]),
+        let config = match self.rows.together() {
+            Together::LastAxes(axes) if self.layer == Layer::Rms => SampleConfig::rms(axes),
+            Together::LastAxes(axes) => SampleConfig::layer(axes),
+            Together::Groups(groups) => SampleConfig::group(groups),
+            _ => SampleConfig::instance(),
         };
         let config = config.epsilon(self.epsilon).affine(Affine::ScaleAndShift);
-        let mut norm = config.constant_group(ConstantChannel::Derivative).build(shape)?;
+        let mut norm = config.constant_group(ConstantChannel::Derivative).build(self.rows.parameter_shape())?;
         norm.set_gamma(gamma)?;
         norm.set_beta(beta)?;
         Ok(norm)
@@ -130,7 +129,7 @@ impl Setup {
                 passed(y, dx, parameters, None)
             }
             Layer::Weighted => {
-                let weights = Weights::new(&self.weights, &self.shape)?;
+                let weights = Weights::new(&self.weights, self.rows.shape())?;
                 let pass = self.layer(gamma, beta)?.forward(Input::weighted(&view, &weights), self.switches()?)?;
                 let mut out = self.view_mut(&mut dx)?;
                 let parameters = backward

@@ -5,10 +5,10 @@ use super::layer::Layer;
 use super::limits::{KINK, RANGE};
 use super::options::Arguments;
 use super::parameters::parameters;
-use super::row::{Grid, Row};
 use super::setup::Setup;
 use crate::failure::Failure;
-use crate::random::Random;
+use batchnorm_reference::random::Random;
+use batchnorm_reference::whole::{Role, Rows, Together};
 use std::path::PathBuf;
 
 /// The setup in which a layer is checked.
@@ -22,18 +22,24 @@ pub fn setup(arguments: &Arguments, inputs: &Inputs, layer: Layer) -> Result<Set
         return Err(too_few(arguments, &shape, len / channels.max(1), "a channel"));
     }
     let mut random = Random::new(arguments.seed ^ (layer as u64 + 1).wrapping_mul(0x2545_f491_4f6c_dd1d));
-    let x = inputs.x.clone().unwrap_or_else(|| random.normals(len).iter().map(|x| 1.0 + 1.5 * x).collect());
-    let dy = inputs.dy.clone().unwrap_or_else(|| random.normals(len).iter().map(|dy| 0.2 + dy).collect());
+    let x = inputs.x.clone().unwrap_or_else(|| random.normals(len, 1.0, 1.5));
+    let dy = inputs.dy.clone().unwrap_or_else(|| random.normals(len, 0.2, 1.0));
     let parameters = Parameters::new(arguments, inputs, layer, channels, &mut random)?;
     let weights = match &arguments.weights {
         Some(path) => weights(path, &shape)?,
         None => (0..len).map(|place| [1.0, 2.0, 0.0, 1.5][place % 4]).collect(),
     };
-    let residual = random.normals(len);
+    let residual = random.normals(len, 0.0, 1.0);
     let groups = groups(arguments, layer, channels)?;
-    let grid = Grid { shape: &shape, channel_axis };
-    let ghost = grid.samples().div_ceil(2);
-    let rows = grid.rows(layer, groups, ghost);
+    let ghost = shape[usize::from(channel_axis == 0)].div_ceil(2);
+    let together = match layer {
+        Layer::Norm | Layer::Rms => Together::LastAxes(shape.len() - 1),
+        Layer::Group => Together::Groups(groups),
+        Layer::Instance => Together::Instance,
+        Layer::Ghost => Together::Ghost(ghost),
+        _ => Together::Channel,
+    };
+    let rows = Rows::new(&shape, &Role::around(channel_axis, shape.len()), together).in_order_of_the_array();
     let Parameters { gamma, beta, running_mean, running_variance } = parameters;
     let mut setup = Setup {
         layer,
@@ -47,17 +53,15 @@ pub fn setup(arguments: &Arguments, inputs: &Inputs, layer: Layer) -> Result<Set
         running_variance,
         weights,
         residual,
-        groups,
         ghost,
         whitened: (1..=channels.min(4)).rev().find(|&group| channels.is_multiple_of(group)).unwrap_or(1),
         slopes: vec![1.0; len],
         kinks: vec![false; len],
         random,
         rows,
-        shape,
     };
-    if let Some(got) = setup.rows.iter().map(|row| setup.counting(row).count()).find(|&got| got < 2) {
-        return Err(too_few(arguments, &setup.shape, got, "that are normalised together"));
+    if let Some(got) = (0..setup.rows.count()).map(|row| setup.counting(row).len()).find(|&got| got < 2) {
+        return Err(too_few(arguments, &shape, got, "that are normalised together"));
     }
     expect_in_range(&setup)?;
     expect_spread(&setup)?;
@@ -187,16 +191,16 @@ fn expect_in_range(setup: &Setup) -> Result<(), Failure> {
 
 /// Refuses rows of variance 0 without an eps: the formula is 0 of 0 there.
 fn expect_spread(setup: &Setup) -> Result<(), Failure> {
-    let all_alike = |row: &Row| {
-        let mut values = setup.counting(row).map(|place| setup.x[place]);
-        let first = values.next().unwrap_or(0.0);
-        values.all(|x| x == first) && (setup.layer != Layer::Rms || first == 0.0)
+    let all_alike = |row: usize| {
+        let places = setup.counting(row);
+        let first = if setup.layer == Layer::Rms { 0.0 } else { setup.x[places[0]] };
+        places.iter().all(|&place| setup.x[place] == first)
     };
-    let no_spread = |row: &Row| match setup.layer {
-        Layer::Evaluation | Layer::Mixed => setup.running_variance[row.channel] == 0.0,
+    let no_spread = |row: usize| match setup.layer {
+        Layer::Evaluation | Layer::Mixed => setup.running_variance[setup.rows.channel(row)] == 0.0,
         _ => all_alike(row),
     };
-    match setup.rows.iter().position(|row| setup.epsilon == 0.0 && no_spread(row)) {
+    match (0..setup.rows.count()).find(|&row| setup.epsilon == 0.0 && no_spread(row)) {
         None => Ok(()),
         Some(row) => Err(Failure::refused(format!(
             "--epsilon 0: expected a variance above 0, got 0 in row {row} of what is normalised together, where the formula is \

@@ -1,7 +1,6 @@
 //! The measures of numerics.md, section 0, for a layer on its arrays.
 
 use super::layer::{BATCH_SHARE, Layer};
-use super::row::Row;
 use super::setup::Setup;
 use batchnorm::reference::whitening;
 
@@ -31,9 +30,10 @@ impl Scales {
         let (mut length, mut loss) = (vec![1.0; values], vec![1.0; values]);
         let (mut dx, mut unit_dx) = (vec![0.0; values], vec![0.0; values]);
         let dz = setup.upstream();
-        for row in &setup.rows {
+        let rows = setup.rows.all();
+        for (row, places) in rows.iter().enumerate() {
             let measure = Measure::new(setup, row, &dz);
-            for &place in &row.places {
+            for &place in places {
                 loss[place] = measure.loss;
                 // In evaluation y is linear in x: a long step rounds least. A step must not vanish beside x.
                 let least = if setup.layer == Layer::Evaluation { 1e-2 } else { 1e-9 };
@@ -42,8 +42,8 @@ impl Scales {
             }
         }
         if setup.layer == Layer::Whitening {
-            for rows in setup.rows.chunks(setup.whitened) {
-                measure_whitened(setup, rows, &dz, [&mut dx, &mut unit_dx, &mut loss]);
+            for group in rows.chunks(setup.whitened) {
+                measure_whitened(setup, group, &dz, [&mut dx, &mut unit_dx, &mut loss]);
             }
         }
         let xhat = setup.normalized(&setup.x);
@@ -51,7 +51,7 @@ impl Scales {
         let (mut dgamma, mut dbeta) = (vec![0.0; parameters], vec![0.0; parameters]);
         let mut parameter_loss = vec![1.0f64; parameters];
         for place in 0..values {
-            let parameter = setup.parameter(place);
+            let parameter = setup.rows.parameter(place);
             dgamma[parameter] += dz[place].abs() * xhat[place].abs().max(LEAST_XHAT);
             dbeta[parameter] += dz[place].abs();
             parameter_loss[parameter] = parameter_loss[parameter].max(loss[place]);
@@ -70,20 +70,20 @@ struct Measure {
 }
 
 impl Measure {
-    fn new(setup: &Setup, row: &Row, dz: &[f64]) -> Measure {
+    fn new(setup: &Setup, row: usize, dz: &[f64]) -> Measure {
+        let places = setup.counting(row);
         let largest =
-            |value: &dyn Fn(usize) -> f64| setup.counting(row).fold(0.0f64, |most, place| most.max(value(place).abs()));
-        let Statistics { batch_mean, mean, variance } = Statistics::new(setup, row);
+            |value: &dyn Fn(usize) -> f64| places.iter().fold(0.0f64, |most, &place| most.max(value(place).abs()));
+        let Statistics { batch_mean, mean, variance } = Statistics::new(setup, setup.rows.channel(row), &places);
         let deviation = (variance + setup.epsilon).sqrt();
         let unit_dx = largest(&|place| dz[place]) / deviation;
-        let dx = largest(&|place| setup.gamma[setup.parameter(place)]) * unit_dx;
+        let dx = largest(&|place| setup.gamma[setup.rows.parameter(place)]) * unit_dx;
         let far = mean.abs().max(batch_mean.abs()) / deviation;
         let largest_xhat = largest(&|place| setup.x[place] - mean) / deviation;
         let mixed = if setup.layer == Layer::Mixed { largest_xhat } else { 0.0 };
         // The invertible form gets x back from y, by a bound of its own.
-        let parameter = row.places.first().map_or(0, |&place| setup.parameter(place));
         let inverted = match setup.layer {
-            Layer::Invertible => (setup.beta[parameter] / setup.gamma[parameter]).abs(),
+            Layer::Invertible => (setup.beta[row] / setup.gamma[row]).abs(),
             _ => 0.0,
         };
         // The twin adds up in the order of the values: its rounding grows with their number.
@@ -101,23 +101,23 @@ struct Statistics {
 }
 
 impl Statistics {
-    fn new(setup: &Setup, row: &Row) -> Statistics {
-        let places = || setup.counting(row);
+    fn new(setup: &Setup, channel: usize, places: &[usize]) -> Statistics {
         let weight = |place: usize| if setup.layer == Layer::Weighted { setup.weights[place] } else { 1.0 };
-        let total: f64 = places().map(weight).sum();
-        let batch_mean = places().map(|place| weight(place) * setup.x[place]).sum::<f64>() / total;
+        let total: f64 = places.iter().map(|&place| weight(place)).sum();
+        let batch_mean = places.iter().map(|&place| weight(place) * setup.x[place]).sum::<f64>() / total;
         let variance_about = |center: f64| {
-            let squares = places()
-                .map(|place| weight(place) * (setup.x[place] - center) * (setup.x[place] - center))
+            let squares = places
+                .iter()
+                .map(|&place| weight(place) * (setup.x[place] - center) * (setup.x[place] - center))
                 .sum::<f64>();
             squares / total
         };
         let (mean, variance) = match setup.layer {
-            Layer::Evaluation => (setup.running_mean[row.channel], setup.running_variance[row.channel]),
+            Layer::Evaluation => (setup.running_mean[channel], setup.running_variance[channel]),
             Layer::Mixed => {
                 let mix = |running: f64, batch: f64| running + BATCH_SHARE * (batch - running);
                 let variance = variance_about(batch_mean);
-                (mix(setup.running_mean[row.channel], batch_mean), mix(setup.running_variance[row.channel], variance))
+                (mix(setup.running_mean[channel], batch_mean), mix(setup.running_variance[channel], variance))
             }
             Layer::Rms => (0.0, variance_about(0.0)),
             _ => (batch_mean, variance_about(batch_mean)),
@@ -126,26 +126,25 @@ impl Statistics {
     }
 }
 
-/// The measures of channels that are whitened together: dx's is sum_j |W_ij| max|gamma dy|, the loss goes by the condition
-/// number.
-fn measure_whitened(setup: &Setup, rows: &[Row], dz: &[f64], [dx, unit_dx, loss]: [&mut [f64]; 3]) {
-    let group: Vec<Vec<f64>> = rows.iter().map(|row| row.of(&setup.x)).collect();
-    let ones = vec![1.0; rows.len()];
-    let pass = whitening::forward(&group, &ones, &ones, setup.epsilon);
-    let largest = |value: &dyn Fn(usize, f64) -> f64| {
-        let values = rows.iter().flat_map(|row| row.places.iter().map(|&place| value(row.channel, dz[place]).abs()));
-        values.fold(0.0, f64::max)
-    };
-    let [largest_dxhat, largest_dz] = [largest(&|channel, dz| setup.gamma[channel] * dz), largest(&|_, dz| dz)];
+/// The measures of channels that are whitened together, a row each: dx's is sum_j |W_ij| max|gamma dy|, the loss goes by the
+/// condition number.
+fn measure_whitened(setup: &Setup, group: &[Vec<usize>], dz: &[f64], [dx, unit_dx, loss]: [&mut [f64]; 3]) {
+    let x: Vec<Vec<f64>> = group.iter().map(|places| places.iter().map(|&place| setup.x[place]).collect()).collect();
+    let ones = vec![1.0; group.len()];
+    let pass = whitening::forward(&x, &ones, &ones, setup.epsilon);
+    let largest =
+        |value: &dyn Fn(usize) -> f64| group.iter().flatten().fold(0.0f64, |most, &place| most.max(value(place).abs()));
+    let largest_dxhat = largest(&|place| setup.gamma[setup.rows.parameter(place)] * dz[place]);
+    let largest_dz = largest(&|place| dz[place]);
     let size = |matrix: &[Vec<f64>]| matrix.iter().flatten().map(|value| value * value).sum::<f64>().sqrt();
     let condition = (size(&pass.covariance) + setup.epsilon) * size(&pass.whitening).powi(2);
     // Not finite where the covariance has no inverse root: no digit is right then.
     let lost = if condition.is_finite() { condition * condition } else { f64::INFINITY };
     // Mixing spreads the loss of one channel over the group.
-    let lost = rows.iter().flat_map(|row| &row.places).fold(lost, |most, &place| most.max(loss[place]));
-    for (row, weights) in rows.iter().zip(&pass.whitening) {
+    let lost = group.iter().flatten().fold(lost, |most, &place| most.max(loss[place]));
+    for (places, weights) in group.iter().zip(&pass.whitening) {
         let size = weights.iter().map(|w| w.abs()).sum::<f64>();
-        for &place in &row.places {
+        for &place in places {
             (dx[place], unit_dx[place], loss[place]) = (size * largest_dxhat, size * largest_dz, lost);
         }
     }

@@ -1,14 +1,13 @@
 //! A layer, and the arrays that its gradients are checked on.
 
 use super::layer::Layer;
-use super::row::{Grid, Row};
-use crate::random::Random;
+use batchnorm_reference::random::Random;
+use batchnorm_reference::whole::Rows;
 
 /// Arrays in C order, and how the layer is set.
 #[derive(Debug, Clone)]
 pub struct Setup {
     pub layer: Layer,
-    pub shape: Vec<usize>,
     pub channel_axis: usize,
     pub x: Vec<f64>,
     pub dy: Vec<f64>,
@@ -19,8 +18,6 @@ pub struct Setup {
     pub running_variance: Vec<f64>,
     pub weights: Vec<f64>,
     pub residual: Vec<f64>,
-    /// Groups of group norm.
-    pub groups: usize,
     /// Samples of a ghost batch.
     pub ghost: usize,
     /// Channels that are whitened together.
@@ -31,7 +28,8 @@ pub struct Setup {
     pub kinks: Vec<bool>,
     /// The generator behind the arrays, from which values to differentiate and directions are drawn.
     pub random: Random,
-    pub rows: Vec<Row>,
+    /// What is normalised together; the values of each row in C order.
+    pub rows: Rows,
 }
 
 /// A direction along which x and the parameters move.
@@ -43,23 +41,14 @@ pub struct Direction {
 }
 
 impl Setup {
-    pub fn grid(&self) -> Grid<'_> {
-        Grid { shape: &self.shape, channel_axis: self.channel_axis }
-    }
-
-    /// The number of a value's gamma and beta.
-    pub fn parameter(&self, place: usize) -> usize {
-        self.grid().parameter(self.layer, place)
-    }
-
     /// Whether a value counts, that is, is not masked.
     pub fn counts(&self, place: usize) -> bool {
         self.layer != Layer::Weighted || self.weights[place] > 0.0
     }
 
     /// The places of a row whose values count.
-    pub fn counting<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = usize> + Clone + 'a {
-        row.places.iter().copied().filter(|&place| self.counts(place))
+    pub fn counting(&self, row: usize) -> Vec<usize> {
+        self.rows.places(row).into_iter().filter(|&place| self.counts(place)).collect()
     }
 
     /// The upstream gradient behind the activation.

@@ -5,17 +5,13 @@ mod arrays;
 mod errors;
 mod mistakes_are_named;
 mod our_layers_are_right;
-// The program's own generator, of which the tests use a part.
-#[path = "../../src/random.rs"]
-#[allow(dead_code)]
-mod random;
 mod siblings_and_tables;
 mod somebody;
 #[path = "../support/mod.rs"]
 mod support;
 
 use arrays::Folder;
-use random::Random;
+use batchnorm_reference::random::Random;
 use serde_json::Value;
 use support::{expect_documented, run, text};
 

@@ -1,10 +1,10 @@
 //! The gradients of our layers hold against derivatives, on any input, and where rounding hides them nothing is claimed.
 
 use crate::arrays::Folder;
-use crate::random::Random;
 use crate::somebody::Case;
 use crate::support::done;
 use crate::{gradcheck, json, values_around};
+use batchnorm_reference::random::Random;
 use serde_json::Value;
 
 #[test]

@@ -1,9 +1,9 @@
 //! Judged besides batch norm in training on .npy files: sibling norms, evaluation, tables of numbers.
 
 use crate::arrays::Folder;
-use crate::random::Random;
 use crate::somebody::{Case, EPSILON, SHAPE, Somebody, names};
 use crate::{json, values_around};
+use batchnorm_reference::random::Random;
 use serde_json::Value;
 
 #[test]

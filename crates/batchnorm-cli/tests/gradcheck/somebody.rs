@@ -1,9 +1,9 @@
 //! Another program's backward pass, right or with a usual mistake, and the files that it leaves.
 
 use crate::arrays::Folder;
-use crate::random::Random;
 use crate::{json, values_around};
 use batchnorm_io::npy::Number;
+use batchnorm_reference::random::Random;
 use serde_json::Value;
 
 /// A backward pass of arrays of samples, channels and positions: the right one, or one with a mistake.
