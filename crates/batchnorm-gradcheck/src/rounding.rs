@@ -115,12 +115,12 @@ impl Row<'_> {
     pub fn allowance(&self, Held { precision, smallest }: Held) -> Allowance {
         let unit = precision.unit();
         let r = self.inverse;
-        let counting = || (0..self.x.len()).filter(|&i| self.counts(i));
+        let counting = || self.counting();
         let g = |i: usize| self.gamma_of(i) * self.dy[i];
-        let Sizes { gamma: largest_gamma, x: largest_x, centered, .. } = self.sizes;
+        let Sizes { max_gamma: largest_gamma, max_x: largest_x, max_centered: centered, .. } = self.sizes;
         // gamma 0 leaves nothing to compare; terms are compared without it then.
         let g = |i: usize| if largest_gamma == 0.0 { self.dy[i] } else { g(i) };
-        let most = self.sizes.most[usize::from(largest_gamma != 0.0)];
+        let most = self.sizes.max_terms[usize::from(largest_gamma != 0.0)];
         let [mean_x, spread_x] = size_and_spread(counting().map(|i| self.x[i]));
         let [mean_g, spread_g] = size_and_spread(counting().map(g));
         let [mean_c, spread_c] = size_and_spread(counting().map(|i| self.centered[i] * self.centered[i]));

@@ -27,7 +27,7 @@ pub(crate) fn part(error: f64, whole: f64) -> f64 {
 impl Row<'_> {
     /// What dx's errors are measured by: max|gamma| r max|dy|.
     pub fn measure(&self) -> f64 {
-        self.sizes.gamma * self.inverse * self.sizes.most[0]
+        self.sizes.max_gamma * self.inverse * self.sizes.max_terms[0]
     }
 
     /// The greatest distance between dx and a line, and where.
@@ -42,7 +42,7 @@ impl Row<'_> {
         match self.gamma {
             // One gamma, and no weights: three numbers.
             [gamma] if self.weights.is_none() => {
-                let own = line.own[0] + gamma * (line.own[1] + gamma * line.own[2]);
+                let own = line.direct[0] + gamma * (line.direct[1] + gamma * line.direct[2]);
                 let (level, slope) = (line.level[0] + gamma * line.level[1], line.slope[0] + gamma * line.slope[1]);
                 let terms = self.dy.iter().zip(&self.centered).map(|(dy, c)| own * dy + slope * c + level);
                 terms.enumerate().for_each(|(i, value)| look(i, value));
@@ -109,7 +109,7 @@ impl Row<'_> {
         let level = (dot(dx, &ones) - own * dot(self.dy, &ones)) / n * centred;
         let slope = slope(dx) - own * slope(self.dy);
         let right = self.right();
-        let parts = [own / (gamma * right.own[1]), level / right.level[0], slope / right.slope[0]];
+        let parts = [own / (gamma * right.direct[1]), level / right.level[0], slope / right.slope[0]];
         (left <= allowed && parts.iter().all(|part| part.is_finite())).then_some(parts)
     }
 }
