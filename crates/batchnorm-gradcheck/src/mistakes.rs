@@ -384,3 +384,8 @@ pub static MISTAKES: &[Mistake] = &[
         )
     },
 ];
+
+/// The mistakes that can be made of a problem.
+pub(crate) fn possible(problem: &Problem) -> Vec<&'static Mistake> {
+    MISTAKES.iter().filter(|mistake| (mistake.applies)(problem)).collect()
+}

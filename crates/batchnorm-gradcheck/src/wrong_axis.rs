@@ -2,10 +2,9 @@
 
 use crate::error::ProblemError;
 use crate::mistakes::{Mistake, mistake};
-
+use crate::parameter_sums::Which;
 use crate::problem::{Kind, Problem};
 use crate::row::Row;
-use crate::score::Which;
 
 /// The mistakes of the wrong axis, of batch norm in training without weights.
 pub static ACROSS: &[Mistake] = &[
