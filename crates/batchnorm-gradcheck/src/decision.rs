@@ -4,12 +4,9 @@
 //! a mistake's to the last digits, which is no chance. Otherwise a mistake is named only where the truth is excluded and the
 //! mistake fits. Several that fit are all named. Where plain arithmetic could have lost the gradient itself, nothing is said.
 
+use crate::arithmetic::ByArithmetic;
 use crate::mistakes::Mistake;
 use crate::verdict::Verdict;
-
-pub(crate) const CAREFUL: usize = 0;
-pub(crate) const PLAIN: usize = 1;
-pub(crate) const ONE_PASS: usize = 2;
 
 /// How many times nearer than the truth a mistake must be to explain a gradient; and how many times as far away it may be to
 /// be as good an explanation.
@@ -21,11 +18,12 @@ const EXCLUDED: f64 = 30.0;
 /// A gradient that lies so far from the truth, as a part of itself, is nobody's.
 const LOST: f64 = 0.1;
 
-/// How well an explanation fits: errors in parts of what is allowed, for each precision and each kind of arithmetic.
+/// How well an explanation fits.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Fit {
-    pub of_allowed: Vec<[f64; 3]>,
-    /// By the measure.
+    /// The error divided by the allowed one, for each precision and each kind of arithmetic: up to 1 it fits.
+    pub ratios: Vec<ByArithmetic<f64>>,
+    /// The error by the measure.
     pub error: f64,
 }
 
@@ -35,23 +33,32 @@ fn or_infinite(value: f64) -> f64 {
 }
 
 impl Fit {
-    pub fn new(of_allowed: Vec<[f64; 3]>, error: f64) -> Fit {
-        let of_allowed = of_allowed.into_iter().map(|all| all.map(or_infinite)).collect();
-        Fit { of_allowed, error: or_infinite(error) }
+    pub fn new(ratios: Vec<ByArithmetic<f64>>, error: f64) -> Fit {
+        let ratios = ratios.into_iter().map(|ratios| ratios.map(or_infinite)).collect();
+        Fit { ratios, error: or_infinite(error) }
     }
 
-    /// The worse of both.
+    /// Keeps the worse of two fits: an explanation has to fit everywhere.
     pub fn join(&mut self, other: &Fit) {
         self.error = self.error.max(other.error);
-        for (own, other) in self.of_allowed.iter_mut().zip(&other.of_allowed) {
-            for (own, other) in own.iter_mut().zip(other) {
-                *own = own.max(*other);
-            }
+        for (ratios, other) in self.ratios.iter_mut().zip(&other.ratios) {
+            *ratios = ratios.max(*other);
         }
     }
 
-    fn fits(&self, precision: usize, arithmetic: usize) -> bool {
-        self.of_allowed[precision][arithmetic] <= 1.0
+    /// Whether the error is one that careful arithmetic in a precision may make.
+    fn is_careful(&self, precision: usize) -> bool {
+        self.ratios[precision].careful <= 1.0
+    }
+
+    /// Whether the error is one that plain arithmetic in a precision may make.
+    fn is_plain(&self, precision: usize) -> bool {
+        self.ratios[precision].plain <= 1.0
+    }
+
+    /// Whether the error is one that arithmetic with the variance in one pass may make.
+    fn is_one_pass(&self, precision: usize) -> bool {
+        self.ratios[precision].one_pass <= 1.0
     }
 }
 
@@ -59,28 +66,29 @@ impl Fit {
 #[derive(Debug, Clone)]
 pub(crate) struct Fits {
     pub right: Fit,
-    /// Each way of each mistake.
-    pub ways: Vec<(&'static Mistake, Fit)>,
-    /// Whether it is one number, which another deviation may turn into any other.
+    /// The fit of each variant of each mistake.
+    pub variants: Vec<(&'static Mistake, Fit)>,
+    /// Whether the gradient is one number, which another deviation may turn into any other.
     pub one_number: bool,
     /// The distance to the truth as a part of the truth itself.
     pub lost: f64,
 }
 
 impl Fits {
+    /// Keeps the worse of two fits of each explanation.
     pub fn join(&mut self, other: &Fits) {
         self.right.join(&other.right);
         self.lost = self.lost.max(or_infinite(other.lost));
-        for ((_, own), (_, other)) in self.ways.iter_mut().zip(&other.ways) {
-            own.join(other);
+        for ((_, fit), (_, other)) in self.variants.iter_mut().zip(&other.variants) {
+            fit.join(other);
         }
     }
 
-    /// The mistakes with a way that is `such`, each once.
-    fn mistakes(&self, last: bool, such: impl Fn(&Fit) -> bool) -> Vec<&'static Mistake> {
+    /// The mistakes with a variant that fits as asked for, each once; those that are asked for last, or the others.
+    fn mistakes(&self, last: bool, fits: impl Fn(&Fit) -> bool) -> Vec<&'static Mistake> {
         let mut all: Vec<&'static Mistake> = Vec::new();
-        for (mistake, fit) in &self.ways {
-            if mistake.last == last && such(fit) && !all.contains(mistake) {
+        for (mistake, fit) in &self.variants {
+            if mistake.last == last && fits(fit) && !all.contains(mistake) {
                 all.push(mistake);
             }
         }
@@ -89,7 +97,7 @@ impl Fits {
 
     /// The verdict, by one precision after the other, and the number of that one; `None` where nothing explains it.
     pub fn decide(&self) -> Option<(Verdict, usize)> {
-        for precision in 0..self.right.of_allowed.len() {
+        for precision in 0..self.right.ratios.len() {
             for last in [false, true] {
                 if let Some(verdict) = self.decide_by(precision, last) {
                     return Some((verdict, precision));
@@ -101,11 +109,11 @@ impl Fits {
 
     fn decide_by(&self, precision: usize, last: bool) -> Option<Verdict> {
         let right = &self.right;
-        if right.fits(precision, PLAIN) {
+        if right.is_plain(precision) {
             // (Of the first precision: by a wider one than it was computed in, nothing is careful.)
-            let careful = precision == 0 && right.fits(precision, CAREFUL);
-            let by_careful = |fit: &Fit| fit.fits(precision, CAREFUL) && fit.error <= NEARER * right.error;
-            let by_plain = |fit: &Fit| fit.fits(precision, PLAIN) && fit.error <= right.error;
+            let careful = precision == 0 && right.is_careful(precision);
+            let by_careful = |fit: &Fit| fit.is_careful(precision) && fit.error <= NEARER * right.error;
+            let by_plain = |fit: &Fit| fit.is_plain(precision) && fit.error <= right.error;
             let alike = match (careful, self.lost <= LOST) {
                 (true, _) => self.mistakes(false, by_careful),
                 (false, true) => self.mistakes(false, by_plain),
@@ -125,10 +133,10 @@ impl Fits {
         }
         // A mistake explains it only if it comes much nearer than the truth: a wide tolerance fits many mistakes.
         let nearer = |fit: &Fit, times: f64| fit.error * times <= right.error;
-        let careful = self.mistakes(last, |fit| fit.fits(precision, CAREFUL) && nearer(fit, NEARER));
-        let plain = |fit: &Fit| fit.fits(precision, PLAIN) && nearer(fit, NEARER);
+        let careful = self.mistakes(last, |fit| fit.is_careful(precision) && nearer(fit, NEARER));
+        let plain = |fit: &Fit| fit.is_plain(precision) && nearer(fit, NEARER);
         let fitting = if careful.is_empty() { self.mistakes(last, plain) } else { careful };
-        if right.fits(precision, ONE_PASS) {
+        if right.is_one_pass(precision) {
             // A lossy variance is no mistake in the formula.
             let certain = self.certain(precision);
             return Some(match (certain.is_empty(), fitting.is_empty()) {
@@ -147,10 +155,10 @@ impl Fits {
             return Vec::new();
         }
         // By chance a gradient comes so near to a mistake the more easily, the less of its way careful arithmetic excludes.
-        if self.right.of_allowed[precision][CAREFUL] < EXCLUDED {
+        if self.right.ratios[precision].careful < EXCLUDED {
             return Vec::new();
         }
-        let certain = |fit: &Fit| fit.fits(precision, CAREFUL) && fit.error * CERTAINLY <= self.right.error;
+        let certain = |fit: &Fit| fit.is_careful(precision) && fit.error * CERTAINLY <= self.right.error;
         let mut certain = self.mistakes(false, certain);
         certain.retain(|mistake| !mistake.of_deviation);
         certain
@@ -163,7 +171,7 @@ impl Fits {
     /// The verdict where nothing explains it.
     pub fn unexplained(&self, terms: Option<[f64; 3]>) -> Verdict {
         let mut nearest = (None, self.right.error);
-        for (mistake, fit) in &self.ways {
+        for (mistake, fit) in &self.variants {
             if fit.error < nearest.1 {
                 nearest = (Some(*mistake), fit.error);
             }

@@ -1,14 +1,16 @@
 //! Somebody else's gradients, judged.
 
+use crate::arithmetic::ByArithmetic;
 use crate::array::{Axes, by_rows, same_shape};
-use crate::decision::{Fits, PLAIN};
+use crate::decision::Fits;
 use crate::error::ProblemError;
-use crate::mistakes::{CONSTANTS, Mistake, NO_GRADIENT};
+use crate::mistakes::{CONSTANTS, Mistake, NO_GRADIENT, possible};
+use crate::parameter_sums::{Sums, Which};
 use crate::precision::{Held, Precision};
 use crate::problem::Problem;
 use crate::rounding::Allowance;
 use crate::row::Row;
-use crate::score::{Sums, Which, part, possible};
+use crate::score::part;
 use crate::verdict::{Diagnosis, Finding, Verdict};
 use crate::{wrong_axis, wrong_order};
 use batchnorm::{Element, View};
@@ -151,7 +153,8 @@ impl<'p> Judge<'p> {
         self.mistakes.iter().copied().filter(|mistake| !nothing || **mistake == NO_GRADIENT).collect()
     }
 
-    fn allowances(&self, row: &Row) -> Vec<Allowance> {
+    /// What is allowed of a row in each precision.
+    fn allowances(&self, row: &Row) -> Vec<ByArithmetic<Allowance>> {
         self.precisions.iter().map(|&precision| row.allowance(precision)).collect()
     }
 
@@ -167,26 +170,26 @@ impl<'p> Judge<'p> {
         for (number, dx) in dx.chunks(count).enumerate() {
             let row = Row::new(self.problem, number)?;
             let allowances = self.allowances(&row);
-            let of_row = row.score(dx, &allowances, &mistakes);
-            let excess = of_row.fits.right.of_allowed[0][PLAIN];
-            let error = of_row.fits.right.error;
+            let score = row.score(dx, &allowances, &mistakes);
+            let excess = score.fits.right.ratios[0].plain;
+            let error = score.fits.right.error;
             if worst.as_ref().is_none_or(|(other, finding): &(f64, Finding)| (error, excess) > (finding.error, *other))
             {
                 let finding = Finding {
                     verdict: Verdict::Right,
                     error,
                     channel: number,
-                    index: self.problem.index(number, of_row.at),
-                    got: dx[of_row.at],
-                    expected: of_row.expected,
-                    allowed: part(allowances[0].dx(PLAIN, 1.0), row.measure()),
+                    index: self.problem.index(number, score.worst),
+                    got: dx[score.worst],
+                    expected: score.expected,
+                    allowed: part(allowances[0].plain.dx(1.0), row.measure()),
                     precision: self.precisions[0].precision,
                 };
                 worst = Some((excess, finding));
             }
             match &mut all {
-                None => all = Some(of_row.fits),
-                Some(all) => all.join(&of_row.fits),
+                None => all = Some(score.fits),
+                Some(all) => all.join(&score.fits),
             }
         }
         let (Some(all), Some((_, mut finding))) = (all, worst) else { return Err(ProblemError::NothingGiven) };
@@ -199,7 +202,7 @@ impl<'p> Judge<'p> {
 
     /// Where no mistake of one kind explains all rows: other axes, another order; or each channel by itself.
     fn other_explanations(&self, all: &Fits, dx: &[f64], worst: usize) -> Result<Verdict, ProblemError> {
-        let allowed = |row: &Row| row.allowance(self.precisions[0]).dx(PLAIN, 1.0);
+        let allowed = |row: &Row| row.allowance(self.precisions[0]).plain.dx(1.0);
         let wrong_axis = wrong_axis::explaining(self.problem, dx, &allowed)?;
         if !wrong_axis.is_empty() {
             return Ok(Verdict::Wrong(wrong_axis));

@@ -34,11 +34,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod arithmetic;
 mod array;
 mod decision;
 mod diagnose;
 mod error;
 mod mistakes;
+mod parameter_sums;
 mod precision;
 mod problem;
 mod rounding;

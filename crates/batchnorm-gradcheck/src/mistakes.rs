@@ -90,8 +90,8 @@ pub static MISTAKES: &[Mistake] = &[
     Mistake {
         applies: Problem::is_scaled,
         dx: |row| {
-            let [own, level, _] = row.factors(row.inverse);
-            vec![row.line(own, level, 0.0)]
+            let [direct, level, _] = row.factors(row.inverse);
+            vec![row.line(direct, level, 0.0)]
         },
         ..mistake(
             "variance term dropped",
@@ -102,8 +102,8 @@ pub static MISTAKES: &[Mistake] = &[
     Mistake {
         applies: Problem::is_centred,
         dx: |row| {
-            let [own, _, slope] = row.factors(row.inverse);
-            vec![row.line(own, 0.0, slope)]
+            let [direct, _, slope] = row.factors(row.inverse);
+            vec![row.line(direct, 0.0, slope)]
         },
         ..mistake(
             "mean term dropped",
@@ -115,7 +115,7 @@ pub static MISTAKES: &[Mistake] = &[
     Mistake {
         applies: |problem| matches!(problem.kind, Kind::Constants { .. }),
         dx: training_in_evaluation,
-        dgamma: |row| vec![by(row.own_inverse(), row.own_inverse() * (row.mean - row.own.mean.0))],
+        dgamma: |row| vec![by(row.unweighted_inverse(), row.unweighted_inverse() * (row.mean - row.unweighted.mean.0))],
         ..mistake(
             "training formula used after evaluation",
             "in evaluation mean and variance are constants: there is no path through them",
@@ -126,12 +126,12 @@ pub static MISTAKES: &[Mistake] = &[
         applies: |problem| problem.epsilon > 0.0,
         dx: |row| {
             let outside = 1.0 / (row.variance.sqrt() + row.problem.epsilon);
-            let mut ways = with_deviation(row, outside);
+            let mut variants = with_deviation(row, outside);
             // The derivative of 1 / (sqrt(v) + eps) itself.
             let root = if row.variance == 0.0 { f64::INFINITY } else { row.variance.sqrt() };
-            let [own, level, slope] = row.factors(outside);
-            ways.push(row.line(own, level, slope / outside / root).with(outside));
-            ways
+            let [direct, level, slope] = row.factors(outside);
+            variants.push(row.line(direct, level, slope / outside / root).with(outside));
+            variants
         },
         dgamma: |row| vec![by(1.0 / (row.variance.sqrt() + row.problem.epsilon), 0.0)],
         of_deviation: true,
@@ -175,9 +175,9 @@ pub static MISTAKES: &[Mistake] = &[
     Mistake {
         dx: |row| {
             let n = row.n;
-            let [own, level, slope] = row.factors(row.inverse);
+            let [direct, level, slope] = row.factors(row.inverse);
             let right = row.right();
-            vec![right.times(n), right.times(1.0 / n), row.line(own / n, level, slope)]
+            vec![right.times(n), right.times(1.0 / n), row.line(direct / n, level, slope)]
         },
         dgamma: |row| vec![by(row.inverse * values_a_parameter(row), 0.0)],
         dbeta: |row| vec![by(0.0, values_a_parameter(row))],
@@ -270,14 +270,14 @@ pub static MISTAKES: &[Mistake] = &[
     Mistake {
         applies: |problem| problem.kind == Kind::RootMeanSquare,
         dx: |row| {
-            let inverse = row.own_inverse();
-            let (product, size) = row.product_about(-row.own.mean.0);
+            let inverse = row.unweighted_inverse();
+            let (product, size) = row.product_about(-row.unweighted.mean.0);
             let slope = inverse * inverse * inverse / row.n;
             let whole = row.line(inverse, inverse / row.n, 0.0).with(inverse);
-            let centred = whole.less(slope * product, -row.own.mean.0, slope * size);
+            let centred = whole.less(slope * product, -row.unweighted.mean.0, slope * size);
             vec![centred, row.line(row.inverse, row.inverse / row.n, row.factors(row.inverse)[2])]
         },
-        dgamma: |row| vec![by(row.own_inverse(), -row.own_inverse() * row.own.mean.0)],
+        dgamma: |row| vec![by(row.unweighted_inverse(), -row.unweighted_inverse() * row.unweighted.mean.0)],
         ..mistake(
             "centred as in layer norm",
             "RMS norm does not subtract the mean, so that dx has no term in mean(dy)",
@@ -313,8 +313,8 @@ pub static MISTAKES: &[Mistake] = &[
     Mistake {
         applies: Problem::is_scaled,
         dx: |row| {
-            let [own, level, slope] = row.factors(row.inverse);
-            [2.0, 0.5].map(|factor| row.line(own, level, slope * factor)).to_vec()
+            let [direct, level, slope] = row.factors(row.inverse);
+            [2.0, 0.5].map(|factor| row.line(direct, level, slope * factor)).to_vec()
         },
         ..mistake(
             "factor 2 in the variance term",
@@ -325,8 +325,8 @@ pub static MISTAKES: &[Mistake] = &[
     Mistake {
         applies: Problem::is_scaled,
         dx: |row| {
-            let [own, level, slope] = row.factors(row.inverse);
-            [-2, -1, 1, 2].map(|power| row.line(own, level, slope * row.inverse.powi(power))).to_vec()
+            let [direct, level, slope] = row.factors(row.inverse);
+            [-2, -1, 1, 2].map(|power| row.line(direct, level, slope * row.inverse.powi(power))).to_vec()
         },
         // (Of large values one of them is as good as no term.)
         last: true,
@@ -360,7 +360,9 @@ pub static MISTAKES: &[Mistake] = &[
     Mistake {
         applies: |problem| problem.weights.is_some(),
         dx: weights_ignored,
-        dgamma: |row| vec![by(row.own_inverse(), -row.own_inverse() * (row.own.mean.0 - row.mean))],
+        dgamma: |row| {
+            vec![by(row.unweighted_inverse(), -row.unweighted_inverse() * (row.unweighted.mean.0 - row.mean))]
+        },
         ..mistake(
             "weights ignored",
             "masked or weighted values count in mean and variance by their weight",
@@ -382,3 +384,8 @@ pub static MISTAKES: &[Mistake] = &[
         )
     },
 ];
+
+/// The mistakes that can be made of a problem.
+pub(crate) fn possible(problem: &Problem) -> Vec<&'static Mistake> {
+    MISTAKES.iter().filter(|mistake| (mistake.applies)(problem)).collect()
+}

@@ -25,33 +25,33 @@
 //! - *One pass*: plain, with the variance as mean(x^2) - mean(x)^2, which loses 8 u mean(x^2) / (v + eps) of it where sums
 //!   are careful (from a half on, all of it, and anything may come of that); what running sums lose is tried out too.
 
+use crate::arithmetic::{Arithmetic, ByArithmetic};
 use crate::precision::{Held, Precision, significant_bits};
 use crate::problem::Kind;
 use crate::row::{Line, Row, Sizes};
 use batchnorm_reference::{Real, compact, mean, rows, staged, sum, weighted};
 
-/// What is allowed of one row, each for careful, plain and one-pass sums.
+/// What is allowed of a right gradient of one row, by one kind of arithmetic.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Allowance {
-    /// Of dx, as a part of r M.
-    pub dx: [f64; 3],
-    /// r M.
-    pub unit: f64,
-    /// The relative error of xhat's scale, and the error of its mean.
-    pub scale: [f64; 3],
-    pub shift: [f64; 3],
-    /// Of a sum of dy.
-    pub sum: [f64; 3],
-    /// What the twin was off by, in dx (absolute), dgamma and dbeta: plain, and one-pass.
-    pub seen: Option<[Seen; 2]>,
+    /// Derived error of dx, absolute.
+    dx: f64,
+    /// Relative error of xhat's scale.
+    pub scale: f64,
+    /// Error of xhat's mean.
+    pub shift: f64,
+    /// Error of a sum of dy, as a part of sum|dy|.
+    pub sum: f64,
+    /// Errors of the twin by this arithmetic, where it was run.
+    twin: Option<Seen>,
     /// What is lost of small numbers, absolute.
-    pub smallest: [f64; 3],
-    /// Whether the formula has no value, 0 of 0, and plain arithmetic one of any size: it finds a variance in values that
+    smallest: f64,
+    /// Whether the formula has no value, 0 of 0, and this arithmetic one of any size: it finds a variance in values that
     /// are all alike, whose sum was rounded.
     pub undefined: bool,
 }
 
-/// Errors of the twin in a precision.
+/// Errors of the twin in a precision, absolute.
 #[derive(Debug, Clone, Default, PartialEq, Copy)]
 pub(crate) struct Seen {
     pub dx: f64,
@@ -59,116 +59,197 @@ pub(crate) struct Seen {
     pub dbeta: f64,
 }
 
-/// How much of what was seen is allowed.
+/// How many times the errors of the twin are allowed.
 const SEEN: f64 = 4.0;
 /// So large that a gradient may be anything.
 const ANYTHING: f64 = 1e150;
 
 impl Allowance {
-    /// Of dx, absolute, where what is compared with is so many times as large as the right one, and made with an inverse
-    /// deviation so many times as large.
-    pub fn dx(&self, level: usize, larger: f64) -> f64 {
-        if self.undefined && level > 0 {
+    /// The allowed error of dx, absolute, where what is compared with is so many times as large as the right one, and made
+    /// with an inverse deviation so many times as large.
+    pub fn dx(&self, larger: f64) -> f64 {
+        if self.undefined {
             return f64::INFINITY;
         }
-        self.most(level, self.dx[level] * self.unit * larger, |seen| seen.dx * larger)
+        self.larger(self.dx * larger, |seen| seen.dx * larger)
     }
 
-    /// The larger one of what is derived and what was seen, which may be NaN: everything is allowed then.
-    pub fn most(&self, level: usize, derived: f64, of: impl Fn(&Seen) -> f64) -> f64 {
-        let seen = match (level, &self.seen) {
-            (0, _) | (_, None) => 0.0,
-            (level, Some(seen)) => SEEN * of(&seen[level - 1]),
-        };
-        let most = if seen <= derived { derived } else { seen };
-        if most.is_nan() { f64::INFINITY } else { most + self.smallest[level] }
+    /// The larger one of a derived error and what was seen, which may be NaN: everything is allowed then.
+    pub fn larger(&self, derived: f64, of_twin: impl Fn(&Seen) -> f64) -> f64 {
+        let seen = self.twin.map_or(0.0, |twin| SEEN * of_twin(&twin));
+        let larger = if seen <= derived { derived } else { seen };
+        if larger.is_nan() { f64::INFINITY } else { larger + self.smallest }
     }
 }
 
-struct Running {
-    n: f64,
+/// Mean size and standard deviation of the terms of a sum.
+#[derive(Debug, Clone, Copy)]
+struct Terms {
+    size: f64,
+    spread: f64,
+}
+
+impl Terms {
+    /// The terms of a row's values that count.
+    fn of_row(row: &Row, term: impl Fn(usize) -> f64 + Copy) -> Terms {
+        let terms = row.counting().map(term);
+        let (mut n, mut size, mut total) = (0.0, 0.0, 0.0);
+        for term in terms.clone() {
+            (n, size, total) = (n + 1.0, size + term.abs(), total + term);
+        }
+        let squares: f64 = terms.map(|term| (term - total / n) * (term - total / n)).sum();
+        Terms { size: size / n, spread: (squares / n).sqrt() }
+    }
+}
+
+/// The numbers from which the errors of a row are derived, in one precision.
+struct Derivation<'r> {
+    row: &'r Row<'r>,
+    /// u.
     unit: f64,
+    /// r M, the measure of dx.
+    measure: f64,
+    /// Whether mean and variance are constants, which have no errors and no terms in dx.
+    constants: bool,
+    /// The terms of the sums that are made: x, (x - m)^2, gamma dy, gamma dy x and gamma dy (x - m).
+    x: Terms,
+    squares: Terms,
+    g: Terms,
+    gx: Terms,
+    gc: Terms,
+    /// X.
+    max_xhat: f64,
+    p: f64,
+    q: f64,
+    /// D.
+    size: f64,
 }
 
-impl Running {
-    /// s of a running sum of terms with this mean size and spread.
-    fn plain(&self, size: f64, spread: f64) -> f64 {
-        let Running { n, unit } = *self;
+impl<'r> Derivation<'r> {
+    fn new(row: &'r Row, precision: Precision) -> Derivation<'r> {
+        let r = row.inverse;
+        let Sizes { max_gamma, max_centered, max_terms, .. } = row.sizes;
+        // gamma 0 leaves nothing to compare; terms are compared without it then.
+        let g = |i: usize| if max_gamma == 0.0 { row.dy[i] } else { row.gamma_of(i) * row.dy[i] };
+        let max_g = max_terms[usize::from(max_gamma != 0.0)];
+        let gc = Terms::of_row(row, |i| g(i) * row.centered[i]);
+        let of_g = Terms::of_row(row, g);
+        let max_xhat = max_centered * r;
+        let (p, q) = if max_g == 0.0 { (0.0, 0.0) } else { (gc.size * r / max_g, of_g.size / max_g) };
+        Derivation {
+            row,
+            unit: precision.unit(),
+            measure: r * max_g * if max_gamma == 0.0 { 0.0 } else { 1.0 },
+            constants: matches!(row.problem.kind, Kind::Constants { .. }),
+            x: Terms::of_row(row, |i| row.x[i]),
+            squares: Terms::of_row(row, |i| row.centered[i] * row.centered[i]),
+            g: of_g,
+            gx: Terms::of_row(row, |i| g(i) * row.x[i]),
+            gc,
+            max_xhat,
+            p,
+            q,
+            size: 1.0 + q + max_xhat * p,
+        }
+    }
+
+    /// s of a sum of these terms.
+    fn error_of_sum(&self, arithmetic: Arithmetic, Terms { size, spread }: Terms) -> f64 {
+        if arithmetic == Arithmetic::Careful {
+            return 4.0 * self.unit;
+        }
+        let (n, unit) = (self.row.len(), self.unit);
         let alike = 2.0 * n * unit * size > spread / 4.0;
         4.0 * unit + if alike { n * unit } else { 2.0 * n.sqrt() * unit }
     }
-}
 
-/// Mean size and standard deviation of some terms.
-fn size_and_spread(terms: impl Iterator<Item = f64> + Clone) -> [f64; 2] {
-    let (mut n, mut size, mut total) = (0.0, 0.0, 0.0);
-    for term in terms.clone() {
-        (n, size, total) = (n + 1.0, size + term.abs(), total + term);
+    /// The errors by one kind of arithmetic, in the letters of the formulas at the head of this file. Without the twin's
+    /// errors, and without what is lost of small numbers.
+    fn allowance(&self, arithmetic: Arithmetic) -> Allowance {
+        let Derivation { row, unit, constants, max_xhat, p, q, .. } = *self;
+        let (r, mean_x) = (row.inverse, self.x.size);
+        let s = |terms: Terms| self.error_of_sum(arithmetic, terms);
+        let of_values = unit * ((row.sizes.max_x + row.mean.abs()) * r);
+        let a = of_values + if constants { 0.0 } else { s(self.x) * mean_x * r };
+        let of_variance = if constants { 0.0 } else { s(self.squares) * row.variance * r * r + a * a / 2.0 };
+        let d = of_variance + self.lost_in_one_pass(arithmetic) + 4.0 * unit;
+        let (s_g, s_gc) = (s(self.g), s(self.gc));
+        // sum(dy x) - m sum(dy) for sum(dy (x - m)).
+        let f = match arithmetic {
+            Arithmetic::Careful => 0.0,
+            _ if self.g.size == 0.0 => 0.0,
+            _ => s_g * mean_x * r + s(self.gx) * self.gx.size / self.g.size * r,
+        };
+        let of_sums = if constants { 0.0 } else { s_g * q + max_xhat * (s_gc * p + q * (a + f) + p * d) };
+        let of_xhat = if constants { 0.0 } else { p * (a + max_xhat * (d + 2.0 * unit)) };
+        let dx = 6.0 * unit + of_sums + of_xhat + d * self.size;
+        Allowance {
+            dx: dx * self.measure,
+            scale: d + s_gc + 4.0 * unit,
+            shift: a + f,
+            sum: s_g,
+            twin: None,
+            smallest: 0.0,
+            undefined: false,
+        }
     }
-    let squares: f64 = terms.map(|term| (term - total / n) * (term - total / n)).sum();
-    [size / n, (squares / n).sqrt()]
+
+    /// The part of the variance that mean(x^2) - mean(x)^2 loses. From a half on nothing may be left of the variance, and
+    /// eps alone be under the root.
+    fn lost_in_one_pass(&self, arithmetic: Arithmetic) -> f64 {
+        if arithmetic != Arithmetic::OnePass || self.constants {
+            return 0.0;
+        }
+        let (r, mean_x) = (self.row.inverse, self.x.size);
+        let lost = 8.0 * self.unit * (mean_x * mean_x * r * r + self.row.variance * r * r);
+        if lost < 0.5 { lost } else { ANYTHING }
+    }
 }
 
 impl Row<'_> {
     /// What is allowed of a gradient in a precision. Where the twin ends in NaN or infinity (out of the precision's range),
     /// so may others: everything is allowed then.
-    pub fn allowance(&self, Held { precision, smallest }: Held) -> Allowance {
-        let unit = precision.unit();
-        let r = self.inverse;
-        let counting = || (0..self.x.len()).filter(|&i| self.counts(i));
-        let g = |i: usize| self.gamma_of(i) * self.dy[i];
-        let Sizes { gamma: largest_gamma, x: largest_x, centered, .. } = self.sizes;
-        // gamma 0 leaves nothing to compare; terms are compared without it then.
-        let g = |i: usize| if largest_gamma == 0.0 { self.dy[i] } else { g(i) };
-        let most = self.sizes.most[usize::from(largest_gamma != 0.0)];
-        let [mean_x, spread_x] = size_and_spread(counting().map(|i| self.x[i]));
-        let [mean_g, spread_g] = size_and_spread(counting().map(g));
-        let [mean_c, spread_c] = size_and_spread(counting().map(|i| self.centered[i] * self.centered[i]));
-        let [mean_gx, spread_gx] = size_and_spread(counting().map(|i| g(i) * self.x[i]));
-        let [mean_gc, spread_gc] = size_and_spread(counting().map(|i| g(i) * self.centered[i]));
-        let (x, p, q) = (centered * r, mean_gc * r / most, mean_g / most);
-        let (p, q) = if most == 0.0 { (0.0, 0.0) } else { (p, q) };
-        let d = 1.0 + q + x * p;
-        let running = Running { n: self.len(), unit };
-        let constants = matches!(self.problem.kind, Kind::Constants { .. });
-        let (mut dx, mut scale, mut shift, mut sum) = ([0.0; 3], [0.0; 3], [0.0; 3], [0.0; 3]);
-        for level in 0..3 {
-            let s = |size: f64, spread: f64| if level == 0 { 4.0 * unit } else { running.plain(size, spread) };
-            let reach = (largest_x + self.mean.abs()) * r;
-            let a = unit * reach + if constants { 0.0 } else { s(mean_x, spread_x) * mean_x * r };
-            let own = if constants { 0.0 } else { s(mean_c, spread_c) * self.variance * r * r + a * a / 2.0 };
-            let square = mean_x * mean_x * r * r + self.variance * r * r;
-            let one_pass = if level == 2 && !constants { 8.0 * unit * square } else { 0.0 };
-            // Nothing may be left of the variance, and eps alone be under the root.
-            let one_pass = if one_pass < 0.5 { one_pass } else { ANYTHING };
-            let turned = own + one_pass + 4.0 * unit;
-            let (s_g, s_gc) = (s(mean_g, spread_g), s(mean_gc, spread_gc));
-            // sum(dy x) - m sum(dy) for sum(dy (x - m)).
-            let fused = if level == 0 { 0.0 } else { s_g * mean_x * r + s(mean_gx, spread_gx) * mean_gx / mean_g * r };
-            let fused = if mean_g == 0.0 { 0.0 } else { fused };
-            let sums = if constants { 0.0 } else { s_g * q + x * (s_gc * p + q * (a + fused) + p * turned) };
-            let through = if constants { 0.0 } else { p * (a + x * (turned + 2.0 * unit)) };
-            dx[level] = 6.0 * unit + sums + through + turned * d;
-            (scale[level], shift[level], sum[level]) = (turned + s_gc + 4.0 * unit, a + fused, s_g);
-        }
-        let mut seen = None;
-        if matches!(precision, Precision::Single | Precision::Double) {
-            let both = if precision == Precision::Single { self.seen::<f32>() } else { self.seen::<f64>() };
-            // (0 of 0: nothing about the gradient that is declared.)
-            let declared = self.inverse == 0.0 && both.iter().any(|seen| seen.dx.is_nan());
-            seen = (!declared).then_some(both);
-        }
-        let unit = r * most * if largest_gamma == 0.0 { 0.0 } else { 1.0 };
-        // Sums of alike values are exact where there are bits for them, in whatever order.
-        let value = significant_bits(largest_x);
-        let undefined =
-            self.inverse == 0.0 && f64::from(value) + self.len().log2().ceil() > f64::from(precision.bits());
+    pub fn allowance(&self, Held { precision, smallest }: Held) -> ByArithmetic<Allowance> {
+        let derivation = Derivation::new(self, precision);
+        let twin = self.errors_of_twin(precision);
         // r^3 may be too small a number where r is none.
-        let under = smallest * (1.0 + mean_gc * centered);
-        Allowance { dx, unit, scale, shift, sum, seen, smallest: [smallest, under, under], undefined }
+        let under = smallest * (1.0 + derivation.gc.size * self.sizes.max_centered);
+        let undefined = self.is_undefined(precision);
+        ByArithmetic::each(|arithmetic| {
+            let derived = derivation.allowance(arithmetic);
+            match arithmetic {
+                Arithmetic::Careful => Allowance { smallest, ..derived },
+                Arithmetic::Plain => {
+                    Allowance { twin: twin.map(|[plain, _]| plain), smallest: under, undefined, ..derived }
+                }
+                Arithmetic::OnePass => {
+                    Allowance { twin: twin.map(|[_, one_pass]| one_pass), smallest: under, undefined, ..derived }
+                }
+            }
+        })
     }
 
-    /// The errors of the twin in a number type: compact, in order, and staged, from the end; and in one pass.
+    /// Whether the deviation is 0, and plain arithmetic may find another. Sums of alike values are exact where there are
+    /// bits for them, in whatever order.
+    fn is_undefined(&self, precision: Precision) -> bool {
+        let bits_of_value = significant_bits(self.sizes.max_x);
+        self.inverse == 0.0 && f64::from(bits_of_value) + self.len().log2().ceil() > f64::from(precision.bits())
+    }
+
+    /// The errors of the twin, plain and in one pass, in the precisions that it can be run in.
+    fn errors_of_twin(&self, precision: Precision) -> Option<[Seen; 2]> {
+        let both = match precision {
+            Precision::Single => self.seen::<f32>(),
+            Precision::Double => self.seen::<f64>(),
+            Precision::Bfloat | Precision::Half => return None,
+        };
+        // (0 of 0: nothing about the gradient that is declared.)
+        let declared = self.inverse == 0.0 && both.iter().any(|seen| seen.dx.is_nan());
+        (!declared).then_some(both)
+    }
+
+    /// The errors of the twin in a number type, plain and in one pass, each the larger one of both orders of the values.
+    /// (Plain is the closed form in order, and the staged form from the end.)
     fn seen<R: Real + Into<f64>>(&self) -> [Seen; 2] {
         let right = self.right();
         let mut plain = Seen::default();
@@ -184,14 +265,15 @@ impl Row<'_> {
         [plain, one_pass]
     }
 
+    /// Runs the twin on the row, from the first value or from the last.
     fn run<R: Real + Into<f64>>(&self, reversed: bool, one_pass: bool) -> Gradients {
         let order: Vec<usize> = if reversed { (0..self.x.len()).rev().collect() } else { (0..self.x.len()).collect() };
-        let of = |values: &[f64]| order.iter().map(|&i| R::constant(values[i])).collect::<Vec<R>>();
-        let (x, dy, epsilon) = (of(self.x), of(self.dy), R::constant(self.problem.epsilon));
+        let ordered = |values: &[f64]| order.iter().map(|&i| R::constant(values[i])).collect::<Vec<R>>();
+        let (x, dy, epsilon) = (ordered(self.x), ordered(self.dy), R::constant(self.problem.epsilon));
         let wide = |values: Vec<R>| {
-            let mut all = vec![0.0; values.len()];
-            order.iter().zip(values).for_each(|(&i, value)| all[i] = value.into());
-            all
+            let mut in_place = vec![0.0; values.len()];
+            order.iter().zip(values).for_each(|(&i, value)| in_place[i] = value.into());
+            in_place
         };
         if let [gamma] = self.gamma
             && !matches!(self.problem.kind, Kind::Sample | Kind::RootMeanSquare)
@@ -212,10 +294,10 @@ impl Row<'_> {
             };
             return Gradients {
                 dx: wide(gradients.dx),
-                dgamma: Some([gradients.dgamma.into(), gradients.dbeta.into()]),
+                parameters: Some([gradients.dgamma.into(), gradients.dbeta.into()]),
             };
         }
-        let gamma = of(&self.gamma_each());
+        let gamma = ordered(&self.gamma_each());
         let dx = match self.problem.kind {
             Kind::RootMeanSquare => rows::rms_backward(&x, &gamma, epsilon, &dy).dx,
             _ if one_pass => {
@@ -224,23 +306,25 @@ impl Row<'_> {
             }
             _ => rows::backward(&x, &gamma, epsilon, &dy).dx,
         };
-        Gradients { dx: wide(dx), dgamma: None }
+        Gradients { dx: wide(dx), parameters: None }
     }
 }
 
-/// What the twin gives for a row; the parameters' where they are of this row alone.
+/// The twin's gradients of a row.
 struct Gradients {
     dx: Vec<f64>,
-    dgamma: Option<[f64; 2]>,
+    /// dgamma and dbeta, where the row has one parameter.
+    parameters: Option<[f64; 2]>,
 }
 
 impl Gradients {
+    /// The errors, of the values that count.
     fn seen(&self, row: &Row, right: &Line) -> Seen {
         let mut seen = Seen::default();
         for (i, dx) in self.dx.iter().enumerate().filter(|&(i, _)| row.counts(i)) {
             worse(&mut seen.dx, (dx - row.at(right, i)).abs());
         }
-        if let Some([dgamma, dbeta]) = self.dgamma {
+        if let Some([dgamma, dbeta]) = self.parameters {
             worse(&mut seen.dgamma, (dgamma - row.products[0] * row.inverse).abs());
             worse(&mut seen.dbeta, (dbeta - row.sums[0]).abs());
         }
@@ -248,14 +332,15 @@ impl Gradients {
     }
 }
 
-/// (A NaN stays.)
-fn worse(most: &mut f64, other: f64) {
-    if other.is_nan() || other > *most {
-        *most = other;
+/// Keeps the larger of two errors; a NaN stays.
+fn worse(largest: &mut f64, other: f64) {
+    if other.is_nan() || other > *largest {
+        *largest = other;
     }
 }
 
 impl Seen {
+    /// Keeps the larger errors of two runs.
     fn join(&mut self, other: &Seen) {
         worse(&mut self.dx, other.dx);
         worse(&mut self.dgamma, other.dgamma);

@@ -14,12 +14,14 @@ use crate::problem::{Kind, Problem};
 use batchnorm_reference::Real;
 use batchnorm_reference::number::DoubleDouble;
 
-/// Some dx: `own` times dy, gamma dy and gamma^2 dy; `level` times 1 and gamma; `slope` times (x - m) and
-/// gamma (x - m).
+/// Some dx, by its three factors: that of dy, that of 1, and that of x - m.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Line {
-    pub own: [f64; 3],
+    /// The factors of dy, gamma dy and gamma^2 dy: how x reaches y directly.
+    pub direct: [f64; 3],
+    /// The factors of 1 and gamma.
     pub level: [f64; 2],
+    /// The factors of (x - m) and gamma (x - m).
     pub slope: [f64; 2],
     /// Whether level and slope come with a value's weight.
     pub weighted: bool,
@@ -31,20 +33,24 @@ pub(crate) struct Line {
 
 impl Line {
     pub fn at(&self, dy: f64, gamma: f64, c: f64, weight: f64) -> f64 {
-        let own = (self.own[0] + gamma * (self.own[1] + gamma * self.own[2])) * dy;
+        let direct = (self.direct[0] + gamma * (self.direct[1] + gamma * self.direct[2])) * dy;
         let level = self.level[0] + gamma * self.level[1];
         let slope = (self.slope[0] + gamma * self.slope[1]) * c;
-        own + if self.weighted { weight * (level + slope) } else { level + slope }
+        direct + if self.weighted { weight * (level + slope) } else { level + slope }
     }
 
     pub fn times(self, factor: f64) -> Line {
         Line {
-            own: self.own.map(|part| part * factor),
+            direct: self.direct.map(|part| part * factor),
             level: self.level.map(|part| part * factor),
             slope: self.slope.map(|part| part * factor),
             size: self.size * factor.abs(),
             ..self
         }
+    }
+
+    fn is_finite(&self) -> bool {
+        self.direct.iter().chain(&self.level).chain(&self.slope).all(|part| part.is_finite())
     }
 }
 
@@ -59,7 +65,7 @@ pub(crate) struct Multiplier {
 /// Mean and variance of a row.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moments {
-    /// The mean as a pair.
+    /// The mean as a pair: x - mean is then as accurate as x, however large the mean.
     pub mean: DoubleDouble,
     pub variance: f64,
 }
@@ -71,8 +77,9 @@ pub(crate) struct Row<'p> {
     pub x: &'p [f64],
     pub dy: &'p [f64],
     pub weights: Option<&'p [f64]>,
-    /// Of the row's parameters.
+    /// gamma of the row's parameters.
     pub gamma: &'p [f64],
+    /// How many neighbouring values have one parameter.
     pub positions: usize,
     /// n, or the sum of the weights.
     pub n: f64,
@@ -85,14 +92,14 @@ pub(crate) struct Row<'p> {
     /// 1 / sqrt(variance + eps).
     pub inverse: f64,
     /// Mean and variance of the values themselves, without weights.
-    pub own: Moments,
+    pub unweighted: Moments,
     /// Whether all values that count are alike.
     pub constant: bool,
     /// sum gamma^k dy.
     pub sums: [f64; 3],
     /// sum gamma^k dy (x - m).
     pub products: [f64; 3],
-    /// The same of absolute values.
+    /// Largest values, and the sums of absolute values.
     pub sizes: Sizes,
 }
 
@@ -100,108 +107,118 @@ pub(crate) struct Row<'p> {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sizes {
     /// max |gamma^k dy|.
-    pub most: [f64; 3],
+    pub max_terms: [f64; 3],
     /// sum |gamma^k dy|.
     pub sums: [f64; 3],
     /// sum |gamma^k dy (x - m)|.
     pub products: [f64; 3],
     /// max |x - m|.
-    pub centered: f64,
+    pub max_centered: f64,
     /// max |x|.
-    pub x: f64,
+    pub max_x: f64,
     /// max |gamma|.
-    pub gamma: f64,
+    pub max_gamma: f64,
     /// max weight.
-    pub weight: f64,
+    pub max_weight: f64,
+}
+
+impl Sizes {
+    /// Adds gamma^k dy and x - m of a value.
+    fn add_terms(&mut self, terms: &[DoubleDouble; 3], c: f64) {
+        self.max_centered = self.max_centered.max(c.abs());
+        for (k, term) in terms.iter().enumerate() {
+            let size = term.0.abs();
+            self.max_terms[k] = self.max_terms[k].max(size);
+            self.sums[k] += size;
+            self.products[k] += size * c.abs();
+        }
+    }
 }
 
 impl<'p> Row<'p> {
+    /// A row of a problem by its number.
+    ///
+    /// # Errors
+    /// A variance or a gradient that leaves the range of f64.
     pub fn new(problem: &'p Problem, number: usize) -> Result<Row<'p>, ProblemError> {
-        let Problem { rows, kind, epsilon, .. } = problem;
-        let count = rows.values();
-        let of = |values: &'p [f64]| &values[number * count..][..count];
-        let (x, dy, weights) = (of(&problem.x), of(&problem.dy), problem.weights.as_deref().map(of));
+        let count = problem.rows.values();
+        let of_row = |values: &'p [f64]| &values[number * count..][..count];
+        let (x, dy, weights) = (of_row(&problem.x), of_row(&problem.dy), problem.weights.as_deref().map(of_row));
         let first = problem.first_parameter(number);
-        let gamma = &problem.gamma[first..first + count / rows.sharing()];
-        let own = moments(x, None);
-        let used = match weights {
-            Some(_) => moments(x, weights),
-            None => own,
-        };
-        let (mean, variance) = match kind {
-            Kind::Batch | Kind::Sample => (used.mean, used.variance),
-            Kind::Constants { mean, variance } => (DoubleDouble::from(mean[number]), variance[number]),
-            Kind::RootMeanSquare => (DoubleDouble::from(0.0), mean_square(x)),
-        };
-        let sum = variance + epsilon;
-        let counting = x.iter().zip(weights.unwrap_or(x)).filter(|(_, w)| weights.is_none() || **w > 0.0);
-        let mut counting = counting.map(|(x, _)| *x);
-        let first = counting.next().unwrap_or(0.0);
-        let constant = counting.all(|x| x == first) && (*kind != Kind::RootMeanSquare || first == 0.0);
-        // (Constant values with eps 0 have a declared gradient, 0.)
-        if !((1e-290..=1e290).contains(&sum) || sum == 0.0 && constant) {
-            // (Squares that overflow leave NaN in a pair.)
-            let got = if sum.is_nan() { f64::INFINITY } else { sum };
-            return Err(ProblemError::Range { what: problem.row_name(), row: number, got });
-        }
+        let positions = problem.rows.sharing();
+        let unweighted = moments(x, None);
+        let Moments { mean, variance } = used_moments(problem, number, x, weights, unweighted);
+        let constant = is_constant(&problem.kind, x, weights);
         let mut row = Row {
             problem,
             number,
             x,
             dy,
             weights,
-            gamma,
-            positions: rows.sharing(),
+            gamma: &problem.gamma[first..first + count / positions],
+            positions,
             n: weights.map_or(x.len() as f64, |weights| weights.iter().sum()),
             mean: mean.0,
-            // The mean as a pair: x - mean is then as accurate as x, however large the mean.
             centered: x.iter().map(|&x| (x - mean.0) - mean.1).collect(),
             variance,
-            inverse: if sum == 0.0 { 0.0 } else { 1.0 / sum.sqrt() },
-            own,
+            inverse: inverse_deviation(problem, number, variance, constant)?,
+            unweighted,
             constant,
             sums: [0.0; 3],
             products: [0.0; 3],
             sizes: Sizes::default(),
         };
-        let mut sizes = Sizes::default();
-        let mut totals = [DoubleDouble::default(); 6];
-        for i in (0..x.len()).filter(|&i| row.counts(i)) {
-            let (gamma, c) = (row.gamma_of(i), row.centered[i]);
-            sizes.centered = sizes.centered.max(c.abs());
-            sizes.x = sizes.x.max(x[i].abs());
-            sizes.gamma = sizes.gamma.max(gamma.abs());
-            sizes.weight = sizes.weight.max(row.weight(i));
-            let mut term = DoubleDouble::from(dy[i]);
-            for k in 0..3 {
-                let size = term.0.abs();
-                sizes.most[k] = sizes.most[k].max(size);
-                sizes.sums[k] += size;
-                sizes.products[k] += size * c.abs();
-                totals[k] = totals[k] + term;
-                totals[3 + k] = totals[3 + k] + term * DoubleDouble::from(c);
-                term = term * DoubleDouble::from(gamma);
-            }
-        }
-        row.sums = [0, 1, 2].map(|k| totals[k].to_f64());
-        row.sizes = sizes;
-        row.products = [3, 4, 5].map(|k| totals[k].to_f64());
-        let right = row.right();
-        let finite = right.own.iter().chain(&right.level).chain(&right.slope).all(|part| part.is_finite());
-        if !(finite && row.sums.iter().chain(&row.products).all(|sum| sum.is_finite())) {
-            return Err(ProblemError::Overflow { what: problem.row_name(), row: number });
-        }
+        row.add_up();
+        row.check_range_of_gradient()?;
         Ok(row)
     }
 
+    /// The numbers of the values that count.
+    pub fn counting(&self) -> impl Iterator<Item = usize> + Clone {
+        (0..self.x.len()).filter(|&i| self.counts(i))
+    }
+
+    /// Sets the sums of gamma^k dy and of gamma^k dy (x - m), rounded once, and the sizes of their terms.
+    fn add_up(&mut self) {
+        let mut sums = [DoubleDouble::default(); 3];
+        let mut products = [DoubleDouble::default(); 3];
+        let mut sizes = Sizes::default();
+        for i in self.counting() {
+            let (gamma, c) = (self.gamma_of(i), self.centered[i]);
+            let terms = powers_times(gamma, self.dy[i]);
+            sizes.add_terms(&terms, c);
+            sizes.max_x = sizes.max_x.max(self.x[i].abs());
+            sizes.max_gamma = sizes.max_gamma.max(gamma.abs());
+            sizes.max_weight = sizes.max_weight.max(self.weight(i));
+            for (k, &term) in terms.iter().enumerate() {
+                sums[k] = sums[k] + term;
+                products[k] = products[k] + term * DoubleDouble::from(c);
+            }
+        }
+        self.sums = sums.map(|sum| sum.to_f64());
+        self.products = products.map(|sum| sum.to_f64());
+        self.sizes = sizes;
+    }
+
+    /// Errors where the right dx or a sum is no finite number.
+    fn check_range_of_gradient(&self) -> Result<(), ProblemError> {
+        if self.right().is_finite() && self.sums.iter().chain(&self.products).all(|sum| sum.is_finite()) {
+            return Ok(());
+        }
+        Err(ProblemError::Overflow { what: self.problem.row_name(), row: self.number })
+    }
+
+    /// Whether a value has a weight.
     pub fn counts(&self, i: usize) -> bool {
         self.weights.is_none_or(|weights| weights[i] > 0.0)
     }
 
+    /// The weight of a value, 1 where there are none.
     pub fn weight(&self, i: usize) -> f64 {
         self.weights.map_or(1.0, |weights| weights[i])
     }
 
+    /// gamma of a value.
     pub fn gamma_of(&self, i: usize) -> f64 {
         if let [gamma] = self.gamma { *gamma } else { self.gamma[i / self.positions] }
     }
@@ -221,12 +238,12 @@ impl<'p> Row<'p> {
         !matches!(self.problem.kind, Kind::Constants { .. })
     }
 
-    /// own gamma dy - level sum(gamma dy) - slope (x - m) sum(gamma dy (x - m)).
-    pub fn line(&self, own: f64, level: f64, slope: f64) -> Line {
-        let size = self.size([1, 1, 1], [own, level, slope]);
+    /// direct gamma dy - level sum(gamma dy) - slope (x - m) sum(gamma dy (x - m)).
+    pub fn line(&self, direct: f64, level: f64, slope: f64) -> Line {
+        let size = self.size([1, 1, 1], [direct, level, slope]);
         Line {
             size,
-            own: [0.0, own, 0.0],
+            direct: [0.0, direct, 0.0],
             level: [-level * self.sums[1], 0.0],
             slope: [-slope * self.products[1], 0.0],
             weighted: self.weights.is_some(),
@@ -235,13 +252,13 @@ impl<'p> Row<'p> {
     }
 
     /// How large a line is before anything cancels, each term with its power of gamma.
-    pub fn size(&self, power: [usize; 3], [own, level, slope]: [f64; 3]) -> f64 {
-        let Sizes { most, sums, products, centered, weight, .. } = &self.sizes;
-        let terms = (level * sums[power[1]]).abs() + (slope * products[power[2]] * centered).abs();
-        (own * most[power[0]]).abs() + weight * terms
+    pub fn size(&self, power: [usize; 3], [direct, level, slope]: [f64; 3]) -> f64 {
+        let Sizes { max_terms, sums, products, max_centered, max_weight, .. } = &self.sizes;
+        let terms = (level * sums[power[1]]).abs() + (slope * products[power[2]] * max_centered).abs();
+        (direct * max_terms[power[0]]).abs() + max_weight * terms
     }
 
-    /// What stands before the three terms of the right dx, with an inverse standard deviation.
+    /// The factors of the three terms of the right dx, made with an inverse standard deviation.
     pub fn factors(&self, inverse: f64) -> [f64; 3] {
         let level = if self.has_mean_term() { inverse / self.n } else { 0.0 };
         let slope = if self.has_variance_term() { inverse * inverse * inverse / self.n } else { 0.0 };
@@ -250,8 +267,8 @@ impl<'p> Row<'p> {
 
     /// dx, by the formula.
     pub fn right(&self) -> Line {
-        let [own, level, slope] = self.factors(self.inverse);
-        self.line(own, level, slope)
+        let [direct, level, slope] = self.factors(self.inverse);
+        self.line(direct, level, slope)
     }
 
     /// A value of a line.
@@ -266,6 +283,47 @@ impl<'p> Row<'p> {
     pub fn gamma_each(&self) -> Vec<f64> {
         (0..self.x.len()).map(|i| self.gamma_of(i)).collect()
     }
+}
+
+/// dy, gamma dy and gamma^2 dy.
+fn powers_times(gamma: f64, dy: f64) -> [DoubleDouble; 3] {
+    let dy = DoubleDouble::from(dy);
+    let once = dy * DoubleDouble::from(gamma);
+    [dy, once, once * DoubleDouble::from(gamma)]
+}
+
+/// Mean and variance that normalise a row: its own, the constants, or 0 and the mean square.
+fn used_moments(problem: &Problem, number: usize, x: &[f64], weights: Option<&[f64]>, unweighted: Moments) -> Moments {
+    match &problem.kind {
+        Kind::Batch | Kind::Sample if weights.is_some() => moments(x, weights),
+        Kind::Batch | Kind::Sample => unweighted,
+        Kind::Constants { mean, variance } => {
+            Moments { mean: DoubleDouble::from(mean[number]), variance: variance[number] }
+        }
+        Kind::RootMeanSquare => Moments { mean: DoubleDouble::from(0.0), variance: mean_square(x) },
+    }
+}
+
+/// Whether all values that count are alike; for RMS norm, which does not centre them, whether all are 0.
+fn is_constant(kind: &Kind, x: &[f64], weights: Option<&[f64]>) -> bool {
+    let counts = |i: usize| weights.is_none_or(|weights| weights[i] > 0.0);
+    let mut counting = x.iter().enumerate().filter(|&(i, _)| counts(i)).map(|(_, x)| *x);
+    let first = counting.next().unwrap_or(0.0);
+    counting.all(|x| x == first) && (*kind != Kind::RootMeanSquare || first == 0.0)
+}
+
+/// 1 / sqrt(variance + eps), and 0 for constant values with eps 0, whose gradient is declared to be 0.
+fn inverse_deviation(problem: &Problem, number: usize, variance: f64, constant: bool) -> Result<f64, ProblemError> {
+    let sum = variance + problem.epsilon;
+    if sum == 0.0 && constant {
+        return Ok(0.0);
+    }
+    if (1e-290..=1e290).contains(&sum) {
+        return Ok(1.0 / sum.sqrt());
+    }
+    // (Squares that overflow leave NaN in a pair.)
+    let got = if sum.is_nan() { f64::INFINITY } else { sum };
+    Err(ProblemError::Range { what: problem.row_name(), row: number, got })
 }
 
 /// Mean and variance to full accuracy, by weights if there are some.

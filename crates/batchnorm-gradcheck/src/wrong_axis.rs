@@ -2,9 +2,9 @@
 
 use crate::error::ProblemError;
 use crate::mistakes::{Mistake, mistake};
+use crate::parameter_sums::Which;
 use crate::problem::{Kind, Problem};
 use crate::row::Row;
-use crate::score::Which;
 
 /// The mistakes of the wrong axis, of batch norm in training without weights.
 pub static ACROSS: &[Mistake] = &[
@@ -25,64 +25,156 @@ pub static ACROSS: &[Mistake] = &[
     ),
 ];
 
-/// Values that go together, by number; and how many such groups there are.
-struct Grouping {
+/// Groups that a mistake normalises instead of the channels.
+struct Groups {
     mistake: &'static Mistake,
+    /// The group of a value, by the row and the place in it.
     of: Box<dyn Fn(usize, usize) -> usize>,
-    groups: usize,
+    /// Number of groups.
+    count: usize,
+    /// Number of values in each.
+    size: f64,
 }
 
-fn groupings(problem: &Problem) -> Vec<Grouping> {
+/// All wrong groups that a problem's axes admit.
+fn wrong_groups(problem: &Problem) -> Vec<Groups> {
     if problem.kind != Kind::Batch || problem.weights.is_some() {
         return Vec::new();
     }
     let [samples, positions] = problem.samples_and_positions();
-    let (rows, count) = (problem.rows.count(), problem.rows.values());
+    let (rows, values) = (problem.rows.count(), problem.rows.values());
+    let groups = |mistake: &'static Mistake, count: usize, of: Box<dyn Fn(usize, usize) -> usize>| Groups {
+        mistake,
+        of,
+        count,
+        size: problem.x.len() as f64 / count as f64,
+    };
     let mut all = Vec::new();
     if samples > 1 && positions > 1 {
-        let of = Box::new(move |row: usize, i: usize| row * positions + i % positions);
-        all.push(Grouping { mistake: &ACROSS[0], of, groups: rows * positions });
-        let of = Box::new(move |row: usize, i: usize| row * samples + i / positions);
-        all.push(Grouping { mistake: &ACROSS[1], of, groups: rows * samples });
+        let by_position = move |row: usize, i: usize| row * positions + i % positions;
+        all.push(groups(&ACROSS[0], rows * positions, Box::new(by_position)));
+        let by_sample = move |row: usize, i: usize| row * samples + i / positions;
+        all.push(groups(&ACROSS[1], rows * samples, Box::new(by_sample)));
     }
     if rows > 1 {
-        all.push(Grouping { mistake: &ACROSS[2], of: Box::new(|_, i| i), groups: count });
+        all.push(groups(&ACROSS[2], values, Box::new(|_, i| i)));
         if positions > 1 {
-            all.push(Grouping { mistake: &ACROSS[2], of: Box::new(move |_, i| i / positions), groups: samples });
+            all.push(groups(&ACROSS[2], samples, Box::new(move |_, i| i / positions)));
         }
     }
     all
 }
 
-/// Sums of something over groups.
-fn sums(problem: &Problem, grouping: &Grouping, of: impl Fn(usize, usize) -> f64) -> Vec<f64> {
-    let mut all = vec![0.0; grouping.groups];
+/// Sums over each group of something that values have.
+fn sums(problem: &Problem, groups: &Groups, term: impl Fn(usize, usize) -> f64) -> Vec<f64> {
+    let mut sums = vec![0.0; groups.count];
     for row in 0..problem.rows.count() {
         for i in 0..problem.rows.values() {
-            all[(grouping.of)(row, i)] += of(row, i);
+            sums[(groups.of)(row, i)] += term(row, i);
         }
     }
-    all
+    sums
 }
 
-/// Normalised values by groups, and 1 / sqrt(variance + eps) of each.
+/// x normalised by wrong groups.
 struct Normalized {
-    values: Vec<f64>,
+    /// xhat, row after row.
+    xhat: Vec<f64>,
+    /// 1 / sqrt(variance + eps) of each group.
     inverse: Vec<f64>,
 }
 
-fn normalized(problem: &Problem, grouping: &Grouping, each: f64) -> Normalized {
-    let count = problem.rows.values();
-    let x = |row: usize, i: usize| problem.x[row * count + i];
-    let means = sums(problem, grouping, x);
-    let centered = |row: usize, i: usize| x(row, i) - means[(grouping.of)(row, i)] / each;
-    let squares = sums(problem, grouping, |row, i| centered(row, i) * centered(row, i));
-    let inverse: Vec<f64> = squares.iter().map(|sum| 1.0 / (sum / each + problem.epsilon).sqrt()).collect();
-    let values = (0..problem.x.len()).map(|at| {
-        let (row, i) = (at / count, at % count);
-        centered(row, i) * inverse[(grouping.of)(row, i)]
+fn normalized(problem: &Problem, groups: &Groups) -> Normalized {
+    let values = problem.rows.values();
+    let x = |row: usize, i: usize| problem.x[row * values + i];
+    let means = sums(problem, groups, x);
+    let centered = |row: usize, i: usize| x(row, i) - means[(groups.of)(row, i)] / groups.size;
+    let squares = sums(problem, groups, |row, i| centered(row, i) * centered(row, i));
+    let inverse: Vec<f64> = squares.iter().map(|sum| 1.0 / (sum / groups.size + problem.epsilon).sqrt()).collect();
+    let xhat = (0..problem.x.len()).map(|place| {
+        let (row, i) = (place / values, place % values);
+        centered(row, i) * inverse[(groups.of)(row, i)]
     });
-    Normalized { values: values.collect(), inverse }
+    Normalized { xhat: xhat.collect(), inverse }
+}
+
+/// How much of dx goes by the wrong groups.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Extent {
+    /// All of it: dx is that of the other norm.
+    Everything,
+    /// Both sums of the backward pass.
+    BothSums,
+    /// sum(gamma dy) alone.
+    SumOfGradient,
+    /// sum(gamma dy xhat) alone.
+    SumOfProducts,
+}
+
+impl Extent {
+    const ALL: [Extent; 4] = [Extent::Everything, Extent::BothSums, Extent::SumOfGradient, Extent::SumOfProducts];
+}
+
+/// dx by wrong groups, value by value.
+struct WrongInput<'p> {
+    problem: &'p Problem,
+    rows: &'p [Row<'p>],
+    groups: &'p Groups,
+    normalized: Normalized,
+    /// sum(gamma dy) of each group.
+    of_gradient: Vec<f64>,
+    /// sum(gamma dy xhat) of each group, xhat by the groups too.
+    of_products: Vec<f64>,
+    /// sum(gamma dy xhat) of each group, with the right xhat.
+    of_right_products: Vec<f64>,
+}
+
+impl<'p> WrongInput<'p> {
+    fn new(problem: &'p Problem, rows: &'p [Row], groups: &'p Groups) -> WrongInput<'p> {
+        let values = problem.rows.values();
+        let g = |row: usize, i: usize| problem.gamma[row] * problem.dy[row * values + i];
+        let normalized = normalized(problem, groups);
+        let xhat = |row: usize, i: usize| rows[row].centered[i] * rows[row].inverse;
+        WrongInput {
+            problem,
+            rows,
+            groups,
+            of_gradient: sums(problem, groups, g),
+            of_products: sums(problem, groups, |row, i| g(row, i) * normalized.xhat[row * values + i]),
+            of_right_products: sums(problem, groups, |row, i| g(row, i) * xhat(row, i)),
+            normalized,
+        }
+    }
+
+    /// dx of a value.
+    fn at(&self, extent: Extent, row: usize, i: usize) -> f64 {
+        let (group, right) = ((self.groups.of)(row, i), &self.rows[row]);
+        let place = row * self.problem.rows.values() + i;
+        let g = self.problem.gamma[row] * self.problem.dy[place];
+        if extent == Extent::Everything {
+            let (inverse, xhat) = (self.normalized.inverse[group], self.normalized.xhat[place]);
+            let level = self.of_gradient[group] / self.groups.size;
+            return inverse * (g - level - xhat * self.of_products[group] / self.groups.size);
+        }
+        let level = match extent {
+            Extent::SumOfProducts => right.sums[1] / right.n,
+            _ => self.of_gradient[group] / self.groups.size,
+        };
+        let slope = match extent {
+            Extent::SumOfGradient => right.products[1] * right.inverse / right.n,
+            _ => self.of_right_products[group] / self.groups.size,
+        };
+        right.inverse * (g - level - right.centered[i] * right.inverse * slope)
+    }
+
+    /// How many times the right dx's rounding errors a value may have: by the larger inverse deviation, once in the
+    /// gradient and once in the rounding of the mean.
+    fn larger(&self, extent: Extent, row: usize, i: usize) -> f64 {
+        if extent != Extent::Everything {
+            return 1.0;
+        }
+        (self.normalized.inverse[(self.groups.of)(row, i)] / self.rows[row].inverse).max(1.0)
+    }
 }
 
 /// The mistakes of the wrong axis that explain dx.
@@ -91,44 +183,25 @@ pub(crate) fn explaining(
     dx: &[f64],
     allowed: &impl Fn(&Row) -> f64,
 ) -> Result<Vec<&'static Mistake>, ProblemError> {
-    let count = problem.rows.values();
-    let all = groupings(problem);
+    let values = problem.rows.values();
+    let all = wrong_groups(problem);
     if all.is_empty() {
         return Ok(Vec::new());
     }
     let rows = (0..problem.rows.count()).map(|number| Row::new(problem, number)).collect::<Result<Vec<Row>, _>>()?;
-    let bounds: Vec<[f64; 2]> = rows.iter().map(|row| [allowed(row), row.measure()]).collect();
+    let bounds: Vec<f64> = rows.iter().map(allowed).collect();
     let mut explaining = Vec::new();
-    for grouping in &all {
-        let each = problem.x.len() as f64 / grouping.groups as f64;
-        let g = |row: usize, i: usize| problem.gamma[row] * problem.dy[row * count + i];
-        let own = normalized(problem, grouping, each);
-        let xhat = |row: usize, i: usize| rows[row].centered[i] * rows[row].inverse;
-        let theirs = |row: usize, i: usize| own.values[row * count + i];
-        let levels = sums(problem, grouping, g);
-        let slopes = sums(problem, grouping, |row, i| g(row, i) * theirs(row, i));
-        let slopes_of_right = sums(problem, grouping, |row, i| g(row, i) * xhat(row, i));
-        // All of the other norm; or its sums in the backward pass alone: both, or one of them.
-        let fits = (0..4).any(|way| {
-            (0..dx.len()).all(|at| {
-                let (row, i) = (at / count, at % count);
-                let group = (grouping.of)(row, i);
-                let right = &rows[row];
-                let [level, slope] = [right.sums[1], right.products[1] * right.inverse].map(|sum| sum / right.n);
-                let [level_g, slope_g] = [levels[group], slopes_of_right[group]].map(|sum| sum / each);
-                let value = match way {
-                    0 => own.inverse[group] * (g(row, i) - level_g - theirs(row, i) * slopes[group] / each),
-                    1 => right.inverse * (g(row, i) - level_g - xhat(row, i) * slope_g),
-                    2 => right.inverse * (g(row, i) - level_g - xhat(row, i) * slope),
-                    _ => right.inverse * (g(row, i) - level - xhat(row, i) * slope_g),
-                };
-                // By the larger inverse deviation: once in the gradient, once in the rounding of the mean.
-                let larger = if way == 0 { (own.inverse[group] / right.inverse).max(1.0) } else { 1.0 };
-                (dx[at] - value).abs() <= bounds[row][0] * larger * larger
+    for groups in &all {
+        let wrong = WrongInput::new(problem, &rows, groups);
+        let fits = |extent: Extent| {
+            dx.iter().enumerate().all(|(place, dx)| {
+                let (row, i) = (place / values, place % values);
+                let larger = wrong.larger(extent, row, i);
+                (dx - wrong.at(extent, row, i)).abs() <= bounds[row] * larger * larger
             })
-        });
-        if fits && !explaining.contains(&grouping.mistake) {
-            explaining.push(grouping.mistake);
+        };
+        if Extent::ALL.into_iter().any(fits) && !explaining.contains(&groups.mistake) {
+            explaining.push(groups.mistake);
         }
     }
     Ok(explaining)
@@ -141,49 +214,63 @@ pub(crate) fn explaining_sums(
     given: &[f64],
     allowed: &dyn Fn(usize) -> f64,
 ) -> Result<Vec<&'static Mistake>, ProblemError> {
-    let (rows, count) = (problem.rows.count(), problem.rows.values());
-    let all = groupings(problem);
+    let all = wrong_groups(problem);
     let mut explaining = Vec::new();
     if all.is_empty() {
         return Ok(explaining);
     }
-    // (There are groupings of batch norm alone, which has a parameter for each row.)
-    let largest = (0..rows).map(allowed).fold(0.0, f64::max);
+    // (Batch norm alone has wrong groups, and it has a parameter for each row.)
+    let largest = (0..problem.rows.count()).map(allowed).fold(0.0, f64::max);
     // Where a sum may be anything, these may too.
     if !largest.is_finite() {
         return Ok(explaining);
     }
-    let mut try_out = |mistake: &'static Mistake, values: &[f64], larger: f64| {
-        let near = given.iter().zip(values).all(|(given, value)| (given - value).abs() <= largest * larger);
+    let mut try_out = |mistake: &'static Mistake, sums: &[f64], larger: f64| {
+        let near = given.iter().zip(sums).all(|(given, sum)| (given - sum).abs() <= largest * larger);
         if near && !explaining.contains(&mistake) {
             explaining.push(mistake);
         }
     };
-    for grouping in &all {
-        let each = problem.x.len() as f64 / grouping.groups as f64;
+    for groups in &all {
         if which == Which::Gamma {
-            let own = normalized(problem, grouping, each);
-            let sum = |row: usize| (0..count).map(|i| problem.dy[row * count + i] * own.values[row * count + i]).sum();
-            let values: Vec<f64> = (0..rows).map(sum).collect();
-            let mut larger = 1.0f64;
-            for number in 0..rows {
-                let row = Row::new(problem, number)?;
-                let most = (0..count).map(|i| own.inverse[(grouping.of)(number, i)]).fold(0.0, f64::max);
-                larger = larger.max(most / row.inverse);
-            }
-            try_out(grouping.mistake, &values, larger * larger);
+            let normalized = normalized(problem, groups);
+            let larger = largest_inverse(problem, groups, &normalized)?;
+            try_out(groups.mistake, &scale_gradients(problem, &normalized), larger * larger);
         }
         // Summed over the channels, where there are as many samples as channels.
-        if grouping.groups == rows && grouping.mistake == &ACROSS[2] {
-            let xhat = (0..rows)
-                .map(|number| {
-                    Row::new(problem, number).map(|row| row.centered.iter().map(|c| c * row.inverse).collect())
-                })
-                .collect::<Result<Vec<Vec<f64>>, _>>()?;
-            let factor = |row: usize, i: usize| if which == Which::Gamma { xhat[row][i] } else { 1.0 };
-            let values = sums(problem, grouping, |row, i| problem.dy[row * count + i] * factor(row, i));
-            try_out(grouping.mistake, &values, 1.0);
+        if groups.count == problem.rows.count() && groups.mistake == &ACROSS[2] {
+            try_out(groups.mistake, &sums_of_groups(problem, groups, which)?, 1.0);
         }
     }
     Ok(explaining)
+}
+
+/// dgamma of each channel, with xhat by wrong groups.
+fn scale_gradients(problem: &Problem, normalized: &Normalized) -> Vec<f64> {
+    let values = problem.rows.values();
+    let rows = problem.dy.chunks(values).zip(normalized.xhat.chunks(values));
+    rows.map(|(dy, xhat)| dy.iter().zip(xhat).map(|(dy, xhat)| dy * xhat).sum()).collect()
+}
+
+/// How many times as large as the right inverse deviation one of the wrong ones is at most, and at least 1.
+fn largest_inverse(problem: &Problem, groups: &Groups, normalized: &Normalized) -> Result<f64, ProblemError> {
+    let mut larger = 1.0f64;
+    for number in 0..problem.rows.count() {
+        let row = Row::new(problem, number)?;
+        let inverses = (0..problem.rows.values()).map(|i| normalized.inverse[(groups.of)(number, i)]);
+        larger = larger.max(inverses.fold(0.0, f64::max) / row.inverse);
+    }
+    Ok(larger)
+}
+
+/// sum(dy xhat) or sum(dy) of each group, with the right xhat.
+fn sums_of_groups(problem: &Problem, groups: &Groups, which: Which) -> Result<Vec<f64>, ProblemError> {
+    let values = problem.rows.values();
+    if which == Which::Beta {
+        return Ok(sums(problem, groups, |row, i| problem.dy[row * values + i]));
+    }
+    let xhat = (0..problem.rows.count())
+        .map(|number| Row::new(problem, number).map(|row| row.centered.iter().map(|c| c * row.inverse).collect()))
+        .collect::<Result<Vec<Vec<f64>>, _>>()?;
+    Ok(sums(problem, groups, |row, i| problem.dy[row * values + i] * xhat[row][i]))
 }
