@@ -139,7 +139,7 @@ impl Problem {
         self.roles.iter().position(|&role| role == Role::Channel).expect("a channel axis")
     }
 
-    /// What is normalised together in an array of this shape, whose axes are those of x: the places of each row in C order.
+    /// What is normalised together in an array of this shape, with the axes of x: each row in C order.
     pub(crate) fn rows(&self, shape: &[usize]) -> Rows {
         let together = match self.norm {
             Norm::Batch => Together::Channel,

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::kinds::Element;
 
-/// Number k from a seed in 0..1, a multiple of 2^-24, so that it is exact in f32 too. It is read by position, not drawn, and
-/// whole numbers and shifts are all it takes, so that any language makes the same arrays from a recipe.
+/// Number k from a seed in 0..1, a multiple of 2^-24, so that it is exact in f32 too. It is read by position, not drawn,
+/// and whole numbers and shifts are all it takes, so that any language makes the same arrays from a recipe.
 fn uniform(seed: u64, k: u64) -> f64 {
     (Random::bits_at(seed, k) >> 40) as f64 / (1u64 << 24) as f64
 }

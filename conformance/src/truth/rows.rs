@@ -48,11 +48,12 @@ pub fn of(problem: &Problem) -> (Truths, f64) {
         for place in places {
             let (at, dy) = (rows.parameter(place), d(upstream[place]));
             if constant {
-                // A row of equal values passes no gradient back, by declaration. The derivative of the formula is as right.
+                // A row of equal values passes no gradient back, by declaration. The formula's derivative is as right.
                 (y[place], dx[place]) = (d(beta[at]), d(0.0));
                 has_derivative |= problem.epsilon > 0.0;
             }
-            // Errors of y go by y, but at least by the terms of its sum: by beta, and in f64 by gamma xhat, of gamma's size.
+            // Errors of y go by y, but at least by the terms of its sum: by beta, and in f64 by gamma xhat, of gamma's
+            // size.
             y_scale[place] = beta[at].abs().max(if problem.element.is_wide() { gamma[at].abs() } else { 0.0 });
             dx_scale[place] = if !healthy || constant && problem.epsilon == 0.0 { 0.0 } else { scaled };
             let product = if constant { d(0.0) } else { dy * normalized[place] };

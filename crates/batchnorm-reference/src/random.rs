@@ -102,3 +102,9 @@ fn it_is_splitmix64() {
     let mut random = Random::new(1_234_567);
     assert_eq!([0; 4].map(|_| random.bits()), expected);
 }
+
+#[test]
+fn some_are_different_and_ascending() {
+    let drawn = Random::new(3).some(100, 30);
+    assert!(drawn.len() == 30 && drawn.is_sorted_by(|one, next| one < next) && drawn[29] < 100);
+}

@@ -126,8 +126,8 @@ impl Statistics {
     }
 }
 
-/// The measures of channels that are whitened together, a row each: dx's is sum_j |W_ij| max|gamma dy|, the loss goes by the
-/// condition number.
+/// The measures of channels that are whitened together, a row each: dx's is sum_j |W_ij| max|gamma dy|, the loss goes by
+/// the condition number.
 fn measure_whitened(setup: &Setup, group: &[Vec<usize>], dz: &[f64], [dx, unit_dx, loss]: [&mut [f64]; 3]) {
     let x: Vec<Vec<f64>> = group.iter().map(|places| places.iter().map(|&place| setup.x[place]).collect()).collect();
     let ones = vec![1.0; group.len()];
