@@ -65,8 +65,9 @@ impl Setup {
 
     /// The derivative of the gradient along a direction, line by line, of layers that have one in closed form.
     pub fn second_order(&self, direction: &Direction) -> Option<Gradients<f64>> {
-        let Direction { x, gamma, beta } = direction;
-        let direction = whole::Direction { x, gamma, beta };
+        // beta's movement plays no part in second derivatives.
+        let Direction { x, gamma, .. } = direction;
+        let direction = whole::Direction { x, gamma };
         self.with_norm(|norm| norm.second_order(&self.x, &self.gamma, &self.upstream(), direction))
     }
 }
