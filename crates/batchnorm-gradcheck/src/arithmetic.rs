@@ -2,7 +2,7 @@
 
 use std::ops::AddAssign;
 
-/// How sums were made. `rounding.rs` derives how far a right gradient may be off by each.
+/// A kind of arithmetic, by how sums are made. `rounding.rs` derives how far a right gradient may be off by each.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Arithmetic {
     /// Sums in pairs, in blocks or in a wider type.

@@ -58,14 +58,14 @@ pub(crate) fn same_shape(argument: &'static str, x: &Axes, other: &Axes) -> Resu
 
 /// Values of an array of x's axes, row after row. Its axes may stand in another order than x's.
 pub(crate) fn by_rows<T: Element>(view: &View<T>, x: &Axes, rows: &Rows) -> Vec<f64> {
-    let own = Axes::of(view);
-    let mut axes = vec![0; own.shape.len()];
-    for (of_x, of_own) in x.logical().into_iter().zip(own.logical()) {
-        axes[of_x] = of_own;
+    let given = Axes::of(view);
+    let mut axes = vec![0; given.shape.len()];
+    for (axis_of_x, axis) in x.logical().into_iter().zip(given.logical()) {
+        axes[axis_of_x] = axis;
     }
     let values = view.to_vec();
     let in_order = axes.iter().copied().eq(0..axes.len());
-    row_after_row(&if in_order { values } else { transposed(&values, &own.shape, &axes) }, rows)
+    row_after_row(&if in_order { values } else { transposed(&values, &given.shape, &axes) }, rows)
 }
 
 /// Weights repeated to x's shape, row after row.
@@ -75,14 +75,15 @@ pub(crate) fn weights_by_rows<T: Element>(weights: &Weights<T>, x: &Axes, rows: 
 
 /// Errors unless weights can be repeated to x's shape.
 pub(crate) fn check_weights<T: Element>(weights: &Weights<T>, x: &Axes) -> Result<(), CallError> {
-    let (own, shape) = (weights.shape(), &x.shape);
-    let fits = |(own, length): (&usize, &usize)| own == length || *own == 1;
-    match own.len() == shape.len() && own.iter().zip(shape).all(fits) {
+    let (given, shape) = (weights.shape(), &x.shape);
+    let fits = |(given, length): (&usize, &usize)| given == length || *given == 1;
+    match given.len() == shape.len() && given.iter().zip(shape).all(fits) {
         true => Ok(()),
-        false => Err(CallError::WeightsShape { expected: shape.clone(), got: own.to_vec() }),
+        false => Err(CallError::WeightsShape { expected: shape.clone(), got: given.to_vec() }),
     }
 }
 
+/// The values of an array in x's order of axes, row after row, as f64.
 fn row_after_row<T: Element>(values: &[T], rows: &Rows) -> Vec<f64> {
     (0..rows.count()).flat_map(|row| rows.gather(row, values)).map(|value| value.to_f64()).collect()
 }

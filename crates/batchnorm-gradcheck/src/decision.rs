@@ -8,17 +8,17 @@ use crate::arithmetic::ByArithmetic;
 use crate::mistakes::Mistake;
 use crate::verdict::Verdict;
 
-/// How many times nearer than the truth a mistake must be to explain a gradient; and how many times as far away it may be to
-/// be as good an explanation.
+/// The factor by which a mistake must be nearer than the truth to explain a gradient; and by which it may be farther away and
+/// still be as good an explanation.
 const NEARER: f64 = 4.0;
-/// The same where plain sums or a lossy variance could explain it too.
+/// The factor by which a mistake must be nearer where plain sums or a lossy variance could explain the gradient too.
 const CERTAINLY: f64 = 1e3;
-/// How many times what careful arithmetic may be off by the truth must be away then.
+/// The distance that the truth must have then, in multiples of what careful arithmetic may be off by.
 const EXCLUDED: f64 = 30.0;
-/// A gradient that lies so far from the truth, as a part of itself, is nobody's.
+/// A gradient that lies farther from the truth, as a part of the truth, is lost: it is as good as any other.
 const LOST: f64 = 0.1;
 
-/// How well an explanation fits.
+/// The distance of a gradient from one explanation.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Fit {
     /// The error divided by the allowed one, for each precision and each kind of arithmetic: up to 1 it fits.
@@ -27,7 +27,7 @@ pub(crate) struct Fit {
     pub error: f64,
 }
 
-/// NaN is as bad as can be.
+/// Infinity for NaN, which is as bad as can be.
 fn or_infinite(value: f64) -> f64 {
     if value.is_nan() { f64::INFINITY } else { value }
 }
@@ -47,17 +47,17 @@ impl Fit {
     }
 
     /// Whether the error is one that careful arithmetic in a precision may make.
-    fn is_careful(&self, precision: usize) -> bool {
+    fn within_careful(&self, precision: usize) -> bool {
         self.ratios[precision].careful <= 1.0
     }
 
     /// Whether the error is one that plain arithmetic in a precision may make.
-    fn is_plain(&self, precision: usize) -> bool {
+    fn within_plain(&self, precision: usize) -> bool {
         self.ratios[precision].plain <= 1.0
     }
 
     /// Whether the error is one that arithmetic with the variance in one pass may make.
-    fn is_one_pass(&self, precision: usize) -> bool {
+    fn within_one_pass(&self, precision: usize) -> bool {
         self.ratios[precision].one_pass <= 1.0
     }
 }
@@ -107,36 +107,18 @@ impl Fits {
         None
     }
 
+    /// The verdict by one precision, with the mistakes that are asked for last or the others.
     fn decide_by(&self, precision: usize, last: bool) -> Option<Verdict> {
         let right = &self.right;
-        if right.is_plain(precision) {
-            // (Of the first precision: by a wider one than it was computed in, nothing is careful.)
-            let careful = precision == 0 && right.is_careful(precision);
-            let by_careful = |fit: &Fit| fit.is_careful(precision) && fit.error <= NEARER * right.error;
-            let by_plain = |fit: &Fit| fit.is_plain(precision) && fit.error <= right.error;
-            let alike = match (careful, self.lost <= LOST) {
-                (true, _) => self.mistakes(false, by_careful),
-                (false, true) => self.mistakes(false, by_plain),
-                // A wide tolerance fits many mistakes: only one that comes four times nearer is named.
-                (false, false) => {
-                    let near = |fit: &Fit| by_careful(fit) && fit.error * NEARER <= right.error;
-                    [false, true].into_iter().flat_map(|last| self.mistakes(last, near)).collect()
-                }
-            };
-            let certain = if careful { Vec::new() } else { self.certain(precision) };
-            return Some(match (alike.is_empty(), careful) {
-                _ if !certain.is_empty() => Verdict::Wrong(certain),
-                (false, _) => Verdict::Undecided(alike),
-                (true, true) => Verdict::Right,
-                (true, false) => self.inexact(),
-            });
+        if right.within_plain(precision) {
+            return Some(self.decide_near_the_truth(precision));
         }
         // A mistake explains it only if it comes much nearer than the truth: a wide tolerance fits many mistakes.
         let nearer = |fit: &Fit, times: f64| fit.error * times <= right.error;
-        let careful = self.mistakes(last, |fit| fit.is_careful(precision) && nearer(fit, NEARER));
-        let plain = |fit: &Fit| fit.is_plain(precision) && nearer(fit, NEARER);
+        let careful = self.mistakes(last, |fit| fit.within_careful(precision) && nearer(fit, NEARER));
+        let plain = |fit: &Fit| fit.within_plain(precision) && nearer(fit, NEARER);
         let fitting = if careful.is_empty() { self.mistakes(last, plain) } else { careful };
-        if right.is_one_pass(precision) {
+        if right.within_one_pass(precision) {
             // A lossy variance is no mistake in the formula.
             let certain = self.certain(precision);
             return Some(match (certain.is_empty(), fitting.is_empty()) {
@@ -148,22 +130,49 @@ impl Fits {
         (!fitting.is_empty()).then_some(Verdict::Wrong(fitting))
     }
 
+    /// The verdict on a gradient that plain arithmetic could have brought to where it is from the truth.
+    fn decide_near_the_truth(&self, precision: usize) -> Verdict {
+        let right = &self.right;
+        // (Of the first precision: by a wider one than it was computed in, nothing is careful.)
+        let careful = precision == 0 && right.within_careful(precision);
+        let by_careful = |fit: &Fit| fit.within_careful(precision) && fit.error <= NEARER * right.error;
+        let by_plain = |fit: &Fit| fit.within_plain(precision) && fit.error <= right.error;
+        let alike = match (careful, self.lost <= LOST) {
+            (true, _) => self.mistakes(false, by_careful),
+            (false, true) => self.mistakes(false, by_plain),
+            // A wide tolerance fits many mistakes: only one that comes four times nearer is named.
+            (false, false) => {
+                let nearer = |fit: &Fit| by_careful(fit) && fit.error * NEARER <= right.error;
+                [false, true].into_iter().flat_map(|last| self.mistakes(last, nearer)).collect()
+            }
+        };
+        let certain = if careful { Vec::new() } else { self.certain(precision) };
+        match (alike.is_empty(), careful) {
+            _ if !certain.is_empty() => Verdict::Wrong(certain),
+            (false, _) => Verdict::Undecided(alike),
+            (true, true) => Verdict::Right,
+            (true, false) => self.inexact(),
+        }
+    }
+
     /// The mistakes that fit so well that it is no chance, where rounding could explain a gradient too. What is lost of the
     /// variance looks like another deviation, and what overflows like 0.
     fn certain(&self, precision: usize) -> Vec<&'static Mistake> {
         if self.one_number {
             return Vec::new();
         }
-        // By chance a gradient comes so near to a mistake the more easily, the less of its way careful arithmetic excludes.
+        // The nearer the truth, by what careful arithmetic may be off by, the more easily a gradient comes near a mistake by
+        // chance.
         if self.right.ratios[precision].careful < EXCLUDED {
             return Vec::new();
         }
-        let certain = |fit: &Fit| fit.is_careful(precision) && fit.error * CERTAINLY <= self.right.error;
+        let certain = |fit: &Fit| fit.within_careful(precision) && fit.error * CERTAINLY <= self.right.error;
         let mut certain = self.mistakes(false, certain);
         certain.retain(|mistake| !mistake.of_deviation);
         certain
     }
 
+    /// The verdict on a right formula with rounding errors: so large that nothing can be said, or not.
     fn inexact(&self) -> Verdict {
         if self.lost <= LOST { Verdict::Inexact } else { Verdict::Hidden }
     }

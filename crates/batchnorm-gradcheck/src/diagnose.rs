@@ -80,6 +80,7 @@ impl Given<'_> {
         Ok(self)
     }
 
+    /// Values of dgamma or dbeta, with the precision they are held to.
     fn vector<T: Element>(&self, argument: &'static str, values: &[T]) -> Result<(Vec<f64>, Held), ProblemError> {
         let (expected, got) = (self.problem.rows.parameters(), values.len());
         if expected != got {
@@ -112,10 +113,9 @@ impl Given<'_> {
         if let Some((values, held)) = &self.dx {
             diagnosis.dx = Some(Judge::new(self.problem, &mistakes, *held).input(values)?);
         }
-        let of_vectors = [(Which::Gamma, &self.dgamma), (Which::Beta, &self.dbeta)];
-        for (which, given) in of_vectors {
+        for (which, given) in [(Which::Gamma, &self.dgamma), (Which::Beta, &self.dbeta)] {
             let Some((values, held)) = given else { continue };
-            // Where dx was computed in half precision, so were these, if they are held to no more than f32.
+            // If dx was computed in half precision, so were these, as long as they are held to no more than f32.
             let halves = self.dx.as_ref().map(|dx| dx.1).filter(|of_dx| of_dx.precision < Precision::Single);
             let halves = halves.filter(|of_dx| (of_dx.precision..=Precision::Single).contains(&held.precision));
             let finding = Judge::new(self.problem, &mistakes, halves.unwrap_or(*held)).parameters(which, values)?;
@@ -129,14 +129,14 @@ impl Given<'_> {
     }
 }
 
-/// Channels are told apart up to so many.
-const MOST_CHANNELS: usize = 1 << 16;
+/// The greatest number of channels that are told apart.
+const MAX_CHANNELS: usize = 1 << 16;
 
-/// What one gradient is judged by.
+/// The judge of one gradient.
 struct Judge<'p> {
     problem: &'p Problem,
     mistakes: &'p [&'static Mistake],
-    /// That of the numbers, and a narrower one in which they may have been computed nevertheless.
+    /// The precision of the numbers, and a narrower one in which they may have been computed nevertheless.
     precisions: Vec<Held>,
 }
 
@@ -158,10 +158,11 @@ impl<'p> Judge<'p> {
         self.precisions.iter().map(|&precision| row.allowance(precision)).collect()
     }
 
-    /// dx, its values row after row.
+    /// Judges dx, its values row after row.
     fn input(&self, dx: &[f64]) -> Result<Finding, ProblemError> {
         let count = self.problem.rows.values();
-        if let Some(finding) = self.not_finite(dx, |at| (at / count, self.problem.index(at / count, at % count))) {
+        let place = |i: usize| (i / count, self.problem.index(i / count, i % count));
+        if let Some(finding) = self.not_finite(dx, place) {
             return Ok(finding);
         }
         let mut all: Option<Fits> = None;
@@ -200,7 +201,7 @@ impl<'p> Judge<'p> {
         Ok(finding)
     }
 
-    /// Where no mistake of one kind explains all rows: other axes, another order; or each channel by itself.
+    /// The verdict where no mistake explains all rows: other axes, another order; or each channel by itself.
     fn other_explanations(&self, all: &Fits, dx: &[f64], worst: usize) -> Result<Verdict, ProblemError> {
         let allowed = |row: &Row| row.allowance(self.precisions[0]).plain.dx(1.0);
         let wrong_axis = wrong_axis::explaining(self.problem, dx, &allowed)?;
@@ -215,10 +216,10 @@ impl<'p> Judge<'p> {
             let row = Row::new(self.problem, number)?;
             let dx = &dx[number * count..][..count];
             let fits = row.score(dx, &self.allowances(&row), self.mistakes).fits;
-            let by_terms = || of_terms(self.problem, fits.unexplained(row.terms(dx, allowed(&row))));
+            let by_terms = || named_by_terms(self.problem, fits.unexplained(row.terms(dx, allowed(&row))));
             Ok(fits.decide().map_or_else(by_terms, |(verdict, _)| verdict))
         };
-        if self.problem.row_name() == "channel" && (2..=MOST_CHANNELS).contains(&self.problem.rows.count()) {
+        if self.problem.row_name() == "channel" && (2..=MAX_CHANNELS).contains(&self.problem.rows.count()) {
             let each = (0..self.problem.rows.count()).map(of_row).collect::<Result<Vec<Verdict>, _>>()?;
             return Ok(by_channel(each, || all.unexplained(None)));
         }
@@ -229,9 +230,9 @@ impl<'p> Judge<'p> {
         }
     }
 
-    /// dgamma or dbeta.
+    /// Judges dgamma or dbeta.
     fn parameters(&self, which: Which, given: &[f64]) -> Result<Finding, ProblemError> {
-        if let Some(finding) = self.not_finite(given, |at| (at, vec![at])) {
+        if let Some(finding) = self.not_finite(given, |parameter| (parameter, vec![parameter])) {
             return Ok(finding);
         }
         let mut sums = Sums::new(which, given.len(), self.precisions.len(), &self.mistakes_of(given));
@@ -242,25 +243,26 @@ impl<'p> Judge<'p> {
         let largest = sums.largest();
         let mut all = sums.score(0, given[0], largest);
         let mut worst = (all.right.clone(), 0);
-        for (at, &value) in given.iter().enumerate().skip(1) {
-            let fits = sums.score(at, value, largest);
+        for (parameter, &value) in given.iter().enumerate().skip(1) {
+            let fits = sums.score(parameter, value, largest);
             if fits.right.error > worst.0.error {
-                worst = (fits.right.clone(), at);
+                worst = (fits.right.clone(), parameter);
             }
             all.join(&fits);
         }
         let (verdict, by) = all.decide().map_or_else(
             || {
-                let wrong_axis = wrong_axis::explaining_sums(self.problem, which, given, &|at| sums.plain(at))?;
+                let wrong_axis =
+                    wrong_axis::explaining_sums(self.problem, which, given, &|parameter| sums.plain(parameter))?;
                 if !wrong_axis.is_empty() {
                     return Ok((Verdict::Wrong(wrong_axis), 0));
                 }
                 if sums.are_permuted(given, largest) {
                     return Ok((Verdict::Wrong(vec![&wrong_order::ORDER_OF_PARAMETERS]), 0));
                 }
-                if self.problem.row_name() == "channel" && (2..=MOST_CHANNELS).contains(&given.len()) {
-                    let decide = |(at, &value): (usize, &f64)| {
-                        let fits = sums.score(at, value, largest);
+                if self.problem.row_name() == "channel" && (2..=MAX_CHANNELS).contains(&given.len()) {
+                    let decide = |(parameter, &value): (usize, &f64)| {
+                        let fits = sums.score(parameter, value, largest);
                         fits.decide().map_or_else(|| fits.unexplained(None), |(verdict, _)| verdict)
                     };
                     let each = without_chances(given.iter().enumerate().map(decide).collect());
@@ -270,23 +272,24 @@ impl<'p> Judge<'p> {
             },
             Ok,
         )?;
-        let at = worst.1;
+        let (fit, parameter) = worst;
         Ok(Finding {
             verdict,
-            error: worst.0.error,
-            channel: at,
-            index: vec![at],
-            got: given[at],
-            expected: sums.right(at),
-            allowed: part(sums.plain(at), sums.terms[at]),
+            error: fit.error,
+            channel: parameter,
+            index: vec![parameter],
+            got: given[parameter],
+            expected: sums.right(parameter),
+            allowed: part(sums.plain(parameter), sums.terms[parameter]),
             precision: self.precisions[by].precision,
         })
     }
 
+    /// The finding where values are NaN or infinite, at the first of them. `place` gives its channel and its index.
     fn not_finite(&self, given: &[f64], place: impl Fn(usize) -> (usize, Vec<usize>)) -> Option<Finding> {
         let wrong = || given.iter().enumerate().filter(|(_, value)| !value.is_finite());
-        let (at, &got) = wrong().next()?;
-        let (channel, index) = place(at);
+        let (first, &got) = wrong().next()?;
+        let (channel, index) = place(first);
         Some(Finding {
             verdict: Verdict::NotFinite(wrong().count()),
             error: f64::INFINITY,
@@ -300,8 +303,8 @@ impl<'p> Judge<'p> {
     }
 }
 
-/// What is made of dy alone, in proportion, is the formula of evaluation by whatever statistics.
-fn of_terms(problem: &Problem, verdict: Verdict) -> Verdict {
+/// Names the formula of evaluation where dx is dy alone times a number, whatever the statistics.
+fn named_by_terms(problem: &Problem, verdict: Verdict) -> Verdict {
     match verdict {
         Verdict::Unexplained { terms: Some([_, level, slope]), .. }
             if level.abs().max(slope.abs()) < 1e-3 && (CONSTANTS.applies)(problem) =>
@@ -312,30 +315,30 @@ fn of_terms(problem: &Problem, verdict: Verdict) -> Verdict {
     }
 }
 
-/// One number is near some mistake by chance now and then: where most have no explanation, those few have none either.
+/// Takes back the mistakes of a few parameters where most have no explanation: one number is near some mistake by chance now
+/// and then.
 fn without_chances(mut each: Vec<Verdict>) -> Vec<Verdict> {
-    let of = |such: fn(&Verdict) -> bool| each.iter().filter(|verdict| such(verdict)).count();
-    let named = of(|verdict| matches!(verdict, Verdict::Wrong(_)));
-    let unexplained = each.iter().find(|verdict| matches!(verdict, Verdict::Unexplained { .. })).cloned();
-    if let Some(unexplained) = unexplained
-        && 10 * named < of(|verdict| matches!(verdict, Verdict::Unexplained { .. }))
+    let is_named = |verdict: &&Verdict| matches!(verdict, Verdict::Wrong(_));
+    let is_unexplained = |verdict: &&Verdict| matches!(verdict, Verdict::Unexplained { .. });
+    let few = 10 * each.iter().filter(is_named).count() < each.iter().filter(is_unexplained).count();
+    if let Some(unexplained) = each.iter().find(is_unexplained).cloned()
+        && few
     {
-        each.iter_mut().filter(|verdict| matches!(verdict, Verdict::Wrong(_))).for_each(|verdict| {
-            *verdict = unexplained.clone();
-        });
+        each.iter_mut().filter(|verdict| is_named(&&**verdict)).for_each(|verdict| *verdict = unexplained.clone());
     }
     each
 }
 
-/// Channels with the same verdict together; `whole` where they do not differ. (Errors differ in any case.)
+/// Puts channels with the same verdict together; `whole` is the verdict where none is explained, by the errors of all.
 fn by_channel(each: Vec<Verdict>, whole: impl Fn() -> Verdict) -> Verdict {
-    let kind = |one: &Verdict, other: &Verdict| match (one, other) {
+    // (The distances of what is unexplained differ in any case.)
+    let alike = |one: &Verdict, other: &Verdict| match (one, other) {
         (Verdict::Unexplained { .. }, Verdict::Unexplained { .. }) => true,
         _ => one == other,
     };
     let mut all: Vec<(Verdict, Vec<usize>)> = Vec::new();
     for (channel, verdict) in each.into_iter().enumerate() {
-        match all.iter_mut().find(|(other, _)| kind(other, &verdict)) {
+        match all.iter_mut().find(|(other, _)| alike(other, &verdict)) {
             Some((_, channels)) => channels.push(channel),
             None => all.push((verdict, vec![channel])),
         }

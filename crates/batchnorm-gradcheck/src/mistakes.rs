@@ -1,8 +1,8 @@
 //! The usual mistakes, as data: what is missing, how to mend it, and the gradients that each of them gives.
 //!
-//! The same mistake is made in many ways: in closed form, or node by node with a term left out; in the forward pass with
-//! the derivative that belongs to it, or in the backward pass alone. Each way is a [`Line`] or a [`Multiplier`]; all
-//! ways of a mistake go by its name.
+//! A mistake has many variants: in closed form, or node by node with a term left out; in the forward pass with the
+//! derivative that belongs to it, or in the backward pass alone. Each variant is a [`Line`] or a [`Multiplier`]; all variants
+//! of a mistake go by its name.
 
 use crate::problem::{Kind, Problem};
 use crate::row::{Line, Multiplier, Row};
@@ -21,10 +21,10 @@ pub struct Mistake {
     pub(crate) dx: fn(&Row) -> Vec<Line>,
     pub(crate) dgamma: fn(&Row) -> Vec<Multiplier>,
     pub(crate) dbeta: fn(&Row) -> Vec<Multiplier>,
-    /// Whether all that is wrong may be the inverse standard deviation, or a factor: what a lossy sum of squares may look like
-    /// too.
+    /// Whether all that is wrong may be the inverse standard deviation, or a factor: a lossy sum of squares may look like
+    /// that too.
     pub(crate) of_deviation: bool,
-    /// Asked for only where no other explains: it can look like others.
+    /// Whether it is asked for only where no other explains, because it can look like others.
     pub(crate) last: bool,
 }
 
@@ -41,6 +41,7 @@ impl PartialEq for Mistake {
     }
 }
 
+/// A mistake that can always be made, without variants.
 pub(crate) const fn mistake(name: &'static str, missing: &'static str, mend: &'static str) -> Mistake {
     Mistake {
         name,
@@ -55,7 +56,7 @@ pub(crate) const fn mistake(name: &'static str, missing: &'static str, mend: &'s
     }
 }
 
-/// The formula of evaluation, by the statistics of the batch; `Given::diagnose` knows it by others too.
+/// The formula of evaluation, by the statistics of the batch; `Given::diagnose` finds it by other statistics too.
 pub(crate) const CONSTANTS: Mistake = Mistake {
     applies: Problem::is_centred,
     dx: |row| vec![row.line(row.inverse, 0.0, 0.0)],
@@ -66,7 +67,7 @@ pub(crate) const CONSTANTS: Mistake = Mistake {
     )
 };
 
-/// All values 0.
+/// The gradient whose values are all 0.
 pub(crate) const NO_GRADIENT: Mistake = Mistake {
     dx: |row| vec![row.line(0.0, 0.0, 0.0)],
     dgamma: |_| vec![by(0.0, 0.0)],
@@ -328,7 +329,7 @@ pub static MISTAKES: &[Mistake] = &[
             let [direct, level, slope] = row.factors(row.inverse);
             [-2, -1, 1, 2].map(|power| row.line(direct, level, slope * row.inverse.powi(power))).to_vec()
         },
-        // (Of large values one of them is as good as no term.)
+        // (A large deviation to a wrong power leaves as good as nothing of the term, which has another name.)
         last: true,
         ..mistake(
             "wrong power in the variance term",

@@ -3,13 +3,13 @@
 use crate::arithmetic::ByArithmetic;
 use crate::decision::{Fit, Fits};
 use crate::mistakes::Mistake;
-use crate::rounding::{Allowance, Seen};
+use crate::rounding::{Allowance, Derived, Seen};
 use crate::row::{Multiplier, Row};
 use crate::score::part;
 use crate::wrong_order::is_permuted;
 use batchnorm_reference::number::DoubleDouble;
 
-/// Which parameter gradient.
+/// One of the two parameter gradients.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Which {
     Gamma,
@@ -119,7 +119,7 @@ impl Sums {
                 Which::Beta => absolute.dy,
             };
             for (allowance, allowed) in allowances.iter().zip(&mut self.allowed) {
-                allowed[parameter] += of_a_row(self.which, row, &right, absolute, allowance);
+                allowed[parameter] += allowed_of_row(self.which, row, &right, absolute, allowance);
             }
         }
     }
@@ -138,6 +138,7 @@ impl Sums {
         }
     }
 
+    /// The right sum of a parameter.
     pub fn right(&self, parameter: usize) -> f64 {
         self.right[parameter].to_f64()
     }
@@ -185,13 +186,13 @@ impl Variant {
         allowances: &[ByArithmetic<Allowance>],
     ) {
         let parameters = row.problem.first_parameter(row.number)..self.sums.len();
-        for (own, (parameter, &gamma)) in parameters.zip(row.gamma).enumerate() {
+        for (number, (parameter, &gamma)) in parameters.zip(row.gamma).enumerate() {
             let factor = gamma.powi(multiplier.power);
-            let values = (own * row.positions..(own + 1) * row.positions).filter(|&i| row.counts(i));
+            let values = (number * row.positions..(number + 1) * row.positions).filter(|&i| row.counts(i));
             let terms = values.map(|i| row.dy[i] * (multiplier.slope * row.centered[i] + multiplier.level));
             self.sums[parameter] += factor * terms.sum::<f64>();
             for (allowance, allowed) in allowances.iter().zip(&mut self.allowed) {
-                let more = of_a_row(which, row, multiplier, &absolute[own], allowance);
+                let more = allowed_of_row(which, row, multiplier, &absolute[number], allowance);
                 allowed[parameter] += more.map(|more| more * factor.abs());
             }
         }
@@ -199,7 +200,7 @@ impl Variant {
 }
 
 /// The allowed error of what a row adds to the sum of one parameter, by a multiplier that may be right or wrong.
-fn of_a_row(
+fn allowed_of_row(
     which: Which,
     row: &Row,
     multiplier: &Multiplier,
@@ -207,7 +208,7 @@ fn of_a_row(
     allowance: &ByArithmetic<Allowance>,
 ) -> ByArithmetic<f64> {
     let (slope, constant_terms) = (multiplier.slope.abs(), multiplier.level.abs() * absolute.dy);
-    // What is made with a larger inverse deviation has larger rounding errors.
+    // A sum made with a larger inverse deviation has larger rounding errors.
     let larger = part(slope, row.inverse).max(1.0);
     // The twin's sums are those of this row: where the parameter has other rows too, the derived bound stands alone.
     let twin_applies = row.gamma.len() == 1 && row.problem.values_a_parameter() == row.x.len();
@@ -221,9 +222,10 @@ fn of_a_row(
         if allowance.undefined && which == Which::Gamma {
             return f64::INFINITY;
         }
-        let of_scale = allowance.scale * larger * (slope * absolute.products);
-        let of_shift = allowance.shift * part(slope, row.inverse) * absolute.dy + allowance.sum * constant_terms;
-        let of_constant = if multiplier.slope == 0.0 { 0.0 } else { allowance.scale * larger * constant_terms };
+        let Derived { scale, shift, sum, .. } = allowance.derived;
+        let of_scale = scale * larger * (slope * absolute.products);
+        let of_shift = shift * part(slope, row.inverse) * absolute.dy + sum * constant_terms;
+        let of_constant = if multiplier.slope == 0.0 { 0.0 } else { scale * larger * constant_terms };
         allowance.larger(of_scale + of_shift + of_constant, seen)
     })
 }

@@ -1,4 +1,4 @@
-//! To how many digits numbers are held.
+//! The precision that numbers are held to, found from the numbers themselves.
 
 use batchnorm::Element;
 
@@ -29,7 +29,7 @@ impl Precision {
         }
     }
 
-    /// How exact a number type is.
+    /// The precision of a number type.
     pub(crate) fn of_type<T: Element>() -> Precision {
         let holds = |power: i32| T::from_f64(1.0 + 0.5f64.powi(power)).to_f64() != 1.0;
         match size_of::<T>() {
@@ -45,7 +45,7 @@ impl Precision {
         0.5f64.powi(self.bits() as i32)
     }
 
-    /// What may be lost where numbers are small: the smallest normal number, below which some processors go to 0; for
+    /// The absolute error that small numbers may have: the smallest normal number, below which some processors go to 0; for
     /// `f16`, which has few, half of the smallest number of all.
     fn smallest(self) -> f64 {
         match self {
@@ -56,30 +56,32 @@ impl Precision {
     }
 }
 
-/// To how many digits some numbers are held, and what may be lost of small ones.
+/// The precision that some numbers are held to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Held {
     pub precision: Precision,
+    /// The absolute error that small ones among them may have.
     pub smallest: f64,
 }
 
 impl Held {
+    /// Numbers of a precision, with its error of small ones.
     pub fn by(precision: Precision) -> Held {
         Held { precision, smallest: precision.smallest() }
     }
 
-    /// In the narrowest of the four that holds all these numbers, or in their own type's. Numbers may be short by chance,
-    /// as small integers are: the halves' have all of their bits, and there are 16 of them at least, not counting 0, with 8
-    /// different fractions. Fewer will do where they are known to come from halves, and two of `f16`.
-    pub fn of(values: &[f64], own: Precision, from_halves: bool) -> Held {
+    /// The narrowest of the four precisions that holds all these numbers, up to that of their type. Numbers may be short by
+    /// chance, as small integers are: the halves' have all of their bits, and there are 16 of them at least, not counting
+    /// 0, with 8 different fractions. Fewer will do where they are known to come from halves, and two of `f16`.
+    pub fn of(values: &[f64], of_type: Precision, from_halves: bool) -> Held {
         let (mut bits, mut count, mut lattice, mut largest) = (0, 0, f64::INFINITY, 0.0f64);
         let mut different: Vec<u64> = Vec::new();
         for value in values.iter().filter(|value| **value != 0.0 && value.is_finite()) {
-            let (fraction, own) = (fraction(*value), significant_bits(*value));
+            let (fraction, bits_of_value) = (fraction(*value), significant_bits(*value));
             // The value of its last bit: of all numbers that is at least the distance of the smallest ones.
             let exponent = (value.to_bits() >> 52 & 0x7ff) as i32 - 1023;
-            lattice = lattice.min(2f64.powi(exponent + 1 - own as i32));
-            (bits, count, largest) = (bits.max(own), count + 1, largest.max(value.abs()));
+            lattice = lattice.min(2f64.powi(exponent + 1 - bits_of_value as i32));
+            (bits, count, largest) = (bits.max(bits_of_value), count + 1, largest.max(value.abs()));
             if different.len() < 8 && !different.contains(&fraction) {
                 different.push(fraction);
             }
@@ -88,13 +90,13 @@ impl Held {
         let narrow = match bits {
             7..=8 if enough => Precision::Bfloat,
             10..=11 if enough || different.len() > 1 => Precision::Half,
-            // Its smallest numbers have fewer bits.
+            // (The smallest numbers of f16 have fewer bits.)
             0..=11 if count >= 16 && lattice == SMALLEST_HALF => Precision::Half,
             0..=24 => Precision::Single,
             _ => Precision::Double,
         };
-        let held = Held::by(narrow.min(own));
-        // Of f16 that was multiplied by a power of two, as for a scaled loss, the smallest numbers are too.
+        let held = Held::by(narrow.min(of_type));
+        // f16 may have been multiplied by a power of two, as for a scaled loss, and its smallest numbers with it.
         let scaled = held.precision == Precision::Half && (lattice < SMALLEST_HALF || largest > 65504.0);
         if scaled { Held { smallest: lattice / 2.0, ..held } } else { held }
     }
@@ -105,7 +107,7 @@ fn fraction(value: f64) -> u64 {
     value.to_bits() & ((1 << 52) - 1)
 }
 
-/// How many bits a number has from the first to the last that is 1.
+/// The number of bits of a number, from the first to the last that is 1.
 pub(crate) fn significant_bits(value: f64) -> u32 {
     53 - fraction(value).trailing_zeros().min(52)
 }

@@ -25,7 +25,7 @@ pub struct Problem {
     pub(crate) axes: Axes,
     pub(crate) kind: Kind,
     pub(crate) rows: Rows,
-    /// Row after row, each in logical order.
+    /// Values of x, row after row, each in logical order; dy and the weights likewise.
     pub(crate) x: Vec<f64>,
     pub(crate) dy: Vec<f64>,
     pub(crate) weights: Option<Vec<f64>>,
@@ -33,11 +33,11 @@ pub struct Problem {
     pub(crate) epsilon: f64,
     /// Whether the input's type is narrower than f64, or its numbers are: gradients may have been computed in f32 then.
     pub(crate) narrow_input: bool,
-    /// Whether the input's numbers are those of f16 or bf16.
+    /// Whether x's numbers are those of f16 or bf16.
     pub(crate) half_input: bool,
 }
 
-/// By what is normalised.
+/// The statistics that normalise.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Kind {
     /// Each channel by its own mean and variance.
@@ -92,11 +92,11 @@ impl Problem {
         for (argument, values) in [("mean", mean), ("variance", variance)] {
             check_vector(argument, values, x.channels())?;
         }
-        if let Some((at, &got)) = variance.iter().enumerate().find(|(_, variance)| **variance < 0.0) {
+        if let Some((channel, &got)) = variance.iter().enumerate().find(|(_, variance)| **variance < 0.0) {
             return Err(ProblemError::Number {
                 argument: "variance",
                 expected: "variances >= 0",
-                index: vec![at],
+                index: vec![channel],
                 got,
             });
         }
@@ -196,21 +196,24 @@ impl Problem {
         Ok(problem)
     }
 
-    fn counts(&self, at: usize) -> bool {
-        self.weights.as_ref().is_none_or(|weights| weights[at] > 0.0)
+    /// Whether a value has a weight, by its place in x.
+    fn counts(&self, place: usize) -> bool {
+        self.weights.as_ref().is_none_or(|weights| weights[place] > 0.0)
     }
 
+    /// Errors where a value that counts is NaN or infinite.
     fn check_finite(&self) -> Result<(), ProblemError> {
         for (argument, values) in [("x", &self.x), ("dy", &self.dy)] {
-            let wrong = values.iter().enumerate().find(|&(at, value)| !value.is_finite() && self.counts(at));
-            if let Some((at, &got)) = wrong {
-                let index = self.index(at / self.rows.values(), at % self.rows.values());
+            let wrong = values.iter().enumerate().find(|&(place, value)| !value.is_finite() && self.counts(place));
+            if let Some((place, &got)) = wrong {
+                let index = self.index(place / self.rows.values(), place % self.rows.values());
                 return Err(ProblemError::Number { argument, expected: "finite values", index, got });
             }
         }
         Ok(())
     }
 
+    /// Errors where fewer than two values of a channel count.
     fn check_counting(&self) -> Result<(), ProblemError> {
         let Some(weights) = &self.weights else { return Ok(()) };
         match weights.chunks(self.rows.values()).position(|row| row.iter().filter(|&&w| w > 0.0).count() < 2) {
@@ -229,7 +232,7 @@ impl Problem {
         self.rows.parameters()
     }
 
-    /// Where the `i`-th value of a row stands in the array.
+    /// The index in the array of the `i`-th value of a row.
     pub(crate) fn index(&self, row: usize, i: usize) -> Vec<usize> {
         self.rows.index(self.rows.places(row)[i])
     }
@@ -247,7 +250,7 @@ impl Problem {
         }
     }
 
-    /// How many values have one parameter.
+    /// The number of values that have one parameter.
     pub(crate) fn values_a_parameter(&self) -> usize {
         self.axes.len() / self.rows.parameters()
     }
@@ -267,7 +270,7 @@ impl Problem {
         self.rows.sharing() < self.rows.values() && self.gamma.iter().any(|gamma| *gamma != self.gamma[0])
     }
 
-    /// What a row is called.
+    /// The name of a row, for messages.
     pub(crate) fn row_name(&self) -> &'static str {
         match self.kind {
             Kind::Batch | Kind::Constants { .. } => "channel",
@@ -276,7 +279,7 @@ impl Problem {
     }
 }
 
-/// Which values a grouping normalises together.
+/// The values that a grouping normalises together.
 fn together(grouping: Grouping, axes: &Axes) -> Result<Together, CallError> {
     let shape = axes.shape.clone();
     let channels = shape[axes.channel_axis()];
@@ -294,12 +297,13 @@ fn together(grouping: Grouping, axes: &Axes) -> Result<Together, CallError> {
     }
 }
 
+/// Errors unless a vector has so many finite values.
 fn check_vector(argument: &'static str, values: &[f64], expected: usize) -> Result<(), ProblemError> {
     if values.len() != expected {
         return Err(ProblemError::Length { argument, expected, got: values.len(), hint: String::new() });
     }
     match values.iter().enumerate().find(|(_, value)| !value.is_finite()) {
-        Some((at, &got)) => Err(ProblemError::Number { argument, expected: "finite values", index: vec![at], got }),
+        Some((i, &got)) => Err(ProblemError::Number { argument, expected: "finite values", index: vec![i], got }),
         None => Ok(()),
     }
 }

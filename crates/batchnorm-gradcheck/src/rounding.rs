@@ -31,24 +31,30 @@ use crate::problem::Kind;
 use crate::row::{Line, Row, Sizes};
 use batchnorm_reference::{Real, compact, mean, rows, staged, sum, weighted};
 
-/// What is allowed of a right gradient of one row, by one kind of arithmetic.
+/// The errors that are allowed of a right gradient of one row, by one kind of arithmetic.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Allowance {
-    /// Derived error of dx, absolute.
-    dx: f64,
+    pub derived: Derived,
+    /// Errors of the twin by this arithmetic, where it was run.
+    twin: Option<Seen>,
+    /// The absolute error of small numbers.
+    smallest: f64,
+    /// Whether the formula has no value, 0 of 0, and this arithmetic one of any size: it finds a variance in values that
+    /// are all alike, whose sum was rounded.
+    pub undefined: bool,
+}
+
+/// Errors that follow from the formulas at the head of this file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Derived {
+    /// Error of dx, absolute.
+    pub dx: f64,
     /// Relative error of xhat's scale.
     pub scale: f64,
     /// Error of xhat's mean.
     pub shift: f64,
     /// Error of a sum of dy, as a part of sum|dy|.
     pub sum: f64,
-    /// Errors of the twin by this arithmetic, where it was run.
-    twin: Option<Seen>,
-    /// What is lost of small numbers, absolute.
-    smallest: f64,
-    /// Whether the formula has no value, 0 of 0, and this arithmetic one of any size: it finds a variance in values that
-    /// are all alike, whose sum was rounded.
-    pub undefined: bool,
 }
 
 /// Errors of the twin in a precision, absolute.
@@ -59,9 +65,9 @@ pub(crate) struct Seen {
     pub dbeta: f64,
 }
 
-/// How many times the errors of the twin are allowed.
+/// The factor on the twin's errors that is allowed.
 const SEEN: f64 = 4.0;
-/// So large that a gradient may be anything.
+/// An error so large that a gradient may be anything.
 const ANYTHING: f64 = 1e150;
 
 impl Allowance {
@@ -71,7 +77,7 @@ impl Allowance {
         if self.undefined {
             return f64::INFINITY;
         }
-        self.larger(self.dx * larger, |seen| seen.dx * larger)
+        self.larger(self.derived.dx * larger, |seen| seen.dx * larger)
     }
 
     /// The larger one of a derived error and what was seen, which may be NaN: everything is allowed then.
@@ -163,9 +169,8 @@ impl<'r> Derivation<'r> {
         4.0 * unit + if alike { n * unit } else { 2.0 * n.sqrt() * unit }
     }
 
-    /// The errors by one kind of arithmetic, in the letters of the formulas at the head of this file. Without the twin's
-    /// errors, and without what is lost of small numbers.
-    fn allowance(&self, arithmetic: Arithmetic) -> Allowance {
+    /// The errors by one kind of arithmetic, in the letters of the formulas at the head of this file.
+    fn errors(&self, arithmetic: Arithmetic) -> Derived {
         let Derivation { row, unit, constants, max_xhat, p, q, .. } = *self;
         let (r, mean_x) = (row.inverse, self.x.size);
         let s = |terms: Terms| self.error_of_sum(arithmetic, terms);
@@ -183,15 +188,7 @@ impl<'r> Derivation<'r> {
         let of_sums = if constants { 0.0 } else { s_g * q + max_xhat * (s_gc * p + q * (a + f) + p * d) };
         let of_xhat = if constants { 0.0 } else { p * (a + max_xhat * (d + 2.0 * unit)) };
         let dx = 6.0 * unit + of_sums + of_xhat + d * self.size;
-        Allowance {
-            dx: dx * self.measure,
-            scale: d + s_gc + 4.0 * unit,
-            shift: a + f,
-            sum: s_g,
-            twin: None,
-            smallest: 0.0,
-            undefined: false,
-        }
+        Derived { dx: dx * self.measure, scale: d + s_gc + 4.0 * unit, shift: a + f, sum: s_g }
     }
 
     /// The part of the variance that mean(x^2) - mean(x)^2 loses. From a half on nothing may be left of the variance, and
@@ -207,24 +204,21 @@ impl<'r> Derivation<'r> {
 }
 
 impl Row<'_> {
-    /// What is allowed of a gradient in a precision. Where the twin ends in NaN or infinity (out of the precision's range),
+    /// The allowances of a right gradient in a precision. Where the twin ends in NaN or infinity (out of the precision's range),
     /// so may others: everything is allowed then.
     pub fn allowance(&self, Held { precision, smallest }: Held) -> ByArithmetic<Allowance> {
         let derivation = Derivation::new(self, precision);
         let twin = self.errors_of_twin(precision);
-        // r^3 may be too small a number where r is none.
+        // (r^3 may be below the smallest number where r is not.)
         let under = smallest * (1.0 + derivation.gc.size * self.sizes.max_centered);
         let undefined = self.is_undefined(precision);
         ByArithmetic::each(|arithmetic| {
-            let derived = derivation.allowance(arithmetic);
+            let derived = derivation.errors(arithmetic);
+            let running = |twin| Allowance { derived, twin, smallest: under, undefined };
             match arithmetic {
-                Arithmetic::Careful => Allowance { smallest, ..derived },
-                Arithmetic::Plain => {
-                    Allowance { twin: twin.map(|[plain, _]| plain), smallest: under, undefined, ..derived }
-                }
-                Arithmetic::OnePass => {
-                    Allowance { twin: twin.map(|[_, one_pass]| one_pass), smallest: under, undefined, ..derived }
-                }
+                Arithmetic::Careful => Allowance { derived, twin: None, smallest, undefined: false },
+                Arithmetic::Plain => running(twin.map(|[plain, _]| plain)),
+                Arithmetic::OnePass => running(twin.map(|[_, one_pass]| one_pass)),
             }
         })
     }
@@ -243,7 +237,7 @@ impl Row<'_> {
             Precision::Double => self.seen::<f64>(),
             Precision::Bfloat | Precision::Half => return None,
         };
-        // (0 of 0: nothing about the gradient that is declared.)
+        // (Where the deviation is 0 the gradient is declared, and NaN of the twin says nothing about that one.)
         let declared = self.inverse == 0.0 && both.iter().any(|seen| seen.dx.is_nan());
         (!declared).then_some(both)
     }

@@ -1,4 +1,4 @@
-//! What gradients are made of, of the values that are normalised together: one row.
+//! A row: values that are normalised together, and the sums that their gradients are made of.
 //!
 //! Every gradient of x that follows from the formula, right or with a term wrong, is of one kind:
 //!
@@ -27,11 +27,12 @@ pub(crate) struct Line {
     pub weighted: bool,
     /// The inverse standard deviation it was made with.
     pub inverse: f64,
-    /// How large it is before anything cancels: what its rounding errors are a part of.
+    /// Its size before anything cancels, of which its rounding errors are a part.
     pub size: f64,
 }
 
 impl Line {
+    /// The value of dx for one value; c is its x - m.
     pub fn at(&self, dy: f64, gamma: f64, c: f64, weight: f64) -> f64 {
         let direct = (self.direct[0] + gamma * (self.direct[1] + gamma * self.direct[2])) * dy;
         let level = self.level[0] + gamma * self.level[1];
@@ -39,6 +40,7 @@ impl Line {
         direct + if self.weighted { weight * (level + slope) } else { level + slope }
     }
 
+    /// The line times a factor.
     pub fn times(self, factor: f64) -> Line {
         Line {
             direct: self.direct.map(|part| part * factor),
@@ -79,7 +81,7 @@ pub(crate) struct Row<'p> {
     pub weights: Option<&'p [f64]>,
     /// gamma of the row's parameters.
     pub gamma: &'p [f64],
-    /// How many neighbouring values have one parameter.
+    /// The number of neighbouring values that have one parameter.
     pub positions: usize,
     /// n, or the sum of the weights.
     pub n: f64,
@@ -251,7 +253,7 @@ impl<'p> Row<'p> {
         }
     }
 
-    /// How large a line is before anything cancels, each term with its power of gamma.
+    /// The size of a line before anything cancels, each term with its power of gamma.
     pub fn size(&self, power: [usize; 3], [direct, level, slope]: [f64; 3]) -> f64 {
         let Sizes { max_terms, sums, products, max_centered, max_weight, .. } = &self.sizes;
         let terms = (level * sums[power[1]]).abs() + (slope * products[power[2]] * max_centered).abs();
@@ -345,6 +347,7 @@ fn moments(x: &[f64], weights: Option<&[f64]>) -> Moments {
     Moments { mean, variance: (squares / total).to_f64() }
 }
 
+/// mean(x^2) to full accuracy.
 fn mean_square(x: &[f64]) -> f64 {
     let sum = x.iter().fold(DoubleDouble::default(), |sum, &x| sum + DoubleDouble::product(x, x));
     (sum / DoubleDouble::constant(x.len() as f64)).to_f64()

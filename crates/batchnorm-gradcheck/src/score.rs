@@ -25,7 +25,7 @@ pub(crate) fn part(error: f64, whole: f64) -> f64 {
 }
 
 impl Row<'_> {
-    /// What dx's errors are measured by: max|gamma| r max|dy|.
+    /// The measure of dx's errors: max|gamma| r max|dy|.
     pub fn measure(&self) -> f64 {
         self.sizes.max_gamma * self.inverse * self.sizes.max_terms[0]
     }
@@ -89,8 +89,8 @@ impl Row<'_> {
         (0..self.x.len()).fold(0.0, |largest, i| self.at(line, i).abs().max(largest))
     }
 
-    /// How much of dy, of a constant and of x - mean is in dx, as parts of the right ones. `None` where dx is not made of
-    /// these, to what is allowed; where they do not differ; and where the right one lacks one of them.
+    /// The amounts of dy, of a constant and of x - mean in dx, as parts of the right ones. `None` where dx is not made of
+    /// these, to within `allowed`; where they do not differ; and where the right one lacks one of them.
     pub fn terms(&self, dx: &[f64], allowed: f64) -> Option<[f64; 3]> {
         let &[gamma] = self.gamma else { return None };
         if self.weights.is_some() || !self.has_variance_term() || self.x.len() < 4 {

@@ -91,7 +91,7 @@ pub(crate) fn sums_for_means(row: &Row) -> Vec<Line> {
     variants
 }
 
-/// How many values have one parameter, or the sum of their weights.
+/// The number of values that have one parameter, or the sum of their weights.
 pub(crate) fn values_a_parameter(row: &Row) -> f64 {
     if row.weights.is_some() { row.n } else { row.problem.values_a_parameter() as f64 }
 }

@@ -113,7 +113,7 @@ impl Diagnosis {
         self.all().any(|(_, finding)| finding.verdict.is_wrong())
     }
 
-    /// Where one gradient has several explanations and another fewer, those of both: one mistake makes both wrong.
+    /// Keeps the explanations that the wrong gradients have in common, if there are any: one mistake makes all of them wrong.
     pub(crate) fn narrow(&mut self) {
         let mut all = [&mut self.dx, &mut self.dgamma, &mut self.dbeta];
         let mut common: Option<Vec<&'static Mistake>> = None;

@@ -84,6 +84,7 @@ struct Normalized {
     inverse: Vec<f64>,
 }
 
+/// Normalises x by wrong groups.
 fn normalized(problem: &Problem, groups: &Groups) -> Normalized {
     let values = problem.rows.values();
     let x = |row: usize, i: usize| problem.x[row * values + i];
@@ -98,7 +99,7 @@ fn normalized(problem: &Problem, groups: &Groups) -> Normalized {
     Normalized { xhat: xhat.collect(), inverse }
 }
 
-/// How much of dx goes by the wrong groups.
+/// The part of dx that goes by the wrong groups.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Extent {
     /// All of it: dx is that of the other norm.
@@ -167,7 +168,7 @@ impl<'p> WrongInput<'p> {
         right.inverse * (g - level - right.centered[i] * right.inverse * slope)
     }
 
-    /// How many times the right dx's rounding errors a value may have: by the larger inverse deviation, once in the
+    /// The factor of a value's rounding errors over those of the right dx: by the larger inverse deviation, once in the
     /// gradient and once in the rounding of the mean.
     fn larger(&self, extent: Extent, row: usize, i: usize) -> f64 {
         if extent != Extent::Everything {
@@ -252,7 +253,7 @@ fn scale_gradients(problem: &Problem, normalized: &Normalized) -> Vec<f64> {
     rows.map(|(dy, xhat)| dy.iter().zip(xhat).map(|(dy, xhat)| dy * xhat).sum()).collect()
 }
 
-/// How many times as large as the right inverse deviation one of the wrong ones is at most, and at least 1.
+/// The largest wrong inverse deviation over the right one, at least 1.
 fn largest_inverse(problem: &Problem, groups: &Groups, normalized: &Normalized) -> Result<f64, ProblemError> {
     let mut larger = 1.0f64;
     for number in 0..problem.rows.count() {
