@@ -5,7 +5,10 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use batchnorm::{GradientBuffers, Activation, Config, Element, Input, Parameters, Normalizer, RunningStatistics, Saved, Tier, View, ViewMut};
+use batchnorm::{
+    Activation, Config, Element, GradientBuffers, Input, Normalizer, Parameters, RunningStatistics, Saved, Tier, View,
+    ViewMut,
+};
 use batchnorm_benches::{Data, EPSILON, Fusion, Order, agree, one_rounding};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};

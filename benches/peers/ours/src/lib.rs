@@ -4,8 +4,9 @@
 use std::ffi::c_int;
 use std::slice::{from_raw_parts, from_raw_parts_mut};
 
-use batchnorm::{GradientBuffers, 
-    Activation, Axes, Config, Input, ParameterGradients, Parameters, Normalizer, RunningStatistics, Saved, View, ViewMut,
+use batchnorm::{
+    Activation, Axes, Config, GradientBuffers, Input, Normalizer, ParameterGradients, Parameters, RunningStatistics,
+    Saved, View, ViewMut,
 };
 use rayon::prelude::*;
 
@@ -218,9 +219,11 @@ pub unsafe extern "C" fn ours_case(
         _ => (vec![samples, plane, channels], Axes::NHWC),
     };
     let normalizer = |activation| Config::pytorch().activation(activation).normalizer();
-    let (Ok(running), Ok(plain), Ok(relu)) =
-        (RunningStatistics::from_parts(mean, variance, 1), normalizer(Activation::Identity), normalizer(Activation::Relu))
-    else {
+    let (Ok(running), Ok(plain), Ok(relu)) = (
+        RunningStatistics::from_parts(mean, variance, 1),
+        normalizer(Activation::Identity),
+        normalizer(Activation::Relu),
+    ) else {
         return std::ptr::null_mut();
     };
     Box::into_raw(Box::new(Case { shape, axes, channels, buffers, running, plain, relu, saved: [const { None }; 3] }))
