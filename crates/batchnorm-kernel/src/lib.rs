@@ -18,7 +18,7 @@
 //! | `map` | outputs from inputs and coefficients of their channel |
 //! | `rows` | the same for rows whose elements have parameters of their own |
 //! | `whitening` | products between the channels of a group; channels mixed by a matrix |
-//! | [`Operations`] | the passes that layers ask for, compiled once for each [`Element`] type |
+//! | [`passes::Operations`] | the passes that layers ask for, compiled once for each [`Element`] type |
 
 mod activation;
 mod array;

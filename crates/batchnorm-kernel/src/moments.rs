@@ -54,7 +54,7 @@ impl Moments {
         Self::from_weighted(count as u64, count as f64, k, [d, q])
     }
 
-    /// As [`from_shifted`](Self::from_shifted), of values with weights, which are in the sums and in `weight`, their own sum.
+    /// From a shift likewise, of values with weights, which are in the sums and in `weight`, their own sum.
     pub fn from_weighted(count: u64, weight: f64, k: f64, [d, q]: [f64; 2]) -> Moments {
         let step = d / weight;
         let (mean, mean_low) = two_sum(k, step);
@@ -128,7 +128,7 @@ impl Moments {
         self.count
     }
 
-    /// Sum of the values' [weights](crate::Weights), which stands for n in the formulas: the count, where nothing was weighted.
+    /// Sum of the values' weights, which stands for n in the formulas: the count, where nothing was weighted.
     pub fn weight(&self) -> f64 {
         self.weight
     }

@@ -24,9 +24,7 @@ fn statistics_of_somebody_else_are_moments_again() {
     let own = Moments::of(&[1.0, 2.0, 4.0, 9.0]);
     assert_eq!(Moments::from_statistics(4, 4.0, 4.0, 9.5), Some(own));
     assert_eq!(Moments::from_statistics(0, 0.0, 7.0, 0.0), Some(Moments::EMPTY));
-    for (count, weight, variance) in
-        [(0, 1.0, 0.0), (2, 0.0, 1.0), (1, 1.0, 1.0), (2, 2.0, -1.0), (2, f64::NAN, 1.0)]
-    {
+    for (count, weight, variance) in [(0, 1.0, 0.0), (2, 0.0, 1.0), (1, 1.0, 1.0), (2, 2.0, -1.0), (2, f64::NAN, 1.0)] {
         assert_eq!(Moments::from_statistics(count, weight, 0.0, variance), None);
     }
     assert!(!Moments::from_statistics(2, 2.0, f64::NAN, f64::NAN).unwrap().is_finite());
