@@ -1,6 +1,8 @@
 //! What may follow the normalisation in the same pass.
 
+use crate::arithmetic::Arithmetic;
 use crate::machine::vector::Vector;
+use std::marker::PhantomData;
 
 /// What follows the normalisation in the same pass over memory: y = f(gamma * xhat + beta), and
 /// y = f(gamma * xhat + beta + residual) where the input has a residual.
@@ -31,6 +33,9 @@ impl Activation {
 
 /// A function of the normalised value z, and what it makes of the gradient.
 pub(crate) trait Activate: Copy + Send + Sync {
+    /// The arithmetic of z.
+    type Arithmetic: Arithmetic;
+
     fn forward<V: Vector>(self, z: V) -> V;
     /// dy times the function's derivative at z.
     fn backward<V: Vector>(self, z: V, dy: V) -> V;
@@ -40,9 +45,11 @@ pub(crate) trait Activate: Copy + Send + Sync {
 
 /// Nothing follows.
 #[derive(Clone, Copy)]
-pub(crate) struct Linear;
+pub(crate) struct Linear<M>(pub PhantomData<M>);
 
-impl Activate for Linear {
+impl<M: Arithmetic> Activate for Linear<M> {
+    type Arithmetic = M;
+
     #[inline(always)]
     fn forward<V: Vector>(self, z: V) -> V {
         z
@@ -59,13 +66,16 @@ impl Activate for Linear {
 
 /// z where it is positive, slope * z where not: the leaky rectifier, and with slope 0 the rectifier. NaN stays NaN.
 #[derive(Clone, Copy)]
-pub(crate) struct Leaky {
+pub(crate) struct Leaky<M> {
     pub slope: f64,
     /// Up to here a positive z was stored as 0, so its derivative is that of 0.
     pub rounds_to_zero: f64,
+    pub arithmetic: PhantomData<M>,
 }
 
-impl Activate for Leaky {
+impl<M: Arithmetic> Activate for Leaky<M> {
+    type Arithmetic = M;
+
     #[inline(always)]
     fn forward<V: Vector>(self, z: V) -> V {
         let (zero, slope) = (V::splat(0.0), V::splat(self.slope));

@@ -1,29 +1,31 @@
 //! Which loops each operation takes: decided once for a call.
 
-use crate::activation::{Activation, Leaky, Linear};
+use crate::activation::{Activate, Activation, Leaky, Linear};
 use crate::array::memory::{Readable, Writable};
 use crate::machine::isa::Isa;
 use crate::map::coefficients::Coefficients;
 use crate::map::formulas::{
-    GradientAlong, GradientAlongCoefficients, InputGradient, InputGradientOfOutput, InputGradientWeighted, Mask,
-    Normalize, NormalizeAdding, NormalizeCoefficients, NormalizeWeighted, OutputGradientCoefficients, Scale, Tangent,
-    TangentCoefficients,
+    GradientAlong, GradientAlongCoefficients, InOrder, InputGradient, InputGradientOfOutput, InputGradientWeighted,
+    Mask, Normalize, NormalizeAdding, NormalizeCoefficients, NormalizeWeighted, OutputGradientCoefficients, Pointwise,
+    Scale, Tangent, TangentCoefficients,
 };
-use crate::map::in_place::{map_in_place, reduce_and_map_in_place};
-use crate::map::{map, reduce_and_map};
+use crate::map::{Map, Source, map, reduce_and_map};
 use crate::moments::Moments;
 use crate::number::Stored;
 use crate::operations::{Operations, OutputOperations};
 use crate::pass::{Backward, Beside, Forward, GradientOutputs, OfChannel, OfReduced, OutputBackward, Statistics};
 use crate::reduce::chunk::Chunk;
-use crate::reduce::gradients::{ChannelConstants, ChunkGradientSums, DirectionSummands, GradientSums, OutputSummands};
-use crate::reduce::moments::{ChunkMoments, WeightedChunkMoments};
+use crate::reduce::gradients::{
+    ChannelConstants, ChunkSums, DirectionSummands, GradientReduction, GradientSums, OutputSummands,
+};
+use crate::reduce::moments::{ChunkMoments, PlainMoments, WeightedChunkMoments};
 use crate::reduce::reduce;
-use crate::reduce::reduction::ChunkReduction;
+use crate::reduce::reduction::{ChunkReduction, Joined, Reduction};
 use crate::rows::formulas::{Elements, RowGradient, RowNumbers, RowTangent};
 use crate::rows::second_order::{RowDirection, RowSecondDerivatives};
 use crate::rows::{self, Summed};
 use crate::whitening::{self, Centered};
+use std::marker::PhantomData;
 
 /// The one implementation: the loops of this crate.
 pub(crate) struct Loops;
@@ -32,8 +34,8 @@ pub(crate) struct Loops;
 ///
 /// Passes that wait for memory, or that are rare, take the identity this way too, with the same bits: loops of their own for
 /// it would take a user half a minute to compile.
-fn leaky<T: Stored>(activation: Activation) -> Leaky {
-    Leaky { slope: activation.slope(), rounds_to_zero: T::ROUNDS_TO_ZERO }
+fn leaky<T: Stored>(activation: Activation) -> Leaky<T::Arithmetic> {
+    Leaky { slope: activation.slope(), rounds_to_zero: T::ROUNDS_TO_ZERO, arithmetic: PhantomData }
 }
 
 /// An expression with the activation as the loops take it, where the identity has loops without arithmetic of its own.
@@ -41,7 +43,7 @@ macro_rules! with_activation {
     ($activation:expr, |$f:ident| $call:expr) => {
         match $activation {
             Activation::Identity => {
-                let $f = Linear;
+                let $f = Linear::<T::Arithmetic>(PhantomData);
                 $call
             }
             other => {
@@ -52,11 +54,149 @@ macro_rules! with_activation {
     };
 }
 
+/// An expression with the activation likewise and the sums over x and dy that the backward pass needs: of products where
+/// these are exact.
+macro_rules! with_gradient_sums {
+    ($pass:expr, |$f:ident, $reduction:ident| $call:expr) => {{
+        let Backward { isa, activation, channels, .. } = $pass;
+        let about = channels.about();
+        match activation {
+            Activation::Identity => {
+                let $f = Linear::<T::Arithmetic>(PhantomData);
+                if T::SQUARES_FIT {
+                    let $reduction = &GradientReduction::of_products(isa, $f, channels, &about).linear();
+                    $call
+                } else {
+                    let $reduction = &GradientReduction::of_xhat(isa, $f, channels);
+                    $call
+                }
+            }
+            other => {
+                let $f = leaky::<T>(other);
+                if T::SQUARES_FIT {
+                    let $reduction = &GradientReduction::of_products(isa, $f, channels, &about);
+                    $call
+                } else {
+                    let $reduction = &GradientReduction::of_xhat(isa, $f, channels);
+                    $call
+                }
+            }
+        }
+    }};
+}
+
+/// An expression with those over x, dy and the output.
+macro_rules! with_gradient_sums_of_output {
+    ($pass:expr, |$f:ident, $reduction:ident| $call:expr) => {{
+        let Backward { isa, activation, channels, .. } = $pass;
+        let $f = leaky::<T>(activation);
+        if T::SQUARES_FIT {
+            let about = channels.about();
+            let $reduction = &GradientReduction::of_products(isa, $f, channels, &about);
+            $call
+        } else {
+            let $reduction = &GradientReduction::of_xhat(isa, $f, channels);
+            $call
+        }
+    }};
+}
+
+/// y by the moments of x.
+fn train_by<T: Stored, P: Pointwise<M, 3, 1>, const M: usize>(
+    map: Map<T, P, M>,
+    x: &Readable<T>,
+    y: &mut Writable<T>,
+    coefficients: OfReduced<Moments, NormalizeCoefficients>,
+) -> Vec<Moments> {
+    if T::SQUARES_FIT {
+        reduce_and_map(&PlainMoments::new(map.isa), [Source::Array(x)], map, [y.reborrow()], coefficients)
+    } else {
+        reduce_and_map(&Joined(ChunkMoments(map.isa)), [Source::Array(x)], map, [y.reborrow()], coefficients)
+    }
+}
+
+/// y of x, by coefficients that are known.
+fn normalize<T: Stored>(
+    pass: Forward<T>,
+    x: Source<T>,
+    y: &mut Writable<T>,
+    coefficients: OfChannel<NormalizeCoefficients>,
+) {
+    let Forward { isa, activation, beside } = pass;
+    let all = Coefficients::new(y.geometry().channels, coefficients);
+    match beside {
+        Beside::Nothing => with_activation!(activation, |f| {
+            map(Map { isa, formula: Normalize(f), arrays: [x] }, [y.reborrow()], all);
+        }),
+        Beside::Residual(residual) => {
+            let formula = NormalizeAdding(leaky::<T>(activation));
+            map(Map { isa, formula, arrays: [x, Source::Array(residual)] }, [y.reborrow()], all);
+        }
+        Beside::Weights(weights) => {
+            let formula = NormalizeWeighted(leaky::<T>(activation));
+            map(Map { isa, formula, arrays: [x, Source::Array(weights)] }, [y.reborrow()], all);
+        }
+    }
+}
+
+/// dx, and dz for a residual, by the sums of the arrays, which are returned.
+fn backward_by<T: Stored, A: Activate, R, const N: usize, const O: usize>(
+    pass: Backward<T>,
+    activation: A,
+    reduction: &R,
+    arrays: [Source<T>; N],
+    outs: [Writable<T>; O],
+) -> Vec<GradientSums>
+where
+    R: Reduction<T, N, Result = GradientSums>,
+    InputGradient<A>: Pointwise<N, 5, O>,
+    Scale<A>: Pointwise<N, 3, O>,
+{
+    let Backward { isa, channels, statistics, .. } = pass;
+    match statistics {
+        Statistics::Batch(coefficients) => {
+            let map = Map { isa, formula: InputGradient(activation), arrays };
+            let in_order = |channel, sums| coefficients(channel, sums).in_order_of::<A::Arithmetic>();
+            reduce_and_map(reduction, arrays, map, outs, in_order)
+        }
+        Statistics::Constants => {
+            let map = Map { isa, formula: Scale(activation), arrays };
+            reduce_and_map(reduction, arrays, map, outs, |channel, _| channels.normalize(channel))
+        }
+    }
+}
+
+/// dx, and dz for a residual, by sums that are known.
+fn input_gradient_by<T: Stored, A: Activate, const N: usize, const O: usize>(
+    pass: Backward<T>,
+    activation: A,
+    sums: &[GradientSums],
+    arrays: [Source<T>; N],
+    outs: [Writable<T>; O],
+) where
+    InputGradient<A>: Pointwise<N, 5, O>,
+    Scale<A>: Pointwise<N, 3, O>,
+{
+    let Backward { isa, channels, x, statistics, .. } = pass;
+    let number = x.geometry().channels;
+    match statistics {
+        Statistics::Batch(coefficients) => {
+            let in_order = |channel: usize| coefficients(channel, sums[channel]).in_order_of::<A::Arithmetic>();
+            map(Map { isa, formula: InputGradient(activation), arrays }, outs, Coefficients::new(number, in_order));
+        }
+        Statistics::Constants => {
+            let all = Coefficients::new(number, |channel| channels.normalize(channel));
+            map(Map { isa, formula: Scale(activation), arrays }, outs, all);
+        }
+    }
+}
+
 impl<T: Stored> Operations<T> for Loops {
     fn moments(&self, isa: Isa, x: &Readable<T>, weights: Option<&Readable<T>>) -> Vec<Moments> {
         match weights {
-            None => reduce([x], &ChunkMoments(isa)),
-            Some(weights) => reduce([x, weights], &WeightedChunkMoments(isa)),
+            None if T::SQUARES_FIT => reduce([x], &PlainMoments::new(isa)),
+            None => reduce([x], &Joined(ChunkMoments(isa))),
+            Some(weights) => reduce([x, weights], &Joined(WeightedChunkMoments(isa))),
         }
     }
 
@@ -68,22 +208,14 @@ impl<T: Stored> Operations<T> for Loops {
         coefficients: OfReduced<Moments, NormalizeCoefficients>,
     ) -> Vec<Moments> {
         let Forward { isa, activation, beside } = pass;
-        let reduction = ChunkMoments(isa);
         match beside {
-            Beside::Nothing => {
-                with_activation!(activation, |f| reduce_and_map(
-                    &reduction,
-                    [x],
-                    isa,
-                    Normalize(f),
-                    [x],
-                    [y.reborrow()],
-                    coefficients
-                ))
-            }
+            Beside::Nothing => with_activation!(activation, |f| {
+                train_by(Map { isa, formula: Normalize(f), arrays: [Source::Array(x)] }, x, y, coefficients)
+            }),
             Beside::Residual(residual) => {
+                let arrays = [x, residual].map(Source::Array);
                 let formula = NormalizeAdding(leaky::<T>(activation));
-                reduce_and_map(&reduction, [x], isa, formula, [x, residual], [y.reborrow()], coefficients)
+                train_by(Map { isa, formula, arrays }, x, y, coefficients)
             }
             Beside::Weights(weights) => {
                 let moments = self.moments(isa, x, Some(weights));
@@ -102,17 +234,7 @@ impl<T: Stored> Operations<T> for Loops {
         y: &mut Writable<T>,
         coefficients: OfChannel<NormalizeCoefficients>,
     ) {
-        let Forward { isa, activation, beside } = pass;
-        let all = Coefficients::new(y.geometry().channels, coefficients);
-        match beside {
-            Beside::Nothing => with_activation!(activation, |f| map(isa, Normalize(f), [x], [y.reborrow()], all)),
-            Beside::Residual(residual) => {
-                map(isa, NormalizeAdding(leaky::<T>(activation)), [x, residual], [y.reborrow()], all);
-            }
-            Beside::Weights(weights) => {
-                map(isa, NormalizeWeighted(leaky::<T>(activation)), [x, weights], [y.reborrow()], all)
-            }
-        }
+        normalize(pass, Source::Array(x), y, coefficients);
     }
 
     fn normalize_in_place(
@@ -121,82 +243,55 @@ impl<T: Stored> Operations<T> for Loops {
         x: &mut Writable<T>,
         coefficients: OfChannel<NormalizeCoefficients>,
     ) {
-        let Forward { isa, activation, beside } = pass;
-        let (f, all) = (leaky::<T>(activation), Coefficients::new(x.geometry().channels, coefficients));
-        match beside {
-            Beside::Nothing => map_in_place(isa, Normalize(f), [], x, all),
-            Beside::Residual(residual) => map_in_place(isa, NormalizeAdding(f), [residual], x, all),
-            Beside::Weights(_) => unreachable!("nobody weighs values in place"),
-        }
+        normalize(pass, Source::Own, x, coefficients);
     }
 
     fn gradient_sums(&self, pass: Backward<T>, dy: &Readable<T>) -> Vec<GradientSums> {
         let Backward { isa, activation, channels, x, beside, .. } = pass;
         match beside {
-            Beside::Nothing => {
-                with_activation!(activation, |f| reduce([x, dy], &ChunkGradientSums::new(isa, f, channels)))
+            Beside::Nothing => with_gradient_sums!(pass, |_f, reduction| reduce([x, dy], reduction)),
+            Beside::Residual(y) => {
+                with_gradient_sums_of_output!(pass, |_f, reduction| reduce([x, dy, y], reduction))
             }
-            Beside::Residual(y) => reduce([x, dy, y], &ChunkGradientSums::new(isa, leaky::<T>(activation), channels)),
             Beside::Weights(weights) => {
-                reduce([x, dy, weights], &ChunkGradientSums::weighted(isa, leaky::<T>(activation), channels))
+                let reduction = GradientReduction::weighted(isa, leaky::<T>(activation), channels);
+                reduce([x, dy, weights], &reduction)
             }
         }
     }
 
     fn input_gradient(&self, pass: Backward<T>, dy: &Readable<T>, sums: &[GradientSums], outs: GradientOutputs<T>) {
         let Backward { isa, activation, channels, x, beside, statistics } = pass;
-        let (f, number) = (leaky::<T>(activation), x.geometry().channels);
-        match (beside, statistics) {
-            (Beside::Nothing, Statistics::Batch(coefficients)) => {
-                let all = Coefficients::new(number, |channel| coefficients(channel, sums[channel]));
-                with_activation!(activation, |f| map(isa, InputGradient(f), [x, dy], [outs.dx], all));
+        match beside {
+            Beside::Nothing => with_activation!(activation, |f| {
+                input_gradient_by(pass, f, sums, [x, dy].map(Source::Array), [outs.dx])
+            }),
+            Beside::Residual(y) => {
+                let arrays = [x, dy, y].map(Source::Array);
+                input_gradient_by(pass, leaky::<T>(activation), sums, arrays, outs.both());
             }
-            (Beside::Nothing, Statistics::Constants) => {
-                let all = Coefficients::new(number, |channel| channels.normalize(channel));
-                with_activation!(activation, |f| map(isa, Scale(f), [x, dy], [outs.dx], all));
-            }
-            (Beside::Residual(y), Statistics::Batch(coefficients)) => {
-                let all = Coefficients::new(number, |channel| coefficients(channel, sums[channel]));
-                map(isa, InputGradient(f), [x, dy, y], outs.both(), all);
-            }
-            (Beside::Residual(y), Statistics::Constants) => {
-                let all = Coefficients::new(number, |channel| channels.normalize(channel));
-                map(isa, Scale(f), [x, dy, y], outs.both(), all);
-            }
-            (Beside::Weights(weights), statistics) => {
-                let all = Coefficients::new(number, |channel| match statistics {
-                    Statistics::Batch(coefficients) => coefficients(channel, sums[channel]),
-                    Statistics::Constants => channels.input_gradient(channel),
+            Beside::Weights(weights) => {
+                let all = Coefficients::new(x.geometry().channels, |channel| match statistics {
+                    Statistics::Batch(coefficients) => coefficients(channel, sums[channel]).in_order(),
+                    Statistics::Constants => channels.input_gradient(channel).in_order(),
                 });
-                map(isa, InputGradientWeighted(f), [x, dy, weights], [outs.dx], all);
+                let formula = InputGradientWeighted(leaky::<T>(activation));
+                map(Map { isa, formula, arrays: [x, dy, weights].map(Source::Array) }, [outs.dx], all);
             }
         }
     }
 
     fn backward(&self, pass: Backward<T>, dy: &Readable<T>, outs: GradientOutputs<T>) -> Vec<GradientSums> {
-        let Backward { isa, activation, channels, x, beside, statistics } = pass;
-        let constants = |channel, _| channels.normalize(channel);
-        match (beside, statistics) {
-            (Beside::Nothing, Statistics::Batch(coefficients)) => with_activation!(activation, |f| {
-                let reduction = ChunkGradientSums::new(isa, f, channels);
-                reduce_and_map(&reduction, [x, dy], isa, InputGradient(f), [x, dy], [outs.dx], coefficients)
+        let x = pass.x;
+        match pass.beside {
+            Beside::Nothing => with_gradient_sums!(pass, |f, reduction| {
+                backward_by(pass, f, reduction, [x, dy].map(Source::Array), [outs.dx])
             }),
-            (Beside::Nothing, Statistics::Constants) => with_activation!(activation, |f| {
-                let reduction = ChunkGradientSums::new(isa, f, channels);
-                reduce_and_map(&reduction, [x, dy], isa, Scale(f), [x, dy], [outs.dx], constants)
+            Beside::Residual(y) => with_gradient_sums_of_output!(pass, |f, reduction| {
+                backward_by(pass, f, reduction, [x, dy, y].map(Source::Array), outs.both())
             }),
-            (Beside::Residual(y), Statistics::Batch(coefficients)) => {
-                let (f, arrays) = (leaky::<T>(activation), [x, dy, y]);
-                let reduction = ChunkGradientSums::new(isa, f, channels);
-                reduce_and_map(&reduction, arrays, isa, InputGradient(f), arrays, outs.both(), coefficients)
-            }
-            (Beside::Residual(y), Statistics::Constants) => {
-                let (f, arrays) = (leaky::<T>(activation), [x, dy, y]);
-                let reduction = ChunkGradientSums::new(isa, f, channels);
-                reduce_and_map(&reduction, arrays, isa, Scale(f), arrays, outs.both(), constants)
-            }
             // Weights are read in each of the two sweeps: loops that do both at once would be many for a rare pass.
-            (Beside::Weights(_), _) => {
+            Beside::Weights(_) => {
                 let sums = self.gradient_sums(pass, dy);
                 if !sums.is_empty() {
                     self.input_gradient(pass, dy, &sums, outs);
@@ -207,18 +302,12 @@ impl<T: Stored> Operations<T> for Loops {
     }
 
     fn backward_in_place(&self, pass: Backward<T>, dy: &mut Writable<T>) -> Vec<GradientSums> {
-        let Backward { isa, activation, channels, x, beside, statistics } = pass;
-        let Beside::Nothing = beside else { unreachable!("nobody goes back in place beside a residual or weights") };
-        let f = leaky::<T>(activation);
-        let reduction = ChunkGradientSums::new(isa, f, channels);
-        match statistics {
-            Statistics::Batch(coefficients) => {
-                reduce_and_map_in_place(&reduction, isa, InputGradient(f), x, dy, coefficients)
-            }
-            Statistics::Constants => {
-                reduce_and_map_in_place(&reduction, isa, Scale(f), x, dy, |channel, _| channels.normalize(channel))
-            }
-        }
+        let Beside::Nothing = pass.beside else {
+            unreachable!("nobody goes back in place beside a residual or weights")
+        };
+        with_gradient_sums!(pass, |f, reduction| {
+            backward_by(pass, f, reduction, [Source::Array(pass.x), Source::Own], [dy.reborrow()])
+        })
     }
 
     fn residual_gradient(
@@ -230,7 +319,8 @@ impl<T: Stored> Operations<T> for Loops {
         dresidual: &mut Writable<T>,
     ) {
         let none = Coefficients::new(dresidual.geometry().channels, |_| [0.0]);
-        map(isa, Mask(leaky::<T>(activation)), [dy, y], [dresidual.reborrow()], none);
+        let formula = Mask(leaky::<T>(activation));
+        map(Map { isa, formula, arrays: [dy, y].map(Source::Array) }, [dresidual.reborrow()], none);
     }
 
     fn tangent(
@@ -242,7 +332,8 @@ impl<T: Stored> Operations<T> for Loops {
         coefficients: OfChannel<TangentCoefficients>,
     ) {
         let all = Coefficients::new(out.geometry().channels, coefficients);
-        with_activation!(activation, |f| map(isa, Tangent(f), arrays, [out.reborrow()], all));
+        let arrays = arrays.map(Source::Array);
+        with_activation!(activation, |f| map(Map { isa, formula: Tangent(f), arrays }, [out.reborrow()], all));
     }
 
     fn sums_along(
@@ -253,10 +344,8 @@ impl<T: Stored> Operations<T> for Loops {
         arrays: [&Readable<T>; 3],
     ) -> Vec<GradientSums> {
         let ChannelConstants { mean, scale, shift, .. } = channels;
-        // Sums of products with t, not with xhat: nothing of the mean is in them.
-        let xhat_low = &vec![0.0; mean.len()][..];
         let summands = DirectionSummands(leaky::<T>(activation));
-        reduce(arrays, &ChunkGradientSums { isa, summands, constants: [mean, scale, shift], xhat_low })
+        reduce(arrays, &Joined(ChunkSums { isa, summands, constants: [mean, scale, shift] }))
     }
 
     fn gradient_along(
@@ -268,7 +357,8 @@ impl<T: Stored> Operations<T> for Loops {
         coefficients: OfChannel<GradientAlongCoefficients>,
     ) {
         let all = Coefficients::new(out.geometry().channels, coefficients);
-        map(isa, GradientAlong(leaky::<T>(activation)), arrays, [out.reborrow()], all);
+        let formula = GradientAlong(leaky::<T>(activation));
+        map(Map { isa, formula, arrays: arrays.map(Source::Array) }, [out.reborrow()], all);
     }
 
     fn normalize_rows(
@@ -280,7 +370,7 @@ impl<T: Stored> Operations<T> for Loops {
         elements: Elements<2>,
         coefficients: OfReduced<Moments, RowNumbers>,
     ) -> Vec<Moments> {
-        let reduction = |x: &[T]| ChunkMoments(isa).run(0, Chunk { pieces: &[[x]], distances: [0] });
+        let reduction = |x: &[T]| ChunkMoments(isa).run(0, &Chunk::Slice([x]));
         rows::normalize(isa, first, x, y, elements, reduction, coefficients)
     }
 
@@ -364,10 +454,9 @@ impl<T: Stored> OutputOperations<T> for Loops {
     ) -> Vec<GradientSums> {
         let OutputBackward { isa, activation, beta, gamma_reciprocal, y } = pass;
         let f = leaky::<T>(activation);
-        // xhat is a difference to beta: nothing of the mean is in it.
-        let xhat_low = &vec![0.0; beta.len()][..];
-        let reduction =
-            ChunkGradientSums { isa, summands: OutputSummands(f), constants: [beta, gamma_reciprocal], xhat_low };
-        reduce_and_map_in_place(&reduction, isa, InputGradientOfOutput(f), y, dy, coefficients)
+        let sums = Joined(ChunkSums { isa, summands: OutputSummands(f), constants: [beta, gamma_reciprocal] });
+        let arrays = [Source::Array(y), Source::Own];
+        let map = Map { isa, formula: InputGradientOfOutput(f), arrays };
+        reduce_and_map(&sums, arrays, map, [dy.reborrow()], coefficients)
     }
 }

@@ -21,6 +21,7 @@
 //! | [`passes::Operations`] | the passes that layers ask for, compiled once for each [`Element`] type |
 
 mod activation;
+mod arithmetic;
 mod array;
 mod dispatch;
 mod element;
@@ -51,7 +52,7 @@ pub use number::Number;
 /// interface for others.
 pub mod passes {
     pub use crate::array::channels::{put_channels, take_channels};
-    pub use crate::array::geometry::Geometry;
+    pub use crate::array::geometry::{Geometry, MIN_RUN};
     pub use crate::array::layout::{Arrangement, Layout, elements, row_major};
     pub use crate::array::memory::{Readable, Writable};
     pub use crate::machine::isa::Isa;
@@ -64,7 +65,6 @@ pub mod passes {
     pub use crate::pass::{
         Backward, Beside, Forward, GradientOutputs, OfChannel, OfReduced, OutputBackward, Statistics,
     };
-    pub use crate::reduce::MIN_RUN;
     pub use crate::reduce::gradients::{ChannelConstants, GradientSums};
     pub use crate::reduce::tree::{Merge, joined_pairwise, pairwise_sum};
     pub use crate::rows::formulas::{Elements, RowMeans, RowNumbers};

@@ -9,27 +9,29 @@
 //! | rows of all channels lie side by side (NHWC, N x C) | rows: coefficients as vectors beside the row |
 //! | anything else, or arrays that differ in layout | tiles: copied to a scratch, mapped there, copied back |
 //!
+//! An output may be an input as well ([`Source::Own`]): what is overwritten is copied to a scratch first, a little at a time,
+//! and mapped from there, for the loops compute some values twice.
+//!
 //! Outputs of at least [`STREAM_BYTES`] bytes are streamed: written past the caches, which would otherwise first read
 //! every line that is to be overwritten, and lose to it what the next channel needs.
 
 pub mod coefficients;
 pub mod formulas;
-pub mod in_place;
 pub mod loops;
 
-use crate::array::geometry::Geometry;
+use crate::array::geometry::{Geometry, MIN_RUN};
 use crate::array::grid::Grid;
-use crate::array::memory::{Cell, Readable, Writable};
+use crate::array::memory::{Cell, Readable, Segments, SegmentsMut, Writable};
 use crate::array::prefetch_distance::{DistancesOfTwoPasses, PREFETCH_BYTES};
 use crate::machine::isa::Isa;
 use crate::machine::vector::WIDTH;
 use crate::number::Stored;
-use crate::reduce::reduction::ChunkReduction;
-use crate::reduce::{CHUNK_VALUES, MIN_RUN, Scratch, SumTraversal, block_of_runs, in_runs, reduce};
+use crate::reduce::reduction::Reduction;
+use crate::reduce::{CHUNK_VALUES, Scratch, Sources, SumTraversal, block_of_runs, in_runs, reduce};
 use crate::threads;
 use coefficients::Coefficients;
 use formulas::{InOrder, Pointwise};
-use loops::{MapRows, MapRun};
+use loops::{MapColumns, MapRows, MapRuns};
 use std::ops::Range;
 
 /// Elements a task: large against the cost of handing it out, small against a tensor worth several threads.
@@ -40,17 +42,84 @@ pub(crate) const STREAM_BYTES: usize = 20 << 20;
 /// Bytes side by side that are worth streaming: of shorter runs too much is unaligned. (f32 planes of 28 x 28 won, of 14 x 14
 /// lost.)
 pub(crate) const STREAM_RUN_BYTES: usize = 2048;
+/// Bytes of an output that are copied before they are overwritten: they stay in the first-level cache.
+pub(crate) const OWN_BYTES: usize = 16 << 10;
+
+/// Channels of rows that are reduced and mapped at once: at least some cache lines, at most what keeps the tables of their
+/// sums small.
+pub(crate) const MIN_COLUMNS: usize = 32;
+pub(crate) const MAX_COLUMNS: usize = 128;
+/// Bytes of such a block of channels, in all arrays: what a second-level cache holds.
+pub(crate) const COLUMNS_BYTES: usize = 512 << 10;
+/// Rows of such a block: each may lie in a page of memory of its own, of which a processor knows some hundreds.
+pub(crate) const MAX_ROWS_AT_ONCE: usize = 512;
+
+/// An input of a map.
+#[derive(Debug)]
+pub(crate) enum Source<'a, T> {
+    /// An array that is only read.
+    Array(&'a Readable<'a, T>),
+    /// The first output, as it was before.
+    Own,
+}
+
+impl<T> Clone for Source<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Source<'_, T> {}
+
+impl<'a, T: Copy> Source<'a, T> {
+    fn geometry(self, out: &'a Geometry) -> &'a Geometry {
+        match self {
+            Source::Array(array) => array.geometry(),
+            Source::Own => out,
+        }
+    }
+
+    /// The array that is only read.
+    ///
+    /// # Panics
+    /// If it is the output.
+    fn array(self) -> &'a Readable<'a, T> {
+        match self {
+            Source::Array(array) => array,
+            Source::Own => unreachable!("nothing is overwritten here"),
+        }
+    }
+
+    /// The array to read, where `own` is the output.
+    fn or(self, own: &'a Readable<'a, T>) -> &'a Readable<'a, T> {
+        match self {
+            Source::Array(array) => array,
+            Source::Own => own,
+        }
+    }
+}
 
 /// The way through memory of a map, as in the table above.
-pub(crate) enum MapTraversal {
+enum MapTraversal {
     Runs,
     Rows,
     Tiles,
 }
 
 impl MapTraversal {
+    /// The way through arrays and outputs of these layouts.
+    fn of<const N: usize, const O: usize>(arrays: [&Geometry; N], outs: [&Geometry; O]) -> Self {
+        if all_in_runs(arrays, outs) {
+            MapTraversal::Runs
+        } else if arrays.into_iter().chain(outs).all(Geometry::is_dense_rows) {
+            MapTraversal::Rows
+        } else {
+            MapTraversal::Tiles
+        }
+    }
+
     /// Cuts an output of `T` into cells.
-    pub fn grid<T>(&self, out: &Geometry) -> Grid {
+    fn grid<T>(&self, out: &Geometry) -> Grid {
         let &Geometry { channels, count, .. } = out;
         match self {
             MapTraversal::Runs => {
@@ -71,91 +140,102 @@ impl MapTraversal {
     }
 }
 
-/// The way through arrays and outputs of one shape.
-pub(crate) fn traversal<T: Stored, const N: usize, const O: usize>(
-    arrays: [&Readable<T>; N],
-    outs: [&Geometry; O],
-) -> MapTraversal {
-    if all_in_runs(arrays, outs) {
-        MapTraversal::Runs
-    } else if arrays.iter().map(|array| array.geometry()).chain(outs).all(Geometry::is_dense_rows) {
-        MapTraversal::Rows
-    } else {
-        MapTraversal::Tiles
-    }
-}
-
 /// True where inputs and outputs come in runs that are worth a call of a loop each.
-fn all_in_runs<T: Stored, const N: usize, const O: usize>(arrays: [&Readable<T>; N], outs: [&Geometry; O]) -> bool {
-    let in_runs_out = |out: &Geometry| {
-        let (length, stride) = out.inner();
-        // A single channel of any length is one run; runs of a few values are not worth a call each.
-        stride == 1 && (length >= MIN_RUN || out.count == length) && (out.count >= MIN_RUN || out.channels == 1)
-    };
-    in_runs(arrays) && outs.into_iter().all(in_runs_out)
+fn all_in_runs<const N: usize, const O: usize>(arrays: [&Geometry; N], outs: [&Geometry; O]) -> bool {
+    let out_in_runs = |out: &Geometry| out.in_runs() && (out.count >= MIN_RUN || out.channels == 1);
+    arrays.into_iter().all(Geometry::in_runs) && outs.into_iter().all(out_in_runs)
 }
 
-/// Streaming pays for large outputs in long runs.
-fn streamed<T>(geometry: &Geometry) -> bool {
+/// Streaming pays for large outputs in long runs. What was just copied is in the cache.
+fn streamed<T, P, const N: usize>(map: &Map<T, P, N>, geometry: &Geometry) -> bool {
     let size = size_of::<T>();
     let long = geometry.is_dense_rows() || geometry.inner().0 * size >= STREAM_RUN_BYTES;
-    geometry.channels * geometry.count * size >= STREAM_BYTES && long
+    geometry.channels * geometry.count * size >= STREAM_BYTES && long && !map.is_own()
+}
+
+/// A map: a formula over inputs, of values of the same places.
+#[derive(Clone, Copy)]
+pub(crate) struct Map<'a, T, P, const N: usize> {
+    pub isa: Isa,
+    pub formula: P,
+    pub arrays: [Source<'a, T>; N],
+}
+
+impl<T, P, const N: usize> Map<'_, T, P, N> {
+    /// True where the output is an input as well.
+    fn is_own(&self) -> bool {
+        self.arrays.iter().any(|array| matches!(array, Source::Own))
+    }
 }
 
 /// `outs = formula(coefficients of the channel, values)` for every element.
 pub(crate) fn map<T: Stored, P: Pointwise<N, K, O>, const N: usize, const K: usize, const O: usize>(
-    isa: Isa,
-    formula: P,
-    arrays: [&Readable<T>; N],
+    map: Map<T, P, N>,
     mut outs: [Writable<T>; O],
     coefficients: Coefficients<K>,
 ) {
+    let Map { isa, formula, arrays } = map;
     let geometries = outs.each_ref().map(Writable::geometry);
     let &Geometry { channels, count, .. } = geometries[0];
     if count == 0 {
         return;
     }
     let threads = threads::threads_for(channels * count);
-    let (traversal, streamed) = (traversal(arrays, geometries), streamed::<T>(geometries[0]));
+    let traversal = MapTraversal::of(arrays.map(|array| array.geometry(geometries[0])), geometries);
+    let streamed = streamed(&map, geometries[0]);
     let grid = traversal.grid::<T>(geometries[0]);
+    let distances = [(PREFETCH_BYTES / size_of::<T>()) as isize; N];
     match traversal {
         // NCHW: a channel's coefficients stay in registers for a whole run.
         MapTraversal::Runs => {
-            let distances = [(PREFETCH_BYTES / size_of::<T>()) as isize; N];
-            Writable::for_each_cell(
-                &mut outs.each_mut(),
-                grid,
-                threads,
-                || (),
-                |(), channels, range, cells| {
-                    let all: Vec<_> = channels.clone().map(|channel| coefficients.of(channel)).collect();
-                    map_runs(isa, formula, arrays, (distances, count), cells, channels, range, streamed, &all);
-                },
-            );
+            Writable::for_each_cell(&mut outs.each_mut(), grid, threads, Vec::new, |own, channels, range, cells| {
+                let all: Vec<_> = channels.clone().map(|channel| coefficients.of(channel)).collect();
+                let runs = Runs { map, distances, until: count, streamed };
+                runs.map(own, cells, channels, range, &all);
+            });
         }
         // NHWC, N x C: coefficients are read beside the values.
         MapTraversal::Rows => {
             let wide = coefficients.widened(outs[0].elements_to_line() % WIDTH);
-            Writable::for_each_cell(
-                &mut outs.each_mut(),
-                grid,
-                threads,
-                || (),
-                |(), _, range, cells| {
-                    if streamed {
-                        cells.iter_mut().for_each(Cell::stream);
+            let piece = if map.is_own() { OWN_BYTES / size_of::<T>() } else { usize::MAX };
+            Writable::for_each_cell(&mut outs.each_mut(), grid, threads, Vec::new, |own, _, range, cells| {
+                if streamed {
+                    cells.iter_mut().for_each(Cell::stream);
+                }
+                let arrays = arrays.map(|array| match array {
+                    Source::Array(array) => array.rows(range.clone()),
+                    Source::Own => &[],
+                });
+                let len = range.len() * channels;
+                let mut start = 0;
+                while start < len {
+                    let part = start..len.min(start.saturating_add(piece));
+                    let mut values = arrays.map(|array| array.get(part.clone()).unwrap_or_default());
+                    let mut distances = distances;
+                    if map.is_own() {
+                        let rows = &cells[0].rows()[part.clone()];
+                        own.clear();
+                        own.extend_from_slice(rows);
+                        // (An array without rows is the output.)
+                        for (values, distance) in values.iter_mut().zip(&mut distances).filter(|(of, _)| of.is_empty())
+                        {
+                            (*values, *distance) = (&own[..], to_what_follows(own, rows));
+                        }
                     }
-                    let values = arrays.map(|array| array.rows(range.clone()));
-                    let outs = cells.each_mut().map(Cell::rows);
-                    isa.run(MapRows { formula, coefficients: &wide, values, outs, streamed });
-                },
-            );
+                    let outs = cells.each_mut().map(|cell| &mut cell.rows()[part.clone()]);
+                    let column = part.start % channels;
+                    let coefficients = &wide;
+                    isa.run(MapRows { formula, coefficients, values, distances, outs, channels, column, streamed });
+                    start = part.end;
+                }
+            });
         }
         // Any strides: a block is copied to tiles, mapped there channel by channel, and copied to its places.
         MapTraversal::Tiles => {
+            let pitch = count.min(CHUNK_VALUES);
             let scratch = || {
-                let tiles: [Vec<T>; N] = std::array::from_fn(|_| vec![T::default(); grid.block * CHUNK_VALUES]);
-                let results: [Vec<T>; O] = std::array::from_fn(|_| vec![T::default(); CHUNK_VALUES]);
+                let tiles: [Vec<T>; N] = std::array::from_fn(|_| vec![T::default(); grid.block * pitch]);
+                let results: [Vec<T>; O] = std::array::from_fn(|_| vec![T::default(); pitch]);
                 (tiles, results)
             };
             Writable::for_each_cell(
@@ -165,13 +245,23 @@ pub(crate) fn map<T: Stored, P: Pointwise<N, K, O>, const N: usize, const K: usi
                 scratch,
                 |(tiles, results), block, range, cells| {
                     for (array, tile) in arrays.iter().zip(tiles.iter_mut()) {
-                        array.gather_block(block.clone(), range.clone(), tile, CHUNK_VALUES);
+                        match array {
+                            Source::Array(array) => array.gather_block(block.clone(), range.clone(), tile, pitch),
+                            Source::Own => {
+                                cells[0].as_readable().gather_block(block.clone(), range.clone(), tile, pitch)
+                            }
+                        }
                     }
                     for (row, channel) in block.enumerate() {
-                        let values = tiles.each_ref().map(|tile| &tile[row * CHUNK_VALUES..][..range.len()]);
-                        let outs = results.each_mut().map(|result| &mut result[..range.len()]);
-                        let coefficients = coefficients.of(channel);
-                        isa.run(MapRun { formula, coefficients, values, distances: [0; N], outs, streamed: false });
+                        let len = range.len();
+                        isa.run(MapRuns {
+                            formula,
+                            coefficients: &[coefficients.of(channel)],
+                            values: tiles.each_ref().map(|tile| Segments::of(&tile[row * pitch..][..len], len)),
+                            distances: [0; N],
+                            outs: results.each_mut().map(|result| SegmentsMut::one(&mut result[..len])),
+                            streamed: false,
+                        });
                         for (cell, result) in cells.iter_mut().zip(results.iter()) {
                             cell.scatter(channel, range.clone(), &result[..range.len()]);
                         }
@@ -182,45 +272,90 @@ pub(crate) fn map<T: Stored, P: Pointwise<N, K, O>, const N: usize, const K: usi
     }
 }
 
-/// A block of channels that lie in runs: run after run, and in each all channels of the block. From the last run on: the
-/// one that was reduced last is the likeliest to be in a cache.
-#[allow(clippy::too_many_arguments)]
-fn map_runs<T: Stored, P: Pointwise<N, K, O>, const N: usize, const K: usize, const O: usize>(
-    isa: Isa,
-    formula: P,
-    arrays: [&Readable<T>; N],
-    (distances, until): ([isize; N], usize),
-    cells: &mut [Cell<T>; O],
-    channels: Range<usize>,
-    range: Range<usize>,
+/// A map over channels that lie in runs.
+struct Runs<'a, T, P, const N: usize> {
+    map: Map<'a, T, P, N>,
+    /// How many elements ahead to prefetch, for the values of a channel before `until`.
+    distances: [isize; N],
+    until: usize,
     streamed: bool,
-    coefficients: &[[f64; K]],
-) {
-    if streamed {
-        cells.iter_mut().for_each(Cell::stream);
-    }
-    let geometries = cells.each_ref().map(|cell| cell.geometry());
-    let length = geometries[0].inner().0;
-    let left = |index| {
-        let inputs = arrays.iter().map(|array| array.geometry().left(index));
-        geometries.iter().map(|out| out.left(index)).chain(inputs).fold(usize::MAX, usize::min)
-    };
-    from_the_end(range, length, left, |index, len| {
-        let distances = if index < until { distances } else { [0; N] };
-        let mut runs = arrays.map(|array| array.runs(channels.clone(), index, len));
-        let mut outs = cells.each_mut().map(|cell| cell.runs(channels.clone(), index, len));
-        for &coefficients in coefficients {
-            let values = runs.each_mut().map(|runs| runs.next().expect("one for each channel"));
-            let outs = outs.each_mut().map(|runs| runs.next().expect("one for each channel"));
-            isa.run(MapRun { formula, coefficients, values, distances, outs, streamed });
+}
+
+impl<T: Stored, P: Copy, const N: usize> Runs<'_, T, P, N> {
+    /// Some neighbouring channels: run after run, and in each all of them. From the last run on: the one that was reduced last is
+    /// the likeliest to be in a cache. `own` is scratch.
+    fn map<const K: usize, const O: usize>(
+        &self,
+        own: &mut Vec<T>,
+        cells: &mut [Cell<T>; O],
+        channels: Range<usize>,
+        range: Range<usize>,
+        coefficients: &[[f64; K]],
+    ) where
+        P: Pointwise<N, K, O>,
+    {
+        let &Runs { map: Map { isa, formula, arrays }, distances, until, streamed } = self;
+        if streamed {
+            cells.iter_mut().for_each(Cell::stream);
         }
-    });
+        let geometries = cells.each_ref().map(|cell| cell.geometry());
+        let inputs = arrays.map(|array| array.geometry(geometries[0]));
+        let alike = geometries.iter().chain(&inputs).all(|geometry| geometry.has_runs_of(geometries[0]));
+        let length = geometries[0].inner().0;
+        let left = |index| {
+            let others = geometries.iter().chain(&inputs).skip(1);
+            let left = length - index % length;
+            if alike { left } else { others.map(|geometry| geometry.left(index)).fold(left, usize::min) }
+        };
+        let copied = self.map.is_own();
+        let piece = if copied { OWN_BYTES / size_of::<T>() } else { usize::MAX };
+        from_the_end(
+            range,
+            length,
+            |index| left(index).min(piece),
+            |index, len| {
+                let mut distances = if index < until { distances } else { [0; N] };
+                // As many channels as fit the copy.
+                let together = if copied { (piece / len).max(1) } else { coefficients.len() };
+                for (group, coefficients) in coefficients.chunks(together).enumerate() {
+                    let first = channels.start + group * together;
+                    let channels = first..first + coefficients.len();
+                    if copied {
+                        own.clear();
+                        let mut last = &[][..];
+                        for run in cells[0].runs(channels.clone(), index, len) {
+                            own.extend_from_slice(run);
+                            last = run;
+                        }
+                        let distance = to_what_follows(&own[own.len() - len..], last);
+                        for (distances, array) in distances.iter_mut().zip(arrays) {
+                            if let Source::Own = array {
+                                *distances = distance;
+                            }
+                        }
+                    }
+                    let values = arrays.map(|array| match array {
+                        Source::Array(array) => array.runs(channels.clone(), index, len),
+                        Source::Own => Segments::of(own, len),
+                    });
+                    let outs = cells.each_mut().map(|cell| cell.runs(channels.clone(), index, len));
+                    isa.run(MapRuns { formula, coefficients, values, distances, outs, streamed });
+                }
+            },
+        );
+    }
+}
+
+/// From a copy of what is to be overwritten to what is overwritten next, in elements: while this is mapped, memory fetches that.
+fn to_what_follows<T>(copy: &[T], run: &[T]) -> isize {
+    let next = run.as_ptr().wrapping_add(run.len());
+    (next as isize).wrapping_sub(copy.as_ptr() as isize) / size_of::<T>() as isize
 }
 
 /// `visit(index, length)` of each run of a range, from the last run of `length` on, as far as all arrays go side by side:
 /// `left` says how far from an index on, the same for every channel.
 #[inline(always)]
-pub(crate) fn from_the_end(
+fn from_the_end(
     range: Range<usize>,
     length: usize,
     left: impl Fn(usize) -> usize,
@@ -239,83 +374,136 @@ pub(crate) fn from_the_end(
     }
 }
 
-/// Cuts channels in runs that are reduced and mapped at once: the channels of a block, and the tasks.
-pub(crate) fn blocks<T: Stored, const N: usize>(reduced: [&Readable<T>; N], threads: usize) -> (usize, Grid) {
-    let &Geometry { channels, count, .. } = reduced[0].geometry();
-    // Enough tasks for the threads come before blocks that are long in memory.
-    let most = (channels / (2 * threads)).max(1);
-    let block = block_of_runs(reduced).min(most);
-    (block, Grid { channels, block: (TASK_ELEMENTS / count).clamp(block, most.max(block)), count, range: count })
-}
-
 /// Reduces each channel, turns the result into coefficients, and maps with them, maybe other arrays than those that
 /// are reduced. Returns the reduced values.
 ///
 /// Where channels come in runs and are many enough for the threads, each block of channels is mapped right after it
 /// was reduced, while the cache still holds it; else in two sweeps. The bits are the same.
-pub(crate) fn reduce_and_map<T, L, P, C, const N: usize, const M: usize, const K: usize, const O: usize>(
-    reduction: &L,
-    reduced: [&Readable<T>; N],
-    isa: Isa,
-    formula: P,
-    mapped: [&Readable<T>; M],
+pub(crate) fn reduce_and_map<T, R, P, C, const N: usize, const M: usize, const K: usize, const O: usize>(
+    reduction: &R,
+    reduced: [Source<T>; N],
+    map: Map<T, P, M>,
     mut outs: [Writable<T>; O],
-    coefficients: impl Fn(usize, L::Value) -> C + Sync + Send,
-) -> Vec<L::Value>
+    coefficients: impl Fn(usize, R::Result) -> C + Sync + Send,
+) -> Vec<R::Result>
 where
     T: Stored,
-    L: ChunkReduction<T, N>,
+    R: Reduction<T, N>,
     P: Pointwise<M, K, O>,
     C: InOrder<K>,
 {
     let geometries = outs.each_ref().map(Writable::geometry);
     let &Geometry { channels, count, .. } = geometries[0];
     let threads = threads::threads_for(channels * count);
-    let runs = all_in_runs(mapped, geometries) && in_runs(reduced);
+    let mapped = map.arrays.map(|array| array.geometry(geometries[0]));
+    let of_reduced = reduced.map(|array| array.geometry(geometries[0]));
+    let runs = all_in_runs(mapped, geometries) && in_runs(of_reduced);
+    let width = columns_at_once::<T, N, M, O>(threads, of_reduced, mapped, geometries);
+    if let Some(width) = width.filter(|_| count > 0 && !runs && !map.is_own()) {
+        return reduce_and_map_columns(reduction, reduced, map, outs, coefficients, width);
+    }
     if count == 0 || !runs || (threads > 1 && channels < 2 * threads) {
         return threads::together(threads, || {
-            let values = reduce(reduced, reduction);
+            let own = outs[0].as_readable();
+            let values = reduce(reduced.map(|array| array.or(&own)), reduction);
             let all = Coefficients::new(values.len(), |channel| coefficients(channel, values[channel]));
-            map(isa, formula, mapped, outs, all);
+            drop(own);
+            self::map(map, outs, all);
             values
         });
     }
-    let (block, grid) = blocks(reduced, threads);
-    let traversal = SumTraversal::Blocks(block);
-    let streamed = streamed::<T>(geometries[0]);
-    let distances = DistancesOfTwoPasses::new(
-        reduced.map(Readable::geometry),
-        mapped.map(Readable::geometry),
-        block,
-        size_of::<T>(),
-    );
+    // Enough tasks for the threads come before blocks that are long in memory.
+    let most = (channels / (2 * threads)).max(1);
+    let block = block_of_runs::<T, N>(of_reduced).min(most);
+    let grid = Grid { channels, block: (TASK_ELEMENTS / count).clamp(block, most.max(block)), count, range: count };
+    let distances = DistancesOfTwoPasses::new(of_reduced, mapped, block, size_of::<T>());
+    let runs =
+        Runs { map, distances: distances.mapping, until: distances.until, streamed: streamed(&map, geometries[0]) };
+    let scratch = || (Scratch::new(), Vec::new());
     let cells = Writable::for_each_cell(
         &mut outs.each_mut(),
         grid,
         threads,
-        || Scratch::new(traversal, count),
-        |scratch, channels, range, cells| {
+        scratch,
+        |(scratch, own), channels, range, cells| {
             let mut all = Vec::with_capacity(channels.len());
             for start in channels.clone().step_by(block) {
                 let channels = start..(start + block).min(channels.end);
-                let values =
-                    scratch.reduce(traversal, reduced, distances.reducing, reduction, channels.clone(), range.clone());
+                let values = {
+                    let own = cells[0].as_readable();
+                    let arrays = reduced.map(|array| array.or(&own));
+                    let traversal = SumTraversal::Runs(block);
+                    let sources = Sources { arrays, traversal, distances: distances.reducing };
+                    scratch.reduce(sources, reduction, channels.clone())
+                };
                 let of: Vec<_> =
                     channels.clone().zip(&values).map(|(c, &value)| coefficients(c, value).in_order()).collect();
-                map_runs(
-                    isa,
-                    formula,
-                    mapped,
-                    (distances.mapping, distances.until),
-                    cells,
-                    channels,
-                    range.clone(),
-                    streamed,
-                    &of,
-                );
+                runs.map(own, cells, channels, range.clone(), &of);
                 all.extend(values);
             }
             all
+        },
+    );
+    cells.into_iter().flatten().collect()
+}
+
+/// Channels of rows that are reduced and mapped at once; `None` where rows are too long, or their channels too few, for it.
+fn columns_at_once<T, const N: usize, const M: usize, const O: usize>(
+    threads: usize,
+    reduced: [&Geometry; N],
+    mapped: [&Geometry; M],
+    outs: [&Geometry; O],
+) -> Option<usize> {
+    let &Geometry { channels, count, .. } = outs[0];
+    let rows = reduced.into_iter().chain(mapped).chain(outs).all(Geometry::is_dense_rows);
+    let fitting = COLUMNS_BYTES / (count.max(1) * (M + O) * size_of::<T>());
+    // A task for each thread at least, of whole cache lines.
+    let shared = channels.div_ceil(threads).next_multiple_of(MIN_COLUMNS);
+    let width = (fitting / MIN_COLUMNS * MIN_COLUMNS).min(shared).min(MAX_COLUMNS).min(channels);
+    (rows && count <= MAX_ROWS_AT_ONCE && width >= MIN_COLUMNS && width < channels).then_some(width)
+}
+
+/// [`reduce_and_map`] of rows, `width` channels at a time, which a cache holds.
+fn reduce_and_map_columns<T, R, P, C, const N: usize, const M: usize, const K: usize, const O: usize>(
+    reduction: &R,
+    reduced: [Source<T>; N],
+    map: Map<T, P, M>,
+    mut outs: [Writable<T>; O],
+    coefficients: impl Fn(usize, R::Result) -> C + Sync + Send,
+    width: usize,
+) -> Vec<R::Result>
+where
+    T: Stored,
+    R: Reduction<T, N>,
+    P: Pointwise<M, K, O>,
+    C: InOrder<K>,
+{
+    let &Geometry { channels, count, .. } = outs[0].geometry();
+    let threads = threads::threads_for(channels * count);
+    // No block is narrower than a vector.
+    let mut block = width;
+    while (1..WIDTH).contains(&(channels % block)) {
+        block += WIDTH;
+    }
+    let grid = Grid { channels, block, count, range: count };
+    let cells = Writable::for_each_cell(
+        &mut outs.each_mut(),
+        grid,
+        threads,
+        Scratch::new,
+        |scratch, channels, range, cells| {
+            let reduced = reduced.map(Source::array);
+            let sources = Sources { arrays: reduced, traversal: SumTraversal::Rows, distances: [0; N] };
+            let values = scratch.reduce(sources, reduction, channels.clone());
+            let all = Coefficients::new(values.len(), |at| coefficients(channels.start + at, values[at]));
+            map.isa.run(MapColumns {
+                formula: map.formula,
+                coefficients: all.vectors(),
+                values: map.arrays.map(|array| array.array().columns(channels.clone(), range.clone())),
+                outs: cells.each_mut().map(Cell::columns),
+                rows: range.len(),
+            });
+            values
         },
     );
     cells.into_iter().flatten().collect()

@@ -26,6 +26,10 @@ pub struct Moments {
     m2: f64,
 }
 
+/// Square of the mean, over the variance, up to which plain sums tell the variance: they lose a factor of 1 + this of the 53
+/// bits of an `f64`.
+pub(crate) const MAX_MEAN_TO_VARIANCE: f64 = 16.0;
+
 impl Moments {
     /// Moments of no values.
     pub const EMPTY: Moments = Moments { count: 0, weight: 0.0, mean: 0.0, mean_low: 0.0, m2: 0.0 };
@@ -52,6 +56,20 @@ impl Moments {
     /// From a shift `k` near the values, `d` = sum of (x - k) and `q` = sum of (x - k)^2.
     pub(crate) fn from_shifted(count: usize, k: f64, d: f64, q: f64) -> Moments {
         Self::from_weighted(count as u64, count as f64, k, [d, q])
+    }
+
+    /// From the sums of values and of their squares, each square exact. `None` where these do not tell the variance well
+    /// enough: where the mean is so large against the deviation that the difference loses digits, where all values might be
+    /// alike, and where something is not finite.
+    pub(crate) fn from_power_sums(count: usize, sum: f64, squares: f64) -> Option<Moments> {
+        let weight = count as f64;
+        // n times M2, and n times what the mean's square takes off: of small whole numbers both are exact.
+        let (scaled_m2, scaled_square) = (weight * squares - sum * sum, sum * sum);
+        // Squares add up to 0 where all values are 0; written so that NaN is neither.
+        let alike = squares == 0.0;
+        let told = scaled_m2 > 0.0 && scaled_m2 < f64::INFINITY && scaled_square <= MAX_MEAN_TO_VARIANCE * scaled_m2;
+        let (mean, m2) = (sum / weight, scaled_m2 / weight);
+        (alike || told).then_some(Moments { count: count as u64, weight, mean, mean_low: 0.0, m2 })
     }
 
     /// From a shift likewise, of values with weights, which are in the sums and in `weight`, their own sum.

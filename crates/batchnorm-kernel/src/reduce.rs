@@ -12,14 +12,16 @@
 //! The shape of the tree depends on n alone, so the result does not depend on where the values lie, on the number
 //! of threads, or on the vector width. Any aligned block of 2^k leaves is a subtree: work can be cut there freely.
 //!
+//! Where what the joined chunks of a channel give is not good enough (`reduction::Reduction`), the channel is reduced once more,
+//! another way.
+//!
 //! Departures from the pseudo-code, for speed. Which traversal is taken is decided once for a call, from the layouts alone:
 //!
 //! | layout | a chunk is |
 //! |---|---|
-//! | values lie side by side in runs of whole groups of lanes (NCHW, planes of 28x28 and more) | reduced in place, run after run |
-//! | in other runs | copied, that of some neighbouring channels together where runs are short, so that memory is read in order |
+//! | values lie side by side in runs (NCHW) | reduced in place, run after run, some neighbouring channels in turn where runs are short, so that memory is read in order |
 //! | rows of all channels (NHWC, N x C) | reduced row by row, all channels at a time, against a table of lanes |
-//! | anything else, or rows of very few channels | copied, that of some neighbouring channels together |
+//! | anything else, very short runs, or rows of very few channels | copied, that of some neighbouring channels together |
 
 pub mod chunk;
 pub mod gradients;
@@ -33,15 +35,13 @@ use crate::array::memory::Readable;
 use crate::array::prefetch_distance::next_run_distance;
 use crate::number::Stored;
 use crate::threads;
-use chunk::{Chunk, Columns, LANES};
-use reduction::{ChunkReduction, Tables};
+use chunk::{Chunk, Columns};
+use reduction::{ChunkReduction, Reduction, Tables};
 use std::ops::Range;
-use tree::{Merge, Tree};
+use tree::Tree;
 
 /// Values a chunk. A multiple of the lanes; small enough that a chunk stays in the first-level cache between two looks.
-pub(crate) const CHUNK_VALUES: usize = 1024;
-/// Runs of at least this many adjacent values are taken as runs.
-pub const MIN_RUN: usize = 16;
+pub(crate) const CHUNK_VALUES: usize = 2048;
 /// Bytes side by side that a block of channels should have in each of its runs, for memory to be read in order.
 pub(crate) const BLOCK_RUN_BYTES: usize = 8192;
 /// Channels of a block at most: the scratch of a block stays in the second-level cache.
@@ -50,42 +50,38 @@ pub(crate) const MAX_BLOCK_CHANNELS: usize = 32;
 pub(crate) const MIN_ROW_CHANNELS: usize = 8;
 /// Channels of rows that are reduced together at most: their tables are half a megabyte.
 pub(crate) const MAX_ROW_CHANNELS: usize = 2048;
-/// Bytes of arrays that caches hold: there, rows are reduced by so few channels that their tables stay in the first-level
-/// cache. From memory the rows must come whole.
-pub(crate) const CACHED_BYTES: usize = 8 << 20;
-/// Channels of rows of such arrays that are reduced together.
-pub(crate) const CACHED_CHANNELS: usize = 64;
-/// Runs that a chunk may reach over without being copied.
-pub(crate) const MAX_PIECES: usize = 4;
+/// Columns between two that are reduced again with them.
+pub(crate) const NEAR_COLUMNS: usize = 64;
 /// Room between two channels of a tile, so that they do not compete for the same cache set.
 const TILE_GAP: usize = 16;
 
 /// The way through memory of a reduction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SumTraversal {
-    /// Blocks of so many neighbouring channels, each channel by itself.
-    Blocks(usize),
+    /// Blocks of so many neighbouring channels, each channel by itself, run after run.
+    Runs(usize),
+    /// Blocks of so many neighbouring channels, copied.
+    Tiles(usize),
     /// Rows of all channels.
     Rows,
 }
 
 /// The traversal for arrays of one shape.
 fn traversal<T: Stored, const N: usize>(arrays: [&Readable<T>; N]) -> SumTraversal {
-    let geometry = arrays[0].geometry();
-    if in_runs(arrays) {
-        SumTraversal::Blocks(block_of_runs(arrays))
-    } else if geometry.channels >= MIN_ROW_CHANNELS && arrays.iter().all(|array| array.geometry().is_dense_rows()) {
+    let geometries = arrays.map(Readable::geometry);
+    if in_runs(geometries) {
+        SumTraversal::Runs(block_of_runs::<T, N>(geometries))
+    } else if geometries[0].channels >= MIN_ROW_CHANNELS && geometries.into_iter().all(Geometry::is_dense_rows) {
         SumTraversal::Rows
     } else {
-        // Two cache lines of each row, which memory delivers in pairs.
-        SumTraversal::Blocks(fitting::<T>(geometry, 128))
+        // Two cache lines of each row, which memory delivers in pairs; of several arrays one, for the tiles are large.
+        SumTraversal::Tiles(fitting::<T>(geometries[0], if N == 1 { 128 } else { 64 }))
     }
 }
 
 /// Channels of a block of arrays whose values come in runs.
-pub(crate) fn block_of_runs<T: Stored, const N: usize>(arrays: [&Readable<T>; N]) -> usize {
-    let run = arrays.iter().map(|array| array.geometry().inner().0).min().expect("at least one array");
-    fitting::<T>(arrays[0].geometry(), BLOCK_RUN_BYTES / run)
+pub(crate) fn block_of_runs<T: Stored, const N: usize>(arrays: [&Geometry; N]) -> usize {
+    fitting::<T>(arrays[0], BLOCK_RUN_BYTES / arrays[0].inner().0)
 }
 
 /// Channels of a block whose values at one place take so many bytes.
@@ -93,167 +89,153 @@ fn fitting<T>(geometry: &Geometry, bytes: usize) -> usize {
     (bytes / size_of::<T>()).clamp(1, geometry.channels.min(MAX_BLOCK_CHANNELS))
 }
 
-/// True where each array's values come in runs long enough to be taken side by side.
-pub(crate) fn in_runs<T: Stored, const N: usize>(arrays: [&Readable<T>; N]) -> bool {
-    arrays.iter().all(|array| {
-        let (length, stride) = array.geometry().inner();
-        stride == 1 && (length >= MIN_RUN || array.geometry().count == length)
-    })
-}
-
-/// Splits a chunk into contiguous pieces: their lengths into `cuts`, the same for every channel, their number returned;
-/// `None` if it must be copied.
-fn pieces_in_place<T: Stored, const N: usize>(
-    arrays: [&Readable<T>; N],
-    part: Range<usize>,
-    cuts: &mut [usize; MAX_PIECES],
-) -> Option<usize> {
-    if arrays.iter().any(|array| array.geometry().inner().1 != 1) {
-        return None;
-    }
-    let mut index = part.start;
-    for (found, cut) in cuts.iter_mut().enumerate() {
-        *cut = arrays.iter().map(|array| array.geometry().left(index)).fold(part.end - index, usize::min);
-        index += *cut;
-        if index == part.end {
-            return Some(found + 1);
-        }
-        // Behind a piece that ends within a group of lanes, the next one would begin in the middle of the lanes.
-        if *cut % LANES != 0 {
-            return None;
-        }
-    }
-    None
+/// True where each array's values come in runs long enough to be taken side by side, of the same lengths in all.
+pub(crate) fn in_runs<const N: usize>(arrays: [&Geometry; N]) -> bool {
+    arrays.iter().all(|array| array.in_runs() && array.has_runs_of(arrays[0]))
 }
 
 /// Scratch of one thread.
-pub(crate) struct Scratch<T, V, const N: usize> {
+pub(crate) struct Scratch<T, const N: usize> {
     /// For each array a tile, a row of it for each channel of a block.
     tiles: [Vec<T>; N],
-    /// From one row of a tile to the next.
-    pitch: usize,
     tables: Tables,
-    tree: Tree<V>,
 }
 
-impl<T: Stored, V: Merge, const N: usize> Scratch<T, V, N> {
-    /// For arrays with `count` values a channel: small arrays get a small one.
-    pub fn new(traversal: SumTraversal, count: usize) -> Self {
-        let pitch = count.min(CHUNK_VALUES) + TILE_GAP;
-        let channels = match traversal {
-            SumTraversal::Blocks(channels) => channels,
-            SumTraversal::Rows => 0,
-        };
-        Scratch {
-            tiles: std::array::from_fn(|_| vec![T::default(); channels * pitch]),
-            pitch,
-            tables: Tables::default(),
-            tree: Tree::new(),
-        }
+/// The arrays of a reduction, and the way through them.
+#[derive(Clone, Copy)]
+pub(crate) struct Sources<'a, T, const N: usize> {
+    pub arrays: [&'a Readable<'a, T>; N],
+    pub traversal: SumTraversal,
+    /// How many elements ahead to prefetch.
+    pub distances: [isize; N],
+}
+
+impl<T: Stored, const N: usize> Scratch<T, N> {
+    pub fn new() -> Self {
+        Scratch { tiles: std::array::from_fn(|_| Vec::new()), tables: Tables::default() }
     }
 
-    /// Reduces one chunk of some channels, at most a block. Chunks of the same channels follow each other in logical
-    /// order.
-    fn push<L: ChunkReduction<T, N, Value = V>>(
+    /// Reduces one chunk of some channels, at most a block: a value for each, appended to `values`.
+    fn chunk<C: ChunkReduction<T, N>>(
         &mut self,
-        traversal: SumTraversal,
-        arrays: [&Readable<T>; N],
-        distances: [isize; N],
-        reduction: &L,
+        sources: Sources<T, N>,
+        reduction: &C,
         channels: Range<usize>,
         part: Range<usize>,
+        values: &mut Vec<C::Value>,
     ) {
-        let mut values = self.tree.leaf();
-        let mut cuts = [0; MAX_PIECES];
+        let Sources { arrays, traversal, distances } = sources;
         match traversal {
             // NHWC, N x C: the values of all channels at one place are neighbours.
             SumTraversal::Rows => {
                 let pitch = arrays[0].geometry().channels;
                 let (left, width) = (channels.start, channels.len());
                 let chunk = arrays.map(|array| Columns { rows: array.rows(part.clone()), pitch, left, width });
-                reduction.rows(chunk, &mut self.tables, &mut values);
+                reduction.rows(chunk, &mut self.tables, values);
             }
-            SumTraversal::Blocks(_) => match pieces_in_place(arrays, part.clone(), &mut cuts) {
-                // NCHW with planes of whole groups of lanes: nothing is copied.
-                Some(found) => {
-                    for channel in channels {
-                        let mut pieces = [[&[][..]; N]; MAX_PIECES];
-                        let mut index = part.start;
-                        for (piece, &len) in pieces.iter_mut().zip(&cuts[..found]) {
-                            let run = |array| Readable::runs(array, channel..channel + 1, index, len).next();
-                            *piece = arrays.map(|array| run(array).expect("one channel"));
-                            index += len;
-                        }
-                        values.push(reduction.run(channel, Chunk { pieces: &pieces[..found], distances }));
-                    }
-                }
-                None => self.copied(arrays, reduction, channels, part, &mut values),
-            },
+            // NCHW: nothing is copied.
+            SumTraversal::Runs(_) => {
+                values.extend(channels.map(|channel| {
+                    let chunk = Chunk::Runs { arrays, channel, part: part.clone(), distances };
+                    reduction.run(channel, &chunk)
+                }));
+            }
+            SumTraversal::Tiles(_) => self.copied(arrays, reduction, channels, part, values),
         }
-        self.tree.push(values);
     }
 
-    /// Reduces a chunk that no loop can take where it lies (small planes, channels far apart, any strides): copied to the
-    /// tiles first, all channels of the block in one sweep over memory.
-    fn copied<L: ChunkReduction<T, N, Value = V>>(
+    /// Reduces a chunk that no loop can take where it lies (very small planes, channels far apart, any strides): copied to
+    /// the tiles first, all channels of the block in one sweep over memory.
+    fn copied<C: ChunkReduction<T, N>>(
         &mut self,
         arrays: [&Readable<T>; N],
-        reduction: &L,
+        reduction: &C,
         channels: Range<usize>,
         part: Range<usize>,
-        values: &mut Vec<V>,
+        values: &mut Vec<C::Value>,
     ) {
-        let pitch = self.pitch;
+        let pitch = arrays[0].geometry().count.min(CHUNK_VALUES) + TILE_GAP;
         for (array, tile) in arrays.iter().zip(self.tiles.iter_mut()) {
+            tile.resize(tile.len().max(channels.len() * pitch), T::default());
             array.gather_block(channels.clone(), part.clone(), tile, pitch);
         }
-        let next = part.end..(part.end + part.len()).min(arrays[0].geometry().count);
-        for (row, channel) in channels.enumerate() {
-            // The copy is in the first-level cache: while it is reduced, memory fetches the next chunk.
-            if in_runs(arrays) {
-                arrays.iter().for_each(|array| array.prefetch(channel, next.clone()));
-            }
+        values.extend(channels.enumerate().map(|(row, channel)| {
             let chunk = self.tiles.each_ref().map(|tile| &tile[row * pitch..row * pitch + part.len()]);
-            values.push(reduction.run(channel, Chunk { pieces: &[chunk], distances: [0; N] }));
-        }
+            reduction.run(channel, &Chunk::Slice(chunk))
+        }));
     }
 
     /// Reduces a range that is not empty: one value for each of some channels, at most a block.
-    pub fn reduce<L: ChunkReduction<T, N, Value = V>>(
+    fn joined<C: ChunkReduction<T, N>>(
         &mut self,
-        traversal: SumTraversal,
-        arrays: [&Readable<T>; N],
-        distances: [isize; N],
-        reduction: &L,
+        sources: Sources<T, N>,
+        reduction: &C,
         channels: Range<usize>,
         range: Range<usize>,
-    ) -> Vec<V> {
+    ) -> Vec<C::Value> {
+        let mut tree = Tree::new();
         for start in range.clone().step_by(CHUNK_VALUES) {
             let part = start..(start + CHUNK_VALUES).min(range.end);
-            self.push(traversal, arrays, distances, reduction, channels.clone(), part);
+            let mut values = tree.leaf();
+            self.chunk(sources, reduction, channels.clone(), part, &mut values);
+            tree.push(values);
         }
-        self.tree.finish().expect("at least one chunk was pushed")
+        tree.finish().expect("at least one chunk was pushed")
+    }
+
+    /// Reduces some channels, at most a block, of arrays that are not empty.
+    pub fn reduce<R: Reduction<T, N>>(
+        &mut self,
+        sources: Sources<T, N>,
+        reduction: &R,
+        channels: Range<usize>,
+    ) -> Vec<R::Result> {
+        let count = sources.arrays[0].geometry().count;
+        let joined = self.joined(sources, reduction.chunks(), channels.clone(), 0..count);
+        let careful = |channels| self.joined(sources, reduction.careful(), channels, 0..count);
+        results(reduction, channels.start, count, joined, 0, careful)
     }
 }
 
-/// One value for each channel; an empty vector for empty arrays.
-pub(crate) fn reduce<T: Stored, L: ChunkReduction<T, N>, const N: usize>(
-    arrays: [&Readable<T>; N],
-    reduction: &L,
-) -> Vec<L::Value> {
-    let geometry = arrays[0].geometry();
-    let (channels, count) = (geometry.channels, geometry.count);
-    if count == 0 {
-        return Vec::new();
+/// The results of channels from `first` on. Those without one are reduced again by `careful`, some neighbours together: also
+/// such as have one, where at most `gap` of them lie between others, and theirs stays.
+fn results<T, R: Reduction<T, N>, const N: usize>(
+    reduction: &R,
+    first: usize,
+    count: usize,
+    joined: Vec<<R::Chunks as ChunkReduction<T, N>>::Value>,
+    gap: usize,
+    mut careful: impl FnMut(Range<usize>) -> Vec<R::Result>,
+) -> Vec<R::Result> {
+    let mut all: Vec<Option<R::Result>> = (first..).zip(joined).map(|(c, v)| reduction.result(c, count, v)).collect();
+    let mut next = 0;
+    while let Some(start) = (next..all.len()).find(|&at| all[at].is_none()) {
+        let mut end = start + 1;
+        while let Some(another) = (end..all.len().min(end + gap + 1)).find(|&at| all[at].is_none()) {
+            end = another + 1;
+        }
+        for (result, again) in all[start..end].iter_mut().zip(careful(first + start..first + end)) {
+            result.get_or_insert(again);
+        }
+        next = end;
     }
+    all.into_iter().map(|result| result.expect("each channel has one now")).collect()
+}
+
+/// The values of the chunks of each of some channels joined, of arrays that are not empty.
+fn joined<T: Stored, C: ChunkReduction<T, N>, const N: usize>(
+    arrays: [&Readable<T>; N],
+    reduction: &C,
+    of: Range<usize>,
+) -> Vec<C::Value> {
+    let (channels, count) = (of.len(), arrays[0].geometry().count);
     let traversal = traversal(arrays);
     let threads = threads::threads_for(channels * count);
     // A few tasks for each thread, so that one which is held up does not hold up all.
     let wanted = if threads > 1 { 4 * threads } else { 1 };
     let leaves = count.div_ceil(CHUNK_VALUES);
     let block = match traversal {
-        SumTraversal::Blocks(block) => block,
-        SumTraversal::Rows if N * channels * count * size_of::<T>() <= CACHED_BYTES => CACHED_CHANNELS.min(channels),
+        SumTraversal::Runs(block) | SumTraversal::Tiles(block) => block,
         // Columns are cut only where there are too few chunks of rows for the threads.
         SumTraversal::Rows => {
             channels.div_ceil(wanted.div_ceil(leaves)).next_multiple_of(32).min(channels).min(MAX_ROW_CHANNELS)
@@ -264,18 +246,14 @@ pub(crate) fn reduce<T: Stored, L: ChunkReduction<T, N>, const N: usize>(
     let segment = leaves.div_ceil(wanted.div_ceil(blocks).min(leaves)).next_power_of_two();
     let grid = Grid { channels, block, count, range: segment * CHUNK_VALUES };
     let distances = arrays.map(|array| next_run_distance(array.geometry(), size_of::<T>()));
-    let cells = threads::map(
-        grid.cells(),
-        threads,
-        || Scratch::new(traversal, count),
-        |scratch, number| {
-            let (channels, range) = grid.cell(number);
-            scratch.reduce(traversal, arrays, distances, reduction, channels, range)
-        },
-    );
+    let sources = Sources { arrays, traversal, distances };
+    let cells = threads::map(grid.cells(), threads, Scratch::new, |scratch, number| {
+        let (channels, range) = grid.cell(number);
+        scratch.joined(sources, reduction, of.start + channels.start..of.start + channels.end, range)
+    });
     // Cells are numbered with the block fastest; those of one block come in logical order, as subtrees of its channels.
     let mut all = Vec::with_capacity(channels);
-    let mut trees: Vec<Tree<L::Value>> = (0..blocks).map(|_| Tree::new()).collect();
+    let mut trees: Vec<Tree<C::Value>> = (0..blocks).map(|_| Tree::new()).collect();
     for (number, cell) in cells.into_iter().enumerate() {
         trees[number % blocks].push(cell);
     }
@@ -283,4 +261,19 @@ pub(crate) fn reduce<T: Stored, L: ChunkReduction<T, N>, const N: usize>(
         all.extend(tree.finish().expect("every block has a cell"));
     }
     all
+}
+
+/// A result for each channel; an empty vector for empty arrays.
+pub(crate) fn reduce<T: Stored, R: Reduction<T, N>, const N: usize>(
+    arrays: [&Readable<T>; N],
+    reduction: &R,
+) -> Vec<R::Result> {
+    let geometry = arrays[0].geometry();
+    if geometry.count == 0 {
+        return Vec::new();
+    }
+    let all = joined(arrays, reduction.chunks(), 0..geometry.channels);
+    // In rows a few channels more cost nothing: memory gives whole lines.
+    let gap = if let SumTraversal::Rows = traversal(arrays) { NEAR_COLUMNS } else { 0 };
+    results(reduction, 0, geometry.count, all, gap, |channels| joined(arrays, reduction.careful(), channels))
 }

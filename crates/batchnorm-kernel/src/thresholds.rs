@@ -1,5 +1,6 @@
 //! The sizes at which the kernels change the way they take through memory, for tests that look at both sides of each.
 
+use crate::array::geometry;
 use crate::machine::vector;
 use crate::map::{self, loops};
 use crate::reduce::{self, chunk};
@@ -9,10 +10,24 @@ use crate::{rows, threads};
 pub const WIDTH: usize = vector::WIDTH;
 /// Running sums of a chunk.
 pub const LANES: usize = chunk::LANES;
+/// Rows of one lane that are added together.
+pub const ROWS_A_STEP: usize = chunk::ROWS_A_STEP;
+/// Columns between two that are reduced again.
+pub const NEAR_COLUMNS: usize = reduce::NEAR_COLUMNS;
+/// Coefficients beyond which rows share those of a vector.
+pub const SHARED_COEFFICIENTS: usize = loops::FIRST_LEVEL_BYTES / size_of::<f64>();
+/// Channels of rows that are reduced and mapped at once: at least, and at most.
+pub const MIN_COLUMNS: usize = map::MIN_COLUMNS;
+/// See [`MIN_COLUMNS`].
+pub const MAX_COLUMNS: usize = map::MAX_COLUMNS;
+/// Rows of such a block at most.
+pub const MAX_ROWS_AT_ONCE: usize = map::MAX_ROWS_AT_ONCE;
+/// Bytes that are copied before they are overwritten.
+pub const OWN_BYTES: usize = map::OWN_BYTES;
 /// Values a chunk.
 pub const CHUNK_VALUES: usize = reduce::CHUNK_VALUES;
 /// Adjacent values that are taken as a run.
-pub const MIN_RUN: usize = reduce::MIN_RUN;
+pub const MIN_RUN: usize = geometry::MIN_RUN;
 /// Bytes side by side in a run of a block of channels.
 pub const BLOCK_RUN_BYTES: usize = reduce::BLOCK_RUN_BYTES;
 /// Channels of a block at most.
@@ -21,12 +36,6 @@ pub const MAX_BLOCK_CHANNELS: usize = reduce::MAX_BLOCK_CHANNELS;
 pub const MIN_ROW_CHANNELS: usize = reduce::MIN_ROW_CHANNELS;
 /// Channels of rows that are reduced together at most.
 pub const MAX_ROW_CHANNELS: usize = reduce::MAX_ROW_CHANNELS;
-/// Bytes of arrays whose rows are reduced by few channels.
-pub const CACHED_BYTES: usize = reduce::CACHED_BYTES;
-/// Channels of rows of such arrays that are reduced together.
-pub const CACHED_CHANNELS: usize = reduce::CACHED_CHANNELS;
-/// Runs that a chunk may reach over without being copied.
-pub const MAX_PIECES: usize = reduce::MAX_PIECES;
 /// Values of a run that is aligned.
 pub const MIN_ALIGNED_RUN: usize = loops::MIN_ALIGNED_RUN;
 /// Elements a task.

@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+/// Runs of at least this many adjacent values are taken as runs.
+pub const MIN_RUN: usize = 16;
+
 /// A layout as the kernels see it: axes that nest are one, axes of length one are gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Geometry {
@@ -37,8 +40,20 @@ impl Geometry {
     }
 
     /// The runs of each channel in a range of logical indices.
+    #[inline(always)]
     pub fn runs(&self, range: Range<usize>) -> Runs<'_> {
         Runs { geometry: self, range, next: None }
+    }
+
+    /// True where a channel's values come in runs long enough to be taken side by side.
+    pub(crate) fn in_runs(&self) -> bool {
+        let (length, stride) = self.inner();
+        stride == 1 && (length >= MIN_RUN || self.count == length)
+    }
+
+    /// True where the values of another layout come in runs of the same lengths.
+    pub(crate) fn has_runs_of(&self, other: &Geometry) -> bool {
+        self.axes.len() == other.axes.len() && self.axes.iter().zip(&other.axes).skip(1).all(|(a, b)| a.0 == b.0)
     }
 
     /// From a run to the next one of its channel.
@@ -72,7 +87,7 @@ impl Geometry {
 }
 
 /// The runs of a geometry in a range of logical indices.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Runs<'g> {
     geometry: &'g Geometry,
     range: Range<usize>,
@@ -84,6 +99,7 @@ impl Iterator for Runs<'_> {
     /// Offset in channel 0, and how many values lie on one innermost axis from there.
     type Item = (isize, usize);
 
+    #[inline(always)]
     fn next(&mut self) -> Option<(isize, usize)> {
         if self.range.is_empty() {
             return None;

@@ -10,7 +10,7 @@
 //! 3. An `Isa` exists only for instruction sets that this machine was found to have.
 #![allow(unsafe_code)]
 
-use super::geometry::Geometry;
+use super::geometry::{Geometry, Runs};
 use super::grid::{Grid, within};
 use super::layout::{Arrangement, Layout};
 use super::prefetch_distance::next_run_distance;
@@ -80,12 +80,37 @@ impl<'a, T: Copy> Readable<'a, T> {
 
     /// `len` values from a logical index on of each of some channels, side by side. The innermost stride must be 1.
     #[inline]
-    pub fn runs(&self, channels: Range<usize>, index: usize, len: usize) -> impl Iterator<Item = &[T]> {
+    pub fn runs(&self, channels: Range<usize>, index: usize, len: usize) -> Segments<'_, T> {
         assert!(within(&self.part, &channels, &(index..index + len)));
-        let (first, stride) = (self.geometry.side_by_side(&channels, index, len), self.geometry.channel_stride);
-        // SAFETY: the elements `index..index + len` of each channel exist (fact 1) and are adjacent, as was asserted.
-        channels
-            .map(move |at| unsafe { std::slice::from_raw_parts(self.first.offset(first + at as isize * stride), len) })
+        let (offset, stride) = (self.geometry.side_by_side(&channels, index, len), self.geometry.channel_stride);
+        // The elements `index..index + len` of each channel exist (fact 1) and are adjacent, as was asserted.
+        let next = self.first.wrapping_offset(offset + channels.start as isize * stride);
+        Segments { next, stride, len, left: channels.len(), borrow: PhantomData }
+    }
+
+    /// The values of some neighbouring channels at each index of a range. Needs dense rows.
+    #[inline]
+    pub fn columns(&self, channels: Range<usize>, range: Range<usize>) -> Segments<'_, T> {
+        let geometry = &self.geometry;
+        assert!(geometry.is_dense_rows() && within(&self.part, &channels, &range));
+        let next = self.first.wrapping_add(range.start * geometry.channels + channels.start);
+        // Each row has these channels side by side (fact 1).
+        Segments {
+            next,
+            stride: geometry.channels as isize,
+            len: channels.len(),
+            left: range.len(),
+            borrow: PhantomData,
+        }
+    }
+
+    /// The values of one channel in a range of logical indices, piece after piece. The innermost stride must be 1.
+    #[inline(always)]
+    pub fn pieces(&self, channel: usize, range: Range<usize>) -> Pieces<'_, T> {
+        assert!(within(&self.part, &(channel..channel + 1), &range) && self.geometry.inner().1 == 1);
+        let runs = self.geometry.runs(range);
+        let first = self.first.wrapping_offset(channel as isize * self.geometry.channel_stride);
+        Pieces { first, runs, borrow: PhantomData }
     }
 
     /// The rows of all channels in a range of logical indices, as one slice. Needs dense rows.
@@ -150,6 +175,89 @@ impl<'a, T: Copy> Readable<'a, T> {
                 }
             }
         }
+    }
+}
+
+/// Slices of one length, at equal distances.
+#[derive(Debug, Clone)]
+pub struct Segments<'a, T> {
+    next: *const T,
+    stride: isize,
+    len: usize,
+    /// How many there are yet.
+    left: usize,
+    borrow: PhantomData<&'a [T]>,
+}
+
+impl<'a, T> Segments<'a, T> {
+    /// The parts of a slice, without what is left at its end.
+    pub fn of(slice: &'a [T], len: usize) -> Self {
+        let left = slice.len() / len;
+        Segments { next: slice.as_ptr(), stride: len as isize, len, left, borrow: PhantomData }
+    }
+}
+
+impl<'a, T> Iterator for Segments<'a, T> {
+    type Item = &'a [T];
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<&'a [T]> {
+        self.left = self.left.checked_sub(1)?;
+        let first = self.next;
+        self.next = first.wrapping_offset(self.stride);
+        // SAFETY: whoever makes these has checked that all of them exist.
+        Some(unsafe { std::slice::from_raw_parts(first, self.len) })
+    }
+}
+
+/// Slices to write, likewise; no two of them overlap.
+#[derive(Debug)]
+pub struct SegmentsMut<'a, T> {
+    next: *mut T,
+    stride: isize,
+    len: usize,
+    /// How many there are yet.
+    left: usize,
+    borrow: PhantomData<&'a mut [T]>,
+}
+
+impl<'a, T> SegmentsMut<'a, T> {
+    /// One slice.
+    pub fn one(slice: &'a mut [T]) -> Self {
+        SegmentsMut { len: slice.len(), next: slice.as_mut_ptr(), stride: 0, left: 1, borrow: PhantomData }
+    }
+}
+
+impl<'a, T> Iterator for SegmentsMut<'a, T> {
+    type Item = &'a mut [T];
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<&'a mut [T]> {
+        self.left = self.left.checked_sub(1)?;
+        let first = self.next;
+        self.next = first.wrapping_offset(self.stride);
+        // SAFETY: whoever makes these has checked that all of them exist and are its own, and each is given out once.
+        Some(unsafe { std::slice::from_raw_parts_mut(first, self.len) })
+    }
+}
+
+/// Values of a channel in logical order, in pieces that lie side by side.
+#[derive(Debug, Clone)]
+pub struct Pieces<'a, T> {
+    /// The channel's first value.
+    first: *const T,
+    runs: Runs<'a>,
+    borrow: PhantomData<&'a [T]>,
+}
+
+impl<'a, T> Iterator for Pieces<'a, T> {
+    type Item = &'a [T];
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<&'a [T]> {
+        let (offset, len) = self.runs.next()?;
+        // SAFETY: the elements of the channel in the range exist (fact 1), and those of a run are adjacent, as was asserted.
+        Some(unsafe { std::slice::from_raw_parts(self.first.offset(offset), len) })
     }
 }
 
@@ -300,14 +408,24 @@ impl<'g, T: Copy> Cell<'g, T> {
 
     /// As [`Readable::runs`], within the cell.
     #[inline]
-    pub fn runs(&mut self, channels: Range<usize>, index: usize, len: usize) -> impl Iterator<Item = &mut [T]> {
+    pub fn runs(&mut self, channels: Range<usize>, index: usize, len: usize) -> SegmentsMut<'_, T> {
         assert!(within(&self.part, &channels, &(index..index + len)));
-        let (first, stride) = (self.geometry.side_by_side(&channels, index, len), self.geometry.channel_stride);
-        let memory = self.first;
-        // SAFETY: these elements exist (fact 1), are adjacent, as was asserted, and belong to this cell alone (fact 2),
-        // each channel's to the slice that is made once.
-        channels
-            .map(move |at| unsafe { std::slice::from_raw_parts_mut(memory.offset(first + at as isize * stride), len) })
+        let (offset, stride) = (self.geometry.side_by_side(&channels, index, len), self.geometry.channel_stride);
+        // These elements exist (fact 1), are adjacent, as was asserted, and belong to this cell alone (fact 2), each
+        // channel's to its own segment.
+        let next = self.first.wrapping_offset(offset + channels.start as isize * stride);
+        SegmentsMut { next, stride, len, left: channels.len(), borrow: PhantomData }
+    }
+
+    /// As [`Readable::columns`], of the cell's channels and indices.
+    #[inline]
+    pub fn columns(&mut self) -> SegmentsMut<'_, T> {
+        let (geometry, (channels, range)) = (self.geometry, &self.part);
+        assert!(geometry.is_dense_rows());
+        let next = self.first.wrapping_add(range.start * geometry.channels + channels.start);
+        // As in `Readable::columns`, and these elements belong to this cell alone (fact 2), each row's to its own segment.
+        let stride = geometry.channels as isize;
+        SegmentsMut { next, stride, len: channels.len(), left: range.len(), borrow: PhantomData }
     }
 
     /// The cell's rows of all channels, as one slice. Needs dense rows and a cell of all channels.

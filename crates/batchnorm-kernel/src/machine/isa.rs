@@ -28,11 +28,11 @@ impl Isa {
     pub fn run<R, K: Kernel<R>>(self, kernel: K) -> R {
         #[cfg(target_arch = "x86_64")]
         {
-            #[target_feature(enable = "avx2,f16c")]
+            #[target_feature(enable = "avx2,fma,f16c")]
             fn avx2<R, K: Kernel<R>>(kernel: K) -> R {
                 kernel.run::<x86::Avx2>()
             }
-            #[target_feature(enable = "avx2,f16c,avx512f,avx512vl,avx512dq,avx512bw")]
+            #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512vl,avx512dq,avx512bw")]
             fn avx512<R, K: Kernel<R>>(kernel: K) -> R {
                 kernel.run::<x86::Avx512>()
             }

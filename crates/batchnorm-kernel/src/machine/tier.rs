@@ -11,7 +11,7 @@
 pub enum Tier {
     /// What every processor of the target has (x86-64: SSE2).
     Baseline,
-    /// x86-64 with AVX2 and F16C.
+    /// x86-64 with AVX2, FMA and F16C.
     Avx2,
     /// x86-64 with AVX-512 F, VL, DQ and BW.
     Avx512,
@@ -33,7 +33,9 @@ impl Tier {
         match self {
             Tier::Baseline => true,
             #[cfg(target_arch = "x86_64")]
-            Tier::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c"),
+            Tier::Avx2 => {
+                is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
+            }
             #[cfg(target_arch = "x86_64")]
             Tier::Avx512 => {
                 Tier::Avx2.is_supported()

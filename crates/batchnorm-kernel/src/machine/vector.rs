@@ -20,12 +20,27 @@ pub trait Vector: Copy {
     fn add(self, other: Self) -> Self;
     fn sub(self, other: Self) -> Self;
     fn mul(self, other: Self) -> Self;
+    /// self * factor + addend, rounded once.
+    fn mul_add(self, factor: Self, addend: Self) -> Self;
+    /// self + a * b, of a product that is exact in `f64`: fused or not, the bits are the same.
+    fn add_exact_product(self, a: Self, b: Self) -> Self;
     /// In each lane `yes` where `self <= limit`, `no` where not, or where either is NaN.
     fn select_le(self, limit: Self, yes: Self, no: Self) -> Self;
+    /// The `len` lanes from `first` on, those of `others` elsewhere.
+    #[inline(always)]
+    fn lanes_or(self, first: usize, len: usize, others: Self) -> Self {
+        let numbers = Self::from_f64(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
+        let from_first = numbers.select_le(Self::splat(first as f64 - 1.0), others, self);
+        numbers.select_le(Self::splat((first + len) as f64 - 1.0), from_first, others)
+    }
     fn from_f64(values: &[f64; WIDTH]) -> Self;
+    /// Fewer than eight values, in the lanes from `first` on; 0 in the others.
+    fn from_few_f64(values: &[f64], first: usize) -> Self;
     fn to_f64(self, out: &mut [f64; WIDTH]);
     fn put_f64(self, out: &mut [f64; WIDTH], streamed: bool);
     fn from_f32(values: &[f32; WIDTH]) -> Self;
+    /// As [`from_few_f64`](Self::from_few_f64).
+    fn from_few_f32(values: &[f32], first: usize) -> Self;
     fn put_f32(self, out: &mut [f32; WIDTH], streamed: bool);
     /// From the bits of IEEE binary16.
     #[cfg(feature = "half")]
@@ -39,6 +54,17 @@ pub trait Vector: Copy {
     /// Rounded to `f32`, then to bfloat16.
     #[cfg(feature = "half")]
     fn put_bf16(self, bits: &mut [u16; WIDTH], streamed: bool);
+}
+
+/// Fewer than eight values in the places from `first` on, the default value in the others.
+///
+/// # Panics
+/// If they do not fit.
+#[inline(always)]
+pub fn few<T: Copy + Default>(values: &[T], first: usize) -> [T; WIDTH] {
+    let mut all = [T::default(); WIDTH];
+    all[first..first + values.len()].copy_from_slice(values);
+    all
 }
 
 /// The same number in all lanes of a vector, for each of some numbers.
@@ -90,6 +116,15 @@ impl Vector for Plain {
         self.with(other, |a, b| a * b)
     }
     #[inline(always)]
+    fn mul_add(self, factor: Self, addend: Self) -> Self {
+        Plain(std::array::from_fn(|lane| self.0[lane].mul_add(factor.0[lane], addend.0[lane])))
+    }
+    #[inline(always)]
+    fn add_exact_product(self, a: Self, b: Self) -> Self {
+        // Without a library's call for each.
+        self.add(a.mul(b))
+    }
+    #[inline(always)]
     fn select_le(self, limit: Self, yes: Self, no: Self) -> Self {
         Plain(std::array::from_fn(|lane| if self.0[lane] <= limit.0[lane] { yes.0[lane] } else { no.0[lane] }))
     }
@@ -98,12 +133,20 @@ impl Vector for Plain {
         Plain(*values)
     }
     #[inline(always)]
+    fn from_few_f64(values: &[f64], first: usize) -> Self {
+        Plain(few(values, first))
+    }
+    #[inline(always)]
     fn to_f64(self, out: &mut [f64; WIDTH]) {
         *out = self.0;
     }
     #[inline(always)]
     fn from_f32(values: &[f32; WIDTH]) -> Self {
         Plain(values.map(f64::from))
+    }
+    #[inline(always)]
+    fn from_few_f32(values: &[f32], first: usize) -> Self {
+        Plain(few(values, first).map(f64::from))
     }
     #[inline(always)]
     fn put_f64(self, out: &mut [f64; WIDTH], _: bool) {

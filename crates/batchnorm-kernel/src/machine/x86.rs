@@ -3,7 +3,7 @@
 //! the length they move; what goes past the caches is fenced by the `Cell` that allowed it.
 #![allow(unsafe_code)]
 
-use super::vector::{Vector, WIDTH};
+use super::vector::{Vector, WIDTH, few};
 use std::arch::x86_64::*;
 
 #[derive(Clone, Copy)]
@@ -14,7 +14,7 @@ pub struct Avx2(__m256d, __m256d);
 
 /// One vector of eight, or two of four, by the same operations.
 macro_rules! vector {
-    ($name:ident($($part:tt)+), $splat:ident, $add:ident, $sub:ident, $mul:ident,
+    ($name:ident($($part:tt)+), $splat:ident, $add:ident, $sub:ident, $mul:ident, $mul_add:ident,
      |$a:ident, $limit:ident, $yes:ident, $no:ident| $select:expr,
      $load:ident, $store:ident, $stream:ident, |$narrow:ident| $widen:expr, |$wide:ident| $round:expr) => {
         impl Vector for $name {
@@ -35,6 +35,14 @@ macro_rules! vector {
                 $name($(unsafe { $mul(self.$part, other.$part) }),+)
             }
             #[inline(always)]
+            fn mul_add(self, factor: Self, addend: Self) -> Self {
+                $name($(unsafe { $mul_add(self.$part, factor.$part, addend.$part) }),+)
+            }
+            #[inline(always)]
+            fn add_exact_product(self, a: Self, b: Self) -> Self {
+                a.mul_add(b, self)
+            }
+            #[inline(always)]
             fn select_le(self, limit: Self, yes: Self, no: Self) -> Self {
                 $name($({
                     let ($a, $limit, $yes, $no) = (self.$part, limit.$part, yes.$part, no.$part);
@@ -45,6 +53,10 @@ macro_rules! vector {
             fn from_f64(values: &[f64; WIDTH]) -> Self {
                 let first = values.as_ptr();
                 $name($(unsafe { $load(first.add($part * 4)) }),+)
+            }
+            #[inline(always)]
+            fn from_few_f64(values: &[f64], first: usize) -> Self {
+                Self::from_f64(&few(values, first))
             }
             #[inline(always)]
             fn to_f64(self, out: &mut [f64; WIDTH]) {
@@ -63,6 +75,17 @@ macro_rules! vector {
             #[inline(always)]
             fn from_f32(values: &[f32; WIDTH]) -> Self {
                 Self::widened(unsafe { _mm256_loadu_ps(values.as_ptr()) })
+            }
+            #[inline(always)]
+            fn from_few_f32(values: &[f32], first: usize) -> Self {
+                assert!(first + values.len() <= WIDTH);
+                // Lanes that the mask leaves out are not read: those are not sure to be ours.
+                Self::widened(unsafe {
+                    let from_first = _mm256_loadu_si256(MASKS.as_ptr().add(WIDTH - first).cast());
+                    let to_last = _mm256_loadu_si256(MASKS.as_ptr().add(2 * WIDTH - first - values.len()).cast());
+                    let mask = _mm256_and_si256(from_first, to_last);
+                    _mm256_maskload_ps(values.as_ptr().wrapping_sub(first), mask)
+                })
             }
             #[inline(always)]
             fn put_f32(self, out: &mut [f32; WIDTH], streamed: bool) {
@@ -125,6 +148,16 @@ macro_rules! vector {
         }
     };
 }
+/// Eight neighbours of these are a mask of the lanes from one on, or to one.
+static MASKS: [i32; 3 * WIDTH] = {
+    let mut masks = [0; 3 * WIDTH];
+    let mut lane = WIDTH;
+    while lane < 2 * WIDTH {
+        masks[lane] = -1;
+        lane += 1;
+    }
+    masks
+};
 /// Tells whether an array begins at a multiple of its size, as stores past the caches need it.
 #[inline(always)]
 fn aligned<T>(array: &[T; WIDTH]) -> bool {
@@ -151,6 +184,7 @@ vector!(
     _mm512_add_pd,
     _mm512_sub_pd,
     _mm512_mul_pd,
+    _mm512_fmadd_pd,
     |a, limit, yes, no| _mm512_mask_blend_pd(_mm512_cmp_pd_mask::<_CMP_LE_OQ>(a, limit), no, yes),
     _mm512_loadu_pd,
     _mm512_storeu_pd,
@@ -159,7 +193,7 @@ vector!(
     |wide| _mm512_cvtpd_ps(wide.0)
 );
 vector!(
-    Avx2(0 1), _mm256_set1_pd, _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd,
+    Avx2(0 1), _mm256_set1_pd, _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd, _mm256_fmadd_pd,
     |a, limit, yes, no| _mm256_blendv_pd(no, yes, _mm256_cmp_pd::<_CMP_LE_OQ>(a, limit)),
     _mm256_loadu_pd, _mm256_storeu_pd, _mm256_stream_pd,
     |narrow| Avx2(

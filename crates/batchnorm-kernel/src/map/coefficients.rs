@@ -29,6 +29,11 @@ impl<const K: usize> Coefficients<K> {
         std::array::from_fn(|kind| self.0[kind][channel])
     }
 
+    /// All of them.
+    pub fn vectors(&self) -> [&[f64]; K] {
+        self.0.each_ref().map(|vector| &vector[..])
+    }
+
     /// For loops over whole rows, whose first value at the beginning of a cache line is the one numbered `phase`.
     pub fn widened(self, phase: usize) -> Widened<K> {
         let channels = self.0[0].len();

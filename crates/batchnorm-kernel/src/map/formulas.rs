@@ -1,6 +1,7 @@
 //! Formulas of one element.
 
 use crate::activation::Activate;
+use crate::arithmetic::Arithmetic;
 use crate::machine::vector::{Vector, counted};
 
 /// A formula of `N` values at one place and `K` coefficients of their channel, with `O` results.
@@ -38,8 +39,8 @@ impl InOrder<3> for NormalizeCoefficients {
 
 /// z = (x - mean) * scale + shift.
 #[inline(always)]
-fn normalized<V: Vector>(x: V, [mean, scale, shift]: [V; 3]) -> V {
-    x.sub(mean).mul(scale).add(shift)
+fn normalized<A: Activate, V: Vector>(x: V, [mean, scale, shift]: [V; 3]) -> V {
+    A::Arithmetic::affine(x.sub(mean), scale, shift)
 }
 
 /// y = f((x - mean) * scale + shift). Coefficients: [`NormalizeCoefficients`].
@@ -49,7 +50,7 @@ pub(crate) struct Normalize<A>(pub A);
 impl<A: Activate> Pointwise<1, 3, 1> for Normalize<A> {
     #[inline(always)]
     fn apply<V: Vector>(self, coefficients: [V; 3], [x]: [V; 1]) -> [V; 1] {
-        [self.0.forward(normalized(x, coefficients))]
+        [self.0.forward(normalized::<A, V>(x, coefficients))]
     }
 }
 
@@ -60,7 +61,7 @@ pub(crate) struct NormalizeAdding<A>(pub A);
 impl<A: Activate> Pointwise<2, 3, 1> for NormalizeAdding<A> {
     #[inline(always)]
     fn apply<V: Vector>(self, coefficients: [V; 3], [x, residual]: [V; 2]) -> [V; 1] {
-        [self.0.forward(normalized(x, coefficients).add(residual))]
+        [self.0.forward(normalized::<A, V>(x, coefficients).add(residual))]
     }
 }
 
@@ -85,30 +86,33 @@ impl InOrder<5> for InputGradientCoefficients {
     }
 }
 
-/// dx = scale * ((dz - offset) - (x - mean) * slope).
-#[inline(always)]
-fn input_gradient<V: Vector>(x: V, dz: V, [mean, scale, _, offset, slope]: [V; 5]) -> V {
-    scale.mul(dz.sub(offset).sub(x.sub(mean).mul(slope)))
+impl InputGradientCoefficients {
+    /// As [`InputGradient`] takes them.
+    pub(crate) fn in_order_of<M: Arithmetic>(self) -> [f64; 5] {
+        let [offset, slope] = M::offset_and_slope(self);
+        [self.mean, self.scale, self.shift, offset, slope]
+    }
 }
 
-/// dx of x and dy, dz = dy f'(z) with z computed again. Coefficients: [`InputGradientCoefficients`].
+/// dx of x and dy, dz = dy f'(z) with z computed again. Coefficients: those of [`InputGradientCoefficients`].
 #[derive(Clone, Copy)]
 pub(crate) struct InputGradient<A>(pub A);
 
 impl<A: Activate> Pointwise<2, 5, 1> for InputGradient<A> {
     #[inline(always)]
-    fn apply<V: Vector>(self, all: [V; 5], [x, dy]: [V; 2]) -> [V; 1] {
-        let [mean, scale, shift, ..] = all;
-        [input_gradient(x, self.0.backward(normalized(x, [mean, scale, shift]), dy), all)]
+    fn apply<V: Vector>(self, [mean, scale, shift, offset, slope]: [V; 5], [x, dy]: [V; 2]) -> [V; 1] {
+        let deviation = x.sub(mean);
+        let dz = self.0.backward(A::Arithmetic::affine(deviation, scale, shift), dy);
+        [A::Arithmetic::input_gradient(deviation, dz, scale, [offset, slope])]
     }
 }
 
 /// dx of x, dy and y, dz = dy f'(y), and dz itself: the gradient of a residual.
 impl<A: Activate> Pointwise<3, 5, 2> for InputGradient<A> {
     #[inline(always)]
-    fn apply<V: Vector>(self, all: [V; 5], [x, dy, y]: [V; 3]) -> [V; 2] {
+    fn apply<V: Vector>(self, [mean, scale, _, offset, slope]: [V; 5], [x, dy, y]: [V; 3]) -> [V; 2] {
         let dz = self.0.backward(y, dy);
-        [input_gradient(x, dz, all), dz]
+        [A::Arithmetic::input_gradient(x.sub(mean), dz, scale, [offset, slope]), dz]
     }
 }
 
@@ -120,7 +124,7 @@ impl<A: Activate> Pointwise<2, 3, 1> for Scale<A> {
     #[inline(always)]
     fn apply<V: Vector>(self, all: [V; 3], [x, dy]: [V; 2]) -> [V; 1] {
         let [_, scale, _] = all;
-        [scale.mul(self.0.backward(normalized(x, all), dy))]
+        [scale.mul(self.0.backward(normalized::<A, V>(x, all), dy))]
     }
 }
 
@@ -219,7 +223,7 @@ impl<A: Activate> Pointwise<2, 7, 1> for Tangent<A> {
         let [mean, scale, shift, offset, inverse, xhat_factor, constant] = all;
         let by_xhat = unless_zero(xhat_factor, x.sub(mean).mul(inverse).mul(xhat_factor));
         let dz = scale.mul(t.sub(offset)).add(by_xhat).add(constant);
-        [self.0.backward(normalized(x, [mean, scale, shift]), dz)]
+        [self.0.backward(normalized::<A, V>(x, [mean, scale, shift]), dz)]
     }
 }
 
@@ -281,7 +285,7 @@ impl<A: Activate> Pointwise<3, 10, 1> for GradientAlong<A> {
     #[inline(always)]
     fn apply<V: Vector>(self, all: [V; 10], [x, dy, t]: [V; 3]) -> [V; 1] {
         let [mean, scale, shift, inverse, dz_factor, dz_offset, t_factor, t_offset, xhat_factor, constant] = all;
-        let dz = self.0.backward(normalized(x, [mean, scale, shift]), dy);
+        let dz = self.0.backward(normalized::<A, V>(x, [mean, scale, shift]), dy);
         let by_t = unless_zero(t_factor, t.sub(t_offset).mul(inverse).mul(t_factor));
         let by_x = unless_zero(xhat_factor, x.sub(mean).mul(inverse).mul(xhat_factor));
         [dz_factor.mul(dz.sub(dz_offset)).add(by_t).add(by_x).add(constant)]
@@ -302,12 +306,12 @@ pub(crate) struct NormalizeWeighted<A>(pub A);
 impl<A: Activate> Pointwise<2, 3, 1> for NormalizeWeighted<A> {
     #[inline(always)]
     fn apply<V: Vector>(self, [mean, scale, shift]: [V; 3], [x, weight]: [V; 2]) -> [V; 1] {
-        [counted(weight, self.0.forward(x.sub(mean).mul(scale).add(shift)))]
+        [counted(weight, self.0.forward(normalized::<A, V>(x, [mean, scale, shift])))]
     }
 }
 
-/// dx = scale * (dz - weight * (offset + (x - mean) * slope)), 0 where the weight is 0. Coefficients:
-/// [`InputGradientCoefficients`], of which offset and slope are 0 where the statistics are constants.
+/// dx = scale * (dz - weight * (offset + (x - mean) * slope)), 0 where the weight is 0. Coefficients: those of
+/// [`InputGradientCoefficients`] in order, of which offset and slope are 0 where the statistics are constants.
 #[derive(Clone, Copy)]
 pub(crate) struct InputGradientWeighted<A>(pub A);
 
@@ -315,7 +319,7 @@ impl<A: Activate> Pointwise<3, 5, 1> for InputGradientWeighted<A> {
     #[inline(always)]
     fn apply<V: Vector>(self, [mean, scale, shift, offset, slope]: [V; 5], [x, dy, weight]: [V; 3]) -> [V; 1] {
         let (zero, deviation) = (V::splat(0.0), x.sub(mean));
-        let dz = self.0.backward(deviation.mul(scale).add(shift), dy);
+        let dz = self.0.backward(A::Arithmetic::affine(deviation, scale, shift), dy);
         // An infinite x is no matter to constants: not 0 times it.
         let through = offset.add(deviation.mul(slope));
         let through = slope.select_le(zero, zero.sub(slope).select_le(zero, offset, through), through);

@@ -4,7 +4,7 @@
 
 use super::coefficients::Widened;
 use super::formulas::Pointwise;
-use crate::array::prefetch_distance::PREFETCH_BYTES;
+use crate::array::memory::{Segments, SegmentsMut};
 use crate::lanes::{in_groups, load_all, load_last, load_pair};
 use crate::machine::isa::Kernel;
 use crate::machine::prefetch::{elements_to_line, prefetch};
@@ -12,22 +12,26 @@ use crate::machine::vector::{PAIR, Vector, WIDTH, splat_all};
 use crate::number::Stored;
 use std::ops::Range;
 
+/// Bytes of coefficients that a first-level cache holds beside the rows.
+pub(crate) const FIRST_LEVEL_BYTES: usize = 24 << 10;
+/// Rows that share coefficients where it does not.
+const ROWS_A_STEP: usize = 4;
 /// Values of a run that is worth aligning.
 pub(crate) const MIN_ALIGNED_RUN: usize = 128;
 
 /// Values of one channel. The outputs must not be the inputs: some are computed twice.
-pub(crate) struct MapRun<'v, T, P, const N: usize, const K: usize, const O: usize> {
-    pub formula: P,
-    pub coefficients: [f64; K],
-    pub values: [&'v [T]; N],
+struct MapRun<'v, T, P, const N: usize, const K: usize, const O: usize> {
+    formula: P,
+    coefficients: [f64; K],
+    values: [&'v [T]; N],
     /// How many elements ahead to prefetch.
-    pub distances: [isize; N],
-    pub outs: [&'v mut [T]; O],
+    distances: [isize; N],
+    outs: [&'v mut [T]; O],
     /// Write past the caches; a fence must follow.
-    pub streamed: bool,
+    streamed: bool,
 }
 
-impl<T, P, const N: usize, const K: usize, const O: usize> Kernel<()> for MapRun<'_, T, P, N, K, O>
+impl<T, P, const N: usize, const K: usize, const O: usize> MapRun<'_, T, P, N, K, O>
 where
     T: Stored,
     P: Pointwise<N, K, O>,
@@ -61,6 +65,80 @@ where
                 let at = at.min(len - WIDTH);
                 let result = formula.apply(coefficients, load_all::<V, T, N>(values, at));
                 store_all::<V, T, O>(result, &mut outs, at);
+            }
+        }
+    }
+}
+
+/// A [`MapRun`] for each of some channels: a loop over short runs, where a call of a kernel costs as much as the run.
+pub(crate) struct MapRuns<'r, 'v, T, P, const N: usize, const K: usize, const O: usize> {
+    pub formula: P,
+    /// Those of each channel.
+    pub coefficients: &'r [[f64; K]],
+    pub values: [Segments<'v, T>; N],
+    pub distances: [isize; N],
+    pub outs: [SegmentsMut<'v, T>; O],
+    pub streamed: bool,
+}
+
+impl<T, P, const N: usize, const K: usize, const O: usize> Kernel<()> for MapRuns<'_, '_, T, P, N, K, O>
+where
+    T: Stored,
+    P: Pointwise<N, K, O>,
+{
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let MapRuns { formula, coefficients, mut values, distances, mut outs, streamed } = self;
+        for &coefficients in coefficients {
+            let values = next_of(&mut values);
+            let outs = next_outs(&mut outs);
+            MapRun { formula, coefficients, values, distances, outs, streamed }.run::<V>();
+        }
+    }
+}
+
+/// The next segment of each of some arrays.
+#[inline(always)]
+fn next_of<'v, T, const N: usize>(arrays: &mut [Segments<'v, T>; N]) -> [&'v [T]; N] {
+    let mut all: [&[T]; N] = [&[]; N];
+    for n in 0..N {
+        all[n] = arrays[n].next().expect("all arrays have as many segments");
+    }
+    all
+}
+
+#[inline(always)]
+fn next_outs<'v, T, const O: usize>(outs: &mut [SegmentsMut<'v, T>; O]) -> [&'v mut [T]; O] {
+    outs.each_mut().map(|out| out.next().expect("all outputs have as many segments"))
+}
+
+/// Rows of some neighbouring channels, few enough that their coefficients stay in the first-level cache. The outputs must not be
+/// the inputs.
+pub(crate) struct MapColumns<'v, T, P, const N: usize, const K: usize, const O: usize> {
+    pub formula: P,
+    /// Those of the channels.
+    pub coefficients: [&'v [f64]; K],
+    pub values: [Segments<'v, T>; N],
+    pub outs: [SegmentsMut<'v, T>; O],
+    pub rows: usize,
+}
+
+impl<T, P, const N: usize, const K: usize, const O: usize> Kernel<()> for MapColumns<'_, T, P, N, K, O>
+where
+    T: Stored,
+    P: Pointwise<N, K, O>,
+{
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let MapColumns { formula, coefficients, mut values, mut outs, rows } = self;
+        for _ in 0..rows {
+            let (values, mut outs) = (next_of(&mut values), next_outs(&mut outs));
+            let len = outs[0].len();
+            for at in (0..len).step_by(WIDTH) {
+                // The last vector, where it is not full, has some values a second time.
+                let at = at.min(len - WIDTH);
+                let of = load_all::<V, f64, K>(coefficients, at);
+                store_all::<V, T, O>(formula.apply(of, load_all::<V, T, N>(values, at)), &mut outs, at);
             }
         }
     }
@@ -104,7 +182,12 @@ pub(crate) struct MapRows<'v, T, P, const N: usize, const K: usize, const O: usi
     pub formula: P,
     pub coefficients: &'v Widened<K>,
     pub values: [&'v [T]; N],
+    /// How many elements ahead to prefetch.
+    pub distances: [isize; N],
     pub outs: [&'v mut [T]; O],
+    /// Values a row, and the place in its row of the first one here.
+    pub channels: usize,
+    pub column: usize,
     /// Write past the caches; a fence must follow.
     pub streamed: bool,
 }
@@ -116,25 +199,32 @@ where
 {
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let MapRows { formula, coefficients, values, mut outs, streamed } = self;
+        let MapRows { formula, coefficients, values, distances, mut outs, channels, column: begin, streamed } = self;
         let (len, (vectors, width)) = (outs[0].len(), coefficients.vectors());
+        if K * channels * size_of::<f64>() > FIRST_LEVEL_BYTES
+            && channels.is_multiple_of(WIDTH)
+            && len.is_multiple_of(channels)
+            && !streamed
+        {
+            return several_rows::<V, T, P, N, K, O>(formula, vectors, values, outs, channels);
+        }
         let head = elements_to_line(outs[0].as_ptr()).min(len);
         let tail = head + (len - head) / WIDTH * WIDTH;
         if streamed || len < WIDTH {
             // Past the caches go whole lines alone, as for a run.
             for at in (0..head).chain(tail..len) {
-                one::<V, T, P, N, K, O>(formula, vectors, at % width, values, at, &mut outs);
+                one::<V, T, P, N, K, O>(formula, vectors, (begin + at) % width, values, at, &mut outs);
             }
         } else {
             // Whole vectors, some values a second time, are faster.
             for at in (0..head).step_by(WIDTH).chain((tail..len).step_by(WIDTH)) {
                 let at = at.min(len - WIDTH);
-                let coefficients = load_all::<V, f64, K>(vectors, at % width);
+                let coefficients = load_all::<V, f64, K>(vectors, (begin + at) % width);
                 let result = formula.apply(coefficients, load_all::<V, T, N>(values, at));
                 store_all::<V, T, O>(result, &mut outs, at);
             }
         }
-        let (mut at, mut column) = (head, head % width);
+        let (mut at, mut column) = (head, (begin + head) % width);
         while at < tail {
             // To the end of the row, and over it where no vector ends there.
             let count = (width - column).div_ceil(WIDTH).min((tail - at) / WIDTH);
@@ -148,7 +238,7 @@ where
                 }
                 for n in 0..N {
                     let values = &from[n][vector];
-                    prefetch(values.as_ptr().wrapping_byte_add(PREFETCH_BYTES), WIDTH);
+                    prefetch(values.as_ptr().wrapping_offset(distances[n]), WIDTH);
                     loaded[n] = T::load(values);
                 }
                 let results = formula.apply(of, loaded);
@@ -158,6 +248,33 @@ where
             }
             at += count * WIDTH;
             column = (column + count * WIDTH) % width;
+        }
+    }
+}
+
+/// Some rows at a time, of which each vector shares the coefficients: where a first-level cache does not hold those of a row.
+#[inline(always)]
+fn several_rows<V, T, P, const N: usize, const K: usize, const O: usize>(
+    formula: P,
+    coefficients: [&[f64]; K],
+    values: [&[T]; N],
+    mut outs: [&mut [T]; O],
+    channels: usize,
+) where
+    V: Vector,
+    T: Stored,
+    P: Pointwise<N, K, O>,
+{
+    let len = outs[0].len();
+    for first in (0..len).step_by(ROWS_A_STEP * channels) {
+        let rows = ROWS_A_STEP.min((len - first) / channels);
+        for column in (0..channels).step_by(WIDTH) {
+            let of = load_all::<V, f64, K>(coefficients, column);
+            for row in 0..rows {
+                let at = first + row * channels + column;
+                let results = formula.apply(of, load_all::<V, T, N>(values, at));
+                store_all::<V, T, O>(results, &mut outs, at);
+            }
         }
     }
 }

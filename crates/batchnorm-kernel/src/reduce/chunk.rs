@@ -1,125 +1,182 @@
 //! Sums over a chunk: in each of a fixed number of lanes in order, then the lanes pairwise.
 //!
-//! Value j of a chunk goes to lane j mod [`LANES`], whether the chunk lies side by side ([`SumRun`]: neighbouring values
-//! are neighbouring lanes) or is a column of rows of all channels ([`SumRows`]: a row goes to one line of a table of
-//! lanes, all channels at a time). So the bits are the same.
+//! Value j of a chunk goes to lane j mod [`LANES`], whether the chunk lies in runs ([`SumRun`]: neighbouring values are
+//! neighbouring lanes) or is a column of rows of all channels ([`SumRows`]: a row goes to one line of a table of lanes, all
+//! channels at a time). So the bits are the same.
 #![allow(clippy::needless_range_loop)]
 
+use crate::array::memory::Readable;
 use crate::array::prefetch_distance::PREFETCH_BYTES;
-use crate::lanes::{eight, in_groups, load_all, load_last, load_pair};
+use crate::lanes::{eight, in_groups, load_all, load_pair};
 use crate::machine::isa::Kernel;
 use crate::machine::prefetch::prefetch;
 use crate::machine::vector::{PAIR, Vector, WIDTH, splat_all};
 use crate::number::Stored;
+use std::ops::Range;
 
 /// Independent running sums of a chunk: enough for additions that take four cycles not to wait for each other.
 pub(crate) const LANES: usize = PAIR;
-/// SumRows of one lane that are added while its sums are in registers. They are LANES rows apart: as many streams
+/// Rows of one lane that are added while its sums are in registers. They are LANES rows apart: as many streams
 /// through memory, each in order.
-const ROWS_A_STEP: usize = 4;
+pub(crate) const ROWS_A_STEP: usize = 8;
 
-/// The summands of `S` sums that `N` values at one place make with `K` constants of their channel.
+/// What `N` values at one place add to `S` sums, with `K` constants of their channel.
 pub(crate) trait Summands<const N: usize, const K: usize, const S: usize>: Copy {
-    fn of<V: Vector>(self, constants: [V; K], values: [V; N]) -> [V; S];
+    /// Whether values of 0 add nothing, whatever the (finite) constants.
+    const ZEROS_ADD_NOTHING: bool;
+
+    /// The sums with what the values add.
+    fn add<V: Vector>(self, constants: [V; K], values: [V; N], sums: [V; S]) -> [V; S];
 }
 
-/// A chunk of `N` arrays in logical order, in pieces that each lie side by side: all but the last are full groups of
-/// [`LANES`] values.
-#[derive(Clone, Copy)]
-pub(crate) struct Chunk<'v, T, const N: usize> {
-    pub pieces: &'v [[&'v [T]; N]],
-    /// How many elements ahead to prefetch.
-    pub distances: [isize; N],
+/// The values of one channel at a chunk's places, in logical order.
+#[derive(Clone)]
+pub(crate) enum Chunk<'v, T, const N: usize> {
+    /// Side by side.
+    Slice([&'v [T]; N]),
+    /// In runs, of the same lengths in all arrays.
+    Runs {
+        arrays: [&'v Readable<'v, T>; N],
+        channel: usize,
+        part: Range<usize>,
+        /// How many elements ahead to prefetch.
+        distances: [isize; N],
+    },
 }
 
-impl<T: Copy, const N: usize> Chunk<'_, T, N> {
-    pub fn len(self) -> usize {
-        self.pieces.iter().map(|piece| piece[0].len()).sum()
+impl<'v, T: Copy, const N: usize> Chunk<'v, T, N> {
+    pub fn len(&self) -> usize {
+        match self {
+            Chunk::Slice(values) => values[0].len(),
+            Chunk::Runs { part, .. } => part.len(),
+        }
     }
 
-    /// The values of the first array.
-    pub fn values(self) -> impl Iterator<Item = T> {
-        self.pieces.iter().flat_map(|piece| piece[0].iter().copied())
+    /// The values of one of the arrays.
+    pub fn values(&self, array: usize) -> impl Iterator<Item = T> + '_ {
+        let (slice, pieces) = match self {
+            Chunk::Slice(values) => (values[array], None),
+            Chunk::Runs { arrays, channel, part, .. } => (&[][..], Some(arrays[array].pieces(*channel, part.clone()))),
+        };
+        slice.iter().copied().chain(pieces.into_iter().flatten().flatten().copied())
+    }
+
+    /// The first value of the first array.
+    pub fn first(&self) -> T {
+        self.values(0).next().expect("no chunk is empty")
     }
 }
 
 /// The sums of a chunk.
-pub(crate) struct SumRun<'v, F, T, const N: usize, const K: usize> {
+pub(crate) struct SumRun<'c, 'v, F, T, const N: usize, const K: usize> {
     pub summands: F,
     pub constants: [f64; K],
-    pub chunk: Chunk<'v, T, N>,
+    pub chunk: &'c Chunk<'v, T, N>,
 }
 
-impl<F, T, const N: usize, const K: usize, const S: usize> Kernel<[f64; S]> for SumRun<'_, F, T, N, K>
+impl<F, T, const N: usize, const K: usize, const S: usize> Kernel<[f64; S]> for SumRun<'_, '_, F, T, N, K>
 where
     F: Summands<N, K, S>,
     T: Stored,
 {
     #[inline(always)]
     fn run<V: Vector>(self) -> [f64; S] {
-        let SumRun { summands, constants, chunk: Chunk { pieces, distances } } = self;
+        let SumRun { summands, constants, chunk } = self;
         let constants = splat_all::<V, K>(constants);
-        let mut even = [V::splat(0.0); S];
-        let mut odd = even;
-        for values in pieces {
-            let whole = values[0].len() / LANES;
-            let groups = in_groups(*values, 0, whole);
-            for group in 0..whole {
-                let [left, right] = load_pair::<V, T, N>(groups, group, distances);
-                even = added(even, summands.of(constants, left));
-                odd = added(odd, summands.of(constants, right));
+        let mut lanes = Lanes { summands, constants, sums: [[V::splat(0.0); S]; 2], at: 0 };
+        // One piece, or those of the runs: one loop for both, for it is long.
+        let mut pieces = match chunk {
+            Chunk::Slice(_) => None,
+            Chunk::Runs { arrays, channel, part, .. } => Some(arrays.map(|array| array.pieces(*channel, part.clone()))),
+        };
+        while lanes.at < chunk.len() {
+            let (mut values, mut ahead): ([&[T]; N], _) = ([&[]; N], [0; N]);
+            if let Chunk::Slice(slices) = chunk {
+                values = *slices;
             }
+            if let (Some(pieces), Chunk::Runs { distances, .. }) = (&mut pieces, chunk) {
+                for n in 0..N {
+                    values[n] = pieces[n].next().expect("all arrays have as many values");
+                }
+                ahead = *distances;
+            }
+            lanes.add(values, ahead);
         }
-        let values = pieces[pieces.len() - 1];
-        let len = values[0].len();
-        let at = len / LANES * LANES;
-        if at + WIDTH <= len {
-            even = added(even, summands.of(constants, load_all::<V, T, N>(values, at)));
-            odd = added_first(odd, summands, constants, values, at + WIDTH);
-        } else {
-            even = added_first(even, summands, constants, values, at);
-        }
+        let [current, other] = lanes.sums;
         let mut sums = [0.0; S];
         for s in 0..S {
-            sums[s] = fold(even[s].add(odd[s]));
+            // (The two summands in either order: the same bits.)
+            sums[s] = fold(current[s].add(other[s]));
         }
         sums
     }
 }
 
-#[inline(always)]
-fn added<V: Vector, const S: usize>(sums: [V; S], summands: [V; S]) -> [V; S] {
-    let mut all = sums;
-    for s in 0..S {
-        all[s] = sums[s].add(summands[s]);
-    }
-    all
-}
-
-/// With what an incomplete last vector adds: computed in all lanes, added in those that there are.
-#[inline(always)]
-fn added_first<F, V, T, const N: usize, const K: usize, const S: usize>(
-    sums: [V; S],
+/// The running sums of a chunk, of two vectors that take turns.
+struct Lanes<F, V, const K: usize, const S: usize> {
     summands: F,
     constants: [V; K],
-    values: [&[T]; N],
+    /// Those of the vector that the next value belongs to, and those of the other one.
+    sums: [[V; S]; 2],
+    /// Values so far.
     at: usize,
-) -> [V; S]
-where
-    F: Summands<N, K, S>,
-    V: Vector,
-    T: Stored,
-{
-    let left = values[0].len() - at;
-    if left == 0 {
-        return sums;
+}
+
+impl<F, V: Vector, const K: usize, const S: usize> Lanes<F, V, K, S> {
+    /// Adds values that lie side by side.
+    #[inline(always)]
+    fn add<T: Stored, const N: usize>(&mut self, values: [&[T]; N], distances: [isize; N])
+    where
+        F: Summands<N, K, S>,
+    {
+        let len = values[0].len();
+        let lane = self.at % WIDTH;
+        // The rest of a vector that an earlier piece has begun.
+        let head = if lane > 0 { (WIDTH - lane).min(len) } else { 0 };
+        if head > 0 {
+            self.add_few(values, 0..head, lane);
+        }
+        let pairs = (len - head) / PAIR;
+        let groups = in_groups(values, head, pairs);
+        let [mut current, mut other] = self.sums;
+        for pair in 0..pairs {
+            let [left, right] = load_pair::<V, T, N>(groups, pair, distances);
+            current = self.summands.add(self.constants, left, current);
+            other = self.summands.add(self.constants, right, other);
+        }
+        let mut tail = head + pairs * PAIR;
+        if tail + WIDTH <= len {
+            current = self.summands.add(self.constants, load_all::<V, T, N>(values, tail), current);
+            (current, other) = (other, current);
+            tail += WIDTH;
+        }
+        self.sums = [current, other];
+        if tail < len {
+            self.add_few(values, tail..len, 0);
+        }
+        self.at += len;
     }
-    let mut all = summands.of(constants, load_last::<V, T, N>(values, at));
-    let numbers = V::from_f64(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
-    for s in 0..S {
-        all[s] = sums[s].add(numbers.select_le(V::splat(left as f64 - 1.0), all[s], V::splat(0.0)));
+
+    /// Adds fewer values than a vector has, from lane `lane` on.
+    #[inline(always)]
+    fn add_few<T: Stored, const N: usize>(&mut self, values: [&[T]; N], range: Range<usize>, lane: usize)
+    where
+        F: Summands<N, K, S>,
+    {
+        let mut loaded = [V::splat(0.0); N];
+        for n in 0..N {
+            loaded[n] = T::load_few(&values[n][range.clone()], lane);
+        }
+        let [current, other] = self.sums;
+        let mut added = self.summands.add(self.constants, loaded, current);
+        if !F::ZEROS_ADD_NOTHING {
+            for s in 0..S {
+                added[s] = added[s].lanes_or(lane, range.len(), current[s]);
+            }
+        }
+        // A vector that is full gives way to the other one.
+        self.sums = if lane + range.len() == WIDTH { [other, added] } else { [added, other] };
     }
-    all
 }
 
 /// Lanes added pairwise, halves onto each other; the first time as whole vectors.
@@ -191,24 +248,24 @@ where
     fn run<V: Vector>(mut self) {
         let line = self.columns[0].vectors() * WIDTH;
         let rows = self.columns[0].len();
-        self.tables.iter_mut().for_each(|table| table[..LANES * line].fill(0.0));
-        let mut row = 0;
-        while row + LANES * ROWS_A_STEP <= rows {
-            for lane in 0..LANES {
-                self.add::<V, ROWS_A_STEP>(lane, row + lane);
-            }
-            row += LANES * ROWS_A_STEP;
-        }
-        for row in row..rows {
-            self.add::<V, 1>(row % LANES, row);
+        // Rows of one lane while its sums are in registers; what is left at the end, a row at a time.
+        let whole = rows - rows % (LANES * ROWS_A_STEP);
+        let steps = (0..whole).step_by(LANES * ROWS_A_STEP).flat_map(|row| row..row + LANES);
+        for first in steps.map(|row| (row, ROWS_A_STEP)).chain((whole..rows).map(|row| (row, 1))) {
+            self.add::<V>(first);
         }
         for table in self.tables {
+            // Lanes that no row has come to are 0.
+            let mut used = rows.min(LANES);
             let mut half = LANES / 2;
             while half > 0 {
-                let (low, high) = table[..2 * half * line].split_at_mut(half * line);
-                for (low, high) in low.as_chunks_mut::<WIDTH>().0.iter_mut().zip(high.as_chunks::<WIDTH>().0) {
+                let (low, high) = table[..half.max(used) * line].split_at_mut(half * line);
+                let both = used.saturating_sub(half) * line;
+                let pairs = low[..both].as_chunks_mut::<WIDTH>().0.iter_mut().zip(high.as_chunks::<WIDTH>().0);
+                for (low, high) in pairs {
                     V::from_f64(low).add(V::from_f64(high)).to_f64(low);
                 }
+                used = used.min(half);
                 half /= 2;
             }
         }
@@ -220,10 +277,10 @@ where
     F: Summands<N, K, S>,
     T: Stored,
 {
-    /// Adds `R` rows, LANES apart, to one lane.
+    /// Adds some rows from `first` on, LANES apart, to their lane.
     #[inline(always)]
-    fn add<V: Vector, const R: usize>(&mut self, lane: usize, first: usize) {
-        let (summands, columns) = (self.summands, self.columns);
+    fn add<V: Vector>(&mut self, (first, rows): (usize, usize)) {
+        let (summands, columns, lane) = (self.summands, self.columns, first % LANES);
         let (pitch, vectors) = (columns[0].pitch, columns[0].vectors());
         let line = lane * vectors;
         for vector in 0..vectors {
@@ -231,17 +288,20 @@ where
             let at = (line + vector) * WIDTH;
             let constants = load_all::<V, f64, K>(self.constants, vector * WIDTH);
             let mut sums = [V::splat(0.0); S];
-            for s in 0..S {
-                sums[s] = V::from_f64(eight(&self.tables[s][at..]));
+            // The first row of a lane finds the sums of an earlier chunk.
+            if first >= LANES {
+                for s in 0..S {
+                    sums[s] = V::from_f64(eight(&self.tables[s][at..]));
+                }
             }
-            for r in 0..R {
+            for r in 0..rows {
                 let mut values = [V::splat(0.0); N];
                 for n in 0..N {
                     let value = eight(&columns[n].rows[(first + r * LANES) * pitch + channel..]);
                     prefetch(value.as_ptr().wrapping_byte_add(PREFETCH_BYTES), WIDTH);
                     values[n] = T::load(value);
                 }
-                sums = added(sums, summands.of(constants, values));
+                sums = summands.add(constants, values, sums);
             }
             for s in 0..S {
                 sums[s].to_f64(self.tables[s][at..].first_chunk_mut().expect("a table has its lines"));

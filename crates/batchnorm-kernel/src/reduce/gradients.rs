@@ -1,32 +1,72 @@
 //! The sums of a chunk that the backward pass needs.
 
 use super::chunk::{Chunk, Columns, SumRows, SumRun, Summands};
-use super::reduction::{ChunkReduction, Tables};
+use super::reduction::{ChunkReduction, Reduction, Tables};
 use super::tree::Merge;
 use crate::activation::Activate;
+use crate::arithmetic::Arithmetic;
 use crate::machine::isa::Isa;
 use crate::machine::vector::{Vector, WIDTH, counted};
+use crate::moments::MAX_MEAN_TO_VARIANCE;
 use crate::number::Stored;
+use std::ops::Range;
 
-/// dz and dz * xhat, dz = dy f'(z). (dz * (x - mean) would do but for very large and very small f64 values.)
+/// dz and dz * xhat, dz = dy f'(z). For `f64` values, whose dz * (x - mean) may be too large or too small for an `f64`.
 #[derive(Clone, Copy)]
-pub(crate) struct GradientSummands<A>(pub A);
+pub(crate) struct XhatSummands<A>(pub A);
 
-impl<A: Activate> Summands<2, 4, 2> for GradientSummands<A> {
+impl<A: Activate> Summands<2, 4, 2> for XhatSummands<A> {
+    const ZEROS_ADD_NOTHING: bool = true;
     #[inline(always)]
-    fn of<V: Vector>(self, [mean, scale, shift, inverse]: [V; 4], [x, dy]: [V; 2]) -> [V; 2] {
+    fn add<V: Vector>(self, [mean, scale, shift, inverse]: [V; 4], [x, dy]: [V; 2], sums: [V; 2]) -> [V; 2] {
         let deviation = x.sub(mean);
-        let dz = self.0.backward(deviation.mul(scale).add(shift), dy);
-        [dz, dz.mul(deviation.mul(inverse))]
+        let dz = self.0.backward(A::Arithmetic::affine(deviation, scale, shift), dy);
+        [sums[0].add(dz), sums[1].add(dz.mul(deviation.mul(inverse)))]
     }
 }
 
 /// dz and dz * xhat with y = f(z + residual) as the third array, which tells the derivative.
-impl<A: Activate> Summands<3, 4, 2> for GradientSummands<A> {
+impl<A: Activate> Summands<3, 4, 2> for XhatSummands<A> {
+    const ZEROS_ADD_NOTHING: bool = true;
     #[inline(always)]
-    fn of<V: Vector>(self, [mean, _, _, inverse]: [V; 4], [x, dy, y]: [V; 3]) -> [V; 2] {
+    fn add<V: Vector>(self, [mean, _, _, inverse]: [V; 4], [x, dy, y]: [V; 3], sums: [V; 2]) -> [V; 2] {
         let dz = self.0.backward(y, dy);
-        [dz, dz.mul(x.sub(mean).mul(inverse))]
+        [sums[0].add(dz), sums[1].add(dz.mul(x.sub(mean).mul(inverse)))]
+    }
+}
+
+/// dz and dz * (x - about), dz = dy f'(z).
+#[derive(Clone, Copy)]
+pub(crate) struct ProductAboutSummands<A>(pub A);
+
+impl<A: Activate> Summands<2, 4, 2> for ProductAboutSummands<A> {
+    const ZEROS_ADD_NOTHING: bool = true;
+    #[inline(always)]
+    fn add<V: Vector>(self, [mean, scale, shift, about]: [V; 4], [x, dy]: [V; 2], sums: [V; 2]) -> [V; 2] {
+        let dz = self.0.backward(A::Arithmetic::affine(x.sub(mean), scale, shift), dy);
+        [sums[0].add(dz), dz.mul_add(x.sub(about), sums[1])]
+    }
+}
+
+/// dz and dz * (x - about) with y = f(z + residual) as the third array, which tells the derivative.
+impl<A: Activate> Summands<3, 4, 2> for ProductAboutSummands<A> {
+    const ZEROS_ADD_NOTHING: bool = true;
+    #[inline(always)]
+    fn add<V: Vector>(self, [.., about]: [V; 4], [x, dy, y]: [V; 3], sums: [V; 2]) -> [V; 2] {
+        let dz = self.0.backward(y, dy);
+        [sums[0].add(dz), dz.mul_add(x.sub(about), sums[1])]
+    }
+}
+
+/// dy and dy * x, which is exact: an `f64` has twice the digits of the values.
+#[derive(Clone, Copy)]
+struct ProductSummands;
+
+impl Summands<2, 0, 2> for ProductSummands {
+    const ZEROS_ADD_NOTHING: bool = true;
+    #[inline(always)]
+    fn add<V: Vector>(self, []: [V; 0], [x, dy]: [V; 2], sums: [V; 2]) -> [V; 2] {
+        [sums[0].add(dy), sums[1].add_exact_product(dy, x)]
     }
 }
 
@@ -35,35 +75,38 @@ impl<A: Activate> Summands<3, 4, 2> for GradientSummands<A> {
 pub(crate) struct DirectionSummands<A>(pub A);
 
 impl<A: Activate> Summands<3, 3, 2> for DirectionSummands<A> {
+    const ZEROS_ADD_NOTHING: bool = true;
     #[inline(always)]
-    fn of<V: Vector>(self, [mean, scale, shift]: [V; 3], [x, dy, t]: [V; 3]) -> [V; 2] {
-        let dz = self.0.backward(x.sub(mean).mul(scale).add(shift), dy);
-        [dz, dz.mul(t)]
+    fn add<V: Vector>(self, [mean, scale, shift]: [V; 3], [x, dy, t]: [V; 3], sums: [V; 2]) -> [V; 2] {
+        let dz = self.0.backward(A::Arithmetic::affine(x.sub(mean), scale, shift), dy);
+        [sums[0].add(dz), sums[1].add(dz.mul(t))]
     }
 }
 
-/// [`GradientSummands`] of y instead of x, with z = f^-1(y) and xhat = (z - beta) / gamma. Constants: beta, 1 / gamma.
+/// dz and dz * xhat of y instead of x, with z = f^-1(y) and xhat = (z - beta) / gamma. Constants: beta, 1 / gamma.
 #[derive(Clone, Copy)]
 pub(crate) struct OutputSummands<A>(pub A);
 
 impl<A: Activate> Summands<2, 2, 2> for OutputSummands<A> {
+    const ZEROS_ADD_NOTHING: bool = true;
     #[inline(always)]
-    fn of<V: Vector>(self, [beta, reciprocal]: [V; 2], [y, dy]: [V; 2]) -> [V; 2] {
+    fn add<V: Vector>(self, [beta, reciprocal]: [V; 2], [y, dy]: [V; 2], sums: [V; 2]) -> [V; 2] {
         let dz = self.0.backward(y, dy);
-        [dz, dz.mul(self.0.inverse(y).sub(beta).mul(reciprocal))]
+        [sums[0].add(dz), sums[1].add(dz.mul(self.0.inverse(y).sub(beta).mul(reciprocal)))]
     }
 }
 
-/// [`GradientSummands`](GradientSummands) of the values that count. (A value's weight plays no part: the loss has it in dy.)
+/// [`XhatSummands`] of the values that count. (A value's weight plays no part: the loss has it in dy.)
 #[derive(Clone, Copy)]
-pub(crate) struct WeightedGradientSummands<A>(A);
+pub(crate) struct WeightedXhatSummands<A>(pub A);
 
-impl<A: Activate> Summands<3, 4, 2> for WeightedGradientSummands<A> {
+impl<A: Activate> Summands<3, 4, 2> for WeightedXhatSummands<A> {
+    const ZEROS_ADD_NOTHING: bool = true;
     #[inline(always)]
-    fn of<V: Vector>(self, [mean, scale, shift, inverse]: [V; 4], [x, dy, weight]: [V; 3]) -> [V; 2] {
+    fn add<V: Vector>(self, [mean, scale, shift, inverse]: [V; 4], [x, dy, weight]: [V; 3], sums: [V; 2]) -> [V; 2] {
         let deviation = x.sub(mean);
-        let dz = counted(weight, self.0.backward(deviation.mul(scale).add(shift), dy));
-        [dz, dz.mul(counted(weight, deviation.mul(inverse)))]
+        let dz = counted(weight, self.0.backward(A::Arithmetic::affine(deviation, scale, shift), dy));
+        [sums[0].add(dz), sums[1].add(dz.mul(counted(weight, deviation.mul(inverse))))]
     }
 }
 
@@ -79,13 +122,6 @@ pub struct GradientSums {
 impl Merge for GradientSums {
     fn merge(self, right: GradientSums) -> GradientSums {
         GradientSums { dy: self.dy + right.dy, dy_xhat: self.dy_xhat + right.dy_xhat }
-    }
-}
-
-impl GradientSums {
-    /// From sums of xhat about the mean's high part alone.
-    fn about(dy: f64, dy_xhat: f64, xhat_low: f64) -> Self {
-        GradientSums { dy, dy_xhat: dy_xhat - dy * xhat_low }
     }
 }
 
@@ -105,50 +141,38 @@ pub struct ChannelConstants<'a> {
     pub xhat_low: &'a [f64],
 }
 
-/// The gradient sums of a chunk.
-pub(crate) struct ChunkGradientSums<'m, F, const K: usize> {
+impl ChannelConstants<'_> {
+    /// What is taken off x in the sums of the products dz (x - about), of each channel: nothing, where sum(dz x) - mean sum(dz)
+    /// tells the sum of dz xhat well enough; the mean, where it is large against the deviation and the difference would lose
+    /// digits.
+    pub(crate) fn about(&self) -> Vec<f64> {
+        let about = |(&mean, &inverse_deviation): (&f64, &f64)| {
+            let mean_to_deviation = mean * inverse_deviation;
+            if mean_to_deviation * mean_to_deviation <= MAX_MEAN_TO_VARIANCE { 0.0 } else { mean }
+        };
+        self.mean.iter().zip(self.inverse_deviation).map(about).collect()
+    }
+}
+
+/// The sums of a chunk, of what the summands say.
+pub(crate) struct ChunkSums<'m, F, const K: usize> {
     pub isa: Isa,
-    /// Those of x and dy, or of y and dy.
     pub summands: F,
     /// Constants of the summands, of each channel.
     pub constants: [&'m [f64]; K],
-    /// The low part of the mean, in units of xhat, of each channel.
-    pub xhat_low: &'m [f64],
 }
 
-impl<'m, A> ChunkGradientSums<'m, GradientSummands<A>, 4> {
-    /// Sums over x and dy, or over x, dy and the output.
-    pub fn new(isa: Isa, activation: A, channels: ChannelConstants<'m>) -> Self {
-        let ChannelConstants { mean, scale, shift, inverse_deviation, xhat_low } = channels;
-        ChunkGradientSums {
-            isa,
-            summands: GradientSummands(activation),
-            constants: [mean, scale, shift, inverse_deviation],
-            xhat_low,
-        }
-    }
-}
-
-impl<'m, A> ChunkGradientSums<'m, WeightedGradientSummands<A>, 4> {
-    /// Sums over x, dy and weights.
-    pub fn weighted(isa: Isa, activation: A, channels: ChannelConstants<'m>) -> Self {
-        let ChannelConstants { mean, scale, shift, inverse_deviation, xhat_low } = channels;
-        let constants = [mean, scale, shift, inverse_deviation];
-        ChunkGradientSums { isa, summands: WeightedGradientSummands(activation), constants, xhat_low }
-    }
-}
-
-impl<T, F, const K: usize, const N: usize> ChunkReduction<T, N> for ChunkGradientSums<'_, F, K>
+impl<T, F, const K: usize, const N: usize> ChunkReduction<T, N> for ChunkSums<'_, F, K>
 where
     T: Stored,
     F: Summands<N, K, 2> + Sync,
 {
     type Value = GradientSums;
 
-    fn run(&self, channel: usize, chunk: Chunk<T, N>) -> GradientSums {
+    fn run(&self, channel: usize, chunk: &Chunk<T, N>) -> GradientSums {
         let constants = self.constants.map(|vector| vector[channel]);
         let [dy, dy_xhat] = self.isa.run(SumRun { summands: self.summands, constants, chunk });
-        GradientSums::about(dy, dy_xhat, self.xhat_low[channel])
+        GradientSums { dy, dy_xhat }
     }
 
     fn rows(&self, columns: [Columns<T>; N], tables: &mut Tables, out: &mut Vec<GradientSums>) {
@@ -156,7 +180,7 @@ where
         let vectors = first.vectors();
         let (tables, constants) = tables.of(vectors, K);
         let line = vectors * WIDTH;
-        for (constants, all) in constants.chunks_exact_mut(line).zip(self.constants) {
+        for (constants, all) in constants.chunks_exact_mut(line.max(1)).zip(self.constants) {
             for (vector, constants) in constants.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
                 constants.copy_from_slice(&all[first.channel(vector)..][..WIDTH]);
             }
@@ -167,7 +191,110 @@ where
         self.isa.run(SumRows { summands: self.summands, constants, columns, tables });
         out.extend((0..first.width).map(|column| {
             let place = first.place(column);
-            GradientSums::about(dy[place], dy_xhat[place], self.xhat_low[first.left + column])
+            GradientSums { dy: dy[place], dy_xhat: dy_xhat[place] }
         }));
+    }
+}
+
+/// [`ProductAboutSummands`] of a pass without an activation; by [`ProductSummands`], with the same bits, where all is about 0.
+pub(crate) struct ChunkProducts<'m, A>(ChunkSums<'m, ProductAboutSummands<A>, 4>);
+
+impl<A> ChunkProducts<'_, A> {
+    fn plain(&self, channels: Range<usize>) -> Option<ChunkSums<'_, ProductSummands, 0>> {
+        let [.., about] = self.0.constants;
+        let all = about[channels].iter().all(|&about| about == 0.0);
+        all.then_some(ChunkSums { isa: self.0.isa, summands: ProductSummands, constants: [] })
+    }
+}
+
+impl<T: Stored, A: Activate> ChunkReduction<T, 2> for ChunkProducts<'_, A> {
+    type Value = GradientSums;
+
+    fn run(&self, channel: usize, chunk: &Chunk<T, 2>) -> GradientSums {
+        match self.plain(channel..channel + 1) {
+            Some(plain) => plain.run(channel, chunk),
+            None => self.0.run(channel, chunk),
+        }
+    }
+
+    fn rows(&self, columns: [Columns<T>; 2], tables: &mut Tables, out: &mut Vec<GradientSums>) {
+        match self.plain(columns[0].left..columns[0].left + columns[0].width) {
+            Some(plain) => plain.rows(columns, tables, out),
+            None => self.0.rows(columns, tables, out),
+        }
+    }
+}
+
+/// The sums of dz and dz xhat of a channel.
+pub(crate) struct GradientReduction<'m, C> {
+    chunks: C,
+    /// The second sum of a chunk is that of dz (x - about); where this is `None`, that of dz xhat.
+    about: Option<&'m [f64]>,
+    channels: ChannelConstants<'m>,
+}
+
+/// Constants of z, and one more.
+fn constants<'m>(channels: ChannelConstants<'m>, last: &'m [f64]) -> [&'m [f64]; 4] {
+    [channels.mean, channels.scale, channels.shift, last]
+}
+
+impl<'m, A> GradientReduction<'m, ChunkSums<'m, XhatSummands<A>, 4>> {
+    /// Over x and dy, or over x, dy and the output.
+    pub fn of_xhat(isa: Isa, activation: A, channels: ChannelConstants<'m>) -> Self {
+        let constants = constants(channels, channels.inverse_deviation);
+        let chunks = ChunkSums { isa, summands: XhatSummands(activation), constants };
+        GradientReduction { chunks, about: None, channels }
+    }
+}
+
+impl<'m, A> GradientReduction<'m, ChunkSums<'m, WeightedXhatSummands<A>, 4>> {
+    /// Over x, dy and weights.
+    pub fn weighted(isa: Isa, activation: A, channels: ChannelConstants<'m>) -> Self {
+        let constants = constants(channels, channels.inverse_deviation);
+        let chunks = ChunkSums { isa, summands: WeightedXhatSummands(activation), constants };
+        GradientReduction { chunks, about: None, channels }
+    }
+}
+
+impl<'m, A> GradientReduction<'m, ChunkSums<'m, ProductAboutSummands<A>, 4>> {
+    /// Over x and dy, or over x, dy and the output, of values whose products are exact; `about` is
+    /// [`ChannelConstants::about`].
+    pub fn of_products(isa: Isa, activation: A, channels: ChannelConstants<'m>, about: &'m [f64]) -> Self {
+        let chunks =
+            ChunkSums { isa, summands: ProductAboutSummands(activation), constants: constants(channels, about) };
+        GradientReduction { chunks, about: Some(about), channels }
+    }
+
+    /// The same of a pass without an activation.
+    pub fn linear(self) -> GradientReduction<'m, ChunkProducts<'m, A>> {
+        let GradientReduction { chunks, about, channels } = self;
+        GradientReduction { chunks: ChunkProducts(chunks), about, channels }
+    }
+}
+
+impl<'m, T, C, const N: usize> Reduction<T, N> for GradientReduction<'m, C>
+where
+    C: ChunkReduction<T, N, Value = GradientSums>,
+{
+    type Result = GradientSums;
+    type Chunks = C;
+    type Careful = C;
+
+    fn chunks(&self) -> &C {
+        &self.chunks
+    }
+    fn result(&self, channel: usize, _: usize, joined: GradientSums) -> Option<GradientSums> {
+        let GradientSums { dy, dy_xhat: second } = joined;
+        let ChannelConstants { mean, inverse_deviation, .. } = self.channels;
+        let dy_xhat = match self.about {
+            None => second,
+            Some(about) if about[channel] == 0.0 => (second - mean[channel] * dy) * inverse_deviation[channel],
+            Some(_) => second * inverse_deviation[channel],
+        };
+        // Up to here xhat was about the mean's high part alone. (And where the gradient is declared to be 0, it is not -0.)
+        Some(GradientSums { dy, dy_xhat: dy_xhat - dy * self.channels.xhat_low[channel] + 0.0 })
+    }
+    fn careful(&self) -> &C {
+        &self.chunks
     }
 }

@@ -2,7 +2,7 @@
 //! the same for many values; where a weight is 0 nothing else is looked at, whatever stands there.
 
 use super::chunk::{Chunk, Columns, SumRows, SumRun, Summands};
-use super::reduction::{ChunkReduction, Tables};
+use super::reduction::{ChunkReduction, Reduction, Tables};
 use super::tree::Merge;
 use crate::machine::isa::Isa;
 use crate::machine::vector::{Vector, WIDTH, counted};
@@ -14,9 +14,22 @@ use crate::number::Stored;
 struct ValueSummand;
 
 impl Summands<1, 0, 1> for ValueSummand {
+    const ZEROS_ADD_NOTHING: bool = true;
     #[inline(always)]
-    fn of<V: Vector>(self, []: [V; 0], [x]: [V; 1]) -> [V; 1] {
-        [x]
+    fn add<V: Vector>(self, []: [V; 0], [x]: [V; 1], [sum]: [V; 1]) -> [V; 1] {
+        [sum.add(x)]
+    }
+}
+
+/// The value and its square, which is exact: an `f64` has twice the digits of the values.
+#[derive(Clone, Copy)]
+struct PowerSummands;
+
+impl Summands<1, 0, 2> for PowerSummands {
+    const ZEROS_ADD_NOTHING: bool = true;
+    #[inline(always)]
+    fn add<V: Vector>(self, []: [V; 0], [x]: [V; 1], [sum, squares]: [V; 2]) -> [V; 2] {
+        [sum.add(x), squares.add_exact_product(x, x)]
     }
 }
 
@@ -25,10 +38,75 @@ impl Summands<1, 0, 1> for ValueSummand {
 struct DeviationSummands;
 
 impl Summands<1, 1, 2> for DeviationSummands {
+    const ZEROS_ADD_NOTHING: bool = false;
     #[inline(always)]
-    fn of<V: Vector>(self, [shift]: [V; 1], [x]: [V; 1]) -> [V; 2] {
+    fn add<V: Vector>(self, [shift]: [V; 1], [x]: [V; 1], [sum, squares]: [V; 2]) -> [V; 2] {
         let d = x.sub(shift);
-        [d, d.mul(d)]
+        [sum.add(d), squares.add(d.mul(d))]
+    }
+}
+
+/// Sums of the values and of their squares.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PowerSums {
+    sum: f64,
+    squares: f64,
+}
+
+impl Merge for PowerSums {
+    fn merge(self, right: PowerSums) -> PowerSums {
+        PowerSums { sum: self.sum + right.sum, squares: self.squares + right.squares }
+    }
+}
+
+/// The sums of a chunk of values whose squares are exact.
+pub(crate) struct ChunkPowerSums(Isa);
+
+impl<T: Stored> ChunkReduction<T, 1> for ChunkPowerSums {
+    type Value = PowerSums;
+
+    fn run(&self, _: usize, chunk: &Chunk<T, 1>) -> PowerSums {
+        let [sum, squares] = self.0.run(SumRun { summands: PowerSummands, constants: [], chunk });
+        PowerSums { sum, squares }
+    }
+
+    fn rows(&self, columns: [Columns<T>; 1], tables: &mut Tables, out: &mut Vec<PowerSums>) {
+        let ([first, second], _) = tables.of(columns[0].vectors(), 0);
+        let sums = [&mut *first, &mut *second];
+        self.0.run(SumRows { summands: PowerSummands, constants: [], columns, tables: sums });
+        out.extend((0..columns[0].width).map(|column| {
+            let place = columns[0].place(column);
+            PowerSums { sum: first[place], squares: second[place] }
+        }));
+    }
+}
+
+/// The moments of a channel of values whose squares are exact: by plain sums where those tell the variance well enough
+/// ([`Moments::from_power_sums`]), else by the moments of the chunks.
+pub(crate) struct PlainMoments {
+    plain: ChunkPowerSums,
+    careful: ChunkMoments,
+}
+
+impl PlainMoments {
+    pub fn new(isa: Isa) -> Self {
+        PlainMoments { plain: ChunkPowerSums(isa), careful: ChunkMoments(isa) }
+    }
+}
+
+impl<T: Stored> Reduction<T, 1> for PlainMoments {
+    type Result = Moments;
+    type Chunks = ChunkPowerSums;
+    type Careful = ChunkMoments;
+
+    fn chunks(&self) -> &ChunkPowerSums {
+        &self.plain
+    }
+    fn result(&self, _: usize, count: usize, PowerSums { sum, squares }: PowerSums) -> Option<Moments> {
+        Moments::from_power_sums(count, sum, squares)
+    }
+    fn careful(&self) -> &ChunkMoments {
+        &self.careful
     }
 }
 
@@ -44,8 +122,8 @@ pub(crate) struct ChunkMoments(pub Isa);
 impl<T: Stored> ChunkReduction<T, 1> for ChunkMoments {
     type Value = Moments;
 
-    fn run(&self, _: usize, chunk: Chunk<T, 1>) -> Moments {
-        let (count, first) = (chunk.len(), chunk.pieces[0][0][0].to_f64());
+    fn run(&self, _: usize, chunk: &Chunk<T, 1>) -> Moments {
+        let (count, first) = (chunk.len(), chunk.first().to_f64());
         let about = |shift: f64| {
             let [d, q] = self.0.run(SumRun { summands: DeviationSummands, constants: [shift], chunk });
             Moments::from_shifted(count, shift, d, q)
@@ -53,7 +131,7 @@ impl<T: Stored> ChunkReduction<T, 1> for ChunkMoments {
         if !T::SQUARES_FIT {
             let [sum] = self.0.run(SumRun { summands: ValueSummand, constants: [], chunk });
             let moments = about(sum / count as f64);
-            if moments.m2() == 0.0 && chunk.values().any(|value| value.to_f64() != first) {
+            if moments.m2() == 0.0 && chunk.values(0).any(|value| value.to_f64() != first) {
                 // Deviations too small to square. That they are there decides whether the channel is constant.
                 return moments.not_constant();
             }
@@ -89,7 +167,7 @@ impl<T: Stored> ChunkReduction<T, 1> for ChunkMoments {
             }
             // The rare ends of the range, one channel at a time.
             let values: Vec<T> = columns.column(column).collect();
-            self.run(columns.left + column, Chunk { pieces: &[[&values]], distances: [0] })
+            self.run(columns.left + column, &Chunk::Slice([&values]))
         }));
     }
 }
@@ -99,11 +177,14 @@ impl<T: Stored> ChunkReduction<T, 1> for ChunkMoments {
 struct WeightedDeviationSummands;
 
 impl Summands<2, 1, 4> for WeightedDeviationSummands {
+    // A weight of 0 counts nothing.
+    const ZEROS_ADD_NOTHING: bool = true;
     #[inline(always)]
-    fn of<V: Vector>(self, [shift]: [V; 1], [x, weight]: [V; 2]) -> [V; 4] {
+    fn add<V: Vector>(self, [shift]: [V; 1], [x, weight]: [V; 2], [count, total, sum, squares]: [V; 4]) -> [V; 4] {
         let d = counted(weight, x.sub(shift));
         let product = weight.mul(d);
-        [counted(weight, V::splat(1.0)), weight, product, product.mul(d)]
+        let one = counted(weight, V::splat(1.0));
+        [count.add(one), total.add(weight), sum.add(product), squares.add(product.mul(d))]
     }
 }
 
@@ -113,9 +194,9 @@ pub(crate) struct WeightedChunkMoments(pub Isa);
 impl<T: Stored> ChunkReduction<T, 2> for WeightedChunkMoments {
     type Value = Moments;
 
-    fn run(&self, _: usize, chunk: Chunk<T, 2>) -> Moments {
+    fn run(&self, _: usize, chunk: &Chunk<T, 2>) -> Moments {
         let counting = || {
-            let pairs = chunk.pieces.iter().flat_map(|[x, weights]| x.iter().zip(*weights));
+            let pairs = chunk.values(0).zip(chunk.values(1));
             pairs.map(|(x, weight)| (x.to_f64(), weight.to_f64())).filter(|(_, weight)| *weight > 0.0)
         };
         // The heaviest one: a light one may lie anywhere without being noticed in the variance.
@@ -146,7 +227,7 @@ impl<T: Stored> ChunkReduction<T, 2> for WeightedChunkMoments {
                 copy.extend(columns.column(column));
             }
             let [x, weights] = &copies;
-            self.run(columns[0].left + column, Chunk { pieces: &[[x, weights]], distances: [0; 2] })
+            self.run(columns[0].left + column, &Chunk::Slice([x, weights]))
         }));
     }
 }

@@ -9,10 +9,48 @@ pub(crate) trait ChunkReduction<T, const N: usize>: Sync {
     type Value: Merge;
 
     /// One channel.
-    fn run(&self, channel: usize, chunk: Chunk<T, N>) -> Self::Value;
+    fn run(&self, channel: usize, chunk: &Chunk<T, N>) -> Self::Value;
 
     /// Neighbouring channels in rows, with the same bits, appended to `out`.
     fn rows(&self, chunk: [Columns<T>; N], tables: &mut Tables, out: &mut Vec<Self::Value>);
+}
+
+/// Reduces channels to a result, by way of their chunks.
+pub(crate) trait Reduction<T, const N: usize>: Sync {
+    type Result: Copy + Send;
+    type Chunks: ChunkReduction<T, N>;
+    type Careful: ChunkReduction<T, N, Value = Self::Result>;
+
+    /// What is done first.
+    fn chunks(&self) -> &Self::Chunks;
+    /// The result, from the chunks' values joined; `None` where these do not tell it well enough.
+    fn result(
+        &self,
+        channel: usize,
+        count: usize,
+        joined: <Self::Chunks as ChunkReduction<T, N>>::Value,
+    ) -> Option<Self::Result>;
+    /// What is done to a channel without a result.
+    fn careful(&self) -> &Self::Careful;
+}
+
+/// The chunks' values joined are the result.
+pub(crate) struct Joined<C>(pub C);
+
+impl<T, C: ChunkReduction<T, N>, const N: usize> Reduction<T, N> for Joined<C> {
+    type Result = C::Value;
+    type Chunks = C;
+    type Careful = C;
+
+    fn chunks(&self) -> &C {
+        &self.0
+    }
+    fn result(&self, _: usize, _: usize, joined: C::Value) -> Option<C::Value> {
+        Some(joined)
+    }
+    fn careful(&self) -> &C {
+        &self.0
+    }
 }
 
 /// Scratch for the lanes of a block of channels, and for vectors of constants.

@@ -87,7 +87,8 @@ fn layer_with<T: Stepping>(random: &mut Random) {
     // Halves have gradients and statistics that are no halves.
     assert_eq!(size_of::<T::Param>(), size_of::<T>().max(4));
     let mean = layer.running().unwrap().mean()[1];
-    assert_eq!(mean, 0.9 * f64::from(0.1f32) + 0.1 * trained.batch.channels()[1].mean());
+    let (old, new) = (f64::from(0.1f32), trained.batch.channels()[1].mean());
+    assert_eq!(mean, old + 0.1 * (new - old));
     assert_ne!(T::from_f64(mean).to_f64(), mean, "kept in f64");
 }
 

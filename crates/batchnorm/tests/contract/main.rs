@@ -5,6 +5,7 @@ mod accuracy;
 mod any_strides;
 mod bits;
 mod errors;
+mod plain_sums;
 mod poison;
 mod random_arrays;
 #[path = "../support/mod.rs"]

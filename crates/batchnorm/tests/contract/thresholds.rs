@@ -7,9 +7,9 @@ use crate::support::step::{ARRANGEMENTS, Case, PASSES, Pass, Places, Stepping};
 use crate::support::{Random, pool};
 use batchnorm::Tier;
 use batchnorm::thresholds::{
-    BLOCK_RUN_BYTES, CACHED_BYTES, CACHED_CHANNELS, CHUNK_VALUES, LANES, MAX_BLOCK_CHANNELS, MAX_PIECES,
-    MAX_ROW_CHANNELS, MIN_ALIGNED_RUN, MIN_ROW_CHANNELS, MIN_RUN, STREAM_BYTES, STREAM_RUN_BYTES, TASK_ELEMENTS, WIDTH,
-    WORTH_THREADS,
+    BLOCK_RUN_BYTES, CHUNK_VALUES, LANES, MAX_BLOCK_CHANNELS, MAX_COLUMNS, MAX_ROW_CHANNELS, MAX_ROWS_AT_ONCE,
+    MIN_ALIGNED_RUN, MIN_COLUMNS, MIN_ROW_CHANNELS, MIN_RUN, NEAR_COLUMNS, OWN_BYTES, ROWS_A_STEP, SHARED_COEFFICIENTS,
+    STREAM_BYTES, STREAM_RUN_BYTES, TASK_ELEMENTS, WIDTH, WORTH_THREADS,
 };
 
 /// Arrays of more elements are taken in a third of the passes, and those that are large in one type, each time others.
@@ -40,7 +40,7 @@ fn table() -> Vec<Edge> {
         edge("two vectors and a bit", 2 * LANES + WIDTH, |e| sizes(1, 2, e)),
         edge("lanes", LANES, |e| sizes(1, 2, e)),
         edge("lanes of rows", LANES, |e| sizes(e, 9, 1)),
-        edge("rows taken four at a time", 4 * LANES, |e| sizes(e, 9, 1)),
+        edge("rows added in one step", ROWS_A_STEP * LANES, |e| sizes(e, 9, 1)),
         edge("squares of a transposition", LANES, |e| sizes(e, e, 1)),
         edge("two squares", 2 * LANES, |e| sizes(e, 17, 1)),
         edge("runs", MIN_RUN, |e| sizes(5, 3, e)),
@@ -50,9 +50,10 @@ fn table() -> Vec<Edge> {
         edge("two chunks in one run", 2 * CHUNK_VALUES, |e| sizes(1, 2, e)),
         edge("three chunks of one channel", 3 * CHUNK_VALUES, |e| sizes(1, 1, e)),
         edge("chunks that reach over planes", CHUNK_VALUES, |e| sizes(3, 2, e)),
-        edge("a chunk of as many runs as need no copy", CHUNK_VALUES / MAX_PIECES, |e| sizes(9, 3, e)),
-        edge("a chunk of fewer runs", CHUNK_VALUES / MAX_PIECES + LANES, |e| sizes(9, 3, e)),
-        edge("a chunk of more runs", CHUNK_VALUES / MAX_PIECES - LANES, |e| sizes(9, 3, e)),
+        edge("planes of whole vectors", 3 * WIDTH, |e| sizes(90, 3, e)),
+        edge("planes of half a vector more", 5 * WIDTH / 2, |e| sizes(90, 3, e)),
+        edge("what is copied to be overwritten", OWN_BYTES / 4, |e| sizes(2, 3, e)),
+        edge("what is copied of f64", OWN_BYTES / 8, |e| sizes(2, 3, e)),
         edge("a run that is aligned", MIN_ALIGNED_RUN, |e| sizes(2, 3, e)),
         edge("a chunk of small planes", CHUNK_VALUES, |e| sizes(factors(e).0, 3, factors(e).1)),
         edge("two chunks of small planes", 2 * CHUNK_VALUES, |e| sizes(factors(e).1, 3, factors(e).0)),
@@ -67,8 +68,13 @@ fn table() -> Vec<Edge> {
         edge("two blocks of channels", 2 * MAX_BLOCK_CHANNELS, |e| sizes(2, e, 21)),
         edge("a block of channels without planes", MAX_BLOCK_CHANNELS, |e| sizes(40, e, 1)),
         edge("coefficients that are repeated", 64, |e| sizes(9, e, 1)),
-        edge("rows of few channels", CACHED_CHANNELS, |e| sizes(33, e, 1)),
-        edge("two blocks of few channels", 2 * CACHED_CHANNELS, |e| sizes(19, e, 1)),
+        edge("columns reduced again with their neighbours", NEAR_COLUMNS, |e| sizes(33, 2 * e + 9, 1)),
+        edge("columns at once", MIN_COLUMNS, |e| sizes(70, e, 1)),
+        edge("two blocks of columns", MAX_COLUMNS, |e| sizes(21, e, 1)),
+        edge("a block of columns and a bit", MAX_COLUMNS + WIDTH, |e| sizes(22, e, 1)),
+        edge("columns of as many rows as there may be", MAX_ROWS_AT_ONCE, |e| sizes(e, MIN_COLUMNS + 3, 1)),
+        edge("rows that share three coefficients", SHARED_COEFFICIENTS / 3, |e| sizes(6, e.next_multiple_of(WIDTH), 1)),
+        edge("rows that share five coefficients", SHARED_COEFFICIENTS / 5, |e| sizes(7, e.next_multiple_of(WIDTH), 1)),
         edge("a block of long runs of f64", BLOCK_RUN_BYTES / 8 / MAX_BLOCK_CHANNELS, |e| sizes(2, 33, e)),
         edge("a block of long runs of f32", BLOCK_RUN_BYTES / 4 / MAX_BLOCK_CHANNELS, |e| sizes(2, 33, e)),
         edge("a block of long runs of halves", BLOCK_RUN_BYTES / 2 / MAX_BLOCK_CHANNELS, |e| sizes(2, 33, e)),
@@ -178,13 +184,4 @@ fn outputs_from_which_on_they_are_streamed_in_runs_that_are_long_enough() {
     let all = sizes(STREAM_BYTES / STREAM_RUN_BYTES / 64, 64, STREAM_RUN_BYTES / size_of::<f32>());
     large(all, [Order::Nchw, Order::Nchw], &PASSES[..1], &mut Random::new(710));
     large(all, [Order::Nhwc, Order::Nhwc], &PASSES[2..3], &mut Random::new(711));
-}
-
-#[test]
-fn rows_from_which_on_all_channels_are_reduced_together() {
-    for (number, less) in [0, 1].into_iter().enumerate() {
-        // Two arrays are reduced in the backward pass.
-        let rows = sizes(CACHED_BYTES / size_of::<f32>() / 2 / 128 + 1 - less, 128, 1);
-        large(rows, [Order::Nhwc, Order::Nhwc], &PASSES[3..4], &mut Random::new(712 + number as u64));
-    }
 }

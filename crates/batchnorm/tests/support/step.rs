@@ -190,8 +190,12 @@ impl<T: Element> Stepped<T> {
 impl<T: Stepping> Case<T> {
     pub fn new(sizes: Sizes, random: &mut Random) -> Self {
         let len = sizes.n * sizes.c * sizes.plane;
-        let mut array = |mean: f64| (0..len).map(|_| T::from_f64(mean + random.normal())).collect();
-        let (x, residual, dy) = (array(3.0), array(0.1), array(0.2));
+        let mut array = |mean: &dyn Fn(usize) -> f64| -> Vec<T> {
+            (0..len).map(|at| T::from_f64(mean(at / sizes.plane % sizes.c) + random.normal())).collect()
+        };
+        // Means of channels whose plain sums tell the variance, do not tell it, and are near the limit between.
+        let x = array(&|c| [3.0, 0.2, 40.0, 4.0, -1.0][c % 5]);
+        let (residual, dy) = (array(&|_| 0.1), array(&|_| 0.2));
         // Signs of both kinds, and a channel that the rectifier closes altogether.
         let gamma = (0..sizes.c).map(|c| 0.7 - (c % 11) as f64 * 0.3).collect();
         let beta = (0..sizes.c).map(|c| if c == 2 { -50.0 } else { 0.1 * (c % 13) as f64 - 0.3 }).collect();

@@ -7,7 +7,7 @@
 use super::layout::{Order, Sizes};
 use super::step::Stepped;
 use super::{channel_of, measure};
-use batchnorm::{Config, ConstantChannel, Element, Normalizer, Parameters, Policies, SingleValue};
+use batchnorm::{Config, ConstantChannel, Element, Normalizer, Parameters, Policies, SingleValue, Tier};
 
 /// The arrays of a training step, in their places.
 pub struct Arranged<T> {
@@ -63,12 +63,17 @@ pub fn train<T: Element>(
 
 /// The rule of the tests: the derivative of the formula wherever it exists.
 pub fn rule(epsilon: f64) -> Normalizer {
+    rule_on(Tier::best(), epsilon)
+}
+
+/// The same on an instruction set.
+pub fn rule_on(tier: Tier, epsilon: f64) -> Normalizer {
     let policies = Policies {
         single_value: SingleValue::Population,
         constant_channel: ConstantChannel::Derivative,
         ..Policies::default()
     };
-    Config::pytorch().epsilon(epsilon).policies(policies).normalizer().expect("a right configuration")
+    Config::pytorch().epsilon(epsilon).policies(policies).tier(tier).normalizer().expect("a right configuration")
 }
 
 /// Errors of `train`, worst over all channels.
