@@ -131,7 +131,17 @@ impl BatchNorm {
             // The old value came from `f32` and goes back unchanged.
             (0..new.len()).map(|channel| if too_large(channel) { old[channel] } else { new[channel] } as f32).collect()
         };
-        let (means, variances) = (rounded(old.mean(), new.mean()), rounded(old.variance(), new.variance()));
+        let (mut means, variances) = (rounded(old.mean(), new.mean()), rounded(old.variance(), new.variance()));
+        // The core's average comes to the mean of a constant channel, to the bit. So does what is rounded: where that stays short
+        // of the batch's mean because a step is lost to rounding, the next `f32` is taken.
+        for ((rounded, moments), (&old, &new)) in
+            means.iter_mut().zip(batch.channels()).zip(old.mean().iter().zip(new.mean()))
+        {
+            let target = moments.mean() as f32;
+            if new != old && f64::from(*rounded) == old && target.is_finite() && target != *rounded {
+                *rounded = if new > old { rounded.next_up() } else { rounded.next_down() };
+            }
+        }
         not_updated.extend((0..new.channels()).filter(|&channel| too_large(channel)));
         not_updated.sort_unstable();
         not_updated.dedup();

@@ -137,9 +137,26 @@ impl UpdateWeight {
         if (0.0..=1.0).contains(&weight) { Ok(()) } else { Err(ConfigError::Weight { argument, got: weight }) }
     }
 
-    /// `old weight * old + new weight * new`.
+    /// `old weight * old + new weight * new`, from the heavier of the two by a share of their difference.
+    ///
+    /// Two equal values give that value, to the bit. From another value repeated averages with the same `new` come to it, to
+    /// the bit: where the share is too small to be seen beside `old`, the next number towards `new` is taken. That is so for
+    /// at most the last 1 / (2 new weight) updates.
     pub(crate) fn average(self, old: f64, new: f64) -> f64 {
-        self.old * old + self.new * new
+        let difference = new - old;
+        if !difference.is_finite() {
+            // Not finite, or too far apart to be subtracted.
+            return self.old * old + self.new * new;
+        }
+        if self.new > 0.5 {
+            return new - self.old * difference;
+        }
+        let moved = old + self.new * difference;
+        match () {
+            () if moved != old || self.new == 0.0 || difference == 0.0 => moved,
+            () if difference > 0.0 => old.next_up(),
+            () => old.next_down(),
+        }
     }
 
     /// Weight of the new value.

@@ -2,5 +2,6 @@
 
 mod conventions;
 mod population;
+mod running;
 #[path = "../support/mod.rs"]
 mod support;
