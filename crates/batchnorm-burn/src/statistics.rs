@@ -134,9 +134,8 @@ impl BatchNorm {
         let (mut means, variances) = (rounded(old.mean(), new.mean()), rounded(old.variance(), new.variance()));
         // The core's average comes to the mean of a constant channel, to the bit. So does what is rounded: where that stays short
         // of the batch's mean because a step is lost to rounding, the next `f32` is taken.
-        for ((rounded, moments), (&old, &new)) in
-            means.iter_mut().zip(batch.channels()).zip(old.mean().iter().zip(new.mean()))
-        {
+        let channels = means.iter_mut().zip(batch.channels()).zip(old.mean().iter().zip(new.mean())).enumerate();
+        for (_, ((rounded, moments), (&old, &new))) in channels.filter(|(channel, _)| !too_large(*channel)) {
             let target = moments.mean() as f32;
             if new != old && f64::from(*rounded) == old && target.is_finite() && target != *rounded {
                 *rounded = if new > old { rounded.next_up() } else { rounded.next_down() };

@@ -1,7 +1,6 @@
 //! How the formulas of one element round.
 
 use crate::machine::vector::Vector;
-use crate::map::formulas::InputGradientCoefficients;
 
 /// The arithmetic of z and dx, chosen by the number type of the arrays.
 pub trait Arithmetic: Copy + Send + Sync + 'static {
@@ -9,7 +8,7 @@ pub trait Arithmetic: Copy + Send + Sync + 'static {
     fn affine<V: Vector>(deviation: V, scale: V, shift: V) -> V;
 
     /// The last two coefficients of a channel for [`input_gradient`](Self::input_gradient).
-    fn offset_and_slope(coefficients: InputGradientCoefficients) -> [f64; 2];
+    fn offset_and_slope(scale: f64, offset: f64, slope: f64) -> [f64; 2];
 
     /// scale * ((dz - offset) - deviation * slope), of the channel's scale and
     /// [`offset_and_slope`](Self::offset_and_slope).
@@ -30,9 +29,9 @@ impl Arithmetic for Fused {
     fn affine<V: Vector>(deviation: V, scale: V, shift: V) -> V {
         deviation.mul_add(scale, shift)
     }
-    fn offset_and_slope(of: InputGradientCoefficients) -> [f64; 2] {
+    fn offset_and_slope(scale: f64, offset: f64, slope: f64) -> [f64; 2] {
         // (Never -0, so that a dx that is declared to be 0 is +0.)
-        [0.0 - of.scale * of.offset, 0.0 - of.scale * of.slope]
+        [0.0 - scale * offset, 0.0 - scale * slope]
     }
     #[inline(always)]
     fn input_gradient<V: Vector>(deviation: V, dz: V, scale: V, [offset, slope]: [V; 2]) -> V {
@@ -45,8 +44,8 @@ impl Arithmetic for Stepwise {
     fn affine<V: Vector>(deviation: V, scale: V, shift: V) -> V {
         deviation.mul(scale).add(shift)
     }
-    fn offset_and_slope(of: InputGradientCoefficients) -> [f64; 2] {
-        [of.offset, of.slope]
+    fn offset_and_slope(_: f64, offset: f64, slope: f64) -> [f64; 2] {
+        [offset, slope]
     }
     #[inline(always)]
     fn input_gradient<V: Vector>(deviation: V, dz: V, scale: V, [offset, slope]: [V; 2]) -> V {

@@ -9,7 +9,8 @@ use crate::map::formulas::{
     Mask, Normalize, NormalizeAdding, NormalizeCoefficients, NormalizeWeighted, OutputGradientCoefficients, Pointwise,
     Scale, Tangent, TangentCoefficients,
 };
-use crate::map::{Map, Source, map, reduce_and_map};
+use crate::map::source::{Map, Source};
+use crate::map::{map, reduce_and_map};
 use crate::moments::Moments;
 use crate::number::Stored;
 use crate::operations::{Operations, OutputOperations};
@@ -59,12 +60,11 @@ macro_rules! with_activation {
 macro_rules! with_gradient_sums {
     ($pass:expr, |$f:ident, $reduction:ident| $call:expr) => {{
         let Backward { isa, activation, channels, .. } = $pass;
-        let about = channels.about();
         match activation {
             Activation::Identity => {
                 let $f = Linear::<T::Arithmetic>(PhantomData);
                 if T::SQUARES_FIT {
-                    let $reduction = &GradientReduction::of_products(isa, $f, channels, &about).linear();
+                    let $reduction = &GradientReduction::of_products(isa, $f, channels).linear();
                     $call
                 } else {
                     let $reduction = &GradientReduction::of_xhat(isa, $f, channels);
@@ -74,7 +74,7 @@ macro_rules! with_gradient_sums {
             other => {
                 let $f = leaky::<T>(other);
                 if T::SQUARES_FIT {
-                    let $reduction = &GradientReduction::of_products(isa, $f, channels, &about);
+                    let $reduction = &GradientReduction::of_products(isa, $f, channels);
                     $call
                 } else {
                     let $reduction = &GradientReduction::of_xhat(isa, $f, channels);
@@ -91,8 +91,7 @@ macro_rules! with_gradient_sums_of_output {
         let Backward { isa, activation, channels, .. } = $pass;
         let $f = leaky::<T>(activation);
         if T::SQUARES_FIT {
-            let about = channels.about();
-            let $reduction = &GradientReduction::of_products(isa, $f, channels, &about);
+            let $reduction = &GradientReduction::of_products(isa, $f, channels);
             $call
         } else {
             let $reduction = &GradientReduction::of_xhat(isa, $f, channels);

@@ -65,7 +65,7 @@ pub mod passes {
     pub use crate::pass::{
         Backward, Beside, Forward, GradientOutputs, OfChannel, OfReduced, OutputBackward, Statistics,
     };
-    pub use crate::reduce::gradients::{ChannelConstants, GradientSums};
+    pub use crate::reduce::gradients::{ChannelConstants, GradientSums, about};
     pub use crate::reduce::tree::{Merge, joined_pairwise, pairwise_sum};
     pub use crate::rows::formulas::{Elements, RowMeans, RowNumbers};
     pub use crate::rows::second_order::{RowDirection, RowSecondDerivatives};

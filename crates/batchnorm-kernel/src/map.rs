@@ -18,6 +18,7 @@
 pub mod coefficients;
 pub mod formulas;
 pub mod loops;
+pub mod source;
 
 use crate::array::geometry::{Geometry, MIN_RUN};
 use crate::array::grid::Grid;
@@ -27,11 +28,12 @@ use crate::machine::isa::Isa;
 use crate::machine::vector::WIDTH;
 use crate::number::Stored;
 use crate::reduce::reduction::Reduction;
-use crate::reduce::{CHUNK_VALUES, Scratch, Sources, SumTraversal, block_of_runs, in_runs, reduce};
+use crate::reduce::{Scratch, Sources, SumTraversal, block_of_runs, in_runs, reduce};
 use crate::threads;
 use coefficients::Coefficients;
 use formulas::{InOrder, Pointwise};
 use loops::{MapColumns, MapRows, MapRuns};
+use source::{Map, Source};
 use std::ops::Range;
 
 /// Elements a task: large against the cost of handing it out, small against a tensor worth several threads.
@@ -42,6 +44,8 @@ pub(crate) const STREAM_BYTES: usize = 20 << 20;
 /// Bytes side by side that are worth streaming: of shorter runs too much is unaligned. (f32 planes of 28 x 28 won, of 14 x 14
 /// lost.)
 pub(crate) const STREAM_RUN_BYTES: usize = 2048;
+/// Values of a channel that are copied to a tile.
+pub(crate) const TILE_VALUES: usize = 1024;
 /// Bytes of an output that are copied before they are overwritten: they stay in the first-level cache.
 pub(crate) const OWN_BYTES: usize = 16 << 10;
 
@@ -53,51 +57,6 @@ pub(crate) const MAX_COLUMNS: usize = 128;
 pub(crate) const COLUMNS_BYTES: usize = 512 << 10;
 /// Rows of such a block: each may lie in a page of memory of its own, of which a processor knows some hundreds.
 pub(crate) const MAX_ROWS_AT_ONCE: usize = 512;
-
-/// An input of a map.
-#[derive(Debug)]
-pub(crate) enum Source<'a, T> {
-    /// An array that is only read.
-    Array(&'a Readable<'a, T>),
-    /// The first output, as it was before.
-    Own,
-}
-
-impl<T> Clone for Source<'_, T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Source<'_, T> {}
-
-impl<'a, T: Copy> Source<'a, T> {
-    fn geometry(self, out: &'a Geometry) -> &'a Geometry {
-        match self {
-            Source::Array(array) => array.geometry(),
-            Source::Own => out,
-        }
-    }
-
-    /// The array that is only read.
-    ///
-    /// # Panics
-    /// If it is the output.
-    fn array(self) -> &'a Readable<'a, T> {
-        match self {
-            Source::Array(array) => array,
-            Source::Own => unreachable!("nothing is overwritten here"),
-        }
-    }
-
-    /// The array to read, where `own` is the output.
-    fn or(self, own: &'a Readable<'a, T>) -> &'a Readable<'a, T> {
-        match self {
-            Source::Array(array) => array,
-            Source::Own => own,
-        }
-    }
-}
 
 /// The way through memory of a map, as in the table above.
 enum MapTraversal {
@@ -134,7 +93,7 @@ impl MapTraversal {
             }
             MapTraversal::Tiles => {
                 // Two cache lines of each row, which memory delivers in pairs.
-                Grid { channels, block: (128 / size_of::<T>()).min(channels), count, range: CHUNK_VALUES }
+                Grid { channels, block: (128 / size_of::<T>()).min(channels), count, range: TILE_VALUES }
             }
         }
     }
@@ -151,21 +110,6 @@ fn streamed<T, P, const N: usize>(map: &Map<T, P, N>, geometry: &Geometry) -> bo
     let size = size_of::<T>();
     let long = geometry.is_dense_rows() || geometry.inner().0 * size >= STREAM_RUN_BYTES;
     geometry.channels * geometry.count * size >= STREAM_BYTES && long && !map.is_own()
-}
-
-/// A map: a formula over inputs, of values of the same places.
-#[derive(Clone, Copy)]
-pub(crate) struct Map<'a, T, P, const N: usize> {
-    pub isa: Isa,
-    pub formula: P,
-    pub arrays: [Source<'a, T>; N],
-}
-
-impl<T, P, const N: usize> Map<'_, T, P, N> {
-    /// True where the output is an input as well.
-    fn is_own(&self) -> bool {
-        self.arrays.iter().any(|array| matches!(array, Source::Own))
-    }
 }
 
 /// `outs = formula(coefficients of the channel, values)` for every element.
@@ -232,7 +176,7 @@ pub(crate) fn map<T: Stored, P: Pointwise<N, K, O>, const N: usize, const K: usi
         }
         // Any strides: a block is copied to tiles, mapped there channel by channel, and copied to its places.
         MapTraversal::Tiles => {
-            let pitch = count.min(CHUNK_VALUES);
+            let pitch = count.min(TILE_VALUES);
             let scratch = || {
                 let tiles: [Vec<T>; N] = std::array::from_fn(|_| vec![T::default(); grid.block * pitch]);
                 let results: [Vec<T>; O] = std::array::from_fn(|_| vec![T::default(); pitch]);

@@ -22,6 +22,8 @@ pub const MIN_COLUMNS: usize = map::MIN_COLUMNS;
 pub const MAX_COLUMNS: usize = map::MAX_COLUMNS;
 /// Rows of such a block at most.
 pub const MAX_ROWS_AT_ONCE: usize = map::MAX_ROWS_AT_ONCE;
+/// Values of a channel in a tile of a map.
+pub const TILE_VALUES: usize = map::TILE_VALUES;
 /// Bytes that are copied before they are overwritten.
 pub const OWN_BYTES: usize = map::OWN_BYTES;
 /// Values a chunk.

@@ -107,7 +107,8 @@ impl<'a, T: Copy> Readable<'a, T> {
     /// The values of one channel in a range of logical indices, piece after piece. The innermost stride must be 1.
     #[inline(always)]
     pub fn pieces(&self, channel: usize, range: Range<usize>) -> Pieces<'_, T> {
-        assert!(within(&self.part, &(channel..channel + 1), &range) && self.geometry.inner().1 == 1);
+        assert!(self.part.0.contains(&channel) && within(&self.part, &self.part.0, &range));
+        assert!(self.geometry.inner().1 == 1);
         let runs = self.geometry.runs(range);
         let first = self.first.wrapping_offset(channel as isize * self.geometry.channel_stride);
         Pieces { first, runs, borrow: PhantomData }
@@ -441,7 +442,8 @@ impl<'g, T: Copy> Cell<'g, T> {
 
     /// Copies values to one channel, in logical order.
     pub fn scatter(&mut self, channel: usize, range: Range<usize>, from: &[T]) {
-        assert!(within(&self.part, &(channel..channel + 1), &range) && from.len() == range.len());
+        assert!(self.part.0.contains(&channel) && within(&self.part, &self.part.0, &range));
+        assert!(from.len() == range.len());
         let (stride, mut from) = (self.geometry.inner().1, from.iter());
         for (offset, len) in self.geometry.runs(range) {
             let first = offset + channel as isize * self.geometry.channel_stride;

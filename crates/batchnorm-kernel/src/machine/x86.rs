@@ -78,7 +78,7 @@ macro_rules! vector {
             }
             #[inline(always)]
             fn from_few_f32(values: &[f32], first: usize) -> Self {
-                assert!(first + values.len() <= WIDTH);
+                assert!(first <= WIDTH && values.len() <= WIDTH - first);
                 // Lanes that the mask leaves out are not read: those are not sure to be ours.
                 Self::widened(unsafe {
                     let from_first = _mm256_loadu_si256(MASKS.as_ptr().add(WIDTH - first).cast());

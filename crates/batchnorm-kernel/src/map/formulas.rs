@@ -89,7 +89,7 @@ impl InOrder<5> for InputGradientCoefficients {
 impl InputGradientCoefficients {
     /// As [`InputGradient`] takes them.
     pub(crate) fn in_order_of<M: Arithmetic>(self) -> [f64; 5] {
-        let [offset, slope] = M::offset_and_slope(self);
+        let [offset, slope] = M::offset_and_slope(self.scale, self.offset, self.slope);
         [self.mean, self.scale, self.shift, offset, slope]
     }
 }

@@ -16,7 +16,8 @@ use std::ops::Range;
 pub(crate) struct XhatSummands<A>(pub A);
 
 impl<A: Activate> Summands<2, 4, 2> for XhatSummands<A> {
-    const ZEROS_ADD_NOTHING: bool = true;
+    // (0 less a huge mean, times a huge inverse, is not finite.)
+    const ZEROS_ADD_NOTHING: bool = false;
     #[inline(always)]
     fn add<V: Vector>(self, [mean, scale, shift, inverse]: [V; 4], [x, dy]: [V; 2], sums: [V; 2]) -> [V; 2] {
         let deviation = x.sub(mean);
@@ -27,7 +28,8 @@ impl<A: Activate> Summands<2, 4, 2> for XhatSummands<A> {
 
 /// dz and dz * xhat with y = f(z + residual) as the third array, which tells the derivative.
 impl<A: Activate> Summands<3, 4, 2> for XhatSummands<A> {
-    const ZEROS_ADD_NOTHING: bool = true;
+    // (0 less a huge mean, times a huge inverse, is not finite.)
+    const ZEROS_ADD_NOTHING: bool = false;
     #[inline(always)]
     fn add<V: Vector>(self, [mean, _, _, inverse]: [V; 4], [x, dy, y]: [V; 3], sums: [V; 2]) -> [V; 2] {
         let dz = self.0.backward(y, dy);
@@ -88,7 +90,8 @@ impl<A: Activate> Summands<3, 3, 2> for DirectionSummands<A> {
 pub(crate) struct OutputSummands<A>(pub A);
 
 impl<A: Activate> Summands<2, 2, 2> for OutputSummands<A> {
-    const ZEROS_ADD_NOTHING: bool = true;
+    // (0 less a huge mean, times a huge inverse, is not finite.)
+    const ZEROS_ADD_NOTHING: bool = false;
     #[inline(always)]
     fn add<V: Vector>(self, [beta, reciprocal]: [V; 2], [y, dy]: [V; 2], sums: [V; 2]) -> [V; 2] {
         let dz = self.0.backward(y, dy);
@@ -139,19 +142,15 @@ pub struct ChannelConstants<'a> {
     pub inverse_deviation: &'a [f64],
     /// The low part of the mean, times the inverse standard deviation.
     pub xhat_low: &'a [f64],
+    /// What is taken off x in the sums of products, by [`about`].
+    pub about: &'a [f64],
 }
 
-impl ChannelConstants<'_> {
-    /// What is taken off x in the sums of the products dz (x - about), of each channel: nothing, where sum(dz x) - mean sum(dz)
-    /// tells the sum of dz xhat well enough; the mean, where it is large against the deviation and the difference would lose
-    /// digits.
-    pub(crate) fn about(&self) -> Vec<f64> {
-        let about = |(&mean, &inverse_deviation): (&f64, &f64)| {
-            let mean_to_deviation = mean * inverse_deviation;
-            if mean_to_deviation * mean_to_deviation <= MAX_MEAN_TO_VARIANCE { 0.0 } else { mean }
-        };
-        self.mean.iter().zip(self.inverse_deviation).map(about).collect()
-    }
+/// What is taken off x in the sum of the products dz (x - about) of a channel of this mean and variance (without eps): nothing,
+/// where sum(dz x) - mean sum(dz) tells the sum of dz (x - mean) well enough; the mean, where it is large against the deviation
+/// and the difference would lose digits. (Of f64 arrays the sums are others.)
+pub fn about(mean: f64, variance: f64) -> f64 {
+    if mean * mean <= MAX_MEAN_TO_VARIANCE * variance { 0.0 } else { mean }
 }
 
 /// The sums of a chunk, of what the summands say.
@@ -257,9 +256,9 @@ impl<'m, A> GradientReduction<'m, ChunkSums<'m, WeightedXhatSummands<A>, 4>> {
 }
 
 impl<'m, A> GradientReduction<'m, ChunkSums<'m, ProductAboutSummands<A>, 4>> {
-    /// Over x and dy, or over x, dy and the output, of values whose products are exact; `about` is
-    /// [`ChannelConstants::about`].
-    pub fn of_products(isa: Isa, activation: A, channels: ChannelConstants<'m>, about: &'m [f64]) -> Self {
+    /// Over x and dy, or over x, dy and the output, of values whose products are exact.
+    pub fn of_products(isa: Isa, activation: A, channels: ChannelConstants<'m>) -> Self {
+        let about = channels.about;
         let chunks =
             ChunkSums { isa, summands: ProductAboutSummands(activation), constants: constants(channels, about) };
         GradientReduction { chunks, about: Some(about), channels }

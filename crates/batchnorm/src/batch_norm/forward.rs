@@ -229,7 +229,9 @@ impl Normalizer {
                 .filter(|((constant, variance), _)| *constant && **variance == 0.0)
                 .for_each(|(_, inverse)| *inverse = 0.0);
         }
-        let saved = self.saved_of(count, kind, beta, ChannelStatistics { mean, mean_low, inverse_deviation, scale });
+        let variance = batch.channels().iter().map(Moments::population_variance).collect();
+        let statistics = ChannelStatistics { mean, mean_low, inverse_deviation, scale, variance };
+        let saved = self.saved_of(count, kind, beta, statistics);
         let total_weight = batch.channels().iter().map(Moments::weight).collect();
         Saved { batch_share: new, batch_xhat_low, total_weight, ..saved }
     }

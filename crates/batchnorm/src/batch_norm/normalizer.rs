@@ -15,7 +15,7 @@ use crate::options::policies::{ConstantChannel, Policies};
 use crate::parameters::{Parameters, WideParameters};
 use crate::statistics::batch::BatchMoments;
 use crate::statistics::running::RunningStatistics;
-use batchnorm_kernel::passes::{Isa, NormalizeCoefficients};
+use batchnorm_kernel::passes::{Isa, NormalizeCoefficients, about};
 use batchnorm_kernel::{Activation, Moments, Parameter};
 
 /// eps, policies and instruction set, checked: the formula without state.
@@ -65,6 +65,8 @@ pub(crate) struct ChannelStatistics {
     pub inverse_deviation: Vec<f64>,
     /// gamma times the inverse standard deviation, also where the gradient is declared to be 0.
     pub scale: Vec<f64>,
+    /// That of the batch where the mean is the batch's, without eps.
+    pub variance: Vec<f64>,
 }
 
 impl Normalizer {
@@ -105,7 +107,8 @@ impl Normalizer {
             }
         }
         let total_weight = batch.channels().iter().map(Moments::weight).collect();
-        let statistics = ChannelStatistics { mean, mean_low, inverse_deviation, scale };
+        let variance = batch.channels().iter().map(Moments::population_variance).collect();
+        let statistics = ChannelStatistics { mean, mean_low, inverse_deviation, scale, variance };
         Saved { total_weight, ..self.saved_of(count, kind, beta, statistics) }
     }
 
@@ -124,13 +127,14 @@ impl Normalizer {
         let inverse_deviation: Vec<f64> = running.variance().iter().map(inverse).collect();
         let scale = products(&gamma, &inverse_deviation);
         let (mean, mean_low) = (running.mean().to_vec(), vec![0.0; channels]);
-        let statistics = ChannelStatistics { mean, mean_low, inverse_deviation, scale };
+        let variance = running.variance().to_vec();
+        let statistics = ChannelStatistics { mean, mean_low, inverse_deviation, scale, variance };
         Ok(self.saved_of(count, kind, &beta, statistics).with_constant_statistics())
     }
 
     /// Saved values of a pass by these statistics, all of which depend on the batch, with weights of 1.
     pub(crate) fn saved_of(&self, count: usize, kind: InputKind, beta: &[f64], statistics: ChannelStatistics) -> Saved {
-        let ChannelStatistics { mean, mean_low, inverse_deviation, scale } = statistics;
+        let ChannelStatistics { mean, mean_low, inverse_deviation, scale, variance } = statistics;
         let xhat_low = products(&mean_low, &inverse_deviation);
         let shift = |channel: usize| corrected_shift(beta[channel], mean_low[channel], scale[channel]);
         Saved {
@@ -142,6 +146,7 @@ impl Normalizer {
             total_weight: vec![count as f64; beta.len()],
             count: count as u64,
             is_part: false,
+            about: mean.iter().zip(&variance).map(|(&mean, &variance)| about(mean, variance)).collect(),
             mean,
             batch_xhat_low: xhat_low.clone(),
             xhat_low,

@@ -55,6 +55,8 @@ pub struct Saved {
     pub(crate) scale: Vec<f64>,
     /// beta, less what the low part of the mean takes off.
     pub(crate) shift: Vec<f64>,
+    /// What is taken off the input in the sums of products.
+    pub(crate) about: Vec<f64>,
 }
 
 impl Saved {
@@ -283,6 +285,7 @@ impl Saved {
             inverse_deviation: selected(&self.inverse_deviation),
             scale: selected(&self.scale),
             shift: selected(&self.shift),
+            about: selected(&self.about),
             ..*self
         }
     }
@@ -300,6 +303,7 @@ impl Saved {
             shift: &self.shift,
             inverse_deviation: &self.inverse_deviation,
             xhat_low: &self.xhat_low,
+            about: &self.about,
         }
     }
 

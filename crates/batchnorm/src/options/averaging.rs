@@ -140,8 +140,8 @@ impl UpdateWeight {
     /// `old weight * old + new weight * new`, from the heavier of the two by a share of their difference.
     ///
     /// Two equal values give that value, to the bit. From another value repeated averages with the same `new` come to it, to
-    /// the bit: where the share is too small to be seen beside `old`, the next number towards `new` is taken. That is so for
-    /// at most the last 1 / (2 new weight) updates.
+    /// the bit: where the share is too small to be seen beside `old`, the next number towards `new` is taken. That is so
+    /// for at most the last 1 / (2 new weight) updates, and moves an average by an ulp at most where it would have stood still.
     pub(crate) fn average(self, old: f64, new: f64) -> f64 {
         let difference = new - old;
         if !difference.is_finite() {

@@ -253,7 +253,7 @@ impl SampleSaved {
             let pass = Backward {
                 isa: self.isa(),
                 activation: Activation::Identity,
-                channels: ChannelConstants { mean, scale, shift, inverse_deviation, xhat_low },
+                channels: ChannelConstants { mean, scale, shift, inverse_deviation, xhat_low, about: mean },
                 x: &arrays[0],
                 beside: Beside::Nothing,
                 statistics: Statistics::Constants,

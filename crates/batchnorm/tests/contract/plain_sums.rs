@@ -58,7 +58,7 @@ fn every_mean_from_0_to_1e8_deviations_keeps_bounds_and_bits() {
 type Fill = fn(usize, usize, &mut Random) -> f64;
 
 /// Data that are not N(0, 1).
-const KINDS: [(&str, Fill); 18] = [
+const KINDS: [(&str, Fill); 19] = [
     ("whole numbers 0 to 10", |i, _, _| (i * 7 % 11) as f64),
     ("one-hot", |i, _, random| f64::from(u8::from((i + random.below(3)).is_multiple_of(10)))),
     ("two values", |_, _, random| if random.below(2) == 0 { -0.3 } else { 0.7 }),
@@ -76,6 +76,7 @@ const KINDS: [(&str, Fill); 18] = [
     ("sorted", |i, n, _| i as f64 / n as f64 - 0.5),
     ("sorted far from 0", |i, n, _| 1000.0 + i as f64 / n as f64),
     ("repeated", |i, _, _| [1.0, 1.0, 1.0, 2.5][i / 9 % 4]),
+    ("alike but one, far below eps", |i, n, _| f64::from(if i == n / 2 { 0.01f32.next_up() } else { 0.01 })),
     ("zeros but one", |i, n, _| f64::from(u8::from(i == n / 3))),
 ];
 
@@ -184,10 +185,10 @@ fn reshapes_split_planes_and_added_axes_have_the_same_bits() {
         for (shape, channels_first) in shapes {
             let (axes, x, up) = if channels_first { (Axes::NCHW, &nchw, &dy) } else { (Axes::NHWC, &nhwc, &dy_last) };
             let (mut y, mut dx) = (vec![0.0f32; len], vec![0.0f32; len]);
-            let view = View::new(x, shape, axes.clone()).expect("a view");
-            let up = View::new(up, shape, axes.clone()).expect("a view");
+            let view = View::new(x, shape, axes).expect("a view");
+            let up = View::new(up, shape, axes).expect("a view");
             let parameters = Parameters { gamma: Some(&gamma[..]), beta: Some(&beta[..]) };
-            let mut out = ViewMut::new(&mut y, shape, axes.clone()).expect("a view");
+            let mut out = ViewMut::new(&mut y, shape, axes).expect("a view");
             let (saved, batch) = rule.train(&view, parameters, None, &mut out).expect("a right call");
             let mut out = ViewMut::new(&mut dx, shape, axes).expect("a view");
             let gradients = saved.backward(&view, &up, &mut out).expect("a right call");
@@ -207,5 +208,20 @@ fn reshapes_split_planes_and_added_axes_have_the_same_bits() {
             let expected = first.get_or_insert_with(|| got.clone());
             assert!(got == *expected, "{shape:?} {activation:?}");
         }
+    }
+}
+
+#[test]
+fn huge_constants_of_f64_have_finite_gradients_in_every_layout() {
+    // What fills up the last vector of a run must not be multiplied with a huge mean.
+    let sizes = sizes(1, 9, 9);
+    let x = vec![1e306f64; 81];
+    let dy: Vec<f64> = (0..81).map(|at| f64::from(at) * 0.01 - 0.3).collect();
+    let (gamma, beta) = (vec![1e-3; 9], vec![0.5; 9]);
+    let first = train(&rule(1e-5), Order::Nchw, sizes, &x, &dy, &gamma, &beta);
+    assert!(first.dgamma.iter().all(|&dgamma| dgamma == 0.0), "{:?}", first.dgamma);
+    assert!(first.dx.iter().all(|dx| dx.is_finite()));
+    for order in ORDERS {
+        assert!(train(&rule(1e-5), order, sizes, &x, &dy, &gamma, &beta).same_bits(&first), "{order:?}");
     }
 }

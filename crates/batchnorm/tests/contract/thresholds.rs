@@ -9,7 +9,7 @@ use batchnorm::Tier;
 use batchnorm::thresholds::{
     BLOCK_RUN_BYTES, CHUNK_VALUES, LANES, MAX_BLOCK_CHANNELS, MAX_COLUMNS, MAX_ROW_CHANNELS, MAX_ROWS_AT_ONCE,
     MIN_ALIGNED_RUN, MIN_COLUMNS, MIN_ROW_CHANNELS, MIN_RUN, NEAR_COLUMNS, OWN_BYTES, ROWS_A_STEP, SHARED_COEFFICIENTS,
-    STREAM_BYTES, STREAM_RUN_BYTES, TASK_ELEMENTS, WIDTH, WORTH_THREADS,
+    STREAM_BYTES, STREAM_RUN_BYTES, TASK_ELEMENTS, TILE_VALUES, WIDTH, WORTH_THREADS,
 };
 
 /// Arrays of more elements are taken in a third of the passes, and those that are large in one type, each time others.
@@ -69,6 +69,7 @@ fn table() -> Vec<Edge> {
         edge("a block of channels without planes", MAX_BLOCK_CHANNELS, |e| sizes(40, e, 1)),
         edge("coefficients that are repeated", 64, |e| sizes(9, e, 1)),
         edge("columns reduced again with their neighbours", NEAR_COLUMNS, |e| sizes(33, 2 * e + 9, 1)),
+        edge("a tile of narrow rows", TILE_VALUES, |e| sizes(e, 3, 1)),
         edge("columns at once", MIN_COLUMNS, |e| sizes(70, e, 1)),
         edge("two blocks of columns", MAX_COLUMNS, |e| sizes(21, e, 1)),
         edge("a block of columns and a bit", MAX_COLUMNS + WIDTH, |e| sizes(22, e, 1)),

@@ -152,7 +152,7 @@ impl<T: Type> Case<T> {
             let finite = !matches!(channel.fill, Fill::With(value) if !value.is_finite());
             if exact || !finite {
                 // Kept, constant and NaN channels: the ordinary gradients, but for the sign of zeros.
-                let unsigned = |dx: &[T]| dx.iter().map(|dx| (dx.to_f64() + 0.0).to_bits()).collect::<Vec<_>>();
+                let unsigned = |dx: &[T]| bits(&dx.iter().map(|dx| dx.to_f64() + 0.0).collect::<Vec<f64>>());
                 assert_eq!(unsigned(&of(&own.dx)), unsigned(&of(&ordinary.dx)), "{channel:?}");
                 assert_eq!(bits(&[dgamma]), bits(&[ordinary.parameters.dgamma[c]]), "{channel:?}");
                 assert!(finite || of(&own.dx).iter().all(|dx| dx.to_f64().is_nan()));

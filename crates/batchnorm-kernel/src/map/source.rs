@@ -1,0 +1,65 @@
+//! What a map takes: arrays, or the output itself.
+
+use crate::array::geometry::Geometry;
+use crate::array::memory::Readable;
+use crate::machine::isa::Isa;
+
+/// An input of a map.
+#[derive(Debug)]
+pub(crate) enum Source<'a, T> {
+    /// An array that is only read.
+    Array(&'a Readable<'a, T>),
+    /// The first output, as it was before.
+    Own,
+}
+
+impl<T> Clone for Source<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Source<'_, T> {}
+
+impl<'a, T: Copy> Source<'a, T> {
+    pub fn geometry(self, out: &'a Geometry) -> &'a Geometry {
+        match self {
+            Source::Array(array) => array.geometry(),
+            Source::Own => out,
+        }
+    }
+
+    /// The array that is only read.
+    ///
+    /// # Panics
+    /// If it is the output.
+    pub fn array(self) -> &'a Readable<'a, T> {
+        match self {
+            Source::Array(array) => array,
+            Source::Own => unreachable!("nothing is overwritten here"),
+        }
+    }
+
+    /// The array to read, where `own` is the output.
+    pub fn or(self, own: &'a Readable<'a, T>) -> &'a Readable<'a, T> {
+        match self {
+            Source::Array(array) => array,
+            Source::Own => own,
+        }
+    }
+}
+
+/// A map: a formula over inputs, of values of the same places.
+#[derive(Clone, Copy)]
+pub(crate) struct Map<'a, T, P, const N: usize> {
+    pub isa: Isa,
+    pub formula: P,
+    pub arrays: [Source<'a, T>; N],
+}
+
+impl<T, P, const N: usize> Map<'_, T, P, N> {
+    /// True where the output is an input as well.
+    pub fn is_own(&self) -> bool {
+        self.arrays.iter().any(|array| matches!(array, Source::Own))
+    }
+}
