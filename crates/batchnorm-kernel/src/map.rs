@@ -22,9 +22,8 @@ pub mod source;
 
 use crate::array::geometry::{Geometry, MIN_RUN};
 use crate::array::grid::Grid;
-use crate::array::memory::{Cell, Readable, Segments, SegmentsMut, Writable};
+use crate::array::memory::{Cell, Segments, SegmentsMut, Writable};
 use crate::array::prefetch_distance::{DistancesOfTwoPasses, PREFETCH_BYTES};
-use crate::machine::isa::Isa;
 use crate::machine::vector::WIDTH;
 use crate::number::Stored;
 use crate::reduce::reduction::Reduction;
