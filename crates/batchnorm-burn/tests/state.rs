@@ -8,7 +8,7 @@ use batchnorm::{Axes, Config, Estimator, RunningStatistics, UpdateWeight, View};
 use batchnorm_burn::{BatchNorm, BatchNormConfig, RunningVariance};
 use burn::module::{Module, Param};
 use burn::store::ModuleRecord;
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use support::{Source, bits, floats, vector};
 
 /// The statistics as bits.
@@ -56,6 +56,27 @@ fn core_agrees<const D: usize>(index: usize, shape: &[usize]) {
 #[test]
 fn values_and_statistics_are_the_cores_to_the_bit() {
     for_each_shape!(core_agrees);
+}
+
+#[test]
+fn the_running_mean_of_a_constant_channel_comes_to_it_to_the_bit_and_stays() {
+    let device = Device::default();
+    let constants = [1e-30f32, 0.1, 1.0, 100.1, 1e8, 1e15];
+    let values: Vec<f32> = (0..8).flat_map(|_| constants).collect();
+    let x = Tensor::<2>::from_data(TensorData::new(values, [8, constants.len()]), &device);
+    for momentum in [0.5f64, 0.3, 0.1, 0.01] {
+        let norm = BatchNormConfig::new(constants.len()).with_momentum(momentum).init(&device);
+        // Until the share of the start, 0, is below half an ulp, and 1 / (2 momentum) more.
+        let most = 25.0 * std::f64::consts::LN_2 / -(1.0 - momentum).ln() + 0.5 / momentum + 2.0;
+        for _ in 0..most.ceil() as usize {
+            norm.forward_train(x.clone());
+        }
+        let expected = constants.map(f32::to_bits);
+        assert_eq!(bits(norm.running_mean.value()), expected, "momentum {momentum}, {most} updates");
+        norm.forward_train(x.clone());
+        assert_eq!(bits(norm.running_mean.value()), expected, "momentum {momentum} stays");
+        assert!(floats(norm.forward_eval(x.clone())).into_iter().all(|y| y == 0.0), "beta");
+    }
 }
 
 #[test]

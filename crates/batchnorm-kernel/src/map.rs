@@ -320,8 +320,8 @@ fn from_the_end(
 /// Reduces each channel, turns the result into coefficients, and maps with them, maybe other arrays than those that
 /// are reduced. Returns the reduced values.
 ///
-/// Where channels come in runs and are many enough for the threads, each block of channels is mapped right after it
-/// was reduced, while the cache still holds it; else in two sweeps. The bits are the same.
+/// Where channels come in runs and are many enough for the threads, and where they are columns of few rows, each block of
+/// channels is mapped right after it was reduced, while the cache still holds it; else in two sweeps. The bits are the same.
 pub(crate) fn reduce_and_map<T, R, P, C, const N: usize, const M: usize, const K: usize, const O: usize>(
     reduction: &R,
     reduced: [Source<T>; N],
