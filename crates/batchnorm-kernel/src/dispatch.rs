@@ -55,8 +55,23 @@ macro_rules! with_activation {
     };
 }
 
-/// An expression with the activation likewise and the sums over x and dy that the backward pass needs: of products where
-/// these are exact.
+/// An expression with the activation as a rectifier and the sums that the backward pass needs, over x and dy or over x, dy and
+/// the output: of products where these are exact.
+macro_rules! with_leaky_gradient_sums {
+    ($pass:expr, |$f:ident, $reduction:ident| $call:expr) => {{
+        let Backward { isa, activation, channels, .. } = $pass;
+        let $f = leaky::<T>(activation);
+        if T::SQUARES_FIT {
+            let $reduction = &GradientReduction::of_products(isa, $f, channels);
+            $call
+        } else {
+            let $reduction = &GradientReduction::of_xhat(isa, $f, channels);
+            $call
+        }
+    }};
+}
+
+/// The same over x and dy, where the identity has sums without arithmetic of its own.
 macro_rules! with_gradient_sums {
     ($pass:expr, |$f:ident, $reduction:ident| $call:expr) => {{
         let Backward { isa, activation, channels, .. } = $pass;
@@ -71,31 +86,7 @@ macro_rules! with_gradient_sums {
                     $call
                 }
             }
-            other => {
-                let $f = leaky::<T>(other);
-                if T::SQUARES_FIT {
-                    let $reduction = &GradientReduction::of_products(isa, $f, channels);
-                    $call
-                } else {
-                    let $reduction = &GradientReduction::of_xhat(isa, $f, channels);
-                    $call
-                }
-            }
-        }
-    }};
-}
-
-/// An expression with those over x, dy and the output.
-macro_rules! with_gradient_sums_of_output {
-    ($pass:expr, |$f:ident, $reduction:ident| $call:expr) => {{
-        let Backward { isa, activation, channels, .. } = $pass;
-        let $f = leaky::<T>(activation);
-        if T::SQUARES_FIT {
-            let $reduction = &GradientReduction::of_products(isa, $f, channels);
-            $call
-        } else {
-            let $reduction = &GradientReduction::of_xhat(isa, $f, channels);
-            $call
+            _ => with_leaky_gradient_sums!($pass, |$f, $reduction| $call),
         }
     }};
 }
@@ -250,7 +241,7 @@ impl<T: Stored> Operations<T> for Loops {
         match beside {
             Beside::Nothing => with_gradient_sums!(pass, |_f, reduction| reduce([x, dy], reduction)),
             Beside::Residual(y) => {
-                with_gradient_sums_of_output!(pass, |_f, reduction| reduce([x, dy, y], reduction))
+                with_leaky_gradient_sums!(pass, |_f, reduction| reduce([x, dy, y], reduction))
             }
             Beside::Weights(weights) => {
                 let reduction = GradientReduction::weighted(isa, leaky::<T>(activation), channels);
@@ -286,7 +277,7 @@ impl<T: Stored> Operations<T> for Loops {
             Beside::Nothing => with_gradient_sums!(pass, |f, reduction| {
                 backward_by(pass, f, reduction, [x, dy].map(Source::Array), [outs.dx])
             }),
-            Beside::Residual(y) => with_gradient_sums_of_output!(pass, |f, reduction| {
+            Beside::Residual(y) => with_leaky_gradient_sums!(pass, |f, reduction| {
                 backward_by(pass, f, reduction, [x, dy, y].map(Source::Array), outs.both())
             }),
             // Weights are read in each of the two sweeps: loops that do both at once would be many for a rare pass.

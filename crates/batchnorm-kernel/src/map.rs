@@ -145,26 +145,21 @@ pub(crate) fn map<T: Stored, P: Pointwise<N, K, O>, const N: usize, const K: usi
                 if streamed {
                     cells.iter_mut().for_each(Cell::stream);
                 }
-                let arrays = arrays.map(|array| match array {
-                    Source::Array(array) => array.rows(range.clone()),
-                    Source::Own => &[],
-                });
                 let len = range.len() * channels;
                 let mut start = 0;
                 while start < len {
                     let part = start..len.min(start.saturating_add(piece));
-                    let mut values = arrays.map(|array| array.get(part.clone()).unwrap_or_default());
                     let mut distances = distances;
                     if map.is_own() {
                         let rows = &cells[0].rows()[part.clone()];
                         own.clear();
                         own.extend_from_slice(rows);
-                        // (An array without rows is the output.)
-                        for (values, distance) in values.iter_mut().zip(&mut distances).filter(|(of, _)| of.is_empty())
-                        {
-                            (*values, *distance) = (&own[..], to_what_follows(own, rows));
-                        }
+                        distances = map.distances(distances, to_what_follows(own, rows));
                     }
+                    let values = arrays.map(|array| match array {
+                        Source::Array(array) => &array.rows(range.clone())[part.clone()],
+                        Source::Own => own,
+                    });
                     let outs = cells.each_mut().map(|cell| &mut cell.rows()[part.clone()]);
                     let column = part.start % channels;
                     let coefficients = &wide;
@@ -270,12 +265,8 @@ impl<T: Stored, P: Copy, const N: usize> Runs<'_, T, P, N> {
                             own.extend_from_slice(run);
                             last = run;
                         }
-                        let distance = to_what_follows(&own[own.len() - len..], last);
-                        for (distances, array) in distances.iter_mut().zip(arrays) {
-                            if let Source::Own = array {
-                                *distances = distance;
-                            }
-                        }
+                        let follows = to_what_follows(&own[own.len() - len..], last);
+                        distances = self.map.distances(distances, follows);
                     }
                     let values = arrays.map(|array| match array {
                         Source::Array(array) => array.runs(channels.clone(), index, len),
@@ -341,8 +332,11 @@ where
     let mapped = map.arrays.map(|array| array.geometry(geometries[0]));
     let of_reduced = reduced.map(|array| array.geometry(geometries[0]));
     let runs = all_in_runs(mapped, geometries) && in_runs(of_reduced);
-    let width = columns_at_once::<T, N, M, O>(threads, of_reduced, mapped, geometries);
-    if let Some(width) = width.filter(|_| count > 0 && !runs && !map.is_own()) {
+    if count > 0
+        && !runs
+        && !map.is_own()
+        && let Some(width) = columns_at_once::<T, N, M, O>(threads, of_reduced, mapped, geometries)
+    {
         return reduce_and_map_columns(reduction, reduced, map, outs, coefficients, width);
     }
     if count == 0 || !runs || (threads > 1 && channels < 2 * threads) {
@@ -399,7 +393,7 @@ fn columns_at_once<T, const N: usize, const M: usize, const O: usize>(
 ) -> Option<usize> {
     let &Geometry { channels, count, .. } = outs[0];
     let rows = reduced.into_iter().chain(mapped).chain(outs).all(Geometry::is_dense_rows);
-    let fitting = COLUMNS_BYTES / (count.max(1) * (M + O) * size_of::<T>());
+    let fitting = COLUMNS_BYTES / (count * (M + O) * size_of::<T>());
     // A task for each thread at least, of whole cache lines.
     let shared = channels.div_ceil(threads).next_multiple_of(MIN_COLUMNS);
     let width = (fitting / MIN_COLUMNS * MIN_COLUMNS).min(shared).min(MAX_COLUMNS).min(channels);

@@ -58,6 +58,11 @@ pub(crate) struct Map<'a, T, P, const N: usize> {
 }
 
 impl<T, P, const N: usize> Map<'_, T, P, N> {
+    /// How many elements ahead to prefetch, with `own` for what is copied of the output.
+    pub fn distances(&self, distances: [isize; N], own: isize) -> [isize; N] {
+        std::array::from_fn(|n| if let Source::Own = self.arrays[n] { own } else { distances[n] })
+    }
+
     /// True where the output is an input as well.
     pub fn is_own(&self) -> bool {
         self.arrays.iter().any(|array| matches!(array, Source::Own))

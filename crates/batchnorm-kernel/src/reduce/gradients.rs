@@ -90,7 +90,7 @@ impl<A: Activate> Summands<3, 3, 2> for DirectionSummands<A> {
 pub(crate) struct OutputSummands<A>(pub A);
 
 impl<A: Activate> Summands<2, 2, 2> for OutputSummands<A> {
-    // (0 less a huge mean, times a huge inverse, is not finite.)
+    // (0 less a huge beta, times a huge reciprocal, is not finite.)
     const ZEROS_ADD_NOTHING: bool = false;
     #[inline(always)]
     fn add<V: Vector>(self, [beta, reciprocal]: [V; 2], [y, dy]: [V; 2], sums: [V; 2]) -> [V; 2] {
@@ -179,7 +179,7 @@ where
         let vectors = first.vectors();
         let (tables, constants) = tables.of(vectors, K);
         let line = vectors * WIDTH;
-        for (constants, all) in constants.chunks_exact_mut(line.max(1)).zip(self.constants) {
+        for (constants, all) in constants.chunks_exact_mut(line).zip(self.constants) {
             for (vector, constants) in constants.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
                 constants.copy_from_slice(&all[first.channel(vector)..][..WIDTH]);
             }
