@@ -2,7 +2,7 @@
 
 use crate::activation::{Activate, Activation, Leaky, Linear};
 use crate::array::memory::{Readable, Writable};
-use crate::machine::isa::Isa;
+use crate::machine::Machine;
 use crate::map::coefficients::Coefficients;
 use crate::map::formulas::{
     GradientAlong, GradientAlongCoefficients, InOrder, InputGradient, InputGradientOfOutput, InputGradientWeighted,
@@ -59,13 +59,13 @@ macro_rules! with_activation {
 /// the output: of products where these are exact.
 macro_rules! with_leaky_gradient_sums {
     ($pass:expr, |$f:ident, $reduction:ident| $call:expr) => {{
-        let Backward { isa, activation, channels, .. } = $pass;
+        let Backward { machine, activation, channels, .. } = $pass;
         let $f = leaky::<T>(activation);
         if T::SQUARES_FIT {
-            let $reduction = &GradientReduction::of_products(isa, $f, channels);
+            let $reduction = &GradientReduction::of_products(machine.isa, $f, channels);
             $call
         } else {
-            let $reduction = &GradientReduction::of_xhat(isa, $f, channels);
+            let $reduction = &GradientReduction::of_xhat(machine.isa, $f, channels);
             $call
         }
     }};
@@ -74,15 +74,15 @@ macro_rules! with_leaky_gradient_sums {
 /// The same over x and dy, where the identity has sums without arithmetic of its own.
 macro_rules! with_gradient_sums {
     ($pass:expr, |$f:ident, $reduction:ident| $call:expr) => {{
-        let Backward { isa, activation, channels, .. } = $pass;
+        let Backward { machine, activation, channels, .. } = $pass;
         match activation {
             Activation::Identity => {
                 let $f = Linear::<T::Arithmetic>(PhantomData);
                 if T::SQUARES_FIT {
-                    let $reduction = &GradientReduction::of_products(isa, $f, channels).linear();
+                    let $reduction = &GradientReduction::of_products(machine.isa, $f, channels).linear();
                     $call
                 } else {
-                    let $reduction = &GradientReduction::of_xhat(isa, $f, channels);
+                    let $reduction = &GradientReduction::of_xhat(machine.isa, $f, channels);
                     $call
                 }
             }
@@ -99,9 +99,9 @@ fn train_by<T: Stored, P: Pointwise<M, 3, 1>, const M: usize>(
     coefficients: OfReduced<Moments, NormalizeCoefficients>,
 ) -> Vec<Moments> {
     if T::SQUARES_FIT {
-        reduce_and_map(&PlainMoments::new(map.isa), [Source::Array(x)], map, [y.reborrow()], coefficients)
+        reduce_and_map(&PlainMoments::new(map.machine.isa), [Source::Array(x)], map, [y.reborrow()], coefficients)
     } else {
-        reduce_and_map(&Joined(ChunkMoments(map.isa)), [Source::Array(x)], map, [y.reborrow()], coefficients)
+        reduce_and_map(&Joined(ChunkMoments(map.machine.isa)), [Source::Array(x)], map, [y.reborrow()], coefficients)
     }
 }
 
@@ -112,19 +112,19 @@ fn normalize<T: Stored>(
     y: &mut Writable<T>,
     coefficients: OfChannel<NormalizeCoefficients>,
 ) {
-    let Forward { isa, activation, beside } = pass;
+    let Forward { machine, activation, beside } = pass;
     let all = Coefficients::new(y.geometry().channels, coefficients);
     match beside {
         Beside::Nothing => with_activation!(activation, |f| {
-            map(Map { isa, formula: Normalize(f), arrays: [x] }, [y.reborrow()], all);
+            map(Map { machine, formula: Normalize(f), arrays: [x] }, [y.reborrow()], all);
         }),
         Beside::Residual(residual) => {
             let formula = NormalizeAdding(leaky::<T>(activation));
-            map(Map { isa, formula, arrays: [x, Source::Array(residual)] }, [y.reborrow()], all);
+            map(Map { machine, formula, arrays: [x, Source::Array(residual)] }, [y.reborrow()], all);
         }
         Beside::Weights(weights) => {
             let formula = NormalizeWeighted(leaky::<T>(activation));
-            map(Map { isa, formula, arrays: [x, Source::Array(weights)] }, [y.reborrow()], all);
+            map(Map { machine, formula, arrays: [x, Source::Array(weights)] }, [y.reborrow()], all);
         }
     }
 }
@@ -142,15 +142,15 @@ where
     InputGradient<A>: Pointwise<N, 5, O>,
     Scale<A>: Pointwise<N, 3, O>,
 {
-    let Backward { isa, channels, statistics, .. } = pass;
+    let Backward { machine, channels, statistics, .. } = pass;
     match statistics {
         Statistics::Batch(coefficients) => {
-            let map = Map { isa, formula: InputGradient(activation), arrays };
+            let map = Map { machine, formula: InputGradient(activation), arrays };
             let in_order = |channel, sums| coefficients(channel, sums).in_order_of::<A::Arithmetic>();
             reduce_and_map(reduction, arrays, map, outs, in_order)
         }
         Statistics::Constants => {
-            let map = Map { isa, formula: Scale(activation), arrays };
+            let map = Map { machine, formula: Scale(activation), arrays };
             reduce_and_map(reduction, arrays, map, outs, |channel, _| channels.normalize(channel))
         }
     }
@@ -167,26 +167,26 @@ fn input_gradient_by<T: Stored, A: Activate, const N: usize, const O: usize>(
     InputGradient<A>: Pointwise<N, 5, O>,
     Scale<A>: Pointwise<N, 3, O>,
 {
-    let Backward { isa, channels, x, statistics, .. } = pass;
+    let Backward { machine, channels, x, statistics, .. } = pass;
     let number = x.geometry().channels;
     match statistics {
         Statistics::Batch(coefficients) => {
             let in_order = |channel: usize| coefficients(channel, sums[channel]).in_order_of::<A::Arithmetic>();
-            map(Map { isa, formula: InputGradient(activation), arrays }, outs, Coefficients::new(number, in_order));
+            map(Map { machine, formula: InputGradient(activation), arrays }, outs, Coefficients::new(number, in_order));
         }
         Statistics::Constants => {
             let all = Coefficients::new(number, |channel| channels.normalize(channel));
-            map(Map { isa, formula: Scale(activation), arrays }, outs, all);
+            map(Map { machine, formula: Scale(activation), arrays }, outs, all);
         }
     }
 }
 
 impl<T: Stored> Operations<T> for Loops {
-    fn moments(&self, isa: Isa, x: &Readable<T>, weights: Option<&Readable<T>>) -> Vec<Moments> {
+    fn moments(&self, machine: &Machine, x: &Readable<T>, weights: Option<&Readable<T>>) -> Vec<Moments> {
         match weights {
-            None if T::SQUARES_FIT => reduce([x], &PlainMoments::new(isa)),
-            None => reduce([x], &Joined(ChunkMoments(isa))),
-            Some(weights) => reduce([x, weights], &Joined(WeightedChunkMoments(isa))),
+            None if T::SQUARES_FIT => reduce(machine, [x], &PlainMoments::new(machine.isa)),
+            None => reduce(machine, [x], &Joined(ChunkMoments(machine.isa))),
+            Some(weights) => reduce(machine, [x, weights], &Joined(WeightedChunkMoments(machine.isa))),
         }
     }
 
@@ -197,18 +197,18 @@ impl<T: Stored> Operations<T> for Loops {
         y: &mut Writable<T>,
         coefficients: OfReduced<Moments, NormalizeCoefficients>,
     ) -> Vec<Moments> {
-        let Forward { isa, activation, beside } = pass;
+        let Forward { machine, activation, beside } = pass;
         match beside {
             Beside::Nothing => with_activation!(activation, |f| {
-                train_by(Map { isa, formula: Normalize(f), arrays: [Source::Array(x)] }, x, y, coefficients)
+                train_by(Map { machine, formula: Normalize(f), arrays: [Source::Array(x)] }, x, y, coefficients)
             }),
             Beside::Residual(residual) => {
                 let arrays = [x, residual].map(Source::Array);
                 let formula = NormalizeAdding(leaky::<T>(activation));
-                train_by(Map { isa, formula, arrays }, x, y, coefficients)
+                train_by(Map { machine, formula, arrays }, x, y, coefficients)
             }
             Beside::Weights(weights) => {
-                let moments = self.moments(isa, x, Some(weights));
+                let moments = self.moments(machine, x, Some(weights));
                 if !moments.is_empty() {
                     self.normalize(pass, x, y, &|channel| coefficients(channel, moments[channel]));
                 }
@@ -237,21 +237,21 @@ impl<T: Stored> Operations<T> for Loops {
     }
 
     fn gradient_sums(&self, pass: Backward<T>, dy: &Readable<T>) -> Vec<GradientSums> {
-        let Backward { isa, activation, channels, x, beside, .. } = pass;
+        let Backward { machine, activation, channels, x, beside, .. } = pass;
         match beside {
-            Beside::Nothing => with_gradient_sums!(pass, |_f, reduction| reduce([x, dy], reduction)),
+            Beside::Nothing => with_gradient_sums!(pass, |_f, reduction| reduce(machine, [x, dy], reduction)),
             Beside::Residual(y) => {
-                with_leaky_gradient_sums!(pass, |_f, reduction| reduce([x, dy, y], reduction))
+                with_leaky_gradient_sums!(pass, |_f, reduction| reduce(machine, [x, dy, y], reduction))
             }
             Beside::Weights(weights) => {
-                let reduction = GradientReduction::weighted(isa, leaky::<T>(activation), channels);
-                reduce([x, dy, weights], &reduction)
+                let reduction = GradientReduction::weighted(machine.isa, leaky::<T>(activation), channels);
+                reduce(machine, [x, dy, weights], &reduction)
             }
         }
     }
 
     fn input_gradient(&self, pass: Backward<T>, dy: &Readable<T>, sums: &[GradientSums], outs: GradientOutputs<T>) {
-        let Backward { isa, activation, channels, x, beside, statistics } = pass;
+        let Backward { machine, activation, channels, x, beside, statistics } = pass;
         match beside {
             Beside::Nothing => with_activation!(activation, |f| {
                 input_gradient_by(pass, f, sums, [x, dy].map(Source::Array), [outs.dx])
@@ -266,7 +266,7 @@ impl<T: Stored> Operations<T> for Loops {
                     Statistics::Constants => channels.input_gradient(channel).in_order(),
                 });
                 let formula = InputGradientWeighted(leaky::<T>(activation));
-                map(Map { isa, formula, arrays: [x, dy, weights].map(Source::Array) }, [outs.dx], all);
+                map(Map { machine, formula, arrays: [x, dy, weights].map(Source::Array) }, [outs.dx], all);
             }
         }
     }
@@ -302,7 +302,7 @@ impl<T: Stored> Operations<T> for Loops {
 
     fn residual_gradient(
         &self,
-        isa: Isa,
+        machine: &Machine,
         activation: Activation,
         y: &Readable<T>,
         dy: &Readable<T>,
@@ -310,12 +310,12 @@ impl<T: Stored> Operations<T> for Loops {
     ) {
         let none = Coefficients::new(dresidual.geometry().channels, |_| [0.0]);
         let formula = Mask(leaky::<T>(activation));
-        map(Map { isa, formula, arrays: [dy, y].map(Source::Array) }, [dresidual.reborrow()], none);
+        map(Map { machine, formula, arrays: [dy, y].map(Source::Array) }, [dresidual.reborrow()], none);
     }
 
     fn tangent(
         &self,
-        isa: Isa,
+        machine: &Machine,
         activation: Activation,
         arrays: [&Readable<T>; 2],
         out: &mut Writable<T>,
@@ -323,24 +323,24 @@ impl<T: Stored> Operations<T> for Loops {
     ) {
         let all = Coefficients::new(out.geometry().channels, coefficients);
         let arrays = arrays.map(Source::Array);
-        with_activation!(activation, |f| map(Map { isa, formula: Tangent(f), arrays }, [out.reborrow()], all));
+        with_activation!(activation, |f| map(Map { machine, formula: Tangent(f), arrays }, [out.reborrow()], all));
     }
 
     fn sums_along(
         &self,
-        isa: Isa,
+        machine: &Machine,
         activation: Activation,
         channels: ChannelConstants,
         arrays: [&Readable<T>; 3],
     ) -> Vec<GradientSums> {
         let ChannelConstants { mean, scale, shift, .. } = channels;
         let summands = DirectionSummands(leaky::<T>(activation));
-        reduce(arrays, &Joined(ChunkSums { isa, summands, constants: [mean, scale, shift] }))
+        reduce(machine, arrays, &Joined(ChunkSums { isa: machine.isa, summands, constants: [mean, scale, shift] }))
     }
 
     fn gradient_along(
         &self,
-        isa: Isa,
+        machine: &Machine,
         activation: Activation,
         arrays: [&Readable<T>; 3],
         out: &mut Writable<T>,
@@ -348,55 +348,55 @@ impl<T: Stored> Operations<T> for Loops {
     ) {
         let all = Coefficients::new(out.geometry().channels, coefficients);
         let formula = GradientAlong(leaky::<T>(activation));
-        map(Map { isa, formula, arrays: arrays.map(Source::Array) }, [out.reborrow()], all);
+        map(Map { machine, formula, arrays: arrays.map(Source::Array) }, [out.reborrow()], all);
     }
 
     fn normalize_rows(
         &self,
-        isa: Isa,
+        machine: &Machine,
         first: usize,
         x: &Readable<T>,
         y: &mut Writable<T>,
         elements: Elements<2>,
         coefficients: OfReduced<Moments, RowNumbers>,
     ) -> Vec<Moments> {
-        let reduction = |x: &[T]| ChunkMoments(isa).run(0, &Chunk::Slice([x]));
-        rows::normalize(isa, first, x, y, elements, reduction, coefficients)
+        let reduction = |x: &[T]| ChunkMoments(machine.isa).run(0, &Chunk::Slice([x]));
+        rows::normalize(machine, first, x, y, elements, reduction, coefficients)
     }
 
-    fn input_gradient_rows(&self, isa: Isa, summed: Summed, arrays: [&Readable<T>; 2], dx: &mut Writable<T>) {
-        rows::by_sums(isa, RowGradient, summed, summed.weights, arrays, dx);
+    fn input_gradient_rows(&self, machine: &Machine, summed: Summed, arrays: [&Readable<T>; 2], dx: &mut Writable<T>) {
+        rows::by_sums(machine, RowGradient, summed, summed.weights, arrays, dx);
     }
 
     fn backward_rows(
         &self,
-        isa: Isa,
+        machine: &Machine,
         summed: Summed,
         arrays: [&Readable<T>; 2],
         dx: &mut Writable<T>,
     ) -> [Vec<f64>; 2] {
-        rows::gradients(isa, summed, arrays, dx)
+        rows::gradients(machine, summed, arrays, dx)
     }
 
     fn tangent_rows(
         &self,
-        isa: Isa,
+        machine: &Machine,
         summed: Summed,
         elements: Elements<3>,
         arrays: [&Readable<T>; 2],
         out: &mut Writable<T>,
     ) {
-        rows::by_sums(isa, RowTangent, summed, elements, arrays, out);
+        rows::by_sums(machine, RowTangent, summed, elements, arrays, out);
     }
 
     fn parameter_rows(
         &self,
-        isa: Isa,
+        machine: &Machine,
         parts: &[[&Readable<T>; 2]],
         numbers: &[RowNumbers],
         period: usize,
     ) -> [Vec<f64>; 2] {
-        rows::parameter_sums(isa, parts, numbers, period)
+        rows::parameter_sums(machine, parts, numbers, period)
     }
 
     fn rows_along(
@@ -418,20 +418,26 @@ impl<T: Stored> Operations<T> for Loops {
         rows.parameter_sums(parts, directions)
     }
 
-    fn products(&self, isa: Isa, array: Centered<T>, other: Option<Centered<T>>, group: usize) -> Vec<Vec<f64>> {
-        whitening::products(isa, array, other, group)
+    fn products(
+        &self,
+        machine: &Machine,
+        array: Centered<T>,
+        other: Option<Centered<T>>,
+        group: usize,
+    ) -> Vec<Vec<f64>> {
+        whitening::products(machine, array, other, group)
     }
 
     fn mix(
         &self,
-        isa: Isa,
+        machine: &Machine,
         inputs: &[Centered<T>],
         matrices: &[Vec<f64>],
         shift: &[f64],
         group: usize,
         out: &mut Writable<T>,
     ) {
-        whitening::mix(isa, inputs, matrices, shift, group, out);
+        whitening::mix(machine, inputs, matrices, shift, group, out);
     }
 }
 
@@ -442,11 +448,12 @@ impl<T: Stored> OutputOperations<T> for Loops {
         dy: &mut Writable<T>,
         coefficients: OfReduced<GradientSums, OutputGradientCoefficients>,
     ) -> Vec<GradientSums> {
-        let OutputBackward { isa, activation, beta, gamma_reciprocal, y } = pass;
+        let OutputBackward { machine, activation, beta, gamma_reciprocal, y } = pass;
         let f = leaky::<T>(activation);
-        let sums = Joined(ChunkSums { isa, summands: OutputSummands(f), constants: [beta, gamma_reciprocal] });
+        let sums =
+            Joined(ChunkSums { isa: machine.isa, summands: OutputSummands(f), constants: [beta, gamma_reciprocal] });
         let arrays = [Source::Array(y), Source::Own];
-        let map = Map { isa, formula: InputGradientOfOutput(f), arrays };
+        let map = Map { machine, formula: InputGradientOfOutput(f), arrays };
         reduce_and_map(&sums, arrays, map, [dy.reborrow()], coefficients)
     }
 }

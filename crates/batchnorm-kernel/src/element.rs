@@ -3,11 +3,12 @@
 use crate::array::layout::Axes;
 use crate::array::view::View;
 use crate::dispatch::Loops;
-use crate::machine::isa::Isa;
+use crate::machine::Machine;
 use crate::machine::tier::Tier;
 use crate::moments::Moments;
 use crate::number::{Number, Stored};
 use crate::operations::{Operations, OutputOperations};
+use crate::threads::Threads;
 
 /// A type an array may hold: `f32`, `f64`, and with the feature `half` also `f16` and `bf16`.
 ///
@@ -79,7 +80,7 @@ impl Moments {
     /// Moments of a slice, by the same reduction as the layer's.
     pub fn of<T: Element>(values: &[T]) -> Moments {
         let view = View::new(values, &[values.len(), 1], Axes::NCHW).expect("a slice is a dense column");
-        let isa = Isa::new(Tier::best()).expect("the best tier runs here");
-        T::operations().moments(isa, view.memory(), None).first().copied().unwrap_or(Moments::EMPTY)
+        let machine = Machine::new(Tier::best(), Threads::default()).expect("the best tier runs here");
+        T::operations().moments(&machine, view.memory(), None).first().copied().unwrap_or(Moments::EMPTY)
     }
 }

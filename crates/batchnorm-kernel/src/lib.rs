@@ -11,7 +11,7 @@
 //! | [`Tier`], `machine` | instruction sets; eight `f64` at once, what all loops compute with |
 //! | [`Number`] | the number types of arrays: `f32`, `f64`, `f16`, `bf16` |
 //! | [`Moments`], [`Activation`] | count, mean and M2 of a set of values; what follows the normalisation |
-//! | `threads` | tasks over threads, results in order |
+//! | [`Threads`] | parts of work over threads that an [`Executor`] lends, results in order |
 //! | [`View`], `array` | any array as channels and, in each, values in logical order; checked once; shared out between threads |
 //! | `lanes` | slices taken as vectors |
 //! | `reduce` | a value for each channel, in one fixed tree of chunks |
@@ -34,7 +34,7 @@ mod operations;
 mod pass;
 mod reduce;
 mod rows;
-pub mod threads;
+mod threads;
 #[doc(hidden)]
 pub mod thresholds;
 mod whitening;
@@ -47,6 +47,7 @@ pub use element::{Element, Parameter};
 pub use machine::tier::Tier;
 pub use moments::Moments;
 pub use number::Number;
+pub use threads::{Executor, Threads};
 
 /// What the layers of `batchnorm` ask for: operations on arrays, and passes as data. It changes with those layers, and is no
 /// interface for others.
@@ -55,7 +56,7 @@ pub mod passes {
     pub use crate::array::geometry::{Geometry, MIN_RUN};
     pub use crate::array::layout::{Arrangement, Layout, elements, row_major};
     pub use crate::array::memory::{Readable, Writable};
-    pub use crate::machine::isa::Isa;
+    pub use crate::machine::Machine;
     pub use crate::map::formulas::{
         GradientAlongCoefficients, InputGradientCoefficients, NormalizeCoefficients, OutputGradientCoefficients,
         TangentCoefficients,
@@ -70,5 +71,6 @@ pub mod passes {
     pub use crate::rows::formulas::{Elements, RowMeans, RowNumbers};
     pub use crate::rows::second_order::{RowDirection, RowSecondDerivatives};
     pub use crate::rows::{Summed, at_once};
+    pub use crate::threads::Call;
     pub use crate::whitening::Centered;
 }

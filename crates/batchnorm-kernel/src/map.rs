@@ -28,7 +28,6 @@ use crate::machine::vector::WIDTH;
 use crate::number::Stored;
 use crate::reduce::reduction::Reduction;
 use crate::reduce::{Scratch, Sources, SumTraversal, block_of_runs, in_runs, reduce};
-use crate::threads;
 use coefficients::Coefficients;
 use formulas::{InOrder, Pointwise};
 use loops::{MapColumns, MapRows, MapRuns};
@@ -117,13 +116,13 @@ pub(crate) fn map<T: Stored, P: Pointwise<N, K, O>, const N: usize, const K: usi
     mut outs: [Writable<T>; O],
     coefficients: Coefficients<K>,
 ) {
-    let Map { isa, formula, arrays } = map;
+    let Map { machine, formula, arrays } = map;
     let geometries = outs.each_ref().map(Writable::geometry);
     let &Geometry { channels, count, .. } = geometries[0];
     if count == 0 {
         return;
     }
-    let threads = threads::threads_for(channels * count);
+    let crew = machine.crew(channels * count);
     let traversal = MapTraversal::of(arrays.map(|array| array.geometry(geometries[0])), geometries);
     let streamed = streamed(&map, geometries[0]);
     let grid = traversal.grid::<T>(geometries[0]);
@@ -131,7 +130,7 @@ pub(crate) fn map<T: Stored, P: Pointwise<N, K, O>, const N: usize, const K: usi
     match traversal {
         // NCHW: a channel's coefficients stay in registers for a whole run.
         MapTraversal::Runs => {
-            Writable::for_each_cell(&mut outs.each_mut(), grid, threads, Vec::new, |own, channels, range, cells| {
+            Writable::for_each_cell(&mut outs.each_mut(), grid, crew, Vec::new, |own, channels, range, cells| {
                 let all: Vec<_> = channels.clone().map(|channel| coefficients.of(channel)).collect();
                 let runs = Runs { map, distances, until: count, streamed };
                 runs.map(own, cells, channels, range, &all);
@@ -141,7 +140,7 @@ pub(crate) fn map<T: Stored, P: Pointwise<N, K, O>, const N: usize, const K: usi
         MapTraversal::Rows => {
             let wide = coefficients.widened(outs[0].elements_to_line() % WIDTH);
             let piece = if map.is_own() { OWN_BYTES / size_of::<T>() } else { usize::MAX };
-            Writable::for_each_cell(&mut outs.each_mut(), grid, threads, Vec::new, |own, _, range, cells| {
+            Writable::for_each_cell(&mut outs.each_mut(), grid, crew, Vec::new, |own, _, range, cells| {
                 if streamed {
                     cells.iter_mut().for_each(Cell::stream);
                 }
@@ -163,7 +162,16 @@ pub(crate) fn map<T: Stored, P: Pointwise<N, K, O>, const N: usize, const K: usi
                     let outs = cells.each_mut().map(|cell| &mut cell.rows()[part.clone()]);
                     let column = part.start % channels;
                     let coefficients = &wide;
-                    isa.run(MapRows { formula, coefficients, values, distances, outs, channels, column, streamed });
+                    machine.isa.run(MapRows {
+                        formula,
+                        coefficients,
+                        values,
+                        distances,
+                        outs,
+                        channels,
+                        column,
+                        streamed,
+                    });
                     start = part.end;
                 }
             });
@@ -179,7 +187,7 @@ pub(crate) fn map<T: Stored, P: Pointwise<N, K, O>, const N: usize, const K: usi
             Writable::for_each_cell(
                 &mut outs.each_mut(),
                 grid,
-                threads,
+                crew,
                 scratch,
                 |(tiles, results), block, range, cells| {
                     for (array, tile) in arrays.iter().zip(tiles.iter_mut()) {
@@ -192,7 +200,7 @@ pub(crate) fn map<T: Stored, P: Pointwise<N, K, O>, const N: usize, const K: usi
                     }
                     for (row, channel) in block.enumerate() {
                         let len = range.len();
-                        isa.run(MapRuns {
+                        machine.isa.run(MapRuns {
                             formula,
                             coefficients: &[coefficients.of(channel)],
                             values: tiles.each_ref().map(|tile| Segments::of(&tile[row * pitch..][..len], len)),
@@ -232,7 +240,7 @@ impl<T: Stored, P: Copy, const N: usize> Runs<'_, T, P, N> {
     ) where
         P: Pointwise<N, K, O>,
     {
-        let &Runs { map: Map { isa, formula, arrays }, distances, until, streamed } = self;
+        let &Runs { map: Map { machine, formula, arrays }, distances, until, streamed } = self;
         if streamed {
             cells.iter_mut().for_each(Cell::stream);
         }
@@ -273,7 +281,7 @@ impl<T: Stored, P: Copy, const N: usize> Runs<'_, T, P, N> {
                         Source::Own => Segments::of(own, len),
                     });
                     let outs = cells.each_mut().map(|cell| cell.runs(channels.clone(), index, len));
-                    isa.run(MapRuns { formula, coefficients, values, distances, outs, streamed });
+                    machine.isa.run(MapRuns { formula, coefficients, values, distances, outs, streamed });
                 }
             },
         );
@@ -328,41 +336,35 @@ where
 {
     let geometries = outs.each_ref().map(Writable::geometry);
     let &Geometry { channels, count, .. } = geometries[0];
-    let threads = threads::threads_for(channels * count);
+    let crew = map.machine.crew(channels * count);
     let mapped = map.arrays.map(|array| array.geometry(geometries[0]));
     let of_reduced = reduced.map(|array| array.geometry(geometries[0]));
     let runs = all_in_runs(mapped, geometries) && in_runs(of_reduced);
     if count > 0
         && !runs
         && !map.is_own()
-        && let Some(width) = columns_at_once::<T, N, M, O>(threads, of_reduced, mapped, geometries)
+        && let Some(width) = columns_at_once::<T, N, M, O>(crew.count(), of_reduced, mapped, geometries)
     {
         return reduce_and_map_columns(reduction, reduced, map, outs, coefficients, width);
     }
-    if count == 0 || !runs || (threads > 1 && channels < 2 * threads) {
-        return threads::together(threads, || {
-            let own = outs[0].as_readable();
-            let values = reduce(reduced.map(|array| array.or(&own)), reduction);
-            let all = Coefficients::new(values.len(), |channel| coefficients(channel, values[channel]));
-            drop(own);
-            self::map(map, outs, all);
-            values
-        });
+    if count == 0 || !runs || (crew.count() > 1 && channels < 2 * crew.count()) {
+        let own = outs[0].as_readable();
+        let values = reduce(map.machine, reduced.map(|array| array.or(&own)), reduction);
+        let all = Coefficients::new(values.len(), |channel| coefficients(channel, values[channel]));
+        drop(own);
+        self::map(map, outs, all);
+        return values;
     }
     // Enough tasks for the threads come before blocks that are long in memory.
-    let most = (channels / (2 * threads)).max(1);
+    let most = (channels / (2 * crew.count())).max(1);
     let block = block_of_runs::<T, N>(of_reduced).min(most);
     let grid = Grid { channels, block: (TASK_ELEMENTS / count).clamp(block, most.max(block)), count, range: count };
     let distances = DistancesOfTwoPasses::new(of_reduced, mapped, block, size_of::<T>());
     let runs =
         Runs { map, distances: distances.mapping, until: distances.until, streamed: streamed(&map, geometries[0]) };
     let scratch = || (Scratch::new(), Vec::new());
-    let cells = Writable::for_each_cell(
-        &mut outs.each_mut(),
-        grid,
-        threads,
-        scratch,
-        |(scratch, own), channels, range, cells| {
+    let cells =
+        Writable::for_each_cell(&mut outs.each_mut(), grid, crew, scratch, |(scratch, own), channels, range, cells| {
             let mut all = Vec::with_capacity(channels.len());
             for start in channels.clone().step_by(block) {
                 let channels = start..(start + block).min(channels.end);
@@ -379,8 +381,7 @@ where
                 all.extend(values);
             }
             all
-        },
-    );
+        });
     cells.into_iter().flatten().collect()
 }
 
@@ -416,24 +417,20 @@ where
     C: InOrder<K>,
 {
     let &Geometry { channels, count, .. } = outs[0].geometry();
-    let threads = threads::threads_for(channels * count);
+    let crew = map.machine.crew(channels * count);
     // No block is narrower than a vector.
     let mut block = width;
     while (1..WIDTH).contains(&(channels % block)) {
         block += WIDTH;
     }
     let grid = Grid { channels, block, count, range: count };
-    let cells = Writable::for_each_cell(
-        &mut outs.each_mut(),
-        grid,
-        threads,
-        Scratch::new,
-        |scratch, channels, range, cells| {
+    let cells =
+        Writable::for_each_cell(&mut outs.each_mut(), grid, crew, Scratch::new, |scratch, channels, range, cells| {
             let reduced = reduced.map(Source::array);
             let sources = Sources { arrays: reduced, traversal: SumTraversal::Rows, distances: [0; N] };
             let values = scratch.reduce(sources, reduction, channels.clone());
             let all = Coefficients::new(values.len(), |at| coefficients(channels.start + at, values[at]));
-            map.isa.run(MapColumns {
+            map.machine.isa.run(MapColumns {
                 formula: map.formula,
                 coefficients: all.vectors(),
                 values: map.arrays.map(|array| array.array().columns(channels.clone(), range.clone())),
@@ -441,7 +438,6 @@ where
                 rows: range.len(),
             });
             values
-        },
-    );
+        });
     cells.into_iter().flatten().collect()
 }

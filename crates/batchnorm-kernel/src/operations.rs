@@ -3,7 +3,7 @@
 
 use crate::activation::Activation;
 use crate::array::memory::{Readable, Writable};
-use crate::machine::isa::Isa;
+use crate::machine::Machine;
 use crate::map::formulas::{
     GradientAlongCoefficients, NormalizeCoefficients, OutputGradientCoefficients, TangentCoefficients,
 };
@@ -18,7 +18,7 @@ use crate::whitening::Centered;
 /// The passes over arrays of one number type.
 pub trait Operations<T>: Sync {
     /// Moments of each channel, of values that count as often as their weight says; none for empty arrays.
-    fn moments(&self, isa: Isa, x: &Readable<T>, weights: Option<&Readable<T>>) -> Vec<Moments>;
+    fn moments(&self, machine: &Machine, x: &Readable<T>, weights: Option<&Readable<T>>) -> Vec<Moments>;
 
     /// y by coefficients that follow from the moments, which are returned: each channel is normalised while a cache still
     /// holds it, where that can be.
@@ -57,7 +57,7 @@ pub trait Operations<T>: Sync {
     /// dz = dy f'(z) alone, from the output y.
     fn residual_gradient(
         &self,
-        isa: Isa,
+        machine: &Machine,
         activation: Activation,
         y: &Readable<T>,
         dy: &Readable<T>,
@@ -67,7 +67,7 @@ pub trait Operations<T>: Sync {
     /// The directional derivative of y along t, of arrays x and t.
     fn tangent(
         &self,
-        isa: Isa,
+        machine: &Machine,
         activation: Activation,
         arrays: [&Readable<T>; 2],
         out: &mut Writable<T>,
@@ -77,7 +77,7 @@ pub trait Operations<T>: Sync {
     /// The sums of dz (as `dy`) and of dz t (as `dy_xhat`) of each channel.
     fn sums_along(
         &self,
-        isa: Isa,
+        machine: &Machine,
         activation: Activation,
         channels: ChannelConstants,
         arrays: [&Readable<T>; 3],
@@ -86,7 +86,7 @@ pub trait Operations<T>: Sync {
     /// The derivative of dx along t, of arrays x, dy and t.
     fn gradient_along(
         &self,
-        isa: Isa,
+        machine: &Machine,
         activation: Activation,
         arrays: [&Readable<T>; 3],
         out: &mut Writable<T>,
@@ -96,7 +96,7 @@ pub trait Operations<T>: Sync {
     /// y of rows by their own moments, which are returned; the first row is number `first` among all. Elements: gamma, beta.
     fn normalize_rows(
         &self,
-        isa: Isa,
+        machine: &Machine,
         first: usize,
         x: &Readable<T>,
         y: &mut Writable<T>,
@@ -105,16 +105,21 @@ pub trait Operations<T>: Sync {
     ) -> Vec<Moments>;
 
     /// dx of rows of x and dy.
-    fn input_gradient_rows(&self, isa: Isa, summed: Summed, arrays: [&Readable<T>; 2], dx: &mut Writable<T>);
+    fn input_gradient_rows(&self, machine: &Machine, summed: Summed, arrays: [&Readable<T>; 2], dx: &mut Writable<T>);
 
     /// dx of all rows of x and dy, and what [`parameter_rows`](Self::parameter_rows) gives, at once.
-    fn backward_rows(&self, isa: Isa, summed: Summed, arrays: [&Readable<T>; 2], dx: &mut Writable<T>)
-    -> [Vec<f64>; 2];
+    fn backward_rows(
+        &self,
+        machine: &Machine,
+        summed: Summed,
+        arrays: [&Readable<T>; 2],
+        dx: &mut Writable<T>,
+    ) -> [Vec<f64>; 2];
 
     /// The directional derivative of rows of x along t; the weights of the sums are ones. Elements: gamma, gamma', beta'.
     fn tangent_rows(
         &self,
-        isa: Isa,
+        machine: &Machine,
         summed: Summed,
         elements: Elements<3>,
         arrays: [&Readable<T>; 2],
@@ -124,7 +129,7 @@ pub trait Operations<T>: Sync {
     /// Sums over rows of dy and of dy xhat, of each element: of parts [x, dy] with the rows one after the other.
     fn parameter_rows(
         &self,
-        isa: Isa,
+        machine: &Machine,
         parts: &[[&Readable<T>; 2]],
         numbers: &[RowNumbers],
         period: usize,
@@ -149,13 +154,19 @@ pub trait Operations<T>: Sync {
 
     /// Sums of products between the channels of each group of `group` channels (the last one is what is left): of an array
     /// with itself the lower triangle row by row, with `other` all rows, each with the sum of the array's own row behind.
-    fn products(&self, isa: Isa, array: Centered<T>, other: Option<Centered<T>>, group: usize) -> Vec<Vec<f64>>;
+    fn products(
+        &self,
+        machine: &Machine,
+        array: Centered<T>,
+        other: Option<Centered<T>>,
+        group: usize,
+    ) -> Vec<Vec<f64>>;
 
     /// `out_i = shift_i + sum_j M_ij r_j` for the rows r of all inputs' channels in the same group, input after input; a
     /// matrix for each group.
     fn mix(
         &self,
-        isa: Isa,
+        machine: &Machine,
         inputs: &[Centered<T>],
         matrices: &[Vec<f64>],
         shift: &[f64],

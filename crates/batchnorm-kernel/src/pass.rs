@@ -2,7 +2,7 @@
 
 use crate::activation::Activation;
 use crate::array::memory::{Readable, Writable};
-use crate::machine::isa::Isa;
+use crate::machine::Machine;
 use crate::map::formulas::{InputGradientCoefficients, NormalizeCoefficients};
 use crate::reduce::gradients::{ChannelConstants, GradientSums};
 
@@ -35,8 +35,8 @@ impl<T> Copy for Beside<'_, T> {}
 /// A forward pass: y = f((x - mean) * scale + shift + residual), 0 where a weight is 0.
 #[derive(Debug)]
 pub struct Forward<'a, T> {
-    /// The instruction set that computes it.
-    pub isa: Isa,
+    /// What computes it.
+    pub machine: &'a Machine,
     /// f.
     pub activation: Activation,
     /// Residual or weights.
@@ -45,8 +45,8 @@ pub struct Forward<'a, T> {
 
 /// A backward pass of [`Forward`], with dz = dy f'(z).
 pub struct Backward<'a, T> {
-    /// The instruction set that computes it.
-    pub isa: Isa,
+    /// What computes it.
+    pub machine: &'a Machine,
     /// f.
     pub activation: Activation,
     /// Constants that the sums and z are computed with.
@@ -61,8 +61,8 @@ pub struct Backward<'a, T> {
 
 /// A backward pass that takes the output for the input: xhat = (z - beta) * gamma_reciprocal with z = f^-1(y).
 pub struct OutputBackward<'a, T> {
-    /// The instruction set that computes it.
-    pub isa: Isa,
+    /// What computes it.
+    pub machine: &'a Machine,
     /// f.
     pub activation: Activation,
     /// beta of each channel.

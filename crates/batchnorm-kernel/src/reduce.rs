@@ -33,8 +33,8 @@ use crate::array::geometry::Geometry;
 use crate::array::grid::Grid;
 use crate::array::memory::Readable;
 use crate::array::prefetch_distance::next_run_distance;
+use crate::machine::Machine;
 use crate::number::Stored;
-use crate::threads;
 use chunk::{Chunk, Columns};
 use reduction::{ChunkReduction, Reduction, Tables};
 use std::ops::Range;
@@ -224,15 +224,16 @@ fn results<T, R: Reduction<T, N>, const N: usize>(
 
 /// The values of the chunks of each of some channels joined, of arrays that are not empty.
 fn joined<T: Stored, C: ChunkReduction<T, N>, const N: usize>(
+    machine: &Machine,
     arrays: [&Readable<T>; N],
     reduction: &C,
     of: Range<usize>,
 ) -> Vec<C::Value> {
     let (channels, count) = (of.len(), arrays[0].geometry().count);
     let traversal = traversal(arrays);
-    let threads = threads::threads_for(channels * count);
+    let crew = machine.crew(channels * count);
     // A few tasks for each thread, so that one which is held up does not hold up all.
-    let wanted = if threads > 1 { 4 * threads } else { 1 };
+    let wanted = if crew.count() > 1 { 4 * crew.count() } else { 1 };
     let leaves = count.div_ceil(CHUNK_VALUES);
     let block = match traversal {
         SumTraversal::Runs(block) | SumTraversal::Tiles(block) => block,
@@ -247,7 +248,7 @@ fn joined<T: Stored, C: ChunkReduction<T, N>, const N: usize>(
     let grid = Grid { channels, block, count, range: segment * CHUNK_VALUES };
     let distances = arrays.map(|array| next_run_distance(array.geometry(), size_of::<T>()));
     let sources = Sources { arrays, traversal, distances };
-    let cells = threads::map(grid.cells(), threads, Scratch::new, |scratch, number| {
+    let cells = crew.map(grid.cells(), Scratch::new, |scratch, number| {
         let (channels, range) = grid.cell(number);
         scratch.joined(sources, reduction, of.start + channels.start..of.start + channels.end, range)
     });
@@ -265,6 +266,7 @@ fn joined<T: Stored, C: ChunkReduction<T, N>, const N: usize>(
 
 /// A result for each channel; an empty vector for empty arrays.
 pub(crate) fn reduce<T: Stored, R: Reduction<T, N>, const N: usize>(
+    machine: &Machine,
     arrays: [&Readable<T>; N],
     reduction: &R,
 ) -> Vec<R::Result> {
@@ -272,8 +274,8 @@ pub(crate) fn reduce<T: Stored, R: Reduction<T, N>, const N: usize>(
     if geometry.count == 0 {
         return Vec::new();
     }
-    let all = joined(arrays, reduction.chunks(), 0..geometry.channels);
+    let all = joined(machine, arrays, reduction.chunks(), 0..geometry.channels);
     // In rows a few channels more cost nothing: memory gives whole lines.
     let gap = if let SumTraversal::Rows = traversal(arrays) { NEAR_COLUMNS } else { 0 };
-    results(reduction, 0, geometry.count, all, gap, |channels| joined(arrays, reduction.careful(), channels))
+    results(reduction, 0, geometry.count, all, gap, |channels| joined(machine, arrays, reduction.careful(), channels))
 }

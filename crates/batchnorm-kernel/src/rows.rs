@@ -19,13 +19,13 @@ pub mod second_order;
 use crate::array::geometry::Geometry;
 use crate::array::grid::Grid;
 use crate::array::memory::{Readable, Writable};
+use crate::machine::Machine;
 use crate::machine::isa::Isa;
 use crate::map::TASK_ELEMENTS;
 use crate::number::Stored;
 use crate::reduce::CHUNK_VALUES;
 use crate::reduce::gradients::GradientSums;
 use crate::reduce::tree::{Merge, Tree};
-use crate::threads;
 use formulas::{AddToSums, Elements, MapPiece, NormalizeRow, RowFormula, RowGradient, RowMeans, RowNumbers, SumPiece};
 use std::ops::Range;
 
@@ -101,9 +101,9 @@ fn blocks(rows: usize, count: usize, period: usize) -> usize {
 
 /// True where the gradients of rows and of their parameters are worth one pass: there are blocks enough for the threads. (The
 /// bits are those of two passes.)
-pub fn at_once(rows: usize, count: usize, period: usize) -> bool {
+pub fn at_once(machine: &Machine, rows: usize, count: usize, period: usize) -> bool {
     let blocks = blocks(rows, count, period);
-    blocks == MAX_BLOCKS || blocks >= threads::threads_for(rows * count)
+    blocks == MAX_BLOCKS || blocks >= machine.crew(rows * count).count()
 }
 
 /// Work on each row: a value is reduced of it, numbers are made of the value, and the row is mapped with them.
@@ -132,6 +132,7 @@ trait RowTask<T, const N: usize>: Sync {
 
 /// Does a task to all rows, `share` rows on one thread; the reduced values of all rows, and what the shares left, in order.
 fn each_row<T: Stored, K: RowTask<T, N>, const N: usize>(
+    machine: &Machine,
     task: &K,
     arrays: [&Readable<T>; N],
     out: &mut Writable<T>,
@@ -141,47 +142,45 @@ fn each_row<T: Stored, K: RowTask<T, N>, const N: usize>(
     let together = together(arrays);
     let grid = Grid { channels: rows, block: share, count, range: count };
     let scratch = || (Tiles::<T, N>::new(), Tree::<K::Reduced>::new(), Vec::new());
-    let threads = threads::threads_for(rows * count);
-    let cells =
-        Writable::for_each_cell(&mut [out], grid, threads, scratch, |(tiles, tree, result), rows, _, [cell]| {
-            let (mut all, mut left) = (Vec::with_capacity(rows.len()), task.begin());
-            for start in rows.clone().step_by(together) {
-                let block = start..(start + together).min(rows.end);
-                for piece in pieces(0..count) {
-                    let values = tiles.load(0, arrays, &block, &piece);
-                    let mut leaf = tree.leaf();
-                    leaf.extend(block.clone().enumerate().map(|(at, row)| {
-                        let values = values.each_ref().map(|rows| rows[at]);
-                        task.reduce(row, &piece, values)
-                    }));
-                    tree.push(leaf);
-                }
-                let reduced = tree.finish().expect("at least one piece");
-                let numbers: Vec<_> =
-                    block.clone().zip(&reduced).map(|(row, &value)| task.numbers(row, value)).collect();
-                for piece in pieces(0..count) {
-                    let values = tiles.load(0, arrays, &block, &piece);
-                    let values = |at: usize| values.each_ref().map(|rows| rows[at]);
-                    if side_by_side(cell.geometry(), &piece) {
-                        let outs = cell.runs(block.clone(), piece.start, piece.len());
-                        for (at, (row, out)) in block.clone().zip(outs).enumerate() {
-                            task.map(&mut left, (row, numbers[at]), &piece, values(at), out);
-                        }
-                    } else {
-                        // The output's rows are scattered in memory: each piece is computed in a scratch first.
-                        result.resize(CHUNK_VALUES, T::default());
-                        for (at, row) in block.clone().enumerate() {
-                            let out = &mut result[..piece.len()];
-                            task.map(&mut left, (row, numbers[at]), &piece, values(at), out);
-                            cell.scatter(row, piece.clone(), out);
-                        }
+    let crew = machine.crew(rows * count);
+    let cells = Writable::for_each_cell(&mut [out], grid, crew, scratch, |(tiles, tree, result), rows, _, [cell]| {
+        let (mut all, mut left) = (Vec::with_capacity(rows.len()), task.begin());
+        for start in rows.clone().step_by(together) {
+            let block = start..(start + together).min(rows.end);
+            for piece in pieces(0..count) {
+                let values = tiles.load(0, arrays, &block, &piece);
+                let mut leaf = tree.leaf();
+                leaf.extend(block.clone().enumerate().map(|(at, row)| {
+                    let values = values.each_ref().map(|rows| rows[at]);
+                    task.reduce(row, &piece, values)
+                }));
+                tree.push(leaf);
+            }
+            let reduced = tree.finish().expect("at least one piece");
+            let numbers: Vec<_> = block.clone().zip(&reduced).map(|(row, &value)| task.numbers(row, value)).collect();
+            for piece in pieces(0..count) {
+                let values = tiles.load(0, arrays, &block, &piece);
+                let values = |at: usize| values.each_ref().map(|rows| rows[at]);
+                if side_by_side(cell.geometry(), &piece) {
+                    let outs = cell.runs(block.clone(), piece.start, piece.len());
+                    for (at, (row, out)) in block.clone().zip(outs).enumerate() {
+                        task.map(&mut left, (row, numbers[at]), &piece, values(at), out);
+                    }
+                } else {
+                    // The output's rows are scattered in memory: each piece is computed in a scratch first.
+                    result.resize(CHUNK_VALUES, T::default());
+                    for (at, row) in block.clone().enumerate() {
+                        let out = &mut result[..piece.len()];
+                        task.map(&mut left, (row, numbers[at]), &piece, values(at), out);
+                        cell.scatter(row, piece.clone(), out);
                     }
                 }
-                task.mapped(&mut left, block.len());
-                all.extend(reduced);
             }
-            (all, left)
-        });
+            task.mapped(&mut left, block.len());
+            all.extend(reduced);
+        }
+        (all, left)
+    });
     let (values, left): (Vec<_>, Vec<_>) = cells.into_iter().unzip();
     (values.into_iter().flatten().collect(), left)
 }
@@ -238,7 +237,7 @@ where
 /// The forward pass: rows by the numbers that `numbers` makes of a piece's values reduced by `reduce`. `first` is the number
 /// of the first row among all.
 pub(crate) fn normalize<T: Stored, V: Merge>(
-    isa: Isa,
+    machine: &Machine,
     first: usize,
     x: &Readable<T>,
     y: &mut Writable<T>,
@@ -246,7 +245,7 @@ pub(crate) fn normalize<T: Stored, V: Merge>(
     reduce: impl Fn(&[T]) -> V + Sync,
     numbers: impl Fn(usize, V) -> RowNumbers + Sync,
 ) -> Vec<V> {
-    each_row(&Normalizing { isa, first, elements, reduce, numbers }, [x], y, share([x])).0
+    each_row(machine, &Normalizing { isa: machine.isa, first, elements, reduce, numbers }, [x], y, share([x])).0
 }
 
 /// Rows of x and dy, or of x and t, and what their sums are made of.
@@ -311,14 +310,14 @@ impl<T: Stored, F: RowFormula<2, 5, E>, const E: usize> RowTask<T, 2> for BySums
 
 /// A formula by sums over the row: x and dy, or x and t, to dx, or y'.
 pub(crate) fn by_sums<T: Stored, F: RowFormula<2, 5, E>, const E: usize>(
-    isa: Isa,
+    machine: &Machine,
     formula: F,
     summed: Summed,
     elements: Elements<E>,
     arrays: [&Readable<T>; 2],
     out: &mut Writable<T>,
 ) {
-    each_row(&BySums { isa, formula, summed, elements }, arrays, out, share(arrays));
+    each_row(machine, &BySums { isa: machine.isa, formula, summed, elements }, arrays, out, share(arrays));
 }
 
 /// dx, and the sums over rows while a cache still holds them.
@@ -361,7 +360,7 @@ impl<T: Stored> RowTask<T, 2> for Gradients<'_> {
 
 /// dx of all rows, and the [`parameter_sums`] of rows that a cache still holds.
 pub(crate) fn gradients<T: Stored>(
-    isa: Isa,
+    machine: &Machine,
     summed: Summed,
     arrays: [&Readable<T>; 2],
     dx: &mut Writable<T>,
@@ -369,13 +368,13 @@ pub(crate) fn gradients<T: Stored>(
     let &Geometry { channels, count, .. } = arrays[0].geometry();
     // The blocks of `parameter_sums`, whose order of summation this is.
     let block = channels.div_ceil(blocks(channels, count, summed.weights.period));
-    let (_, sums) = each_row(&Gradients { isa, summed, count }, arrays, dx, block);
+    let (_, sums) = each_row(machine, &Gradients { isa: machine.isa, summed, count }, arrays, dx, block);
     ParameterSums::joined(sums.into_iter().map(ParameterSums::finished))
 }
 
 /// SumPiece over rows of dy and dy xhat, of each element of `period` rows. All parts have as many rows.
 pub(crate) fn parameter_sums<T: Stored>(
-    isa: Isa,
+    machine: &Machine,
     parts: &[[&Readable<T>; 2]],
     rows: &[RowNumbers],
     period: usize,
@@ -383,9 +382,9 @@ pub(crate) fn parameter_sums<T: Stored>(
     let &Geometry { channels: each, count, .. } = parts[0][0].geometry();
     let (together, total) = (together(parts[0]), rows.len());
     let block = total.div_ceil(blocks(total, count, period));
-    let threads = threads::threads_for(total * count);
+    let crew = machine.crew(total * count);
     // Columns are cut where blocks alone are too few for the threads.
-    let wanted = if threads > 1 { (4 * threads).div_ceil(total.div_ceil(block)) } else { 1 };
+    let wanted = if crew.count() > 1 { (4 * crew.count()).div_ceil(total.div_ceil(block)) } else { 1 };
     let width = count.div_ceil(wanted).next_multiple_of(CHUNK_VALUES).min(count);
     let grid = Grid { channels: total, block, count, range: width };
     let task = |tiles: &mut Tiles<T, 2>, number: usize| {
@@ -400,7 +399,7 @@ pub(crate) fn parameter_sums<T: Stored>(
                 let values = tiles.load(part, parts[part], &local, &piece);
                 for at in 0..local.len() {
                     let values = values.each_ref().map(|rows| rows[at]);
-                    sums.add(isa, row + at, rows[row + at], &piece, values);
+                    sums.add(machine.isa, row + at, rows[row + at], &piece, values);
                 }
             }
             sums.done(local.len());
@@ -408,7 +407,7 @@ pub(crate) fn parameter_sums<T: Stored>(
         }
         sums.finished()
     };
-    let mut all = threads::map(grid.cells(), threads, Tiles::new, task).into_iter();
+    let mut all = crew.map(grid.cells(), Tiles::new, task).into_iter();
     // Cells are numbered with the block fastest.
     let mut joined: [Vec<f64>; 2] = std::array::from_fn(|_| vec![0.0; period * count]);
     for columns in (0..count).step_by(width) {

@@ -1,43 +1,251 @@
-//! Work spread over threads. What is computed never depends on how it is spread: tasks are independent and their
-//! results come back in order.
+//! Work spread over threads. What is computed never depends on how it is spread: parts are fixed by their index, independent,
+//! and their results come back in order.
+//!
+//! An [`Executor`] lends threads, and nothing else is asked of it: parts are claimed here, by atomics, and the calling thread
+//! does those that nobody has claimed. So one that calls too often, too rarely, from one thread or not at all costs time and
+//! nothing else.
 
-/// Below this many elements waking threads costs more than it saves (about 0.3 ms here).
+use std::cell::RefCell;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Below this many elements waking threads costs more than it saves.
 pub const WORTH_THREADS: usize = 1 << 16;
+/// Threads of an executor that are counted: work is cut into some parts for each.
+const MAX_THREADS: usize = 1024;
 
-/// Threads that a call over `elements` elements may use.
-pub fn threads_for(elements: usize) -> usize {
-    #[cfg(feature = "rayon")]
-    if elements >= WORTH_THREADS {
-        return rayon::current_num_threads();
-    }
-    let _ = (elements, WORTH_THREADS);
-    1
+/// Threads that are somebody's to lend: a pool, or those of a program that this one is part of.
+///
+/// ```
+/// use batchnorm_kernel::{Executor, Threads};
+/// use std::sync::Arc;
+///
+/// /// Two threads, made for each call. (A pool is faster.)
+/// struct Two;
+///
+/// impl Executor for Two {
+///     fn threads(&self) -> usize {
+///         2
+///     }
+///     fn run(&self, work: &(dyn Fn(usize) + Sync)) {
+///         std::thread::scope(|scope| {
+///             scope.spawn(|| work(1));
+///             work(0);
+///         });
+///     }
+/// }
+/// let threads = Threads::of(Arc::new(Two));
+/// assert_eq!(threads, threads.clone());
+/// ```
+pub trait Executor: Send + Sync {
+    /// Number of calls that [`run`](Self::run) makes at once. Work is cut by it; no result depends on it.
+    fn threads(&self) -> usize;
+
+    /// Calls `work(0)`, `work(1)` .. `work(threads() - 1)`, at the same time as far as it can, one of them on the calling thread,
+    /// and returns when they have returned.
+    ///
+    /// Each call takes parts of the work until none is left. The number is a hint of which parts to begin with, so that a
+    /// thread finds in its cache what it had there: best the same number on the same thread each time. What is left after
+    /// this has returned, the calling thread does. Where it panics too, and the panic is passed on when the call of the layer
+    /// has been finished, its state as after a success.
+    fn run(&self, work: &(dyn Fn(usize) + Sync));
 }
 
-/// Enters the pool once for several parallel sections: saves waking it for each.
-pub fn together<R: Send>(threads: usize, call: impl FnOnce() -> R + Send) -> R {
-    #[cfg(feature = "rayon")]
-    if threads > 1 {
-        return rayon::scope(|_| call());
-    }
-    let _ = threads;
-    call()
+/// The threads that passes run on.
+#[derive(Clone, Default)]
+pub struct Threads(Kind);
+
+#[derive(Clone, Default)]
+enum Kind {
+    #[default]
+    Current,
+    Calling,
+    Lent(Arc<dyn Executor>),
 }
 
-/// `task(scratch, 0..tasks)` in order of the tasks; on the current rayon pool if `threads` > 1. Each thread makes
-/// its own scratch.
-pub fn map<S, R: Send>(
-    tasks: usize,
-    threads: usize,
-    scratch: impl Fn() -> S + Sync + Send,
-    task: impl Fn(&mut S, usize) -> R + Sync + Send,
-) -> Vec<R> {
-    #[cfg(feature = "rayon")]
-    if threads > 1 && tasks > 1 {
-        use rayon::prelude::*;
-        return (0..tasks).into_par_iter().map_init(scratch, task).collect();
+impl Threads {
+    /// Those of rayon's current pool: the global one, or the one that the call is `install`ed in. Without the feature `rayon`,
+    /// the calling thread.
+    pub fn current_pool() -> Threads {
+        Threads(Kind::Current)
     }
-    let _ = threads;
-    let mut own = scratch();
-    (0..tasks).map(|index| task(&mut own, index)).collect()
+
+    /// The calling thread alone.
+    pub fn calling() -> Threads {
+        Threads(Kind::Calling)
+    }
+
+    /// Those that an executor lends.
+    pub fn of(executor: Arc<dyn Executor>) -> Threads {
+        Threads(Kind::Lent(executor))
+    }
+
+    /// Those that work over `elements` elements is worth.
+    pub(crate) fn for_elements(&self, elements: usize) -> Crew<'_> {
+        let executor: Option<&dyn Executor> = match &self.0 {
+            _ if elements < WORTH_THREADS || has_failed() => None,
+            #[cfg(feature = "rayon")]
+            Kind::Current => Some(&pool::Current),
+            #[cfg(not(feature = "rayon"))]
+            Kind::Current => None,
+            Kind::Calling => None,
+            Kind::Lent(executor) => Some(&**executor),
+        };
+        let count = executor.map_or(1, |executor| executor.threads().clamp(1, MAX_THREADS));
+        Crew { executor, count }
+    }
+
+    /// Work over `elements` elements in so many independent parts: `part(0)`, `part(1)` .., in order.
+    pub fn map<R: Send>(&self, elements: usize, parts: usize, part: impl Fn(usize) -> R + Sync) -> Vec<R> {
+        self.for_elements(elements).map(parts, || (), |(), number| part(number))
+    }
+}
+
+impl PartialEq for Threads {
+    /// The same threads: of an executor, the same one.
+    fn eq(&self, other: &Threads) -> bool {
+        match (&self.0, &other.0) {
+            (Kind::Current, Kind::Current) | (Kind::Calling, Kind::Calling) => true,
+            (Kind::Lent(one), Kind::Lent(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Debug for Threads {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self.0 {
+            Kind::Current => "Threads::current_pool()",
+            Kind::Calling => "Threads::calling()",
+            Kind::Lent(_) => "Threads::of(..)",
+        })
+    }
+}
+
+#[cfg(feature = "rayon")]
+mod pool;
+
+/// The threads of one piece of work.
+#[derive(Clone, Copy)]
+pub(crate) struct Crew<'e> {
+    executor: Option<&'e dyn Executor>,
+    count: usize,
+}
+
+/// A part of the work: whether somebody has it, and what came of it.
+struct Part<R> {
+    claimed: AtomicBool,
+    result: Mutex<Option<R>>,
+}
+
+impl Crew<'_> {
+    /// Number of threads, at least 1.
+    pub fn count(self) -> usize {
+        self.count
+    }
+
+    /// `task(scratch, 0..tasks)` in order of the tasks. Each thread makes its own scratch.
+    pub fn map<S, R: Send>(
+        self,
+        tasks: usize,
+        scratch: impl Fn() -> S + Sync,
+        task: impl Fn(&mut S, usize) -> R + Sync,
+    ) -> Vec<R> {
+        let Some(executor) = self.executor.filter(|_| self.count > 1 && tasks > 1) else {
+            let mut own = scratch();
+            return (0..tasks).map(|number| task(&mut own, number)).collect();
+        };
+        let new = |_| Part { claimed: AtomicBool::new(false), result: Mutex::new(None) };
+        let parts: Vec<Part<R>> = (0..tasks).map(new).collect();
+        let panicked = Mutex::new(None);
+        let share = tasks.div_ceil(self.count);
+        let work = |hint: usize| {
+            // A panic of ours does not go through the executor, which may be another language's.
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                let mut own = None;
+                let first = (hint % self.count * share).min(tasks);
+                for number in (first..tasks).chain(0..first) {
+                    let Part { claimed, result } = &parts[number];
+                    if !claimed.load(Ordering::Relaxed) && !claimed.swap(true, Ordering::Relaxed) {
+                        let found = task(own.get_or_insert_with(&scratch), number);
+                        *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+                    }
+                }
+            }));
+            if let Err(payload) = outcome {
+                *panicked.lock().unwrap_or_else(PoisonError::into_inner) = Some(payload);
+            }
+        };
+        let ran = catch_unwind(AssertUnwindSafe(|| executor.run(&work)));
+        work(0);
+        if let Some(payload) = panicked.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            resume_unwind(payload);
+        }
+        if let Err(payload) = ran {
+            fail(payload);
+        }
+        let result = |part: Part<R>| part.result.into_inner().unwrap_or_else(PoisonError::into_inner);
+        parts.into_iter().map(|part| result(part).expect("each part was claimed and has ended")).collect()
+    }
+}
+
+type Payload = Box<dyn std::any::Any + Send>;
+
+thread_local! {
+    /// While this thread is in a [`call`]: what an executor has panicked with in it.
+    static CALL: RefCell<Option<Option<Payload>>> = const { RefCell::new(None) };
+}
+
+/// A call of a layer, of several pieces of work, from here to where this goes out of scope. Where an executor panics in one of
+/// them, the calling thread does the rest, and the panic is passed on at the end of the call: its results are complete then,
+/// and so is what it changes.
+#[must_use = "a call is as long as this"]
+pub struct Call {
+    /// Not within another call.
+    outermost: bool,
+}
+
+impl Call {
+    /// Begins a call.
+    pub fn begin() -> Call {
+        let outermost = CALL.with_borrow(Option::is_none);
+        if outermost {
+            CALL.set(Some(None));
+        }
+        Call { outermost }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if !self.outermost {
+            return;
+        }
+        if let Some(Some(payload)) = CALL.take()
+            && !std::thread::panicking()
+        {
+            resume_unwind(payload);
+        }
+    }
+}
+
+/// Whether an executor has panicked in this call: it is not asked again.
+fn has_failed() -> bool {
+    CALL.with_borrow(|call| matches!(call, Some(Some(_))))
+}
+
+/// Passes a panic on, at the end of the call.
+fn fail(payload: Payload) {
+    let at_once = CALL.with_borrow_mut(|call| match call {
+        Some(failure) => {
+            *failure = Some(payload);
+            None
+        }
+        None => Some(payload),
+    });
+    if let Some(payload) = at_once {
+        resume_unwind(payload);
+    }
 }

@@ -16,11 +16,11 @@
 
 use crate::array::grid::Grid;
 use crate::array::memory::{Readable, Writable};
-use crate::machine::isa::{Isa, Kernel};
+use crate::machine::Machine;
+use crate::machine::isa::Kernel;
 use crate::machine::vector::{Vector, WIDTH};
 use crate::number::Stored;
 use crate::reduce::tree::{Merge, Tree};
-use crate::threads;
 use std::ops::Range;
 
 /// Values a leaf. The chunks of sixteen channels stay in the first-level cache.
@@ -78,7 +78,7 @@ struct Scratch<T> {
 ///
 /// Nothing for arrays without values.
 pub(crate) fn products<T: Stored>(
-    isa: Isa,
+    machine: &Machine,
     array: Centered<T>,
     other: Option<Centered<T>>,
     group: usize,
@@ -88,9 +88,9 @@ pub(crate) fn products<T: Stored>(
     if leaves == 0 {
         return Vec::new();
     }
-    let threads = threads::threads_for(channels.saturating_mul(count));
+    let crew = machine.crew(channels.saturating_mul(count));
     // Aligned blocks of 2^k leaves are subtrees, so any such cut gives the same bits: enough parts for all threads.
-    let wanted = (4 * threads).div_ceil(groups);
+    let wanted = (4 * crew.count()).div_ceil(groups);
     let each = leaves.div_ceil(wanted).next_power_of_two();
     let parts = leaves.div_ceil(each);
     let scratch = || Scratch {
@@ -99,7 +99,7 @@ pub(crate) fn products<T: Stored>(
         others: if other.is_some() { vec![0.0; (group + 1) * ROW_PITCH] } else { Vec::new() },
         tree: Tree::new(),
     };
-    let sums = threads::map(groups * parts, threads, scratch, |own, task| {
+    let sums = crew.map(groups * parts, scratch, |own, task| {
         let Scratch { tile, rows, others, tree } = own;
         let first = task / parts * group;
         let block = first..(first + group).min(channels);
@@ -114,11 +114,13 @@ pub(crate) fn products<T: Stored>(
             let mut out = tree.leaf();
             let len = range.len().next_multiple_of(STEP_VALUES);
             match &other {
-                None => isa.run(Dots { left: rows, right: rows, rows: size, columns: None, len, out: &mut out }),
+                None => {
+                    machine.isa.run(Dots { left: rows, right: rows, rows: size, columns: None, len, out: &mut out })
+                }
                 Some(other) => {
                     other.load(block.clone(), range, tile, others);
                     let columns = Some(size + 1);
-                    isa.run(Dots { left: rows, right: others, rows: size, columns, len, out: &mut out });
+                    machine.isa.run(Dots { left: rows, right: others, rows: size, columns, len, out: &mut out });
                 }
             }
             tree.push(out);
@@ -200,7 +202,7 @@ fn dots<V: Vector, const M: usize>(row: &[f64], others: &[f64], out: &mut Vec<Su
 /// `out_i = shift_i + sum_j M_ij r_j` for the rows r of all inputs' channels in the same group, input after input; a
 /// matrix of d rows for each group.
 pub(crate) fn mix<T: Stored>(
-    isa: Isa,
+    machine: &Machine,
     inputs: &[Centered<T>],
     matrices: &[Vec<f64>],
     shift: &[f64],
@@ -209,11 +211,11 @@ pub(crate) fn mix<T: Stored>(
 ) {
     let (channels, count) = (out.geometry().channels, out.geometry().count);
     let grid = Grid { channels, block: group, count, range: CHUNK_VALUES };
-    let threads = threads::threads_for(channels.saturating_mul(count));
+    let crew = machine.crew(channels.saturating_mul(count));
     let scratch = || {
         (vec![T::default(); group * ROW_PITCH], vec![0.0; inputs.len() * group * ROW_PITCH], vec![0.0; CHUNK_VALUES])
     };
-    Writable::for_each_cell(&mut [out], grid, threads, scratch, |(tile, rows, line), block, range, [cell]| {
+    Writable::for_each_cell(&mut [out], grid, crew, scratch, |(tile, rows, line), block, range, [cell]| {
         // (The last group may be a smaller one.)
         let size = block.len();
         for (input, rows) in inputs.iter().zip(rows.chunks_exact_mut(size * ROW_PITCH)) {
@@ -223,7 +225,7 @@ pub(crate) fn mix<T: Stored>(
         let matrix = matrices[block.start / group].chunks_exact(columns);
         for (channel, weights) in block.zip(matrix) {
             let line = &mut line[..range.len().next_multiple_of(STEP_VALUES)];
-            isa.run(Mix { rows: &rows[..columns * ROW_PITCH], weights, shift: shift[channel], line });
+            machine.isa.run(Mix { rows: &rows[..columns * ROW_PITCH], weights, shift: shift[channel], line });
             let rounded = &mut tile[..range.len()];
             rounded.iter_mut().zip(&*line).for_each(|(out, &value)| *out = T::from_f64(value));
             cell.scatter(channel, range.clone(), rounded);

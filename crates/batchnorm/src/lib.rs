@@ -187,7 +187,8 @@ pub use batch_norm::weights::{Weights, WeightsError};
 #[doc(hidden)] // for the tests of both sides of each; no part of the interface
 pub use batchnorm_kernel::thresholds;
 pub use batchnorm_kernel::{
-    Activation, Axes, AxisRole, Element, MAX_CHANNELS, Moments, Number, Parameter, Tier, View, ViewError, ViewMut,
+    Activation, Axes, AxisRole, Element, Executor, MAX_CHANNELS, Moments, Number, Parameter, Threads, Tier, View,
+    ViewError, ViewMut,
 };
 pub use call_error::CallError;
 pub use convention::conversion::{Conversion, Converted, Difference, Note};

@@ -2,20 +2,25 @@
 
 use super::grid::Grid;
 use super::memory::{Readable, Writable};
-use crate::threads;
+use crate::machine::Machine;
 
 /// Values of a channel that are copied at a time.
 const CHUNK_VALUES: usize = 1024;
 
 /// Copies some channels of an array to an array of those alone, a row for each.
-pub fn take_channels<T: Copy + Send + Sync>(from: &Readable<T>, channels: &[usize], into: &mut Writable<T>) {
+pub fn take_channels<T: Copy + Send + Sync>(
+    machine: &Machine,
+    from: &Readable<T>,
+    channels: &[usize],
+    into: &mut Writable<T>,
+) {
     let count = into.geometry().count;
     let grid = Grid { channels: channels.len(), block: channels.len(), count, range: CHUNK_VALUES };
-    let threads = threads::threads_for(channels.len() * count);
+    let crew = machine.crew(channels.len() * count);
     Writable::for_each_cell(
         &mut [into],
         grid,
-        threads,
+        crew,
         || (),
         |(), rows, range, [cell]| {
             for (row, &channel) in cell.runs(rows, range.start, range.len()).zip(channels) {
@@ -26,14 +31,19 @@ pub fn take_channels<T: Copy + Send + Sync>(from: &Readable<T>, channels: &[usiz
 }
 
 /// The way back: each row of an array to its channel.
-pub fn put_channels<T: Copy + Send + Sync>(from: &Readable<T>, channels: &[usize], into: &mut Writable<T>) {
+pub fn put_channels<T: Copy + Send + Sync>(
+    machine: &Machine,
+    from: &Readable<T>,
+    channels: &[usize],
+    into: &mut Writable<T>,
+) {
     let (all, count) = (into.geometry().channels, into.geometry().count);
     let grid = Grid { channels: all, block: all, count, range: CHUNK_VALUES };
-    let threads = threads::threads_for(channels.len() * count);
+    let crew = machine.crew(channels.len() * count);
     Writable::for_each_cell(
         &mut [into],
         grid,
-        threads,
+        crew,
         || (),
         |(), _, range, [cell]| {
             for (row, &channel) in from.runs(0..channels.len(), range.start, range.len()).zip(channels) {

@@ -16,7 +16,7 @@ use super::layout::{Arrangement, Layout};
 use super::prefetch_distance::next_run_distance;
 use super::transpose::transpose;
 use crate::machine::prefetch::{elements_to_line, fence, prefetch};
-use crate::threads;
+use crate::threads::Crew;
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -336,17 +336,17 @@ impl<'a, T: Copy + Send> Writable<'a, T> {
 
     /// Runs `task(scratch, channels, range, cells)` for each cell of the grid in some arrays, spread over threads; the
     /// results in the order of the cells.
-    pub fn for_each_cell<S, R: Send, const O: usize>(
+    pub(crate) fn for_each_cell<S, R: Send, const O: usize>(
         arrays: &mut [&mut Writable<T>; O],
         grid: Grid,
-        threads: usize,
-        scratch: impl Fn() -> S + Sync + Send,
-        task: impl Fn(&mut S, Range<usize>, Range<usize>, &mut [Cell<T>; O]) -> R + Sync + Send,
+        crew: Crew,
+        scratch: impl Fn() -> S + Sync,
+        task: impl Fn(&mut S, Range<usize>, Range<usize>, &mut [Cell<T>; O]) -> R + Sync,
     ) -> Vec<R> {
         let fits = |geometry: &Geometry| grid.channels <= geometry.channels && grid.count <= geometry.count;
         assert!(arrays.iter().all(|array| fits(&array.geometry)));
         let memories = arrays.each_ref().map(|array| (Shared(array.first), &array.geometry));
-        threads::map(grid.cells(), threads, scratch, |own, number| {
+        crew.map(grid.cells(), scratch, |own, number| {
             let part = grid.cell(number);
             // Cells of different numbers are disjoint (fact 2), and each number comes once.
             let mut cells = memories.each_ref().map(|(memory, geometry)| Cell {

@@ -9,7 +9,7 @@ use super::x86;
 /// An instruction set that was found to run here.
 ///
 /// Its field is private and [`Isa::new`] the only way to one: fact 3 of `array::memory`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Isa(Tier);
 
 impl Isa {

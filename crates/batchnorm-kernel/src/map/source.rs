@@ -2,7 +2,7 @@
 
 use crate::array::geometry::Geometry;
 use crate::array::memory::Readable;
-use crate::machine::isa::Isa;
+use crate::machine::Machine;
 
 /// An input of a map.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl<'a, T: Copy> Source<'a, T> {
 /// A map: a formula over inputs, of values of the same places.
 #[derive(Clone, Copy)]
 pub(crate) struct Map<'a, T, P, const N: usize> {
-    pub isa: Isa,
+    pub machine: &'a Machine,
     pub formula: P,
     pub arrays: [Source<'a, T>; N],
 }

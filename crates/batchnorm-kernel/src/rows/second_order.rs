@@ -11,10 +11,10 @@
 use super::formulas::RowNumbers;
 use crate::array::grid::Grid;
 use crate::array::memory::{Readable, Writable};
+use crate::machine::Machine;
 use crate::map::TASK_ELEMENTS;
 use crate::number::Number;
 use crate::reduce::tree::pairwise_sum;
-use crate::threads;
 
 /// Rows (of each part of the parameters) that are added up before they go to the total: so errors do not grow with the
 /// number of rows, and the order follows from the sizes alone.
@@ -22,6 +22,8 @@ const ROWS_A_BLOCK: usize = 128;
 
 /// All rows, and what their second derivatives are computed with.
 pub struct RowSecondDerivatives<'r> {
+    /// What computes them.
+    pub machine: &'r Machine,
     /// Numbers of each row.
     pub numbers: &'r [RowNumbers],
     /// Values a row.
@@ -77,8 +79,8 @@ impl RowSecondDerivatives<'_> {
     ) -> Vec<RowDirection> {
         let (rows, count) = (out.geometry().channels, self.count);
         let grid = Grid { channels: rows, block: (TASK_ELEMENTS / count).clamp(1, rows), count, range: count };
-        let threads = threads::threads_for(rows * count);
-        let directions = Writable::for_each_cell(&mut [out], grid, threads, Scratch::new, |scratch, own, _, [cell]| {
+        let crew = self.machine.crew(rows * count);
+        let directions = Writable::for_each_cell(&mut [out], grid, crew, Scratch::new, |scratch, own, _, [cell]| {
             let row = |row: usize| {
                 scratch.load(row, arrays, count);
                 let direction = self.row(part * rows + row, scratch);
@@ -129,8 +131,8 @@ impl RowSecondDerivatives<'_> {
     ) -> Vec<f64> {
         let (rows, each) = (directions.len(), directions.len() / parts.len());
         let block = ROWS_A_BLOCK * self.period;
-        let threads = threads::threads_for(rows * self.count);
-        let sums = threads::map(rows.div_ceil(block), threads, Scratch::new, |scratch, number| {
+        let crew = self.machine.crew(rows * self.count);
+        let sums = crew.map(rows.div_ceil(block), Scratch::new, |scratch, number| {
             let mut sums = vec![0.0; self.period * self.count];
             for row in number * block..((number + 1) * block).min(rows) {
                 scratch.load(row % each, parts[row / each], self.count);

@@ -13,7 +13,7 @@ use crate::options::switches::{NormalizeBy, Switches};
 use crate::parameters::{Parameters, WideParameters};
 use crate::statistics::batch::BatchMoments;
 use crate::statistics::running::RunningStatistics;
-use batchnorm_kernel::passes::{self, two_sum};
+use batchnorm_kernel::passes::{self, Call, two_sum};
 use batchnorm_kernel::{Element, Moments, Parameter, View, ViewMut};
 
 impl Normalizer {
@@ -32,6 +32,7 @@ impl Normalizer {
         running: Option<&RunningStatistics>,
         y: &mut ViewMut<T>,
     ) -> Result<(Saved, BatchMoments), CallError> {
+        let _call = Call::begin();
         let input = input.into();
         let x = input.x();
         let beside = input.check_forward(y.layout())?;
@@ -72,6 +73,7 @@ impl Normalizer {
         running: Option<&RunningStatistics>,
         y: &mut ViewMut<T>,
     ) -> Result<Saved, CallError> {
+        let _call = Call::begin();
         let input = input.into();
         let x = input.x();
         let Some(running) = running else {
@@ -87,8 +89,8 @@ impl Normalizer {
     }
 
     /// The forward pass as the loops take it.
-    fn pass<'a, T>(&self, beside: &'a BesideMemory<'_, '_, T>) -> passes::Forward<'a, T> {
-        passes::Forward { isa: self.isa, activation: self.activation, beside: beside.as_beside() }
+    fn pass<'a, T>(&'a self, beside: &'a BesideMemory<'_, '_, T>) -> passes::Forward<'a, T> {
+        passes::Forward { machine: &self.machine, activation: self.activation, beside: beside.as_beside() }
     }
 
     /// Writes y from the input and the saved values of the pass. All that could fail was checked before.
@@ -137,6 +139,7 @@ impl Normalizer {
         running: Option<&RunningStatistics>,
         y: &mut ViewMut<T>,
     ) -> Result<(Saved, Option<BatchMoments>), CallError> {
+        let _call = Call::begin();
         // A mix of weight 0 or 1 is the pass by one of the two, to the bit.
         let normalize_by = match switches.normalize_by {
             NormalizeBy::Mix(weight) if weight.new_value() == 0.0 => NormalizeBy::Running,

@@ -12,6 +12,7 @@ use crate::parameters::Parameters;
 use crate::statistics::batch::BatchMoments;
 use crate::statistics::running::RunningStatistics;
 use crate::tensor::Tensor;
+use batchnorm_kernel::passes::Call;
 use batchnorm_kernel::{Element, Parameter, View, ViewMut};
 use std::num::NonZeroUsize;
 use std::ops::Range;
@@ -82,6 +83,7 @@ impl Normalizer {
         running: Option<&RunningStatistics>,
         y: &mut ViewMut<T>,
     ) -> Result<(Ghost, BatchMoments), CallError> {
+        let _call = Call::begin();
         same_shape("y", x.layout(), y.layout())?;
         let widened = parameters.widened(x.channels())?;
         let samples = x.samples();
@@ -128,6 +130,7 @@ impl Ghost {
     /// # Errors
     /// As [`backward`](Self::backward).
     pub fn parameter_gradients<T: Element>(&self, x: &View<T>, dy: &View<T>) -> Result<ParameterGradients, CallError> {
+        let _call = Call::begin();
         same_shape("dy", x.layout(), dy.layout())?;
         self.check(x)?;
         let mut sums = ParameterGradients::zeros(x.channels());
@@ -162,6 +165,7 @@ impl Ghost {
         dy: &View<T>,
         dx: &mut ViewMut<T>,
     ) -> Result<ParameterGradients, CallError> {
+        let _call = Call::begin();
         same_shape("dy", x.layout(), dy.layout())?;
         same_shape("dx", x.layout(), dx.layout())?;
         self.check(x)?;
@@ -180,6 +184,7 @@ impl BatchNorm {
     /// # Errors
     /// As [`Normalizer::train_ghost`]; a layer pinned to anything but training. The layer is unchanged then.
     pub fn train_ghost<T: Element>(&mut self, x: &View<T>, size: NonZeroUsize) -> Result<GhostTrained<T>, CallError> {
+        let _call = Call::begin();
         self.check_channels(x)?;
         self.check_pinned("train_ghost", |switches| switches == Switches::train())?;
         let (y, (saved, batch)) = Tensor::filled(x.layout(), |y| {

@@ -12,7 +12,7 @@ use crate::options::policies::MissingRunning;
 use crate::parameters::Parameters;
 use crate::statistics::batch::BatchMoments;
 use crate::statistics::running::RunningStatistics;
-use batchnorm_kernel::passes::{Beside, Forward};
+use batchnorm_kernel::passes::{Beside, Call, Forward};
 use batchnorm_kernel::{Element, Parameter, View, ViewMut};
 
 impl Normalizer {
@@ -30,6 +30,7 @@ impl Normalizer {
         parameters: Parameters<P>,
         running: Option<&RunningStatistics>,
     ) -> Result<(), CallError> {
+        let _call = Call::begin();
         let view = x.as_view();
         residual.map_or(Ok(()), |residual| same_shape("residual", view.layout(), residual.layout()))?;
         let kind = if residual.is_some() { InputKind::WithResidual } else { InputKind::Plain };
@@ -63,6 +64,7 @@ impl Normalizer {
         parameters: Parameters<P>,
         running: Option<&RunningStatistics>,
     ) -> Result<(Invertible<T>, BatchMoments), CallError> {
+        let _call = Call::begin();
         let slope = self.activation.slope();
         if slope == 0.0 {
             return Err(CallError::NotInvertible { activation: self.activation });
@@ -96,7 +98,7 @@ impl Normalizer {
     /// Writes y over x by the saved values of the pass. All that could fail was checked before.
     fn normalize_in_place<T: Element>(&self, x: &mut ViewMut<T>, residual: Option<&View<T>>, saved: &Saved) {
         let beside = residual.map_or(Beside::Nothing, |residual| Beside::Residual(residual.memory()));
-        let pass = Forward { isa: self.isa, activation: self.activation, beside };
+        let pass = Forward { machine: &self.machine, activation: self.activation, beside };
         let coefficients = |channel| saved.normalize_coefficients(channel);
         T::operations().normalize_in_place(pass, x.memory(), &coefficients);
     }

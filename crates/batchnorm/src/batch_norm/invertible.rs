@@ -7,7 +7,8 @@ use crate::check::same_shape;
 use crate::gradients::ParameterGradients;
 use crate::tensor::Tensor;
 use batchnorm_kernel::passes::{
-    GradientSums, Layout, OutputBackward, OutputGradientCoefficients, put_channels, row_major, take_channels,
+    Call, GradientSums, Layout, Machine, OutputBackward, OutputGradientCoefficients, put_channels, row_major,
+    take_channels,
 };
 use batchnorm_kernel::{Axes, Element, Moments, Parameter, View, ViewMut};
 
@@ -147,6 +148,7 @@ impl<T: Element + Parameter> Invertible<T> {
     /// # Errors
     /// Shapes that do not fit each other or the forward pass; no memory. `dy` is untouched then.
     pub fn backward(&self, y: &View<T>, dy: &mut ViewMut<T>) -> Result<ParameterGradients, CallError> {
+        let _call = Call::begin();
         let Invertible { saved, beta, reciprocal, kept } = self;
         same_shape("dy", y.layout(), dy.layout())?;
         saved.check_size("y", y)?;
@@ -160,12 +162,12 @@ impl<T: Element + Parameter> Invertible<T> {
             mean_dz: sums.dy / saved.total_weight[channel],
             mean_dz_xhat: sums.dy_xhat / saved.total_weight[channel],
         };
-        let (isa, activation) = (saved.isa(), saved.activation);
-        let pass = OutputBackward { isa, activation, beta, gamma_reciprocal: reciprocal, y: y.memory() };
+        let (machine, activation) = (&saved.machine, saved.activation);
+        let pass = OutputBackward { machine, activation, beta, gamma_reciprocal: reciprocal, y: y.memory() };
         let sums = T::output_operations().backward_of_output(pass, dy.memory(), &coefficients);
         let mut gradients = ParameterGradients::from_sums(sums, saved.channels());
         if let Some((dx, of_kept)) = of_kept {
-            put_channels(rows(&dx).memory(), self.kept_channels(), dy.memory());
+            put_channels(machine, rows(&dx).memory(), self.kept_channels(), dy.memory());
             for (row, &channel) in self.kept_channels().iter().enumerate() {
                 gradients.dgamma[channel] = of_kept.dgamma[row];
                 gradients.dbeta[channel] = of_kept.dbeta[row];
@@ -178,18 +180,19 @@ impl<T: Element + Parameter> Invertible<T> {
 impl<T: Element> KeptChannels<T> {
     /// Copies these channels of x.
     fn new(saved: &Saved, x: &View<T>, channels: Vec<usize>) -> Result<Self, CallError> {
-        let (x, ()) = copied("x", x, &channels, |_| Ok(()))?;
+        let (x, ()) = copied(&saved.machine, "x", x, &channels, |_| Ok(()))?;
         Ok(KeptChannels { saved: saved.of_channels(&channels), x, channels })
     }
 
     /// dx of these channels, and their parameters' gradients, by the ordinary backward pass.
     fn backward(&self, dy: &View<T>) -> Result<(Tensor<T>, ParameterGradients), CallError> {
-        copied("dy", dy, &self.channels, |dy| self.saved.backward_in_place(&rows(&self.x), dy))
+        copied(&self.saved.machine, "dy", dy, &self.channels, |dy| self.saved.backward_in_place(&rows(&self.x), dy))
     }
 }
 
 /// A copy of some channels of an array, a row for each, after `then` has worked on it, and what that returned.
 fn copied<T: Element, R>(
+    machine: &Machine,
     argument: &'static str,
     from: &View<T>,
     channels: &[usize],
@@ -198,7 +201,7 @@ fn copied<T: Element, R>(
     let shape = [channels.len(), from.count()];
     let layout = Layout::new(&shape, row_major(&shape), Axes::Channel(0)).expect("part of an array that is one");
     let copied = Tensor::filled(&layout, |rows| {
-        take_channels(from.memory(), channels, rows.memory());
+        take_channels(machine, from.memory(), channels, rows.memory());
         then(rows)
     });
     copied.map_err(|error| match error {

@@ -17,7 +17,8 @@ use crate::parameters::{AffineParameters, Parameters};
 use crate::statistics::batch::BatchMoments;
 use crate::statistics::running::{RunningStatistics, updates_any_channel};
 use crate::tensor::Tensor;
-use batchnorm_kernel::{Element, MAX_CHANNELS, Parameter, View, ViewMut};
+use batchnorm_kernel::passes::Call;
+use batchnorm_kernel::{Element, MAX_CHANNELS, Parameter, Threads, View, ViewMut};
 
 /// A batch-norm layer (Ioffe and Szegedy 2015).
 ///
@@ -153,6 +154,12 @@ impl BatchNorm {
         Ok(())
     }
 
+    /// Sets the threads of the passes from here on ([`Config::threads`]).
+    pub fn set_threads(&mut self, threads: Threads) {
+        self.normalizer = self.normalizer.clone().threads(threads.clone());
+        self.config.threads = threads;
+    }
+
     /// Sets what every pass does from here on, whether training or evaluation is called, until `pin(None)`: so a layer
     /// that is frozen stays so when the network around it goes into training again. Evaluation never updates the
     /// running statistics, whatever is pinned; but it normalises by the batch where that is pinned, so unpin what was
@@ -176,6 +183,7 @@ impl BatchNorm {
         input: impl Into<Input<'i, 'v, T>>,
         switches: Switches,
     ) -> Result<Trained<T>, CallError> {
+        let _call = Call::begin();
         let trained = self.pass_into_new(input.into(), switches)?;
         self.commit(&trained.batch)?;
         Ok(trained)
@@ -207,6 +215,7 @@ impl BatchNorm {
         &mut self,
         input: impl Into<Input<'i, 'v, T>>,
     ) -> Result<Trained<T>, CallError> {
+        let _call = Call::begin();
         let trained = self.forward_train(input)?;
         self.commit(&trained.batch)?;
         Ok(trained)
@@ -221,6 +230,7 @@ impl BatchNorm {
         input: impl Into<Input<'i, 'v, T>>,
         y: &mut ViewMut<T>,
     ) -> Result<(Saved, BatchMoments), CallError> {
+        let _call = Call::begin();
         let (saved, batch) = self.forward_train_into(input, y)?;
         self.commit(&batch)?;
         Ok((saved, batch))
@@ -316,6 +326,7 @@ impl BatchNorm {
         &mut self,
         x: &mut ViewMut<T>,
     ) -> Result<(Invertible<T>, BatchMoments), CallError> {
+        let _call = Call::begin();
         self.check_channels(&x.as_view())?;
         self.check_pinned("train_invertible", |switches| switches == Switches::train())?;
         let (saved, batch) = self.normalizer.train_invertible(x, self.parameters(), self.running.as_ref())?;

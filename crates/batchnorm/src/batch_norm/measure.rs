@@ -4,12 +4,13 @@ use crate::batch_norm::input::Input;
 use crate::batch_norm::normalizer::Normalizer;
 use crate::call_error::CallError;
 use crate::statistics::batch::BatchMoments;
-use batchnorm_kernel::passes::Readable;
+use batchnorm_kernel::passes::{Call, Readable};
 use batchnorm_kernel::{Element, Moments, View};
 
 impl Normalizer {
     /// Moments of each channel: one sweep over the input.
     pub fn moments<T: Element>(&self, x: &View<T>) -> BatchMoments {
+        let _call = Call::begin();
         self.moments_by(x, None)
     }
 
@@ -21,6 +22,7 @@ impl Normalizer {
         &self,
         input: impl Into<Input<'i, 'v, T>>,
     ) -> Result<BatchMoments, CallError> {
+        let _call = Call::begin();
         let input = input.into();
         let weights = input.weights().map(|weights| weights.repeated_over(input.x().layout())).transpose()?;
         Ok(self.moments_by(input.x(), weights.as_ref()))
@@ -28,7 +30,7 @@ impl Normalizer {
 
     /// Moments of each channel, by weights that fit or without any.
     fn moments_by<T: Element>(&self, x: &View<T>, weights: Option<&Readable<T>>) -> BatchMoments {
-        let mut channels = T::operations().moments(self.isa, x.memory(), weights);
+        let mut channels = T::operations().moments(&self.machine, x.memory(), weights);
         // The loops give none for an empty batch.
         channels.resize(x.channels(), Moments::EMPTY);
         BatchMoments::from(channels)

@@ -15,8 +15,8 @@ use crate::options::policies::{ConstantChannel, Policies};
 use crate::parameters::{Parameters, WideParameters};
 use crate::statistics::batch::BatchMoments;
 use crate::statistics::running::RunningStatistics;
-use batchnorm_kernel::passes::{Isa, NormalizeCoefficients, about};
-use batchnorm_kernel::{Activation, Moments, Parameter};
+use batchnorm_kernel::passes::{Machine, NormalizeCoefficients, about};
+use batchnorm_kernel::{Activation, Moments, Parameter, Threads};
 
 /// eps, policies and instruction set, checked: the formula without state.
 ///
@@ -37,12 +37,12 @@ use batchnorm_kernel::{Activation, Moments, Parameter};
 /// assert_eq!(gradients.dbeta, [1.0, 0.0]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Normalizer {
     epsilon: f64,
     pub(crate) activation: Activation,
     pub(crate) policies: Policies,
-    pub(crate) isa: Isa,
+    pub(crate) machine: Machine,
 }
 
 impl Config {
@@ -52,8 +52,8 @@ impl Config {
     /// # Errors
     /// As [`Config::build`].
     pub fn normalizer(&self) -> Result<Normalizer, ConfigError> {
-        let isa = self.check()?;
-        Ok(Normalizer { isa, epsilon: self.epsilon, activation: self.activation, policies: self.policies })
+        let machine = self.check()?;
+        Ok(Normalizer { machine, epsilon: self.epsilon, activation: self.activation, policies: self.policies })
     }
 }
 
@@ -70,6 +70,12 @@ pub(crate) struct ChannelStatistics {
 }
 
 impl Normalizer {
+    /// The same on other threads ([`Config::threads`]): for one call, or from here on.
+    #[must_use]
+    pub fn threads(self, threads: Threads) -> Normalizer {
+        Normalizer { machine: Machine { threads, ..self.machine }, ..self }
+    }
+
     pub(crate) fn epsilon(&self) -> f64 {
         self.epsilon
     }
@@ -138,7 +144,7 @@ impl Normalizer {
         let xhat_low = products(&mean_low, &inverse_deviation);
         let shift = |channel: usize| corrected_shift(beta[channel], mean_low[channel], scale[channel]);
         Saved {
-            tier: self.isa.tier(),
+            machine: self.machine.clone(),
             batch_share: 1.0,
             trains_parameters: true,
             activation: self.activation,

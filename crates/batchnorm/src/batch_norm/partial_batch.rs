@@ -11,6 +11,7 @@ use crate::call_error::CallError;
 use crate::check::same_length;
 use crate::parameters::Parameters;
 use crate::statistics::batch::BatchMoments;
+use batchnorm_kernel::passes::Call;
 use batchnorm_kernel::{Element, Parameter, ViewMut};
 
 impl Normalizer {
@@ -62,6 +63,7 @@ impl Normalizer {
         whole: &BatchMoments,
         y: &mut ViewMut<T>,
     ) -> Result<Saved, CallError> {
+        let _call = Call::begin();
         let input = input.into();
         let x = input.x();
         let beside = input.check_forward(y.layout())?;

@@ -6,10 +6,10 @@ use crate::call_error::CallError;
 use crate::check::{same_batch, same_length, same_shape};
 use crate::gradients::ParameterGradients;
 use batchnorm_kernel::passes::{
-    Backward, Beside, ChannelConstants, GradientSums, InputGradientCoefficients, Isa, Layout, NormalizeCoefficients,
-    Statistics,
+    Backward, Beside, Call, ChannelConstants, GradientSums, InputGradientCoefficients, Layout, Machine,
+    NormalizeCoefficients, Statistics,
 };
-use batchnorm_kernel::{Activation, Element, Tier, View, ViewMut};
+use batchnorm_kernel::{Activation, Element, Threads, View, ViewMut};
 
 /// The values that a forward pass saves for its backward pass: of each channel the mean, the inverse standard
 /// deviation, scale and shift, and whether the statistics depend on the input. The input itself is not kept; backward
@@ -28,8 +28,8 @@ use batchnorm_kernel::{Activation, Element, Tier, View, ViewMut};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Saved {
-    /// The instruction set that the pass ran on.
-    pub(crate) tier: Tier,
+    /// What the pass ran on, and its backward pass will.
+    pub(crate) machine: Machine,
     /// The batch's share in mean and variance, as far as a gradient flows through it: 1 in training, 0 where they are
     /// constants.
     pub(crate) batch_share: f64,
@@ -79,6 +79,13 @@ impl Saved {
         Saved { batch_share: 0.0, ..self }
     }
 
+    /// The same with the backward pass on other threads than the forward pass's
+    /// ([`Config::threads`](crate::Config::threads)).
+    #[must_use]
+    pub fn threads(self, threads: Threads) -> Saved {
+        Saved { machine: Machine { threads, ..self.machine }, ..self }
+    }
+
     /// Number of channels.
     pub fn channels(&self) -> usize {
         self.mean.len()
@@ -123,6 +130,7 @@ impl Saved {
         dy: &View<T>,
         buffers: impl Into<GradientBuffers<'o, T>>,
     ) -> Result<ParameterGradients, CallError> {
+        let _call = Call::begin();
         let (input, mut buffers) = (input.into(), buffers.into());
         self.check_whole("backward_part")?;
         let beside = input.check_backward(self.kind)?;
@@ -144,6 +152,7 @@ impl Saved {
         x: &View<T>,
         dy: &mut ViewMut<T>,
     ) -> Result<ParameterGradients, CallError> {
+        let _call = Call::begin();
         self.check_whole("backward_part")?;
         if self.kind != InputKind::Plain {
             return Err(CallError::OtherPass { forward: self.kind.description(), call: "backward" });
@@ -165,6 +174,7 @@ impl Saved {
         input: impl Into<Input<'i, 'v, T>>,
         dy: &View<T>,
     ) -> Result<ParameterGradients, CallError> {
+        let _call = Call::begin();
         let input = input.into();
         let beside = input.check_backward(self.kind)?;
         self.check_arrays(input.x(), dy.layout())?;
@@ -194,6 +204,7 @@ impl Saved {
         whole: &ParameterGradients,
         buffers: impl Into<GradientBuffers<'o, T>>,
     ) -> Result<(), CallError> {
+        let _call = Call::begin();
         let (input, mut buffers) = (input.into(), buffers.into());
         let beside = input.check_backward(self.kind)?;
         self.check_arrays(input.x(), dy.layout())?;
@@ -219,13 +230,14 @@ impl Saved {
         dy: &View<T>,
         dresidual: &mut ViewMut<T>,
     ) -> Result<(), CallError> {
+        let _call = Call::begin();
         if self.kind != InputKind::WithResidual {
             return Err(CallError::OtherPass { forward: self.kind.description(), call: "backward" });
         }
         same_shape("dy", y.layout(), dy.layout())?;
         same_shape("dresidual", y.layout(), dresidual.layout())?;
-        let (isa, activation) = (self.isa(), self.activation);
-        T::operations().residual_gradient(isa, activation, y.memory(), dy.memory(), dresidual.memory());
+        let (machine, activation) = (&self.machine, self.activation);
+        T::operations().residual_gradient(machine, activation, y.memory(), dy.memory(), dresidual.memory());
         Ok(())
     }
 
@@ -242,7 +254,7 @@ impl Saved {
     {
         let by_batch = self.used_batch_statistics();
         Backward {
-            isa: self.isa(),
+            machine: &self.machine,
             activation: self.activation,
             channels: self.channel_constants(),
             x: x.memory(),
@@ -286,13 +298,14 @@ impl Saved {
             scale: selected(&self.scale),
             shift: selected(&self.shift),
             about: selected(&self.about),
-            ..*self
+            machine: self.machine.clone(),
+            batch_share: self.batch_share,
+            trains_parameters: self.trains_parameters,
+            activation: self.activation,
+            kind: self.kind,
+            count: self.count,
+            is_part: self.is_part,
         }
-    }
-
-    /// The instruction set of the forward pass, ready to run.
-    pub(crate) fn isa(&self) -> Isa {
-        Isa::new(self.tier).expect("the forward pass ran on it")
     }
 
     /// Constants of each channel in the sums of a backward pass.

@@ -7,7 +7,7 @@ use crate::call_error::CallError;
 use crate::check::same_shape;
 use crate::gradients::ParameterGradients;
 use crate::parameters::ParameterDirection;
-use batchnorm_kernel::passes::{ChannelConstants, GradientAlongCoefficients, GradientSums};
+use batchnorm_kernel::passes::{Call, ChannelConstants, GradientAlongCoefficients, GradientSums};
 use batchnorm_kernel::{Activation, Element, View, ViewMut};
 
 const HVP_ALTERNATIVES: Alternatives = Alternatives {
@@ -91,9 +91,10 @@ impl Saved {
         parameters: ParameterDirection,
         out: &mut ViewMut<T>,
     ) -> Result<ParameterGradients, CallError> {
+        let _call = Call::begin();
         let others = [("dy", dy.layout()), ("direction", direction.layout()), ("out", out.layout())];
         self.check_directional(&HVP_ALTERNATIVES, x, parameters, &others)?;
-        let (isa, channels) = (self.isa(), self.channel_constants());
+        let (machine, channels) = (&self.machine, self.channel_constants());
         // Where the statistics are constants, only the products dz x' matter.
         let sums_if_by_batch = |activation, channels, array: &View<T>| {
             if self.used_batch_statistics() { self.gradient_sums(activation, channels, x, array) } else { Vec::new() }
@@ -102,7 +103,7 @@ impl Saved {
         let about_batch_mean = ChannelConstants { xhat_low: &self.batch_xhat_low, ..channels };
         let along_sums = sums_if_by_batch(Activation::Identity, about_batch_mean, direction);
         let arrays = [x.memory(), dy.memory(), direction.memory()];
-        let products = T::operations().sums_along(isa, self.activation, channels, arrays);
+        let products = T::operations().sums_along(machine, self.activation, channels, arrays);
         let sums = |channel: usize| SecondOrderSums {
             upstream: upstream_sums.get(channel).copied().unwrap_or_default(),
             direction: along_sums.get(channel).copied().unwrap_or_default(),
@@ -110,7 +111,7 @@ impl Saved {
         };
         let coefficients =
             |channel| self.gradient_along_coefficients(channel, sums(channel), parameters.at(channel)[0]);
-        T::operations().gradient_along(isa, self.activation, arrays, out.memory(), &coefficients);
+        T::operations().gradient_along(machine, self.activation, arrays, out.memory(), &coefficients);
         let dgamma = |channel| {
             self.inverse_deviation[channel] * self.total_weight[channel] * self.curvature(channel, sums(channel))
         };
@@ -166,6 +167,7 @@ impl Saved {
         by_x: &mut ViewMut<T>,
         by_dy: &mut ViewMut<T>,
     ) -> Result<Vec<f64>, CallError> {
+        let _call = Call::begin();
         let hvp = |by_x: &mut ViewMut<T>| self.hvp(x, dy, of_dx, of_parameters, by_x);
         let jvp = |by_dy: &mut ViewMut<T>| self.jvp(x, of_dx, of_parameters, by_dy);
         hvp_and_jvp([x, of_dx], by_x, by_dy, hvp, jvp)

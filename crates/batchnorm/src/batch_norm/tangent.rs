@@ -6,7 +6,7 @@ use crate::call_error::CallError;
 use crate::check::same_shape;
 use crate::parameters::ParameterDirection;
 use batchnorm_kernel::passes::{
-    Backward, Beside, ChannelConstants, GradientSums, Layout, Statistics, TangentCoefficients,
+    Backward, Beside, Call, ChannelConstants, GradientSums, Layout, Statistics, TangentCoefficients,
 };
 use batchnorm_kernel::{Activation, Element, View, ViewMut};
 
@@ -65,6 +65,7 @@ impl Saved {
         parameters: ParameterDirection,
         out: &mut ViewMut<T>,
     ) -> Result<(), CallError> {
+        let _call = Call::begin();
         self.check_directional(
             &JVP_ALTERNATIVES,
             x,
@@ -82,7 +83,7 @@ impl Saved {
             self.tangent_coefficients(channel, sums.as_ref().map(|sums| sums[channel]), parameters.at(channel))
         };
         let arrays = [x.memory(), direction.memory()];
-        T::operations().tangent(self.isa(), self.activation, arrays, out.memory(), &coefficients);
+        T::operations().tangent(&self.machine, self.activation, arrays, out.memory(), &coefficients);
         Ok(())
     }
 
@@ -117,8 +118,8 @@ impl Saved {
         x: &View<T>,
         dy: &View<T>,
     ) -> Vec<GradientSums> {
-        let (isa, x, beside, statistics) = (self.isa(), x.memory(), Beside::Nothing, Statistics::Constants);
-        T::operations().gradient_sums(Backward { isa, activation, channels, x, beside, statistics }, dy.memory())
+        let (machine, x, beside, statistics) = (&self.machine, x.memory(), Beside::Nothing, Statistics::Constants);
+        T::operations().gradient_sums(Backward { machine, activation, channels, x, beside, statistics }, dy.memory())
     }
 
     /// Coefficients of y' of a channel; from the sums of x' and x' * (x - m) / deviation where the statistics depend on

@@ -5,8 +5,8 @@ use crate::options::error::ConfigError;
 use crate::options::limits::check_channels;
 use crate::options::policies::{Affine, Policies};
 use crate::options::switches::Switches;
-use batchnorm_kernel::passes::Isa;
-use batchnorm_kernel::{Activation, Tier};
+use batchnorm_kernel::passes::Machine;
+use batchnorm_kernel::{Activation, Threads, Tier};
 
 /// The options of a batch-norm layer: by the conventions of a framework, and with what you set otherwise.
 ///
@@ -38,6 +38,8 @@ pub struct Config {
     pub pinned: Option<Switches>,
     /// Instruction set; `None` for the fastest one here. All give the same bits.
     pub tier: Option<Tier>,
+    /// The threads that passes run on. Any number of them gives the same bits.
+    pub threads: Threads,
 }
 
 impl Default for Config {
@@ -60,6 +62,7 @@ impl Config {
             policies: Policies::default(),
             pinned: None,
             tier: None,
+            threads: Threads::default(),
         }
     }
 
@@ -139,8 +142,14 @@ impl Config {
         Config { tier: Some(tier), ..self }
     }
 
-    /// Checks the options, and gives the instruction set that runs the passes.
-    pub(crate) fn check(&self) -> Result<Isa, ConfigError> {
+    /// Sets the threads that passes run on: instead of those of rayon's current pool, those that an
+    /// [`Executor`](crate::Executor) lends, or the calling thread alone.
+    pub fn threads(self, threads: Threads) -> Config {
+        Config { threads, ..self }
+    }
+
+    /// Checks the options, and gives what runs the passes.
+    pub(crate) fn check(&self) -> Result<Machine, ConfigError> {
         if !(self.epsilon.is_finite() && self.epsilon >= 0.0) {
             return Err(ConfigError::Epsilon { got: self.epsilon });
         }
@@ -149,7 +158,13 @@ impl Config {
             return Err(ConfigError::Slope { got: slope });
         }
         self.channels.map_or(Ok(()), check_channels)?;
-        let tier = self.tier.unwrap_or_else(Tier::best);
-        Isa::new(tier).ok_or_else(|| ConfigError::Tier { got: tier, available: Tier::available() })
+        machine(self.tier, &self.threads)
     }
+}
+
+/// What runs the passes on these.
+pub(crate) fn machine(tier: Option<Tier>, threads: &Threads) -> Result<Machine, ConfigError> {
+    let tier = tier.unwrap_or_else(Tier::best);
+    let missing = || ConfigError::Tier { got: tier, available: Tier::available() };
+    Machine::new(tier, threads.clone()).ok_or_else(missing)
 }

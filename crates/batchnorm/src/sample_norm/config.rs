@@ -2,7 +2,7 @@
 
 use crate::options::policies::{Affine, ConstantChannel};
 use crate::sample_norm::grouping::Grouping;
-use batchnorm_kernel::Tier;
+use batchnorm_kernel::{Threads, Tier};
 
 /// The options of a norm that does not look at the batch.
 ///
@@ -12,7 +12,7 @@ use batchnorm_kernel::Tier;
 /// assert_eq!(layer.gamma().map(|gamma| gamma.len()), Some(768));
 /// # Ok::<(), batchnorm::ConfigError>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SampleConfig {
     /// The values that are normalised together.
     pub grouping: Grouping,
@@ -24,12 +24,15 @@ pub struct SampleConfig {
     pub constant_group: ConstantChannel,
     /// Instruction set; `None` for the fastest one here. All give the same bits.
     pub tier: Option<Tier>,
+    /// The threads that passes run on. Any number of them gives the same bits.
+    pub threads: Threads,
 }
 
 impl SampleConfig {
     /// The options that the norms share by default, eps among them.
     fn preset(grouping: Grouping, affine: Affine) -> SampleConfig {
-        SampleConfig { grouping, epsilon: 1e-5, affine, constant_group: ConstantChannel::default(), tier: None }
+        let (constant_group, threads) = (ConstantChannel::default(), Threads::default());
+        SampleConfig { grouping, epsilon: 1e-5, affine, constant_group, tier: None, threads }
     }
 
     /// Layer norm over the last axes: eps 1e-5, gamma and beta.
@@ -71,5 +74,10 @@ impl SampleConfig {
     /// Forces an instruction set.
     pub fn tier(self, tier: Tier) -> SampleConfig {
         SampleConfig { tier: Some(tier), ..self }
+    }
+
+    /// Sets the threads that passes run on ([`Config::threads`](crate::Config::threads)).
+    pub fn threads(self, threads: Threads) -> SampleConfig {
+        SampleConfig { threads, ..self }
     }
 }

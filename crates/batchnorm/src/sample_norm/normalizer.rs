@@ -10,14 +10,17 @@
 use crate::affine::{corrected_shift, inverse_deviation, mean_or_nan};
 use crate::call_error::CallError;
 use crate::check::same_shape;
+use crate::options::config::machine;
 use crate::options::error::ConfigError;
 use crate::options::policies::ConstantChannel;
 use crate::parameters::{Parameters, WideParameters};
 use crate::sample_norm::config::SampleConfig;
 use crate::sample_norm::grouping::{Grouping, RowPlan, in_parts};
 use crate::sample_norm::saved::SampleSaved;
-use batchnorm_kernel::passes::{Beside, Elements, Forward, Isa, NormalizeCoefficients, RowNumbers, joined_pairwise};
-use batchnorm_kernel::{Activation, Element, Moments, Parameter, Tier, View, ViewMut};
+use batchnorm_kernel::passes::{
+    Beside, Call, Elements, Forward, Machine, NormalizeCoefficients, RowNumbers, joined_pairwise,
+};
+use batchnorm_kernel::{Activation, Element, Moments, Parameter, Threads, View, ViewMut};
 
 /// Grouping, eps and instruction set, checked: the formula without state, for frameworks that keep parameters
 /// themselves. [`SampleNorm`](crate::SampleNorm) keeps parameters around this.
@@ -34,15 +37,21 @@ use batchnorm_kernel::{Activation, Element, Moments, Parameter, Tier, View, View
 /// assert_eq!(saved.rows(), 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct SampleNormalizer {
     pub(crate) grouping: Grouping,
     pub(crate) epsilon: f64,
     pub(crate) declared_zero: bool,
-    pub(crate) isa: Isa,
+    pub(crate) machine: Machine,
 }
 
 impl SampleNormalizer {
+    /// The same on other threads ([`Config::threads`](crate::Config::threads)): for one call, or from here on.
+    #[must_use]
+    pub fn threads(self, threads: Threads) -> SampleNormalizer {
+        SampleNormalizer { machine: Machine { threads, ..self.machine }, ..self }
+    }
+
     /// The forward pass, into `y`; what it computes is at [`SampleNorm`](crate::SampleNorm). Absent parameters count as
     /// 1 and 0. The lengths of gamma and beta are the product of the last axes (last axis fastest), or the channels.
     ///
@@ -55,6 +64,7 @@ impl SampleNormalizer {
         parameters: Parameters<P>,
         y: &mut ViewMut<T>,
     ) -> Result<SampleSaved, CallError> {
+        let _call = Call::begin();
         let plan = RowPlan::new(self.grouping, x.layout())?;
         same_shape("y", x.layout(), y.layout())?;
         let widened = parameters.widened(plan.parameters()).map_err(|error| plan.in_elements(error))?;
@@ -72,7 +82,7 @@ impl SampleNormalizer {
             RowNumbers { inverse_deviation: if declared { 0.0 } else { numbers.inverse_deviation }, ..numbers }
         });
         Ok(SampleSaved {
-            tier: self.isa.tier(),
+            machine: self.machine.clone(),
             centred: self.is_centred(),
             input: x.layout().logical_shape(),
             numbers: numbers.collect(),
@@ -120,7 +130,7 @@ impl SampleNormalizer {
         let mut moments = Vec::with_capacity(plan.rows);
         for ([x], mut y) in parts.iter().zip(outs) {
             let numbers = |_, moments: Moments| self.row_numbers(&moments);
-            moments.extend(T::operations().normalize_rows(self.isa, moments.len(), x, &mut y, elements, &numbers));
+            moments.extend(T::operations().normalize_rows(&self.machine, moments.len(), x, &mut y, elements, &numbers));
         }
         moments
     }
@@ -139,7 +149,7 @@ impl SampleNormalizer {
             let scale = gamma[channel] * inverse_deviation(moments.population_variance(), self.epsilon);
             NormalizeCoefficients { mean, scale, shift: corrected_shift(beta[channel], mean_low, scale) }
         };
-        let pass = Forward { isa: self.isa, activation: Activation::Identity, beside: Beside::Nothing };
+        let pass = Forward { machine: &self.machine, activation: Activation::Identity, beside: Beside::Nothing };
         if plan.count == plan.positions {
             // A row is one channel: each is measured and normalised at once.
             let mut moments = Vec::with_capacity(plan.rows);
@@ -152,7 +162,7 @@ impl SampleNormalizer {
         }
         // The moments of a row are those of its channels together, and known after a sweep over all of them.
         let of_channels: Vec<Moments> =
-            parts.iter().flat_map(|[x]| T::operations().moments(self.isa, x, None)).collect();
+            parts.iter().flat_map(|[x]| T::operations().moments(&self.machine, x, None)).collect();
         let of_row = |row| joined_pairwise(&of_channels[plan.channels_of(row)], &Moments::merge);
         let moments: Vec<Moments> = (0..plan.rows).map(of_row).collect();
         let channels_a_part = of_channels.len() / parts.len();
@@ -181,9 +191,8 @@ impl SampleConfig {
             Grouping::Group { groups: 0 } => Err(ConfigError::Zero { argument: "groups" }),
             _ => Ok(()),
         }?;
-        let tier = self.tier.unwrap_or_else(Tier::best);
-        let isa = Isa::new(tier).ok_or_else(|| ConfigError::Tier { got: tier, available: Tier::available() })?;
+        let machine = machine(self.tier, &self.threads)?;
         let declared_zero = self.constant_group == ConstantChannel::ZeroGradient;
-        Ok(SampleNormalizer { grouping: self.grouping, epsilon: self.epsilon, declared_zero, isa })
+        Ok(SampleNormalizer { grouping: self.grouping, epsilon: self.epsilon, declared_zero, machine })
     }
 }

@@ -7,10 +7,10 @@ use crate::gradients::ParameterGradients;
 use crate::parameters::ParameterDirection;
 use crate::sample_norm::grouping::{RowPlan, in_parts};
 use batchnorm_kernel::passes::{
-    Backward, Beside, ChannelConstants, Elements, GradientSums, Isa, Layout, Merge, Readable, RowMeans, RowNumbers,
-    Statistics, Summed, TangentCoefficients, Writable, at_once, joined_pairwise,
+    Backward, Beside, Call, ChannelConstants, Elements, GradientSums, Layout, Machine, Merge, Readable, RowMeans,
+    RowNumbers, Statistics, Summed, TangentCoefficients, Writable, at_once, joined_pairwise,
 };
-use batchnorm_kernel::{Activation, Element, Tier, View, ViewMut};
+use batchnorm_kernel::{Activation, Element, View, ViewMut};
 
 /// The values that a forward pass saves for its backward pass: mean and inverse standard deviation of all that was
 /// normalised together, and gamma. The input itself is not kept; backward takes it again.
@@ -27,7 +27,7 @@ use batchnorm_kernel::{Activation, Element, Tier, View, ViewMut};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct SampleSaved {
-    pub(crate) tier: Tier,
+    pub(crate) machine: Machine,
     /// True if the mean is subtracted.
     pub(crate) centred: bool,
     pub(crate) plan: RowPlan,
@@ -61,6 +61,7 @@ impl SampleSaved {
         dy: &View<T>,
         dx: &mut ViewMut<T>,
     ) -> Result<ParameterGradients, CallError> {
+        let _call = Call::begin();
         self.check(x, ("dy", dy), ("dx", dx.layout()))?;
         if x.layout().is_empty() {
             return Ok(ParameterGradients::zeros(self.gamma.len()));
@@ -102,7 +103,7 @@ impl SampleSaved {
     /// The backward pass by the kernels of rows, of arrays that fit.
     fn rows_backward<T: Element>(&self, x: &View<T>, dy: &View<T>, dx: &mut ViewMut<T>) -> ParameterGradients {
         let (arrays, mut outs) = in_parts([x, dy], dx, &self.plan.arrangement);
-        let isa = self.isa();
+        let machine = &self.machine;
         let gamma = self.plan.elements(&self.gamma);
         let gamma = Elements { vectors: [&gamma], period: self.plan.period };
         let means = |sums| self.means(sums);
@@ -111,16 +112,16 @@ impl SampleSaved {
         // One part with blocks enough for the threads: dx and the parameters' sums in one sweep. Else in two; the bits
         // are the same.
         let sums = if let ([arrays], [dx]) = (&arrays[..], &mut outs[..])
-            && at_once(rows, count, period)
+            && at_once(machine, rows, count, period)
         {
-            T::operations().backward_rows(isa, summed, arrays.each_ref(), dx)
+            T::operations().backward_rows(machine, summed, arrays.each_ref(), dx)
         } else {
             for ((arrays, dx), (first, numbers)) in arrays.iter().zip(&mut outs).zip(self.parts_of_rows(arrays.len())) {
                 let summed = Summed { first, numbers, ..summed };
-                T::operations().input_gradient_rows(isa, summed, arrays.each_ref(), dx);
+                T::operations().input_gradient_rows(machine, summed, arrays.each_ref(), dx);
             }
             let arrays: Vec<_> = arrays.iter().map(|arrays| arrays.each_ref()).collect();
-            T::operations().parameter_rows(isa, &arrays, &self.numbers, period)
+            T::operations().parameter_rows(machine, &arrays, &self.numbers, period)
         };
         let [dbeta, dgamma] = sums.map(|sums| sums.chunks(self.plan.positions).map(|sums| sums.iter().sum()).collect());
         ParameterGradients { dgamma, dbeta }
@@ -142,6 +143,7 @@ impl SampleSaved {
         parameters: ParameterDirection,
         out: &mut ViewMut<T>,
     ) -> Result<(), CallError> {
+        let _call = Call::begin();
         self.check(x, ("direction", direction), ("out", out.layout()))?;
         parameters.check(self.gamma.len()).map_err(|error| self.plan.in_elements(error))?;
         if x.layout().is_empty() {
@@ -200,13 +202,8 @@ impl SampleSaved {
         let means = |sums| self.means(sums);
         for ((arrays, mut out), (first, numbers)) in arrays.iter().zip(outs).zip(self.parts_of_rows(arrays.len())) {
             let summed = Summed { first, numbers, weights, means: &means };
-            T::operations().tangent_rows(self.isa(), summed, elements, arrays.each_ref(), &mut out);
+            T::operations().tangent_rows(&self.machine, summed, elements, arrays.each_ref(), &mut out);
         }
-    }
-
-    /// The instruction set of the forward pass, ready to run.
-    fn isa(&self) -> Isa {
-        Isa::new(self.tier).expect("the forward pass ran on it")
     }
 
     /// Errors unless the arrays fit each other and the forward pass.
@@ -251,7 +248,7 @@ impl SampleSaved {
             // Without an activation nothing asks for z, and scale and shift play no part.
             let (scale, shift) = (inverse_deviation, inverse_deviation);
             let pass = Backward {
-                isa: self.isa(),
+                machine: &self.machine,
                 activation: Activation::Identity,
                 channels: ChannelConstants { mean, scale, shift, inverse_deviation, xhat_low, about: mean },
                 x: &arrays[0],
@@ -290,7 +287,7 @@ impl SampleSaved {
                 let (row, channel) = self.plan.row_and_channel(part * channels_a_part + at);
                 coefficients(row, channel)
             };
-            T::operations().tangent(self.isa(), Activation::Identity, arrays.each_ref(), &mut out, &of_channel);
+            T::operations().tangent(&self.machine, Activation::Identity, arrays.each_ref(), &mut out, &of_channel);
         }
     }
 }

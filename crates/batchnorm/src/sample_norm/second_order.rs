@@ -7,7 +7,7 @@ use crate::gradients::ParameterGradients;
 use crate::parameters::ParameterDirection;
 use crate::sample_norm::grouping::in_parts;
 use crate::sample_norm::saved::SampleSaved;
-use batchnorm_kernel::passes::{RowDirection, RowSecondDerivatives, pairwise_sum};
+use batchnorm_kernel::passes::{Call, RowDirection, RowSecondDerivatives, pairwise_sum};
 use batchnorm_kernel::{Element, View, ViewMut};
 
 impl SampleSaved {
@@ -32,6 +32,7 @@ impl SampleSaved {
         parameters: ParameterDirection,
         out: &mut ViewMut<T>,
     ) -> Result<ParameterGradients, CallError> {
+        let _call = Call::begin();
         self.check(x, ("direction", direction), ("out", out.layout()))?;
         same_shape("dy", x.layout(), dy.layout())?;
         parameters.check(self.gamma.len()).map_err(|error| self.plan.in_elements(error))?;
@@ -43,6 +44,7 @@ impl SampleSaved {
         let gamma_t: Vec<f64> = (0..self.gamma.len()).map(|at| parameters.at(at)[0]).collect();
         let gammas = [&self.gamma, &gamma_t].map(|values| plan.elements(values));
         let rows = RowSecondDerivatives {
+            machine: &self.machine,
             numbers: &self.numbers,
             count: plan.count,
             period: plan.period,
@@ -77,6 +79,7 @@ impl SampleSaved {
         by_x: &mut ViewMut<T>,
         by_dy: &mut ViewMut<T>,
     ) -> Result<Vec<f64>, CallError> {
+        let _call = Call::begin();
         let hvp = |by_x: &mut ViewMut<T>| self.hvp(x, dy, of_dx, of_parameters, by_x);
         let jvp = |by_dy: &mut ViewMut<T>| self.jvp(x, of_dx, of_parameters, by_dy);
         hvp_and_jvp([x, of_dx], by_x, by_dy, hvp, jvp)

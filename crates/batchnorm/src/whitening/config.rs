@@ -6,8 +6,8 @@ use crate::options::error::ConfigError;
 use crate::options::limits::check_channels;
 use crate::options::policies::{Affine, Policies};
 use crate::whitening::groups::checked_group;
-use batchnorm_kernel::Tier;
-use batchnorm_kernel::passes::Isa;
+use batchnorm_kernel::passes::Machine;
+use batchnorm_kernel::{Threads, Tier};
 
 /// The options of a layer of decorrelated batch norm. Checked once, by [`build`](Self::build).
 ///
@@ -39,13 +39,15 @@ pub struct WhiteningConfig {
     pub policies: Policies,
     /// Instruction set; `None` for the fastest one here. All give the same bits.
     pub tier: Option<Tier>,
+    /// The threads that passes run on. Any number of them gives the same bits.
+    pub threads: Threads,
 }
 
 impl WhiteningConfig {
     /// eps 1e-5, weight of the new value 0.1 (both as the paper's authors have them), sample covariance, gamma and
     /// beta.
     pub fn new(channels: usize, group: usize) -> WhiteningConfig {
-        let Config { epsilon, averaging, estimator, track_running_statistics, affine, policies, tier, .. } =
+        let Config { epsilon, averaging, estimator, track_running_statistics, affine, policies, tier, threads, .. } =
             Config::pytorch();
         WhiteningConfig {
             channels,
@@ -57,6 +59,7 @@ impl WhiteningConfig {
             affine,
             policies,
             tier,
+            threads,
         }
     }
 
@@ -96,13 +99,18 @@ impl WhiteningConfig {
         WhiteningConfig { tier: Some(tier), ..self }
     }
 
-    /// Checks the options; gives them with the size of a group cut to the channels, and the instruction set that runs
-    /// the passes.
-    pub(super) fn checked(mut self) -> Result<(WhiteningConfig, Isa), ConfigError> {
+    /// Sets the threads that passes run on ([`Config::threads`]).
+    pub fn threads(self, threads: Threads) -> Self {
+        WhiteningConfig { threads, ..self }
+    }
+
+    /// Checks the options; gives them with the size of a group cut to the channels, and what runs the passes.
+    pub(super) fn checked(mut self) -> Result<(WhiteningConfig, Machine), ConfigError> {
         check_channels(self.channels)?;
         self.group = checked_group(self.channels, self.group)?;
         // eps and the tier are checked as those of batch norm.
-        let isa = Config { epsilon: self.epsilon, tier: self.tier, ..Config::pytorch() }.check()?;
-        Ok((self, isa))
+        let threads = self.threads.clone();
+        let machine = Config { epsilon: self.epsilon, tier: self.tier, threads, ..Config::pytorch() }.check()?;
+        Ok((self, machine))
     }
 }

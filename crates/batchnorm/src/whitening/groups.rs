@@ -1,12 +1,13 @@
 //! Channels in groups of neighbours.
 
 use crate::options::error::ConfigError;
-use batchnorm_kernel::threads;
+use batchnorm_kernel::passes::Machine;
 use std::ops::Range;
 
-/// Number of threads for work that takes some d^3 operations for each group of d channels.
-pub(super) fn threads_for_groups(sizes: &[usize]) -> usize {
-    threads::threads_for(sizes.iter().map(|d| d.saturating_pow(3)).fold(0, usize::saturating_add))
+/// What work on each group gives, which takes some d^3 operations for one of d channels.
+pub(super) fn of_each_group<R: Send>(machine: &Machine, sizes: &[usize], work: impl Fn(usize) -> R + Sync) -> Vec<R> {
+    let operations = sizes.iter().map(|d| d.saturating_pow(3)).fold(0, usize::saturating_add);
+    machine.threads.map(operations, sizes.len(), work)
 }
 
 /// The channels of each group: `group` of them, the last one what is left.

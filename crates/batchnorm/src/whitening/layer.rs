@@ -12,11 +12,10 @@ use crate::tensor::Tensor;
 use crate::whitening::comoments::{BatchComoments, Comoments};
 use crate::whitening::config::WhiteningConfig;
 use crate::whitening::eigen::InverseRoot;
-use crate::whitening::groups::{groups, threads_for_groups};
+use crate::whitening::groups::{groups, of_each_group};
 use crate::whitening::running::RunningCovariance;
 use crate::whitening::saved::SavedWhitening;
-use batchnorm_kernel::passes::{Centered, Isa};
-use batchnorm_kernel::threads;
+use batchnorm_kernel::passes::{Call, Centered, Machine};
 use batchnorm_kernel::{Element, Moments, Parameter, View, ViewMut};
 
 /// A layer of decorrelated batch norm (Huang et al. 2018): the channels of each group come out not only with mean 0 and
@@ -64,7 +63,7 @@ use batchnorm_kernel::{Element, Moments, Parameter, View, ViewMut};
 #[derive(Debug, Clone)]
 pub struct Decorrelated {
     config: WhiteningConfig,
-    isa: Isa,
+    machine: Machine,
     parameters: AffineParameters,
     running: Option<RunningCovariance>,
 }
@@ -154,6 +153,7 @@ impl Decorrelated {
     /// # Errors
     /// As `forward_train`; the layer is unchanged then.
     pub fn train<T: Element>(&mut self, x: &View<T>) -> Result<Whitened<T>, CallError> {
+        let _call = Call::begin();
         let whitened = self.forward_train(x)?;
         self.commit(&whitened.batch)?;
         Ok(whitened)
@@ -179,6 +179,7 @@ impl Decorrelated {
         x: &View<T>,
         y: &mut ViewMut<T>,
     ) -> Result<(SavedWhitening, BatchComoments), CallError> {
+        let _call = Call::begin();
         self.check(x, y)?;
         let policies = &self.config.policies;
         let (count, shape) = (x.count(), x.shape().to_vec());
@@ -223,12 +224,12 @@ impl Decorrelated {
 
     /// Moments of each channel and comoments of each group.
     fn comoments<T: Element>(&self, x: &View<T>) -> (Vec<Moments>, BatchComoments) {
-        let mut moments = T::operations().moments(self.isa, x.memory(), None);
+        let mut moments = T::operations().moments(&self.machine, x.memory(), None);
         moments.resize(x.channels(), Moments::EMPTY);
         let centers: Vec<[f64; 2]> = moments.iter().map(|moments| moments.mean_pair().into()).collect();
         let group = self.config.group;
         let centered = Centered { array: x.memory(), centers: &centers };
-        let sums = T::operations().products(self.isa, centered, None, group);
+        let sums = T::operations().products(&self.machine, centered, None, group);
         let ranges = groups(x.channels(), group);
         // The loops give no sums for an empty batch.
         let batch: Vec<Comoments> = if sums.is_empty() {
@@ -260,7 +261,7 @@ impl Decorrelated {
             InverseRoot::of_covariance(covariance, channels, epsilon, degenerate)
                 .map_err(|eigenvalue| CallError::Singular { argument, group, channels, count, eigenvalue })
         };
-        threads::map(sizes.len(), threads_for_groups(&sizes), || (), |(), group| root(group)).into_iter().collect()
+        of_each_group(&self.machine, &sizes, root).into_iter().collect()
     }
 
     /// Saved values of a pass, with the layer's gamma.
@@ -273,8 +274,8 @@ impl Decorrelated {
         without_gradient: Vec<bool>,
     ) -> SavedWhitening {
         let gamma = self.parameters.widened(self.config.channels).gamma;
-        let (tier, group, count) = (self.isa.tier(), self.config.group, count as u64);
-        SavedWhitening { tier, group, count, by_batch, centers, roots, gamma, without_gradient }
+        let (machine, group, count) = (self.machine.clone(), self.config.group, count as u64);
+        SavedWhitening { machine, group, count, by_batch, centers, roots, gamma, without_gradient }
     }
 
     /// beta of each channel, 0 where the layer has none.
@@ -314,6 +315,7 @@ impl Decorrelated {
     /// # Errors
     /// As `eval`, and another shape; `y` is untouched then.
     pub fn eval_into<T: Element>(&self, x: &View<T>, y: &mut ViewMut<T>) -> Result<SavedWhitening, CallError> {
+        let _call = Call::begin();
         self.check(x, y)?;
         let Some(running) = &self.running else {
             if self.config.policies.missing_running == MissingRunning::BatchStatistics {
@@ -354,10 +356,10 @@ impl WhiteningConfig {
     /// # Errors
     /// No channel or too many, groups of none; eps not finite or negative; a tier this machine lacks.
     pub fn build(self) -> Result<Decorrelated, ConfigError> {
-        let (config, isa) = self.checked()?;
+        let (config, machine) = self.checked()?;
         let start = || RunningCovariance::start(config.channels, config.group);
         let running = config.track_running_statistics.then(start).transpose()?;
         let parameters = AffineParameters::started(config.affine, config.channels);
-        Ok(Decorrelated { config, isa, parameters, running })
+        Ok(Decorrelated { config, machine, parameters, running })
     }
 }

@@ -4,10 +4,9 @@ use crate::call_error::CallError;
 use crate::check::{same_batch, same_shape};
 use crate::gradients::ParameterGradients;
 use crate::whitening::eigen::InverseRoot;
-use crate::whitening::groups::{groups, threads_for_groups};
-use batchnorm_kernel::passes::{Centered, Isa};
-use batchnorm_kernel::threads;
-use batchnorm_kernel::{Element, Tier, View, ViewMut};
+use crate::whitening::groups::{groups, of_each_group};
+use batchnorm_kernel::passes::{Call, Centered, Machine};
+use batchnorm_kernel::{Element, View, ViewMut};
 
 /// The values that a forward pass saves for its backward pass: of each channel the mean and gamma, of each group the
 /// whitening matrix with its eigenvectors. The input itself is not kept; backward takes it again.
@@ -23,7 +22,7 @@ use batchnorm_kernel::{Element, Tier, View, ViewMut};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct SavedWhitening {
-    pub(super) tier: Tier,
+    pub(super) machine: Machine,
     pub(super) group: usize,
     /// Values a channel.
     pub(super) count: u64,
@@ -62,7 +61,7 @@ impl SavedWhitening {
         };
         let matrices: Vec<Vec<f64>> = groups(self.channels(), self.group).zip(&self.roots).map(scaled).collect();
         let x = Centered { array: x.memory(), centers: &self.centers };
-        T::operations().mix(self.isa(), &[x], &matrices, beta, self.group, y.memory());
+        T::operations().mix(&self.machine, &[x], &matrices, beta, self.group, y.memory());
     }
 
     /// The backward pass, dx into a buffer. With g = gamma * dy, xc = x - mean and n values a channel, each group has
@@ -84,13 +83,14 @@ impl SavedWhitening {
         dy: &View<T>,
         dx: &mut ViewMut<T>,
     ) -> Result<ParameterGradients, CallError> {
+        let _call = Call::begin();
         same_batch("x", self.channels(), self.count, x)?;
         same_shape("dy", x.layout(), dy.layout())?;
         same_shape("dx", x.layout(), dx.layout())?;
         let zeros = vec![[0.0; 2]; self.channels()];
         let centered = Centered { array: x.memory(), centers: &self.centers };
         let upstream = Centered { array: dy.memory(), centers: &zeros };
-        let mut sums = T::operations().products(self.isa(), upstream, Some(centered), self.group);
+        let mut sums = T::operations().products(&self.machine, upstream, Some(centered), self.group);
         let ranges: Vec<_> = groups(self.channels(), self.group).collect();
         // The loops give no sums for an empty batch: they are 0.
         sums.resize_with(ranges.len(), Vec::new);
@@ -108,13 +108,13 @@ impl SavedWhitening {
         }
         let sizes: Vec<usize> = ranges.iter().map(|range| range.len()).collect();
         let matrix = |group: usize| self.input_gradient(ranges[group].start, &self.roots[group], &sums[group]);
-        let matrices = threads::map(sizes.len(), threads_for_groups(&sizes), || (), |(), group| matrix(group));
+        let matrices = of_each_group(&self.machine, &sizes, matrix);
         let shift = vec![0.0; self.channels()];
         let n = self.count.max(1) as f64;
         let means: Vec<[f64; 2]> = gradients.dbeta.iter().map(|sum| [sum / n, 0.0]).collect();
         let centered_both = [Centered { centers: &means, ..upstream }, centered];
         let inputs = if self.by_batch { &centered_both[..] } else { &[upstream] };
-        T::operations().mix(self.isa(), inputs, &matrices, &shift, self.group, dx.memory());
+        T::operations().mix(&self.machine, inputs, &matrices, &shift, self.group, dx.memory());
         Ok(gradients)
     }
 
@@ -141,10 +141,5 @@ impl SavedWhitening {
             matrix.extend((0..d).map(|j| factor_of_row * (factor * derivative[i * d + j])));
         }
         matrix
-    }
-
-    /// The instruction set of the forward pass, ready to run.
-    fn isa(&self) -> Isa {
-        Isa::new(self.tier).expect("the forward pass ran on it")
     }
 }

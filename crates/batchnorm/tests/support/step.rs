@@ -50,13 +50,16 @@ pub const ARRANGEMENTS: [[Order; 2]; 7] = [
 
 impl Pass {
     pub fn rule(self, tier: Tier) -> Normalizer {
+        self.config().tier(tier).normalizer().expect("an available tier")
+    }
+
+    pub fn config(self) -> Config {
         let policies = Policies {
             single_value: SingleValue::Population,
             constant_channel: ConstantChannel::Derivative,
             ..Policies::default()
         };
-        let config = Config::pytorch().epsilon(EPSILON).policies(policies).activation(self.activation);
-        config.tier(tier).normalizer().expect("a right configuration")
+        Config::pytorch().epsilon(EPSILON).policies(policies).activation(self.activation)
     }
 }
 
@@ -207,7 +210,11 @@ impl<T: Stepping> Case<T> {
 
     /// Forward and backward, on arrays in those places, in poisoned buffers.
     pub fn step(&self, pass: Pass, tier: Tier, places: &Places) -> Stepped<T> {
-        let rule = pass.rule(tier);
+        self.step_by(pass, pass.rule(tier), places)
+    }
+
+    /// The same by a rule for the pass.
+    pub fn step_by(&self, pass: Pass, rule: Normalizer, places: &Places) -> Stepped<T> {
         let (x, residual) = (places.x.filled(&self.x), places.residual.filled(&self.residual));
         let dy = places.dy.filled(&self.dy);
         let (x, residual, dy) = (places.x.view(&x), places.residual.view(&residual), places.dy.view(&dy));

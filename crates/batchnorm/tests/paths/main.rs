@@ -3,6 +3,8 @@
 //! beside them is beside the memory. What is computed is compared with the baseline's; tests/contract/thresholds.rs
 //! compares it with the twin.
 
+mod executors;
+#[path = "../support/mod.rs"]
 mod support;
 
 use batchnorm::thresholds::{CHUNK_VALUES, MAX_ROW_CHANNELS, MIN_RUN, STREAM_BYTES, STREAM_RUN_BYTES, WORTH_THREADS};
