@@ -14,7 +14,9 @@ use crate::map::{map, reduce_and_map};
 use crate::moments::Moments;
 use crate::number::Stored;
 use crate::operations::{Operations, OutputOperations};
-use crate::pass::{Backward, Beside, Forward, GradientOutputs, OfChannel, OfReduced, OutputBackward, Statistics};
+use crate::pass::{
+    Backward, Beside, Forward, GradientOutputs, NormalizeVectors, OfChannel, OfReduced, OutputBackward, Statistics,
+};
 use crate::reduce::chunk::Chunk;
 use crate::reduce::gradients::{
     ChannelConstants, ChunkSums, DirectionSummands, GradientReduction, GradientSums, OutputSummands,
@@ -110,10 +112,10 @@ fn normalize<T: Stored>(
     pass: Forward<T>,
     x: Source<T>,
     y: &mut Writable<T>,
-    coefficients: OfChannel<NormalizeCoefficients>,
+    NormalizeVectors { mean, scale, shift }: NormalizeVectors,
 ) {
     let Forward { machine, activation, beside } = pass;
-    let all = Coefficients::new(y.geometry().channels, coefficients);
+    let all = Coefficients::borrowed([mean, scale, shift]);
     match beside {
         Beside::Nothing => with_activation!(activation, |f| {
             map(Map { machine, formula: Normalize(f), arrays: [x] }, [y.reborrow()], all);
@@ -210,29 +212,20 @@ impl<T: Stored> Operations<T> for Loops {
             Beside::Weights(weights) => {
                 let moments = self.moments(machine, x, Some(weights));
                 if !moments.is_empty() {
-                    self.normalize(pass, x, y, &|channel| coefficients(channel, moments[channel]));
+                    let all = Coefficients::new(moments.len(), |channel| coefficients(channel, moments[channel]));
+                    let [mean, scale, shift] = all.vectors();
+                    self.normalize(pass, x, y, NormalizeVectors { mean, scale, shift });
                 }
                 moments
             }
         }
     }
 
-    fn normalize(
-        &self,
-        pass: Forward<T>,
-        x: &Readable<T>,
-        y: &mut Writable<T>,
-        coefficients: OfChannel<NormalizeCoefficients>,
-    ) {
+    fn normalize(&self, pass: Forward<T>, x: &Readable<T>, y: &mut Writable<T>, coefficients: NormalizeVectors) {
         normalize(pass, Source::Array(x), y, coefficients);
     }
 
-    fn normalize_in_place(
-        &self,
-        pass: Forward<T>,
-        x: &mut Writable<T>,
-        coefficients: OfChannel<NormalizeCoefficients>,
-    ) {
+    fn normalize_in_place(&self, pass: Forward<T>, x: &mut Writable<T>, coefficients: NormalizeVectors) {
         normalize(pass, Source::Own, x, coefficients);
     }
 

@@ -64,7 +64,7 @@ pub mod passes {
     pub use crate::moments::two_sum;
     pub use crate::operations::{Operations, OutputOperations};
     pub use crate::pass::{
-        Backward, Beside, Forward, GradientOutputs, OfChannel, OfReduced, OutputBackward, Statistics,
+        Backward, Beside, Forward, GradientOutputs, NormalizeVectors, OfChannel, OfReduced, OutputBackward, Statistics,
     };
     pub use crate::reduce::gradients::{ChannelConstants, GradientSums, about};
     pub use crate::reduce::tree::{Merge, joined_pairwise, pairwise_sum};

@@ -30,7 +30,7 @@ use crate::reduce::reduction::Reduction;
 use crate::reduce::{Scratch, Sources, SumTraversal, block_of_runs, in_runs, reduce};
 use coefficients::Coefficients;
 use formulas::{InOrder, Pointwise};
-use loops::{MapColumns, MapRows, MapRuns};
+use loops::{MapRows, MapRuns};
 use source::{Map, Source};
 use std::ops::Range;
 
@@ -46,15 +46,6 @@ pub(crate) const STREAM_RUN_BYTES: usize = 2048;
 pub(crate) const TILE_VALUES: usize = 1024;
 /// Bytes of an output that are copied before they are overwritten: they stay in the first-level cache.
 pub(crate) const OWN_BYTES: usize = 16 << 10;
-
-/// Channels of rows that are reduced and mapped at once: at least some cache lines, at most what keeps the tables of their
-/// sums small.
-pub(crate) const MIN_COLUMNS: usize = 32;
-pub(crate) const MAX_COLUMNS: usize = 128;
-/// Bytes of such a block of channels, in all arrays: what a second-level cache holds.
-pub(crate) const COLUMNS_BYTES: usize = 512 << 10;
-/// Rows of such a block: each may lie in a page of memory of its own, of which a processor knows some hundreds.
-pub(crate) const MAX_ROWS_AT_ONCE: usize = 512;
 
 /// The way through memory of a map, as in the table above.
 enum MapTraversal {
@@ -122,8 +113,25 @@ pub(crate) fn map<T: Stored, P: Pointwise<N, K, O>, const N: usize, const K: usi
     if count == 0 {
         return;
     }
-    let crew = machine.crew(channels * count);
     let traversal = MapTraversal::of(arrays.map(|array| array.geometry(geometries[0])), geometries);
+    if let MapTraversal::Tiles = traversal {
+        // Small planes: rows in which the coefficients of a channel stand side by side.
+        let width = |of: &Geometry| of.planes_as_rows().map(|rows| rows.channels);
+        let inputs = arrays.map(|array| width(array.geometry(geometries[0])));
+        let outputs = geometries.map(width);
+        if let Some(width) = outputs[0]
+            && inputs.into_iter().chain(outputs).all(|another| another == Some(width))
+        {
+            let rows = arrays.map(|array| match array {
+                Source::Array(array) => array.planes_as_rows(),
+                Source::Own => None,
+            });
+            let arrays = rows.each_ref().map(|array| array.as_ref().map_or(Source::Own, Source::Array));
+            let outs = outs.each_mut().map(|out| out.planes_as_rows().expect("it was asked before"));
+            return self::map(Map { machine, formula, arrays }, outs, coefficients.repeated(width / channels));
+        }
+    }
+    let crew = machine.crew(channels * count);
     let streamed = streamed(&map, geometries[0]);
     let grid = traversal.grid::<T>(geometries[0]);
     let distances = [(PREFETCH_BYTES / size_of::<T>()) as isize; N];
@@ -319,8 +327,9 @@ fn from_the_end(
 /// Reduces each channel, turns the result into coefficients, and maps with them, maybe other arrays than those that
 /// are reduced. Returns the reduced values.
 ///
-/// Where channels come in runs and are many enough for the threads, and where they are columns of few rows, each block of
-/// channels is mapped right after it was reduced, while the cache still holds it; else in two sweeps. The bits are the same.
+/// Where channels come in runs and are many enough for the threads, each block of channels is mapped right after it was reduced,
+/// while the cache still holds it; else in two sweeps. The bits are the same. (Columns of few rows, a block at a time, took longer
+/// than two sweeps over whole rows, by up to a quarter on a Zen 5.)
 pub(crate) fn reduce_and_map<T, R, P, C, const N: usize, const M: usize, const K: usize, const O: usize>(
     reduction: &R,
     reduced: [Source<T>; N],
@@ -340,13 +349,6 @@ where
     let mapped = map.arrays.map(|array| array.geometry(geometries[0]));
     let of_reduced = reduced.map(|array| array.geometry(geometries[0]));
     let runs = all_in_runs(mapped, geometries) && in_runs(of_reduced);
-    if count > 0
-        && !runs
-        && !map.is_own()
-        && let Some(width) = columns_at_once::<T, N, M, O>(crew.count(), of_reduced, mapped, geometries)
-    {
-        return reduce_and_map_columns(reduction, reduced, map, outs, coefficients, width);
-    }
     if count == 0 || !runs || (crew.count() > 1 && channels < 2 * crew.count()) {
         let own = outs[0].as_readable();
         let values = reduce(map.machine, reduced.map(|array| array.or(&own)), reduction);
@@ -382,62 +384,10 @@ where
             }
             all
         });
-    cells.into_iter().flatten().collect()
+    in_order(cells)
 }
 
-/// Channels of rows that are reduced and mapped at once; `None` where rows are too long, or their channels too few, for it.
-fn columns_at_once<T, const N: usize, const M: usize, const O: usize>(
-    threads: usize,
-    reduced: [&Geometry; N],
-    mapped: [&Geometry; M],
-    outs: [&Geometry; O],
-) -> Option<usize> {
-    let &Geometry { channels, count, .. } = outs[0];
-    let rows = reduced.into_iter().chain(mapped).chain(outs).all(Geometry::is_dense_rows);
-    let fitting = COLUMNS_BYTES / (count * (M + O) * size_of::<T>());
-    // A task for each thread at least, of whole cache lines.
-    let shared = channels.div_ceil(threads).next_multiple_of(MIN_COLUMNS);
-    let width = (fitting / MIN_COLUMNS * MIN_COLUMNS).min(shared).min(MAX_COLUMNS).min(channels);
-    (rows && count <= MAX_ROWS_AT_ONCE && width >= MIN_COLUMNS && width < channels).then_some(width)
-}
-
-/// [`reduce_and_map`] of rows, `width` channels at a time, which a cache holds.
-fn reduce_and_map_columns<T, R, P, C, const N: usize, const M: usize, const K: usize, const O: usize>(
-    reduction: &R,
-    reduced: [Source<T>; N],
-    map: Map<T, P, M>,
-    mut outs: [Writable<T>; O],
-    coefficients: impl Fn(usize, R::Result) -> C + Sync + Send,
-    width: usize,
-) -> Vec<R::Result>
-where
-    T: Stored,
-    R: Reduction<T, N>,
-    P: Pointwise<M, K, O>,
-    C: InOrder<K>,
-{
-    let &Geometry { channels, count, .. } = outs[0].geometry();
-    let crew = map.machine.crew(channels * count);
-    // No block is narrower than a vector.
-    let mut block = width;
-    while (1..WIDTH).contains(&(channels % block)) {
-        block += WIDTH;
-    }
-    let grid = Grid { channels, block, count, range: count };
-    let cells =
-        Writable::for_each_cell(&mut outs.each_mut(), grid, crew, Scratch::new, |scratch, channels, range, cells| {
-            let reduced = reduced.map(Source::array);
-            let sources = Sources { arrays: reduced, traversal: SumTraversal::Rows, distances: [0; N] };
-            let values = scratch.reduce(sources, reduction, channels.clone());
-            let all = Coefficients::new(values.len(), |at| coefficients(channels.start + at, values[at]));
-            map.machine.isa.run(MapColumns {
-                formula: map.formula,
-                coefficients: all.vectors(),
-                values: map.arrays.map(|array| array.array().columns(channels.clone(), range.clone())),
-                outs: cells.each_mut().map(Cell::columns),
-                rows: range.len(),
-            });
-            values
-        });
-    cells.into_iter().flatten().collect()
+/// What came of the channels of each cell, one after the other.
+fn in_order<R>(mut cells: Vec<Vec<R>>) -> Vec<R> {
+    if cells.len() == 1 { cells.swap_remove(0) } else { cells.into_iter().flatten().collect() }
 }

@@ -8,7 +8,7 @@ use crate::map::formulas::{
     GradientAlongCoefficients, NormalizeCoefficients, OutputGradientCoefficients, TangentCoefficients,
 };
 use crate::moments::Moments;
-use crate::pass::{Backward, Forward, GradientOutputs, OfChannel, OfReduced, OutputBackward};
+use crate::pass::{Backward, Forward, GradientOutputs, NormalizeVectors, OfChannel, OfReduced, OutputBackward};
 use crate::reduce::gradients::{ChannelConstants, GradientSums};
 use crate::rows::Summed;
 use crate::rows::formulas::{Elements, RowNumbers};
@@ -31,16 +31,10 @@ pub trait Operations<T>: Sync {
     ) -> Vec<Moments>;
 
     /// y by coefficients that are known.
-    fn normalize(
-        &self,
-        pass: Forward<T>,
-        x: &Readable<T>,
-        y: &mut Writable<T>,
-        coefficients: OfChannel<NormalizeCoefficients>,
-    );
+    fn normalize(&self, pass: Forward<T>, x: &Readable<T>, y: &mut Writable<T>, coefficients: NormalizeVectors);
 
     /// y over x, with the same bits; without weights.
-    fn normalize_in_place(&self, pass: Forward<T>, x: &mut Writable<T>, coefficients: OfChannel<NormalizeCoefficients>);
+    fn normalize_in_place(&self, pass: Forward<T>, x: &mut Writable<T>, coefficients: NormalizeVectors);
 
     /// The sums of dz and dz xhat of each channel.
     fn gradient_sums(&self, pass: Backward<T>, dy: &Readable<T>) -> Vec<GradientSums>;

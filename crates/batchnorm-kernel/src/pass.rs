@@ -32,6 +32,17 @@ impl<T> Clone for Beside<'_, T> {
 
 impl<T> Copy for Beside<'_, T> {}
 
+/// What normalises each channel, if it is known: see [`NormalizeCoefficients`].
+#[derive(Debug, Clone, Copy)]
+pub struct NormalizeVectors<'a> {
+    /// The mean.
+    pub mean: &'a [f64],
+    /// gamma over the standard deviation.
+    pub scale: &'a [f64],
+    /// beta, less what the low part of the mean takes off.
+    pub shift: &'a [f64],
+}
+
 /// A forward pass: y = f((x - mean) * scale + shift + residual), 0 where a weight is 0.
 #[derive(Debug)]
 pub struct Forward<'a, T> {

@@ -207,7 +207,11 @@ fn results<T, R: Reduction<T, N>, const N: usize>(
     gap: usize,
     mut careful: impl FnMut(Range<usize>) -> Vec<R::Result>,
 ) -> Vec<R::Result> {
-    let mut all: Vec<Option<R::Result>> = (first..).zip(joined).map(|(c, v)| reduction.result(c, count, v)).collect();
+    let result = |(at, &value): (usize, &_)| reduction.result(first + at, count, value);
+    if let Some(all) = joined.iter().enumerate().map(result).collect() {
+        return all;
+    }
+    let mut all: Vec<Option<R::Result>> = joined.iter().enumerate().map(result).collect();
     let mut next = 0;
     while let Some(start) = (next..all.len()).find(|&at| all[at].is_none()) {
         let mut end = start + 1;
@@ -252,6 +256,9 @@ fn joined<T: Stored, C: ChunkReduction<T, N>, const N: usize>(
         let (channels, range) = grid.cell(number);
         scratch.joined(sources, reduction, of.start + channels.start..of.start + channels.end, range)
     });
+    if let [_] = &cells[..] {
+        return cells.into_iter().next().expect("one cell");
+    }
     // Cells are numbered with the block fastest; those of one block come in logical order, as subtrees of its channels.
     let mut all = Vec::with_capacity(channels);
     let mut trees: Vec<Tree<C::Value>> = (0..blocks).map(|_| Tree::new()).collect();

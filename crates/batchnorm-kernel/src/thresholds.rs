@@ -16,12 +16,9 @@ pub const ROWS_A_STEP: usize = chunk::ROWS_A_STEP;
 pub const NEAR_COLUMNS: usize = reduce::NEAR_COLUMNS;
 /// Coefficients beyond which rows share those of a vector.
 pub const SHARED_COEFFICIENTS: usize = loops::FIRST_LEVEL_BYTES / size_of::<f64>();
-/// Channels of rows that are reduced and mapped at once: at least, and at most.
-pub const MIN_COLUMNS: usize = map::MIN_COLUMNS;
-/// See [`MIN_COLUMNS`].
-pub const MAX_COLUMNS: usize = map::MAX_COLUMNS;
-/// Rows of such a block at most.
-pub const MAX_ROWS_AT_ONCE: usize = map::MAX_ROWS_AT_ONCE;
+/// Values a channel up to which layers measure a batch and then normalise it, though one pass would do both: what is done for each
+/// channel takes longer than the values, and is done once then.
+pub const FEW_VALUES: usize = 64;
 /// Values of a channel in a tile of a map.
 pub const TILE_VALUES: usize = map::TILE_VALUES;
 /// Bytes that are copied before they are overwritten.

@@ -48,11 +48,6 @@ pub fn undoing(mean: f64, variance: f64, epsilon: f64) -> (f64, f64) {
     ((variance + epsilon).sqrt(), mean)
 }
 
-/// Products of two vectors, channel by channel.
-pub(crate) fn products(one: &[f64], other: &[f64]) -> Vec<f64> {
-    one.iter().zip(other).map(|(one, other)| one * other).collect()
-}
-
 /// High and low part of the mean; NaN where the channel is not finite, so that all of its output is.
 pub(crate) fn mean_or_nan(moments: &Moments) -> (f64, f64) {
     if moments.is_finite() { moments.mean_pair() } else { (f64::NAN, 0.0) }

@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod buffers;
+pub mod channel_vectors;
 pub mod collective;
 pub mod forward;
 pub mod ghost;

@@ -68,6 +68,21 @@ impl Geometry {
             && (self.count <= 1 || self.axes[0].1 == self.channels as isize)
     }
 
+    /// Where the planes of all channels follow each other, sample after sample: the same elements as rows, one for each sample, in
+    /// which a channel of its own is each place in the plane of a channel.
+    pub(crate) fn planes_as_rows(&self) -> Option<Geometry> {
+        let (plane, stride) = self.inner();
+        let width = self.channels * plane;
+        let samples = match self.axes[..] {
+            [_] => 1,
+            [(samples, stride), _] if stride == width as isize => samples,
+            _ => return None,
+        };
+        let dense = self.channels > 1 && stride == 1 && self.channel_stride == plane as isize;
+        let axes = vec![(samples, if samples == 1 { 1 } else { width as isize })];
+        dense.then_some(Geometry { channels: width, channel_stride: 1, count: samples, axes })
+    }
+
     /// Offset of a logical index, and how many values from there on lie on the same innermost axis.
     pub fn locate(&self, channel: usize, index: usize) -> (isize, usize) {
         let mut offset = channel as isize * self.channel_stride;

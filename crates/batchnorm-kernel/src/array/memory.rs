@@ -69,6 +69,13 @@ impl<'a, T: Copy> Readable<'a, T> {
         offsets.into_iter().map(part).collect()
     }
 
+    /// The same elements as [`Geometry::planes_as_rows`].
+    pub(crate) fn planes_as_rows(&self) -> Option<Readable<'_, T>> {
+        assert!(self.part == (0..self.geometry.channels, 0..self.geometry.count));
+        // The elements are this array's, at other numbers (fact 1).
+        Some(Self::whole(self.first, self.geometry.planes_as_rows()?))
+    }
+
     /// Some of an axis, of the array that `layout` is of.
     pub fn narrowed(&self, layout: &Layout, axis: usize, range: Range<usize>) -> (Layout, Readable<'a, T>) {
         assert!(layout.geometry() == self.geometry && range.end <= layout.shape[axis]);
@@ -86,22 +93,6 @@ impl<'a, T: Copy> Readable<'a, T> {
         // The elements `index..index + len` of each channel exist (fact 1) and are adjacent, as was asserted.
         let next = self.first.wrapping_offset(offset + channels.start as isize * stride);
         Segments { next, stride, len, left: channels.len(), borrow: PhantomData }
-    }
-
-    /// The values of some neighbouring channels at each index of a range. Needs dense rows.
-    #[inline]
-    pub fn columns(&self, channels: Range<usize>, range: Range<usize>) -> Segments<'_, T> {
-        let geometry = &self.geometry;
-        assert!(geometry.is_dense_rows() && within(&self.part, &channels, &range));
-        let next = self.first.wrapping_add(range.start * geometry.channels + channels.start);
-        // Each row has these channels side by side (fact 1).
-        Segments {
-            next,
-            stride: geometry.channels as isize,
-            len: channels.len(),
-            left: range.len(),
-            borrow: PhantomData,
-        }
     }
 
     /// The values of one channel in a range of logical indices, piece after piece. The innermost stride must be 1.
@@ -314,6 +305,12 @@ impl<'a, T: Copy + Send> Writable<'a, T> {
         offsets.into_iter().map(part).collect()
     }
 
+    /// As [`Readable::planes_as_rows`].
+    pub(crate) fn planes_as_rows(&mut self) -> Option<Writable<'_, T>> {
+        // The elements are this array's, each at one other number (facts 1 and 2).
+        Some(Writable { first: self.first, geometry: self.geometry.planes_as_rows()?, borrow: PhantomData })
+    }
+
     /// As [`Readable::narrowed`], for a shorter time.
     pub fn narrowed(&mut self, layout: &Layout, axis: usize, range: Range<usize>) -> (Layout, Writable<'_, T>) {
         assert!(layout.geometry() == self.geometry && range.end <= layout.shape[axis]);
@@ -416,17 +413,6 @@ impl<'g, T: Copy> Cell<'g, T> {
         // channel's to its own segment.
         let next = self.first.wrapping_offset(offset + channels.start as isize * stride);
         SegmentsMut { next, stride, len, left: channels.len(), borrow: PhantomData }
-    }
-
-    /// As [`Readable::columns`], of the cell's channels and indices.
-    #[inline]
-    pub fn columns(&mut self) -> SegmentsMut<'_, T> {
-        let (geometry, (channels, range)) = (self.geometry, &self.part);
-        assert!(geometry.is_dense_rows());
-        let next = self.first.wrapping_add(range.start * geometry.channels + channels.start);
-        // As in `Readable::columns`, and these elements belong to this cell alone (fact 2), each row's to its own segment.
-        let stride = geometry.channels as isize;
-        SegmentsMut { next, stride, len: channels.len(), left: range.len(), borrow: PhantomData }
     }
 
     /// The cell's rows of all channels, as one slice. Needs dense rows and a cell of all channels.

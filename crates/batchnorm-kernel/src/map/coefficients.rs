@@ -4,24 +4,41 @@
 
 use super::formulas::InOrder;
 use crate::machine::vector::WIDTH;
+use std::borrow::Cow;
 
 /// Coefficient vectors are repeated until they are at least this wide: narrower rows are taken several at a time.
 const MIN_COEFFICIENTS: usize = 64;
 
 /// The coefficients of all channels, each kind in a vector of its own.
 #[derive(Debug, Clone)]
-pub(crate) struct Coefficients<const K: usize>([Vec<f64>; K]);
+pub(crate) struct Coefficients<'c, const K: usize>([Cow<'c, [f64]>; K]);
 
-impl<const K: usize> Coefficients<K> {
+impl<'c, const K: usize> Coefficients<'c, K> {
     /// From what each channel has.
     pub fn new<C: InOrder<K>>(channels: usize, of_channel: impl Fn(usize) -> C) -> Self {
-        let mut all: [Vec<f64>; K] = std::array::from_fn(|_| Vec::with_capacity(channels));
+        let mut all: [Vec<f64>; K] = std::array::from_fn(|_| vec![0.0; channels]);
+        let vectors = all.each_mut().map(|vector| &mut vector[..channels]);
         for channel in 0..channels {
-            for (vector, value) in all.iter_mut().zip(of_channel(channel).in_order()) {
-                vector.push(value);
+            let in_order = of_channel(channel).in_order();
+            for kind in 0..K {
+                vectors[kind][channel] = in_order[kind];
             }
         }
-        Coefficients(all)
+        Coefficients(all.map(Cow::Owned))
+    }
+
+    /// From vectors that somebody has.
+    pub fn borrowed(vectors: [&'c [f64]; K]) -> Self {
+        Coefficients(vectors.map(Cow::Borrowed))
+    }
+
+    /// Each as often as there are places in a plane, side by side.
+    pub fn repeated(&self, plane: usize) -> Coefficients<'static, K> {
+        let repeated = |vector: &Cow<[f64]>| {
+            let values = vector.iter().flat_map(|&value| std::iter::repeat_n(value, plane));
+            Cow::Owned(values.collect())
+        };
+        Coefficients(self.0.each_ref().map(repeated))
     }
 
     /// Those of one channel.
@@ -35,21 +52,23 @@ impl<const K: usize> Coefficients<K> {
     }
 
     /// For loops over whole rows, whose first value at the beginning of a cache line is the one numbered `phase`.
-    pub fn widened(self, phase: usize) -> Widened<K> {
+    pub fn widened(&self, phase: usize) -> Widened<K> {
         let channels = self.0[0].len();
         let width = channels * MIN_COEFFICIENTS.div_ceil(channels);
-        let first = [0; K];
-        let mut all = Widened { vectors: self.0, first, width };
-        for (vector, first) in all.vectors.iter_mut().zip(&mut all.first) {
+        let mut first = [0; K];
+        let vectors = std::array::from_fn(|kind| {
             let mut wide = Vec::with_capacity(width + 2 * WIDTH);
             // Unused ones in front, so many that the coefficient numbered `phase`, and each eighth from it on, begins a cache
             // line as the values do.
-            *first = (wide.as_ptr() as usize / size_of::<f64>() + phase).wrapping_neg() % WIDTH;
-            wide.resize(*first, 0.0);
-            wide.extend(vector.iter().cycle().take(width + WIDTH));
-            *vector = wide;
-        }
-        all
+            first[kind] = (wide.as_ptr() as usize / size_of::<f64>() + phase).wrapping_neg() % WIDTH;
+            wide.resize(first[kind], 0.0);
+            let end = first[kind] + width + WIDTH;
+            while wide.len() < end {
+                wide.extend_from_slice(&self.0[kind][..channels.min(end - wide.len())]);
+            }
+            wide
+        });
+        Widened { vectors, first, width }
     }
 }
 

@@ -112,38 +112,6 @@ fn next_outs<'v, T, const O: usize>(outs: &mut [SegmentsMut<'v, T>; O]) -> [&'v 
     outs.each_mut().map(|out| out.next().expect("all outputs have as many segments"))
 }
 
-/// Rows of some neighbouring channels, few enough that their coefficients stay in the first-level cache. The outputs must not be
-/// the inputs.
-pub(crate) struct MapColumns<'v, T, P, const N: usize, const K: usize, const O: usize> {
-    pub formula: P,
-    /// Those of the channels.
-    pub coefficients: [&'v [f64]; K],
-    pub values: [Segments<'v, T>; N],
-    pub outs: [SegmentsMut<'v, T>; O],
-    pub rows: usize,
-}
-
-impl<T, P, const N: usize, const K: usize, const O: usize> Kernel<()> for MapColumns<'_, T, P, N, K, O>
-where
-    T: Stored,
-    P: Pointwise<N, K, O>,
-{
-    #[inline(always)]
-    fn run<V: Vector>(self) {
-        let MapColumns { formula, coefficients, mut values, mut outs, rows } = self;
-        for _ in 0..rows {
-            let (values, mut outs) = (next_of(&mut values), next_outs(&mut outs));
-            let len = outs[0].len();
-            for at in (0..len).step_by(WIDTH) {
-                // The last vector, where it is not full, has some values a second time.
-                let at = at.min(len - WIDTH);
-                let of = load_all::<V, f64, K>(coefficients, at);
-                store_all::<V, T, O>(formula.apply(of, load_all::<V, T, N>(values, at)), &mut outs, at);
-            }
-        }
-    }
-}
-
 /// A few values, and no other.
 #[inline(always)]
 fn edge<V, T, P, const N: usize, const K: usize, const O: usize>(

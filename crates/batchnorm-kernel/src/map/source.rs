@@ -29,17 +29,6 @@ impl<'a, T: Copy> Source<'a, T> {
         }
     }
 
-    /// The array that is only read.
-    ///
-    /// # Panics
-    /// If it is the output.
-    pub fn array(self) -> &'a Readable<'a, T> {
-        match self {
-            Source::Array(array) => array,
-            Source::Own => unreachable!("nothing is overwritten here"),
-        }
-    }
-
     /// The array to read, where `own` is the output.
     pub fn or(self, own: &'a Readable<'a, T>) -> &'a Readable<'a, T> {
         match self {

@@ -259,9 +259,8 @@ where
             let mut used = rows.min(LANES);
             let mut half = LANES / 2;
             while half > 0 {
-                let (low, high) = table[..half.max(used) * line].split_at_mut(half * line);
-                let both = used.saturating_sub(half) * line;
-                let pairs = low[..both].as_chunks_mut::<WIDTH>().0.iter_mut().zip(high.as_chunks::<WIDTH>().0);
+                let (low, high) = table[..used * line].split_at_mut(half.min(used) * line);
+                let pairs = low[..high.len()].as_chunks_mut::<WIDTH>().0.iter_mut().zip(high.as_chunks::<WIDTH>().0);
                 for (low, high) in pairs {
                     V::from_f64(low).add(V::from_f64(high)).to_f64(low);
                 }

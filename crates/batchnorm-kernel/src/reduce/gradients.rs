@@ -177,7 +177,7 @@ where
     fn rows(&self, columns: [Columns<T>; N], tables: &mut Tables, out: &mut Vec<GradientSums>) {
         let first = columns[0];
         let vectors = first.vectors();
-        let (tables, constants) = tables.of(vectors, K);
+        let (tables, constants) = tables.of(vectors, first.len(), K);
         let line = vectors * WIDTH;
         for (constants, all) in constants.chunks_exact_mut(line).zip(self.constants) {
             for (vector, constants) in constants.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {

@@ -71,7 +71,7 @@ impl<T: Stored> ChunkReduction<T, 1> for ChunkPowerSums {
     }
 
     fn rows(&self, columns: [Columns<T>; 1], tables: &mut Tables, out: &mut Vec<PowerSums>) {
-        let ([first, second], _) = tables.of(columns[0].vectors(), 0);
+        let ([first, second], _) = tables.of(columns[0].vectors(), columns[0].len(), 0);
         let sums = [&mut *first, &mut *second];
         self.0.run(SumRows { summands: PowerSummands, constants: [], columns, tables: sums });
         out.extend((0..columns[0].width).map(|column| {
@@ -146,7 +146,7 @@ impl<T: Stored> ChunkReduction<T, 1> for ChunkMoments {
 
     fn rows(&self, [columns]: [Columns<T>; 1], tables: &mut Tables, out: &mut Vec<Moments>) {
         let vectors = columns.vectors();
-        let ([first, second], shift) = tables.of(vectors, 1);
+        let ([first, second], shift) = tables.of(vectors, columns.len(), 1);
         let count = columns.len();
         if T::SQUARES_FIT {
             for (vector, shift) in shift.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {

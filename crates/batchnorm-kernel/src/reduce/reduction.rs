@@ -62,12 +62,13 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    /// Two tables of lanes, and room for constants, for so many vectors of columns.
-    pub fn of(&mut self, vectors: usize, constants: usize) -> ([&mut [f64]; 2], &mut [f64]) {
+    /// Two tables of the lanes that so many rows come to, and room for constants, for so many vectors of columns.
+    pub fn of(&mut self, vectors: usize, rows: usize, constants: usize) -> ([&mut [f64]; 2], &mut [f64]) {
         let line = vectors * WIDTH;
         let room = |vector: &mut Vec<f64>, len: usize| vector.resize(vector.len().max(len), 0.0);
-        room(&mut self.first, LANES * line);
-        room(&mut self.second, LANES * line);
+        let lanes = rows.min(LANES);
+        room(&mut self.first, lanes * line);
+        room(&mut self.second, lanes * line);
         room(&mut self.constants, constants * line);
         ([&mut self.first, &mut self.second], &mut self.constants[..constants * line])
     }

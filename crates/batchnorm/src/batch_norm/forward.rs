@@ -1,6 +1,6 @@
 //! The forward passes: by the batch, by the running statistics, by a mix of both, and by switches that say which.
 
-use crate::affine::{self, products};
+use crate::affine;
 use crate::batch_norm::admission::Admitted;
 use crate::batch_norm::input::{BesideMemory, Input, InputKind};
 use crate::batch_norm::normalizer::{ChannelStatistics, Normalizer};
@@ -14,6 +14,7 @@ use crate::parameters::{Parameters, WideParameters};
 use crate::statistics::batch::BatchMoments;
 use crate::statistics::running::RunningStatistics;
 use batchnorm_kernel::passes::{self, Call, two_sum};
+use batchnorm_kernel::thresholds::FEW_VALUES;
 use batchnorm_kernel::{Element, Moments, Parameter, View, ViewMut};
 
 impl Normalizer {
@@ -42,6 +43,13 @@ impl Normalizer {
                 return Ok((self.eval(input, parameters, Some(running), y)?, batch));
             }
             Admitted::ByBatch(Some(batch)) => {
+                let saved = self.saved_of_batch(&batch, x.count(), input.kind(), &widened);
+                self.normalize(x, &beside, &saved, y);
+                return Ok((saved, batch));
+            }
+            // Few values a channel: what is done for each channel takes longer than the values, and is done once.
+            Admitted::ByBatch(None) if x.count() <= FEW_VALUES => {
+                let batch = self.moments(x);
                 let saved = self.saved_of_batch(&batch, x.count(), input.kind(), &widened);
                 self.normalize(x, &beside, &saved, y);
                 return Ok((saved, batch));
@@ -101,8 +109,7 @@ impl Normalizer {
         saved: &Saved,
         y: &mut ViewMut<T>,
     ) {
-        let coefficients = |channel| saved.normalize_coefficients(channel);
-        T::operations().normalize(self.pass(beside), x.memory(), y.memory(), &coefficients);
+        T::operations().normalize(self.pass(beside), x.memory(), y.memory(), saved.normalize_coefficients());
     }
 
     /// The forward pass as the switches say, into `y`. `y = f(gamma * (x - mean) / sqrt(variance + eps) + beta)`, mean
@@ -200,42 +207,34 @@ impl Normalizer {
         &self,
         count: usize,
         kind: InputKind,
-        WideParameters { gamma, beta }: &WideParameters,
+        parameters: &WideParameters,
         weight: UpdateWeight,
         running: &RunningStatistics,
         batch: &BatchMoments,
     ) -> Saved {
         let (old, new) = (weight.old_value(), weight.new_value());
-        let channels = batch.channels().iter().zip(running.mean().iter().zip(running.variance()));
-        let [mut mean, mut mean_low, mut inverse_deviation, mut batch_xhat_low] =
-            std::array::from_fn(|_| Vec::with_capacity(gamma.len()));
-        for (moments, (&running_mean, &running_variance)) in channels {
+        let declares_zero = self.policies.constant_channel == ConstantChannel::ZeroGradient;
+        let saved = self.saved_of(count, kind, parameters, |channel| {
+            let moments = &batch.channels()[channel];
+            let (running_mean, running_variance) = (running.mean()[channel], running.variance()[channel]);
             let (batch_mean, batch_mean_low) = moments.mean_pair();
             // NaN where the channel is not finite, so that all of its output is.
             let step = if moments.is_finite() { (batch_mean - running_mean) + batch_mean_low } else { f64::NAN };
             // old * running + new * batch as running + new * (batch - running): the small step is rounded, not the
             // mean.
-            let (mixed, mixed_low) = two_sum(running_mean, new * step);
-            let variance = old * running_variance + new * moments.population_variance();
-            let inverse = affine::inverse_deviation(variance, self.epsilon());
-            mean.push(mixed);
-            mean_low.push(mixed_low);
-            inverse_deviation.push(inverse);
-            batch_xhat_low.push(((batch_mean - mixed) + batch_mean_low) * inverse);
-        }
-        let scale = products(gamma, &inverse_deviation);
-        // As in `saved_of_batch`; the variance of the mix is 0 where that of both is.
-        if self.policies.constant_channel == ConstantChannel::ZeroGradient {
-            let constant = batch.channels().iter().map(Moments::is_constant);
-            let channels = constant.zip(running.variance()).zip(&mut inverse_deviation);
-            channels
-                .filter(|((constant, variance), _)| *constant && **variance == 0.0)
-                .for_each(|(_, inverse)| *inverse = 0.0);
-        }
-        let variance = batch.channels().iter().map(Moments::population_variance).collect();
-        let statistics = ChannelStatistics { mean, mean_low, inverse_deviation, scale, variance };
-        let saved = self.saved_of(count, kind, beta, statistics);
-        let total_weight = batch.channels().iter().map(Moments::weight).collect();
-        Saved { batch_share: new, batch_xhat_low, total_weight, ..saved }
+            let (mean, mean_low) = two_sum(running_mean, new * step);
+            let variance = moments.population_variance();
+            ChannelStatistics {
+                total_weight: moments.weight(),
+                mean,
+                mean_low,
+                to_batch_mean: Some((batch_mean - mean) + batch_mean_low),
+                inverse_deviation: affine::inverse_deviation(old * running_variance + new * variance, self.epsilon()),
+                variance,
+                // The variance of the mix is 0 where that of both is.
+                declared_zero: declares_zero && moments.is_constant() && running_variance == 0.0,
+            }
+        });
+        Saved { batch_share: new, ..saved }
     }
 }

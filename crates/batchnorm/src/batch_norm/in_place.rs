@@ -99,7 +99,6 @@ impl Normalizer {
     fn normalize_in_place<T: Element>(&self, x: &mut ViewMut<T>, residual: Option<&View<T>>, saved: &Saved) {
         let beside = residual.map_or(Beside::Nothing, |residual| Beside::Residual(residual.memory()));
         let pass = Forward { machine: &self.machine, activation: self.activation, beside };
-        let coefficients = |channel| saved.normalize_coefficients(channel);
-        T::operations().normalize_in_place(pass, x.memory(), &coefficients);
+        T::operations().normalize_in_place(pass, x.memory(), saved.normalize_coefficients());
     }
 }

@@ -159,8 +159,8 @@ impl<T: Element + Parameter> Invertible<T> {
             beta: beta[channel],
             gamma_reciprocal: reciprocal[channel],
             scale: saved.gradient_scale(channel),
-            mean_dz: sums.dy / saved.total_weight[channel],
-            mean_dz_xhat: sums.dy_xhat / saved.total_weight[channel],
+            mean_dz: sums.dy / saved.channels.total_weight()[channel],
+            mean_dz_xhat: sums.dy_xhat / saved.channels.total_weight()[channel],
         };
         let (machine, activation) = (&saved.machine, saved.activation);
         let pass = OutputBackward { machine, activation, beta, gamma_reciprocal: reciprocal, y: y.memory() };

@@ -4,7 +4,8 @@
 //! [`BatchNorm`](crate::BatchNorm) keeps parameters and running statistics around this; frameworks that keep them in
 //! tensors of their own call it directly.
 
-use crate::affine::{corrected_shift, inverse_deviation, mean_or_nan, products};
+use crate::affine::{corrected_shift, inverse_deviation, mean_or_nan};
+use crate::batch_norm::channel_vectors::{ChannelValues, ChannelVectors};
 use crate::batch_norm::input::InputKind;
 use crate::batch_norm::saved::Saved;
 use crate::call_error::CallError;
@@ -57,16 +58,19 @@ impl Config {
     }
 }
 
-/// The statistics that normalise each channel.
+/// The statistics that normalise a channel.
 pub(crate) struct ChannelStatistics {
-    pub mean: Vec<f64>,
+    pub total_weight: f64,
+    pub mean: f64,
     /// Low part of the mean: what the `f64` in `mean` does not hold.
-    pub mean_low: Vec<f64>,
-    pub inverse_deviation: Vec<f64>,
-    /// gamma times the inverse standard deviation, also where the gradient is declared to be 0.
-    pub scale: Vec<f64>,
+    pub mean_low: f64,
+    /// From the mean to the batch's, where that is another one.
+    pub to_batch_mean: Option<f64>,
+    pub inverse_deviation: f64,
     /// That of the batch where the mean is the batch's, without eps.
-    pub variance: Vec<f64>,
+    pub variance: f64,
+    /// The gradient is declared to be 0.
+    pub declared_zero: bool,
 }
 
 impl Normalizer {
@@ -100,22 +104,22 @@ impl Normalizer {
         kind: InputKind,
         parameters: &WideParameters,
     ) -> Saved {
-        let WideParameters { gamma, beta } = parameters;
-        let (mean, mean_low): (_, Vec<f64>) = batch.channels().iter().map(mean_or_nan).unzip();
-        let mut inverse_deviation: Vec<f64> =
-            batch.channels().iter().map(|moments| self.inverse_deviation_of(moments)).collect();
-        let scale = products(gamma, &inverse_deviation);
-        // An inverse deviation of 0 tells the backward pass that dx is declared to be 0. The scale stays: y has it.
-        let declared_zero = self.policies.constant_channel == ConstantChannel::ZeroGradient;
-        for (inverse, moments) in inverse_deviation.iter_mut().zip(batch.channels()) {
-            if declared_zero && moments.is_constant() {
-                *inverse = 0.0;
+        // The scale stays where the gradient is declared to be 0: y has it.
+        let declares_zero = self.policies.constant_channel == ConstantChannel::ZeroGradient;
+        self.saved_of(count, kind, parameters, |channel| {
+            let moments = &batch.channels()[channel];
+            let (mean, mean_low) = mean_or_nan(moments);
+            let variance = moments.population_variance();
+            ChannelStatistics {
+                total_weight: moments.weight(),
+                mean,
+                mean_low,
+                to_batch_mean: None,
+                inverse_deviation: inverse_deviation(variance, self.epsilon),
+                variance,
+                declared_zero: declares_zero && moments.is_constant(),
             }
-        }
-        let total_weight = batch.channels().iter().map(Moments::weight).collect();
-        let variance = batch.channels().iter().map(Moments::population_variance).collect();
-        let statistics = ChannelStatistics { mean, mean_low, inverse_deviation, scale, variance };
-        Saved { total_weight, ..self.saved_of(count, kind, beta, statistics) }
+        })
     }
 
     /// Saved values of a pass by running statistics, with which that pass itself computes too.
@@ -127,38 +131,56 @@ impl Normalizer {
         parameters: Parameters<P>,
         running: &RunningStatistics,
     ) -> Result<Saved, CallError> {
-        let WideParameters { gamma, beta } = parameters.widened(channels)?;
+        let widened = parameters.widened(channels)?;
         same_length("running_mean", channels, running.channels())?;
-        let inverse = |&variance: &f64| inverse_deviation(variance, self.epsilon);
-        let inverse_deviation: Vec<f64> = running.variance().iter().map(inverse).collect();
-        let scale = products(&gamma, &inverse_deviation);
-        let (mean, mean_low) = (running.mean().to_vec(), vec![0.0; channels]);
-        let variance = running.variance().to_vec();
-        let statistics = ChannelStatistics { mean, mean_low, inverse_deviation, scale, variance };
-        Ok(self.saved_of(count, kind, &beta, statistics).with_constant_statistics())
+        let (mean, variance) = (running.mean(), running.variance());
+        let saved = self.saved_of(count, kind, &widened, |channel| ChannelStatistics {
+            total_weight: count as f64,
+            mean: mean[channel],
+            mean_low: 0.0,
+            to_batch_mean: None,
+            inverse_deviation: inverse_deviation(variance[channel], self.epsilon),
+            variance: variance[channel],
+            declared_zero: false,
+        });
+        Ok(saved.with_constant_statistics())
     }
 
-    /// Saved values of a pass by these statistics, all of which depend on the batch, with weights of 1.
-    pub(crate) fn saved_of(&self, count: usize, kind: InputKind, beta: &[f64], statistics: ChannelStatistics) -> Saved {
-        let ChannelStatistics { mean, mean_low, inverse_deviation, scale, variance } = statistics;
-        let xhat_low = products(&mean_low, &inverse_deviation);
-        let shift = |channel: usize| corrected_shift(beta[channel], mean_low[channel], scale[channel]);
+    /// Saved values of a pass by these statistics of each channel, all of which depend on the batch.
+    pub(crate) fn saved_of(
+        &self,
+        count: usize,
+        kind: InputKind,
+        WideParameters { gamma, beta }: &WideParameters,
+        of_channel: impl Fn(usize) -> ChannelStatistics,
+    ) -> Saved {
+        let (gamma, beta) = (&gamma[..], &beta[..gamma.len()]);
+        let channels = ChannelVectors::new(gamma.len(), |channel| {
+            let of = of_channel(channel);
+            let scale = gamma[channel] * of.inverse_deviation;
+            // An inverse deviation of 0 tells the backward pass that dx is declared to be 0.
+            let inverse_deviation = if of.declared_zero { 0.0 } else { of.inverse_deviation };
+            let xhat_low = of.mean_low * inverse_deviation;
+            ChannelValues {
+                total_weight: of.total_weight,
+                mean: of.mean,
+                xhat_low,
+                batch_xhat_low: of.to_batch_mean.map_or(xhat_low, |step| step * of.inverse_deviation),
+                inverse_deviation,
+                scale,
+                shift: corrected_shift(beta[channel], of.mean_low, scale),
+                about: about(of.mean, of.variance),
+            }
+        });
         Saved {
             machine: self.machine.clone(),
             batch_share: 1.0,
             trains_parameters: true,
             activation: self.activation,
             kind,
-            total_weight: vec![count as f64; beta.len()],
             count: count as u64,
             is_part: false,
-            about: mean.iter().zip(&variance).map(|(&mean, &variance)| about(mean, variance)).collect(),
-            mean,
-            batch_xhat_low: xhat_low.clone(),
-            xhat_low,
-            inverse_deviation,
-            shift: (0..beta.len()).map(shift).collect(),
-            scale,
+            channels,
         }
     }
 }

@@ -1,13 +1,14 @@
 //! The saved values of a forward pass, and the backward pass by them.
 
 use crate::batch_norm::buffers::GradientBuffers;
+use crate::batch_norm::channel_vectors::ChannelVectors;
 use crate::batch_norm::input::{Input, InputKind};
 use crate::call_error::CallError;
 use crate::check::{same_batch, same_length, same_shape};
 use crate::gradients::ParameterGradients;
 use batchnorm_kernel::passes::{
     Backward, Beside, Call, ChannelConstants, GradientSums, InputGradientCoefficients, Layout, Machine,
-    NormalizeCoefficients, Statistics,
+    NormalizeVectors, Statistics,
 };
 use batchnorm_kernel::{Activation, Element, Threads, View, ViewMut};
 
@@ -37,26 +38,12 @@ pub struct Saved {
     pub(crate) trains_parameters: bool,
     pub(crate) activation: Activation,
     pub(crate) kind: InputKind,
-    /// n of each channel: the sum of the weights of all values that the statistics are of; without weights, their
-    /// number.
-    pub(crate) total_weight: Vec<f64>,
     /// Values a channel of the pass's own array.
     pub(crate) count: u64,
     /// True if the array was a part of a larger batch, whose statistics these are.
     pub(crate) is_part: bool,
-    pub(crate) mean: Vec<f64>,
-    /// Correction of xhat for the low part of the mean: `mean_low * inverse_deviation`.
-    pub(crate) xhat_low: Vec<f64>,
-    /// Correction that takes xhat to (x - batch mean) / deviation: `xhat_low`, but where the mean is a mix.
-    pub(crate) batch_xhat_low: Vec<f64>,
-    /// 0 where the gradient is declared to be 0.
-    pub(crate) inverse_deviation: Vec<f64>,
-    /// gamma times the inverse standard deviation.
-    pub(crate) scale: Vec<f64>,
-    /// beta, less what the low part of the mean takes off.
-    pub(crate) shift: Vec<f64>,
-    /// What is taken off the input in the sums of products.
-    pub(crate) about: Vec<f64>,
+    /// What the pass knows of each channel.
+    pub(crate) channels: ChannelVectors,
 }
 
 impl Saved {
@@ -88,7 +75,7 @@ impl Saved {
 
     /// Number of channels.
     pub fn channels(&self) -> usize {
-        self.mean.len()
+        self.channels.len()
     }
 
     /// The activation behind the normalisation in the forward pass.
@@ -265,58 +252,42 @@ impl Saved {
 
     /// Coefficients of dx of a channel where the statistics are those of the batch.
     fn input_gradient_coefficients(&self, channel: usize, sums: GradientSums) -> InputGradientCoefficients {
-        let n = self.total_weight[channel];
+        let n = self.channels.total_weight()[channel];
         let (mean_dz, mean_dz_xhat) = (sums.dy / n, sums.dy_xhat / n);
         InputGradientCoefficients {
-            mean: self.mean[channel],
+            mean: self.channels.mean()[channel],
             scale: self.gradient_scale(channel),
-            shift: self.shift[channel],
-            offset: self.batch_share * (mean_dz - mean_dz_xhat * self.batch_xhat_low[channel]),
-            slope: self.batch_share * mean_dz_xhat * self.inverse_deviation[channel],
+            shift: self.channels.shift()[channel],
+            offset: self.batch_share * (mean_dz - mean_dz_xhat * self.channels.batch_xhat_low()[channel]),
+            slope: self.batch_share * mean_dz_xhat * self.channels.inverse_deviation()[channel],
         }
     }
 
     /// Coefficients of the forward pass.
-    pub(crate) fn normalize_coefficients(&self, channel: usize) -> NormalizeCoefficients {
-        NormalizeCoefficients { mean: self.mean[channel], scale: self.scale[channel], shift: self.shift[channel] }
+    pub(crate) fn normalize_coefficients(&self) -> NormalizeVectors<'_> {
+        let (mean, scale, shift) = (self.channels.mean(), self.channels.scale(), self.channels.shift());
+        NormalizeVectors { mean, scale, shift }
     }
 
     /// Factor of dx after training: 0 where the gradient is declared to be 0, which an inverse deviation of 0 says.
     pub(crate) fn gradient_scale(&self, channel: usize) -> f64 {
-        if self.inverse_deviation[channel] == 0.0 { 0.0 } else { self.scale[channel] }
+        if self.channels.inverse_deviation()[channel] == 0.0 { 0.0 } else { self.channels.scale()[channel] }
     }
 
     /// Saved values of some of the channels, as of a pass of their own.
     pub(crate) fn of_channels(&self, channels: &[usize]) -> Saved {
-        let selected = |vector: &[f64]| channels.iter().map(|&channel| vector[channel]).collect();
-        Saved {
-            total_weight: selected(&self.total_weight),
-            mean: selected(&self.mean),
-            xhat_low: selected(&self.xhat_low),
-            batch_xhat_low: selected(&self.batch_xhat_low),
-            inverse_deviation: selected(&self.inverse_deviation),
-            scale: selected(&self.scale),
-            shift: selected(&self.shift),
-            about: selected(&self.about),
-            machine: self.machine.clone(),
-            batch_share: self.batch_share,
-            trains_parameters: self.trains_parameters,
-            activation: self.activation,
-            kind: self.kind,
-            count: self.count,
-            is_part: self.is_part,
-        }
+        Saved { channels: self.channels.selected(channels), ..self.clone() }
     }
 
     /// Constants of each channel in the sums of a backward pass.
     pub(crate) fn channel_constants(&self) -> ChannelConstants<'_> {
         ChannelConstants {
-            mean: &self.mean,
-            scale: &self.scale,
-            shift: &self.shift,
-            inverse_deviation: &self.inverse_deviation,
-            xhat_low: &self.xhat_low,
-            about: &self.about,
+            mean: self.channels.mean(),
+            scale: self.channels.scale(),
+            shift: self.channels.shift(),
+            inverse_deviation: self.channels.inverse_deviation(),
+            xhat_low: self.channels.xhat_low(),
+            about: self.channels.about(),
         }
     }
 

@@ -100,7 +100,7 @@ impl Saved {
             if self.used_batch_statistics() { self.gradient_sums(activation, channels, x, array) } else { Vec::new() }
         };
         let upstream_sums = sums_if_by_batch(self.activation, channels, dy);
-        let about_batch_mean = ChannelConstants { xhat_low: &self.batch_xhat_low, ..channels };
+        let about_batch_mean = ChannelConstants { xhat_low: self.channels.batch_xhat_low(), ..channels };
         let along_sums = sums_if_by_batch(Activation::Identity, about_batch_mean, direction);
         let arrays = [x.memory(), dy.memory(), direction.memory()];
         let products = T::operations().sums_along(machine, self.activation, channels, arrays);
@@ -113,7 +113,9 @@ impl Saved {
             |channel| self.gradient_along_coefficients(channel, sums(channel), parameters.at(channel)[0]);
         T::operations().gradient_along(machine, self.activation, arrays, out.memory(), &coefficients);
         let dgamma = |channel| {
-            self.inverse_deviation[channel] * self.total_weight[channel] * self.curvature(channel, sums(channel))
+            self.channels.inverse_deviation()[channel]
+                * self.channels.total_weight()[channel]
+                * self.curvature(channel, sums(channel))
         };
         let channels = 0..self.channels();
         Ok(ParameterGradients {
@@ -175,7 +177,7 @@ impl Saved {
 
     /// k, the speed of mean(dz xhat) times the deviation.
     fn curvature(&self, channel: usize, SecondOrderSums { upstream, direction, product }: SecondOrderSums) -> f64 {
-        let (n, w) = (self.total_weight[channel], self.batch_share);
+        let (n, w) = (self.channels.total_weight()[channel], self.batch_share);
         let (p, q) = (direction.dy_xhat / n, upstream.dy_xhat / n);
         product / n - w * (upstream.dy / n * (direction.dy / n)) - w * (p * q)
     }
@@ -187,12 +189,13 @@ impl Saved {
         sums: SecondOrderSums,
         gamma_t: f64,
     ) -> GradientAlongCoefficients {
-        let (n, w, xhat_low) = (self.total_weight[channel], self.batch_share, self.batch_xhat_low[channel]);
-        let inverse_deviation = self.inverse_deviation[channel];
+        let (n, w, xhat_low) =
+            (self.channels.total_weight()[channel], self.batch_share, self.channels.batch_xhat_low()[channel]);
+        let inverse_deviation = self.channels.inverse_deviation()[channel];
         let constants = GradientAlongCoefficients {
-            mean: self.mean[channel],
-            scale: self.scale[channel],
-            shift: self.shift[channel],
+            mean: self.channels.mean()[channel],
+            scale: self.channels.scale()[channel],
+            shift: self.channels.shift()[channel],
             inverse_deviation,
             dz_factor: gamma_t * inverse_deviation,
             dz_offset: 0.0,

@@ -74,7 +74,8 @@ impl Saved {
         )?;
         let sums = self.used_batch_statistics().then(|| {
             // xhat about the batch's own mean: that one moves with x, whatever mean x is normalised by.
-            let about_batch_mean = ChannelConstants { xhat_low: &self.batch_xhat_low, ..self.channel_constants() };
+            let about_batch_mean =
+                ChannelConstants { xhat_low: self.channels.batch_xhat_low(), ..self.channel_constants() };
             let mut sums = self.gradient_sums(Activation::Identity, about_batch_mean, x, direction);
             sums.resize(self.channels(), GradientSums::default());
             sums
@@ -130,12 +131,14 @@ impl Saved {
         sums: Option<GradientSums>,
         [gamma_t, beta_t]: [f64; 2],
     ) -> TangentCoefficients {
-        let (mean, shift) = (self.mean[channel], self.shift[channel]);
-        let (inverse_deviation, xhat_low) = (self.inverse_deviation[channel], self.xhat_low[channel]);
+        let (mean, shift) = (self.channels.mean()[channel], self.channels.shift()[channel]);
+        let (inverse_deviation, xhat_low) =
+            (self.channels.inverse_deviation()[channel], self.channels.xhat_low()[channel]);
         let (scale, offset, xhat_factor) = match sums {
-            None => (self.scale[channel], 0.0, gamma_t),
+            None => (self.channels.scale()[channel], 0.0, gamma_t),
             Some(sums) => {
-                let (n, scale, share) = (self.total_weight[channel], self.gradient_scale(channel), self.batch_share);
+                let (n, scale, share) =
+                    (self.channels.total_weight()[channel], self.gradient_scale(channel), self.batch_share);
                 (scale, share * (sums.dy / n), gamma_t - scale * (share * (sums.dy_xhat / n)))
             }
         };

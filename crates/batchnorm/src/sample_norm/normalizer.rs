@@ -18,7 +18,7 @@ use crate::sample_norm::config::SampleConfig;
 use crate::sample_norm::grouping::{Grouping, RowPlan, in_parts};
 use crate::sample_norm::saved::SampleSaved;
 use batchnorm_kernel::passes::{
-    Beside, Call, Elements, Forward, Machine, NormalizeCoefficients, RowNumbers, joined_pairwise,
+    Beside, Call, Elements, Forward, Machine, NormalizeCoefficients, NormalizeVectors, RowNumbers, joined_pairwise,
 };
 use batchnorm_kernel::{Activation, Element, Moments, Parameter, Threads, View, ViewMut};
 
@@ -171,7 +171,11 @@ impl SampleNormalizer {
                 let (row, channel) = plan.row_and_channel(part * channels_a_part + at);
                 coefficients(&moments[row], channel)
             };
-            T::operations().normalize(pass, x, &mut y, &of_channel);
+            let all: Vec<NormalizeCoefficients> = (0..channels_a_part).map(of_channel).collect();
+            let vector = |of: fn(&NormalizeCoefficients) -> f64| all.iter().map(of).collect::<Vec<f64>>();
+            let (mean, scale, shift) = (vector(|of| of.mean), vector(|of| of.scale), vector(|of| of.shift));
+            let of_channels = NormalizeVectors { mean: &mean, scale: &scale, shift: &shift };
+            T::operations().normalize(pass, x, &mut y, of_channels);
         }
         moments
     }

@@ -7,9 +7,9 @@ use crate::support::step::{ARRANGEMENTS, Case, PASSES, Pass, Places, Stepping};
 use crate::support::{Random, pool};
 use batchnorm::Tier;
 use batchnorm::thresholds::{
-    BLOCK_RUN_BYTES, CHUNK_VALUES, LANES, MAX_BLOCK_CHANNELS, MAX_COLUMNS, MAX_ROW_CHANNELS, MAX_ROWS_AT_ONCE,
-    MIN_ALIGNED_RUN, MIN_COLUMNS, MIN_ROW_CHANNELS, MIN_RUN, NEAR_COLUMNS, OWN_BYTES, ROWS_A_STEP, SHARED_COEFFICIENTS,
-    STREAM_BYTES, STREAM_RUN_BYTES, TASK_ELEMENTS, TILE_VALUES, WIDTH, WORTH_THREADS,
+    BLOCK_RUN_BYTES, CHUNK_VALUES, FEW_VALUES, LANES, MAX_BLOCK_CHANNELS, MAX_ROW_CHANNELS, MIN_ALIGNED_RUN,
+    MIN_ROW_CHANNELS, MIN_RUN, NEAR_COLUMNS, OWN_BYTES, ROWS_A_STEP, SHARED_COEFFICIENTS, STREAM_BYTES,
+    STREAM_RUN_BYTES, TASK_ELEMENTS, TILE_VALUES, WIDTH, WORTH_THREADS,
 };
 
 /// Arrays of more elements are taken in a third of the passes, and those that are large in one type, each time others.
@@ -70,10 +70,9 @@ fn table() -> Vec<Edge> {
         edge("coefficients that are repeated", 64, |e| sizes(9, e, 1)),
         edge("columns reduced again with their neighbours", NEAR_COLUMNS, |e| sizes(33, 2 * e + 9, 1)),
         edge("a tile of narrow rows", TILE_VALUES, |e| sizes(e, 3, 1)),
-        edge("columns at once", MIN_COLUMNS, |e| sizes(70, e, 1)),
-        edge("two blocks of columns", MAX_COLUMNS, |e| sizes(21, e, 1)),
-        edge("a block of columns and a bit", MAX_COLUMNS + WIDTH, |e| sizes(22, e, 1)),
-        edge("columns of as many rows as there may be", MAX_ROWS_AT_ONCE, |e| sizes(e, MIN_COLUMNS + 3, 1)),
+        edge("few values a channel", FEW_VALUES, |e| sizes(e, 70, 1)),
+        edge("few values a channel, in planes", FEW_VALUES, |e| sizes(factors(e).0, 40, factors(e).1)),
+        edge("planes as rows", MIN_RUN, |e| sizes(6, 11, e)),
         edge("rows that share three coefficients", SHARED_COEFFICIENTS / 3, |e| sizes(6, e.next_multiple_of(WIDTH), 1)),
         edge("rows that share five coefficients", SHARED_COEFFICIENTS / 5, |e| sizes(7, e.next_multiple_of(WIDTH), 1)),
         edge("a block of long runs of f64", BLOCK_RUN_BYTES / 8 / MAX_BLOCK_CHANNELS, |e| sizes(2, 33, e)),
