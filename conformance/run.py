@@ -50,6 +50,18 @@ class Case:
         self.channel_axis = self.roles.index("channel")
         self.update, self.layers = entry.get("update"), entry.get("layers", 1)
         self.inputs = inputs
+        self._activation, self.asked_for_activation = entry.get("activation"), False
+
+    @property
+    def activation(self):
+        """What follows the normalisation: "relu" or None. A function that never asks cannot have computed it, and is
+        not judged where there is one."""
+        self.asked_for_activation = True
+        return self._activation
+
+    @property
+    def is_misunderstood(self):
+        return self._activation is not None and not self.asked_for_activation
 
     def __getattr__(self, name):
         if name in ("x", "dy", "gamma", "beta", "weights", "direction", "running_mean", "running_variance"):
@@ -204,6 +216,8 @@ def judge(entry, arrays, function, factor):
     except Exception as error:  # noqa: BLE001 (whatever it refuses with)
         line = str(error).strip().splitlines()
         return ends("refused" if entry["refusal"] == "no" else "passed", f"refused: {line[0] if line else error!r}")
+    if case.is_misunderstood:
+        return ends("skipped", f"the function does not ask for case.activation, which is '{case.activation}'")
     if entry["refusal"] == "required":
         if played_no_part(case_of(entry, arrays), outputs):
             return ends("skipped", "nothing came of what makes no sense")
@@ -243,6 +257,7 @@ def find(what):
     folder = pathlib.Path(what)
     if folder.is_dir():
         def read(case):
+            _ = case.activation  # the program that wrote the folder left out what it does not know
             path = folder / f"{case.name}.npz"
             if not path.exists():
                 raise NotImplementedError("no file")

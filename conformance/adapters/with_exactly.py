@@ -76,10 +76,12 @@ def one_channel(case, channel, outputs):
         outputs["mean"][channel], outputs["variance"][channel] = mean, variance
     inverse = Decimal(0) if variance + epsilon == 0 else 1 / (variance + epsilon).sqrt()
     xhat = [(v - mean) * inverse for v in x]
-    outputs["y"][channel][where] = [float(gamma * h + beta) for h in xhat]
+    z = [gamma * h + beta for h in xhat]
+    is_open = [case.activation is None or value > 0 for value in z]
+    outputs["y"][channel][where] = [float(value) if o else 0.0 for value, o in zip(z, is_open)]
     if case.dy is None:
         return
-    dy = decimals(case.dy, case, channel, where)
+    dy = [d if o else Decimal(0) for d, o in zip(decimals(case.dy, case, channel, where), is_open)]
     dgamma, dbeta = sum(d * h for d, h in zip(dy, xhat)), sum(dy)
     outputs["dgamma"][channel], outputs["dbeta"][channel] = dgamma, dbeta
     if case.operation == "eval":

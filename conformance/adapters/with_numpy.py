@@ -54,6 +54,14 @@ def updated(x, case, running):
             "running_variance": (1 - weight) * running["running_variance"] + weight * variance}
 
 
+def behind(z, case):
+    """y, and the upstream gradient before what follows the normalisation."""
+    dy = None if case.dy is None else case.dy.astype(np.float64)
+    if case.activation == "relu":
+        return np.maximum(z, 0), None if dy is None else np.where(z > 0, dy, 0)
+    return z, dy
+
+
 def trained(case):
     axes, x = others(case), case.x.astype(np.float64)
     gamma, beta = of_channels(case.gamma, case), of_channels(case.beta, case)
@@ -61,11 +69,11 @@ def trained(case):
     inverse = 1 / np.sqrt(variance + case.epsilon)
     xhat = (x - mean) * inverse
     y = xhat * (1 if gamma is None else gamma) + (0 if beta is None else beta)
+    y, dy = behind(y, case)
     outputs = {"y": rounded(y, case), "mean": mean.ravel(), "variance": variance.ravel()}
     if case.update is not None:
         outputs |= updated(case.x, case, {"running_mean": case.running_mean, "running_variance": case.running_variance})
-    if case.dy is not None:
-        dy = case.dy.astype(np.float64)
+    if dy is not None:
         g = dy * (1 if gamma is None else gamma)
         dx = inverse * (g - g.mean(axis=axes, keepdims=True) - xhat * (g * xhat).mean(axis=axes, keepdims=True))
         outputs |= {"dx": rounded(dx, case), "dgamma": (dy * xhat).sum(axis=axes), "dbeta": dy.sum(axis=axes)}
@@ -78,9 +86,9 @@ def evaluated(case):
     inverse = 1 / np.sqrt(of_channels(case.running_variance, case) + case.epsilon)
     xhat = (x - of_channels(case.running_mean, case)) * inverse
     y = xhat * (1 if gamma is None else gamma) + (0 if beta is None else beta)
+    y, dy = behind(y, case)
     outputs = {"y": rounded(y, case)}
-    if case.dy is not None:
-        dy = case.dy.astype(np.float64)
+    if dy is not None:
         dx = dy * inverse * (1 if gamma is None else gamma)
         outputs |= {"dx": rounded(dx, case), "dgamma": (dy * xhat).sum(axis=axes), "dbeta": dy.sum(axis=axes)}
     return outputs

@@ -107,8 +107,12 @@ def run(case, inputs, attributes, names):
     inputs = {name: np.asarray(value, dtype) for name, value in inputs.items()}
     described = [helper.make_tensor_value_info(name, kind, value.shape) for name, value in inputs.items()]
     outs = [helper.make_tensor_value_info(name, kind, None) for name in names]
-    node = helper.make_node(operator, list(inputs), names, **attributes)
-    graph = helper.make_graph([node], "case", described, outs)
+    if case.activation is None:
+        nodes = [helper.make_node(operator, list(inputs), names, **attributes)]
+    else:
+        nodes = [helper.make_node(operator, list(inputs), ["z", *names[1:]], **attributes),
+                 helper.make_node("Relu", ["z"], names[:1])]
+    graph = helper.make_graph(nodes, "case", described, outs)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])

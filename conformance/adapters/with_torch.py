@@ -57,7 +57,7 @@ def batch_norm(case, running, training):
     def function(x, gamma, beta):
         momentum = case.update["weight_of_new"] if case.update else 0.1
         y = F.batch_norm(x.movedim(case.channel_axis, 1), *running, gamma, beta, training, momentum, case.epsilon)
-        return y.movedim(1, case.channel_axis)
+        return (F.relu(y) if case.activation == "relu" else y).movedim(1, case.channel_axis)
     return function
 
 

@@ -79,6 +79,14 @@ pub enum Operation {
     Chain,
 }
 
+/// What follows the normalisation: y = f(z), z what it is without. The gradients are those of y.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Activation {
+    /// The rectifier, max(z, 0). Its derivative at 0 is 0.
+    Relu,
+}
+
 /// The variance that running statistics hold, by its divisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -126,6 +134,8 @@ pub struct Problem {
     pub epsilon: f64,
     /// The update of the running statistics, where the operation has one.
     pub update: Option<Update>,
+    /// What follows the normalisation, if anything does (batch norm of one batch alone).
+    pub activation: Option<Activation>,
     /// Number of layers in a chain.
     pub layers: usize,
     /// `x`, or `x0`, `x1` ..; and those that the problem has of `dy`, `gamma`, `beta`, `weights`, `direction`, `running_mean` and
@@ -264,6 +274,9 @@ impl Case {
         }
         if problem.update.is_some() && matches!(problem.operation, Operation::Train | Operation::Updates) {
             needs.push("running");
+        }
+        if problem.activation == Some(Activation::Relu) {
+            needs.push("relu");
         }
         if problem.inputs.values().any(|input| input.strides.is_some()) {
             needs.push("strides");

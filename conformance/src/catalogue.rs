@@ -1,7 +1,9 @@
 //! The cases, by what goes wrong.
 
 mod constants;
+mod distributions;
 mod evaluation;
+mod four_deviations;
 mod gradients;
 mod halves;
 mod huge;
@@ -11,6 +13,7 @@ mod nonfinite;
 mod offsets;
 mod outliers;
 mod parameters;
+mod rectified;
 mod refusals;
 mod running;
 mod siblings;
@@ -30,10 +33,13 @@ pub fn all() -> Vec<Case> {
         evaluation::cases,
         running::cases,
         layouts::cases,
+        rectified::cases,
         offsets::cases,
+        four_deviations::cases,
         magnitudes::cases,
         constants::cases,
         outliers::cases,
+        distributions::cases,
         nonfinite::cases,
         weights::cases,
         halves::cases,

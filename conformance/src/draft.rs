@@ -6,7 +6,9 @@ use batchnorm::reference::Real;
 use batchnorm_io::npy::Numbers;
 
 use crate::array::Input;
-use crate::case::{Bound, Case, Estimator, Expected, Level, Norm, Operation, Problem, Refusal, Twin, Unit, Update};
+use crate::case::{
+    Activation, Bound, Case, Estimator, Expected, Level, Norm, Operation, Problem, Refusal, Twin, Unit, Update,
+};
 use crate::kinds::{Element, Role};
 use crate::recipe::{Recipe, Values};
 use crate::truth::{self, Truth};
@@ -44,6 +46,7 @@ pub fn case(name: &'static str, level: Level, what: &str, why: &str) -> Draft {
             roles: Vec::new(),
             epsilon: 1e-5,
             update: None,
+            activation: None,
             layers: 1,
             inputs: BTreeMap::new(),
         },
@@ -141,6 +144,27 @@ impl Draft {
         self.input("x", &shape, &values)
     }
 
+    /// x by the channel of a value and its number there, in the order of the array.
+    pub fn fill(mut self, mut value: impl FnMut(usize, usize, &mut Values) -> f64) -> Draft {
+        let mut next = vec![0; self.channels()];
+        let mut values = Vec::with_capacity(self.count());
+        for place in 0..self.count() {
+            let channel = self.channel_of(place);
+            values.push(value(channel, next[channel], &mut self.values));
+            next[channel] += 1;
+        }
+        self.x(|i| values[i])
+    }
+
+    /// dy likewise, when there is an x.
+    pub fn fill_dy(self, value: impl FnMut(usize, usize, &mut Values) -> f64) -> Draft {
+        let x = self.problem.inputs["x"].clone();
+        let mut filled = self.fill(value);
+        let dy = filled.problem.inputs.insert("x".to_string(), x).expect("it was filled");
+        filled.problem.inputs.insert("dy".to_string(), dy);
+        filled
+    }
+
     /// The elements of an input as they are by now.
     pub fn peek(&self, name: &str) -> Vec<f64> {
         self.problem.inputs[name].to_f64()
@@ -222,6 +246,12 @@ impl Draft {
     fn statistics(self, mean: &[f64], variance: &[f64]) -> Draft {
         let shape = [mean.len()];
         self.input("running_mean", &shape, mean).input("running_variance", &shape, variance)
+    }
+
+    /// A rectifier behind the normalisation.
+    pub fn relu(mut self) -> Draft {
+        self.problem.activation = Some(Activation::Relu);
+        self
     }
 
     /// Running statistics that start at 0 and 1, and how they follow.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use batchnorm::{
-    Affine, Axes, AxisRole, BatchNorm, Config, Estimator as LayerEstimator, Gradients, Input as LayerInput,
+    Activation, Affine, Axes, AxisRole, BatchNorm, Config, Estimator as LayerEstimator, Gradients, Input as LayerInput,
     ParameterDirection, Population, RunningStatistics, SampleConfig, SampleNorm, Tensor, UpdateWeight, View, ViewMut,
     Weights,
 };
@@ -12,7 +12,7 @@ use batchnorm_io::npy::Numbers;
 use half::{bf16, f16};
 
 use crate::array::Input;
-use crate::case::{Estimator, Norm, Operation, Problem};
+use crate::case::{Activation as Follows, Estimator, Norm, Operation, Problem};
 use crate::judge::{Answer, Implementation, Outputs};
 use crate::kinds::{Element, Role};
 
@@ -112,6 +112,10 @@ fn estimator(problem: &Problem) -> LayerEstimator {
 
 fn config(problem: &Problem) -> Result<Config, String> {
     let config = Config::pytorch().epsilon(problem.epsilon).affine(affine(problem)).estimator(estimator(problem));
+    let config = match problem.activation {
+        Some(Follows::Relu) => config.activation(Activation::Relu),
+        None => config,
+    };
     match problem.update {
         Some(update) => Ok(config.averaging(UpdateWeight::of_new(update.weight_of_new).map_err(words)?)),
         None => Ok(config),

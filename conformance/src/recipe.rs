@@ -63,6 +63,11 @@ impl Values {
         uniform(self.seed, self.taken - 1)
     }
 
+    /// A whole number below another.
+    pub fn below(&mut self, end: u32) -> f64 {
+        (self.uniform() * f64::from(end)).floor()
+    }
+
     /// A nearly normal number, of mean 0 and deviation 1, within -6..6: the sum of twelve uniform numbers less 6. Additions
     /// alone make it, so that it is the same on every machine.
     pub fn normal(&mut self) -> f64 {

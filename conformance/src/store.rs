@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::array::Input;
-use crate::case::{Bound, Case, Expected, Level, Norm, Operation, Problem, Refusal, Twin, Unit, Update};
+use crate::case::{Activation, Bound, Case, Expected, Level, Norm, Operation, Problem, Refusal, Twin, Unit, Update};
 use crate::judge::{Answer, Implementation};
 use crate::kinds::{Element, Role};
 use crate::recipe::Recipe;
@@ -80,6 +80,8 @@ struct Entry {
     epsilon: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     update: Option<Update>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    activation: Option<Activation>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     layers: Option<usize>,
     refusal: Refusal,
@@ -186,6 +188,7 @@ fn entry(case: &Case) -> Entry {
         roles: problem.roles.clone(),
         epsilon: problem.epsilon,
         update: problem.update,
+        activation: problem.activation,
         layers: (problem.operation == Operation::Chain).then_some(problem.layers),
         refusal: case.refusal,
         inputs: problem.inputs.iter().map(|(name, own)| (name.clone(), input(own))).collect(),
@@ -270,6 +273,10 @@ fn read_case(folder: &Path, entry: Entry) -> Result<Case, StoreError> {
     if channels != 1 || entry.roles.len() != first.shape.len() {
         return Err(broken("its roles must name each axis of x, and one as the channels"));
     }
+    let one_batch = entry.norm == Norm::Batch && matches!(entry.operation, Operation::Train | Operation::Eval);
+    if entry.activation.is_some() && !one_batch {
+        return Err(broken("an activation may follow batch norm in training and evaluation alone"));
+    }
     if entry.twin.as_ref().is_some_and(|twin| !entry.inputs.contains_key(&twin.x)) {
         return Err(broken("it has no such input as its twin names"));
     }
@@ -349,6 +356,7 @@ fn read_case(folder: &Path, entry: Entry) -> Result<Case, StoreError> {
         roles: entry.roles,
         epsilon: entry.epsilon,
         update: entry.update,
+        activation: entry.activation,
         layers: entry.layers.unwrap_or(1),
         inputs,
     };

@@ -16,10 +16,14 @@ pub use output::{Truth, Truths, probes};
 
 /// The true outputs, and the largest mean/std of values that are normalised together, with which bounds of f64 grow.
 pub fn of(problem: &Problem) -> (Truths, f64) {
+    let streamed = problem.inputs.get("x").is_some_and(|x| x.recipe.is_some());
+    let one_batch = problem.norm == Norm::Batch && matches!(problem.operation, Operation::Train | Operation::Eval);
+    assert!(
+        problem.activation.is_none() || one_batch && !streamed,
+        "an activation behind batch norm of one batch alone"
+    );
     match (problem.norm, problem.operation) {
-        (Norm::Batch, Operation::Train | Operation::Eval) if problem.inputs["x"].recipe.is_some() => {
-            stream::of(problem)
-        }
+        (Norm::Batch, Operation::Train | Operation::Eval) if streamed => stream::of(problem),
         (Norm::Batch, Operation::Train | Operation::Eval) => batch::of(problem),
         (Norm::Batch, Operation::Updates) => sequence::updates(problem),
         (Norm::Batch, Operation::Population) => sequence::population(problem),

@@ -113,6 +113,12 @@ fn what_does_not_hold_together_is_refused() {
         ("\"y\":{", "\"z\":{", "it has no array 'expected.z'"),
         ("\"sample\",", "\"channel\",", "its roles must name each axis of x, and one as the channels"),
         ("\"x\":{\"shape\"", "\"z\":{\"shape\"", "it has no x"),
+        ("\"refusal\"", "\"activation\":\"gelu\",\"refusal\"", "unknown variant `gelu`"),
+        (
+            "\"operation\":\"train\"",
+            "\"operation\":\"forward\",\"activation\":\"relu\"",
+            "an activation may follow batch norm in training and evaluation alone",
+        ),
     ] {
         assert!(index.contains(from), "{from}");
         fs::write(folder.path().join("index.json"), index.replace(from, to)).unwrap();

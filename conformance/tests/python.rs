@@ -104,6 +104,12 @@ fn a_function_of_ones_own_is_called_with_cases_and_told_its_mistakes() {
         let outcome = verdicts(&output).iter().find(|v| v["case"] == case).expect("it was run")["outcome"].clone();
         assert_eq!(outcome, expected, "{function} {case}");
     }
+    // What follows the normalisation: who does not ask for it is not judged, who asks is.
+    for (function, expected, code) in [("right", "skipped", 2), ("forgets_the_rectifier", "failed", 1)] {
+        let output = run(&python, &[&format!("spoiled:{function}"), "--only", "relu-normal", "--json"]);
+        let verdict = verdicts(&output).remove(0);
+        assert_eq!((verdict["outcome"].as_str(), output.status.code()), (Some(expected), Some(code)), "{verdict}");
+    }
     // What one function does to its arrays is no matter to the next.
     let output = run(&python, &["spoiled:overwrites", "spoiled:right", "--level", "easy", "--only", "size", "--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));

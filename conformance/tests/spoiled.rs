@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use batchnorm_conformance::case::{Case, Estimator, Level, Norm, Operation, Problem, Refusal};
+use batchnorm_conformance::case::{Activation, Case, Estimator, Level, Norm, Operation, Problem, Refusal};
 use batchnorm_conformance::judge::{Answer, Outcome, Outputs, Verdict, judge};
 use batchnorm_conformance::kinds::Element;
 use batchnorm_conformance::store;
@@ -35,6 +35,9 @@ enum Mistake {
     AnswersEverything,
     RefusesEverything,
     TooFewValues,
+    RectifierForgottenGoingBack,
+    RectifierOpenAtZero,
+    RectifierForgotten,
 }
 
 /// Batch norm in f64 as it is written down, with a mistake.
@@ -106,6 +109,8 @@ fn step(problem: &Problem, mistake: Mistake, training: bool) -> Outputs {
     let vectors = ["mean", "variance", "running_mean", "running_variance", "dgamma", "dbeta"];
     outputs.extend(vectors.map(|name| (name, vec![0.0; channels])));
     outputs.extend(["y", "dx"].map(|name| (name, vec![0.0; count])));
+    let rectifies = problem.activation == Some(Activation::Relu) && mistake != Mistake::RectifierForgotten;
+    let mut open = vec![true; count];
     for c in 0..channels {
         let places: Vec<usize> = (0..count).filter(|&i| channel_of[i] == c).collect();
         let n = places.len() as f64;
@@ -149,7 +154,10 @@ fn step(problem: &Problem, mistake: Mistake, training: bool) -> Outputs {
                 }
                 _ => scale * xhat(i) + shift,
             };
-            outputs.get_mut("y").expect("there")[i] = element.round(y);
+            open[i] = !rectifies || y > 0.0;
+            outputs.get_mut("y").expect("there")[i] = if open[i] { element.round(y) } else { 0.0 };
+            open[i] |=
+                mistake == Mistake::RectifierForgottenGoingBack || mistake == Mistake::RectifierOpenAtZero && y == 0.0;
         }
         let mut put = |name: &str, value: f64| outputs.get_mut(name).expect("there")[c] = value;
         put("mean", batch[0]);
@@ -168,6 +176,7 @@ fn step(problem: &Problem, mistake: Mistake, training: bool) -> Outputs {
             put("running_variance", moved(variance_before[c], batch_variance));
         }
         let Some(dy) = &dy else { continue };
+        let dy: Vec<f64> = (0..count).map(|i| if open[i] { dy[i] } else { 0.0 }).collect();
         let (dbeta, dgamma) = (sum(&|i| dy[i]), sum(&|i| dy[i] * xhat(i)));
         let divisor = if mistake == Mistake::MeansForSums { n } else { 1.0 };
         put("dbeta", dbeta / divisor);
@@ -247,6 +256,9 @@ fn every_planted_mistake_is_found() {
         (Mistake::AnswersEverything, &["refuse-negative-variance", "refuse-nan-gamma", "refuse-negative-eps"]),
         (Mistake::RefusesEverything, &["cs231n-4x5", "eval-empty"]),
         (Mistake::TooFewValues, &["cs231n-4x5"]),
+        (Mistake::RectifierForgotten, &["whole-0-to-10-relu", "pixels-eval-relu", "denormal-relu"]),
+        (Mistake::RectifierForgottenGoingBack, &["whole-0-to-10-relu", "pixels-eval-relu", "one-element-relu"]),
+        (Mistake::RectifierOpenAtZero, &["whole-0-to-10-relu", "one-hot-eval-relu", "whole-at-1e6-relu"]),
     ] {
         let spoilt = verdicts(&cases, mistake);
         let spoilt = failed(&spoilt);

@@ -9,9 +9,11 @@ use batchnorm::reference::{Real, weighted};
 use super::number::{D, d, largest, wide};
 use super::output::{Truth, Truths, along};
 use super::running::{insert_running, moved};
-use crate::case::{Estimator, Operation, Problem, Update};
+use crate::case::{Activation, Estimator, Operation, Problem, Update};
+use crate::kinds::Element;
 
 /// The inputs of a channel.
+#[derive(Clone)]
 struct Channel {
     x: Vec<f64>,
     dy: Option<Vec<f64>>,
@@ -71,7 +73,11 @@ pub fn of(problem: &Problem) -> (Truths, f64) {
             running: running.as_ref().map(|(mean, variance)| [mean[c], variance[c]]),
             update: problem.update,
         };
-        outputs.push(if problem.operation == Operation::Eval { evaluated(&channel) } else { trained(&channel) });
+        let normalized = if problem.operation == Operation::Eval { evaluated } else { trained };
+        outputs.push(match problem.activation {
+            Some(Activation::Relu) => rectified(&channel, normalized, problem.element),
+            None => normalized(&channel),
+        });
     }
     let elements = Elements { rows: &rows, axis };
     let mut truths = Truths::new();
@@ -134,6 +140,25 @@ impl Elements<'_> {
         let scale_shape = along(shape, self.axis);
         Truth { shape: shape.to_vec(), values, alternative: None, scale_shape, scale: scale.to_vec() }
     }
+}
+
+/// The outputs behind a rectifier: y is cut off at 0, and where it is cut off the upstream gradient is 0.
+fn rectified(channel: &Channel, normalized: impl Fn(&Channel) -> Outputs, element: Element) -> Outputs {
+    assert!(channel.direction.is_none(), "no directional derivative behind a rectifier");
+    let z = normalized(channel).y;
+    let most = largest(z.iter().map(|z| z.to_f64()));
+    for z in z.iter().map(|z| z.to_f64()).filter(|&z| z != 0.0) {
+        // A z about 0 by chance would have a gradient that rounding decides, in whatever arithmetic it is computed.
+        let clear = z.abs() > 1e-9 * most && element.round(z) != 0.0;
+        assert!(clear, "no telling which side of 0 the input of the rectifier is on: {z:e}");
+    }
+    let open = |z: &D| z.to_f64() > 0.0;
+    let gated = |dy: &Vec<f64>| z.iter().zip(dy).map(|(z, &dy)| if open(z) { dy } else { 0.0 }).collect();
+    let mut outputs = normalized(&Channel { dy: channel.dy.as_ref().map(gated), ..channel.clone() });
+    for y in outputs.y.iter_mut().filter(|z| z.to_f64() <= 0.0) {
+        *y = d(0.0);
+    }
+    outputs
 }
 
 const UNJUDGED: f64 = f64::INFINITY;

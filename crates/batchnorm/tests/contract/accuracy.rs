@@ -1,6 +1,8 @@
 //! The accuracy contract, A1 to A8, A10 and A11. Each test prints the figure it measured:
 //! `cargo test --release -p batchnorm --test contract accuracy:: -- --nocapture`.
 
+mod kinds;
+
 use crate::support::layout::{ORDERS, Order, Sizes};
 use crate::support::measure::{Worst, ulp};
 use crate::support::training::{errors, rule, train};

@@ -55,10 +55,10 @@ fn every_mean_from_0_to_1e8_deviations_keeps_bounds_and_bits() {
 }
 
 /// A value from its number in the channel, the values of a channel, and a random number.
-type Fill = fn(usize, usize, &mut Random) -> f64;
+pub type Fill = fn(usize, usize, &mut Random) -> f64;
 
 /// Data that are not N(0, 1).
-const KINDS: [(&str, Fill); 19] = [
+pub const KINDS: [(&str, Fill); 19] = [
     ("whole numbers 0 to 10", |i, _, _| (i * 7 % 11) as f64),
     ("one-hot", |i, _, random| f64::from(u8::from((i + random.below(3)).is_multiple_of(10)))),
     ("two values", |_, _, random| if random.below(2) == 0 { -0.3 } else { 0.7 }),

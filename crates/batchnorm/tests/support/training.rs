@@ -68,12 +68,17 @@ pub fn rule(epsilon: f64) -> Normalizer {
 
 /// The same on an instruction set.
 pub fn rule_on(tier: Tier, epsilon: f64) -> Normalizer {
+    rule_of(Config::pytorch().tier(tier), epsilon)
+}
+
+/// The same of another configuration.
+pub fn rule_of(config: Config, epsilon: f64) -> Normalizer {
     let policies = Policies {
         single_value: SingleValue::Population,
         constant_channel: ConstantChannel::Derivative,
         ..Policies::default()
     };
-    Config::pytorch().epsilon(epsilon).policies(policies).tier(tier).normalizer().expect("a right configuration")
+    config.epsilon(epsilon).policies(policies).normalizer().expect("a right configuration")
 }
 
 /// Errors of `train`, worst over all channels.
