@@ -370,9 +370,9 @@ def thread_seconds():
 def pin(starters, seconds=0.3):
     """Binds the threads of every contender's pool to a processor each; this one, which calls, to the first.
 
-    Left alone, the system often puts two threads of a pool that sleeps between calls on one processor, and leaves them there
-    for a tenth of a second and more while another is idle; which pool it befalls is chance. So each gets what it would
-    get on a good day. Which threads a pool computes with is seen by what they use while it works.
+    Left alone, the system often wakes two threads of a pool that sleeps between calls (batchnorm's) on one processor, and
+    leaves them there for a tenth of a second and more while another is idle. Which threads a pool computes with is seen by
+    what they use while it works.
     """
     own, taken, pinned = os.getpid(), set(), {}
     for name, run in starters.items():

@@ -74,7 +74,8 @@ def mean_rows(judged):
             if ratios:
                 found = geometric(ratios)
                 yield [judged.name, target, f"{NAMES[who]}, {layout}, {CALLS[call]}", f"{len(ratios)} of {len(RESNET)}",
-                       f">= {bound}", f"{found:.2f}", "yes" if found >= bound else "**no**"]
+                       f">= {bound}", f"{found:.2f}",
+                       ("yes" if found >= bound else "**no**") + ("" if len(ratios) == len(RESNET) else ", so far")]
 
 
 def markdown(result):

@@ -26,7 +26,8 @@ use step::Work;
 /// once, but in channels-last arrays the inputs of training and backward twice. Bare loops are the same arithmetic without
 /// layers, policies or views, for f32 without fusion and with AVX2 or AVX-512. "Over" is the pass's time as a multiple of
 /// either. GB/s counts each array once. Threads, the caller among them, are bound to a processor each where the system
-/// allows it; whether those are cores of their own is measured.
+/// allows it; whether those are cores of their own is measured. (Where a program leaves them unbound, the system may put two
+/// on one processor, and calls on small arrays then take longer.)
 ///
 /// Answers are checked against the plain formula before anything is timed. Figures are worth something on an otherwise
 /// idle machine only.

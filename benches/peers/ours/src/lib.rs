@@ -92,9 +92,14 @@ impl Case {
         };
         let threads = rayon::current_num_threads();
         match what {
-            COPY => return Ok(sweeps::copy(x, y, threads)),
-            STREAM => return Ok(sweeps::stream(x, y, threads)),
-            READ => return Ok(sweeps::read(x, threads)),
+            COPY | STREAM | READ => {
+                match what {
+                    COPY => sweeps::copy(x, y, threads),
+                    STREAM => sweeps::stream(x, y, threads),
+                    _ => sweeps::read(x, threads),
+                }
+                return Ok(());
+            }
             BARE_TRAIN | BARE_EVAL | BARE_BACKWARD | BARE_PREPARE => {
                 let bare = self.bare.as_mut().ok_or("no bare loops for this processor")?;
                 let buffers =
