@@ -19,6 +19,8 @@ parser.add_argument("--call", action="append", required=True)
 parser.add_argument("--ours", required=True, help="the library with batchnorm")
 parser.add_argument("--onednn", help="the library with oneDNN; left out where there is none")
 parser.add_argument("--keep-pages", action="store_true", help="freed memory stays with the process")
+parser.add_argument("--unbound", action="store_true", help="threads run where the system puts them")
+parser.add_argument("--avx2", action="store_true", help="no wider instructions, on all sides")
 parser.add_argument("--output", required=True)
 options = parser.parse_args()
 
@@ -31,8 +33,14 @@ if options.keep_pages:
     if not (libc.mallopt(M_MMAP_MAX, 0) and libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)):
         sys.exit("peers: this libc does not keep freed pages")
 
+if options.avx2:
+    # Read by the libraries when they are loaded.
+    os.environ |= {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+
 import torch  # noqa: E402
 
+if options.avx2 and torch.backends.cpu.get_cpu_capability() != "AVX2":
+    sys.exit(f"peers: torch was told to use AVX2 and uses {torch.backends.cpu.get_cpu_capability()}")
 torch.set_num_threads(options.threads)
 torch.set_grad_enabled(False)
 
@@ -40,12 +48,13 @@ EPSILON = 1e-5
 # The numbers by which both libraries know their calls.
 CALLS = {"train": 0, "eval": 1, "backward": 2, "train+relu": 3, "backward+relu": 4, "train+add+relu": 5,
          "backward+add+relu": 6}
-COPY, STREAM, EXPORT_Y, EXPORT_DX = 7, 8, 20, 21
+COPY, STREAM, READ, EXPORT_Y, EXPORT_DX = 7, 8, 9, 20, 21
+BARE, BARE_PREPARE = {"train": 10, "eval": 11, "backward": 12}, 13
 BUFFERS = ["x", "dy", "residual", "y", "dx", "dresidual", "gamma", "beta", "running_mean", "running_variance",
            "dgamma", "dbeta"]
 # Greatest error allowed, relative to the greatest value of the f64 answer: of y, dx and dresidual; of dgamma and dbeta.
-# Ours are one rounding off; the peers sum in f32.
-BOUNDS = {"ours": (1.2e-7, 1.2e-7), "torch": (1e-4, 1e-3), "onednn": (1e-4, 1e-3)}
+# Ours and the bare loops are one rounding off; the peers sum in f32.
+BOUNDS = {"ours": (1.2e-7, 1.2e-7), "bare": (1.2e-7, 1.2e-7), "torch": (1e-4, 1e-3), "onednn": (1e-4, 1e-3)}
 
 # A peer's y may be that far off, relative to the greatest: nearer to 0 its ReLU may fall on either side.
 KINK = BOUNDS["onednn"][0]
@@ -64,12 +73,14 @@ def functions(path, **signatures):
 
 OURS = functions(
     options.ours,
-    ours_start=(integer, [size]),
-    ours_case=(pointer, [size, size, size, integer, pointer]),
+    ours_start=(integer, [size, integer]),
+    ours_contention=(ctypes.c_char_p, [size, pointer]),
+    ours_beyond_avx2=(integer, []),
+    ours_case=(pointer, [size, size, size, integer, integer, pointer]),
     ours_run=(integer, [pointer, integer]),
     ours_end=(None, [pointer]),
 )
-if OURS.ours_start(options.threads) != 0:
+if OURS.ours_start(options.threads, options.unbound) != 0:
     sys.exit("peers: batchnorm's threads did not start")
 ONEDNN = options.onednn and functions(
     options.onednn,
@@ -168,7 +179,7 @@ class Ours:
         n, c, h, w = data.shape
         # Fused calls write into an output of their own: the mask of their backward pass is read from it.
         self.cases = {
-            fused: OURS.ours_case(n, c, h * w, data.layout == "nhwc", data.buffers(y=y))
+            fused: OURS.ours_case(n, c, h * w, data.layout == "nhwc", options.avx2, data.buffers(y=y))
             for fused, y in ((False, data.y), (True, data.fused_y))
         }
         if None in self.cases.values():
@@ -178,13 +189,26 @@ class Ours:
         case, number, run = self.cases["relu" in call], CALLS[call], OURS.ours_run
         return lambda: run(case, number)
 
-    def floor(self, number):
+    def numbered(self, number):
+        """A sweep, or a bare loop."""
         case, run = self.cases[False], OURS.ours_run
         return lambda: run(case, number)
 
     def end(self):
         for case in self.cases.values():
             OURS.ours_end(case)
+
+
+class Bare:
+    """The same arithmetic in loops alone, on the arrays of ours."""
+
+    def __init__(self, ours):
+        self.ours = ours
+        # Checks all its forms against scalar code, then picks the fastest. (Not every processor has such loops.)
+        self.there = ours.numbered(BARE_PREPARE)() == 0
+
+    def call(self, call):
+        return self.ours.numbered(BARE[call])
 
 
 class OneDnn:
@@ -277,6 +301,8 @@ def errors(found, right, exact):
 
 def takes_part(name, layout, call):
     """torch has no fused calls on a processor, oneDNN none with a residual; fused ones run in the layout asked for."""
+    if name == "bare":
+        return call in BARE
     if "add" in call:
         return name == "ours"
     return "relu" not in call or name in ("ours", f"onednn-{layout}")
@@ -312,7 +338,7 @@ def check(data, contenders, calls, log):
 
 # GNU's OpenMP lets a thread that has nothing to do spin 300,000 times, which takes 15 ms and more here: it would hold a
 # core that the next contender needs.
-QUIET, WARM, LONG = 0.05, 0.001, 0.003
+QUIET, WARM, LONG = 0.05, 0.005, 0.003
 
 
 def turn(run, times):
@@ -326,6 +352,43 @@ def turn(run, times):
     for _ in range(times):
         run()
     return (time.perf_counter() - start) / times
+
+
+def thread_seconds():
+    """Seconds of a processor that each thread of this process has had."""
+    found = {}
+    for thread in os.listdir("/proc/self/task"):
+        try:
+            with open(f"/proc/self/task/{thread}/stat") as file:
+                fields = file.read().rsplit(")", 1)[1].split()
+            found[int(thread)] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        except OSError:
+            pass  # gone
+    return found
+
+
+def pin(starters, seconds=0.3):
+    """Binds the threads of every contender's pool to a processor each; this one, which calls, to the first.
+
+    Left alone, the system often wakes two threads of a pool that sleeps between calls (batchnorm's) on one processor, and
+    leaves them there for a tenth of a second and more while another is idle. Which threads a pool computes with is seen by
+    what they use while it works.
+    """
+    own, taken, pinned = os.getpid(), set(), {}
+    for name, run in starters.items():
+        time.sleep(QUIET)
+        before, start = thread_seconds(), time.perf_counter()
+        while time.perf_counter() - start < seconds:
+            run()
+        busy = [thread for thread, used in thread_seconds().items() if used - before.get(thread, 0) > seconds / 4]
+        workers = sorted(thread for thread in busy if thread != own and thread not in taken)
+        first = 1 if own in busy else 0  # whether the caller works, too
+        for place, thread in enumerate(workers, start=first):
+            os.sched_setaffinity(thread, [processors[place % len(processors)]])
+        taken |= set(workers)
+        pinned[name] = {"caller_works": bool(first), "others": len(workers)}
+    os.sched_setaffinity(own, processors[:1])
+    return pinned
 
 
 def interleaved(runs, rounds):
@@ -345,20 +408,26 @@ def interleaved(runs, rounds):
 
 def measured(shape, layout):
     data = Data(shape, layout)
-    contenders = {"ours": Ours(data), "torch": Torch(data)}
+    ours = Ours(data)
+    contenders = {"ours": ours, "torch": Torch(data)}
+    # (Where pages are kept, the backward pass is compared with torch's and nothing else.)
+    if not options.keep_pages and (bare := Bare(ours)).there:
+        contenders["bare"] = bare
     if ONEDNN:
         flat = shape[2] * shape[3] == 1
         # Without a plane both names are of the same memory, and may have kernels of different speed.
         orders = ["nchw", "nhwc"] if flat else ["nhwc"] if layout == "nhwc" else ["nchw", "nhwc", "nChw16c"]
+        if options.avx2:
+            orders = [order for order in orders if order != "nChw16c"]  # blocks of AVX-512
         contenders |= {f"onednn-{order}": OneDnn(data, order) for order in orders}
     agreement, runs = [], {}
     check(data, contenders, options.call, agreement)
-    ours = contenders["ours"]
     for call in options.call:
         for name, contender in contenders.items():
             if takes_part(name, layout, call):
                 runs[name, call] = contender.call(call)
-    runs["copy", "copy"], runs["stream", "copy"] = ours.floor(COPY), ours.floor(STREAM)
+    for name, number in (("read", READ), ("copy", COPY), ("stream", STREAM)):
+        runs[name, "sweep"] = ours.numbered(number)
     times = interleaved(runs, options.rounds)
     kernels = {name: contender.kernels for name, contender in contenders.items() if isinstance(contender, OneDnn)}
     for contender in contenders.values():
@@ -374,17 +443,37 @@ def measured(shape, layout):
     }
 
 
+def pinned():
+    """Every pool started, on an array that all of its threads get a part of; then its threads bound."""
+    data = Data([32, 64, 56, 56], "nchw")
+    contenders = {"ours": Ours(data), "torch": Torch(data)} | ({"oneDNN": OneDnn(data, "nchw")} if ONEDNN else {})
+    found = pin({name: contender.call("train") for name, contender in contenders.items()})
+    for contender in contenders.values():
+        if hasattr(contender, "end"):
+            contender.end()
+    return found
+
+
+# Before this thread is bound: the threads that measure would be bound with it.
+found = (ctypes.c_double * 2)()
+verdict = OURS.ours_contention(options.threads, found).decode()
+contention = {"alone": found[0], "together": found[1], "verdict": verdict}
+pools = None if options.unbound else pinned()
 cases = []
 for text in options.shape:
     shape = [int(length) for length in text.split(",")]
     for layout in options.layout:
         if layout == "nhwc" and shape[2] * shape[3] == 1:
             continue  # one order only
-        print(f"  {options.threads} threads{', pages kept' if options.keep_pages else ''}: "
+        print(f"  {options.threads} threads{', AVX2' if options.avx2 else ''}"
+              f"{', pages kept' if options.keep_pages else ''}: "
               f"{'x'.join(map(str, shape))} {layout}", file=sys.stderr, flush=True)
         cases.append(measured(shape, layout))
-versions = {"torch": torch.__version__, "python": sys.version.split()[0]}
+versions = {"torch": torch.__version__, "python": sys.version.split()[0],
+            "torch_capability": torch.backends.cpu.get_cpu_capability()}
 if ONEDNN:
     versions["onednn"] = ONEDNN.onednn_version().decode()
 with open(options.output, "w") as file:
-    json.dump({"threads": options.threads, "keep_pages": options.keep_pages, "versions": versions, "cases": cases}, file)
+    json.dump({"threads": options.threads, "keep_pages": options.keep_pages, "avx2": options.avx2,
+               "beyond_avx2": bool(OURS.ours_beyond_avx2()), "contention": contention, "pools": pools, "versions": versions,
+               "cases": cases}, file)

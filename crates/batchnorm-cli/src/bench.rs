@@ -1,8 +1,10 @@
 //! `batchnorm bench`: how fast the layer is on this machine, for the caller's own shape.
 
 mod measure;
+mod step;
 
 use batchnorm::{Activation, Axes, Config, Tier};
+use batchnorm_bare_loops::{Contention, InstructionSet, bound_pool, second_thread, threads_a_core};
 use clap::ValueEnum;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
@@ -10,15 +12,25 @@ use half::{bf16, f16};
 use serde_json::json;
 
 use crate::failure::Failure;
-use crate::terminal::{put, use_threads};
-use measure::{Measured, Work};
+use crate::terminal::put;
+use measure::{Limit, Measured};
+use step::Work;
 
 /// Time the layer on this machine, for a shape of your own.
 ///
-/// Training, evaluation and backward pass into buffers that exist already, in rounds that take turns with a plain copy
-/// of an array of that size over the same threads. Bandwidth counts what must cross memory once: the arrays read and
-/// written. Answers are checked against the plain formula before anything is timed. Figures are worth something on an
-/// otherwise idle machine only.
+/// Training, evaluation and backward pass into buffers that exist already, in rounds that take turns with a read sweep and
+/// a copy of an array of that size (the faster of a plain one and one past the caches) over the same threads. Each call runs
+/// once untimed before it is timed; short ones are repeated for a millisecond.
+///
+/// The floor of a pass is what its traffic takes, from the sweep and the copy of the same round: arrays read and written
+/// once, but in channels-last arrays the inputs of training and backward twice. Bare loops are the same arithmetic without
+/// layers, policies or views, for f32 without fusion and with AVX2 or AVX-512. "Over" is the pass's time as a multiple of
+/// either. GB/s counts each array once. Threads, the caller among them, are bound to a processor each where the system
+/// allows it; whether those are cores of their own is measured. (Where a program leaves them unbound, the system may put two
+/// on one processor, and calls on small arrays then take longer.)
+///
+/// Answers are checked against the plain formula before anything is timed. Figures are worth something on an otherwise
+/// idle machine only.
 #[derive(clap::Args)]
 #[command(after_help = crate::failure::EXIT_CODES)]
 pub struct Arguments {
@@ -82,16 +94,22 @@ enum Fuse {
 /// A shape that is none, or too large for the memory; a tier this machine lacks.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let work = work(&arguments)?;
-    if let Some(threads) = arguments.threads {
-        use_threads(threads)?;
-    }
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = arguments.threads.unwrap_or(processors);
+    // Before threads are bound. No more of them than there are processors: of two on one nothing is to be learnt.
+    let contention = second_thread(threads.min(processors));
+    bound_pool(threads).map_err(|error| Failure::usage(format!("--threads {threads}: {error}; ask for fewer")))?;
     let measured = match arguments.number {
         Type::F32 => measure::measure::<f32>(&work),
         Type::F64 => measure::measure::<f64>(&work),
         Type::F16 => measure::measure::<f16>(&work),
         Type::Bf16 => measure::measure::<bf16>(&work),
     }?;
-    put(&if arguments.json { as_json(&arguments, &work, &measured) } else { as_table(&arguments, &work, &measured) })
+    put(&if arguments.json {
+        as_json(&arguments, &work, &measured, &contention)
+    } else {
+        as_table(&arguments, &work, &measured, &contention)
+    })
 }
 
 /// The work asked for, checked.
@@ -117,7 +135,12 @@ fn work(arguments: &Arguments) -> Result<Work, Failure> {
     config.tier = arguments.tier.map(Into::into);
     let normalizer = config.normalizer().map_err(|error| Failure::usage(format!("--tier: {error}")))?;
     let residual = arguments.fuse == Fuse::AddRelu;
-    Ok(Work { shape, axes, channels: sizes[1], normalizer, activation, residual, rounds: arguments.rounds })
+    let set = match config.tier.unwrap_or(Tier::best()) {
+        Tier::Avx512 => Some(InstructionSet::Avx512),
+        Tier::Avx2 => Some(InstructionSet::Avx2),
+        Tier::Baseline => None,
+    };
+    Ok(Work { shape, axes, channels: sizes[1], normalizer, activation, residual, rounds: arguments.rounds, set })
 }
 
 fn name(value: impl ValueEnum) -> String {
@@ -128,32 +151,45 @@ fn tier(arguments: &Arguments) -> String {
     format!("{:?}", arguments.tier.map_or_else(Tier::best, Into::into))
 }
 
-fn as_table(arguments: &Arguments, work: &Work, measured: &Measured) -> String {
+/// Three digits and more, down to what a cached sweep takes.
+fn milliseconds(time: f64) -> String {
+    if time < 0.1 { format!("{time:.6}") } else { format!("{time:.3}") }
+}
+
+fn as_table(arguments: &Arguments, work: &Work, measured: &Measured, contention: &Contention) -> String {
     let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED).set_header(["pass", "ms", "quartiles", "GB/s", "of a copy's GB/s"]);
+    let heads = ["pass", "ms", "quartiles", "GB/s", "floor ms", "over floor", "bare loops ms", "over bare"];
+    table.load_style(UTF8_FULL_CONDENSED).set_header(heads);
+    let both = |limit: &Option<Limit>| match limit {
+        Some(limit) => [milliseconds(limit.median), format!("{:.2}", limit.over)],
+        None => ["-".to_owned(), "-".to_owned()],
+    };
     for pass in &measured.passes {
         let row = [
-            format!("{:.3}", pass.median),
-            format!("{:.3} to {:.3}", pass.quartiles[0], pass.quartiles[1]),
+            milliseconds(pass.median),
+            format!("{} to {}", milliseconds(pass.quartiles[0]), milliseconds(pass.quartiles[1])),
             format!("{:.1}", pass.gigabytes_a_second()),
-            format!("{:.0} %", 100.0 * pass.gigabytes_a_second() / measured.copy().gigabytes_a_second()),
         ];
-        let cells = row.into_iter().map(|text| Cell::new(text).set_alignment(CellAlignment::Right));
+        let row = row.into_iter().chain(both(&pass.floor)).chain(both(&pass.bare));
+        let cells = row.map(|text| Cell::new(text).set_alignment(CellAlignment::Right));
         table.add_row([Cell::new(pass.name)].into_iter().chain(cells));
     }
     format!(
-        "{} {} {}, fused: {}; {} threads, {}; medians of {} rounds\n{table}\n",
+        "{} {} {}, fused: {}; {} threads, {}; medians of {} rounds\n{table}\n\
+         Cores or siblings: the system says {}; measured: {}.\n",
         arguments.shape,
         name(arguments.layout),
         name(arguments.number),
         name(arguments.fuse),
         rayon::current_num_threads(),
         tier(arguments),
-        work.rounds
+        work.rounds,
+        threads_a_core().map_or("nothing".to_owned(), |threads| format!("{threads} thread(s) a core")),
+        contention.verdict()
     )
 }
 
-fn as_json(arguments: &Arguments, work: &Work, measured: &Measured) -> String {
+fn as_json(arguments: &Arguments, work: &Work, measured: &Measured, contention: &Contention) -> String {
     let passes: Vec<_> = measured
         .passes
         .iter()
@@ -165,6 +201,10 @@ fn as_json(arguments: &Arguments, work: &Work, measured: &Measured) -> String {
                 "bytes": pass.bytes,
                 "gigabytes_a_second": pass.gigabytes_a_second(),
                 "of_copy": pass.gigabytes_a_second() / measured.copy().gigabytes_a_second(),
+                "floor_milliseconds": pass.floor.as_ref().map(|floor| floor.median),
+                "over_floor": pass.floor.as_ref().map(|floor| floor.over),
+                "bare_milliseconds": pass.bare.as_ref().map(|bare| bare.median),
+                "over_bare": pass.bare.as_ref().map(|bare| bare.over),
             })
         })
         .collect();
@@ -176,6 +216,12 @@ fn as_json(arguments: &Arguments, work: &Work, measured: &Measured) -> String {
         "threads": rayon::current_num_threads(),
         "tier": tier(arguments),
         "rounds": work.rounds,
+        "threads_a_core": threads_a_core(),
+        "contention": {
+            "threads": contention.threads,
+            "ratio": contention.ratio(),
+            "verdict": contention.verdict(),
+        },
         "passes": passes,
     });
     format!("{summary:#}\n")

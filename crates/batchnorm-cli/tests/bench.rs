@@ -34,7 +34,7 @@ fn every_layout_type_and_fusion_is_checked_and_timed() {
                     let all: Value = serde_json::from_str(done(&output)).expect("stdout is JSON");
                     let passes = all["passes"].as_array().expect("passes");
                     let names: Vec<&str> = passes.iter().map(|pass| pass["pass"].as_str().unwrap()).collect();
-                    assert_eq!(names, ["copy", "train", "eval", "backward"]);
+                    assert_eq!(names, ["read", "copy", "train", "eval", "backward"]);
                     assert!(passes.iter().all(|pass| pass["milliseconds"].as_f64().unwrap() > 0.0));
                     let values: usize = shape.split(',').map(|size| size.parse::<usize>().unwrap()).product();
                     let size = match number {
@@ -42,10 +42,20 @@ fn every_layout_type_and_fusion_is_checked_and_timed() {
                         "f32" => 4,
                         _ => 2,
                     };
-                    let arrays = if fuse == "add-relu" { [2, 3, 3, 5] } else { [2, 2, 2, 3] };
+                    let arrays = if fuse == "add-relu" { [1, 2, 3, 3, 5] } else { [1, 2, 2, 2, 3] };
                     for (pass, arrays) in passes.iter().zip(arrays) {
                         assert_eq!(pass["bytes"].as_u64().unwrap(), (arrays * values * size) as u64, "{pass}");
                     }
+                    // Sweeps have no floor, passes have one; bare loops are there for plain f32, on processors they are for.
+                    for (place, pass) in passes.iter().enumerate() {
+                        let floor = pass["floor_milliseconds"].as_f64();
+                        assert_eq!(floor.is_some_and(|floor| floor > 0.0), place >= 2, "{pass}");
+                        assert_eq!(pass["over_floor"].is_f64(), place >= 2, "{pass}");
+                        let bare = place >= 2 && number == "f32" && fuse == "none" && all["tier"] != "Baseline";
+                        assert_eq!(pass["bare_milliseconds"].is_f64(), bare, "{pass}");
+                        assert_eq!(pass["over_bare"].is_f64(), bare, "{pass}");
+                    }
+                    assert!(all["contention"]["ratio"].as_f64().unwrap() > 0.0, "{}", all["contention"]);
                 }
             }
         }
@@ -56,8 +66,36 @@ fn every_layout_type_and_fusion_is_checked_and_timed() {
 fn a_table_for_people() {
     let folder = folder();
     let output = run(folder.path(), &["bench", "--shape", "16,4,9", "--rounds", "3"]);
-    for part in ["16,4,9 nchw f32, fused: none", "copy", "train", "eval", "backward", "GB/s"] {
+    for part in [
+        "16,4,9 nchw f32, fused: none",
+        "read",
+        "copy",
+        "train",
+        "eval",
+        "backward",
+        "GB/s",
+        "floor ms",
+        "over bare",
+        "Cores or siblings: the system says ",
+        "measured: ",
+    ] {
         assert!(done(&output).contains(part), "{}", done(&output));
+    }
+}
+
+/// A second instruction set has bare loops of its own; the baseline has none.
+#[test]
+fn tiers_have_their_own_bare_loops() {
+    let folder = folder();
+    let baseline = &["bench", "--shape", "16,4,9", "--rounds", "3", "--json", "--tier"];
+    for (tier, bare) in [("baseline", false), ("avx2", true), ("avx512", true)] {
+        let output = run(folder.path(), &[baseline, &[tier][..]].concat());
+        if !output.status.success() {
+            refused(&output, 2, &["--tier"]); // (not on this machine)
+            continue;
+        }
+        let all: Value = serde_json::from_str(done(&output)).expect("stdout is JSON");
+        assert_eq!(all["passes"][2]["bare_milliseconds"].is_f64(), bare, "{tier}: {all}");
     }
 }
 

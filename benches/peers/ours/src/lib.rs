@@ -1,14 +1,14 @@
-//! `batchnorm` behind a C interface, so that it runs in the process of its peers, and the copies it is measured
-//! against. One case: buffers of one shape, made beforehand by the caller.
+//! `batchnorm` behind a C interface, so that it runs in the process of its peers, and what it is measured against: sweeps
+//! over memory and bare loops. One case: buffers of one shape, made beforehand by the caller.
 
-use std::ffi::c_int;
+use std::ffi::{CString, c_char, c_int};
 use std::slice::{from_raw_parts, from_raw_parts_mut};
 
 use batchnorm::{
     Activation, Axes, Config, GradientBuffers, Input, Normalizer, ParameterGradients, Parameters, RunningStatistics,
-    Saved, View, ViewMut,
+    Saved, Tier, View, ViewMut,
 };
-use rayon::prelude::*;
+use batchnorm_bare_loops::{self as bare, Bare, InstructionSet, Order, Shape, sweeps};
 
 /// The caller's buffers: `f32`, dense, in the case's layout; the last six have one value a channel.
 #[repr(C)]
@@ -38,6 +38,11 @@ const TRAIN_ADD_RELU: c_int = 5;
 const BACKWARD_ADD_RELU: c_int = 6;
 const COPY: c_int = 7;
 const STREAM: c_int = 8;
+const READ: c_int = 9;
+const BARE_TRAIN: c_int = 10;
+const BARE_EVAL: c_int = 11;
+const BARE_BACKWARD: c_int = 12;
+const BARE_PREPARE: c_int = 13;
 
 /// One shape and layout, ready to run.
 pub struct Case {
@@ -50,6 +55,8 @@ pub struct Case {
     relu: Normalizer,
     /// What the last forward pass of each kind left: plain, relu, adding.
     saved: [Option<Saved>; 3],
+    /// None on processors it is not written for.
+    bare: Option<Bare>,
 }
 
 impl Case {
@@ -62,13 +69,15 @@ impl Case {
     unsafe fn run(&mut self, what: c_int) -> Result<(), Box<dyn std::error::Error>> {
         let (len, channels, b) = (self.len(), self.channels, self.buffers);
         // SAFETY: the caller's promise; the written ones are distinct buffers.
-        let (x, dy, residual, gamma, beta) = unsafe {
+        let (x, dy, residual, gamma, beta, running_mean, running_variance) = unsafe {
             (
                 from_raw_parts(b.x, len),
                 from_raw_parts(b.dy, len),
                 from_raw_parts(b.residual, len),
                 from_raw_parts(b.gamma, channels),
                 from_raw_parts(b.beta, channels),
+                from_raw_parts(b.running_mean, channels),
+                from_raw_parts(b.running_variance, channels),
             )
         };
         // SAFETY: as above.
@@ -81,9 +90,28 @@ impl Case {
                 from_raw_parts_mut(b.dbeta, channels),
             )
         };
+        let threads = rayon::current_num_threads();
         match what {
-            COPY => return Ok(plain_copy(x, y)),
-            STREAM => return Ok(streaming_copy(x, y)),
+            COPY | STREAM | READ => {
+                match what {
+                    COPY => sweeps::copy(x, y, threads),
+                    STREAM => sweeps::stream(x, y, threads),
+                    _ => sweeps::read(x, threads),
+                }
+                return Ok(());
+            }
+            BARE_TRAIN | BARE_EVAL | BARE_BACKWARD | BARE_PREPARE => {
+                let bare = self.bare.as_mut().ok_or("no bare loops for this processor")?;
+                let buffers =
+                    &mut bare::Buffers { x, dy, gamma, beta, running_mean, running_variance, y, dx, dgamma, dbeta };
+                match what {
+                    BARE_TRAIN => bare.train(buffers),
+                    BARE_EVAL => bare.eval(buffers),
+                    BARE_BACKWARD => bare.backward(buffers),
+                    _ => bare.prepare(buffers)?,
+                }
+                return Ok(());
+            }
             _ => {}
         }
         let view = |data| View::new(data, &self.shape, self.axes);
@@ -127,77 +155,35 @@ impl Case {
     }
 }
 
-/// Elements a task copies; a multiple of every vector.
-const BLOCK: usize = 1 << 16;
-
-/// Blocks over the pool; a small tensor by the caller's thread, whom waking others would only hold up.
-fn by_blocks(x: &[f32], y: &mut [f32], copy: fn(&[f32], &mut [f32])) {
-    if x.len() <= BLOCK {
-        return copy(x, y);
-    }
-    y.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).for_each(|(y, x)| copy(x, y));
-}
-
-fn plain_copy(x: &[f32], y: &mut [f32]) {
-    by_blocks(x, y, |x, y| y.copy_from_slice(x));
-}
-
-fn streaming_copy(x: &[f32], y: &mut [f32]) {
-    by_blocks(x, y, stream);
-}
-
-#[cfg(target_arch = "x86_64")]
-fn stream(x: &[f32], y: &mut [f32]) {
-    if is_x86_feature_detected!("avx512f") {
-        // SAFETY: the processor has it.
-        unsafe { stream_512(x, y) }
-    } else if is_x86_feature_detected!("avx") {
-        // SAFETY: the processor has it.
-        unsafe { stream_256(x, y) }
-    } else {
-        y.copy_from_slice(x);
-    }
-}
-
-/// Elsewhere there is no such store: the floor is the plain copy.
-#[cfg(not(target_arch = "x86_64"))]
-fn stream(x: &[f32], y: &mut [f32]) {
-    y.copy_from_slice(x);
-}
-
-#[cfg(target_arch = "x86_64")]
-macro_rules! stream {
-    ($name:ident, $feature:literal, $vector:ty, $width:literal, $load:ident, $store:ident) => {
-        #[target_feature(enable = $feature)]
-        fn $name(x: &[f32], y: &mut [f32]) {
-            use std::arch::x86_64::*;
-            assert_eq!(x.len(), y.len());
-            // SAFETY: any bits are a vector of floats.
-            let (head, body, _) = unsafe { y.align_to_mut::<$vector>() };
-            let (start, vectors) = (head.len(), body.len());
-            head.copy_from_slice(&x[..start]);
-            for (to, from) in body.iter_mut().zip(x[start..].chunks_exact($width)) {
-                // SAFETY: as many floats as a vector holds; `to` is aligned.
-                unsafe { $store((to as *mut $vector).cast(), $load(from.as_ptr())) }
-            }
-            let rest = start + vectors * $width;
-            y[rest..].copy_from_slice(&x[rest..]);
-            _mm_sfence();
-        }
-    };
-}
-#[cfg(target_arch = "x86_64")]
-stream!(stream_512, "avx512f", __m512, 16, _mm512_loadu_ps, _mm512_stream_ps);
-#[cfg(target_arch = "x86_64")]
-stream!(stream_256, "avx", __m256, 8, _mm256_loadu_ps, _mm256_stream_ps);
-
-/// Builds the pool of all calls. 0, or -1 if there is one already.
+/// Builds the pool of all calls, the caller one of its threads, as in the peers' pools, or (`outside`) as rayon builds it where
+/// nobody asks for more. 0, or -1 if there is one already.
 #[unsafe(no_mangle)]
-pub extern "C" fn ours_start(threads: usize) -> c_int {
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().map_or(-1, |()| 0)
+pub extern "C" fn ours_start(threads: usize, outside: c_int) -> c_int {
+    let builder = rayon::ThreadPoolBuilder::new().num_threads(threads);
+    let builder = if outside == 0 { builder.use_current_thread() } else { builder };
+    builder.build_global().map_or(-1, |()| 0)
 }
 
-/// A case of `samples` x `channels` x `plane` values; null if it cannot be.
+/// Whether `threads` threads have cores of their own, in words that live for ever. `found` gets one thread's time for a
+/// piece of arithmetic, then the time of all at once, in milliseconds.
+///
+/// # Safety
+/// `found` has room for two.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ours_contention(threads: usize, found: *mut f64) -> *const c_char {
+    let contention = bare::second_thread(threads);
+    // SAFETY: the caller's promise.
+    unsafe { found.cast::<[f64; 2]>().write([contention.alone, contention.together]) }
+    CString::new(contention.verdict()).unwrap_or_default().into_raw()
+}
+
+/// 1 where the best instruction set here is wider than AVX2, else 0.
+#[unsafe(no_mangle)]
+pub extern "C" fn ours_beyond_avx2() -> c_int {
+    c_int::from(Tier::best() > Tier::Avx2)
+}
+
+/// A case of `samples` x `channels` x `plane` values, with the best instruction set or with AVX2; null if it cannot be.
 ///
 /// # Safety
 /// `buffers` point to arrays of these lengths that live as long as the case.
@@ -207,6 +193,7 @@ pub unsafe extern "C" fn ours_case(
     channels: usize,
     plane: usize,
     nhwc: c_int,
+    avx2: c_int,
     buffers: *const Buffers,
 ) -> *mut Case {
     // SAFETY: the caller's promise.
@@ -214,11 +201,16 @@ pub unsafe extern "C" fn ours_case(
         let buffers = *buffers;
         (buffers, from_raw_parts(buffers.running_mean, channels), from_raw_parts(buffers.running_variance, channels))
     };
-    let (shape, axes) = match nhwc {
-        0 => (vec![samples, channels, plane], Axes::NCHW),
-        _ => (vec![samples, plane, channels], Axes::NHWC),
+    let (shape, axes, order) = match nhwc {
+        0 => (vec![samples, channels, plane], Axes::NCHW, Order::Planes),
+        _ => (vec![samples, plane, channels], Axes::NHWC, Order::Rows),
     };
-    let normalizer = |activation| Config::pytorch().activation(activation).normalizer();
+    // (N, C) is rows, whatever it is called.
+    let order = if plane == 1 { Order::Rows } else { order };
+    let tier = if avx2 == 0 { Tier::best() } else { Tier::Avx2 };
+    let normalizer = |activation| Config::pytorch().activation(activation).tier(tier).normalizer();
+    let set = if tier == Tier::Avx512 { InstructionSet::Avx512 } else { InstructionSet::Avx2 };
+    let bare = Bare::new(Shape { samples, channels, plane, order }, set, rayon::current_num_threads());
     let (Ok(running), Ok(plain), Ok(relu)) = (
         RunningStatistics::from_parts(mean, variance, 1),
         normalizer(Activation::Identity),
@@ -226,7 +218,8 @@ pub unsafe extern "C" fn ours_case(
     ) else {
         return std::ptr::null_mut();
     };
-    Box::into_raw(Box::new(Case { shape, axes, channels, buffers, running, plain, relu, saved: [const { None }; 3] }))
+    let saved = [const { None }; 3];
+    Box::into_raw(Box::new(Case { shape, axes, channels, buffers, running, plain, relu, saved, bare }))
 }
 
 /// One call. 0, or -1 with the reason on stderr.

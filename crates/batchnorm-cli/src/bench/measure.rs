@@ -1,36 +1,54 @@
-//! The rounds of `bench`: the passes and a plain copy in turns, their times, and a check of the answers.
+//! The rounds of `bench`: sweeps over memory, the layer's passes and bare loops in turns, and their times.
 
+use std::any::Any;
 use std::time::Instant;
 
-use batchnorm::reference::compact;
-use batchnorm::{
-    Activation, Axes, Element, GradientBuffers, Input, Normalizer, Parameters, RunningStatistics, Saved, View, ViewMut,
-};
-use rayon::prelude::*;
+use batchnorm::{Element, RunningStatistics, Saved};
+use batchnorm_bare_loops::{Bare, Buffers, Traffic, sweeps};
 
+use super::step::{Arrays, Work, backward, check, eval, train};
 use crate::failure::Failure;
 
-/// The work to time.
-pub struct Work {
-    /// In the layout's order.
-    pub shape: Vec<usize>,
-    pub axes: Axes<'static>,
-    pub channels: usize,
-    pub normalizer: Normalizer,
-    pub activation: Activation,
-    pub residual: bool,
-    pub rounds: usize,
+/// What is timed in every round.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Call {
+    Read,
+    PlainCopy,
+    /// Past the caches.
+    StreamingCopy,
+    Train,
+    Eval,
+    Backward,
+    BareTrain,
+    BareEval,
+    BareBackward,
 }
 
-/// One thing that was timed.
+use Call::*;
+
+const CALLS: [Call; 9] = [Read, PlainCopy, StreamingCopy, Train, Eval, Backward, BareTrain, BareEval, BareBackward];
+
+/// One row of the answer.
 pub struct Pass {
     pub name: &'static str,
     /// Milliseconds.
     pub median: f64,
     /// Milliseconds, the first and the third.
     pub quartiles: [f64; 2],
-    /// Bytes that are read and written.
+    /// Bytes that are read and written, each array once.
     pub bytes: usize,
+    /// What the pass's traffic takes; the sweeps have none.
+    pub floor: Option<Limit>,
+    /// The same arithmetic in loops alone; for `f32`, unfused, where there are loops for the instruction set.
+    pub bare: Option<Limit>,
+}
+
+/// What a pass is measured against.
+pub struct Limit {
+    /// Milliseconds.
+    pub median: f64,
+    /// The pass's time over this one, the median over the rounds.
+    pub over: f64,
 }
 
 impl Pass {
@@ -40,181 +58,159 @@ impl Pass {
 }
 
 pub struct Measured {
-    /// The copy first.
-    pub passes: [Pass; 4],
+    /// A read sweep and a copy first.
+    pub passes: [Pass; 5],
 }
 
 impl Measured {
     pub fn copy(&self) -> &Pass {
-        &self.passes[0]
+        &self.passes[1]
     }
 }
 
-/// Arrays of the work's size, filled once.
-struct Arrays<T> {
-    x: Vec<T>,
-    dy: Vec<T>,
-    residual: Vec<T>,
-    y: Vec<T>,
-    dx: Vec<T>,
-    dresidual: Vec<T>,
+/// What the calls work on.
+struct Bench<'a, T> {
+    work: &'a Work,
+    arrays: Arrays<T>,
+    running: RunningStatistics,
+    saved: Saved,
+    bare: Option<BareStep>,
 }
 
-impl<T: Element> Arrays<T> {
-    fn new(work: &Work) -> Result<Self, Failure> {
-        let too_large = || {
-            let shape = work.shape.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
-            Failure::usage(format!("--shape: {shape} does not fit the memory; ask for a smaller one"))
+/// Bare loops, and their arrays of a value a channel: the defaults of the layer.
+struct BareStep {
+    loops: Bare,
+    ones: Vec<f32>,
+    zeros: Vec<f32>,
+    dgamma: Vec<f32>,
+    dbeta: Vec<f32>,
+}
+
+impl BareStep {
+    /// `None` where there are no loops for this work.
+    fn new<T: Element>(work: &Work) -> Option<Self> {
+        let fused = work.residual || work.activation.slope() != 1.0;
+        let is_f32 = (&T::default() as &dyn Any).is::<f32>();
+        let set = work.set.filter(|_| is_f32 && !fused)?;
+        let loops = Bare::new(work.bare_shape(), set, rayon::current_num_threads())?;
+        let of = |value| vec![value; work.channels];
+        Some(BareStep { loops, ones: of(1.0), zeros: of(0.0), dgamma: of(0.0), dbeta: of(0.0) })
+    }
+
+    /// Something with the loops and their arrays; `None` where these are not of `f32`.
+    fn with<T: Element, R>(
+        &mut self,
+        arrays: &mut Arrays<T>,
+        call: impl FnOnce(&mut Bare, &mut Buffers) -> R,
+    ) -> Option<R> {
+        let Arrays { x, dy, y, dx, .. } = (arrays as &mut dyn Any).downcast_mut::<Arrays<f32>>()?;
+        let BareStep { loops, ones, zeros, dgamma, dbeta } = self;
+        let (gamma, beta, running_mean, running_variance) = (&*ones, &*zeros, &*zeros, &*ones);
+        let buffers = &mut Buffers { x, dy, gamma, beta, running_mean, running_variance, y, dx, dgamma, dbeta };
+        Some(call(loops, buffers))
+    }
+}
+
+impl<T: Element> Bench<'_, T> {
+    /// Everything ready, and one training step and all bare loops checked.
+    fn new(work: &Work) -> Result<Bench<'_, T>, Failure> {
+        let mut arrays = Arrays::<T>::new(work)?;
+        let running = RunningStatistics::start(work.channels).map_err(Failure::usage)?;
+        let mut bare = BareStep::new::<T>(work);
+        if let Some(bare) = &mut bare {
+            let prepared = bare.with(&mut arrays, |loops, buffers| loops.prepare(buffers));
+            prepared.unwrap_or(Ok(())).map_err(Failure::refused)?;
+        }
+        let saved = train(work, &mut arrays)?;
+        check(work, &arrays)?;
+        Ok(Bench { work, arrays, running, saved, bare })
+    }
+
+    fn call(&mut self, call: Call) -> Result<(), Failure> {
+        let threads = rayon::current_num_threads();
+        let Bench { work, arrays, running, saved, bare } = self;
+        let mut of_bare = |call: fn(&mut Bare, &mut Buffers)| {
+            bare.as_mut().and_then(|bare| bare.with(arrays, call));
         };
-        let len = work.shape.iter().try_fold(1usize, |len, &size| len.checked_mul(size)).ok_or_else(too_large)?;
-        let array = |seed: u64, wanted: bool| -> Result<Vec<T>, Failure> {
-            let len = if wanted { len } else { 0 };
-            let mut values = Vec::new();
-            // More than any machine has is refused at once; what is only too much for this one, where it fails.
-            if len > isize::MAX as usize / 16 || values.try_reserve_exact(len).is_err() {
-                return Err(too_large());
-            }
-            let mut state = seed;
-            // Spread over -1..1, around 0.3; Knuth's linear congruential generator.
-            values.extend((0..len).map(|_| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                T::from_f64((state >> 40) as f64 / f64::from(1 << 23) - 0.7)
-            }));
-            Ok(values)
-        };
-        Ok(Arrays {
-            x: array(1, true)?,
-            dy: array(2, true)?,
-            residual: array(3, work.residual)?,
-            y: array(4, true)?,
-            dx: array(5, true)?,
-            dresidual: array(6, work.residual)?,
-        })
+        match call {
+            Read => sweeps::read(&arrays.x, threads),
+            PlainCopy => sweeps::copy(&arrays.x, &mut arrays.y, threads),
+            StreamingCopy => sweeps::stream(&arrays.x, &mut arrays.y, threads),
+            Train => *saved = train(work, arrays)?,
+            Eval => drop(eval(work, arrays, running)?),
+            Backward => backward(work, arrays, saved)?,
+            BareTrain => of_bare(Bare::train),
+            BareEval => of_bare(Bare::eval),
+            BareBackward => of_bare(Bare::backward),
+        }
+        Ok(())
+    }
+
+    /// Milliseconds of each call; once untimed before, so that threads are awake and caches have what they can.
+    fn turn(&mut self, call: Call, times: usize) -> Result<f64, Failure> {
+        self.call(call)?;
+        let start = Instant::now();
+        for _ in 0..times {
+            self.call(call)?;
+        }
+        Ok(start.elapsed().as_secs_f64() * 1e3 / times as f64)
     }
 }
 
 /// Checks one step, then times the rounds.
 pub fn measure<T: Element>(work: &Work) -> Result<Measured, Failure> {
-    let mut arrays = Arrays::<T>::new(work)?;
-    let running = RunningStatistics::start(work.channels).map_err(Failure::usage)?;
-    train(work, &mut arrays)?;
-    check(work, &arrays)?;
-    let mut times = [const { Vec::new() }; 4];
-    // Two rounds that are not counted: pages and caches.
-    for round in 0..work.rounds + 2 {
-        let copied = timed(|| {
-            copy(&arrays.x, &mut arrays.y);
-            Ok(())
-        })?
-        .0;
-        let evaluated = timed(|| eval(work, &mut arrays, &running))?.0;
-        let (trained, saved) = timed(|| train(work, &mut arrays))?;
-        let back = timed(|| backward(work, &mut arrays, &saved))?.0;
-        if round >= 2 {
-            for (times, time) in times.iter_mut().zip([copied, trained, evaluated, back]) {
-                times.push(time);
-            }
+    let mut bench = Bench::<T>::new(work)?;
+    let has_bare = bench.bare.is_some();
+    // Short calls are repeated for a millisecond, which also is a round that does not count: pages and caches.
+    let mut repeats = [1; CALLS.len()];
+    for (repeats, call) in repeats.iter_mut().zip(CALLS) {
+        *repeats = (1.0 / bench.turn(call, 1)?).clamp(1.0, 1000.0) as usize;
+    }
+    let mut times = [const { Vec::new() }; CALLS.len()];
+    for _ in 0..work.rounds {
+        for ((times, call), repeats) in times.iter_mut().zip(CALLS).zip(repeats) {
+            times.push(bench.turn(call, repeats)?);
         }
     }
-    let array = size_of_val(&arrays.x[..]);
-    let extra = if work.residual { array } else { 0 };
-    let bytes = [2 * array, 2 * array + extra, 2 * array + extra, 3 * array + 2 * extra];
-    let names = ["copy", "train", "eval", "backward"];
-    let mut all = times.into_iter().zip(names).zip(bytes);
-    let passes = std::array::from_fn(|_| {
-        let ((mut times, name), bytes) = all.next().expect("four passes");
-        times.sort_by(f64::total_cmp);
-        let at = |part: usize| times[(times.len() - 1) * part / 4];
-        Pass { name, median: at(2), quartiles: [at(1), at(3)], bytes }
-    });
-    Ok(Measured { passes })
+    let array = size_of_val(&bench.arrays.x[..]);
+    Ok(Measured { passes: passes(work, array, &times, has_bare) })
 }
 
-fn timed<R>(call: impl FnOnce() -> Result<R, Failure>) -> Result<(f64, R), Failure> {
-    let start = Instant::now();
-    let result = call()?;
-    Ok((start.elapsed().as_secs_f64() * 1e3, result))
-}
-
-/// Over all threads, where that pays.
-fn copy<T: Element>(from: &[T], to: &mut [T]) {
-    const PART: usize = 1 << 16;
-    if from.len() < PART {
-        return to.copy_from_slice(from);
-    }
-    to.par_chunks_mut(PART).zip(from.par_chunks(PART)).for_each(|(to, from)| to.copy_from_slice(from));
-}
-
-fn view<'a, T: Element>(work: &Work, data: &'a [T]) -> Result<View<'a, T>, Failure> {
-    View::new(data, &work.shape, work.axes).map_err(|error| Failure::usage(format!("--shape: {error}")))
-}
-
-fn out<'a, T: Element>(work: &Work, data: &'a mut [T]) -> Result<ViewMut<'a, T>, Failure> {
-    ViewMut::new(data, &work.shape, work.axes).map_err(|error| Failure::usage(format!("--shape: {error}")))
-}
-
-const NONE: Parameters<'static, f32> = Parameters { gamma: None, beta: None };
-
-fn train<T: Element>(work: &Work, arrays: &mut Arrays<T>) -> Result<Saved, Failure> {
-    let x = view(work, &arrays.x)?;
-    let y = &mut out(work, &mut arrays.y)?;
-    let trained = if work.residual {
-        let residual = view(work, &arrays.residual)?;
-        work.normalizer.train(Input::adding(&x, &residual), NONE, None, y)
-    } else {
-        work.normalizer.train(&x, NONE, None, y)
+fn passes(work: &Work, array: usize, times: &[Vec<f64>; CALLS.len()], has_bare: bool) -> [Pass; 5] {
+    let of = |call: Call| &times[call as usize];
+    let copy = if median(of(StreamingCopy)) < median(of(PlainCopy)) { StreamingCopy } else { PlainCopy };
+    let (rows, residual) = (work.in_rows(), work.residual);
+    let pass = |name, call: Call, arrays: usize, traffic: Option<Traffic>, bare: Option<Call>| {
+        let own = of(call);
+        let limit = |other: &[f64]| {
+            let ratios: Vec<f64> = own.iter().zip(other).map(|(own, other)| own / other).collect();
+            Limit { median: median(other), over: median(&ratios) }
+        };
+        let floor = traffic.map(|traffic| {
+            let rounds = of(Read).iter().zip(of(copy));
+            limit(&rounds.map(|(&read, &copy)| traffic.floor(read, copy)).collect::<Vec<_>>())
+        });
+        let bare = bare.filter(|_| has_bare).map(|call| limit(of(call)));
+        let quartiles = [at(own, 1), at(own, 3)];
+        Pass { name, median: median(own), quartiles, bytes: arrays * array, floor, bare }
     };
-    trained.map(|(saved, _)| saved).map_err(Failure::refused)
+    let extra = usize::from(residual);
+    [
+        pass("read", Read, 1, None, None),
+        pass("copy", copy, 2, None, None),
+        pass("train", Train, 2 + extra, Some(Traffic::train(rows, residual)), Some(BareTrain)),
+        pass("eval", Eval, 2 + extra, Some(Traffic::eval(residual)), Some(BareEval)),
+        pass("backward", Backward, 3 + 2 * extra, Some(Traffic::backward(rows, residual)), Some(BareBackward)),
+    ]
 }
 
-fn eval<T: Element>(work: &Work, arrays: &mut Arrays<T>, running: &RunningStatistics) -> Result<Saved, Failure> {
-    let x = view(work, &arrays.x)?;
-    let y = &mut out(work, &mut arrays.y)?;
-    let evaluated = if work.residual {
-        let residual = view(work, &arrays.residual)?;
-        work.normalizer.eval(Input::adding(&x, &residual), NONE, Some(running), y)
-    } else {
-        work.normalizer.eval(&x, NONE, Some(running), y)
-    };
-    evaluated.map_err(Failure::refused)
+/// A quartile.
+fn at(times: &[f64], quarter: usize) -> f64 {
+    let mut times = times.to_vec();
+    times.sort_by(f64::total_cmp);
+    times[(times.len() - 1) * quarter / 4]
 }
 
-fn backward<T: Element>(work: &Work, arrays: &mut Arrays<T>, saved: &Saved) -> Result<(), Failure> {
-    let (x, dy) = (view(work, &arrays.x)?, view(work, &arrays.dy)?);
-    let dx = &mut out(work, &mut arrays.dx)?;
-    let gradients = if work.residual {
-        let y = view(work, &arrays.y)?;
-        {
-            let mut dresidual = out(work, &mut arrays.dresidual)?;
-            saved.backward(Input::with_output(&x, &y), &dy, GradientBuffers::with_residual(dx, &mut dresidual))
-        }
-    } else {
-        saved.backward(&x, &dy, dx)
-    };
-    gradients.map(|_| ()).map_err(Failure::refused)
-}
-
-/// The training output of the first and the last channel against the plain formula.
-fn check<T: Element>(work: &Work, arrays: &Arrays<T>) -> Result<(), Failure> {
-    let plane: usize = if work.axes == Axes::NCHW { work.shape[2..].iter().product() } else { 1 };
-    for channel in [0, work.channels - 1] {
-        let places: Vec<usize> = (0..arrays.x.len()).filter(|place| place / plane % work.channels == channel).collect();
-        let values: Vec<f64> = places.iter().map(|&place| arrays.x[place].to_f64()).collect();
-        let truth = compact::forward(&values, 1.0, 0.0, 1e-5).y;
-        for (place, mut z) in places.into_iter().zip(truth) {
-            if work.residual {
-                z += arrays.residual[place].to_f64();
-            }
-            let expected = if z > 0.0 { z } else { work.activation.slope() * z };
-            // A few units of the type's precision; what is checked is that the right thing is timed.
-            let most = (T::from_f64(1.01).to_f64() - 1.01).abs().max(1e-9) * 8.0 * (1.0 + z.abs());
-            let got = arrays.y[place].to_f64();
-            if (got - expected).abs() > most {
-                return Err(Failure::refused(format!(
-                    "the answer is wrong at {place}: expected {expected}, got {got}; nothing was timed; please report this"
-                )));
-            }
-        }
-    }
-    Ok(())
+fn median(times: &[f64]) -> f64 {
+    at(times, 2)
 }
