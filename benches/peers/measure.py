@@ -19,7 +19,7 @@ parser.add_argument("--call", action="append", required=True)
 parser.add_argument("--ours", required=True, help="the library with batchnorm")
 parser.add_argument("--onednn", help="the library with oneDNN; left out where there is none")
 parser.add_argument("--keep-pages", action="store_true", help="freed memory stays with the process")
-parser.add_argument("--unbound", action="store_true", help="threads run where the system puts them")
+parser.add_argument("--bound", action="store_true", help="threads bound, one to a processor")
 parser.add_argument("--avx2", action="store_true", help="no wider instructions, on all sides")
 parser.add_argument("--output", required=True)
 options = parser.parse_args()
@@ -80,7 +80,7 @@ OURS = functions(
     ours_run=(integer, [pointer, integer]),
     ours_end=(None, [pointer]),
 )
-if OURS.ours_start(options.threads, options.unbound) != 0:
+if OURS.ours_start(options.threads, not options.bound) != 0:
     sys.exit("peers: batchnorm's threads did not start")
 ONEDNN = options.onednn and functions(
     options.onednn,
@@ -458,7 +458,7 @@ def pinned():
 found = (ctypes.c_double * 2)()
 verdict = OURS.ours_contention(options.threads, found).decode()
 contention = {"alone": found[0], "together": found[1], "verdict": verdict}
-pools = None if options.unbound else pinned()
+pools = pinned() if options.bound else None
 cases = []
 for text in options.shape:
     shape = [int(length) for length in text.split(",")]

@@ -73,7 +73,7 @@ def markdown(result):
         f"{NAMES.get(name, name)} {'the caller and ' if pool['caller_works'] else ''}{pool['others']}"
         f"{' more' if pool['caller_works'] else ''}" for name, pool in every["pools"].items())
     out.append(f"Threads that compute, each bound to a processor: {pools}.  " if pools else
-               "Threads were not bound (--unbound): two of one pool may have shared a processor.  ")
+               "Threads ran where the system put them (--bound binds those of all contenders).  ")
     out.append(f"batchnorm {result['batchnorm']} ({result['rustc']}), torch {versions['torch']}, {onednn}.  ")
     out.append(f"{result['rounds']} interleaved rounds of {'few shapes (--quick)' if result['quick'] else 'these shapes'}, "
                "f32; figures are medians, quartiles in brackets; ratios are taken round by round, above 1 batchnorm is "

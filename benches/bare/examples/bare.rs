@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use batchnorm_bare_loops::{Bare, Buffers, InstructionSet, Order, Shape, bound_pool, second_thread, sweeps};
+use batchnorm_bare_loops::{Bare, Buffers, InstructionSet, Order, Shape, second_thread, sweeps};
 
 const SHAPES: [[usize; 3]; 8] = [
     [32, 64, 112 * 112],
@@ -21,7 +21,7 @@ fn main() {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = std::env::args().nth(1).and_then(|word| word.parse().ok()).unwrap_or(processors);
     println!("{}", second_thread(threads).verdict());
-    bound_pool(threads).expect("the first pool");
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().expect("the first pool");
     println!(
         "{:>14} {:>6} {:>7} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}  forms",
         "shape", "order", "set", "read", "copy", "stream", "train", "eval", "backward"

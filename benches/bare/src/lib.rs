@@ -5,7 +5,6 @@
 //!   policies, views, layers, running statistics, second reductions, and no promise about bits. The formulas are those
 //!   of the library: plain sums in `f64`, every output rounded once.
 //! - [`second_thread`]: whether further threads are cores of their own or share one, by measurement.
-//! - [`bound_pool`]: threads that stay where they are put, without which a figure may be that of one thread.
 //!
 //! Nothing is timed before it was checked: [`Bare::prepare`] compares every form of every loop with plain scalar code, and
 //! only then picks the fastest.
@@ -41,7 +40,6 @@ use std::time::Instant;
 
 pub use contention::{Contention, second_thread, threads_a_core};
 use finish::{Finish, Kind};
-pub use placement::{bind, bound_pool, processors};
 pub use sweeps::Traffic;
 pub use vector::InstructionSet;
 

@@ -1,8 +1,4 @@
-//! Threads bound to a processor each.
-//!
-//! A pool whose threads sleep between calls is at the mercy of the system: Linux often wakes two of them on one processor and
-//! leaves them there for a tenth of a second and more, while another one is idle. A call then takes the time of one thread,
-//! by chance. So measurements bind threads, where the system lets them (Linux).
+//! Threads bound to a processor each: to see whether two processors are two cores.
 
 /// The processors that this thread may use; none where the system does not say.
 pub fn processors() -> Vec<usize> {
@@ -30,19 +26,6 @@ pub fn bind(processors: &[usize], place: usize) {
     }
     #[cfg(not(target_os = "linux"))]
     let _ = (processors, place);
-}
-
-/// Builds rayon's global pool of so many threads: this one, which will call, and others, each bound to a processor.
-///
-/// # Errors
-/// If there is a global pool already, or the threads cannot be started.
-pub fn bound_pool(threads: usize) -> Result<(), rayon::ThreadPoolBuildError> {
-    let processors = processors();
-    let own = processors.clone();
-    let builder = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread();
-    builder.start_handler(move |thread| bind(&processors, thread)).build_global()?;
-    bind(&own, 0);
-    Ok(())
 }
 
 /// Words of a mask of processors.

@@ -1,5 +1,6 @@
-//! Work in fixed parts: thread 0 is the caller, the others come from the current rayon pool.
+//! Work in fixed parts, on the threads that batchnorm has.
 
+use batchnorm_kernel::Threads;
 use std::ops::Range;
 
 /// `part(thread)` for every thread, at once.
@@ -7,13 +8,7 @@ pub fn each(threads: usize, part: impl Fn(usize) + Sync) {
     if threads == 1 {
         return part(0);
     }
-    rayon::in_place_scope(|scope| {
-        let part = &part;
-        for thread in 1..threads {
-            scope.spawn(move |_| part(thread));
-        }
-        part(0);
-    });
+    Threads::default().map(usize::MAX, threads, part);
 }
 
 /// The part of `0..len` that a thread has, cut at multiples of `grain`.

@@ -3,6 +3,7 @@
 //! Values are taken over as they are. Burn's running variance estimates the population variance, so a layer that comes
 //! from Burn says so and goes on that way; [`BatchNorm::convert_running_variance`] makes it the sample variance.
 
+use batchnorm::Threads;
 use burn::module::Module;
 
 use crate::config::{DEFAULT_NAME, RunningVariance};
@@ -33,6 +34,7 @@ impl From<burn::nn::BatchNorm> for BatchNorm {
             policies: batchnorm::Policies::default(),
             ghost: None,
             participant: None,
+            threads: Threads::default(),
             held: crate::held::Held::default(),
         }
     }

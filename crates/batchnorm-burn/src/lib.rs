@@ -219,8 +219,8 @@ mod statistics;
 mod whitening;
 
 pub use batchnorm::{
-    Activation, Affine, ConstantChannel, EmptyBatch, Grouping, NonFinite, NormalizeBy, Policies, SingleValue, Switches,
-    UpdateWeight,
+    Activation, Affine, ConstantChannel, EmptyBatch, Executor, Grouping, NonFinite, NormalizeBy, Policies, SingleValue,
+    Switches, Threads, UpdateWeight,
 };
 
 pub use batch_count::save_with_batch_count;

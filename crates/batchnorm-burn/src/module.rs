@@ -1,6 +1,6 @@
 //! The module [`BatchNorm`]: its state, how it is built, and how it is shown.
 
-use batchnorm::{Activation, ConfigError, Policies, Switches};
+use batchnorm::{Activation, ConfigError, Policies, Switches, Threads};
 use burn::module::{Content, DisplaySettings, Flag, Initializer, Module, ModuleDisplay, Param};
 use burn::tensor::{Device, Tensor};
 
@@ -76,6 +76,10 @@ pub struct BatchNorm {
     /// Connection to other layers that normalise one batch together with this one; see [`Participant`].
     #[module(skip)]
     pub participant: Option<Participant>,
+    /// The threads that passes run on; by default those of rayon's current pool, which are Burn's too. Any number of them gives
+    /// the same bits. A record does not have it.
+    #[module(skip)]
+    pub threads: Threads,
     /// Moments that are not in the running statistics yet; see [`hold`](Self::hold).
     #[module(skip)]
     pub held: Held,
@@ -133,6 +137,7 @@ impl ExtendedConfig {
             policies: self.policies.unwrap_or_default(),
             ghost: self.ghost,
             participant: None,
+            threads: Threads::default(),
             held: Held::default(),
         })
     }
@@ -171,7 +176,7 @@ impl BatchNorm {
     /// The options as the core takes them.
     pub(crate) fn options(&self, activation: Activation) -> Result<batchnorm::Config, ConfigError> {
         let options = options(self.epsilon, self.momentum, self.running_variance)?;
-        Ok(options.policies(self.policies).activation(activation))
+        Ok(options.policies(self.policies).activation(activation).threads(self.threads.clone()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Norms that do not look at the batch: layer, group, instance and RMS norm.
 
-use batchnorm::{Affine, ConfigError, Grouping, SampleConfig};
+use batchnorm::{Affine, ConfigError, Grouping, SampleConfig, Threads};
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
@@ -74,6 +74,7 @@ impl SampleNormConfig {
             size,
             epsilon,
             name: name.unwrap_or_else(|| String::from("SampleNorm")),
+            threads: Threads::default(),
         })
     }
 }
@@ -117,6 +118,10 @@ pub struct SampleNorm {
     /// Name of the layer in errors.
     #[module(skip)]
     pub name: String,
+    /// The threads that passes run on; by default those of rayon's current pool, which are Burn's too. Any number of them gives
+    /// the same bits. A record does not have it.
+    #[module(skip)]
+    pub threads: Threads,
 }
 
 impl SampleNorm {
@@ -143,7 +148,8 @@ impl SampleNorm {
     pub(crate) fn pass<const D: usize>(&self, input: Tensor<D>, arithmetic: Arithmetic) -> Result<Tensor<D>, Reason> {
         let input_type = input.dtype();
         let computed = computed_in("input", input_type)?;
-        let (normalizer, device) = (options(self.grouping, self.epsilon).normalizer()?, input.device());
+        let options = options(self.grouping, self.epsilon).threads(self.threads.clone());
+        let (normalizer, device) = (options.normalizer()?, input.device());
         self.check(&input)?;
         let vector = |param: &Option<Param<Tensor<1>>>, absent: f64| match param {
             Some(param) => param.val().cast(computed),

@@ -1,6 +1,8 @@
 //! Decorrelated batch norm.
 
-use batchnorm::{BatchComoments, ConfigError, Decorrelated as Core, RunningCovariance, UpdateWeight, WhiteningConfig};
+use batchnorm::{
+    BatchComoments, ConfigError, Decorrelated as Core, RunningCovariance, Threads, UpdateWeight, WhiteningConfig,
+};
 use burn::config::Config;
 use burn::module::{Flag, Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
@@ -63,6 +65,7 @@ impl DecorrelatedConfig {
             epsilon,
             estimator: running_covariance,
             name: name.unwrap_or_else(|| String::from("Decorrelated")),
+            threads: Threads::default(),
         })
     }
 }
@@ -126,6 +129,10 @@ pub struct Decorrelated {
     /// Name of the layer in errors.
     #[module(skip)]
     pub name: String,
+    /// The threads that passes run on; by default those of rayon's current pool, which are Burn's too. Any number of them gives
+    /// the same bits. A record does not have it.
+    #[module(skip)]
+    pub threads: Threads,
 }
 
 impl Decorrelated {
@@ -193,7 +200,8 @@ impl Decorrelated {
     }
 
     fn options(&self) -> Result<WhiteningConfig, ConfigError> {
-        options(self.gamma.dims()[0], self.group, self.epsilon, self.momentum, self.estimator)
+        let options = options(self.gamma.dims()[0], self.group, self.epsilon, self.momentum, self.estimator)?;
+        Ok(options.threads(self.threads.clone()))
     }
 
     /// The core's layer, in this layer's present state.

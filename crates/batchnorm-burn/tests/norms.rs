@@ -5,10 +5,14 @@
 mod support;
 
 use batchnorm::{Axes, SampleConfig, View};
-use batchnorm_burn::{Affine, Decorrelated, DecorrelatedConfig, SampleNorm, SampleNormConfig};
+use batchnorm_burn::{
+    Affine, BatchNormConfig, Decorrelated, DecorrelatedConfig, Executor, SampleNorm, SampleNormConfig, Threads,
+};
 use burn::module::{Module, Param};
 use burn::nn::{GroupNormConfig, InstanceNormConfig, LayerNormConfig, RmsNormConfig};
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Distribution, Tensor};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use support::{Source, bits, floats, vector};
 
 fn near(what: &str, ours: &[f32], theirs: &[f32]) {
@@ -186,4 +190,43 @@ fn what_decorrelated_layers_refuse_is_named_and_changes_nothing() {
     let singular = DecorrelatedConfig::new(3, 3).with_epsilon(0.0).init(&device);
     let error = singular.try_forward_train(Tensor::<2>::ones([8, 3], &device)).map(drop).unwrap_err().to_string();
     assert!(error.contains("group 0") && error.contains("epsilon"), "{error}");
+}
+
+/// An executor that counts what it is asked for, and does all of it on the calling thread.
+#[derive(Default)]
+struct Counting(AtomicUsize);
+
+impl Executor for Counting {
+    fn threads(&self) -> usize {
+        2
+    }
+    fn run(&self, work: &(dyn Fn(usize) + Sync)) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        work(0);
+    }
+}
+
+#[test]
+fn passes_run_on_the_threads_that_a_module_is_given() {
+    let executor = Arc::new(Counting::default());
+    let threads = || Threads::of(executor.clone());
+    let asked = || executor.0.swap(0, Ordering::Relaxed) > 0;
+    let device = Device::default().autodiff();
+    let x = Tensor::<3>::random([20, 8, 500], Distribution::Default, &device).require_grad();
+    let gradients_ask = |y: Tensor<3>| {
+        let forward = asked();
+        y.square().sum().backward();
+        forward && asked()
+    };
+
+    let mut batch_norm = BatchNormConfig::new(8).init(&device);
+    batch_norm.threads = threads();
+    assert!(gradients_ask(batch_norm.forward(x.clone())));
+    assert_eq!(batch_norm.clone().threads, threads());
+    let mut sample_norm = SampleNormConfig::group(2, 8).init(&device);
+    sample_norm.threads = threads();
+    assert!(gradients_ask(sample_norm.forward(x.clone())));
+    let mut decorrelated = DecorrelatedConfig::new(8).with_group(4).init(&device);
+    decorrelated.threads = threads();
+    assert!(gradients_ask(decorrelated.forward(x)));
 }

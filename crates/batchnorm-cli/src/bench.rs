@@ -4,7 +4,7 @@ mod measure;
 mod step;
 
 use batchnorm::{Activation, Axes, Config, Tier};
-use batchnorm_bare_loops::{Contention, InstructionSet, bound_pool, second_thread, threads_a_core};
+use batchnorm_bare_loops::{Contention, InstructionSet, second_thread, threads_a_core};
 use clap::ValueEnum;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
@@ -12,7 +12,7 @@ use half::{bf16, f16};
 use serde_json::json;
 
 use crate::failure::Failure;
-use crate::terminal::put;
+use crate::terminal::{put, use_threads};
 use measure::{Limit, Measured};
 use step::Work;
 
@@ -25,9 +25,8 @@ use step::Work;
 /// The floor of a pass is what its traffic takes, from the sweep and the copy of the same round: arrays read and written
 /// once, but in channels-last arrays the inputs of training and backward twice. Bare loops are the same arithmetic without
 /// layers, policies or views, for f32 without fusion and with AVX2 or AVX-512. "Over" is the pass's time as a multiple of
-/// either. GB/s counts each array once. Threads, the caller among them, are bound to a processor each where the system
-/// allows it; whether those are cores of their own is measured. (Where a program leaves them unbound, the system may put two
-/// on one processor, and calls on small arrays then take longer.)
+/// either. GB/s counts each array once. Threads run where the system puts them, as in any program; whether they have cores
+/// of their own is measured.
 ///
 /// Answers are checked against the plain formula before anything is timed. Figures are worth something on an otherwise
 /// idle machine only.
@@ -96,9 +95,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let work = work(&arguments)?;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = arguments.threads.unwrap_or(processors);
-    // Before threads are bound. No more of them than there are processors: of two on one nothing is to be learnt.
+    // No more of them than there are processors: of two on one nothing is to be learnt.
     let contention = second_thread(threads.min(processors));
-    bound_pool(threads).map_err(|error| Failure::usage(format!("--threads {threads}: {error}; ask for fewer")))?;
+    use_threads(threads)?;
     let measured = match arguments.number {
         Type::F32 => measure::measure::<f32>(&work),
         Type::F64 => measure::measure::<f64>(&work),
