@@ -226,7 +226,7 @@ fn passes_run_on_the_threads_that_a_module_is_given() {
     let mut sample_norm = SampleNormConfig::group(2, 8).init(&device);
     sample_norm.threads = threads();
     assert!(gradients_ask(sample_norm.forward(x.clone())));
-    let mut decorrelated = DecorrelatedConfig::new(8).with_group(4).init(&device);
+    let mut decorrelated = DecorrelatedConfig::new(8, 4).init(&device);
     decorrelated.threads = threads();
     assert!(gradients_ask(decorrelated.forward(x)));
 }

@@ -28,11 +28,10 @@ impl Executor for Current {
     fn run(&self, work: &(dyn Fn(usize) + Sync)) {
         let threads = self.threads();
         let others = AtomicUsize::new(threads - 1);
-        match helpers(threads) {
-            Some(helpers) if rayon::current_thread_index().is_none() => {
-                helpers.in_place_scope(|scope| spread(scope, &others, work, true));
-            }
-            _ => rayon::in_place_scope(|scope| spread(scope, &others, work, false)),
+        let of_a_pool = rayon::current_thread_index().is_some();
+        match if of_a_pool { None } else { helpers(threads) } {
+            Some(helpers) => helpers.in_place_scope(|scope| spread(scope, &others, work, true)),
+            None => rayon::in_place_scope(|scope| spread(scope, &others, work, false)),
         }
     }
 }

@@ -144,7 +144,7 @@ fn gather_checked(collective: &dyn Collective, layer: &str, numbers: &[f64]) -> 
 /// ```
 /// use batchnorm::{Axes, Config, Team, View};
 /// use std::time::Duration;
-/// let normalizer = Config::pytorch().normalizer()?;
+/// let normalizer = &Config::pytorch().normalizer()?;
 /// let parts = [&[1.0f32, 2.0][..], &[], &[6.0]];
 /// let means = std::thread::scope(|scope| {
 ///     let threads = Team::of(3, Duration::from_secs(60)).into_iter().zip(parts).map(|(participant, part)| {
