@@ -47,7 +47,8 @@ pub use element::{Element, Parameter};
 pub use machine::tier::Tier;
 pub use moments::Moments;
 pub use number::Number;
-pub use threads::{Executor, Threads};
+pub use threads::Threads;
+pub use threads::executor::Executor;
 
 /// What the layers of `batchnorm` ask for: operations on arrays, and passes as data. It changes with those layers, and is no
 /// interface for others.

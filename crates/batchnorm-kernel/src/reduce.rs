@@ -207,11 +207,17 @@ fn results<T, R: Reduction<T, N>, const N: usize>(
     gap: usize,
     mut careful: impl FnMut(Range<usize>) -> Vec<R::Result>,
 ) -> Vec<R::Result> {
-    let result = |(at, &value): (usize, &_)| reduction.result(first + at, count, value);
-    if let Some(all) = joined.iter().enumerate().map(result).collect() {
-        return all;
+    let result = |at: usize| reduction.result(first + at, count, joined[at]);
+    // Nearly always all have one.
+    let mut told = Vec::with_capacity(joined.len());
+    for at in 0..joined.len() {
+        let Some(value) = result(at) else { break };
+        told.push(value);
     }
-    let mut all: Vec<Option<R::Result>> = joined.iter().enumerate().map(result).collect();
+    if told.len() == joined.len() {
+        return told;
+    }
+    let mut all: Vec<Option<R::Result>> = (0..joined.len()).map(result).collect();
     let mut next = 0;
     while let Some(start) = (next..all.len()).find(|&at| all[at].is_none()) {
         let mut end = start + 1;

@@ -5,6 +5,11 @@
 //! does those that nobody has claimed. So one that calls too often, too rarely, from one thread or not at all costs time and
 //! nothing else.
 
+pub mod executor;
+#[cfg(feature = "rayon")]
+mod pool;
+
+use executor::Executor;
 use std::cell::RefCell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -15,43 +20,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub const WORTH_THREADS: usize = 1 << 16;
 /// Threads of an executor that are counted: work is cut into some parts for each.
 const MAX_THREADS: usize = 1024;
-
-/// Threads that are somebody's to lend: a pool, or those of a program that this one is part of.
-///
-/// ```
-/// use batchnorm_kernel::{Executor, Threads};
-/// use std::sync::Arc;
-///
-/// /// Two threads, made for each call. (A pool is faster.)
-/// struct Two;
-///
-/// impl Executor for Two {
-///     fn threads(&self) -> usize {
-///         2
-///     }
-///     fn run(&self, work: &(dyn Fn(usize) + Sync)) {
-///         std::thread::scope(|scope| {
-///             scope.spawn(|| work(1));
-///             work(0);
-///         });
-///     }
-/// }
-/// let threads = Threads::of(Arc::new(Two));
-/// assert_eq!(threads, threads.clone());
-/// ```
-pub trait Executor: Send + Sync {
-    /// Number of calls that [`run`](Self::run) makes at once. Work is cut by it; no result depends on it.
-    fn threads(&self) -> usize;
-
-    /// Calls `work(0)`, `work(1)` .. `work(threads() - 1)`, at the same time as far as it can, one of them on the calling thread,
-    /// and returns when they have returned.
-    ///
-    /// Each call takes parts of the work until none is left. The number is a hint of which parts to begin with, so that a
-    /// thread finds in its cache what it had there: best the same number on the same thread each time. What is left after
-    /// this has returned, the calling thread does. Where it panics too, and the panic is passed on when the call of the layer
-    /// has been finished, its state as after a success.
-    fn run(&self, work: &(dyn Fn(usize) + Sync));
-}
 
 /// The threads that passes run on.
 #[derive(Clone, Default)]
@@ -123,9 +91,6 @@ impl fmt::Debug for Threads {
         })
     }
 }
-
-#[cfg(feature = "rayon")]
-mod pool;
 
 /// The threads of one piece of work.
 #[derive(Clone, Copy)]

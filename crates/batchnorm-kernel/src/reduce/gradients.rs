@@ -282,13 +282,17 @@ where
     fn chunks(&self) -> &C {
         &self.chunks
     }
+    #[inline]
     fn result(&self, channel: usize, _: usize, joined: GradientSums) -> Option<GradientSums> {
         let GradientSums { dy, dy_xhat: second } = joined;
         let ChannelConstants { mean, inverse_deviation, .. } = self.channels;
         let dy_xhat = match self.about {
             None => second,
-            Some(about) if about[channel] == 0.0 => (second - mean[channel] * dy) * inverse_deviation[channel],
-            Some(_) => second * inverse_deviation[channel],
+            Some(about) => {
+                // (Both are computed, for which of the two it is no processor guesses.)
+                let about_mean = second - mean[channel] * dy;
+                (if about[channel] == 0.0 { about_mean } else { second }) * inverse_deviation[channel]
+            }
         };
         // Up to here xhat was about the mean's high part alone. (And where the gradient is declared to be 0, it is not -0.)
         Some(GradientSums { dy, dy_xhat: dy_xhat - dy * self.channels.xhat_low[channel] + 0.0 })

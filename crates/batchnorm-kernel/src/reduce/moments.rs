@@ -102,6 +102,7 @@ impl<T: Stored> Reduction<T, 1> for PlainMoments {
     fn chunks(&self) -> &ChunkPowerSums {
         &self.plain
     }
+    #[inline]
     fn result(&self, _: usize, count: usize, PowerSums { sum, squares }: PowerSums) -> Option<Moments> {
         Moments::from_power_sums(count, sum, squares)
     }

@@ -45,6 +45,7 @@ impl<T, C: ChunkReduction<T, N>, const N: usize> Reduction<T, N> for Joined<C> {
     fn chunks(&self) -> &C {
         &self.0
     }
+    #[inline]
     fn result(&self, _: usize, _: usize, joined: C::Value) -> Option<C::Value> {
         Some(joined)
     }

@@ -5,7 +5,7 @@
 //! idle. For the same reason helpers linger for a moment when they have nothing to do: calls follow each other, and a thread
 //! that has not gone to sleep need not be woken, which takes as long as a small call.
 
-use super::Executor;
+use super::executor::Executor;
 use rayon::{Scope, ThreadPool, ThreadPoolBuilder, Yield};
 use std::cell::Cell;
 use std::hint::spin_loop;

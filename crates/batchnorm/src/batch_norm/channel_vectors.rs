@@ -37,7 +37,8 @@ impl ChannelVectors {
         let mut values = vec![0.0; KINDS * channels];
         if channels > 0 {
             let mut kinds = values.chunks_exact_mut(channels);
-            let vectors: [&mut [f64]; KINDS] = std::array::from_fn(|_| kinds.next().expect("a vector of each kind"));
+            let mut vectors: [&mut [f64]; KINDS] =
+                std::array::from_fn(|_| kinds.next().expect("a vector of each kind"));
             for channel in 0..channels {
                 let of = of_channel(channel);
                 let in_order = [
@@ -50,8 +51,8 @@ impl ChannelVectors {
                     of.shift,
                     of.about,
                 ];
-                for kind in 0..KINDS {
-                    vectors[kind][channel] = in_order[kind];
+                for (vector, value) in vectors.iter_mut().zip(in_order) {
+                    vector[channel] = value;
                 }
             }
         }

@@ -37,14 +37,17 @@ fn odd(threads: usize, run: fn(Work)) -> Arc<Odd> {
 /// `hint(n)` is what the n-th of three threads calls the work with. (Joined one by one: ThreadSanitizer sees what that orders.)
 fn on_three(work: Work, hint: impl Fn(usize) -> usize) {
     std::thread::scope(|scope| {
-        let hints = [1, 2].map(|n| hint(n));
+        let hints = [1, 2].map(&hint);
         let others = hints.map(|hint| scope.spawn(move || work(hint)));
         work(hint(0));
         others.into_iter().for_each(|other| other.join().expect("work does not panic"));
     });
 }
 
-const ODD: [(&str, usize, fn(Work)); 11] = [
+/// What it does, its number of threads, and how it runs work.
+type Behaviour = (&'static str, usize, fn(Work));
+
+const ODD: [Behaviour; 11] = [
     ("as it should", 3, |work| on_three(work, |n| n)),
     ("never", 2, |_| ()),
     ("once", 4, |work| work(0)),
