@@ -20,7 +20,7 @@
 //! | layout | a chunk is |
 //! |---|---|
 //! | values lie side by side in runs (NCHW) | reduced in place, run after run, some neighbouring channels in turn where runs are short, so that memory is read in order |
-//! | rows of all channels (NHWC, N x C) | reduced row by row, all channels at a time, against a table of lanes |
+//! | rows of all channels (NHWC, N x C), or of all their planes of 2, 4 or 8 values | reduced row by row, all channels at a time, against a table of lanes |
 //! | anything else, very short runs, or rows of very few channels | copied, that of some neighbouring channels together |
 
 pub mod chunk;
@@ -34,8 +34,9 @@ use crate::array::grid::Grid;
 use crate::array::memory::Readable;
 use crate::array::prefetch_distance::next_run_distance;
 use crate::machine::Machine;
+use crate::machine::vector::WIDTH;
 use crate::number::Stored;
-use chunk::{Chunk, Columns};
+use chunk::{Chunk, Columns, LANES};
 use reduction::{ChunkReduction, Reduction, Tables};
 use std::ops::Range;
 use tree::Tree;
@@ -64,19 +65,32 @@ pub(crate) enum SumTraversal {
     Tiles(usize),
     /// Rows of all channels.
     Rows,
+    /// Rows of planes of so many values, of all channels.
+    Planes(usize),
 }
 
 /// The traversal for arrays of one shape.
-fn traversal<T: Stored, const N: usize>(arrays: [&Readable<T>; N]) -> SumTraversal {
+fn traversal<T: Stored, C: ChunkReduction<T, N>, const N: usize>(arrays: [&Readable<T>; N]) -> SumTraversal {
     let geometries = arrays.map(Readable::geometry);
     if in_runs(geometries) {
         SumTraversal::Runs(block_of_runs::<T, N>(geometries))
     } else if geometries[0].channels >= MIN_ROW_CHANNELS && geometries.into_iter().all(Geometry::is_dense_rows) {
         SumTraversal::Rows
+    } else if let Some(plane) = planes(geometries).filter(|_| C::TAKES_PLANES) {
+        SumTraversal::Planes(plane)
     } else {
         // Two cache lines of each row, which memory delivers in pairs; of several arrays one, for the tiles are large.
         SumTraversal::Tiles(fitting::<T>(geometries[0], if N == 1 { 128 } else { 64 }))
     }
+}
+
+/// Values of a plane, where planes of all channels follow each other in all arrays and are a part of the lanes.
+fn planes<const N: usize>(arrays: [&Geometry; N]) -> Option<usize> {
+    let width = |array: &Geometry| array.planes_as_rows().map(|rows| rows.channels);
+    let first = width(arrays[0])?;
+    let plane = first / arrays[0].channels;
+    let fits = plane > 1 && plane < LANES && LANES.is_multiple_of(plane) && first >= WIDTH;
+    (fits && arrays.into_iter().all(|array| width(array) == Some(first))).then_some(plane)
 }
 
 /// Channels of a block of arrays whose values come in runs.
@@ -130,7 +144,17 @@ impl<T: Stored, const N: usize> Scratch<T, N> {
             SumTraversal::Rows => {
                 let pitch = arrays[0].geometry().channels;
                 let (left, width) = (channels.start, channels.len());
-                let chunk = arrays.map(|array| Columns { rows: array.rows(part.clone()), pitch, left, width });
+                let chunk =
+                    arrays.map(|array| Columns { rows: array.rows(part.clone()), pitch, left, width, plane: 1 });
+                reduction.rows(chunk, &mut self.tables, values);
+            }
+            // NCHW of planes below a vector or two: the planes of all channels are neighbours.
+            SumTraversal::Planes(plane) => {
+                let pitch = arrays[0].geometry().channels * plane;
+                let (left, width) = (channels.start * plane, channels.len() * plane);
+                let samples = part.start / plane..part.end / plane;
+                let rows = arrays.map(|array| array.plane_rows(samples.clone()));
+                let chunk = rows.map(|rows| Columns { rows, pitch, left, width, plane });
                 reduction.rows(chunk, &mut self.tables, values);
             }
             // NCHW: nothing is copied.
@@ -240,7 +264,7 @@ fn joined<T: Stored, C: ChunkReduction<T, N>, const N: usize>(
     of: Range<usize>,
 ) -> Vec<C::Value> {
     let (channels, count) = (of.len(), arrays[0].geometry().count);
-    let traversal = traversal(arrays);
+    let traversal = traversal::<T, C, N>(arrays);
     let crew = machine.crew(channels * count);
     // A few tasks for each thread, so that one which is held up does not hold up all.
     let wanted = if crew.count() > 1 { 4 * crew.count() } else { 1 };
@@ -248,8 +272,10 @@ fn joined<T: Stored, C: ChunkReduction<T, N>, const N: usize>(
     let block = match traversal {
         SumTraversal::Runs(block) | SumTraversal::Tiles(block) => block,
         // Columns are cut only where there are too few chunks of rows for the threads.
-        SumTraversal::Rows => {
-            channels.div_ceil(wanted.div_ceil(leaves)).next_multiple_of(32).min(channels).min(MAX_ROW_CHANNELS)
+        SumTraversal::Rows | SumTraversal::Planes(_) => {
+            let plane = if let SumTraversal::Planes(plane) = traversal { plane } else { 1 };
+            let most = channels.min(MAX_ROW_CHANNELS / plane);
+            channels.div_ceil(wanted.div_ceil(leaves)).next_multiple_of(32).min(most)
         }
     };
     let blocks = channels.div_ceil(block);
@@ -289,6 +315,6 @@ pub(crate) fn reduce<T: Stored, R: Reduction<T, N>, const N: usize>(
     }
     let all = joined(machine, arrays, reduction.chunks(), 0..geometry.channels);
     // In rows a few channels more cost nothing: memory gives whole lines.
-    let gap = if let SumTraversal::Rows = traversal(arrays) { NEAR_COLUMNS } else { 0 };
+    let gap = if let SumTraversal::Rows = traversal::<T, R::Careful, N>(arrays) { NEAR_COLUMNS } else { 0 };
     results(reduction, 0, geometry.count, all, gap, |channels| joined(machine, arrays, reduction.careful(), channels))
 }

@@ -193,11 +193,13 @@ pub(crate) fn fold<V: Vector>(vector: V) -> f64 {
 pub(crate) struct Columns<'v, T> {
     /// Whole rows.
     pub rows: &'v [T],
-    /// Channels a row; at least the width of a vector.
+    /// Columns a row; at least the width of a vector.
     pub pitch: usize,
-    /// The first channel, and how many there are.
+    /// The first column, and how many there are.
     pub left: usize,
     pub width: usize,
+    /// Columns of a channel, side by side: the places of its plane, a divisor of [`LANES`]. 1, where a row is of one place.
+    pub plane: usize,
 }
 
 impl<'v, T: Stored> Columns<'v, T> {
@@ -206,9 +208,14 @@ impl<'v, T: Stored> Columns<'v, T> {
         self.rows.len() / self.pitch
     }
 
-    /// One channel's values.
-    pub fn column(&self, channel: usize) -> impl Iterator<Item = T> + 'v {
-        self.rows[self.left + channel..].iter().step_by(self.pitch).copied()
+    /// Number of channels.
+    pub fn channels(&self) -> usize {
+        self.width / self.plane
+    }
+
+    /// One column's values.
+    pub fn column(&self, column: usize) -> impl Iterator<Item = T> + 'v {
+        self.rows[self.left + column..].iter().step_by(self.pitch).copied()
     }
 
     /// Number of vectors that the columns take. Where they do not fill the last one, it begins earlier and has some columns
@@ -217,20 +224,41 @@ impl<'v, T: Stored> Columns<'v, T> {
         self.width.div_ceil(WIDTH)
     }
 
-    /// The first channel of a vector. (It may lie left of the first column where there are few.)
+    /// The first column of a vector. (It may lie left of the first column where there are few.)
     #[inline(always)]
-    pub fn channel(&self, vector: usize) -> usize {
+    pub fn column_of(&self, vector: usize) -> usize {
         (self.left + vector * WIDTH).min(self.left + self.width - WIDTH.min(self.left + self.width))
     }
 
     /// The place of a column's sums in a line of a table.
     pub fn place(&self, column: usize) -> usize {
         let vector = column / WIDTH;
-        vector * WIDTH + (self.left + column - self.channel(vector))
+        vector * WIDTH + (self.left + column - self.column_of(vector))
+    }
+
+    /// A channel's sum in the line that [`SumRows`] leaves: its places are its last lanes, which are added pairwise too.
+    #[inline]
+    pub fn sum(&self, line: &[f64], channel: usize) -> f64 {
+        if self.plane == 1 {
+            return line[self.place(channel)];
+        }
+        let mut lanes = [0.0; LANES];
+        for (place, lane) in lanes[..self.plane].iter_mut().enumerate() {
+            *lane = line[self.place(channel * self.plane + place)];
+        }
+        let mut half = self.plane / 2;
+        while half > 0 {
+            for lane in 0..half {
+                lanes[lane] += lanes[lane + half];
+            }
+            half /= 2;
+        }
+        lanes[0]
     }
 }
 
-/// The sums of each column of a chunk of rows. A table has a line of vectors for each lane; the sums are left in the
+/// The sums of each column of a chunk of rows, value j of a channel in lane j mod [`LANES`]: of planes each row has some of them
+/// side by side. A table has a line of vectors for each row of lanes; the sums are left in the
 /// first line, each at its [place](Columns::place). The constants are in the same order.
 pub(crate) struct SumRows<'v, F, T, const N: usize, const K: usize, const S: usize> {
     pub summands: F,
@@ -247,17 +275,17 @@ where
     #[inline(always)]
     fn run<V: Vector>(mut self) {
         let line = self.columns[0].vectors() * WIDTH;
-        let rows = self.columns[0].len();
+        let (rows, lanes) = (self.columns[0].len(), LANES / self.columns[0].plane);
         // Rows of one lane while its sums are in registers; what is left at the end, a row at a time.
-        let whole = rows - rows % (LANES * ROWS_A_STEP);
-        let steps = (0..whole).step_by(LANES * ROWS_A_STEP).flat_map(|row| row..row + LANES);
+        let whole = rows - rows % (lanes * ROWS_A_STEP);
+        let steps = (0..whole).step_by(lanes * ROWS_A_STEP).flat_map(|row| row..row + lanes);
         for first in steps.map(|row| (row, ROWS_A_STEP)).chain((whole..rows).map(|row| (row, 1))) {
             self.add::<V>(first);
         }
         for table in self.tables {
             // Lanes that no row has come to are 0.
-            let mut used = rows.min(LANES);
-            let mut half = LANES / 2;
+            let mut used = rows.min(lanes);
+            let mut half = lanes / 2;
             while half > 0 {
                 let (low, high) = table[..used * line].split_at_mut(half.min(used) * line);
                 let pairs = low[..high.len()].as_chunks_mut::<WIDTH>().0.iter_mut().zip(high.as_chunks::<WIDTH>().0);
@@ -276,19 +304,20 @@ where
     F: Summands<N, K, S>,
     T: Stored,
 {
-    /// Adds some rows from `first` on, LANES apart, to their lane.
+    /// Adds some rows from `first` on, as far apart as there are lanes, to their lane.
     #[inline(always)]
     fn add<V: Vector>(&mut self, (first, rows): (usize, usize)) {
-        let (summands, columns, lane) = (self.summands, self.columns, first % LANES);
+        let (summands, columns, lanes) = (self.summands, self.columns, LANES / self.columns[0].plane);
+        let lane = first % lanes;
         let (pitch, vectors) = (columns[0].pitch, columns[0].vectors());
         let line = lane * vectors;
         for vector in 0..vectors {
-            let channel = columns[0].channel(vector);
+            let column = columns[0].column_of(vector);
             let at = (line + vector) * WIDTH;
             let constants = load_all::<V, f64, K>(self.constants, vector * WIDTH);
             let mut sums = [V::splat(0.0); S];
             // The first row of a lane finds the sums of an earlier chunk.
-            if first >= LANES {
+            if first >= lanes {
                 for s in 0..S {
                     sums[s] = V::from_f64(eight(&self.tables[s][at..]));
                 }
@@ -296,7 +325,7 @@ where
             for r in 0..rows {
                 let mut values = [V::splat(0.0); N];
                 for n in 0..N {
-                    let value = eight(&columns[n].rows[(first + r * LANES) * pitch + channel..]);
+                    let value = eight(&columns[n].rows[(first + r * lanes) * pitch + column..]);
                     prefetch(value.as_ptr().wrapping_byte_add(PREFETCH_BYTES), WIDTH);
                     values[n] = T::load(value);
                 }

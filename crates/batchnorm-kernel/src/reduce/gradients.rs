@@ -167,6 +167,7 @@ where
     F: Summands<N, K, 2> + Sync,
 {
     type Value = GradientSums;
+    const TAKES_PLANES: bool = true;
 
     fn run(&self, channel: usize, chunk: &Chunk<T, N>) -> GradientSums {
         let constants = self.constants.map(|vector| vector[channel]);
@@ -181,17 +182,19 @@ where
         let line = vectors * WIDTH;
         for (constants, all) in constants.chunks_exact_mut(line).zip(self.constants) {
             for (vector, constants) in constants.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
-                constants.copy_from_slice(&all[first.channel(vector)..][..WIDTH]);
+                let column = first.column_of(vector);
+                match first.plane {
+                    1 => constants.copy_from_slice(&all[column..][..WIDTH]),
+                    plane => *constants = std::array::from_fn(|lane| all[(column + lane) / plane]),
+                }
             }
         }
         let constants = std::array::from_fn(|k| &constants[k * line..(k + 1) * line]);
         let [dy, dy_xhat] = tables;
         let tables = [&mut *dy, &mut *dy_xhat];
         self.isa.run(SumRows { summands: self.summands, constants, columns, tables });
-        out.extend((0..first.width).map(|column| {
-            let place = first.place(column);
-            GradientSums { dy: dy[place], dy_xhat: dy_xhat[place] }
-        }));
+        let sums = |channel| GradientSums { dy: first.sum(dy, channel), dy_xhat: first.sum(dy_xhat, channel) };
+        out.extend((0..first.channels()).map(sums));
     }
 }
 
@@ -208,6 +211,7 @@ impl<A> ChunkProducts<'_, A> {
 
 impl<T: Stored, A: Activate> ChunkReduction<T, 2> for ChunkProducts<'_, A> {
     type Value = GradientSums;
+    const TAKES_PLANES: bool = true;
 
     fn run(&self, channel: usize, chunk: &Chunk<T, 2>) -> GradientSums {
         match self.plain(channel..channel + 1) {
@@ -217,7 +221,8 @@ impl<T: Stored, A: Activate> ChunkReduction<T, 2> for ChunkProducts<'_, A> {
     }
 
     fn rows(&self, columns: [Columns<T>; 2], tables: &mut Tables, out: &mut Vec<GradientSums>) {
-        match self.plain(columns[0].left..columns[0].left + columns[0].width) {
+        let first = columns[0].left / columns[0].plane;
+        match self.plain(first..first + columns[0].channels()) {
             Some(plain) => plain.rows(columns, tables, out),
             None => self.0.rows(columns, tables, out),
         }

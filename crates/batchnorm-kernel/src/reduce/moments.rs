@@ -64,6 +64,7 @@ pub(crate) struct ChunkPowerSums(Isa);
 
 impl<T: Stored> ChunkReduction<T, 1> for ChunkPowerSums {
     type Value = PowerSums;
+    const TAKES_PLANES: bool = true;
 
     fn run(&self, _: usize, chunk: &Chunk<T, 1>) -> PowerSums {
         let [sum, squares] = self.0.run(SumRun { summands: PowerSummands, constants: [], chunk });
@@ -74,10 +75,9 @@ impl<T: Stored> ChunkReduction<T, 1> for ChunkPowerSums {
         let ([first, second], _) = tables.of(columns[0].vectors(), columns[0].len(), 0);
         let sums = [&mut *first, &mut *second];
         self.0.run(SumRows { summands: PowerSummands, constants: [], columns, tables: sums });
-        out.extend((0..columns[0].width).map(|column| {
-            let place = columns[0].place(column);
-            PowerSums { sum: first[place], squares: second[place] }
-        }));
+        let columns = columns[0];
+        let sums = |channel| PowerSums { sum: columns.sum(first, channel), squares: columns.sum(second, channel) };
+        out.extend((0..columns.channels()).map(sums));
     }
 }
 
@@ -122,6 +122,7 @@ pub(crate) struct ChunkMoments(pub Isa);
 
 impl<T: Stored> ChunkReduction<T, 1> for ChunkMoments {
     type Value = Moments;
+    const TAKES_PLANES: bool = false;
 
     fn run(&self, _: usize, chunk: &Chunk<T, 1>) -> Moments {
         let (count, first) = (chunk.len(), chunk.first().to_f64());
@@ -151,7 +152,7 @@ impl<T: Stored> ChunkReduction<T, 1> for ChunkMoments {
         let count = columns.len();
         if T::SQUARES_FIT {
             for (vector, shift) in shift.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
-                let row = &columns.rows[columns.channel(vector)..];
+                let row = &columns.rows[columns.column_of(vector)..];
                 shift.iter_mut().zip(row).for_each(|(shift, x)| *shift = x.to_f64());
             }
         } else {
@@ -194,6 +195,7 @@ pub(crate) struct WeightedChunkMoments(pub Isa);
 
 impl<T: Stored> ChunkReduction<T, 2> for WeightedChunkMoments {
     type Value = Moments;
+    const TAKES_PLANES: bool = false;
 
     fn run(&self, _: usize, chunk: &Chunk<T, 2>) -> Moments {
         let counting = || {

@@ -7,11 +7,13 @@ use crate::machine::vector::WIDTH;
 /// Reduces one chunk of `N` arrays to a value.
 pub(crate) trait ChunkReduction<T, const N: usize>: Sync {
     type Value: Merge;
+    /// Whether [`rows`](Self::rows) takes planes.
+    const TAKES_PLANES: bool;
 
     /// One channel.
     fn run(&self, channel: usize, chunk: &Chunk<T, N>) -> Self::Value;
 
-    /// Neighbouring channels in rows, with the same bits, appended to `out`.
+    /// Neighbouring channels in rows, with the same bits, appended to `out`: a value for each channel.
     fn rows(&self, chunk: [Columns<T>; N], tables: &mut Tables, out: &mut Vec<Self::Value>);
 }
 

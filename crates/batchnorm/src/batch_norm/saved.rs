@@ -123,7 +123,7 @@ impl Saved {
         let beside = input.check_backward(self.kind)?;
         self.check_arrays(input.x(), dy.layout())?;
         buffers.check(input.x().layout(), self.kind)?;
-        let coefficients = |channel, sums| self.input_gradient_coefficients(channel, sums);
+        let coefficients = self.input_gradient_coefficients();
         let pass = self.pass(input.x(), beside.as_beside(), &coefficients);
         let sums = T::operations().backward(pass, dy.memory(), buffers.outputs());
         Ok(ParameterGradients::from_sums(sums, self.channels()))
@@ -145,7 +145,7 @@ impl Saved {
             return Err(CallError::OtherPass { forward: self.kind.description(), call: "backward" });
         }
         self.check_arrays(x, dy.layout())?;
-        let coefficients = |channel, sums| self.input_gradient_coefficients(channel, sums);
+        let coefficients = self.input_gradient_coefficients();
         let pass = self.pass(x, Beside::Nothing, &coefficients);
         let sums = T::operations().backward_in_place(pass, dy.memory());
         Ok(ParameterGradients::from_sums(sums, self.channels()))
@@ -165,7 +165,7 @@ impl Saved {
         let input = input.into();
         let beside = input.check_backward(self.kind)?;
         self.check_arrays(input.x(), dy.layout())?;
-        let coefficients = |channel, sums| self.input_gradient_coefficients(channel, sums);
+        let coefficients = self.input_gradient_coefficients();
         let pass = self.pass(input.x(), beside.as_beside(), &coefficients);
         let sums = T::operations().gradient_sums(pass, dy.memory());
         Ok(ParameterGradients::from_sums(sums, self.channels()))
@@ -198,7 +198,7 @@ impl Saved {
         buffers.check(input.x().layout(), self.kind)?;
         same_length("whole", self.channels(), whole.dgamma.len())?;
         same_length("whole", self.channels(), whole.dbeta.len())?;
-        let coefficients = |channel, sums| self.input_gradient_coefficients(channel, sums);
+        let coefficients = self.input_gradient_coefficients();
         let pass = self.pass(input.x(), beside.as_beside(), &coefficients);
         let sums = whole.dbeta.iter().zip(&whole.dgamma).map(|(&dy, &dy_xhat)| GradientSums { dy, dy_xhat });
         let sums: Vec<GradientSums> = sums.collect();
@@ -250,16 +250,22 @@ impl Saved {
         }
     }
 
-    /// Coefficients of dx of a channel where the statistics are those of the batch.
-    fn input_gradient_coefficients(&self, channel: usize, sums: GradientSums) -> InputGradientCoefficients {
-        let n = self.channels.total_weight()[channel];
-        let (mean_dz, mean_dz_xhat) = (sums.dy / n, sums.dy_xhat / n);
-        InputGradientCoefficients {
-            mean: self.channels.mean()[channel],
-            scale: self.gradient_scale(channel),
-            shift: self.channels.shift()[channel],
-            offset: self.batch_share * (mean_dz - mean_dz_xhat * self.channels.batch_xhat_low()[channel]),
-            slope: self.batch_share * mean_dz_xhat * self.channels.inverse_deviation()[channel],
+    /// Coefficients of dx of a channel, from its sums, where the statistics are those of the batch.
+    fn input_gradient_coefficients(&self) -> impl Fn(usize, GradientSums) -> InputGradientCoefficients + Sync {
+        let (total_weight, mean, shift) = (self.channels.total_weight(), self.channels.mean(), self.channels.shift());
+        let (scale, inverse_deviation) = (self.channels.scale(), self.channels.inverse_deviation());
+        let (batch_xhat_low, batch_share) = (self.channels.batch_xhat_low(), self.batch_share);
+        move |channel, sums| {
+            let n = total_weight[channel];
+            let (mean_dz, mean_dz_xhat) = (sums.dy / n, sums.dy_xhat / n);
+            let inverse_deviation = inverse_deviation[channel];
+            InputGradientCoefficients {
+                mean: mean[channel],
+                scale: gradient_scale(inverse_deviation, scale[channel]),
+                shift: shift[channel],
+                offset: batch_share * (mean_dz - mean_dz_xhat * batch_xhat_low[channel]),
+                slope: batch_share * mean_dz_xhat * inverse_deviation,
+            }
         }
     }
 
@@ -269,9 +275,9 @@ impl Saved {
         NormalizeVectors { mean, scale, shift }
     }
 
-    /// Factor of dx after training: 0 where the gradient is declared to be 0, which an inverse deviation of 0 says.
+    /// Factor of dx after training.
     pub(crate) fn gradient_scale(&self, channel: usize) -> f64 {
-        if self.channels.inverse_deviation()[channel] == 0.0 { 0.0 } else { self.channels.scale()[channel] }
+        gradient_scale(self.channels.inverse_deviation()[channel], self.channels.scale()[channel])
     }
 
     /// Saved values of some of the channels, as of a pass of their own.
@@ -309,4 +315,9 @@ impl Saved {
     pub(crate) fn check_size<T: Element>(&self, argument: &'static str, array: &View<T>) -> Result<(), CallError> {
         same_batch(argument, self.channels(), self.count, array)
     }
+}
+
+/// Factor of dx after training: 0 where the gradient is declared to be 0, which an inverse deviation of 0 says.
+fn gradient_scale(inverse_deviation: f64, scale: f64) -> f64 {
+    if inverse_deviation == 0.0 { 0.0 } else { scale }
 }
