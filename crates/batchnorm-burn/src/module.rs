@@ -76,8 +76,8 @@ pub struct BatchNorm {
     /// Connection to other layers that normalise one batch together with this one; see [`Participant`].
     #[module(skip)]
     pub participant: Option<Participant>,
-    /// The threads that passes run on; by default those of rayon's current pool, which are Burn's too. Any number of them gives
-    /// the same bits. A record does not have it.
+    /// The threads that passes run on; by default rayon's ([`Threads::current_pool`]). Any number of them gives the same bits. A
+    /// record does not have it.
     #[module(skip)]
     pub threads: Threads,
     /// Moments that are not in the running statistics yet; see [`hold`](Self::hold).

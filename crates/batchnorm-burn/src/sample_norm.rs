@@ -118,8 +118,8 @@ pub struct SampleNorm {
     /// Name of the layer in errors.
     #[module(skip)]
     pub name: String,
-    /// The threads that passes run on; by default those of rayon's current pool, which are Burn's too. Any number of them gives
-    /// the same bits. A record does not have it.
+    /// The threads that passes run on; by default rayon's ([`Threads::current_pool`]). Any number of them gives the same bits. A
+    /// record does not have it.
     #[module(skip)]
     pub threads: Threads,
 }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | a channel's values lie side by side in runs (NCHW) | runs: one channel's coefficients for a whole run |
 //! | rows of all channels lie side by side (NHWC, N x C) | rows: coefficients as vectors beside the row |
+//! | planes below 16 values, of all channels one after the other | rows of all planes, each channel's coefficients as often |
 //! | anything else, or arrays that differ in layout | tiles: copied to a scratch, mapped there, copied back |
 //!
 //! An output may be an input as well ([`Source::Own`]): what is overwritten is copied to a scratch first, a little at a time,
@@ -44,6 +45,8 @@ pub(crate) const STREAM_BYTES: usize = 20 << 20;
 pub(crate) const STREAM_RUN_BYTES: usize = 2048;
 /// Values of a channel that are copied to a tile.
 pub(crate) const TILE_VALUES: usize = 1024;
+/// Coefficients of a channel at most, of all kinds, that are repeated for the places of its plane: they take 16 bytes each.
+pub(crate) const MAX_REPEATED: usize = 48;
 /// Bytes of an output that are copied before they are overwritten: they stay in the first-level cache.
 pub(crate) const OWN_BYTES: usize = 16 << 10;
 
@@ -66,8 +69,8 @@ impl MapTraversal {
         }
     }
 
-    /// Cuts an output of `T` into cells.
-    fn grid<T>(&self, out: &Geometry) -> Grid {
+    /// Cuts an output of `T` into cells, for so many threads.
+    fn grid<T>(&self, out: &Geometry, threads: usize) -> Grid {
         let &Geometry { channels, count, .. } = out;
         match self {
             MapTraversal::Runs => {
@@ -76,8 +79,9 @@ impl MapTraversal {
                 Grid { channels, block: (TASK_ELEMENTS / range).clamp(1, channels), count, range }
             }
             MapTraversal::Rows => {
-                // Whole vectors of rows, so that each cell is as aligned as the first.
+                // Whole vectors of rows, so that each cell is as aligned as the first; but some for each thread.
                 let range = (TASK_ELEMENTS / channels).max(1).next_multiple_of(WIDTH);
+                let range = if threads > 1 { range.min(count.div_ceil(2 * threads)) } else { range };
                 Grid { channels, block: channels, count, range }
             }
             MapTraversal::Tiles => {
@@ -113,13 +117,18 @@ pub(crate) fn map<T: Stored, P: Pointwise<N, K, O>, const N: usize, const K: usi
     if count == 0 {
         return;
     }
+    assert!(coefficients.vectors().iter().all(|vector| vector.len() == channels));
     let traversal = MapTraversal::of(arrays.map(|array| array.geometry(geometries[0])), geometries);
     if let MapTraversal::Tiles = traversal {
         // Small planes: rows in which the coefficients of a channel stand side by side.
         let width = |of: &Geometry| of.planes_as_rows().map(|rows| rows.channels);
         let inputs = arrays.map(|array| width(array.geometry(geometries[0])));
         let outputs = geometries.map(width);
+        let threads = machine.crew(channels * count).count();
         if let Some(width) = outputs[0]
+            // (Fewer samples than threads are not cut.)
+            && threads <= count / (width / channels)
+            && K * (width / channels) <= MAX_REPEATED
             && inputs.into_iter().chain(outputs).all(|another| another == Some(width))
         {
             let rows = arrays.map(|array| match array {
@@ -133,7 +142,7 @@ pub(crate) fn map<T: Stored, P: Pointwise<N, K, O>, const N: usize, const K: usi
     }
     let crew = machine.crew(channels * count);
     let streamed = streamed(&map, geometries[0]);
-    let grid = traversal.grid::<T>(geometries[0]);
+    let grid = traversal.grid::<T>(geometries[0], crew.count());
     let distances = [(PREFETCH_BYTES / size_of::<T>()) as isize; N];
     match traversal {
         // NCHW: a channel's coefficients stay in registers for a whole run.

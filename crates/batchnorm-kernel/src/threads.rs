@@ -12,7 +12,8 @@ mod pool;
 use executor::Executor;
 use std::cell::RefCell;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -34,8 +35,9 @@ enum Kind {
 }
 
 impl Threads {
-    /// Those of rayon's current pool: the global one, or the one that the call is `install`ed in. Without the feature `rayon`,
-    /// the calling thread.
+    /// In a task of a rayon pool, or `install`ed in one, its threads. Elsewhere as many as rayon's global pool has: the calling
+    /// thread, and helpers beside that pool, which stay awake for 0.2 ms after a call. Without the feature `rayon`, the calling
+    /// thread.
     pub fn current_pool() -> Threads {
         Threads(Kind::Current)
     }
@@ -45,7 +47,7 @@ impl Threads {
         Threads(Kind::Calling)
     }
 
-    /// Those that an executor lends.
+    /// Those that an executor lends, such as a `rayon::ThreadPool`. One of a single thread is not asked to run anything.
     pub fn of(executor: Arc<dyn Executor>) -> Threads {
         Threads(Kind::Lent(executor))
     }
@@ -61,8 +63,14 @@ impl Threads {
             Kind::Calling => None,
             Kind::Lent(executor) => Some(&**executor),
         };
-        let count = executor.map_or(1, |executor| executor.threads().clamp(1, MAX_THREADS));
-        Crew { executor, count }
+        let Some(executor) = executor else { return Crew { executor: None, count: 1 } };
+        match catch_unwind(AssertUnwindSafe(|| executor.threads())) {
+            Ok(threads) => Crew { executor: Some(executor), count: threads.clamp(1, MAX_THREADS) },
+            Err(payload) => {
+                fail(payload);
+                Crew { executor: None, count: 1 }
+            }
+        }
     }
 
     /// Work over `elements` elements in so many independent parts: `part(0)`, `part(1)` .., in order.
@@ -70,6 +78,10 @@ impl Threads {
         self.for_elements(elements).map(parts, || (), |(), number| part(number))
     }
 }
+
+// What an executor's panic leaves of a call is what a success leaves.
+impl UnwindSafe for Threads {}
+impl RefUnwindSafe for Threads {}
 
 impl PartialEq for Threads {
     /// The same threads: of an executor, the same one.
@@ -159,7 +171,7 @@ impl Crew<'_> {
 type Payload = Box<dyn std::any::Any + Send>;
 
 thread_local! {
-    /// While this thread is in a [`call`]: what an executor has panicked with in it.
+    /// While this thread is in a [`Call`]: what an executor has panicked with in it.
     static CALL: RefCell<Option<Option<Payload>>> = const { RefCell::new(None) };
 }
 
@@ -170,6 +182,8 @@ thread_local! {
 pub struct Call {
     /// Not within another call.
     outermost: bool,
+    /// It stays on its thread.
+    thread: PhantomData<*const ()>,
 }
 
 impl Call {
@@ -179,7 +193,7 @@ impl Call {
         if outermost {
             CALL.set(Some(None));
         }
-        Call { outermost }
+        Call { outermost, thread: PhantomData }
     }
 }
 

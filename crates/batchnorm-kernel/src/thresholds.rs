@@ -19,6 +19,8 @@ pub const SHARED_COEFFICIENTS: usize = loops::FIRST_LEVEL_BYTES / size_of::<f64>
 /// Values a channel up to which layers measure a batch and then normalise it, though one pass would do both: what is done for each
 /// channel takes longer than the values, and is done once then.
 pub const FEW_VALUES: usize = 64;
+/// Elements of an array up to which that is so: it is read twice, from a cache.
+pub const FEW_ELEMENTS: usize = 1 << 18;
 /// Values of a channel in a tile of a map.
 pub const TILE_VALUES: usize = map::TILE_VALUES;
 /// Bytes that are copied before they are overwritten.

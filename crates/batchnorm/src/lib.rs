@@ -155,7 +155,7 @@
 //! |---|---|---|---|
 //! | `ndarray` | yes | views of and into `ndarray` arrays | the crate `ndarray` |
 //! | `half` | yes | arrays of `f16` and `bf16` | the crate `half` |
-//! | `rayon` | yes | work spread over the threads of the current rayon pool ([`Threads`] has others) | the crates `rayon`, on Linux `rustix` |
+//! | `rayon` | yes | work spread over the threads of a rayon pool, or as many beside it ([`Threads`] tells, and has others) | the crates `rayon`, on Linux `rustix` |
 //! | `serde` | no | [`Policies`] and [`Switches`] as data | the crate `serde` |
 
 mod affine;

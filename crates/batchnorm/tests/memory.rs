@@ -28,11 +28,12 @@ const SCRATCH: usize = 600 << 10;
 const CHANNEL: usize = 1 << 10;
 
 /// Long runs, short ones, the shortest, rows, one channel, rows of few channels.
-const SIZES: [Sizes; 6] = [
+const SIZES: [Sizes; 7] = [
     Sizes { n: 4, c: 16, plane: 25_000 },
     Sizes { n: 128, c: 256, plane: 49 },
     Sizes { n: 800, c: 128, plane: 16 },
     Sizes { n: 6_000, c: 256, plane: 1 },
+    Sizes { n: 700, c: 600, plane: 4 },
     Sizes { n: 1, c: 1, plane: 1_600_000 },
     Sizes { n: 16, c: 3, plane: 33_333 },
 ];

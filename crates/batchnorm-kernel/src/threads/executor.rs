@@ -32,7 +32,8 @@ pub trait Executor: Send + Sync {
     ///
     /// Each call takes parts of the work until none is left. The number is a hint of which parts to begin with, so that a
     /// thread finds in its cache what it had there: best the same number on the same thread each time. What is left after
-    /// this has returned, the calling thread does. Where it panics too, and the panic is passed on when the call of the layer
-    /// has been finished, its state as after a success.
+    /// this has returned, the calling thread does. No call may go on after that. Where this panics, or [`threads`](Self::threads)
+    /// does, the calling thread does the rest of the layer's call, and then the panic is passed on, outputs and state as after a
+    /// success. (A module of Burn learns nothing from that call: its own state is beside the layer.)
     fn run(&self, work: &(dyn Fn(usize) + Sync));
 }

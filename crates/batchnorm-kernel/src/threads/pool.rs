@@ -51,9 +51,13 @@ impl Executor for ThreadPool {
 /// pool's own threads there would be one too many, which is woken each time and finds nothing.)
 fn helpers(threads: usize) -> Option<&'static ThreadPool> {
     static HELPERS: OnceLock<Option<ThreadPool>> = OnceLock::new();
+    // They get the processors of the thread that makes them: none that is kept to fewer than there are threads.
+    if threads < 2 || (HELPERS.get().is_none() && processors() < threads) {
+        return None;
+    }
     let name = |number| format!("batchnorm-{number}");
     let build = || ThreadPoolBuilder::new().num_threads(threads - 1).thread_name(name).build().ok();
-    if threads < 2 { None } else { HELPERS.get_or_init(build).as_ref() }
+    HELPERS.get_or_init(build).as_ref()
 }
 
 /// One call for each thread, the first on the calling one; `running` is the number of the others.
@@ -107,6 +111,11 @@ fn look_for_work() {
         }
     }
     LINGERS.set(false);
+}
+
+/// Number of processors that this thread may run on.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// The processor that this thread runs on.

@@ -14,7 +14,7 @@ use crate::parameters::{Parameters, WideParameters};
 use crate::statistics::batch::BatchMoments;
 use crate::statistics::running::RunningStatistics;
 use batchnorm_kernel::passes::{self, Call, two_sum};
-use batchnorm_kernel::thresholds::FEW_VALUES;
+use batchnorm_kernel::thresholds::{FEW_ELEMENTS, FEW_VALUES};
 use batchnorm_kernel::{Element, Moments, Parameter, View, ViewMut};
 
 impl Normalizer {
@@ -48,7 +48,7 @@ impl Normalizer {
                 return Ok((saved, batch));
             }
             // Few values a channel: what is done for each channel takes longer than the values, and is done once.
-            Admitted::ByBatch(None) if x.count() <= FEW_VALUES => {
+            Admitted::ByBatch(None) if x.count() <= FEW_VALUES && x.count() * x.channels() <= FEW_ELEMENTS => {
                 let batch = self.moments(x);
                 let saved = self.saved_of_batch(&batch, x.count(), input.kind(), &widened);
                 self.normalize(x, &beside, &saved, y);

@@ -142,7 +142,7 @@ impl Config {
         Config { tier: Some(tier), ..self }
     }
 
-    /// Sets the threads that passes run on: instead of those of rayon's current pool, those that an
+    /// Sets the threads that passes run on: instead of rayon's ([`Threads::current_pool`]) those that an
     /// [`Executor`](crate::Executor) lends, or the calling thread alone.
     pub fn threads(self, threads: Threads) -> Config {
         Config { threads, ..self }

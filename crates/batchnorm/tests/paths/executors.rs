@@ -71,13 +71,15 @@ const ODD: [Behaviour; 11] = [
 ];
 
 /// Sizes that are worth threads: one channel cut into subtrees; many channels, each reduced and mapped at once; small planes;
-/// rows; few rows, of which some columns at a time are reduced and mapped.
-const SIZES: [Sizes; 5] = [
+/// rows; few wide rows; planes that are rows of a part of the lanes, and of which only the map takes rows.
+const SIZES: [Sizes; 7] = [
     sizes(1, 1, WORTH_THREADS + 5),
     sizes(2, 17, WORTH_THREADS / 32),
     sizes(9, 150, 49),
     sizes(WORTH_THREADS / 40, 41, 1),
-    sizes(40, WORTH_THREADS / 40 + 3, 1),
+    sizes(5, WORTH_THREADS / 5 + 3, 1),
+    sizes(70, WORTH_THREADS / 280 + 3, 4),
+    sizes(9, WORTH_THREADS / 45 + 3, 5),
 ];
 
 #[test]
