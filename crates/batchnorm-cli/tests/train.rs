@@ -138,7 +138,11 @@ fn until_saved(child: &mut Child, folder: &Path, steps: u64) {
 #[test]
 fn ctrl_c_and_kill_lose_nothing_and_the_end_is_the_same_to_the_bit() {
     let (stopped, whole) = (folder(), folder());
-    let arguments = ["train", "--steps", "5000"];
+    // So many steps that it goes on for some seconds here, with a save in each.
+    let begun = Instant::now();
+    done(&train(folder().path(), &["--steps", "500"]));
+    let steps = (3000.0 / begun.elapsed().as_secs_f64()).max(5000.0) as u64;
+    let arguments = ["train", "--steps", &steps.to_string()];
     let start = || {
         let mut command = command(stopped.path(), &arguments);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts")
@@ -149,16 +153,16 @@ fn ctrl_c_and_kill_lose_nothing_and_the_end_is_the_same_to_the_bit() {
     child.kill().unwrap();
     child.wait().unwrap();
     let after_kill = steps_done(stopped.path());
-    assert!((1..5000).contains(&after_kill), "{after_kill}");
+    assert!((1..steps).contains(&after_kill), "{after_kill} of {steps}");
     // Gone on with, and asked to stop.
     let mut child = start();
     until_saved(&mut child, stopped.path(), after_kill);
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     let output = child.wait_with_output().unwrap();
-    refused(&output, 130, &["interrupted", "of 5000 steps", FILE, "same command"]);
+    refused(&output, 130, &["interrupted", &format!("of {steps} steps"), FILE, "same command"]);
     let after_stop = steps_done(stopped.path());
-    assert!((after_kill + 1..5000).contains(&after_stop), "{after_kill}, {after_stop}");
-    assert!(text(&output.stderr).contains(&format!("{after_stop} of 5000")));
+    assert!((after_kill + 1..steps).contains(&after_stop), "{after_kill}, {after_stop} of {steps}");
+    assert!(text(&output.stderr).contains(&format!("{after_stop} of {steps}")));
     // Gone on with to the end, against one that nobody stopped.
     done(&run(stopped.path(), &arguments));
     done(&run(whole.path(), &arguments));
