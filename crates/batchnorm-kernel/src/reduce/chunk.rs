@@ -239,21 +239,15 @@ impl<'v, T: Stored> Columns<'v, T> {
     /// A channel's sum in the line that [`SumRows`] leaves: its places are its last lanes, which are added pairwise too.
     #[inline]
     pub fn sum(&self, line: &[f64], channel: usize) -> f64 {
-        if self.plane == 1 {
-            return line[self.place(channel)];
+        // A plane is a part of a vector: its places stand side by side.
+        let places = &line[self.place(channel * self.plane)..];
+        match *places {
+            [one, ..] if self.plane == 1 => one,
+            [a, b, ..] if self.plane == 2 => a + b,
+            [a, b, c, d, ..] if self.plane == 4 => (a + c) + (b + d),
+            [a, b, c, d, e, f, g, h, ..] => ((a + e) + (c + g)) + ((b + f) + (d + h)),
+            _ => unreachable!("planes are of 1, 2, 4 or 8 values"),
         }
-        let mut lanes = [0.0; LANES];
-        for (place, lane) in lanes[..self.plane].iter_mut().enumerate() {
-            *lane = line[self.place(channel * self.plane + place)];
-        }
-        let mut half = self.plane / 2;
-        while half > 0 {
-            for lane in 0..half {
-                lanes[lane] += lanes[lane + half];
-            }
-            half /= 2;
-        }
-        lanes[0]
     }
 }
 
