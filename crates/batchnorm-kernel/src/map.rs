@@ -21,7 +21,7 @@ pub mod formulas;
 pub mod loops;
 pub mod source;
 
-use crate::array::geometry::{Geometry, MIN_RUN};
+use crate::array::geometry::{Geometry, MIN_RUN, plane_in_rows};
 use crate::array::grid::Grid;
 use crate::array::memory::{Cell, Segments, SegmentsMut, Writable};
 use crate::array::prefetch_distance::{DistancesOfTwoPasses, PREFETCH_BYTES};
@@ -118,29 +118,24 @@ pub(crate) fn map<T: Stored, P: Pointwise<N, K, O>, const N: usize, const K: usi
         return;
     }
     assert!(coefficients.vectors().iter().all(|vector| vector.len() == channels));
-    let traversal = MapTraversal::of(arrays.map(|array| array.geometry(geometries[0])), geometries);
-    if let MapTraversal::Tiles = traversal {
-        // Small planes: rows in which the coefficients of a channel stand side by side.
-        let width = |of: &Geometry| of.planes_as_rows().map(|rows| rows.channels);
-        let inputs = arrays.map(|array| width(array.geometry(geometries[0])));
-        let outputs = geometries.map(width);
-        let threads = machine.crew(channels * count).count();
-        if let Some(width) = outputs[0]
-            // (Fewer samples than threads are not cut.)
-            && threads <= count / (width / channels)
-            && K * (width / channels) <= MAX_REPEATED
-            && inputs.into_iter().chain(outputs).all(|another| another == Some(width))
-        {
-            let rows = arrays.map(|array| match array {
-                Source::Array(array) => array.planes_as_rows(),
-                Source::Own => None,
-            });
-            let arrays = rows.each_ref().map(|array| array.as_ref().map_or(Source::Own, Source::Array));
-            let outs = outs.each_mut().map(|out| out.planes_as_rows().expect("it was asked before"));
-            return self::map(Map { machine, formula, arrays }, outs, coefficients.repeated(width / channels));
-        }
-    }
+    let inputs = arrays.map(|array| array.geometry(geometries[0]));
+    let traversal = MapTraversal::of(inputs, geometries);
     let crew = machine.crew(channels * count);
+    if let MapTraversal::Tiles = traversal
+        // Small planes: rows in which the coefficients of a channel stand side by side.
+        && let Some(plane) = plane_in_rows(inputs.into_iter().chain(geometries))
+        // (Fewer samples than threads are not cut.)
+        && crew.count() <= count / plane
+        && K * plane <= MAX_REPEATED
+    {
+        let rows = arrays.map(|array| match array {
+            Source::Array(array) => array.planes_as_rows(),
+            Source::Own => None,
+        });
+        let arrays = rows.each_ref().map(|array| array.as_ref().map_or(Source::Own, Source::Array));
+        let outs = outs.each_mut().map(|out| out.planes_as_rows().expect("it was asked before"));
+        return self::map(Map { machine, formula, arrays }, outs, coefficients.repeated(plane));
+    }
     let streamed = streamed(&map, geometries[0]);
     let grid = traversal.grid::<T>(geometries[0], crew.count());
     let distances = [(PREFETCH_BYTES / size_of::<T>()) as isize; N];

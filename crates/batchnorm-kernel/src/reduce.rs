@@ -29,7 +29,7 @@ pub mod moments;
 pub mod reduction;
 pub mod tree;
 
-use crate::array::geometry::Geometry;
+use crate::array::geometry::{Geometry, plane_in_rows};
 use crate::array::grid::Grid;
 use crate::array::memory::Readable;
 use crate::array::prefetch_distance::next_run_distance;
@@ -63,34 +63,27 @@ pub(crate) enum SumTraversal {
     Runs(usize),
     /// Blocks of so many neighbouring channels, copied.
     Tiles(usize),
-    /// Rows of all channels.
-    Rows,
-    /// Rows of planes of so many values, of all channels.
-    Planes(usize),
+    /// Rows of all channels, of so many values of each side by side.
+    Rows(usize),
 }
 
 /// The traversal for arrays of one shape.
 fn traversal<T: Stored, C: ChunkReduction<T, N>, const N: usize>(arrays: [&Readable<T>; N]) -> SumTraversal {
     let geometries = arrays.map(Readable::geometry);
+    // A plane is a part of the lanes, and a row at least a vector.
+    let fits_lanes = |&plane: &usize| {
+        (2..LANES).contains(&plane) && LANES.is_multiple_of(plane) && geometries[0].channels * plane >= WIDTH
+    };
     if in_runs(geometries) {
         SumTraversal::Runs(block_of_runs::<T, N>(geometries))
     } else if geometries[0].channels >= MIN_ROW_CHANNELS && geometries.into_iter().all(Geometry::is_dense_rows) {
-        SumTraversal::Rows
-    } else if let Some(plane) = planes(geometries).filter(|_| C::TAKES_PLANES) {
-        SumTraversal::Planes(plane)
+        SumTraversal::Rows(1)
+    } else if let Some(plane) = plane_in_rows(geometries).filter(|_| C::TAKES_PLANES).filter(fits_lanes) {
+        SumTraversal::Rows(plane)
     } else {
         // Two cache lines of each row, which memory delivers in pairs; of several arrays one, for the tiles are large.
         SumTraversal::Tiles(fitting::<T>(geometries[0], if N == 1 { 128 } else { 64 }))
     }
-}
-
-/// Values of a plane, where planes of all channels follow each other in all arrays and are a part of the lanes.
-fn planes<const N: usize>(arrays: [&Geometry; N]) -> Option<usize> {
-    let width = |array: &Geometry| array.planes_as_rows().map(|rows| rows.channels);
-    let first = width(arrays[0])?;
-    let plane = first / arrays[0].channels;
-    let fits = plane > 1 && plane < LANES && LANES.is_multiple_of(plane) && first >= WIDTH;
-    (fits && arrays.into_iter().all(|array| width(array) == Some(first))).then_some(plane)
 }
 
 /// Channels of a block of arrays whose values come in runs.
@@ -118,6 +111,7 @@ pub(crate) struct Scratch<T, const N: usize> {
 /// The arrays of a reduction, and the way through them.
 #[derive(Clone, Copy)]
 pub(crate) struct Sources<'a, T, const N: usize> {
+    /// Rows of planes as [`Readable::planes_as_rows`].
     pub arrays: [&'a Readable<'a, T>; N],
     pub traversal: SumTraversal,
     /// How many elements ahead to prefetch.
@@ -140,21 +134,12 @@ impl<T: Stored, const N: usize> Scratch<T, N> {
     ) {
         let Sources { arrays, traversal, distances } = sources;
         match traversal {
-            // NHWC, N x C: the values of all channels at one place are neighbours.
-            SumTraversal::Rows => {
+            // NHWC, N x C: the values of all channels at one place are neighbours; or NCHW of small planes, which are.
+            SumTraversal::Rows(plane) => {
                 let pitch = arrays[0].geometry().channels;
-                let (left, width) = (channels.start, channels.len());
-                let chunk =
-                    arrays.map(|array| Columns { rows: array.rows(part.clone()), pitch, left, width, plane: 1 });
-                reduction.rows(chunk, &mut self.tables, values);
-            }
-            // NCHW of planes below a vector or two: the planes of all channels are neighbours.
-            SumTraversal::Planes(plane) => {
-                let pitch = arrays[0].geometry().channels * plane;
                 let (left, width) = (channels.start * plane, channels.len() * plane);
-                let samples = part.start / plane..part.end / plane;
-                let rows = arrays.map(|array| array.plane_rows(samples.clone()));
-                let chunk = rows.map(|rows| Columns { rows, pitch, left, width, plane });
+                let rows = part.start / plane..part.end / plane;
+                let chunk = arrays.map(|array| Columns { rows: array.rows(rows.clone()), pitch, left, width, plane });
                 reduction.rows(chunk, &mut self.tables, values);
             }
             // NCHW: nothing is copied.
@@ -272,8 +257,7 @@ fn joined<T: Stored, C: ChunkReduction<T, N>, const N: usize>(
     let block = match traversal {
         SumTraversal::Runs(block) | SumTraversal::Tiles(block) => block,
         // Columns are cut only where there are too few chunks of rows for the threads.
-        SumTraversal::Rows | SumTraversal::Planes(_) => {
-            let plane = if let SumTraversal::Planes(plane) = traversal { plane } else { 1 };
+        SumTraversal::Rows(plane) => {
             let most = channels.min(MAX_ROW_CHANNELS / plane);
             channels.div_ceil(wanted.div_ceil(leaves)).next_multiple_of(32).min(most)
         }
@@ -283,6 +267,9 @@ fn joined<T: Stored, C: ChunkReduction<T, N>, const N: usize>(
     let segment = leaves.div_ceil(wanted.div_ceil(blocks).min(leaves)).next_power_of_two();
     let grid = Grid { channels, block, count, range: segment * CHUNK_VALUES };
     let distances = arrays.map(|array| next_run_distance(array.geometry(), size_of::<T>()));
+    // Of planes the same elements, as the rows that they are.
+    let rows = arrays.map(|array| if let SumTraversal::Rows(2..) = traversal { array.planes_as_rows() } else { None });
+    let arrays = std::array::from_fn(|n| rows[n].as_ref().unwrap_or(arrays[n]));
     let sources = Sources { arrays, traversal, distances };
     let cells = crew.map(grid.cells(), Scratch::new, |scratch, number| {
         let (channels, range) = grid.cell(number);
@@ -315,6 +302,6 @@ pub(crate) fn reduce<T: Stored, R: Reduction<T, N>, const N: usize>(
     }
     let all = joined(machine, arrays, reduction.chunks(), 0..geometry.channels);
     // In rows a few channels more cost nothing: memory gives whole lines.
-    let gap = if let SumTraversal::Rows = traversal::<T, R::Careful, N>(arrays) { NEAR_COLUMNS } else { 0 };
+    let gap = if let SumTraversal::Rows(_) = traversal::<T, R::Careful, N>(arrays) { NEAR_COLUMNS } else { 0 };
     results(reduction, 0, geometry.count, all, gap, |channels| joined(machine, arrays, reduction.careful(), channels))
 }

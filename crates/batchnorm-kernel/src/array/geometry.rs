@@ -101,6 +101,14 @@ impl Geometry {
     }
 }
 
+/// Values of a plane, where those of all channels follow each other, alike in all of some arrays of one shape
+/// ([`Geometry::planes_as_rows`]).
+pub(crate) fn plane_in_rows<'g>(arrays: impl IntoIterator<Item = &'g Geometry>) -> Option<usize> {
+    let mut planes = arrays.into_iter().map(|array| Some(array.planes_as_rows()?.channels / array.channels));
+    let first = planes.next()??;
+    planes.all(|plane| plane == Some(first)).then_some(first)
+}
+
 /// The runs of a geometry in a range of logical indices.
 #[derive(Debug, Clone)]
 pub struct Runs<'g> {

@@ -115,17 +115,6 @@ impl<'a, T: Copy> Readable<'a, T> {
         unsafe { std::slice::from_raw_parts(self.first.offset(offset), range.len() * geometry.channels) }
     }
 
-    /// As [`rows`](Self::rows), of an array that [`planes_as_rows`](Self::planes_as_rows) gives; its samples for indices.
-    pub(crate) fn plane_rows(&self, samples: Range<usize>) -> &[T] {
-        let rows = self.geometry.planes_as_rows().expect("planes that follow each other");
-        let all = (0..self.geometry.channels, 0..self.geometry.count);
-        assert!(self.part == all && !samples.is_empty() && samples.end <= rows.count);
-        // SAFETY: rows of all planes follow each other without gaps, and all of them exist (fact 1).
-        unsafe {
-            std::slice::from_raw_parts(self.first.add(samples.start * rows.channels), samples.len() * rows.channels)
-        }
-    }
-
     /// Prefetches values of one channel that come in runs.
     pub fn prefetch(&self, channel: usize, range: Range<usize>) {
         for (offset, len) in self.geometry.runs(range) {
