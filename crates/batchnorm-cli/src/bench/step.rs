@@ -125,10 +125,8 @@ pub fn backward<T: Element>(work: &Work, arrays: &mut Arrays<T>, saved: &Saved) 
     let dx = &mut out(work, &mut arrays.dx)?;
     let gradients = if work.residual {
         let y = view(work, &arrays.y)?;
-        {
-            let mut dresidual = out(work, &mut arrays.dresidual)?;
-            saved.backward(Input::with_output(&x, &y), &dy, GradientBuffers::with_residual(dx, &mut dresidual))
-        }
+        let mut dresidual = out(work, &mut arrays.dresidual)?;
+        saved.backward(Input::with_output(&x, &y), &dy, GradientBuffers::with_residual(dx, &mut dresidual))
     } else {
         saved.backward(&x, &dy, dx)
     };

@@ -38,33 +38,28 @@ impl Normalizer {
         let x = input.x();
         let beside = input.check_forward(y.layout())?;
         let widened = parameters.widened(x.channels())?;
-        let batch = match self.admit(input, running)? {
+        let few = x.count() <= FEW_VALUES && x.count() * x.channels() <= FEW_ELEMENTS;
+        let measured = match self.admit(input, running)? {
             Admitted::ByRunning(running, batch) => {
                 return Ok((self.eval(input, parameters, Some(running), y)?, batch));
             }
-            Admitted::ByBatch(Some(batch)) => {
-                let saved = self.saved_of_batch(&batch, x.count(), input.kind(), &widened);
-                self.normalize(x, &beside, &saved, y);
-                return Ok((saved, batch));
-            }
             // Few values a channel: what is done for each channel takes longer than the values, and is done once.
-            Admitted::ByBatch(None) if x.count() <= FEW_VALUES && x.count() * x.channels() <= FEW_ELEMENTS => {
-                let batch = self.moments(x);
-                let saved = self.saved_of_batch(&batch, x.count(), input.kind(), &widened);
-                self.normalize(x, &beside, &saved, y);
-                return Ok((saved, batch));
-            }
-            // The moments are not known yet: each channel is measured and normalised at once.
-            Admitted::ByBatch(None) => {
-                let coefficients = |channel: usize, moments: Moments| {
-                    self.coefficients(&moments, widened.gamma[channel], widened.beta[channel])
-                };
-                let mut channels = T::operations().train(self.pass(&beside), x.memory(), y.memory(), &coefficients);
-                // The loops give no moments for an empty batch.
-                channels.resize(x.channels(), Moments::EMPTY);
-                BatchMoments::from(channels)
-            }
+            Admitted::ByBatch(None) if few => Some(self.moments(x)),
+            Admitted::ByBatch(batch) => batch,
         };
+        if let Some(batch) = measured {
+            let saved = self.saved_of_batch(&batch, x.count(), input.kind(), &widened);
+            self.normalize(x, &beside, &saved, y);
+            return Ok((saved, batch));
+        }
+        // The moments are not known yet: each channel is measured and normalised at once.
+        let coefficients = |channel: usize, moments: Moments| {
+            self.coefficients(&moments, widened.gamma[channel], widened.beta[channel])
+        };
+        let mut channels = T::operations().train(self.pass(&beside), x.memory(), y.memory(), &coefficients);
+        // The loops give no moments for an empty batch.
+        channels.resize(x.channels(), Moments::EMPTY);
+        let batch = BatchMoments::from(channels);
         Ok((self.saved_of_batch(&batch, x.count(), input.kind(), &widened), batch))
     }
 
