@@ -1,14 +1,15 @@
 //! Which loops each operation takes: decided once for a call.
 
-use crate::activation::{Activate, Activation, Leaky, Linear};
+use crate::activation::{Activation, Leaky, Linear};
 use crate::array::memory::{Readable, Writable};
 use crate::machine::Machine;
 use crate::map::coefficients::Coefficients;
 use crate::map::formulas::{
     GradientAlong, GradientAlongCoefficients, InOrder, InputGradient, InputGradientOfOutput, InputGradientWeighted,
-    Mask, Normalize, NormalizeAdding, NormalizeCoefficients, NormalizeWeighted, OutputGradientCoefficients, Pointwise,
-    Scale, Tangent, TangentCoefficients,
+    Mask, Normalize, NormalizeAdding, NormalizeCoefficients, NormalizeWeighted, OutputGradientCoefficients, Scale,
+    Tangent, TangentCoefficients,
 };
+use crate::map::loops::MapLoops;
 use crate::map::source::{Map, Source};
 use crate::map::{map, reduce_and_map};
 use crate::moments::Moments;
@@ -94,16 +95,18 @@ macro_rules! with_gradient_sums {
 }
 
 /// y by the moments of x.
-fn train_by<T: Stored, P: Pointwise<M, 3, 1>, const M: usize>(
-    map: Map<T, P, M>,
+fn train_by<T: Stored, const N: usize>(
+    map: Map<T, N, 3, 1>,
     x: &Readable<T>,
     y: &mut Writable<T>,
     coefficients: OfReduced<Moments, NormalizeCoefficients>,
 ) -> Vec<Moments> {
+    let (isa, arrays) = (map.machine.isa, [Source::Array(x)]);
+    let coefficients = |channel, moments| coefficients(channel, moments).in_order();
     if T::SQUARES_FIT {
-        reduce_and_map(&PlainMoments::new(map.machine.isa), [Source::Array(x)], map, [y.reborrow()], coefficients)
+        reduce_and_map(&PlainMoments::new(isa), arrays, map, [y.reborrow()], coefficients)
     } else {
-        reduce_and_map(&Joined(ChunkMoments(map.machine.isa)), [Source::Array(x)], map, [y.reborrow()], coefficients)
+        reduce_and_map(&Joined(ChunkMoments(isa)), arrays, map, [y.reborrow()], coefficients)
     }
 }
 
@@ -118,67 +121,76 @@ fn normalize<T: Stored>(
     let all = Coefficients::borrowed([mean, scale, shift]);
     match beside {
         Beside::Nothing => with_activation!(activation, |f| {
-            map(Map { machine, formula: Normalize(f), arrays: [x] }, [y.reborrow()], all);
+            map(Map { machine, formula: &Normalize(f), arrays: [x] }, [y.reborrow()], all);
         }),
         Beside::Residual(residual) => {
-            let formula = NormalizeAdding(leaky::<T>(activation));
+            let formula = &NormalizeAdding(leaky::<T>(activation));
             map(Map { machine, formula, arrays: [x, Source::Array(residual)] }, [y.reborrow()], all);
         }
         Beside::Weights(weights) => {
-            let formula = NormalizeWeighted(leaky::<T>(activation));
+            let formula = &NormalizeWeighted(leaky::<T>(activation));
             map(Map { machine, formula, arrays: [x, Source::Array(weights)] }, [y.reborrow()], all);
         }
     }
 }
 
+/// The formulas of dx, and of dz for a residual.
+#[derive(Clone, Copy)]
+struct GradientFormulas<'f, T, const N: usize, const O: usize> {
+    /// Where the statistics are functions of the batch, and where they are constants.
+    input_gradient: &'f dyn MapLoops<T, N, 5, O>,
+    scale: &'f dyn MapLoops<T, N, 3, O>,
+}
+
+/// An expression with the formulas behind an activation.
+macro_rules! with_gradient_formulas {
+    ($activation:expr, |$formulas:ident| $call:expr) => {{
+        let $formulas = GradientFormulas { input_gradient: &InputGradient($activation), scale: &Scale($activation) };
+        $call
+    }};
+}
+
 /// dx, and dz for a residual, by the sums of the arrays, which are returned.
-fn backward_by<T: Stored, A: Activate, R, const N: usize, const O: usize>(
+fn backward_by<T: Stored, const N: usize, const O: usize>(
     pass: Backward<T>,
-    activation: A,
-    reduction: &R,
+    formulas: GradientFormulas<T, N, O>,
+    reduction: &dyn Reduction<T, N, Value = GradientSums, Result = GradientSums>,
     arrays: [Source<T>; N],
     outs: [Writable<T>; O],
-) -> Vec<GradientSums>
-where
-    R: Reduction<T, N, Result = GradientSums>,
-    InputGradient<A>: Pointwise<N, 5, O>,
-    Scale<A>: Pointwise<N, 3, O>,
-{
+) -> Vec<GradientSums> {
     let Backward { machine, channels, statistics, .. } = pass;
     match statistics {
         Statistics::Batch(coefficients) => {
-            let map = Map { machine, formula: InputGradient(activation), arrays };
-            let in_order = |channel, sums| coefficients(channel, sums).in_order_of::<A::Arithmetic>();
-            reduce_and_map(reduction, arrays, map, outs, in_order)
+            let map = Map { machine, formula: formulas.input_gradient, arrays };
+            let coefficients = |channel, sums| coefficients(channel, sums).in_order_of::<T::Arithmetic>();
+            reduce_and_map(reduction, arrays, map, outs, coefficients)
         }
         Statistics::Constants => {
-            let map = Map { machine, formula: Scale(activation), arrays };
-            reduce_and_map(reduction, arrays, map, outs, |channel, _| channels.normalize(channel))
+            let map = Map { machine, formula: formulas.scale, arrays };
+            reduce_and_map(reduction, arrays, map, outs, |channel, _| channels.normalize(channel).in_order())
         }
     }
 }
 
 /// dx, and dz for a residual, by sums that are known.
-fn input_gradient_by<T: Stored, A: Activate, const N: usize, const O: usize>(
+fn input_gradient_by<T: Stored, const N: usize, const O: usize>(
     pass: Backward<T>,
-    activation: A,
+    formulas: GradientFormulas<T, N, O>,
     sums: &[GradientSums],
     arrays: [Source<T>; N],
     outs: [Writable<T>; O],
-) where
-    InputGradient<A>: Pointwise<N, 5, O>,
-    Scale<A>: Pointwise<N, 3, O>,
-{
+) {
     let Backward { machine, channels, x, statistics, .. } = pass;
     let number = x.geometry().channels;
     match statistics {
         Statistics::Batch(coefficients) => {
-            let in_order = |channel: usize| coefficients(channel, sums[channel]).in_order_of::<A::Arithmetic>();
-            map(Map { machine, formula: InputGradient(activation), arrays }, outs, Coefficients::new(number, in_order));
+            let in_order = |channel: usize| coefficients(channel, sums[channel]).in_order_of::<T::Arithmetic>();
+            let formula = formulas.input_gradient;
+            map(Map { machine, formula, arrays }, outs, Coefficients::new(number, in_order));
         }
         Statistics::Constants => {
             let all = Coefficients::new(number, |channel| channels.normalize(channel));
-            map(Map { machine, formula: Scale(activation), arrays }, outs, all);
+            map(Map { machine, formula: formulas.scale, arrays }, outs, all);
         }
     }
 }
@@ -202,11 +214,11 @@ impl<T: Stored> Operations<T> for Loops {
         let Forward { machine, activation, beside } = pass;
         match beside {
             Beside::Nothing => with_activation!(activation, |f| {
-                train_by(Map { machine, formula: Normalize(f), arrays: [Source::Array(x)] }, x, y, coefficients)
+                train_by(Map { machine, formula: &Normalize(f), arrays: [Source::Array(x)] }, x, y, coefficients)
             }),
             Beside::Residual(residual) => {
                 let arrays = [x, residual].map(Source::Array);
-                let formula = NormalizeAdding(leaky::<T>(activation));
+                let formula = &NormalizeAdding(leaky::<T>(activation));
                 train_by(Map { machine, formula, arrays }, x, y, coefficients)
             }
             Beside::Weights(weights) => {
@@ -237,8 +249,8 @@ impl<T: Stored> Operations<T> for Loops {
                 with_leaky_gradient_sums!(pass, |_f, reduction| reduce(machine, [x, dy, y], reduction))
             }
             Beside::Weights(weights) => {
-                let reduction = GradientReduction::weighted(machine.isa, leaky::<T>(activation), channels);
-                reduce(machine, [x, dy, weights], &reduction)
+                let reduction = &GradientReduction::weighted(machine.isa, leaky::<T>(activation), channels);
+                reduce(machine, [x, dy, weights], reduction)
             }
         }
     }
@@ -246,19 +258,18 @@ impl<T: Stored> Operations<T> for Loops {
     fn input_gradient(&self, pass: Backward<T>, dy: &Readable<T>, sums: &[GradientSums], outs: GradientOutputs<T>) {
         let Backward { machine, activation, channels, x, beside, statistics } = pass;
         match beside {
-            Beside::Nothing => with_activation!(activation, |f| {
-                input_gradient_by(pass, f, sums, [x, dy].map(Source::Array), [outs.dx])
+            Beside::Nothing => with_activation!(activation, |f| with_gradient_formulas!(f, |formulas| {
+                input_gradient_by(pass, formulas, sums, [x, dy].map(Source::Array), [outs.dx])
+            })),
+            Beside::Residual(y) => with_gradient_formulas!(leaky::<T>(activation), |formulas| {
+                input_gradient_by(pass, formulas, sums, [x, dy, y].map(Source::Array), outs.both());
             }),
-            Beside::Residual(y) => {
-                let arrays = [x, dy, y].map(Source::Array);
-                input_gradient_by(pass, leaky::<T>(activation), sums, arrays, outs.both());
-            }
             Beside::Weights(weights) => {
                 let all = Coefficients::new(x.geometry().channels, |channel| match statistics {
                     Statistics::Batch(coefficients) => coefficients(channel, sums[channel]).in_order(),
                     Statistics::Constants => channels.input_gradient(channel).in_order(),
                 });
-                let formula = InputGradientWeighted(leaky::<T>(activation));
+                let formula = &InputGradientWeighted(leaky::<T>(activation));
                 map(Map { machine, formula, arrays: [x, dy, weights].map(Source::Array) }, [outs.dx], all);
             }
         }
@@ -268,10 +279,14 @@ impl<T: Stored> Operations<T> for Loops {
         let x = pass.x;
         match pass.beside {
             Beside::Nothing => with_gradient_sums!(pass, |f, reduction| {
-                backward_by(pass, f, reduction, [x, dy].map(Source::Array), [outs.dx])
+                with_gradient_formulas!(f, |formulas| {
+                    backward_by(pass, formulas, reduction, [x, dy].map(Source::Array), [outs.dx])
+                })
             }),
             Beside::Residual(y) => with_leaky_gradient_sums!(pass, |f, reduction| {
-                backward_by(pass, f, reduction, [x, dy, y].map(Source::Array), outs.both())
+                with_gradient_formulas!(f, |formulas| {
+                    backward_by(pass, formulas, reduction, [x, dy, y].map(Source::Array), outs.both())
+                })
             }),
             // Weights are read in each of the two sweeps: loops that do both at once would be many for a rare pass.
             Beside::Weights(_) => {
@@ -289,7 +304,9 @@ impl<T: Stored> Operations<T> for Loops {
             unreachable!("nobody goes back in place beside a residual or weights")
         };
         with_gradient_sums!(pass, |f, reduction| {
-            backward_by(pass, f, reduction, [Source::Array(pass.x), Source::Own], [dy.reborrow()])
+            with_gradient_formulas!(f, |formulas| {
+                backward_by(pass, formulas, reduction, [Source::Array(pass.x), Source::Own], [dy.reborrow()])
+            })
         })
     }
 
@@ -302,7 +319,7 @@ impl<T: Stored> Operations<T> for Loops {
         dresidual: &mut Writable<T>,
     ) {
         let none = Coefficients::new(dresidual.geometry().channels, |_| [0.0]);
-        let formula = Mask(leaky::<T>(activation));
+        let formula = &Mask(leaky::<T>(activation));
         map(Map { machine, formula, arrays: [dy, y].map(Source::Array) }, [dresidual.reborrow()], none);
     }
 
@@ -316,7 +333,7 @@ impl<T: Stored> Operations<T> for Loops {
     ) {
         let all = Coefficients::new(out.geometry().channels, coefficients);
         let arrays = arrays.map(Source::Array);
-        with_activation!(activation, |f| map(Map { machine, formula: Tangent(f), arrays }, [out.reborrow()], all));
+        with_activation!(activation, |f| map(Map { machine, formula: &Tangent(f), arrays }, [out.reborrow()], all));
     }
 
     fn sums_along(
@@ -340,7 +357,7 @@ impl<T: Stored> Operations<T> for Loops {
         coefficients: OfChannel<GradientAlongCoefficients>,
     ) {
         let all = Coefficients::new(out.geometry().channels, coefficients);
-        let formula = GradientAlong(leaky::<T>(activation));
+        let formula = &GradientAlong(leaky::<T>(activation));
         map(Map { machine, formula, arrays: arrays.map(Source::Array) }, [out.reborrow()], all);
     }
 
@@ -446,7 +463,7 @@ impl<T: Stored> OutputOperations<T> for Loops {
         let sums =
             Joined(ChunkSums { isa: machine.isa, summands: OutputSummands(f), constants: [beta, gamma_reciprocal] });
         let arrays = [Source::Array(y), Source::Own];
-        let map = Map { machine, formula: InputGradientOfOutput(f), arrays };
-        reduce_and_map(&sums, arrays, map, [dy.reborrow()], coefficients)
+        let map = Map { machine, formula: &InputGradientOfOutput(f), arrays };
+        reduce_and_map(&sums, arrays, map, [dy.reborrow()], |channel, sums| coefficients(channel, sums).in_order())
     }
 }

@@ -28,10 +28,10 @@ use crate::array::prefetch_distance::{DistancesOfTwoPasses, PREFETCH_BYTES};
 use crate::machine::vector::WIDTH;
 use crate::number::Stored;
 use crate::reduce::reduction::Reduction;
+use crate::reduce::tree::Merge;
 use crate::reduce::{Scratch, Sources, SumTraversal, block_of_runs, in_runs, reduce};
 use coefficients::Coefficients;
-use formulas::{InOrder, Pointwise};
-use loops::{MapRows, MapRuns};
+use loops::{ChannelRuns, WholeRows};
 use source::{Map, Source};
 use std::ops::Range;
 
@@ -99,15 +99,15 @@ fn all_in_runs<const N: usize, const O: usize>(arrays: [&Geometry; N], outs: [&G
 }
 
 /// Streaming pays for large outputs in long runs. What was just copied is in the cache.
-fn streamed<T, P, const N: usize>(map: &Map<T, P, N>, geometry: &Geometry) -> bool {
+fn streamed<T, const N: usize, const K: usize, const O: usize>(map: &Map<T, N, K, O>, geometry: &Geometry) -> bool {
     let size = size_of::<T>();
     let long = geometry.is_dense_rows() || geometry.inner().0 * size >= STREAM_RUN_BYTES;
     geometry.channels * geometry.count * size >= STREAM_BYTES && long && !map.is_own()
 }
 
 /// `outs = formula(coefficients of the channel, values)` for every element.
-pub(crate) fn map<T: Stored, P: Pointwise<N, K, O>, const N: usize, const K: usize, const O: usize>(
-    map: Map<T, P, N>,
+pub(crate) fn map<T: Stored, const N: usize, const K: usize, const O: usize>(
+    map: Map<T, N, K, O>,
     mut outs: [Writable<T>; O],
     coefficients: Coefficients<K>,
 ) {
@@ -174,16 +174,8 @@ pub(crate) fn map<T: Stored, P: Pointwise<N, K, O>, const N: usize, const K: usi
                     let outs = cells.each_mut().map(|cell| &mut cell.rows()[part.clone()]);
                     let column = part.start % channels;
                     let coefficients = &wide;
-                    machine.isa.run(MapRows {
-                        formula,
-                        coefficients,
-                        values,
-                        distances,
-                        outs,
-                        channels,
-                        column,
-                        streamed,
-                    });
+                    let rows = WholeRows { coefficients, values, distances, outs, channels, column, streamed };
+                    formula.rows(machine.isa, rows);
                     start = part.end;
                 }
             });
@@ -212,14 +204,14 @@ pub(crate) fn map<T: Stored, P: Pointwise<N, K, O>, const N: usize, const K: usi
                     }
                     for (row, channel) in block.enumerate() {
                         let len = range.len();
-                        machine.isa.run(MapRuns {
-                            formula,
+                        let runs = ChannelRuns {
                             coefficients: &[coefficients.of(channel)],
                             values: tiles.each_ref().map(|tile| Segments::of(&tile[row * pitch..][..len], len)),
                             distances: [0; N],
                             outs: results.each_mut().map(|result| SegmentsMut::one(&mut result[..len])),
                             streamed: false,
-                        });
+                        };
+                        formula.runs(machine.isa, runs);
                         for (cell, result) in cells.iter_mut().zip(results.iter()) {
                             cell.scatter(channel, range.clone(), &result[..range.len()]);
                         }
@@ -231,27 +223,25 @@ pub(crate) fn map<T: Stored, P: Pointwise<N, K, O>, const N: usize, const K: usi
 }
 
 /// A map over channels that lie in runs.
-struct Runs<'a, T, P, const N: usize> {
-    map: Map<'a, T, P, N>,
+struct Runs<'a, T, const N: usize, const K: usize, const O: usize> {
+    map: Map<'a, T, N, K, O>,
     /// How many elements ahead to prefetch, for the values of a channel before `until`.
     distances: [isize; N],
     until: usize,
     streamed: bool,
 }
 
-impl<T: Stored, P: Copy, const N: usize> Runs<'_, T, P, N> {
+impl<T: Stored, const N: usize, const K: usize, const O: usize> Runs<'_, T, N, K, O> {
     /// Some neighbouring channels: run after run, and in each all of them. From the last run on: the one that was reduced last is
     /// the likeliest to be in a cache. `own` is scratch.
-    fn map<const K: usize, const O: usize>(
+    fn map(
         &self,
         own: &mut Vec<T>,
         cells: &mut [Cell<T>; O],
         channels: Range<usize>,
         range: Range<usize>,
         coefficients: &[[f64; K]],
-    ) where
-        P: Pointwise<N, K, O>,
-    {
+    ) {
         let &Runs { map: Map { machine, formula, arrays }, distances, until, streamed } = self;
         if streamed {
             cells.iter_mut().for_each(Cell::stream);
@@ -293,7 +283,8 @@ impl<T: Stored, P: Copy, const N: usize> Runs<'_, T, P, N> {
                         Source::Own => Segments::of(own, len),
                     });
                     let outs = cells.each_mut().map(|cell| cell.runs(channels.clone(), index, len));
-                    machine.isa.run(MapRuns { formula, coefficients, values, distances, outs, streamed });
+                    let runs = ChannelRuns { coefficients, values, distances, outs, streamed };
+                    formula.runs(machine.isa, runs);
                 }
             },
         );
@@ -334,18 +325,17 @@ fn from_the_end(
 /// Where channels come in runs and are many enough for the threads, each block of channels is mapped right after it was reduced,
 /// while the cache still holds it; else in two sweeps. The bits are the same. (Columns of few rows, a block at a time, took longer
 /// than two sweeps over whole rows, by up to a quarter on a Zen 5.)
-pub(crate) fn reduce_and_map<T, R, P, C, const N: usize, const M: usize, const K: usize, const O: usize>(
-    reduction: &R,
+pub(crate) fn reduce_and_map<T, V, R, const N: usize, const M: usize, const K: usize, const O: usize>(
+    reduction: &dyn Reduction<T, N, Value = V, Result = R>,
     reduced: [Source<T>; N],
-    map: Map<T, P, M>,
+    map: Map<T, M, K, O>,
     mut outs: [Writable<T>; O],
-    coefficients: impl Fn(usize, R::Result) -> C + Sync + Send,
-) -> Vec<R::Result>
+    coefficients: impl Fn(usize, R) -> [f64; K] + Sync,
+) -> Vec<R>
 where
     T: Stored,
-    R: Reduction<T, N>,
-    P: Pointwise<M, K, O>,
-    C: InOrder<K>,
+    V: Merge,
+    R: Merge,
 {
     let geometries = outs.each_ref().map(Writable::geometry);
     let &Geometry { channels, count, .. } = geometries[0];
@@ -382,7 +372,7 @@ where
                     scratch.reduce(sources, reduction, channels.clone())
                 };
                 let of: Vec<_> =
-                    channels.clone().zip(&values).map(|(c, &value)| coefficients(c, value).in_order()).collect();
+                    channels.clone().zip(&values).map(|(channel, &value)| coefficients(channel, value)).collect();
                 runs.map(own, cells, channels, range.clone(), &of);
                 all.extend(values);
             }

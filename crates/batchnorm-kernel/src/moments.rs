@@ -61,7 +61,7 @@ impl Moments {
     /// From the sums of values and of their squares, each square exact. `None` where these do not tell the variance well
     /// enough: where the mean is so large against the deviation that the difference loses digits, where all values might be
     /// alike, and where something is not finite.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn from_power_sums(count: usize, sum: f64, squares: f64) -> Option<Moments> {
         let weight = count as f64;
         // n times M2, and n times what the mean's square takes off: of small whole numbers both are exact.

@@ -39,7 +39,7 @@ use crate::number::Stored;
 use chunk::{Chunk, Columns, LANES};
 use reduction::{ChunkReduction, Reduction, Tables};
 use std::ops::Range;
-use tree::Tree;
+use tree::{Merge, Tree};
 
 /// Values a chunk. A multiple of the lanes; small enough that a chunk stays in the first-level cache between two looks.
 pub(crate) const CHUNK_VALUES: usize = 2048;
@@ -68,7 +68,7 @@ pub(crate) enum SumTraversal {
 }
 
 /// The traversal for arrays of one shape.
-fn traversal<T: Stored, C: ChunkReduction<T, N>, const N: usize>(arrays: [&Readable<T>; N]) -> SumTraversal {
+fn traversal<T: Stored, const N: usize>(arrays: [&Readable<T>; N], takes_planes: bool) -> SumTraversal {
     let geometries = arrays.map(Readable::geometry);
     // A plane is a part of the lanes, and a row at least a vector.
     let fits_lanes = |&plane: &usize| {
@@ -78,7 +78,7 @@ fn traversal<T: Stored, C: ChunkReduction<T, N>, const N: usize>(arrays: [&Reada
         SumTraversal::Runs(block_of_runs::<T, N>(geometries))
     } else if geometries[0].channels >= MIN_ROW_CHANNELS && geometries.into_iter().all(Geometry::is_dense_rows) {
         SumTraversal::Rows(1)
-    } else if let Some(plane) = plane_in_rows(geometries).filter(|_| C::TAKES_PLANES).filter(fits_lanes) {
+    } else if let Some(plane) = plane_in_rows(geometries).filter(|_| takes_planes).filter(fits_lanes) {
         SumTraversal::Rows(plane)
     } else {
         // Two cache lines of each row, which memory delivers in pairs; of several arrays one, for the tiles are large.
@@ -124,13 +124,13 @@ impl<T: Stored, const N: usize> Scratch<T, N> {
     }
 
     /// Reduces one chunk of some channels, at most a block: a value for each, appended to `values`.
-    fn chunk<C: ChunkReduction<T, N>>(
+    fn chunk<V: Merge>(
         &mut self,
         sources: Sources<T, N>,
-        reduction: &C,
+        reduction: &dyn ChunkReduction<T, N, Value = V>,
         channels: Range<usize>,
         part: Range<usize>,
-        values: &mut Vec<C::Value>,
+        values: &mut Vec<V>,
     ) {
         let Sources { arrays, traversal, distances } = sources;
         match traversal {
@@ -155,13 +155,13 @@ impl<T: Stored, const N: usize> Scratch<T, N> {
 
     /// Reduces a chunk that no loop can take where it lies (very small planes, channels far apart, any strides): copied to
     /// the tiles first, all channels of the block in one sweep over memory.
-    fn copied<C: ChunkReduction<T, N>>(
+    fn copied<V: Merge>(
         &mut self,
         arrays: [&Readable<T>; N],
-        reduction: &C,
+        reduction: &dyn ChunkReduction<T, N, Value = V>,
         channels: Range<usize>,
         part: Range<usize>,
-        values: &mut Vec<C::Value>,
+        values: &mut Vec<V>,
     ) {
         let pitch = arrays[0].geometry().count.min(CHUNK_VALUES) + TILE_GAP;
         for (array, tile) in arrays.iter().zip(self.tiles.iter_mut()) {
@@ -175,13 +175,13 @@ impl<T: Stored, const N: usize> Scratch<T, N> {
     }
 
     /// Reduces a range that is not empty: one value for each of some channels, at most a block.
-    fn joined<C: ChunkReduction<T, N>>(
+    fn joined<V: Merge>(
         &mut self,
         sources: Sources<T, N>,
-        reduction: &C,
+        reduction: &dyn ChunkReduction<T, N, Value = V>,
         channels: Range<usize>,
         range: Range<usize>,
-    ) -> Vec<C::Value> {
+    ) -> Vec<V> {
         let mut tree = Tree::new();
         for start in range.clone().step_by(CHUNK_VALUES) {
             let part = start..(start + CHUNK_VALUES).min(range.end);
@@ -193,12 +193,12 @@ impl<T: Stored, const N: usize> Scratch<T, N> {
     }
 
     /// Reduces some channels, at most a block, of arrays that are not empty.
-    pub fn reduce<R: Reduction<T, N>>(
+    pub fn reduce<V: Merge, R: Merge>(
         &mut self,
         sources: Sources<T, N>,
-        reduction: &R,
+        reduction: &dyn Reduction<T, N, Value = V, Result = R>,
         channels: Range<usize>,
-    ) -> Vec<R::Result> {
+    ) -> Vec<R> {
         let count = sources.arrays[0].geometry().count;
         let joined = self.joined(sources, reduction.chunks(), channels.clone(), 0..count);
         let careful = |channels| self.joined(sources, reduction.careful(), channels, 0..count);
@@ -208,25 +208,22 @@ impl<T: Stored, const N: usize> Scratch<T, N> {
 
 /// The results of channels from `first` on. Those without one are reduced again by `careful`, some neighbours together: also
 /// such as have one, where at most `gap` of them lie between others, and theirs stays.
-fn results<T, R: Reduction<T, N>, const N: usize>(
-    reduction: &R,
+fn results<T, V: Merge, R: Merge, const N: usize>(
+    reduction: &dyn Reduction<T, N, Value = V, Result = R>,
     first: usize,
     count: usize,
-    joined: Vec<<R::Chunks as ChunkReduction<T, N>>::Value>,
+    joined: Vec<V>,
     gap: usize,
-    mut careful: impl FnMut(Range<usize>) -> Vec<R::Result>,
-) -> Vec<R::Result> {
-    let result = |at: usize| reduction.result(first + at, count, joined[at]);
-    // Nearly always all have one.
-    let mut told = Vec::with_capacity(joined.len());
-    for at in 0..joined.len() {
-        let Some(value) = result(at) else { break };
-        told.push(value);
-    }
+    mut careful: impl FnMut(Range<usize>) -> Vec<R>,
+) -> Vec<R> {
+    let told = reduction.results(first, count, &joined);
     if told.len() == joined.len() {
         return told;
     }
-    let mut all: Vec<Option<R::Result>> = (0..joined.len()).map(result).collect();
+    // The first one is without; there are few.
+    let rest = told.len()..joined.len();
+    let rest = rest.map(|at| reduction.result(first + at, count, joined[at]));
+    let mut all: Vec<Option<R>> = told.into_iter().map(Some).chain(rest).collect();
     let mut next = 0;
     while let Some(start) = (next..all.len()).find(|&at| all[at].is_none()) {
         let mut end = start + 1;
@@ -242,14 +239,14 @@ fn results<T, R: Reduction<T, N>, const N: usize>(
 }
 
 /// The values of the chunks of each of some channels joined, of arrays that are not empty.
-fn joined<T: Stored, C: ChunkReduction<T, N>, const N: usize>(
+fn joined<T: Stored, V: Merge, const N: usize>(
     machine: &Machine,
     arrays: [&Readable<T>; N],
-    reduction: &C,
+    reduction: &dyn ChunkReduction<T, N, Value = V>,
     of: Range<usize>,
-) -> Vec<C::Value> {
+) -> Vec<V> {
     let (channels, count) = (of.len(), arrays[0].geometry().count);
-    let traversal = traversal::<T, C, N>(arrays);
+    let traversal = traversal(arrays, reduction.takes_planes());
     let crew = machine.crew(channels * count);
     // A few tasks for each thread, so that one which is held up does not hold up all.
     let wanted = if crew.count() > 1 { 4 * crew.count() } else { 1 };
@@ -280,7 +277,7 @@ fn joined<T: Stored, C: ChunkReduction<T, N>, const N: usize>(
     }
     // Cells are numbered with the block fastest; those of one block come in logical order, as subtrees of its channels.
     let mut all = Vec::with_capacity(channels);
-    let mut trees: Vec<Tree<C::Value>> = (0..blocks).map(|_| Tree::new()).collect();
+    let mut trees: Vec<Tree<V>> = (0..blocks).map(|_| Tree::new()).collect();
     for (number, cell) in cells.into_iter().enumerate() {
         trees[number % blocks].push(cell);
     }
@@ -291,17 +288,21 @@ fn joined<T: Stored, C: ChunkReduction<T, N>, const N: usize>(
 }
 
 /// A result for each channel; an empty vector for empty arrays.
-pub(crate) fn reduce<T: Stored, R: Reduction<T, N>, const N: usize>(
+pub(crate) fn reduce<T: Stored, V: Merge, R: Merge, const N: usize>(
     machine: &Machine,
     arrays: [&Readable<T>; N],
-    reduction: &R,
-) -> Vec<R::Result> {
+    reduction: &dyn Reduction<T, N, Value = V, Result = R>,
+) -> Vec<R> {
     let geometry = arrays[0].geometry();
     if geometry.count == 0 {
         return Vec::new();
     }
     let all = joined(machine, arrays, reduction.chunks(), 0..geometry.channels);
     // In rows a few channels more cost nothing: memory gives whole lines.
-    let gap = if let SumTraversal::Rows(_) = traversal::<T, R::Careful, N>(arrays) { NEAR_COLUMNS } else { 0 };
+    let gap = if let SumTraversal::Rows(_) = traversal(arrays, reduction.careful().takes_planes()) {
+        NEAR_COLUMNS
+    } else {
+        0
+    };
     results(reduction, 0, geometry.count, all, gap, |channels| joined(machine, arrays, reduction.careful(), channels))
 }

@@ -111,12 +111,6 @@ pub(crate) struct Crew<'e> {
     count: usize,
 }
 
-/// A part of the work: whether somebody has it, and what came of it.
-struct Part<R> {
-    claimed: AtomicBool,
-    result: Mutex<Option<R>>,
-}
-
 impl Crew<'_> {
     /// Number of threads, at least 1.
     pub fn count(self) -> usize {
@@ -130,27 +124,37 @@ impl Crew<'_> {
         scratch: impl Fn() -> S + Sync,
         task: impl Fn(&mut S, usize) -> R + Sync,
     ) -> Vec<R> {
+        let results: Vec<Mutex<Option<R>>> = (0..tasks).map(|_| Mutex::new(None)).collect();
+        self.share(tasks, &|next| {
+            let mut own = None;
+            while let Some(number) = next() {
+                let result = task(own.get_or_insert_with(&scratch), number);
+                *results[number].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+            }
+        });
+        let result = |part: Mutex<Option<R>>| part.into_inner().unwrap_or_else(PoisonError::into_inner);
+        results.into_iter().map(|part| result(part).expect("each part was claimed and has ended")).collect()
+    }
+
+    /// Calls `work` on each thread, which takes one number after the other until it finds none left. Each of `0..tasks` is given
+    /// out once, and what is done with it has ended when this returns.
+    fn share(self, tasks: usize, work: &(dyn Fn(&mut dyn FnMut() -> Option<usize>) + Sync)) {
         let Some(executor) = self.executor.filter(|_| self.count > 1 && tasks > 1) else {
-            let mut own = scratch();
-            return (0..tasks).map(|number| task(&mut own, number)).collect();
+            let mut all = 0..tasks;
+            return work(&mut || all.next());
         };
-        let new = |_| Part { claimed: AtomicBool::new(false), result: Mutex::new(None) };
-        let parts: Vec<Part<R>> = (0..tasks).map(new).collect();
+        let claimed: Vec<AtomicBool> = (0..tasks).map(|_| AtomicBool::new(false)).collect();
+        let is_free = |number: &usize| {
+            let claimed = &claimed[*number];
+            !claimed.load(Ordering::Relaxed) && !claimed.swap(true, Ordering::Relaxed)
+        };
         let panicked = Mutex::new(None);
         let share = tasks.div_ceil(self.count);
         let work = |hint: usize| {
+            let first = (hint % self.count * share).min(tasks);
+            let mut numbers = (first..tasks).chain(0..first);
             // A panic of ours does not go through the executor, which may be another language's.
-            let outcome = catch_unwind(AssertUnwindSafe(|| {
-                let mut own = None;
-                let first = (hint % self.count * share).min(tasks);
-                for number in (first..tasks).chain(0..first) {
-                    let Part { claimed, result } = &parts[number];
-                    if !claimed.load(Ordering::Relaxed) && !claimed.swap(true, Ordering::Relaxed) {
-                        let found = task(own.get_or_insert_with(&scratch), number);
-                        *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
-                    }
-                }
-            }));
+            let outcome = catch_unwind(AssertUnwindSafe(|| work(&mut || numbers.find(is_free))));
             if let Err(payload) = outcome {
                 *panicked.lock().unwrap_or_else(PoisonError::into_inner) = Some(payload);
             }
@@ -163,8 +167,6 @@ impl Crew<'_> {
         if let Err(payload) = ran {
             fail(payload);
         }
-        let result = |part: Part<R>| part.result.into_inner().unwrap_or_else(PoisonError::into_inner);
-        parts.into_iter().map(|part| result(part).expect("each part was claimed and has ended")).collect()
     }
 }
 

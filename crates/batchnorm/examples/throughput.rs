@@ -1,10 +1,10 @@
 //! How fast the layer's calls are beside a copy of the same bytes, in one interleaved run: medians in milliseconds.
 //! `eval=` and `back=` are evaluation and backward in place, `train~` and `back~` those of the invertible form.
 //!
-//! `cargo run --release -p batchnorm --example throughput [-- ROUNDS]` on an otherwise idle machine.
+//! `cargo run --release -p batchnorm --example throughput [-- ROUNDS [f32|f64|f16|bf16 [NxCxHxW]]]` on an otherwise idle machine.
 
-use batchnorm::{Axes, Config, Parameters, Tier, View, ViewMut};
-use std::time::Instant;
+use batchnorm::{Axes, Config, Element, Normalizer, Parameters, Tier, View, ViewMut};
+use std::time::{Duration, Instant};
 
 const SHAPES: [[usize; 4]; 7] = [
     [32, 64, 112, 112],
@@ -17,27 +17,66 @@ const SHAPES: [[usize; 4]; 7] = [
 ];
 
 fn main() {
-    let rounds: usize = std::env::args().nth(1).and_then(|rounds| rounds.parse().ok()).unwrap_or(15);
+    let mut arguments = std::env::args().skip(1);
+    let rounds: usize = arguments.next().and_then(|rounds| rounds.parse().ok()).unwrap_or(15);
+    let (numbers, shape) = (arguments.next(), arguments.next());
+    let shape = shape.map(|shape| {
+        let mut sizes = shape.split('x').map(|size| size.parse().expect("a shape as 32x64x112x112"));
+        std::array::from_fn(|_| sizes.next().expect("a shape of four sizes"))
+    });
+    let shapes = shape.as_ref().map_or(&SHAPES[..], std::slice::from_ref);
+    match numbers.as_deref() {
+        None | Some("f32") => measure::<f32>(rounds, shapes, Some(invertible)),
+        Some("f64") => measure::<f64>(rounds, shapes, Some(invertible)),
+        #[cfg(feature = "half")]
+        Some("f16") => measure::<half::f16>(rounds, shapes, None),
+        #[cfg(feature = "half")]
+        Some("bf16") => measure::<half::bf16>(rounds, shapes, None),
+        Some(other) => eprintln!("{other} is not a number type of this build: f32, f64, f16, bf16"),
+    }
+}
+
+/// Seconds of an invertible training over x and of its backward pass over dy.
+type Invertible<T> = fn(&Normalizer, &mut [T], &mut [T], &[usize; 4], Axes) -> [Duration; 2];
+
+fn invertible<T: Element<Param = T> + batchnorm::Parameter>(
+    normalizer: &Normalizer,
+    x: &mut [T],
+    dy: &mut [T],
+    shape: &[usize; 4],
+    axes: Axes,
+) -> [Duration; 2] {
+    let mut over = ViewMut::new(x, shape, axes).expect("a dense array");
+    let start = Instant::now();
+    let (saved, _) = normalizer.train_invertible(&mut over, Parameters::<T>::default(), None).expect("shapes fit");
+    let train = start.elapsed();
+    let mut over_dy = ViewMut::new(dy, shape, axes).expect("a dense array");
+    let start = Instant::now();
+    saved.backward(&over.as_view(), &mut over_dy).expect("shapes fit");
+    [train, start.elapsed()]
+}
+
+fn measure<T: Element>(rounds: usize, shapes: &[[usize; 4]], invertible: Option<Invertible<T>>) {
     println!(
         "{:>18} {:>5} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
         "shape", "order", "tier", "copy", "train", "eval", "backward", "eval=", "back=", "train~", "back~"
     );
-    for [n, c, h, w] in SHAPES {
+    for &[n, c, h, w] in shapes {
         let len = n * c * h * w;
         let mut state = 1u64;
         let mut random = || {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            (state >> 40) as f32 / (1 << 24) as f32
+            T::from_f64((state >> 40) as f64 / (1 << 24) as f64)
         };
-        let x: Vec<f32> = (0..len).map(|_| random()).collect();
-        let dy: Vec<f32> = (0..len).map(|_| random()).collect();
-        let (mut y, mut dx) = (vec![0.0f32; len], vec![0.0f32; len]);
+        let x: Vec<T> = (0..len).map(|_| random()).collect();
+        let dy: Vec<T> = (0..len).map(|_| random()).collect();
+        let (mut y, mut dx) = (vec![T::default(); len], vec![T::default(); len]);
         let (mut own, mut own_dy) = (x.clone(), dy.clone());
         for (order, shape, axes) in [("nchw", [n, c, h, w], Axes::NCHW), ("nhwc", [n, h, w, c], Axes::NHWC)] {
             for tier in Tier::available() {
                 let normalizer = Config::pytorch().tier(tier).normalizer().expect("an available tier");
                 let running = batchnorm::RunningStatistics::start(c).expect("channels");
-                let none = Parameters::<f32>::default();
+                let none = Parameters::<T::Param>::default();
                 let view = View::new(&x, &shape, axes).expect("a dense array");
                 let view_dy = View::new(&dy, &shape, axes).expect("a dense array");
                 let mut times = [const { Vec::new() }; 8];
@@ -66,19 +105,17 @@ fn main() {
                     let start = Instant::now();
                     normalizer.eval_in_place(&mut over, None, none, Some(&running)).expect("shapes fit");
                     times[4].push(start.elapsed());
-                    let start = Instant::now();
-                    let (saved, _) = normalizer.train_invertible(&mut over, none, None).expect("shapes fit");
-                    times[6].push(start.elapsed());
-                    own_dy.copy_from_slice(&dy);
-                    let mut over_dy = ViewMut::new(&mut own_dy, &shape, axes).expect("a dense array");
-                    let start = Instant::now();
-                    saved.backward(&over.as_view(), &mut over_dy).expect("shapes fit");
-                    times[7].push(start.elapsed());
+                    if let Some(invertible) = invertible {
+                        own_dy.copy_from_slice(&dy);
+                        let [train, backward] = invertible(&normalizer, &mut own, &mut own_dy, &shape, axes);
+                        times[6].push(train);
+                        times[7].push(backward);
+                    }
                 }
                 let [copy, train, eval, backward, eval_own, back_own, train_inverse, back_inverse] =
                     times.map(|mut column| {
                         column.sort();
-                        column[column.len() / 2].as_secs_f64() * 1e3
+                        column.get(column.len() / 2).map_or(f64::NAN, |middle| middle.as_secs_f64() * 1e3)
                     });
                 println!(
                     "{:>18} {order:>5} {:>9} {copy:8.3} {train:8.3} {eval:8.3} {backward:8.3} \
@@ -92,7 +129,7 @@ fn main() {
 }
 
 /// A copy over all threads where that pays.
-fn copy(from: &[f32], to: &mut [f32]) {
+fn copy<T: Copy + Send + Sync>(from: &[T], to: &mut [T]) {
     if from.len() < 1 << 16 {
         return to.copy_from_slice(from);
     }

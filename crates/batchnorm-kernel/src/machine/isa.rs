@@ -26,6 +26,11 @@ impl Isa {
     /// Runs a kernel compiled for this tier.
     #[inline(always)]
     pub fn run<R, K: Kernel<R>>(self, kernel: K) -> R {
+        // (Compiled once for all who run it, as those of the other tiers are.)
+        #[inline(never)]
+        fn baseline<R, K: Kernel<R>>(kernel: K) -> R {
+            kernel.run::<Plain>()
+        }
         #[cfg(target_arch = "x86_64")]
         {
             #[target_feature(enable = "avx2,fma,f16c")]
@@ -44,7 +49,7 @@ impl Isa {
                 Tier::Avx512 => return unsafe { avx512(kernel) },
             }
         }
-        kernel.run::<Plain>()
+        baseline(kernel)
     }
 }
 

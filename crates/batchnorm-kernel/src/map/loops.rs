@@ -6,7 +6,7 @@ use super::coefficients::Widened;
 use super::formulas::Pointwise;
 use crate::array::memory::{Segments, SegmentsMut};
 use crate::lanes::{in_groups, load_all, load_last, load_pair};
-use crate::machine::isa::Kernel;
+use crate::machine::isa::{Isa, Kernel};
 use crate::machine::prefetch::{elements_to_line, prefetch};
 use crate::machine::vector::{PAIR, Vector, WIDTH, splat_all};
 use crate::number::Stored;
@@ -70,16 +70,36 @@ where
     }
 }
 
-/// A [`MapRun`] for each of some channels: a loop over short runs, where a call of a kernel costs as much as the run.
-pub(crate) struct MapRuns<'r, 'v, T, P, const N: usize, const K: usize, const O: usize> {
-    pub formula: P,
-    /// Those of each channel.
+/// A run of each of some channels.
+pub(crate) struct ChannelRuns<'r, 'v, T, const N: usize, const K: usize, const O: usize> {
+    /// The coefficients of each channel.
     pub coefficients: &'r [[f64; K]],
     pub values: [Segments<'v, T>; N],
+    /// How many elements ahead to prefetch.
     pub distances: [isize; N],
+    /// They must not be the inputs: some values are computed twice.
     pub outs: [SegmentsMut<'v, T>; O],
+    /// Write past the caches; a fence must follow.
     pub streamed: bool,
 }
+
+/// The loops of a formula, behind a pointer: what leads to them is compiled once for all formulas.
+pub(crate) trait MapLoops<T, const N: usize, const K: usize, const O: usize>: Sync {
+    fn runs(&self, isa: Isa, runs: ChannelRuns<T, N, K, O>);
+    fn rows(&self, isa: Isa, rows: WholeRows<T, N, K, O>);
+}
+
+impl<T: Stored, P: Pointwise<N, K, O>, const N: usize, const K: usize, const O: usize> MapLoops<T, N, K, O> for P {
+    fn runs(&self, isa: Isa, runs: ChannelRuns<T, N, K, O>) {
+        isa.run(MapRuns(*self, runs));
+    }
+    fn rows(&self, isa: Isa, rows: WholeRows<T, N, K, O>) {
+        isa.run(MapRows(*self, rows));
+    }
+}
+
+/// A [`MapRun`] for each of some channels: a loop over short runs, where a call of a kernel costs as much as the run.
+struct MapRuns<'r, 'v, T, P, const N: usize, const K: usize, const O: usize>(P, ChannelRuns<'r, 'v, T, N, K, O>);
 
 impl<T, P, const N: usize, const K: usize, const O: usize> Kernel<()> for MapRuns<'_, '_, T, P, N, K, O>
 where
@@ -88,7 +108,7 @@ where
 {
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let MapRuns { formula, coefficients, mut values, distances, mut outs, streamed } = self;
+        let MapRuns(formula, ChannelRuns { coefficients, mut values, distances, mut outs, streamed }) = self;
         for &coefficients in coefficients {
             let values = next_of(&mut values);
             let outs = next_outs(&mut outs);
@@ -144,14 +164,13 @@ fn edge<V, T, P, const N: usize, const K: usize, const O: usize>(
     }
 }
 
-/// Whole rows of all channels, as one array: in order, in vectors that are aligned and may reach over the end of a row.
-/// The outputs must not be the inputs.
-pub(crate) struct MapRows<'v, T, P, const N: usize, const K: usize, const O: usize> {
-    pub formula: P,
+/// Whole rows of all channels, as one array.
+pub(crate) struct WholeRows<'v, T, const N: usize, const K: usize, const O: usize> {
     pub coefficients: &'v Widened<K>,
     pub values: [&'v [T]; N],
     /// How many elements ahead to prefetch.
     pub distances: [isize; N],
+    /// They must not be the inputs: some values are computed twice.
     pub outs: [&'v mut [T]; O],
     /// Values a row, and the place in its row of the first one here.
     pub channels: usize,
@@ -160,6 +179,9 @@ pub(crate) struct MapRows<'v, T, P, const N: usize, const K: usize, const O: usi
     pub streamed: bool,
 }
 
+/// Whole rows in order, in vectors that are aligned and may reach over the end of a row.
+struct MapRows<'v, T, P, const N: usize, const K: usize, const O: usize>(P, WholeRows<'v, T, N, K, O>);
+
 impl<T, P, const N: usize, const K: usize, const O: usize> Kernel<()> for MapRows<'_, T, P, N, K, O>
 where
     T: Stored,
@@ -167,7 +189,8 @@ where
 {
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let MapRows { formula, coefficients, values, distances, mut outs, channels, column: begin, streamed } = self;
+        let MapRows(formula, rows) = self;
+        let WholeRows { coefficients, values, distances, mut outs, channels, column: begin, streamed } = rows;
         let (len, (vectors, width)) = (outs[0].len(), coefficients.vectors());
         if K * channels * size_of::<f64>() > FIRST_LEVEL_BYTES
             && channels.is_multiple_of(WIDTH)

@@ -1,5 +1,6 @@
 //! What a map takes: arrays, or the output itself.
 
+use super::loops::MapLoops;
 use crate::array::geometry::Geometry;
 use crate::array::memory::Readable;
 use crate::machine::Machine;
@@ -39,14 +40,21 @@ impl<'a, T: Copy> Source<'a, T> {
 }
 
 /// A map: a formula over inputs, of values of the same places.
-#[derive(Clone, Copy)]
-pub(crate) struct Map<'a, T, P, const N: usize> {
+pub(crate) struct Map<'a, T, const N: usize, const K: usize, const O: usize> {
     pub machine: &'a Machine,
-    pub formula: P,
+    pub formula: &'a dyn MapLoops<T, N, K, O>,
     pub arrays: [Source<'a, T>; N],
 }
 
-impl<T, P, const N: usize> Map<'_, T, P, N> {
+impl<T, const N: usize, const K: usize, const O: usize> Clone for Map<'_, T, N, K, O> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T, const N: usize, const K: usize, const O: usize> Copy for Map<'_, T, N, K, O> {}
+
+impl<T, const N: usize, const K: usize, const O: usize> Map<'_, T, N, K, O> {
     /// How many elements ahead to prefetch, with `own` for what is copied of the output.
     pub fn distances(&self, distances: [isize; N], own: isize) -> [isize; N] {
         std::array::from_fn(|n| if let Source::Own = self.arrays[n] { own } else { distances[n] })

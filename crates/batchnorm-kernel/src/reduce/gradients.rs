@@ -167,7 +167,9 @@ where
     F: Summands<N, K, 2> + Sync,
 {
     type Value = GradientSums;
-    const TAKES_PLANES: bool = true;
+    fn takes_planes(&self) -> bool {
+        true
+    }
 
     fn run(&self, channel: usize, chunk: &Chunk<T, N>) -> GradientSums {
         let constants = self.constants.map(|vector| vector[channel]);
@@ -211,7 +213,9 @@ impl<A> ChunkProducts<'_, A> {
 
 impl<T: Stored, A: Activate> ChunkReduction<T, 2> for ChunkProducts<'_, A> {
     type Value = GradientSums;
-    const TAKES_PLANES: bool = true;
+    fn takes_planes(&self) -> bool {
+        true
+    }
 
     fn run(&self, channel: usize, chunk: &Chunk<T, 2>) -> GradientSums {
         match self.plain(channel..channel + 1) {
@@ -280,14 +284,13 @@ impl<'m, T, C, const N: usize> Reduction<T, N> for GradientReduction<'m, C>
 where
     C: ChunkReduction<T, N, Value = GradientSums>,
 {
+    type Value = GradientSums;
     type Result = GradientSums;
-    type Chunks = C;
-    type Careful = C;
 
-    fn chunks(&self) -> &C {
+    fn chunks(&self) -> &dyn ChunkReduction<T, N, Value = GradientSums> {
         &self.chunks
     }
-    #[inline]
+    #[inline(always)]
     fn result(&self, channel: usize, _: usize, joined: GradientSums) -> Option<GradientSums> {
         let GradientSums { dy, dy_xhat: second } = joined;
         let ChannelConstants { mean, inverse_deviation, .. } = self.channels;
@@ -302,7 +305,7 @@ where
         // Up to here xhat was about the mean's high part alone. (And where the gradient is declared to be 0, it is not -0.)
         Some(GradientSums { dy, dy_xhat: dy_xhat - dy * self.channels.xhat_low[channel] + 0.0 })
     }
-    fn careful(&self) -> &C {
+    fn careful(&self) -> &dyn ChunkReduction<T, N, Value = GradientSums> {
         &self.chunks
     }
 }

@@ -64,7 +64,9 @@ pub(crate) struct ChunkPowerSums(Isa);
 
 impl<T: Stored> ChunkReduction<T, 1> for ChunkPowerSums {
     type Value = PowerSums;
-    const TAKES_PLANES: bool = true;
+    fn takes_planes(&self) -> bool {
+        true
+    }
 
     fn run(&self, _: usize, chunk: &Chunk<T, 1>) -> PowerSums {
         let [sum, squares] = self.0.run(SumRun { summands: PowerSummands, constants: [], chunk });
@@ -95,18 +97,25 @@ impl PlainMoments {
 }
 
 impl<T: Stored> Reduction<T, 1> for PlainMoments {
+    type Value = PowerSums;
     type Result = Moments;
-    type Chunks = ChunkPowerSums;
-    type Careful = ChunkMoments;
 
-    fn chunks(&self) -> &ChunkPowerSums {
+    fn chunks(&self) -> &dyn ChunkReduction<T, 1, Value = PowerSums> {
         &self.plain
     }
-    #[inline]
+    #[inline(always)]
     fn result(&self, _: usize, count: usize, PowerSums { sum, squares }: PowerSums) -> Option<Moments> {
         Moments::from_power_sums(count, sum, squares)
     }
-    fn careful(&self) -> &ChunkMoments {
+    fn results(&self, _: usize, count: usize, joined: &[PowerSums]) -> Vec<Moments> {
+        let mut told = Vec::with_capacity(joined.len());
+        for &PowerSums { sum, squares } in joined {
+            let Some(moments) = Moments::from_power_sums(count, sum, squares) else { break };
+            told.push(moments);
+        }
+        told
+    }
+    fn careful(&self) -> &dyn ChunkReduction<T, 1, Value = Moments> {
         &self.careful
     }
 }
@@ -122,7 +131,9 @@ pub(crate) struct ChunkMoments(pub Isa);
 
 impl<T: Stored> ChunkReduction<T, 1> for ChunkMoments {
     type Value = Moments;
-    const TAKES_PLANES: bool = false;
+    fn takes_planes(&self) -> bool {
+        false
+    }
 
     fn run(&self, _: usize, chunk: &Chunk<T, 1>) -> Moments {
         let (count, first) = (chunk.len(), chunk.first().to_f64());
@@ -195,7 +206,9 @@ pub(crate) struct WeightedChunkMoments(pub Isa);
 
 impl<T: Stored> ChunkReduction<T, 2> for WeightedChunkMoments {
     type Value = Moments;
-    const TAKES_PLANES: bool = false;
+    fn takes_planes(&self) -> bool {
+        false
+    }
 
     fn run(&self, _: usize, chunk: &Chunk<T, 2>) -> Moments {
         let counting = || {

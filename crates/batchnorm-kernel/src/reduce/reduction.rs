@@ -8,7 +8,7 @@ use crate::machine::vector::WIDTH;
 pub(crate) trait ChunkReduction<T, const N: usize>: Sync {
     type Value: Merge;
     /// Whether [`rows`](Self::rows) takes planes.
-    const TAKES_PLANES: bool;
+    fn takes_planes(&self) -> bool;
 
     /// One channel.
     fn run(&self, channel: usize, chunk: &Chunk<T, N>) -> Self::Value;
@@ -19,39 +19,41 @@ pub(crate) trait ChunkReduction<T, const N: usize>: Sync {
 
 /// Reduces channels to a result, by way of their chunks.
 pub(crate) trait Reduction<T, const N: usize>: Sync {
-    type Result: Copy + Send;
-    type Chunks: ChunkReduction<T, N>;
-    type Careful: ChunkReduction<T, N, Value = Self::Result>;
+    type Value: Merge;
+    type Result: Merge;
 
     /// What is done first.
-    fn chunks(&self) -> &Self::Chunks;
+    fn chunks(&self) -> &dyn ChunkReduction<T, N, Value = Self::Value>;
     /// The result, from the chunks' values joined; `None` where these do not tell it well enough.
-    fn result(
-        &self,
-        channel: usize,
-        count: usize,
-        joined: <Self::Chunks as ChunkReduction<T, N>>::Value,
-    ) -> Option<Self::Result>;
+    fn result(&self, channel: usize, count: usize, joined: Self::Value) -> Option<Self::Result>;
+    /// The results of neighbouring channels from `first` on, up to the first one without: all, nearly always.
+    fn results(&self, first: usize, count: usize, joined: &[Self::Value]) -> Vec<Self::Result> {
+        let mut told = Vec::with_capacity(joined.len());
+        for (at, &joined) in joined.iter().enumerate() {
+            let Some(value) = self.result(first + at, count, joined) else { break };
+            told.push(value);
+        }
+        told
+    }
     /// What is done to a channel without a result.
-    fn careful(&self) -> &Self::Careful;
+    fn careful(&self) -> &dyn ChunkReduction<T, N, Value = Self::Result>;
 }
 
 /// The chunks' values joined are the result.
 pub(crate) struct Joined<C>(pub C);
 
 impl<T, C: ChunkReduction<T, N>, const N: usize> Reduction<T, N> for Joined<C> {
+    type Value = C::Value;
     type Result = C::Value;
-    type Chunks = C;
-    type Careful = C;
 
-    fn chunks(&self) -> &C {
+    fn chunks(&self) -> &dyn ChunkReduction<T, N, Value = C::Value> {
         &self.0
     }
-    #[inline]
+    #[inline(always)]
     fn result(&self, _: usize, _: usize, joined: C::Value) -> Option<C::Value> {
         Some(joined)
     }
-    fn careful(&self) -> &C {
+    fn careful(&self) -> &dyn ChunkReduction<T, N, Value = C::Value> {
         &self.0
     }
 }
