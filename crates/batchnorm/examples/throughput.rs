@@ -1,7 +1,9 @@
 //! How fast the layer's calls are beside a copy of the same bytes, in one interleaved run: medians in milliseconds.
 //! `eval=` and `back=` are evaluation and backward in place, `train~` and `back~` those of the invertible form.
 //!
-//! `cargo run --release -p batchnorm --example throughput [-- ROUNDS [f32|f64|f16|bf16 [NxCxHxW]]]` on an otherwise idle machine.
+//! `cargo run --release -p batchnorm --example throughput [-- ROUNDS [TYPE [SHAPE [RATIO]]]]` on an otherwise idle machine.
+//! TYPE is f32, f64, f16 or bf16; SHAPE all, or one as 32x64x112x112; RATIO a channel's mean in standard deviations, as 30, or as
+//! 30/16 where one channel in 16 has it.
 
 use batchnorm::{Axes, Config, Element, Normalizer, Parameters, Tier, View, ViewMut};
 use std::time::{Duration, Instant};
@@ -19,21 +21,33 @@ const SHAPES: [[usize; 4]; 7] = [
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let rounds: usize = arguments.next().and_then(|rounds| rounds.parse().ok()).unwrap_or(15);
-    let (numbers, shape) = (arguments.next(), arguments.next());
-    let shape = shape.map(|shape| {
+    let (numbers, shape, ratio) = (arguments.next(), arguments.next(), arguments.next().unwrap_or_default());
+    let shape = shape.filter(|shape| shape != "all").map(|shape| {
         let mut sizes = shape.split('x').map(|size| size.parse().expect("a shape as 32x64x112x112"));
         std::array::from_fn(|_| sizes.next().expect("a shape of four sizes"))
     });
     let shapes = shape.as_ref().map_or(&SHAPES[..], std::slice::from_ref);
+    let (ratio, every) = ratio.split_once('/').unwrap_or((&ratio, "1"));
+    let (ratio, every) = (ratio.parse().unwrap_or(0.0), every.parse().expect("a number of channels"));
+    let what = Data { rounds, shapes, ratio, every };
     match numbers.as_deref() {
-        None | Some("f32") => measure::<f32>(rounds, shapes, Some(invertible)),
-        Some("f64") => measure::<f64>(rounds, shapes, Some(invertible)),
+        None | Some("f32") => measure::<f32>(&what, Some(invertible)),
+        Some("f64") => measure::<f64>(&what, Some(invertible)),
         #[cfg(feature = "half")]
-        Some("f16") => measure::<half::f16>(rounds, shapes, None),
+        Some("f16") => measure::<half::f16>(&what, None),
         #[cfg(feature = "half")]
-        Some("bf16") => measure::<half::bf16>(rounds, shapes, None),
+        Some("bf16") => measure::<half::bf16>(&what, None),
         Some(other) => eprintln!("{other} is not a number type of this build: f32, f64, f16, bf16"),
     }
+}
+
+/// What is measured.
+struct Data<'s> {
+    rounds: usize,
+    shapes: &'s [[usize; 4]],
+    /// A channel's mean in standard deviations, and that of how many channels one has it; the others have a mean of 0.
+    ratio: f64,
+    every: usize,
 }
 
 /// Seconds of an invertible training over x and of its backward pass over dy.
@@ -56,7 +70,7 @@ fn invertible<T: Element<Param = T> + batchnorm::Parameter>(
     [train, start.elapsed()]
 }
 
-fn measure<T: Element>(rounds: usize, shapes: &[[usize; 4]], invertible: Option<Invertible<T>>) {
+fn measure<T: Element>(&Data { rounds, shapes, ratio, every }: &Data, invertible: Option<Invertible<T>>) {
     println!(
         "{:>18} {:>5} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
         "shape", "order", "tier", "copy", "train", "eval", "backward", "eval=", "back=", "train~", "back~"
@@ -66,14 +80,18 @@ fn measure<T: Element>(rounds: usize, shapes: &[[usize; 4]], invertible: Option<
         let mut state = 1u64;
         let mut random = || {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            T::from_f64((state >> 40) as f64 / (1 << 24) as f64)
+            // Uniform, of mean 0 and deviation 1.
+            ((state >> 40) as f64 / (1 << 24) as f64 - 0.5) * 12f64.sqrt()
         };
-        let x: Vec<T> = (0..len).map(|_| random()).collect();
-        let dy: Vec<T> = (0..len).map(|_| random()).collect();
+        let dy: Vec<T> = (0..len).map(|_| T::from_f64(random())).collect();
         let (mut y, mut dx) = (vec![T::default(); len], vec![T::default(); len]);
-        let (mut own, mut own_dy) = (x.clone(), dy.clone());
         for (order, shape, axes) in [("nchw", [n, c, h, w], Axes::NCHW), ("nhwc", [n, h, w, c], Axes::NHWC)] {
-            for tier in Tier::available() {
+            let channel = |at: usize| if order == "nchw" { at / (h * w) % c } else { at % c };
+            let mean = |at: usize| if channel(at) % every == 0 { ratio } else { 0.0 };
+            let x: Vec<T> = (0..len).map(|at| T::from_f64(mean(at) + random())).collect();
+            let (mut own, mut own_dy) = (x.clone(), dy.clone());
+            // Not the slowest: it is for processors that have no other.
+            for tier in Tier::available().into_iter().filter(|&tier| tier == Tier::best() || tier != Tier::Baseline) {
                 let normalizer = Config::pytorch().tier(tier).normalizer().expect("an available tier");
                 let running = batchnorm::RunningStatistics::start(c).expect("channels");
                 let none = Parameters::<T::Param>::default();
