@@ -22,9 +22,9 @@ use crate::reduce::chunk::Chunk;
 use crate::reduce::gradients::{
     ChannelConstants, ChunkSums, DirectionSummands, GradientReduction, GradientSums, OutputSummands,
 };
-use crate::reduce::moments::{ChunkMoments, PlainMoments, WeightedChunkMoments};
-use crate::reduce::reduce;
+use crate::reduce::moments::{ChunkMoments, FIRST_VALUES, MIN_SHIFTED_VALUES, PlainMoments, WeightedChunkMoments};
 use crate::reduce::reduction::{ChunkReduction, Joined, Reduction};
+use crate::reduce::{joined, reduce};
 use crate::rows::formulas::{Elements, RowGradient, RowNumbers, RowTangent};
 use crate::rows::second_order::{RowDirection, RowSecondDerivatives};
 use crate::rows::{self, Summed};
@@ -94,6 +94,17 @@ macro_rules! with_gradient_sums {
     }};
 }
 
+/// The reduction of x to moments, of values whose squares are exact.
+fn plain_moments<T: Stored>(machine: &Machine, x: &Readable<T>) -> PlainMoments {
+    let plain = PlainMoments::new(machine.isa);
+    if x.geometry().count < MIN_SHIFTED_VALUES {
+        return plain;
+    }
+    let chunks = Reduction::<T, 1>::chunks(&plain);
+    let first = joined(machine, [x], chunks, 0..x.geometry().channels, FIRST_VALUES);
+    plain.shifted::<T>(&first)
+}
+
 /// y by the moments of x.
 fn train_by<T: Stored, const N: usize>(
     map: Map<T, N, 3, 1>,
@@ -104,7 +115,7 @@ fn train_by<T: Stored, const N: usize>(
     let (isa, arrays) = (map.machine.isa, [Source::Array(x)]);
     let coefficients = |channel, moments| coefficients(channel, moments).in_order();
     if T::SQUARES_FIT {
-        reduce_and_map(&PlainMoments::new(isa), arrays, map, [y.reborrow()], coefficients)
+        reduce_and_map(&plain_moments(map.machine, x), arrays, map, [y.reborrow()], coefficients)
     } else {
         reduce_and_map(&Joined(ChunkMoments(isa)), arrays, map, [y.reborrow()], coefficients)
     }
@@ -198,7 +209,7 @@ fn input_gradient_by<T: Stored, const N: usize, const O: usize>(
 impl<T: Stored> Operations<T> for Loops {
     fn moments(&self, machine: &Machine, x: &Readable<T>, weights: Option<&Readable<T>>) -> Vec<Moments> {
         match weights {
-            None if T::SQUARES_FIT => reduce(machine, [x], &PlainMoments::new(machine.isa)),
+            None if T::SQUARES_FIT => reduce(machine, [x], &plain_moments(machine, x)),
             None => reduce(machine, [x], &Joined(ChunkMoments(machine.isa))),
             Some(weights) => reduce(machine, [x, weights], &Joined(WeightedChunkMoments(machine.isa))),
         }

@@ -58,19 +58,29 @@ impl Moments {
         Self::from_weighted(count as u64, count as f64, k, [d, q])
     }
 
-    /// From the sums of values and of their squares, each square exact. `None` where these do not tell the variance well
-    /// enough: where the mean is so large against the deviation that the difference loses digits, where all values might be
-    /// alike, and where something is not finite.
+    /// From the sums of values less `shift` and of their squares. `None` where these do not tell the variance well
+    /// enough: where the mean is so far from the shift, measured by the deviation, that the difference loses digits, where all
+    /// values might be alike, and where something is not finite.
     #[inline(always)]
-    pub(crate) fn from_power_sums(count: usize, sum: f64, squares: f64) -> Option<Moments> {
+    pub(crate) fn from_power_sums(count: usize, shift: f64, sum: f64, squares: f64) -> Option<Moments> {
         let weight = count as f64;
         // n times M2, and n times what the mean's square takes off: of small whole numbers both are exact.
         let (scaled_m2, scaled_square) = (weight * squares - sum * sum, sum * sum);
-        // Squares add up to 0 where all values are 0; written so that NaN is neither.
+        // Squares add up to 0 where all values are the shift; written so that NaN is neither.
         let alike = squares == 0.0;
         let told = scaled_m2 > 0.0 && scaled_m2 < f64::INFINITY && scaled_square <= MAX_MEAN_TO_VARIANCE * scaled_m2;
-        let (mean, m2) = (sum / weight, scaled_m2 / weight);
-        (alike || told).then_some(Moments { count: count as u64, weight, mean, mean_low: 0.0, m2 })
+        let (step, m2) = (sum / weight, scaled_m2 / weight);
+        let (mean, mean_low) = if shift == 0.0 { (step, 0.0) } else { two_sum(shift, step) };
+        (alike || told).then_some(Moments { count: count as u64, weight, mean, mean_low, m2 })
+    }
+
+    /// A shift for the power sums of a channel, from those of its first values: 0, or where these lie together far from 0
+    /// their mean.
+    pub(crate) fn shift_from(count: usize, sum: f64, squares: f64) -> f64 {
+        let (scaled_m2, scaled_square) = (count as f64 * squares - sum * sum, sum * sum);
+        // Values that are all alike say nothing of the others: an edge, a background.
+        let far = scaled_m2 > 0.0 && scaled_square < f64::INFINITY && scaled_square > MAX_MEAN_TO_VARIANCE * scaled_m2;
+        if far { sum / count as f64 } else { 0.0 }
     }
 
     /// From a shift likewise, of values with weights, which are in the sums and in `weight`, their own sum.

@@ -238,14 +238,15 @@ fn results<T, V: Merge, R: Merge, const N: usize>(
     all.into_iter().map(|result| result.expect("each channel has one now")).collect()
 }
 
-/// The values of the chunks of each of some channels joined, of arrays that are not empty.
-fn joined<T: Stored, V: Merge, const N: usize>(
+/// The values of the chunks of each of some channels joined, of the first `count` values of each, at least one.
+pub(crate) fn joined<T: Stored, V: Merge, const N: usize>(
     machine: &Machine,
     arrays: [&Readable<T>; N],
     reduction: &dyn ChunkReduction<T, N, Value = V>,
     of: Range<usize>,
+    count: usize,
 ) -> Vec<V> {
-    let (channels, count) = (of.len(), arrays[0].geometry().count);
+    let channels = of.len();
     let traversal = traversal(arrays, reduction.takes_planes());
     let crew = machine.crew(channels * count);
     // A few tasks for each thread, so that one which is held up does not hold up all.
@@ -297,12 +298,14 @@ pub(crate) fn reduce<T: Stored, V: Merge, R: Merge, const N: usize>(
     if geometry.count == 0 {
         return Vec::new();
     }
-    let all = joined(machine, arrays, reduction.chunks(), 0..geometry.channels);
+    let all = joined(machine, arrays, reduction.chunks(), 0..geometry.channels, geometry.count);
     // In rows a few channels more cost nothing: memory gives whole lines.
     let gap = if let SumTraversal::Rows(_) = traversal(arrays, reduction.careful().takes_planes()) {
         NEAR_COLUMNS
     } else {
         0
     };
-    results(reduction, 0, geometry.count, all, gap, |channels| joined(machine, arrays, reduction.careful(), channels))
+    results(reduction, 0, geometry.count, all, gap, |channels| {
+        joined(machine, arrays, reduction.careful(), channels, geometry.count)
+    })
 }

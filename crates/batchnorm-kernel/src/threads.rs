@@ -111,6 +111,9 @@ pub(crate) struct Crew<'e> {
     count: usize,
 }
 
+/// Gives the next task out, as long as there is one.
+type NextTask<'t> = dyn FnMut() -> Option<usize> + 't;
+
 impl Crew<'_> {
     /// Number of threads, at least 1.
     pub fn count(self) -> usize {
@@ -138,7 +141,7 @@ impl Crew<'_> {
 
     /// Calls `work` on each thread, which takes one number after the other until it finds none left. Each of `0..tasks` is given
     /// out once, and what is done with it has ended when this returns.
-    fn share(self, tasks: usize, work: &(dyn Fn(&mut dyn FnMut() -> Option<usize>) + Sync)) {
+    fn share(self, tasks: usize, work: &(dyn Fn(&mut NextTask) + Sync)) {
         let Some(executor) = self.executor.filter(|_| self.count > 1 && tasks > 1) else {
             let mut all = 0..tasks;
             return work(&mut || all.next());

@@ -27,6 +27,8 @@ pub const TILE_VALUES: usize = map::TILE_VALUES;
 pub const OWN_BYTES: usize = map::OWN_BYTES;
 /// Values a chunk.
 pub const CHUNK_VALUES: usize = reduce::CHUNK_VALUES;
+/// Values of a channel from which on the first ones say whether it is summed about a shift.
+pub const MIN_SHIFTED_VALUES: usize = reduce::moments::MIN_SHIFTED_VALUES;
 /// Adjacent values that are taken as a run.
 pub const MIN_RUN: usize = geometry::MIN_RUN;
 /// Bytes side by side in a run of a block of channels.

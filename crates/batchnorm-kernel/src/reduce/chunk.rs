@@ -230,6 +230,17 @@ impl<'v, T: Stored> Columns<'v, T> {
         (self.left + vector * WIDTH).min(self.left + self.width - WIDTH.min(self.left + self.width))
     }
 
+    /// A constant of each channel, in the order of the vectors of a line.
+    pub fn in_line(&self, constants: &[f64], line: &mut [f64]) {
+        for (vector, out) in line.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
+            let column = self.column_of(vector);
+            match self.plane {
+                1 => out.copy_from_slice(&constants[column..][..WIDTH]),
+                plane => *out = std::array::from_fn(|lane| constants[(column + lane) / plane]),
+            }
+        }
+    }
+
     /// The place of a column's sums in a line of a table.
     pub fn place(&self, column: usize) -> usize {
         let vector = column / WIDTH;

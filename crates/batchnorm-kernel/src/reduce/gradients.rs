@@ -182,14 +182,8 @@ where
         let vectors = first.vectors();
         let (tables, constants) = tables.of(vectors, first.len(), K);
         let line = vectors * WIDTH;
-        for (constants, all) in constants.chunks_exact_mut(line).zip(self.constants) {
-            for (vector, constants) in constants.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
-                let column = first.column_of(vector);
-                match first.plane {
-                    1 => constants.copy_from_slice(&all[column..][..WIDTH]),
-                    plane => *constants = std::array::from_fn(|lane| all[(column + lane) / plane]),
-                }
-            }
+        for (line, constants) in constants.chunks_exact_mut(line).zip(self.constants) {
+            first.in_line(constants, line);
         }
         let constants = std::array::from_fn(|k| &constants[k * line..(k + 1) * line]);
         let [dy, dy_xhat] = tables;

@@ -1,7 +1,7 @@
 //! The moments of a chunk, of values and of values with weights. Weights are an array more, with strides of 0 where they are
 //! the same for many values; where a weight is 0 nothing else is looked at, whatever stands there.
 
-use super::chunk::{Chunk, Columns, SumRows, SumRun, Summands};
+use super::chunk::{Chunk, Columns, LANES, SumRows, SumRun, Summands};
 use super::reduction::{ChunkReduction, Reduction, Tables};
 use super::tree::Merge;
 use crate::machine::isa::Isa;
@@ -46,7 +46,7 @@ impl Summands<1, 1, 2> for DeviationSummands {
     }
 }
 
-/// Sums of the values and of their squares.
+/// Sums of the values and of their squares, less a shift of the channel.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PowerSums {
     sum: f64,
@@ -59,8 +59,18 @@ impl Merge for PowerSums {
     }
 }
 
-/// The sums of a chunk of values whose squares are exact.
-pub(crate) struct ChunkPowerSums(Isa);
+/// The sums of a chunk of values whose squares are exact. (Where the shift is 0, the bits are those of values without one.)
+pub(crate) struct ChunkPowerSums {
+    isa: Isa,
+    /// That of each channel; or of none, where all are 0.
+    shift: Option<Vec<f64>>,
+}
+
+impl ChunkPowerSums {
+    fn shift(&self, channel: usize) -> f64 {
+        self.shift.as_ref().map_or(0.0, |shift| shift[channel])
+    }
+}
 
 impl<T: Stored> ChunkReduction<T, 1> for ChunkPowerSums {
     type Value = PowerSums;
@@ -68,22 +78,40 @@ impl<T: Stored> ChunkReduction<T, 1> for ChunkPowerSums {
         true
     }
 
-    fn run(&self, _: usize, chunk: &Chunk<T, 1>) -> PowerSums {
-        let [sum, squares] = self.0.run(SumRun { summands: PowerSummands, constants: [], chunk });
+    fn run(&self, channel: usize, chunk: &Chunk<T, 1>) -> PowerSums {
+        let [sum, squares] = match self.shift(channel) {
+            0.0 => self.isa.run(SumRun { summands: PowerSummands, constants: [], chunk }),
+            shift => self.isa.run(SumRun { summands: DeviationSummands, constants: [shift], chunk }),
+        };
         PowerSums { sum, squares }
     }
 
-    fn rows(&self, columns: [Columns<T>; 1], tables: &mut Tables, out: &mut Vec<PowerSums>) {
-        let ([first, second], _) = tables.of(columns[0].vectors(), columns[0].len(), 0);
+    fn rows(&self, [columns]: [Columns<T>; 1], tables: &mut Tables, out: &mut Vec<PowerSums>) {
+        let ([first, second], line) = tables.of(columns.vectors(), columns.len(), 1);
+        let channels = columns.left / columns.plane..(columns.left + columns.width) / columns.plane;
+        let shift = self.shift.as_ref().filter(|shift| shift[channels].iter().any(|&shift| shift != 0.0));
         let sums = [&mut *first, &mut *second];
-        self.0.run(SumRows { summands: PowerSummands, constants: [], columns, tables: sums });
-        let columns = columns[0];
+        match shift {
+            None => {
+                self.isa.run(SumRows { summands: PowerSummands, constants: [], columns: [columns], tables: sums });
+            }
+            Some(shift) => {
+                columns.in_line(shift, line);
+                let summands = DeviationSummands;
+                self.isa.run(SumRows { summands, constants: [&*line], columns: [columns], tables: sums });
+            }
+        }
         let sums = |channel| PowerSums { sum: columns.sum(first, channel), squares: columns.sum(second, channel) };
         out.extend((0..columns.channels()).map(sums));
     }
 }
 
-/// The moments of a channel of values whose squares are exact: by plain sums where those tell the variance well enough
+/// Values at the start of a channel that tell whether it lies far from 0.
+pub(crate) const FIRST_VALUES: usize = LANES;
+/// Values of a channel from which on they are asked: of fewer a second reduction takes less time.
+pub(crate) const MIN_SHIFTED_VALUES: usize = 256;
+
+/// The moments of a channel of values whose squares are exact: by power sums where those tell the variance well enough
 /// ([`Moments::from_power_sums`]), else by the moments of the chunks.
 pub(crate) struct PlainMoments {
     plain: ChunkPowerSums,
@@ -92,7 +120,19 @@ pub(crate) struct PlainMoments {
 
 impl PlainMoments {
     pub fn new(isa: Isa) -> Self {
-        PlainMoments { plain: ChunkPowerSums(isa), careful: ChunkMoments(isa) }
+        PlainMoments { plain: ChunkPowerSums { isa, shift: None }, careful: ChunkMoments(isa) }
+    }
+
+    /// With a shift for channels that lie far from 0, as the power sums of the [`FIRST_VALUES`] of each tell: then one
+    /// reduction is enough for most of them too. It follows from the logical order, and so do the bits.
+    pub fn shifted<T: Stored>(mut self, first: &[PowerSums]) -> Self {
+        let shift = first.iter().map(|&PowerSums { sum, squares }| {
+            // As an element has it: differences are exact then, but for rare ones.
+            T::from_f64(Moments::shift_from(FIRST_VALUES, sum, squares)).to_f64()
+        });
+        let shift: Vec<f64> = shift.collect();
+        self.plain.shift = shift.iter().any(|&shift| shift != 0.0).then_some(shift);
+        self
     }
 }
 
@@ -104,16 +144,8 @@ impl<T: Stored> Reduction<T, 1> for PlainMoments {
         &self.plain
     }
     #[inline(always)]
-    fn result(&self, _: usize, count: usize, PowerSums { sum, squares }: PowerSums) -> Option<Moments> {
-        Moments::from_power_sums(count, sum, squares)
-    }
-    fn results(&self, _: usize, count: usize, joined: &[PowerSums]) -> Vec<Moments> {
-        let mut told = Vec::with_capacity(joined.len());
-        for &PowerSums { sum, squares } in joined {
-            let Some(moments) = Moments::from_power_sums(count, sum, squares) else { break };
-            told.push(moments);
-        }
-        told
+    fn result(&self, channel: usize, count: usize, PowerSums { sum, squares }: PowerSums) -> Option<Moments> {
+        Moments::from_power_sums(count, self.plain.shift(channel), sum, squares)
     }
     fn careful(&self) -> &dyn ChunkReduction<T, 1, Value = Moments> {
         &self.careful

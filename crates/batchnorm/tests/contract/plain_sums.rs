@@ -58,7 +58,7 @@ fn every_mean_from_0_to_1e8_deviations_keeps_bounds_and_bits() {
 pub type Fill = fn(usize, usize, &mut Random) -> f64;
 
 /// Data that are not N(0, 1).
-pub const KINDS: [(&str, Fill); 19] = [
+pub const KINDS: [(&str, Fill); 23] = [
     ("whole numbers 0 to 10", |i, _, _| (i * 7 % 11) as f64),
     ("one-hot", |i, _, random| f64::from(u8::from((i + random.below(3)).is_multiple_of(10)))),
     ("two values", |_, _, random| if random.below(2) == 0 { -0.3 } else { 0.7 }),
@@ -78,12 +78,18 @@ pub const KINDS: [(&str, Fill); 19] = [
     ("repeated", |i, _, _| [1.0, 1.0, 1.0, 2.5][i / 9 % 4]),
     ("alike but one, far below eps", |i, n, _| f64::from(if i == n / 2 { 0.01f32.next_up() } else { 0.01 })),
     ("zeros but one", |i, n, _| f64::from(u8::from(i == n / 3))),
+    // The first values say whether a channel is summed about a shift: right or wrong.
+    ("starts far from 0", |i, _, random| if i < 20 { 1e4 } else { 0.0 } + random.normal()),
+    ("starts about 0, then far from it", |i, _, random| if i < 20 { 0.0 } else { -1e4 } + random.normal()),
+    ("starts alike, then far from 0", |i, _, random| if i < 20 { 255.0 } else { 250.0 + random.normal() }),
+    ("starts with an outlier, far from 0", |i, _, random| if i == 0 { -1e6 } else { 1e3 } + random.normal()),
 ];
 
 #[test]
 fn data_that_are_not_normal_keep_bounds_and_bits() {
     let mut random = Random::new(902);
-    for sizes in [sizes(6, KINDS.len(), 49), sizes(200, KINDS.len(), 1), sizes(2, KINDS.len(), 2100)] {
+    let of = |n, plane| sizes(n, KINDS.len(), plane);
+    for sizes in [of(6, 49), of(12, 49), of(200, 1), of(600, 1), of(150, 4), of(2, 2100)] {
         // A channel of each kind, so that plain and careful ones lie beside each other.
         let len = sizes.n * sizes.c * sizes.plane;
         let mut x = vec![0.0f32; len];
@@ -115,16 +121,17 @@ fn data_that_are_not_normal_keep_bounds_and_bits() {
 #[test]
 fn a_value_at_the_mean_gives_beta_and_is_closed_to_a_rectifier() {
     // Whole numbers, one of which is the mean to the bit, near 0 and far from it.
-    for offset in [0.0, 1.0, 100.0, 1e6] {
-        let x: Vec<f32> = (0..110).map(|i| (offset + f64::from(i % 11)) as f32).collect();
-        let dy: Vec<f32> = (0..110).map(|i| 1.0 + 0.01 * i as f32).collect();
-        let shape = [110, 1];
+    // (Of the many, the first ones say about which shift they are summed.)
+    for (offset, count) in [0.0, 1.0, 100.0, 1e6].into_iter().flat_map(|offset| [(offset, 110), (offset, 1100)]) {
+        let x: Vec<f32> = (0..count).map(|i| (offset + (i % 11) as f64) as f32).collect();
+        let dy: Vec<f32> = (0..count).map(|i| 1.0 + 0.01 * i as f32).collect();
+        let shape = [count, 1];
         let view = View::new(&x, &shape, Axes::NCHW).expect("a view");
         let up = View::new(&dy, &shape, Axes::NCHW).expect("a view");
         for beta in [0.0, 0.3f64] {
             for activation in [Activation::Identity, Activation::Relu] {
                 let rule = Config::pytorch().activation(activation).normalizer().expect("a right configuration");
-                let (mut y, mut dx) = (vec![0.0f32; 110], vec![0.0f32; 110]);
+                let (mut y, mut dx) = (vec![0.0f32; count], vec![0.0f32; count]);
                 let parameters = Parameters { gamma: Some(&[1.7]), beta: Some(&[beta]) };
                 let mut out = ViewMut::new(&mut y, &shape, Axes::NCHW).expect("a view");
                 let (saved, batch) = rule.train(&view, parameters, None, &mut out).expect("a right call");
@@ -135,7 +142,7 @@ fn a_value_at_the_mean_gives_beta_and_is_closed_to_a_rectifier() {
                 let mut out = ViewMut::new(&mut dx, &shape, Axes::NCHW).expect("a view");
                 let gradients = saved.backward(&view, &up, &mut out).expect("a right call");
                 let open = |i: usize| activation == Activation::Identity || y[i] > 0.0;
-                let sum: f64 = (0..110).filter(|&i| open(i)).map(|i| f64::from(dy[i])).sum();
+                let sum: f64 = (0..count).filter(|&i| open(i)).map(|i| f64::from(dy[i])).sum();
                 assert!((gradients.dbeta[0] - sum).abs() <= 1e-12 * sum, "offset {offset} beta {beta} {activation:?}");
                 // The same statistics as constants.
                 let running = batchnorm::RunningStatistics::from_parts(&[offset + 5.0], &[10.0], 1).expect("right");
@@ -144,7 +151,7 @@ fn a_value_at_the_mean_gives_beta_and_is_closed_to_a_rectifier() {
                 assert!(y.iter().skip(5).step_by(11).all(|y| y.to_bits() == (beta as f32).to_bits()));
                 let mut out = ViewMut::new(&mut dx, &shape, Axes::NCHW).expect("a view");
                 saved.backward(&view, &up, &mut out).expect("a right call");
-                for i in 0..110 {
+                for i in 0..count {
                     let is_open = activation == Activation::Identity || y[i] > 0.0;
                     assert_eq!(dx[i] != 0.0, is_open, "value {i}");
                 }

@@ -8,8 +8,8 @@ use crate::support::{Random, pool};
 use batchnorm::Tier;
 use batchnorm::thresholds::{
     BLOCK_RUN_BYTES, CHUNK_VALUES, FEW_VALUES, LANES, MAX_BLOCK_CHANNELS, MAX_ROW_CHANNELS, MIN_ALIGNED_RUN,
-    MIN_ROW_CHANNELS, MIN_RUN, NEAR_COLUMNS, OWN_BYTES, ROWS_A_STEP, SHARED_COEFFICIENTS, STREAM_BYTES,
-    STREAM_RUN_BYTES, TASK_ELEMENTS, TILE_VALUES, WIDTH, WORTH_THREADS,
+    MIN_ROW_CHANNELS, MIN_RUN, MIN_SHIFTED_VALUES, NEAR_COLUMNS, OWN_BYTES, ROWS_A_STEP, SHARED_COEFFICIENTS,
+    STREAM_BYTES, STREAM_RUN_BYTES, TASK_ELEMENTS, TILE_VALUES, WIDTH, WORTH_THREADS,
 };
 
 /// Arrays of more elements are taken in a third of the passes, and those that are large in one type, each time others.
@@ -69,6 +69,8 @@ fn table() -> Vec<Edge> {
         edge("a block of channels without planes", MAX_BLOCK_CHANNELS, |e| sizes(40, e, 1)),
         edge("coefficients that are repeated", 64, |e| sizes(9, e, 1)),
         edge("columns reduced again with their neighbours", NEAR_COLUMNS, |e| sizes(33, 2 * e + 9, 1)),
+        edge("what is summed about a shift", MIN_SHIFTED_VALUES, |e| sizes(e, 9, 1)),
+        edge("what is summed about a shift, in planes", MIN_SHIFTED_VALUES, |e| sizes(factors(e).0, 9, factors(e).1)),
         edge("a tile of narrow rows", TILE_VALUES, |e| sizes(e, 3, 1)),
         edge("few values a channel", FEW_VALUES, |e| sizes(e, 70, 1)),
         edge("few values a channel, in planes", FEW_VALUES, |e| sizes(factors(e).0, 40, factors(e).1)),
