@@ -109,7 +109,7 @@ impl<T: Stored> ChunkReduction<T, 1> for ChunkPowerSums {
 /// Values at the start of a channel that tell whether it lies far from 0.
 pub(crate) const FIRST_VALUES: usize = LANES;
 /// Values of a channel from which on they are asked: of fewer a second reduction takes less time.
-pub(crate) const MIN_SHIFTED_VALUES: usize = 256;
+pub(crate) const MIN_SHIFTED_VALUES: usize = 512;
 
 /// The moments of a channel of values whose squares are exact: by power sums where those tell the variance well enough
 /// ([`Moments::from_power_sums`]), else by the moments of the chunks.
