@@ -145,26 +145,14 @@ fn normalize<T: Stored>(
     }
 }
 
-/// The formulas of dx, and of dz for a residual.
-#[derive(Clone, Copy)]
-struct GradientFormulas<'f, T, const N: usize, const O: usize> {
-    /// Where the statistics are functions of the batch, and where they are constants.
-    input_gradient: &'f dyn MapLoops<T, N, 5, O>,
-    scale: &'f dyn MapLoops<T, N, 3, O>,
-}
-
-/// An expression with the formulas behind an activation.
-macro_rules! with_gradient_formulas {
-    ($activation:expr, |$formulas:ident| $call:expr) => {{
-        let $formulas = GradientFormulas { input_gradient: &InputGradient($activation), scale: &Scale($activation) };
-        $call
-    }};
-}
+/// The formulas of dx, and of dz for a residual: where the statistics are functions of the batch, and where they are constants.
+type GradientFormulas<'f, T, const N: usize, const O: usize> =
+    (&'f dyn MapLoops<T, N, 5, O>, &'f dyn MapLoops<T, N, 3, O>);
 
 /// dx, and dz for a residual, by the sums of the arrays, which are returned.
 fn backward_by<T: Stored, const N: usize, const O: usize>(
     pass: Backward<T>,
-    formulas: GradientFormulas<T, N, O>,
+    (input_gradient, scale): GradientFormulas<T, N, O>,
     reduction: &dyn Reduction<T, N, Value = GradientSums, Result = GradientSums>,
     arrays: [Source<T>; N],
     outs: [Writable<T>; O],
@@ -172,12 +160,12 @@ fn backward_by<T: Stored, const N: usize, const O: usize>(
     let Backward { machine, channels, statistics, .. } = pass;
     match statistics {
         Statistics::Batch(coefficients) => {
-            let map = Map { machine, formula: formulas.input_gradient, arrays };
+            let map = Map { machine, formula: input_gradient, arrays };
             let coefficients = |channel, sums| coefficients(channel, sums).in_order_of::<T::Arithmetic>();
             reduce_and_map(reduction, arrays, map, outs, coefficients)
         }
         Statistics::Constants => {
-            let map = Map { machine, formula: formulas.scale, arrays };
+            let map = Map { machine, formula: scale, arrays };
             reduce_and_map(reduction, arrays, map, outs, |channel, _| channels.normalize(channel).in_order())
         }
     }
@@ -186,7 +174,7 @@ fn backward_by<T: Stored, const N: usize, const O: usize>(
 /// dx, and dz for a residual, by sums that are known.
 fn input_gradient_by<T: Stored, const N: usize, const O: usize>(
     pass: Backward<T>,
-    formulas: GradientFormulas<T, N, O>,
+    (input_gradient, scale): GradientFormulas<T, N, O>,
     sums: &[GradientSums],
     arrays: [Source<T>; N],
     outs: [Writable<T>; O],
@@ -196,12 +184,11 @@ fn input_gradient_by<T: Stored, const N: usize, const O: usize>(
     match statistics {
         Statistics::Batch(coefficients) => {
             let in_order = |channel: usize| coefficients(channel, sums[channel]).in_order_of::<T::Arithmetic>();
-            let formula = formulas.input_gradient;
-            map(Map { machine, formula, arrays }, outs, Coefficients::new(number, in_order));
+            map(Map { machine, formula: input_gradient, arrays }, outs, Coefficients::new(number, in_order));
         }
         Statistics::Constants => {
             let all = Coefficients::new(number, |channel| channels.normalize(channel));
-            map(Map { machine, formula: formulas.scale, arrays }, outs, all);
+            map(Map { machine, formula: scale, arrays }, outs, all);
         }
     }
 }
@@ -269,12 +256,14 @@ impl<T: Stored> Operations<T> for Loops {
     fn input_gradient(&self, pass: Backward<T>, dy: &Readable<T>, sums: &[GradientSums], outs: GradientOutputs<T>) {
         let Backward { machine, activation, channels, x, beside, statistics } = pass;
         match beside {
-            Beside::Nothing => with_activation!(activation, |f| with_gradient_formulas!(f, |formulas| {
-                input_gradient_by(pass, formulas, sums, [x, dy].map(Source::Array), [outs.dx])
-            })),
-            Beside::Residual(y) => with_gradient_formulas!(leaky::<T>(activation), |formulas| {
-                input_gradient_by(pass, formulas, sums, [x, dy, y].map(Source::Array), outs.both());
+            Beside::Nothing => with_activation!(activation, |f| {
+                let arrays = [x, dy].map(Source::Array);
+                input_gradient_by(pass, (&InputGradient(f), &Scale(f)), sums, arrays, [outs.dx])
             }),
+            Beside::Residual(y) => {
+                let (f, arrays) = (leaky::<T>(activation), [x, dy, y].map(Source::Array));
+                input_gradient_by(pass, (&InputGradient(f), &Scale(f)), sums, arrays, outs.both());
+            }
             Beside::Weights(weights) => {
                 let all = Coefficients::new(x.geometry().channels, |channel| match statistics {
                     Statistics::Batch(coefficients) => coefficients(channel, sums[channel]).in_order(),
@@ -290,14 +279,10 @@ impl<T: Stored> Operations<T> for Loops {
         let x = pass.x;
         match pass.beside {
             Beside::Nothing => with_gradient_sums!(pass, |f, reduction| {
-                with_gradient_formulas!(f, |formulas| {
-                    backward_by(pass, formulas, reduction, [x, dy].map(Source::Array), [outs.dx])
-                })
+                backward_by(pass, (&InputGradient(f), &Scale(f)), reduction, [x, dy].map(Source::Array), [outs.dx])
             }),
             Beside::Residual(y) => with_leaky_gradient_sums!(pass, |f, reduction| {
-                with_gradient_formulas!(f, |formulas| {
-                    backward_by(pass, formulas, reduction, [x, dy, y].map(Source::Array), outs.both())
-                })
+                backward_by(pass, (&InputGradient(f), &Scale(f)), reduction, [x, dy, y].map(Source::Array), outs.both())
             }),
             // Weights are read in each of the two sweeps: loops that do both at once would be many for a rare pass.
             Beside::Weights(_) => {
@@ -315,9 +300,8 @@ impl<T: Stored> Operations<T> for Loops {
             unreachable!("nobody goes back in place beside a residual or weights")
         };
         with_gradient_sums!(pass, |f, reduction| {
-            with_gradient_formulas!(f, |formulas| {
-                backward_by(pass, formulas, reduction, [Source::Array(pass.x), Source::Own], [dy.reborrow()])
-            })
+            let arrays = [Source::Array(pass.x), Source::Own];
+            backward_by(pass, (&InputGradient(f), &Scale(f)), reduction, arrays, [dy.reborrow()])
         })
     }
 

@@ -87,9 +87,9 @@ impl<T: Stored> ChunkReduction<T, 1> for ChunkPowerSums {
     }
 
     fn rows(&self, [columns]: [Columns<T>; 1], tables: &mut Tables, out: &mut Vec<PowerSums>) {
-        let ([first, second], line) = tables.of(columns.vectors(), columns.len(), 1);
         let channels = columns.left / columns.plane..(columns.left + columns.width) / columns.plane;
         let shift = self.shift.as_ref().filter(|shift| shift[channels].iter().any(|&shift| shift != 0.0));
+        let ([first, second], line) = tables.of(columns.vectors(), columns.len(), usize::from(shift.is_some()));
         let sums = [&mut *first, &mut *second];
         match shift {
             None => {
