@@ -29,6 +29,7 @@ impl Arithmetic for Fused {
     fn affine<V: Vector>(deviation: V, scale: V, shift: V) -> V {
         deviation.mul_add(scale, shift)
     }
+    #[inline(always)]
     fn offset_and_slope(scale: f64, offset: f64, slope: f64) -> [f64; 2] {
         // (Never -0, so that a dx that is declared to be 0 is +0.)
         [0.0 - scale * offset, 0.0 - scale * slope]

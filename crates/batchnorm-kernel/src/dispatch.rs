@@ -1,6 +1,7 @@
 //! Which loops each operation takes: decided once for a call.
 
 use crate::activation::{Activation, Leaky, Linear};
+use crate::arithmetic::Stepwise;
 use crate::array::memory::{Readable, Writable};
 use crate::machine::Machine;
 use crate::map::coefficients::Coefficients;
@@ -22,7 +23,9 @@ use crate::reduce::chunk::Chunk;
 use crate::reduce::gradients::{
     ChannelConstants, ChunkSums, DirectionSummands, GradientReduction, GradientSums, OutputSummands,
 };
-use crate::reduce::moments::{ChunkMoments, FIRST_VALUES, MIN_SHIFTED_VALUES, PlainMoments, WeightedChunkMoments};
+use crate::reduce::moments::{
+    ChunkMoments, FIRST_VALUES, MIN_SHIFTED_VALUES, PlainMoments, WeightedChunkMoments, sums_plainly,
+};
 use crate::reduce::reduction::{ChunkReduction, Joined, Reduction};
 use crate::reduce::{joined, reduce};
 use crate::rows::formulas::{Elements, RowGradient, RowNumbers, RowTangent};
@@ -113,8 +116,8 @@ fn train_by<T: Stored, const N: usize>(
     coefficients: OfReduced<Moments, NormalizeCoefficients>,
 ) -> Vec<Moments> {
     let (isa, arrays) = (map.machine.isa, [Source::Array(x)]);
-    let coefficients = |channel, moments| coefficients(channel, moments).in_order();
-    if T::SQUARES_FIT {
+    let coefficients = |of, moments: &[Moments]| Coefficients::reduced(of, moments, coefficients);
+    if sums_plainly::<T>(x.geometry().count) {
         reduce_and_map(&plain_moments(map.machine, x), arrays, map, [y.reborrow()], coefficients)
     } else {
         reduce_and_map(&Joined(ChunkMoments(isa)), arrays, map, [y.reborrow()], coefficients)
@@ -129,7 +132,7 @@ fn normalize<T: Stored>(
     NormalizeVectors { mean, scale, shift }: NormalizeVectors,
 ) {
     let Forward { machine, activation, beside } = pass;
-    let all = Coefficients::borrowed([mean, scale, shift]);
+    let all = Coefficients::Borrowed([mean, scale, shift]);
     match beside {
         Beside::Nothing => with_activation!(activation, |f| {
             map(Map { machine, formula: &Normalize(f), arrays: [x] }, [y.reborrow()], all);
@@ -159,14 +162,16 @@ fn backward_by<T: Stored, const N: usize, const O: usize>(
 ) -> Vec<GradientSums> {
     let Backward { machine, channels, statistics, .. } = pass;
     match statistics {
-        Statistics::Batch(coefficients) => {
+        Statistics::Batch(batch) => {
             let map = Map { machine, formula: input_gradient, arrays };
-            let coefficients = |channel, sums| coefficients(channel, sums).in_order_of::<T::Arithmetic>();
+            let coefficients = |of, sums: &[GradientSums]| channels.input_gradients::<T::Arithmetic>(batch, of, sums);
             reduce_and_map(reduction, arrays, map, outs, coefficients)
         }
         Statistics::Constants => {
             let map = Map { machine, formula: scale, arrays };
-            reduce_and_map(reduction, arrays, map, outs, |channel, _| channels.normalize(channel).in_order())
+            let coefficients =
+                |of, sums: &[GradientSums]| Coefficients::reduced(of, sums, |channel, _| channels.normalize(channel));
+            reduce_and_map(reduction, arrays, map, outs, coefficients)
         }
     }
 }
@@ -182,9 +187,9 @@ fn input_gradient_by<T: Stored, const N: usize, const O: usize>(
     let Backward { machine, channels, x, statistics, .. } = pass;
     let number = x.geometry().channels;
     match statistics {
-        Statistics::Batch(coefficients) => {
-            let in_order = |channel: usize| coefficients(channel, sums[channel]).in_order_of::<T::Arithmetic>();
-            map(Map { machine, formula: input_gradient, arrays }, outs, Coefficients::new(number, in_order));
+        Statistics::Batch(batch) => {
+            let all = channels.input_gradients::<T::Arithmetic>(batch, 0..number, sums);
+            map(Map { machine, formula: input_gradient, arrays }, outs, all);
         }
         Statistics::Constants => {
             let all = Coefficients::new(number, |channel| channels.normalize(channel));
@@ -196,7 +201,7 @@ fn input_gradient_by<T: Stored, const N: usize, const O: usize>(
 impl<T: Stored> Operations<T> for Loops {
     fn moments(&self, machine: &Machine, x: &Readable<T>, weights: Option<&Readable<T>>) -> Vec<Moments> {
         match weights {
-            None if T::SQUARES_FIT => reduce(machine, [x], &plain_moments(machine, x)),
+            None if sums_plainly::<T>(x.geometry().count) => reduce(machine, [x], &plain_moments(machine, x)),
             None => reduce(machine, [x], &Joined(ChunkMoments(machine.isa))),
             Some(weights) => reduce(machine, [x, weights], &Joined(WeightedChunkMoments(machine.isa))),
         }
@@ -265,10 +270,14 @@ impl<T: Stored> Operations<T> for Loops {
                 input_gradient_by(pass, (&InputGradient(f), &Scale(f)), sums, arrays, outs.both());
             }
             Beside::Weights(weights) => {
-                let all = Coefficients::new(x.geometry().channels, |channel| match statistics {
-                    Statistics::Batch(coefficients) => coefficients(channel, sums[channel]).in_order(),
-                    Statistics::Constants => channels.input_gradient(channel).in_order(),
-                });
+                let number = x.geometry().channels;
+                let all = match statistics {
+                    Statistics::Batch(batch) => channels.input_gradients::<Stepwise>(batch, 0..number, sums),
+                    Statistics::Constants => Coefficients::new(number, |channel| {
+                        let [mean, scale, shift] = channels.normalize(channel).in_order();
+                        [mean, scale, shift, 0.0, 0.0]
+                    }),
+                };
                 let formula = &InputGradientWeighted(leaky::<T>(activation));
                 map(Map { machine, formula, arrays: [x, dy, weights].map(Source::Array) }, [outs.dx], all);
             }
@@ -459,6 +468,7 @@ impl<T: Stored> OutputOperations<T> for Loops {
             Joined(ChunkSums { isa: machine.isa, summands: OutputSummands(f), constants: [beta, gamma_reciprocal] });
         let arrays = [Source::Array(y), Source::Own];
         let map = Map { machine, formula: &InputGradientOfOutput(f), arrays };
-        reduce_and_map(&sums, arrays, map, [dy.reborrow()], |channel, sums| coefficients(channel, sums).in_order())
+        let coefficients = |of, sums: &[GradientSums]| Coefficients::reduced(of, sums, coefficients);
+        reduce_and_map(&sums, arrays, map, [dy.reborrow()], coefficients)
     }
 }

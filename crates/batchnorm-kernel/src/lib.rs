@@ -25,6 +25,7 @@ mod arithmetic;
 mod array;
 mod dispatch;
 mod element;
+mod kept;
 mod lanes;
 mod machine;
 mod map;
@@ -57,15 +58,16 @@ pub mod passes {
     pub use crate::array::geometry::{Geometry, MIN_RUN};
     pub use crate::array::layout::{Arrangement, Layout, elements, row_major};
     pub use crate::array::memory::{Readable, Writable};
+    pub use crate::kept::{Room, Vectors};
     pub use crate::machine::Machine;
     pub use crate::map::formulas::{
-        GradientAlongCoefficients, InputGradientCoefficients, NormalizeCoefficients, OutputGradientCoefficients,
-        TangentCoefficients,
+        GradientAlongCoefficients, NormalizeCoefficients, OutputGradientCoefficients, TangentCoefficients,
     };
     pub use crate::moments::two_sum;
     pub use crate::operations::{Operations, OutputOperations};
     pub use crate::pass::{
-        Backward, Beside, Forward, GradientOutputs, NormalizeVectors, OfChannel, OfReduced, OutputBackward, Statistics,
+        Backward, BatchStatistics, Beside, Forward, GradientOutputs, NormalizeVectors, OfChannel, OfReduced,
+        OutputBackward, Statistics,
     };
     pub use crate::reduce::gradients::{ChannelConstants, GradientSums, about};
     pub use crate::reduce::tree::{Merge, joined_pairwise, pairwise_sum};

@@ -24,7 +24,7 @@ pub mod source;
 use crate::array::geometry::{Geometry, MIN_RUN, plane_in_rows};
 use crate::array::grid::Grid;
 use crate::array::memory::{Cell, Segments, SegmentsMut, Writable};
-use crate::array::prefetch_distance::{DistancesOfTwoPasses, PREFETCH_BYTES};
+use crate::array::prefetch_distance::DistancesOfTwoPasses;
 use crate::machine::vector::WIDTH;
 use crate::number::Stored;
 use crate::reduce::reduction::Reduction;
@@ -134,52 +134,20 @@ pub(crate) fn map<T: Stored, const N: usize, const K: usize, const O: usize>(
         });
         let arrays = rows.each_ref().map(|array| array.as_ref().map_or(Source::Own, Source::Array));
         let outs = outs.each_mut().map(|out| out.planes_as_rows().expect("it was asked before"));
-        return self::map(Map { machine, formula, arrays }, outs, coefficients.repeated(plane));
+        return map_rows(Map { machine, formula, arrays }, outs, &coefficients, plane);
     }
-    let streamed = streamed(&map, geometries[0]);
     let grid = traversal.grid::<T>(geometries[0], crew.count());
-    let distances = [(PREFETCH_BYTES / size_of::<T>()) as isize; N];
     match traversal {
         // NCHW: a channel's coefficients stay in registers for a whole run.
         MapTraversal::Runs => {
+            let runs = Runs { map, distances: map.ahead(), until: count, streamed: streamed(&map, geometries[0]) };
             Writable::for_each_cell(&mut outs.each_mut(), grid, crew, Vec::new, |own, channels, range, cells| {
                 let all: Vec<_> = channels.clone().map(|channel| coefficients.of(channel)).collect();
-                let runs = Runs { map, distances, until: count, streamed };
                 runs.map(own, cells, channels, range, &all);
             });
         }
         // NHWC, N x C: coefficients are read beside the values.
-        MapTraversal::Rows => {
-            let wide = coefficients.widened(outs[0].elements_to_line() % WIDTH);
-            let piece = if map.is_own() { OWN_BYTES / size_of::<T>() } else { usize::MAX };
-            Writable::for_each_cell(&mut outs.each_mut(), grid, crew, Vec::new, |own, _, range, cells| {
-                if streamed {
-                    cells.iter_mut().for_each(Cell::stream);
-                }
-                let len = range.len() * channels;
-                let mut start = 0;
-                while start < len {
-                    let part = start..len.min(start.saturating_add(piece));
-                    let mut distances = distances;
-                    if map.is_own() {
-                        let rows = &cells[0].rows()[part.clone()];
-                        own.clear();
-                        own.extend_from_slice(rows);
-                        distances = map.distances(distances, to_what_follows(own, rows));
-                    }
-                    let values = arrays.map(|array| match array {
-                        Source::Array(array) => &array.rows(range.clone())[part.clone()],
-                        Source::Own => own,
-                    });
-                    let outs = cells.each_mut().map(|cell| &mut cell.rows()[part.clone()]);
-                    let column = part.start % channels;
-                    let coefficients = &wide;
-                    let rows = WholeRows { coefficients, values, distances, outs, channels, column, streamed };
-                    formula.rows(machine.isa, rows);
-                    start = part.end;
-                }
-            });
-        }
+        MapTraversal::Rows => map_rows(map, outs, &coefficients, 1),
         // Any strides: a block is copied to tiles, mapped there channel by channel, and copied to its places.
         MapTraversal::Tiles => {
             let pitch = count.min(TILE_VALUES);
@@ -220,6 +188,50 @@ pub(crate) fn map<T: Stored, const N: usize, const K: usize, const O: usize>(
             );
         }
     }
+}
+
+/// Rows of all channels, coefficients as vectors beside them: each as often as there are places in a plane.
+fn map_rows<T: Stored, const N: usize, const K: usize, const O: usize>(
+    map: Map<T, N, K, O>,
+    mut outs: [Writable<T>; O],
+    coefficients: &Coefficients<K>,
+    plane: usize,
+) {
+    let Map { machine, formula, arrays } = map;
+    let geometry = outs[0].geometry();
+    let channels = geometry.channels;
+    let crew = machine.crew(channels * geometry.count);
+    let streamed = streamed(&map, geometry);
+    let grid = MapTraversal::Rows.grid::<T>(geometry, crew.count());
+    let wide = coefficients.widened(plane, outs[0].elements_to_line() % WIDTH);
+    let piece = if map.is_own() { OWN_BYTES / size_of::<T>() } else { usize::MAX };
+    Writable::for_each_cell(&mut outs.each_mut(), grid, crew, Vec::new, |own, _, range, cells| {
+        if streamed {
+            cells.iter_mut().for_each(Cell::stream);
+        }
+        let len = range.len() * channels;
+        let mut start = 0;
+        while start < len {
+            let part = start..len.min(start.saturating_add(piece));
+            let mut distances = map.ahead();
+            if map.is_own() {
+                let rows = &cells[0].rows()[part.clone()];
+                own.clear();
+                own.extend_from_slice(rows);
+                distances = map.distances(distances, to_what_follows(own, rows));
+            }
+            let values = arrays.map(|array| match array {
+                Source::Array(array) => &array.rows(range.clone())[part.clone()],
+                Source::Own => own,
+            });
+            let outs = cells.each_mut().map(|cell| &mut cell.rows()[part.clone()]);
+            let column = part.start % channels;
+            let coefficients = &wide;
+            let rows = WholeRows { coefficients, values, distances, outs, channels, column, streamed };
+            formula.rows(machine.isa, rows);
+            start = part.end;
+        }
+    });
 }
 
 /// A map over channels that lie in runs.
@@ -330,7 +342,7 @@ pub(crate) fn reduce_and_map<T, V, R, const N: usize, const M: usize, const K: u
     reduced: [Source<T>; N],
     map: Map<T, M, K, O>,
     mut outs: [Writable<T>; O],
-    coefficients: impl Fn(usize, R) -> [f64; K] + Sync,
+    coefficients: impl Fn(Range<usize>, &[R]) -> Coefficients<'static, K> + Sync,
 ) -> Vec<R>
 where
     T: Stored,
@@ -346,7 +358,7 @@ where
     if count == 0 || !runs || (crew.count() > 1 && channels < 2 * crew.count()) {
         let own = outs[0].as_readable();
         let values = reduce(map.machine, reduced.map(|array| array.or(&own)), reduction);
-        let all = Coefficients::new(values.len(), |channel| coefficients(channel, values[channel]));
+        let all = coefficients(0..values.len(), &values);
         drop(own);
         self::map(map, outs, all);
         return values;
@@ -371,8 +383,8 @@ where
                     let sources = Sources { arrays, traversal, distances: distances.reducing };
                     scratch.reduce(sources, reduction, channels.clone())
                 };
-                let of: Vec<_> =
-                    channels.clone().zip(&values).map(|(channel, &value)| coefficients(channel, value)).collect();
+                let block = coefficients(channels.clone(), &values);
+                let of: Vec<_> = (0..values.len()).map(|number| block.of(number)).collect();
                 runs.map(own, cells, channels, range.clone(), &of);
                 all.extend(values);
             }

@@ -163,8 +163,9 @@ impl Moments {
     }
 
     /// Whether the values, if there are any, are too few to have a spread: one, or weights that sum up to no more than one.
+    /// (One value of weight 2 is two equal values.)
     pub fn is_single(&self) -> bool {
-        self.count == 1 || (self.count > 1 && self.weight <= 1.0)
+        self.count > 0 && self.weight <= 1.0
     }
 
     /// Mean, rounded to `f64`; 0 for no values.
@@ -184,7 +185,7 @@ impl Moments {
 
     /// Sample variance M2 / (n - 1); `None` for fewer than two values, of which there is none.
     pub fn sample_variance(&self) -> Option<f64> {
-        (self.count > 1 && !self.is_single()).then(|| self.m2 / (self.weight - 1.0))
+        (self.count > 0 && !self.is_single()).then(|| self.m2 / (self.weight - 1.0))
     }
 
     /// Whether all values are alike (or there are none).

@@ -1,10 +1,14 @@
 //! A pass as data: what it takes, and what its numbers follow from.
 
 use crate::activation::Activation;
+use crate::arithmetic::Arithmetic;
 use crate::array::memory::{Readable, Writable};
+use crate::kept::Vectors;
 use crate::machine::Machine;
-use crate::map::formulas::{InputGradientCoefficients, NormalizeCoefficients};
+use crate::map::coefficients::Coefficients;
+use crate::map::formulas::NormalizeCoefficients;
 use crate::reduce::gradients::{ChannelConstants, GradientSums};
+use std::ops::Range;
 
 /// Something of each channel.
 pub type OfChannel<'f, C> = &'f (dyn Fn(usize) -> C + Sync);
@@ -87,10 +91,21 @@ pub struct OutputBackward<'a, T> {
 /// The part of the statistics in the gradient.
 #[derive(Clone, Copy)]
 pub enum Statistics<'a> {
-    /// Functions of the batch: dx by coefficients that follow from the sums of a channel.
-    Batch(OfReduced<'a, GradientSums, InputGradientCoefficients>),
+    /// Functions of the batch: dx = scale * (dz - share * (mean(dz) + xhat * mean(dz xhat))).
+    Batch(BatchStatistics<'a>),
     /// Constants: dx = scale * dz.
     Constants,
+}
+
+/// Statistics that depend on a batch, as dx takes them.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchStatistics<'a> {
+    /// n of each channel: the sum of the weights of all values that the statistics are of, without weights their number.
+    pub total_weight: &'a [f64],
+    /// What takes xhat about the mean's high part to that about the batch's mean, both over the deviation.
+    pub xhat_low: &'a [f64],
+    /// The batch's share in mean and variance: 1, or less where they are a mix.
+    pub share: f64,
 }
 
 /// The outputs of a backward pass.
@@ -127,13 +142,40 @@ impl<T> Copy for Forward<'_, T> {}
 
 impl ChannelConstants<'_> {
     /// Coefficients of z.
+    #[inline(always)]
     pub(crate) fn normalize(&self, channel: usize) -> NormalizeCoefficients {
         NormalizeCoefficients { mean: self.mean[channel], scale: self.scale[channel], shift: self.shift[channel] }
     }
 
-    /// Coefficients of dx where the statistics are constants.
-    pub(crate) fn input_gradient(&self, channel: usize) -> InputGradientCoefficients {
-        let NormalizeCoefficients { mean, scale, shift } = self.normalize(channel);
-        InputGradientCoefficients { mean, scale, shift, offset: 0.0, slope: 0.0 }
+    /// Coefficients of dx where the statistics are the batch's, as the arithmetic takes them: of some neighbouring channels,
+    /// from their sums. Quotients come first, for then they are computed side by side.
+    pub(crate) fn input_gradients<M: Arithmetic>(
+        &self,
+        BatchStatistics { total_weight, xhat_low, share }: BatchStatistics,
+        of: Range<usize>,
+        sums: &[GradientSums],
+    ) -> Coefficients<'static, 5> {
+        let [mean, scale, shift, inverse_deviation, total_weight, xhat_low] =
+            [self.mean, self.scale, self.shift, self.inverse_deviation, total_weight, xhat_low]
+                .map(|vector| &vector[of.clone()]);
+        let sums = &sums[..of.len()];
+        let mut all = Vectors::of(of.len());
+        let [means, scales, shifts, offsets, slopes] = all.each_mut();
+        for (channel, (sums, n)) in sums.iter().zip(total_weight).enumerate() {
+            (offsets[channel], slopes[channel]) = (sums.dy / n, sums.dy_xhat / n);
+        }
+        for channel in 0..of.len() {
+            let (mean_dz, mean_dz_xhat) = (offsets[channel], slopes[channel]);
+            let inverse_deviation = inverse_deviation[channel];
+            // Of a gradient that is declared to be 0.
+            let scale = if inverse_deviation == 0.0 { 0.0 } else { scale[channel] };
+            let offset = share * (mean_dz - mean_dz_xhat * xhat_low[channel]);
+            let slope = share * mean_dz_xhat * inverse_deviation;
+            [offsets[channel], slopes[channel]] = M::offset_and_slope(scale, offset, slope);
+            scales[channel] = scale;
+        }
+        means.copy_from_slice(mean);
+        shifts.copy_from_slice(shift);
+        Coefficients::Own(all)
     }
 }

@@ -216,8 +216,9 @@ fn results<T, V: Merge, R: Merge, const N: usize>(
     gap: usize,
     mut careful: impl FnMut(Range<usize>) -> Vec<R>,
 ) -> Vec<R> {
-    let told = reduction.results(first, count, &joined);
-    if told.len() == joined.len() {
+    let channels = joined.len();
+    let (told, joined) = reduction.results(first, count, joined);
+    if told.len() == channels {
         return told;
     }
     // The first one is without; there are few.
@@ -254,10 +255,11 @@ pub(crate) fn joined<T: Stored, V: Merge, const N: usize>(
     let leaves = count.div_ceil(CHUNK_VALUES);
     let block = match traversal {
         SumTraversal::Runs(block) | SumTraversal::Tiles(block) => block,
-        // Columns are cut only where there are too few chunks of rows for the threads.
+        // Columns are cut only where there are too few chunks of rows for the threads, and then into as few as there are threads:
+        // of narrow parts memory would be many short streams.
         SumTraversal::Rows(plane) => {
             let most = channels.min(MAX_ROW_CHANNELS / plane);
-            channels.div_ceil(wanted.div_ceil(leaves)).next_multiple_of(32).min(most)
+            channels.div_ceil(crew.count().div_ceil(leaves)).next_multiple_of(32).min(most)
         }
     };
     let blocks = channels.div_ceil(block);

@@ -16,6 +16,14 @@ pub const ROWS_A_STEP: usize = chunk::ROWS_A_STEP;
 pub const NEAR_COLUMNS: usize = reduce::NEAR_COLUMNS;
 /// Coefficients beyond which rows share those of a vector.
 pub const SHARED_COEFFICIENTS: usize = loops::FIRST_LEVEL_BYTES / size_of::<f64>();
+/// Rows that are added up vector by vector.
+pub const LOW_ROWS: usize = chunk::LOW_ROWS;
+/// Columns and rows of a block of very wide rows.
+pub const COLUMNS_A_BLOCK: usize = loops::COLUMNS_A_BLOCK;
+/// See [`COLUMNS_A_BLOCK`].
+pub const ROWS_A_BLOCK: usize = loops::ROWS_A_BLOCK;
+/// Values of a channel up to which its first one is the shift.
+pub const FIRST_IS_NEAR: usize = reduce::moments::FIRST_IS_NEAR;
 /// Values a channel up to which layers measure a batch and then normalise it, though one pass would do both: what is done for each
 /// channel takes longer than the values, and is done once then.
 pub const FEW_VALUES: usize = 64;

@@ -51,10 +51,10 @@ pub enum CallError {
         /// The shape of the weights.
         got: Vec<usize>,
     },
-    /// Training where weights leave a channel one value, or values that count once together: there is no spread to
-    /// normalise by.
+    /// Training where weights leave a channel values that count once together, or less: there is no spread to normalise by.
+    /// (One value of weight 2 is two equal values, a constant channel.)
     #[error(
-        "weights: normalising by the batch needs at least 2 values a channel that count more than once together, got {count} with the sum of weights {weight:?} in channel {channel}; mask less, scale the weights to sum up to the number of values, or choose another `SingleValue` policy"
+        "weights: normalising by the batch needs values in each channel that count more than once together, got {count} with the sum of weights {weight:?} in channel {channel}; mask less, scale the weights to sum up to the number of values, or choose another `SingleValue` policy"
     )]
     SingleWeighted {
         /// The first channel concerned.

@@ -5,6 +5,7 @@ use crate::check::same_length;
 use crate::options::error::ConfigError;
 use crate::options::policies::Affine;
 use batchnorm_kernel::Parameter;
+use batchnorm_kernel::passes::Room;
 
 /// gamma and beta as the caller keeps them; absent ones count as 1 and 0. Values are taken as they are: NaN in
 /// gives NaN out.
@@ -45,7 +46,10 @@ impl AffineParameters {
 
     /// gamma and beta, 1 and 0 where the layer has none or they are not set.
     pub fn widened(&self, elements: usize) -> WideParameters {
-        let set_or = |values: &Option<Vec<f64>>, start: f64| values.clone().unwrap_or_else(|| vec![start; elements]);
+        let set_or = |values: &Option<Vec<f64>>, start: f64| match values {
+            Some(values) => Room::from_values(values.iter().copied()),
+            None => Room::from_values((0..elements).map(|_| start)),
+        };
         WideParameters { gamma: set_or(&self.gamma, 1.0), beta: set_or(&self.beta, 0.0) }
     }
 
@@ -101,8 +105,8 @@ impl AffineParameters {
 
 /// Parameters in `f64`, one value for each channel; 1 and 0 where there are none.
 pub(crate) struct WideParameters {
-    pub gamma: Vec<f64>,
-    pub beta: Vec<f64>,
+    pub gamma: Room,
+    pub beta: Room,
 }
 
 impl<P: Parameter> Parameters<'_, P> {
@@ -112,8 +116,8 @@ impl<P: Parameter> Parameters<'_, P> {
             Some(values) if values.len() != expected => {
                 Err(CallError::Length { argument, expected, got: values.len() })
             }
-            Some(values) => Ok(values.iter().map(|value| value.to_f64()).collect()),
-            None => Ok(vec![absent; expected]),
+            Some(values) => Ok(Room::from_values(values.iter().map(|value| value.to_f64()))),
+            None => Ok(Room::from_values((0..expected).map(|_| absent))),
         };
         Ok(WideParameters { gamma: widen("gamma", self.gamma, 1.0)?, beta: widen("beta", self.beta, 0.0)? })
     }

@@ -15,7 +15,7 @@ pub(crate) const PREFETCH_BYTES: usize = 4096;
 /// Bytes of a run that is prefetched a whole run ahead; a longer one might be out of the cache again when its turn comes.
 const SHORT_RUN_BYTES: usize = 32 << 10;
 /// Bytes of a second-level cache, as processors have them today.
-const L2_CACHE_BYTES: usize = 2 << 20;
+const L2_CACHE_BYTES: usize = 1 << 20;
 
 /// Distance for a channel that is read in order: a little ahead in a long run, else the same place of the next run.
 pub(crate) fn next_run_distance(geometry: &Geometry, element_bytes: usize) -> isize {

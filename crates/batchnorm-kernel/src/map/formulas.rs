@@ -65,36 +65,9 @@ impl<A: Activate> Pointwise<2, 3, 1> for NormalizeAdding<A> {
     }
 }
 
-/// Coefficients of z as in [`NormalizeCoefficients`], and of dx = scale * ((dz - offset) - (x - mean) * slope).
-#[derive(Debug, Clone, Copy)]
-pub struct InputGradientCoefficients {
-    /// The mean, rounded.
-    pub mean: f64,
-    /// gamma times the inverse standard deviation.
-    pub scale: f64,
-    /// beta, less what the low part of the mean takes off.
-    pub shift: f64,
-    /// The mean of dz, as far as it depends on the batch.
-    pub offset: f64,
-    /// Factor of the deviation: the mean of dz xhat, times the inverse deviation.
-    pub slope: f64,
-}
-
-impl InOrder<5> for InputGradientCoefficients {
-    fn in_order(self) -> [f64; 5] {
-        [self.mean, self.scale, self.shift, self.offset, self.slope]
-    }
-}
-
-impl InputGradientCoefficients {
-    /// As [`InputGradient`] takes them.
-    pub(crate) fn in_order_of<M: Arithmetic>(self) -> [f64; 5] {
-        let [offset, slope] = M::offset_and_slope(self.scale, self.offset, self.slope);
-        [self.mean, self.scale, self.shift, offset, slope]
-    }
-}
-
-/// dx of x and dy, dz = dy f'(z) with z computed again. Coefficients: those of [`InputGradientCoefficients`].
+/// dx = scale * ((dz - offset) - (x - mean) * slope) of x and dy, dz = dy f'(z) with z computed again. Coefficients: mean, scale
+/// and shift of z, and what the arithmetic takes for offset, the mean of dz as far as it depends on the batch, and slope, the mean
+/// of dz xhat times the inverse deviation.
 #[derive(Clone, Copy)]
 pub(crate) struct InputGradient<A>(pub A);
 
@@ -311,7 +284,7 @@ impl<A: Activate> Pointwise<2, 3, 1> for NormalizeWeighted<A> {
 }
 
 /// dx = scale * (dz - weight * (offset + (x - mean) * slope)), 0 where the weight is 0. Coefficients: those of
-/// [`InputGradientCoefficients`] in order, of which offset and slope are 0 where the statistics are constants.
+/// [`InputGradient`], offset and slope as they are, and 0 where the statistics are constants.
 #[derive(Clone, Copy)]
 pub(crate) struct InputGradientWeighted<A>(pub A);
 

@@ -14,8 +14,10 @@ use std::ops::Range;
 
 /// Bytes of coefficients that a first-level cache holds beside the rows.
 pub(crate) const FIRST_LEVEL_BYTES: usize = 24 << 10;
-/// Rows that share coefficients where it does not.
-const ROWS_A_STEP: usize = 4;
+/// Columns that are mapped together where it does not: their coefficients stay there for some rows.
+pub(crate) const COLUMNS_A_BLOCK: usize = 256;
+/// The rows: few enough for a second-level cache.
+pub(crate) const ROWS_A_BLOCK: usize = 8;
 /// Values of a run that is worth aligning.
 pub(crate) const MIN_ALIGNED_RUN: usize = 128;
 
@@ -179,7 +181,8 @@ pub(crate) struct WholeRows<'v, T, const N: usize, const K: usize, const O: usiz
     pub streamed: bool,
 }
 
-/// Whole rows in order, in vectors that are aligned and may reach over the end of a row.
+/// Whole rows in order, in vectors that are aligned and may reach over the end of a row; very wide ones a block of columns of some
+/// rows at a time.
 struct MapRows<'v, T, P, const N: usize, const K: usize, const O: usize>(P, WholeRows<'v, T, N, K, O>);
 
 impl<T, P, const N: usize, const K: usize, const O: usize> Kernel<()> for MapRows<'_, T, P, N, K, O>
@@ -192,14 +195,12 @@ where
         let MapRows(formula, rows) = self;
         let WholeRows { coefficients, values, distances, mut outs, channels, column: begin, streamed } = rows;
         let (len, (vectors, width)) = (outs[0].len(), coefficients.vectors());
-        if K * channels * size_of::<f64>() > FIRST_LEVEL_BYTES
+        // Where a first-level cache does not hold the coefficients of a row.
+        let in_blocks = K * channels * size_of::<f64>() > FIRST_LEVEL_BYTES
             && channels.is_multiple_of(WIDTH)
             && len.is_multiple_of(channels)
-            && !streamed
-        {
-            return several_rows::<V, T, P, N, K, O>(formula, vectors, values, outs, channels);
-        }
-        let head = elements_to_line(outs[0].as_ptr()).min(len);
+            && !streamed;
+        let head = if in_blocks { 0 } else { elements_to_line(outs[0].as_ptr()).min(len) };
         let tail = head + (len - head) / WIDTH * WIDTH;
         if streamed || len < WIDTH {
             // Past the caches go whole lines alone, as for a run.
@@ -215,10 +216,22 @@ where
                 store_all::<V, T, O>(result, &mut outs, at);
             }
         }
-        let (mut at, mut column) = (head, (begin + head) % width);
-        while at < tail {
-            // To the end of the row, and over it where no vector ends there.
-            let count = (width - column).div_ceil(WIDTH).min((tail - at) / WIDTH);
+        let rows = if in_blocks { len / channels } else { 0 };
+        let blocks = (0..rows).step_by(ROWS_A_BLOCK).flat_map(|first| {
+            (0..channels).step_by(COLUMNS_A_BLOCK).flat_map(move |left| {
+                let vectors = COLUMNS_A_BLOCK.min(channels - left) / WIDTH;
+                (first..rows.min(first + ROWS_A_BLOCK)).map(move |row| (row * channels + left, left, vectors))
+            })
+        });
+        // Else to the end of each row, and over it where no vector ends there.
+        let mut at = if in_blocks { tail } else { head };
+        let in_order = std::iter::from_fn(|| {
+            let (start, column) = (at, (begin + at) % width);
+            let vectors = (width - column).div_ceil(WIDTH).min((tail - start) / WIDTH);
+            at += vectors * WIDTH;
+            (start < tail).then_some((start, column, vectors))
+        });
+        for (at, column, count) in blocks.chain(in_order) {
             let coefficients = in_groups(vectors, column, count);
             let from = in_groups::<T, N, WIDTH>(values, at, count);
             let to = outs.each_mut().map(|out| &mut out[at..].as_chunks_mut().0[..count]);
@@ -236,35 +249,6 @@ where
                 for o in 0..O {
                     T::store(results[o], &mut to[o][vector], streamed);
                 }
-            }
-            at += count * WIDTH;
-            column = (column + count * WIDTH) % width;
-        }
-    }
-}
-
-/// Some rows at a time, of which each vector shares the coefficients: where a first-level cache does not hold those of a row.
-#[inline(always)]
-fn several_rows<V, T, P, const N: usize, const K: usize, const O: usize>(
-    formula: P,
-    coefficients: [&[f64]; K],
-    values: [&[T]; N],
-    mut outs: [&mut [T]; O],
-    channels: usize,
-) where
-    V: Vector,
-    T: Stored,
-    P: Pointwise<N, K, O>,
-{
-    let len = outs[0].len();
-    for first in (0..len).step_by(ROWS_A_STEP * channels) {
-        let rows = ROWS_A_STEP.min((len - first) / channels);
-        for column in (0..channels).step_by(WIDTH) {
-            let of = load_all::<V, f64, K>(coefficients, column);
-            for row in 0..rows {
-                let at = first + row * channels + column;
-                let results = formula.apply(of, load_all::<V, T, N>(values, at));
-                store_all::<V, T, O>(results, &mut outs, at);
             }
         }
     }

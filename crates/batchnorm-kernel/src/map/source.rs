@@ -3,6 +3,7 @@
 use super::loops::MapLoops;
 use crate::array::geometry::Geometry;
 use crate::array::memory::Readable;
+use crate::array::prefetch_distance::PREFETCH_BYTES;
 use crate::machine::Machine;
 
 /// An input of a map.
@@ -55,6 +56,11 @@ impl<T, const N: usize, const K: usize, const O: usize> Clone for Map<'_, T, N, 
 impl<T, const N: usize, const K: usize, const O: usize> Copy for Map<'_, T, N, K, O> {}
 
 impl<T, const N: usize, const K: usize, const O: usize> Map<'_, T, N, K, O> {
+    /// How many elements ahead to prefetch.
+    pub fn ahead(&self) -> [isize; N] {
+        [(PREFETCH_BYTES / size_of::<T>()) as isize; N]
+    }
+
     /// How many elements ahead to prefetch, with `own` for what is copied of the output.
     pub fn distances(&self, distances: [isize; N], own: isize) -> [isize; N] {
         std::array::from_fn(|n| if let Source::Own = self.arrays[n] { own } else { distances[n] })

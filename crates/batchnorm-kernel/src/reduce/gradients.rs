@@ -179,9 +179,8 @@ where
 
     fn rows(&self, columns: [Columns<T>; N], tables: &mut Tables, out: &mut Vec<GradientSums>) {
         let first = columns[0];
-        let vectors = first.vectors();
-        let (tables, constants) = tables.of(vectors, first.len(), K);
-        let line = vectors * WIDTH;
+        let (tables, constants) = tables.of(&first, K);
+        let line = first.vectors() * WIDTH;
         for (line, constants) in constants.chunks_exact_mut(line).zip(self.constants) {
             first.in_line(constants, line);
         }
@@ -189,8 +188,7 @@ where
         let [dy, dy_xhat] = tables;
         let tables = [&mut *dy, &mut *dy_xhat];
         self.isa.run(SumRows { summands: self.summands, constants, columns, tables });
-        let sums = |channel| GradientSums { dy: first.sum(dy, channel), dy_xhat: first.sum(dy_xhat, channel) };
-        out.extend((0..first.channels()).map(sums));
+        first.each_channel([&*dy, &*dy_xhat], out, |[dy, dy_xhat]| GradientSums { dy, dy_xhat });
     }
 }
 

@@ -1,12 +1,12 @@
 //! The moments of a chunk, of values and of values with weights. Weights are an array more, with strides of 0 where they are
 //! the same for many values; where a weight is 0 nothing else is looked at, whatever stands there.
 
-use super::chunk::{Chunk, Columns, LANES, SumRows, SumRun, Summands};
+use super::chunk::{Chunk, Columns, LOW_ROWS, SumRows, SumRun, Summands};
 use super::reduction::{ChunkReduction, Reduction, Tables};
 use super::tree::Merge;
 use crate::machine::isa::Isa;
-use crate::machine::vector::{Vector, WIDTH, counted};
-use crate::moments::Moments;
+use crate::machine::vector::{Vector, counted};
+use crate::moments::{MAX_MEAN_TO_VARIANCE, Moments};
 use crate::number::Stored;
 
 /// The value itself.
@@ -89,7 +89,7 @@ impl<T: Stored> ChunkReduction<T, 1> for ChunkPowerSums {
     fn rows(&self, [columns]: [Columns<T>; 1], tables: &mut Tables, out: &mut Vec<PowerSums>) {
         let channels = columns.left / columns.plane..(columns.left + columns.width) / columns.plane;
         let shift = self.shift.as_ref().filter(|shift| shift[channels].iter().any(|&shift| shift != 0.0));
-        let ([first, second], line) = tables.of(columns.vectors(), columns.len(), usize::from(shift.is_some()));
+        let ([first, second], line) = tables.of(&columns, usize::from(shift.is_some()));
         let sums = [&mut *first, &mut *second];
         match shift {
             None => {
@@ -101,15 +101,24 @@ impl<T: Stored> ChunkReduction<T, 1> for ChunkPowerSums {
                 self.isa.run(SumRows { summands, constants: [&*line], columns: [columns], tables: sums });
             }
         }
-        let sums = |channel| PowerSums { sum: columns.sum(first, channel), squares: columns.sum(second, channel) };
-        out.extend((0..columns.channels()).map(sums));
+        columns.each_channel([&*first, &*second], out, |[sum, squares]| PowerSums { sum, squares });
     }
 }
 
 /// Values at the start of a channel that tell whether it lies far from 0.
-pub(crate) const FIRST_VALUES: usize = LANES;
-/// Values of a channel from which on they are asked: of fewer a second reduction takes less time.
-pub(crate) const MIN_SHIFTED_VALUES: usize = 512;
+pub(crate) const FIRST_VALUES: usize = LOW_ROWS;
+/// Values of a channel from which on they are asked: of fewer a second reduction hardly takes longer.
+pub(crate) const MIN_SHIFTED_VALUES: usize = 64;
+
+/// Values of a channel up to which its first one is a good shift, whatever they are: of n values none is further from their mean
+/// than sqrt(n - 1) standard deviations (Samuelson 1968), which is within [`MAX_MEAN_TO_VARIANCE`].
+pub(crate) const FIRST_IS_NEAR: usize = MAX_MEAN_TO_VARIANCE as usize;
+
+/// Whether the moments of channels of so many values are [`PlainMoments`]. Of fewer, those of the one chunk need no second
+/// reduction.
+pub(crate) fn sums_plainly<T: Stored>(count: usize) -> bool {
+    T::SQUARES_FIT && count > FIRST_IS_NEAR
+}
 
 /// The moments of a channel of values whose squares are exact: by power sums where those tell the variance well enough
 /// ([`Moments::from_power_sums`]), else by the moments of the chunks.
@@ -164,7 +173,7 @@ pub(crate) struct ChunkMoments(pub Isa);
 impl<T: Stored> ChunkReduction<T, 1> for ChunkMoments {
     type Value = Moments;
     fn takes_planes(&self) -> bool {
-        false
+        T::SQUARES_FIT
     }
 
     fn run(&self, _: usize, chunk: &Chunk<T, 1>) -> Moments {
@@ -190,24 +199,28 @@ impl<T: Stored> ChunkReduction<T, 1> for ChunkMoments {
     }
 
     fn rows(&self, [columns]: [Columns<T>; 1], tables: &mut Tables, out: &mut Vec<Moments>) {
-        let vectors = columns.vectors();
-        let ([first, second], shift) = tables.of(vectors, columns.len(), 1);
-        let count = columns.len();
+        let ([first, second], shift) = tables.of(&columns, 1);
+        let count = columns.len() * columns.plane;
         if T::SQUARES_FIT {
-            for (vector, shift) in shift.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
-                let row = &columns.rows[columns.column_of(vector)..];
-                shift.iter_mut().zip(row).for_each(|(shift, x)| *shift = x.to_f64());
-            }
+            columns.first_values_in_line(shift);
         } else {
             self.0.run(SumRows { summands: ValueSummand, constants: [], columns: [columns], tables: [&mut *first] });
             shift.iter_mut().zip(&*first).for_each(|(shift, sum)| *shift = sum / count as f64);
         }
         let sums = [&mut *first, &mut *second];
         self.0.run(SumRows { summands: DeviationSummands, constants: [&*shift], columns: [columns], tables: sums });
+        if T::SQUARES_FIT {
+            // (The shifts of a plane's 2, 4 or 8 places are alike, and added up like sums.)
+            let share = 1.0 / columns.plane as f64;
+            columns.each_channel([&*shift, &*first, &*second], out, |[shifts, d, q]| {
+                Moments::from_shifted(count, shifts * share, d, q)
+            });
+            return;
+        }
         out.extend((0..columns.width).map(|column| {
             let place = columns.place(column);
             let moments = Moments::from_shifted(count, shift[place], first[place], second[place]);
-            if T::SQUARES_FIT || (moments.is_finite() && moments.m2() != 0.0) {
+            if moments.is_finite() && moments.m2() != 0.0 {
                 return moments;
             }
             // The rare ends of the range, one channel at a time.

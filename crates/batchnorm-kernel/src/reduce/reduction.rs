@@ -1,8 +1,10 @@
 //! The reduction of a chunk to a value, and the scratch for it.
 
-use super::chunk::{Chunk, Columns, LANES};
+use super::chunk::{Chunk, Columns};
 use super::tree::Merge;
+use crate::kept::Room;
 use crate::machine::vector::WIDTH;
+use crate::number::Stored;
 
 /// Reduces one chunk of `N` arrays to a value.
 pub(crate) trait ChunkReduction<T, const N: usize>: Sync {
@@ -26,14 +28,15 @@ pub(crate) trait Reduction<T, const N: usize>: Sync {
     fn chunks(&self) -> &dyn ChunkReduction<T, N, Value = Self::Value>;
     /// The result, from the chunks' values joined; `None` where these do not tell it well enough.
     fn result(&self, channel: usize, count: usize, joined: Self::Value) -> Option<Self::Result>;
-    /// The results of neighbouring channels from `first` on, up to the first one without: all, nearly always.
-    fn results(&self, first: usize, count: usize, joined: &[Self::Value]) -> Vec<Self::Result> {
+    /// The results of neighbouring channels from `first` on, up to the first one without: all, nearly always. Where it is not
+    /// all, the values come back too.
+    fn results(&self, first: usize, count: usize, joined: Vec<Self::Value>) -> (Vec<Self::Result>, Vec<Self::Value>) {
         let mut told = Vec::with_capacity(joined.len());
         for (at, &joined) in joined.iter().enumerate() {
             let Some(value) = self.result(first + at, count, joined) else { break };
             told.push(value);
         }
-        told
+        (told, joined)
     }
     /// What is done to a channel without a result.
     fn careful(&self) -> &dyn ChunkReduction<T, N, Value = Self::Result>;
@@ -53,6 +56,9 @@ impl<T, C: ChunkReduction<T, N>, const N: usize> Reduction<T, N> for Joined<C> {
     fn result(&self, _: usize, _: usize, joined: C::Value) -> Option<C::Value> {
         Some(joined)
     }
+    fn results(&self, _: usize, _: usize, joined: Vec<C::Value>) -> (Vec<C::Value>, Vec<C::Value>) {
+        (joined, Vec::new())
+    }
     fn careful(&self) -> &dyn ChunkReduction<T, N, Value = C::Value> {
         &self.0
     }
@@ -61,20 +67,18 @@ impl<T, C: ChunkReduction<T, N>, const N: usize> Reduction<T, N> for Joined<C> {
 /// Scratch for the lanes of a block of channels, and for vectors of constants.
 #[derive(Default)]
 pub(crate) struct Tables {
-    first: Vec<f64>,
-    second: Vec<f64>,
-    constants: Vec<f64>,
+    lanes: [Room; 2],
+    constants: Room,
 }
 
 impl Tables {
-    /// Two tables of the lanes that so many rows come to, and room for constants, for so many vectors of columns.
-    pub fn of(&mut self, vectors: usize, rows: usize, constants: usize) -> ([&mut [f64]; 2], &mut [f64]) {
-        let line = vectors * WIDTH;
-        let room = |vector: &mut Vec<f64>, len: usize| vector.resize(vector.len().max(len), 0.0);
-        let lanes = rows.min(LANES);
-        room(&mut self.first, lanes * line);
-        room(&mut self.second, lanes * line);
-        room(&mut self.constants, constants * line);
-        ([&mut self.first, &mut self.second], &mut self.constants[..constants * line])
+    /// Two tables for the lanes of some columns, and room for so many constants of them.
+    pub fn of<T: Stored>(&mut self, columns: &Columns<T>, constants: usize) -> ([&mut [f64]; 2], &mut [f64]) {
+        let line = columns.vectors() * WIDTH;
+        let lanes = columns.lines() * line;
+        (
+            self.lanes.each_mut().map(|room| room.at_least(lanes)),
+            &mut self.constants.at_least(constants * line)[..constants * line],
+        )
     }
 }

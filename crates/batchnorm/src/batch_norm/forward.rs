@@ -1,9 +1,9 @@
 //! The forward passes: by the batch, by the running statistics, by a mix of both, and by switches that say which.
 
-use crate::affine;
 use crate::batch_norm::admission::Admitted;
+use crate::batch_norm::channel_vectors::ChannelStatistics;
 use crate::batch_norm::input::{BesideMemory, Input, InputKind};
-use crate::batch_norm::normalizer::{ChannelStatistics, Normalizer};
+use crate::batch_norm::normalizer::Normalizer;
 use crate::batch_norm::saved::Saved;
 use crate::call_error::{CallError, NOTHING_TO_EVALUATE_BY};
 use crate::check::same_length;
@@ -38,13 +38,15 @@ impl Normalizer {
         let x = input.x();
         let beside = input.check_forward(y.layout())?;
         let widened = parameters.widened(x.channels())?;
+        // What two sweeps take in any case; and few values a channel: what is done for each channel takes longer than the
+        // values, and is done once then.
+        let rows = x.memory().geometry().is_dense_rows();
         let few = x.count() <= FEW_VALUES && x.count() * x.channels() <= FEW_ELEMENTS;
         let measured = match self.admit(input, running)? {
             Admitted::ByRunning(running, batch) => {
                 return Ok((self.eval(input, parameters, Some(running), y)?, batch));
             }
-            // Few values a channel: what is done for each channel takes longer than the values, and is done once.
-            Admitted::ByBatch(None) if few => Some(self.moments(x)),
+            Admitted::ByBatch(None) if rows || few => Some(self.moments(x)),
             Admitted::ByBatch(batch) => batch,
         };
         if let Some(batch) = measured {
@@ -209,7 +211,10 @@ impl Normalizer {
     ) -> Saved {
         let (old, new) = (weight.old_value(), weight.new_value());
         let declares_zero = self.policies.constant_channel == ConstantChannel::ZeroGradient;
-        let saved = self.saved_of(count, kind, parameters, |channel| {
+        // The variance of the mix is 0 where that of both is.
+        let is_constant =
+            |channel: usize| batch.channels()[channel].is_constant() && running.variance()[channel] == 0.0;
+        let statistics = |channel: usize| {
             let moments = &batch.channels()[channel];
             let (running_mean, running_variance) = (running.mean()[channel], running.variance()[channel]);
             let (batch_mean, batch_mean_low) = moments.mean_pair();
@@ -223,13 +228,12 @@ impl Normalizer {
                 total_weight: moments.weight(),
                 mean,
                 mean_low,
-                to_batch_mean: Some((batch_mean - mean) + batch_mean_low),
-                inverse_deviation: affine::inverse_deviation(old * running_variance + new * variance, self.epsilon()),
-                variance,
-                // The variance of the mix is 0 where that of both is.
-                declared_zero: declares_zero && moments.is_constant() && running_variance == 0.0,
+                to_batch_mean: (batch_mean - mean) + batch_mean_low,
+                variance: old * running_variance + new * variance,
+                variance_about_mean: variance,
             }
-        });
+        };
+        let saved = self.saved_of(count, kind, parameters, statistics, declares_zero.then_some(is_constant));
         Saved { batch_share: new, ..saved }
     }
 }

@@ -80,7 +80,7 @@ impl Normalizer {
                 (vec![None; channels], self.saved_of_running(channels, count, InputKind::Plain, parameters, running)?)
             }
             None => {
-                let parameters = widened.gamma.iter().zip(&widened.beta);
+                let parameters = widened.gamma.iter().zip(widened.beta.iter());
                 let reciprocals = parameters
                     .zip(batch.channels())
                     .map(|((&gamma, &beta), moments)| {

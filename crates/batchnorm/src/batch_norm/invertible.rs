@@ -7,7 +7,7 @@ use crate::check::same_shape;
 use crate::gradients::ParameterGradients;
 use crate::tensor::Tensor;
 use batchnorm_kernel::passes::{
-    Call, GradientSums, Layout, Machine, OutputBackward, OutputGradientCoefficients, put_channels, row_major,
+    Call, GradientSums, Layout, Machine, OutputBackward, OutputGradientCoefficients, Room, put_channels, row_major,
     take_channels,
 };
 use batchnorm_kernel::{Axes, Element, Moments, Parameter, View, ViewMut};
@@ -72,7 +72,7 @@ use batchnorm_kernel::{Axes, Element, Moments, Parameter, View, ViewMut};
 pub struct Invertible<T> {
     saved: Saved,
     /// beta in the forward pass, of each channel.
-    beta: Vec<f64>,
+    beta: Room,
     /// 1 / gamma of each channel; 0 where all values are alike, and where the input is kept.
     reciprocal: Vec<f64>,
     kept: Option<KeptChannels<T>>,
@@ -112,12 +112,7 @@ pub(crate) fn reciprocal<T: Parameter>([gamma, beta, slope]: [f64; 3], moments: 
 
 impl<T: Element + Parameter> Invertible<T> {
     /// Copies the channels that must keep their input, `x`, before y overwrites it: those without a [`reciprocal`].
-    pub(crate) fn new(
-        saved: Saved,
-        beta: Vec<f64>,
-        x: &View<T>,
-        reciprocals: Vec<Option<f64>>,
-    ) -> Result<Self, CallError> {
+    pub(crate) fn new(saved: Saved, beta: Room, x: &View<T>, reciprocals: Vec<Option<f64>>) -> Result<Self, CallError> {
         let channels: Vec<usize> = (0..x.channels()).filter(|&channel| reciprocals[channel].is_none()).collect();
         let kept = if channels.is_empty() { None } else { Some(KeptChannels::new(&saved, x, channels)?) };
         let reciprocal = reciprocals.into_iter().map(|reciprocal| reciprocal.unwrap_or(0.0)).collect();

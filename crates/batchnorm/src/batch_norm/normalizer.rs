@@ -5,7 +5,7 @@
 //! tensors of their own call it directly.
 
 use crate::affine::{corrected_shift, inverse_deviation, mean_or_nan};
-use crate::batch_norm::channel_vectors::{ChannelValues, ChannelVectors};
+use crate::batch_norm::channel_vectors::{ChannelStatistics, ChannelVectors};
 use crate::batch_norm::input::InputKind;
 use crate::batch_norm::saved::Saved;
 use crate::call_error::CallError;
@@ -16,7 +16,7 @@ use crate::options::policies::{ConstantChannel, Policies};
 use crate::parameters::{Parameters, WideParameters};
 use crate::statistics::batch::BatchMoments;
 use crate::statistics::running::RunningStatistics;
-use batchnorm_kernel::passes::{Machine, NormalizeCoefficients, about};
+use batchnorm_kernel::passes::{Machine, NormalizeCoefficients};
 use batchnorm_kernel::{Activation, Moments, Parameter, Threads};
 
 /// eps, policies and instruction set, checked: the formula without state.
@@ -58,30 +58,11 @@ impl Config {
     }
 }
 
-/// The statistics that normalise a channel.
-pub(crate) struct ChannelStatistics {
-    pub total_weight: f64,
-    pub mean: f64,
-    /// Low part of the mean: what the `f64` in `mean` does not hold.
-    pub mean_low: f64,
-    /// From the mean to the batch's, where that is another one.
-    pub to_batch_mean: Option<f64>,
-    pub inverse_deviation: f64,
-    /// That of the batch where the mean is the batch's, without eps.
-    pub variance: f64,
-    /// The gradient is declared to be 0.
-    pub declared_zero: bool,
-}
-
 impl Normalizer {
     /// The same on other threads ([`Config::threads`]): for one call, or from here on.
     #[must_use]
     pub fn threads(self, threads: Threads) -> Normalizer {
         Normalizer { machine: Machine { threads, ..self.machine }, ..self }
-    }
-
-    pub(crate) fn epsilon(&self) -> f64 {
-        self.epsilon
     }
 
     /// The inverse standard deviation of a channel.
@@ -104,22 +85,23 @@ impl Normalizer {
         kind: InputKind,
         parameters: &WideParameters,
     ) -> Saved {
-        // The scale stays where the gradient is declared to be 0: y has it.
         let declares_zero = self.policies.constant_channel == ConstantChannel::ZeroGradient;
-        self.saved_of(count, kind, parameters, |channel| {
-            let moments = &batch.channels()[channel];
+        let channels = &batch.channels()[..parameters.gamma.len()];
+        let is_constant = |channel: usize| channels[channel].is_constant();
+        let statistics = |channel: usize| {
+            let moments = &channels[channel];
             let (mean, mean_low) = mean_or_nan(moments);
             let variance = moments.population_variance();
             ChannelStatistics {
                 total_weight: moments.weight(),
                 mean,
                 mean_low,
-                to_batch_mean: None,
-                inverse_deviation: inverse_deviation(variance, self.epsilon),
+                to_batch_mean: mean_low,
                 variance,
-                declared_zero: declares_zero && moments.is_constant(),
+                variance_about_mean: variance,
             }
-        })
+        };
+        self.saved_of(count, kind, parameters, statistics, declares_zero.then_some(is_constant))
     }
 
     /// Saved values of a pass by running statistics, with which that pass itself computes too.
@@ -134,44 +116,28 @@ impl Normalizer {
         let widened = parameters.widened(channels)?;
         same_length("running_mean", channels, running.channels())?;
         let (mean, variance) = (running.mean(), running.variance());
-        let saved = self.saved_of(count, kind, &widened, |channel| ChannelStatistics {
+        let statistics = |channel: usize| ChannelStatistics {
             total_weight: count as f64,
             mean: mean[channel],
             mean_low: 0.0,
-            to_batch_mean: None,
-            inverse_deviation: inverse_deviation(variance[channel], self.epsilon),
+            to_batch_mean: 0.0,
             variance: variance[channel],
-            declared_zero: false,
-        });
+            variance_about_mean: variance[channel],
+        };
+        let saved = self.saved_of(count, kind, &widened, statistics, None::<fn(usize) -> bool>);
         Ok(saved.with_constant_statistics())
     }
 
-    /// Saved values of a pass by these statistics of each channel, all of which depend on the batch.
+    /// Saved values of a pass by these statistics of each channel, all of which depend on the batch. The gradient of those that
+    /// `declares_zero` says is declared to be 0.
     pub(crate) fn saved_of(
         &self,
         count: usize,
         kind: InputKind,
-        WideParameters { gamma, beta }: &WideParameters,
-        of_channel: impl Fn(usize) -> ChannelStatistics,
+        parameters: &WideParameters,
+        statistics: impl Fn(usize) -> ChannelStatistics,
+        declares_zero: Option<impl Fn(usize) -> bool>,
     ) -> Saved {
-        let (gamma, beta) = (&gamma[..], &beta[..gamma.len()]);
-        let channels = ChannelVectors::new(gamma.len(), |channel| {
-            let of = of_channel(channel);
-            let scale = gamma[channel] * of.inverse_deviation;
-            // An inverse deviation of 0 tells the backward pass that dx is declared to be 0.
-            let inverse_deviation = if of.declared_zero { 0.0 } else { of.inverse_deviation };
-            let xhat_low = of.mean_low * inverse_deviation;
-            ChannelValues {
-                total_weight: of.total_weight,
-                mean: of.mean,
-                xhat_low,
-                batch_xhat_low: of.to_batch_mean.map_or(xhat_low, |step| step * of.inverse_deviation),
-                inverse_deviation,
-                scale,
-                shift: corrected_shift(beta[channel], of.mean_low, scale),
-                about: about(of.mean, of.variance),
-            }
-        });
         Saved {
             machine: self.machine.clone(),
             batch_share: 1.0,
@@ -180,7 +146,7 @@ impl Normalizer {
             kind,
             count: count as u64,
             is_part: false,
-            channels,
+            channels: ChannelVectors::new(parameters, self.epsilon, statistics, declares_zero),
         }
     }
 }

@@ -7,8 +7,8 @@ use crate::call_error::CallError;
 use crate::check::{same_batch, same_length, same_shape};
 use crate::gradients::ParameterGradients;
 use batchnorm_kernel::passes::{
-    Backward, Beside, Call, ChannelConstants, GradientSums, InputGradientCoefficients, Layout, Machine,
-    NormalizeVectors, Statistics,
+    Backward, BatchStatistics, Beside, Call, ChannelConstants, GradientSums, Layout, Machine, NormalizeVectors,
+    Statistics,
 };
 use batchnorm_kernel::{Activation, Element, Threads, View, ViewMut};
 
@@ -123,8 +123,7 @@ impl Saved {
         let beside = input.check_backward(self.kind)?;
         self.check_arrays(input.x(), dy.layout())?;
         buffers.check(input.x().layout(), self.kind)?;
-        let coefficients = self.input_gradient_coefficients();
-        let pass = self.pass(input.x(), beside.as_beside(), &coefficients);
+        let pass = self.pass(input.x(), beside.as_beside());
         let sums = T::operations().backward(pass, dy.memory(), buffers.outputs());
         Ok(ParameterGradients::from_sums(sums, self.channels()))
     }
@@ -145,8 +144,7 @@ impl Saved {
             return Err(CallError::OtherPass { forward: self.kind.description(), call: "backward" });
         }
         self.check_arrays(x, dy.layout())?;
-        let coefficients = self.input_gradient_coefficients();
-        let pass = self.pass(x, Beside::Nothing, &coefficients);
+        let pass = self.pass(x, Beside::Nothing);
         let sums = T::operations().backward_in_place(pass, dy.memory());
         Ok(ParameterGradients::from_sums(sums, self.channels()))
     }
@@ -165,8 +163,7 @@ impl Saved {
         let input = input.into();
         let beside = input.check_backward(self.kind)?;
         self.check_arrays(input.x(), dy.layout())?;
-        let coefficients = self.input_gradient_coefficients();
-        let pass = self.pass(input.x(), beside.as_beside(), &coefficients);
+        let pass = self.pass(input.x(), beside.as_beside());
         let sums = T::operations().gradient_sums(pass, dy.memory());
         Ok(ParameterGradients::from_sums(sums, self.channels()))
     }
@@ -198,8 +195,7 @@ impl Saved {
         buffers.check(input.x().layout(), self.kind)?;
         same_length("whole", self.channels(), whole.dgamma.len())?;
         same_length("whole", self.channels(), whole.dbeta.len())?;
-        let coefficients = self.input_gradient_coefficients();
-        let pass = self.pass(input.x(), beside.as_beside(), &coefficients);
+        let pass = self.pass(input.x(), beside.as_beside());
         let sums = whole.dbeta.iter().zip(&whole.dgamma).map(|(&dy, &dy_xhat)| GradientSums { dy, dy_xhat });
         let sums: Vec<GradientSums> = sums.collect();
         T::operations().input_gradient(pass, dy.memory(), &sums, buffers.outputs());
@@ -228,44 +224,20 @@ impl Saved {
         Ok(())
     }
 
-    /// The backward pass as the loops take it; `coefficients` are
-    /// [`input_gradient_coefficients`](Self::input_gradient_coefficients), used where the statistics are the batch's.
-    fn pass<'a, T>(
-        &'a self,
-        x: &'a View<T>,
-        beside: Beside<'a, T>,
-        coefficients: &'a (dyn Fn(usize, GradientSums) -> InputGradientCoefficients + Sync),
-    ) -> Backward<'a, T>
-    where
-        T: Element,
-    {
-        let by_batch = self.used_batch_statistics();
+    /// The backward pass as the loops take it.
+    fn pass<'a, T: Element>(&'a self, x: &'a View<T>, beside: Beside<'a, T>) -> Backward<'a, T> {
+        let batch = BatchStatistics {
+            total_weight: self.channels.total_weight(),
+            xhat_low: self.channels.batch_xhat_low(),
+            share: self.batch_share,
+        };
         Backward {
             machine: &self.machine,
             activation: self.activation,
             channels: self.channel_constants(),
             x: x.memory(),
             beside,
-            statistics: if by_batch { Statistics::Batch(coefficients) } else { Statistics::Constants },
-        }
-    }
-
-    /// Coefficients of dx of a channel, from its sums, where the statistics are those of the batch.
-    fn input_gradient_coefficients(&self) -> impl Fn(usize, GradientSums) -> InputGradientCoefficients + Sync {
-        let (total_weight, mean, shift) = (self.channels.total_weight(), self.channels.mean(), self.channels.shift());
-        let (scale, inverse_deviation) = (self.channels.scale(), self.channels.inverse_deviation());
-        let (batch_xhat_low, batch_share) = (self.channels.batch_xhat_low(), self.batch_share);
-        move |channel, sums| {
-            let n = total_weight[channel];
-            let (mean_dz, mean_dz_xhat) = (sums.dy / n, sums.dy_xhat / n);
-            let inverse_deviation = inverse_deviation[channel];
-            InputGradientCoefficients {
-                mean: mean[channel],
-                scale: gradient_scale(inverse_deviation, scale[channel]),
-                shift: shift[channel],
-                offset: batch_share * (mean_dz - mean_dz_xhat * batch_xhat_low[channel]),
-                slope: batch_share * mean_dz_xhat * inverse_deviation,
-            }
+            statistics: if self.used_batch_statistics() { Statistics::Batch(batch) } else { Statistics::Constants },
         }
     }
 
@@ -275,9 +247,9 @@ impl Saved {
         NormalizeVectors { mean, scale, shift }
     }
 
-    /// Factor of dx after training.
+    /// Factor of dx after training: 0 where the gradient is declared to be 0, which an inverse deviation of 0 says.
     pub(crate) fn gradient_scale(&self, channel: usize) -> f64 {
-        gradient_scale(self.channels.inverse_deviation()[channel], self.channels.scale()[channel])
+        if self.channels.inverse_deviation()[channel] == 0.0 { 0.0 } else { self.channels.scale()[channel] }
     }
 
     /// Saved values of some of the channels, as of a pass of their own.
@@ -315,9 +287,4 @@ impl Saved {
     pub(crate) fn check_size<T: Element>(&self, argument: &'static str, array: &View<T>) -> Result<(), CallError> {
         same_batch(argument, self.channels(), self.count, array)
     }
-}
-
-/// Factor of dx after training: 0 where the gradient is declared to be 0, which an inverse deviation of 0 says.
-fn gradient_scale(inverse_deviation: f64, scale: f64) -> f64 {
-    if inverse_deviation == 0.0 { 0.0 } else { scale }
 }

@@ -7,7 +7,7 @@ use crate::gradients::ParameterGradients;
 use crate::parameters::ParameterDirection;
 use crate::sample_norm::grouping::{RowPlan, in_parts};
 use batchnorm_kernel::passes::{
-    Backward, Beside, Call, ChannelConstants, Elements, GradientSums, Layout, Machine, Merge, Readable, RowMeans,
+    Backward, Beside, Call, ChannelConstants, Elements, GradientSums, Layout, Machine, Merge, Readable, Room, RowMeans,
     RowNumbers, Statistics, Summed, TangentCoefficients, Writable, at_once, joined_pairwise,
 };
 use batchnorm_kernel::{Activation, Element, View, ViewMut};
@@ -35,7 +35,7 @@ pub struct SampleSaved {
     pub(crate) input: Vec<usize>,
     /// The numbers that give xhat, of each row; the inverse deviation is 0 where the gradient is declared to be 0.
     pub(crate) numbers: Vec<RowNumbers>,
-    pub(crate) gamma: Vec<f64>,
+    pub(crate) gamma: Room,
 }
 
 impl SampleSaved {
@@ -195,7 +195,7 @@ impl SampleSaved {
         let (arrays, outs) = in_parts([x, direction], out, &self.plan.arrangement);
         let directions: Vec<[f64; 2]> = (0..self.gamma.len()).map(|at| parameters.at(at)).collect();
         let [gamma_t, beta_t] = [0, 1].map(|which| directions.iter().map(|pair| pair[which]).collect::<Vec<f64>>());
-        let [gamma, gamma_t, beta_t] = [&self.gamma, &gamma_t, &beta_t].map(|values| self.plan.elements(values));
+        let [gamma, gamma_t, beta_t] = [&self.gamma[..], &gamma_t, &beta_t].map(|values| self.plan.elements(values));
         let (ones, period) = (vec![1.0; gamma.len()], self.plan.period);
         let weights = Elements { vectors: [&ones], period };
         let elements = Elements { vectors: [&gamma, &gamma_t, &beta_t], period };

@@ -42,7 +42,7 @@ impl SampleSaved {
         }
         let plan = &self.plan;
         let gamma_t: Vec<f64> = (0..self.gamma.len()).map(|at| parameters.at(at)[0]).collect();
-        let gammas = [&self.gamma, &gamma_t].map(|values| plan.elements(values));
+        let gammas = [&self.gamma[..], &gamma_t].map(|values| plan.elements(values));
         let rows = RowSecondDerivatives {
             machine: &self.machine,
             numbers: &self.numbers,

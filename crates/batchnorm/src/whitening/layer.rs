@@ -15,7 +15,7 @@ use crate::whitening::eigen::InverseRoot;
 use crate::whitening::groups::{groups, of_each_group};
 use crate::whitening::running::RunningCovariance;
 use crate::whitening::saved::SavedWhitening;
-use batchnorm_kernel::passes::{Call, Centered, Machine};
+use batchnorm_kernel::passes::{Call, Centered, Machine, Room};
 use batchnorm_kernel::{Element, Moments, Parameter, View, ViewMut};
 
 /// A layer of decorrelated batch norm (Huang et al. 2018): the channels of each group come out not only with mean 0 and
@@ -279,7 +279,7 @@ impl Decorrelated {
     }
 
     /// beta of each channel, 0 where the layer has none.
-    fn shift(&self) -> Vec<f64> {
+    fn shift(&self) -> Room {
         self.parameters.widened(self.config.channels).beta
     }
 

@@ -5,7 +5,7 @@ use crate::check::{same_batch, same_shape};
 use crate::gradients::ParameterGradients;
 use crate::whitening::eigen::InverseRoot;
 use crate::whitening::groups::{groups, of_each_group};
-use batchnorm_kernel::passes::{Call, Centered, Machine};
+use batchnorm_kernel::passes::{Call, Centered, Machine, Room};
 use batchnorm_kernel::{Element, View, ViewMut};
 
 /// The values that a forward pass saves for its backward pass: of each channel the mean and gamma, of each group the
@@ -31,7 +31,7 @@ pub struct SavedWhitening {
     /// Mean of each channel, as its high and low part.
     pub(super) centers: Vec<[f64; 2]>,
     pub(super) roots: Vec<InverseRoot>,
-    pub(super) gamma: Vec<f64>,
+    pub(super) gamma: Room,
     /// True for a channel whose gradient is declared to be 0, because its values are all alike.
     pub(super) without_gradient: Vec<bool>,
 }

@@ -105,6 +105,27 @@ fn all_masked_and_one_value_left_go_by_the_declared_policies() {
     }
 }
 
+/// A value of weight 2 is the value twice: a constant channel, which is no single value.
+#[test]
+fn one_value_of_weight_two_is_two_equal_values() {
+    let (x, dy) = ([9.0, 5.0, 3.0, 8.0, 7.0, 1.0], [1.0, 0.5, -1.0, 2.0, 3.0, 0.25]);
+    let (x, dy) = (View::new(&x, &[3, 2], Axes::NCHW), View::new(&dy, &[3, 2], Axes::NCHW));
+    let (x, dy) = (x.expect("an array"), dy.expect("an array"));
+    // Channel 0 has 3 and 7 once each, channel 1 has 5 twice.
+    let alone = [0.0, 2.0, 1.0, 0.0, 1.0, 0.0];
+    let alone = Weights::new(&alone, &[3, 2]).expect("weights");
+    let mut layer = with(SingleValue::Error, EmptyBatch::Error);
+    let mut twice = layer.clone();
+    let trained = layer.train(Input::weighted(&x, &alone)).expect("two equal values");
+    let repeated = [3.0, 5.0, 7.0, 5.0];
+    let repeated = View::new(&repeated, &[2, 2], Axes::NCHW).expect("an array");
+    let expected = twice.train(&repeated).expect("a batch");
+    assert_eq!((trained.y.data()[1], trained.y.data()[2]), (expected.y.data()[1], expected.y.data()[0]));
+    assert_eq!(layer.running(), twice.running());
+    let gradients = layer.backward(Input::weighted(&x, &alone), &dy, &trained.saved).expect("a right call");
+    assert!(gradients.dx.data().iter().skip(1).step_by(2).all(|dx| *dx == 0.0), "a constant channel");
+}
+
 #[test]
 fn switches_take_weights() {
     let mut random = Random::new(1206);

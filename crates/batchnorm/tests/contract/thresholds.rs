@@ -7,9 +7,10 @@ use crate::support::step::{ARRANGEMENTS, Case, PASSES, Pass, Places, Stepping};
 use crate::support::{Random, pool};
 use batchnorm::Tier;
 use batchnorm::thresholds::{
-    BLOCK_RUN_BYTES, CHUNK_VALUES, FEW_VALUES, LANES, MAX_BLOCK_CHANNELS, MAX_ROW_CHANNELS, MIN_ALIGNED_RUN,
-    MIN_ROW_CHANNELS, MIN_RUN, MIN_SHIFTED_VALUES, NEAR_COLUMNS, OWN_BYTES, ROWS_A_STEP, SHARED_COEFFICIENTS,
-    STREAM_BYTES, STREAM_RUN_BYTES, TASK_ELEMENTS, TILE_VALUES, WIDTH, WORTH_THREADS,
+    BLOCK_RUN_BYTES, CHUNK_VALUES, COLUMNS_A_BLOCK, FEW_VALUES, FIRST_IS_NEAR, LANES, LOW_ROWS, MAX_BLOCK_CHANNELS,
+    MAX_ROW_CHANNELS, MIN_ALIGNED_RUN, MIN_ROW_CHANNELS, MIN_RUN, MIN_SHIFTED_VALUES, NEAR_COLUMNS, OWN_BYTES,
+    ROWS_A_BLOCK, ROWS_A_STEP, SHARED_COEFFICIENTS, STREAM_BYTES, STREAM_RUN_BYTES, TASK_ELEMENTS, TILE_VALUES, WIDTH,
+    WORTH_THREADS,
 };
 
 /// Arrays of more elements are taken in a third of the passes, and those that are large in one type, each time others.
@@ -41,6 +42,15 @@ fn table() -> Vec<Edge> {
         edge("lanes", LANES, |e| sizes(1, 2, e)),
         edge("lanes of rows", LANES, |e| sizes(e, 9, 1)),
         edge("rows added in one step", ROWS_A_STEP * LANES, |e| sizes(e, 9, 1)),
+        edge("rows of two arrays added in one step", ROWS_A_STEP / 2 * LANES, |e| sizes(e, 9, 1)),
+        edge("few rows", LOW_ROWS, |e| sizes(e, 27, 1)),
+        edge("few rows of planes", LANES / 2 / 4, |e| sizes(e, 27, 4)),
+        edge("values of which the first is near", FIRST_IS_NEAR, |e| sizes(e, 19, 1)),
+        edge("such values in planes", FIRST_IS_NEAR, |e| sizes(factors(e).0, 19, factors(e).1)),
+        edge("columns of a block", SHARED_COEFFICIENTS / 3 + COLUMNS_A_BLOCK, |e| {
+            sizes(3, e.next_multiple_of(WIDTH), 1)
+        }),
+        edge("rows of a block", ROWS_A_BLOCK, |e| sizes(e, SHARED_COEFFICIENTS, 1)),
         edge("squares of a transposition", LANES, |e| sizes(e, e, 1)),
         edge("two squares", 2 * LANES, |e| sizes(e, 17, 1)),
         edge("runs", MIN_RUN, |e| sizes(5, 3, e)),
