@@ -13,6 +13,7 @@ Needs numpy, and what is run. Exit code 0: all that was run passed; 1: something
 
 import argparse
 import copy
+import difflib
 import importlib
 import importlib.util
 import json
@@ -106,22 +107,65 @@ def case_of(entry, arrays):
     return Case(entry, {name: own_input(own, arrays[name]) for name, own in entry["inputs"].items()})
 
 
-def load(folder, only="", level=None):
-    """The cases of a folder, one after another: (entry of the index, arrays of the .npz file and of recipes)."""
+def index_of(folder):
+    """The entries of a folder's index, one for each case."""
     try:
         index = json.loads((folder / "index.json").read_text())
     except (OSError, ValueError) as error:
         give_up(f"--cases {folder}: expected a folder with index.json: {error}")
     if index["format"] != FORMAT:
         give_up(f"{folder}/index.json has format {index['format']}, expected {FORMAT}")
-    for entry in index["cases"]:
-        if only in entry["name"] and level in (None, entry["level"]):
-            with np.load(folder / entry["file"]) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-            for name, own in entry["inputs"].items():
-                if "recipe" in own:
-                    arrays[name] = recipe_array(own["recipe"], own["shape"], TYPES[entry["type"]][2])
-            yield entry, arrays
+    return index["cases"]
+
+
+def arrays_of(folder, entry):
+    """The arrays of a case: of its .npz file, and of recipes."""
+    with np.load(folder / entry["file"]) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    for name, own in entry["inputs"].items():
+        if "recipe" in own:
+            arrays[name] = recipe_array(own["recipe"], own["shape"], TYPES[entry["type"]][2])
+    return arrays
+
+
+class Known:
+    """What is known of all cases of a folder, whichever are run: how outputs are called, and whether a function answers any
+    case like another one."""
+
+    #: Cases that a function is asked at most, to see that it answers some.
+    ASKED = 8
+
+    def __init__(self, folder, entries):
+        self.folder, self.entries, self.answered = folder, entries, {}
+        self.outputs = sorted({name for entry in entries for name in entry["outputs"]})
+
+    def misspelt(self, outputs):
+        """Names that no output has, each with the one that is meant, if it can be told."""
+        for name in sorted(set(outputs) - set(self.outputs)):
+            near = difflib.get_close_matches(name, self.outputs, 1)
+            yield f"'{name}', which is no output's name" + (f" (is '{near[0]}' meant?)" if near else "")
+
+    def answers(self, function, entry):
+        """Whether a function answers a case of the same norm and operation that has an answer: else what it refuses says
+        nothing."""
+        def kind(other):
+            return other["norm"]["kind"], other["operation"]
+
+        key = (id(function), kind(entry))
+        if key not in self.answered:
+            # What is easiest and smallest first.
+            alike = [other for other in self.entries if kind(other) == kind(entry) and other["refusal"] == "no"]
+            alike.sort(key=lambda other: (LEVELS.index(other["level"]), (self.folder / other["file"]).stat().st_size))
+            self.answered[key] = any(self._answers(function, other) for other in alike[: self.ASKED])
+        return self.answered[key]
+
+    def _answers(self, function, entry):
+        try:
+            with np.errstate(all="ignore"):
+                outputs = function(case_of(entry, arrays_of(self.folder, entry)))
+            return any(value is not None for value in outputs.values())
+        except Exception:  # noqa: BLE001
+            return False
 
 
 def ulp(magnitude, kind):
@@ -200,10 +244,10 @@ def played_no_part(case, outputs):
     return of_dy or "running" in case.needs and not {"running_mean", "running_variance"} & set(outputs)
 
 
-def judge(entry, arrays, function, factor):
-    """{"outcome": "passed" | "failed" | "refused" | "skipped", "reason", "errors": {output: error / bound}}"""
+def judge(entry, arrays, function, factor, known):
+    """{"outcome": "passed" | "failed" | "refused" | "skipped", "reason", "errors": {output: error / bound}, "missing": [output]}"""
     case = case_of(entry, arrays)
-    verdict = {"case": case.name, "level": case.level, "outcome": "passed", "reason": "", "errors": {}}
+    verdict = {"case": case.name, "level": case.level, "outcome": "passed", "reason": "", "errors": {}, "missing": []}
 
     def ends(outcome, reason=""):
         return {**verdict, "outcome": outcome, "reason": reason}
@@ -215,14 +259,20 @@ def judge(entry, arrays, function, factor):
         return ends("skipped", str(error) or "not implemented")
     except Exception as error:  # noqa: BLE001 (whatever it refuses with)
         line = str(error).strip().splitlines()
-        return ends("refused" if entry["refusal"] == "no" else "passed", f"refused: {line[0] if line else error!r}")
+        reason = f"refused: {line[0] if line else error!r}"
+        if entry["refusal"] == "no":
+            return ends("refused", reason)
+        if not known.answers(function, entry):
+            return ends("refused", f"{reason} (it answers no case of this kind, so that it refuses says nothing)")
+        return ends("passed", reason)
     if case.is_misunderstood:
         return ends("skipped", f"the function does not ask for case.activation, which is '{case.activation}'")
     if entry["refusal"] == "required":
         if played_no_part(case_of(entry, arrays), outputs):
             return ends("skipped", "nothing came of what makes no sense")
         return ends("failed", "answered what makes no sense, expected a refusal")
-    failures = []
+    failures = [f"gives {name}" for name in known.misspelt(outputs)]
+    verdict["missing"] = [name for name in entry["outputs"] if name not in outputs]
     for name in entry["outputs"]:
         if name not in outputs:
             continue
@@ -310,6 +360,17 @@ def counts(verdicts, markdown):
     return table(head, rows, markdown)
 
 
+def missing(verdicts):
+    """A line on outputs that were wanted and did not come, or None."""
+    answered = [v for v in verdicts if v["errors"]]
+    names = sorted({name for v in answered for name in v["missing"]})
+    if not names:
+        return None
+    wanted = {name: sum(name in v["missing"] or name in v["errors"] for v in answered) for name in names}
+    absent = {name: sum(name in v["missing"] for v in answered) for name in names}
+    return "not judged, for it did not come: " + ", ".join(f"{n} in {absent[n]} of {wanted[n]} cases" for n in names)
+
+
 def cell(verdict, alone):
     """In a table of several columns, reasons have no room."""
     short_forms = {"passed": "ok", "skipped": "-", "refused": "refused"}
@@ -338,9 +399,14 @@ def main():
     warnings.simplefilter("ignore")  # of divisions by zero and the like, which the cases are about
     found = [find(what) for what in options.what]
     columns = [[] for _ in found]
-    for entry, arrays in load(options.cases, options.only, options.level):
+    entries = index_of(options.cases)
+    known = Known(options.cases, entries)
+    for entry in entries:
+        if options.only not in entry["name"] or options.level not in (None, entry["level"]):
+            continue
+        arrays = arrays_of(options.cases, entry)
         for verdicts, (_, _, function) in zip(columns, found):
-            verdicts.append(judge(entry, arrays, function, options.factor))
+            verdicts.append(judge(entry, arrays, function, options.factor, known))
     if not columns[0]:
         give_up("no case is left by --only and --level")
     names = [" ".join(filter(None, [name, version])) for name, version, _ in found]
@@ -350,6 +416,9 @@ def main():
         for name, verdicts in zip(names, columns):
             print(f"### {name}\n" if options.markdown else f"{name}:")
             print(counts(verdicts, options.markdown), end="\n\n")
+            line = missing(verdicts)
+            if line:
+                print(line, end="\n\n")
         rows = [[own[0]["case"], own[0]["level"], *(cell(v, len(columns) == 1) for v in own)] for own in zip(*columns)
                 if options.verbose or any(v["outcome"] in ("failed", "refused") for v in own)]
         if rows:

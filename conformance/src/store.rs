@@ -205,6 +205,7 @@ fn arrays(case: &Case) -> Vec<u8> {
             Numbers::F16(values) => writer.array(name, shape, values),
             Numbers::F32(values) => writer.array(name, shape, values),
             Numbers::F64(values) => writer.array(name, shape, values),
+            Numbers::Whole(..) => unreachable!("cases are of floats"),
         }
         .expect("into memory, by names of our own")
     };

@@ -115,6 +115,28 @@ fn a_function_of_ones_own_is_called_with_cases_and_told_its_mistakes() {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
     let output = run(&python, &["spoiled:nothing", "--only", "cs231n"]);
     assert_eq!(output.status.code(), Some(2), "nothing that was judged is nothing that passed");
+    // A name that no output has fails; one that is left out is said.
+    let output = run(&python, &["spoiled:misspells", "--only", "cs231n-4x5", "--json"]);
+    let verdict = verdicts(&output).remove(0);
+    assert_eq!((verdict["outcome"].as_str(), output.status.code()), (Some("failed"), Some(1)), "{verdict}");
+    let reason = verdict["reason"].as_str().expect("a reason");
+    assert!(reason.contains("gives 'varianse', which is no output's name (is 'variance' meant?)"), "{reason}");
+    let output = run(&python, &["spoiled:leaves_out", "--only", "cs231n-4x5"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("not judged, for it did not come: ") && text.contains("variance in"),
+        "{text}"
+    );
+    // Who refuses everything passes nothing, whichever cases are run; who answers some may refuse what makes no sense.
+    for arguments in [&["spoiled:refuses", "--json"][..], &["spoiled:refuses", "--only", "refus", "--json"]] {
+        let output = run(&python, arguments);
+        let all = verdicts(&output);
+        assert!(!all.is_empty() && all.iter().all(|verdict| verdict["outcome"] == "refused"), "{arguments:?}");
+        assert_eq!(output.status.code(), Some(1));
+    }
+    let passed =
+        right.iter().filter(|v| v["outcome"] == "passed" && v["reason"].as_str().unwrap_or("").contains("refused"));
+    assert!(passed.count() > 0, "a refusal that is asked for");
     for (arguments, says) in [
         (&["no-such-thing"][..], "no-such-thing' is none of exactly, numpy, onnxruntime, torch"),
         (&["no_module:right"], "no_module:right: expected module:function"),

@@ -84,3 +84,11 @@ def refuses(case):
 
 def nothing(case):
     return {}
+
+
+def misspells(case):
+    return {"varianse" if name == "variance" else name: value for name, value in right(case).items()}
+
+
+def leaves_out(case):
+    return {"y": right(case)["y"]}

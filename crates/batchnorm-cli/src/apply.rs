@@ -1,8 +1,9 @@
-//! `batchnorm apply`: the layer on arrays in .npy files.
+//! `batchnorm apply`: the layer on arrays in files.
 
 mod options;
+mod warnings;
 
-use crate::arrays::{self, Input, vector, widened};
+use crate::arrays::{Any, Files, Typed};
 use crate::failure::{Failure, tell};
 use crate::terminal::use_threads;
 use crate::text;
@@ -17,6 +18,7 @@ pub use options::{Arguments, TierName};
 use serde_json::json;
 use std::io::Write;
 use std::path::Path;
+use warnings::{Run, Warning, first_few};
 
 /// Every file this command may write. Those that a run does not write are removed, so that none is left of an earlier run.
 const FILES: [&str; 8] =
@@ -24,29 +26,24 @@ const FILES: [&str; 8] =
 
 /// Reads, computes, and writes all files or none.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
+    arguments.check().map_err(Failure::usage)?;
     let config = arguments.config().map_err(Failure::usage)?;
     // eps and tier, before any file is read; their messages begin with the flag's name.
     config.normalizer().map_err(|error| Failure::usage(format!("--{error}")))?;
-    if arguments.mode == Mode::Eval && arguments.ghost.is_some() {
-        return Err(Failure::usage("--ghost: expected --mode train, for evaluation knows no groups; leave it out"));
-    }
-    if arguments.mode == Mode::Eval && (arguments.running_mean.is_none() || arguments.running_var.is_none()) {
-        return Err(Failure::usage(
-            "--mode eval: expected --running-mean and --running-var, the statistics to normalise by; \
-             give both or use --mode train",
-        ));
-    }
-    let job = Job { arguments, config };
+    let files = Files::new(arguments.header, arguments.inputs());
+    let job = Job { arguments, config, files };
     job.keep_inputs()?;
-    match arrays::read(&job.arguments.input)? {
-        Input::F32(array) => job.run(array),
-        Input::F64(array) => job.run(array),
+    match job.files.any(&job.arguments.input, usize::MAX)? {
+        Any::F16(array) => job.run(array),
+        Any::F32(array) => job.run(array),
+        Any::F64(array) => job.run(array),
     }
 }
 
 struct Job {
     arguments: Arguments,
     config: Config,
+    files: Files,
 }
 
 /// What a forward pass leaves for the backward pass.
@@ -68,11 +65,9 @@ struct Results<T> {
 impl Job {
     /// Errors if a file to be read lies where a result would be written or an earlier one removed.
     fn keep_inputs(&self) -> Result<(), Failure> {
-        let Arguments { input, gradient, weights, gamma, beta, running_mean, running_var, output_dir, .. } =
-            &self.arguments;
+        let output_dir = &self.arguments.output_dir;
         let Ok(folder) = output_dir.canonicalize() else { return Ok(()) }; // no folder yet, nothing in it
-        let optional = [gradient, weights, gamma, beta, running_mean, running_var];
-        for path in optional.into_iter().flatten().chain([input]) {
+        for path in self.arguments.inputs() {
             let Ok(place) = path.canonicalize() else { continue }; // reading it will say what is wrong
             if place.parent() == Some(&folder) && FILES.iter().any(|name| place.ends_with(name)) {
                 return Err(Failure::usage(format!(
@@ -86,14 +81,14 @@ impl Job {
         Ok(())
     }
 
-    fn run<T: Element + Number>(&self, x: arrays::Typed<T>) -> Result<(), Failure> {
-        let Arguments { input, gradient, channel_axis, threads, .. } = &self.arguments;
+    fn run<T: Element + Number>(&self, x: Typed<T>) -> Result<(), Failure> {
+        let Arguments { input, gradient, weights, channel_axis, threads, .. } = &self.arguments;
         let axes = Axes::Channel(*channel_axis);
         let view = x.view(axes).map_err(|error| Failure::input(format!("{}: {error}", input.display())))?;
         let mut layer = self.layer(view.channels())?;
         let dy = match gradient {
             None => None,
-            Some(path) => Some((path, widened::<T>(path)?)),
+            Some(path) => Some((path, self.files.like::<T>(path)?)),
         };
         let dy_view = match &dy {
             None => None,
@@ -107,14 +102,16 @@ impl Job {
             }
             Some((_, array)) => Some(array.view(axes).map_err(Failure::input)?),
         };
-        let weights = self.arguments.weights.as_ref().map(|path| Ok((path, widened::<T>(path)?))).transpose()?;
-        let values = weights.as_ref().map(|(_, array)| array.in_c_order());
-        let weights = match (&weights, &values) {
-            (Some((path, array)), Some(values)) => {
+        let weights = match weights {
+            None => None,
+            Some(path) => Some((path, self.files.weights::<T>(path, &x.shape, view.channel_axis())?)),
+        };
+        let weights = match &weights {
+            Some((path, (shape, values))) => {
                 let named = |error| Failure::input(format!("{}: {error}", path.display()));
-                Some(Weights::new(values, &array.shape).map_err(named)?)
+                Some(Weights::new(values, shape).map_err(named)?)
             }
-            _ => None,
+            None => None,
         };
         let mut files = FileSet::open(&self.arguments.output_dir).map_err(Failure::output)?;
         if let Some(threads) = threads {
@@ -122,10 +119,24 @@ impl Job {
         }
         let results = self
             .compute(&mut layer, &view, weights.as_ref(), dy_view.as_ref())
-            .map_err(|error| refusal(input, &error))?;
+            .map_err(|error| self.refusal(&error, view.samples()))?;
         let written = self.stage(&mut files, &x.shape, &results).map_err(Failure::output)?;
         files.commit().map_err(Failure::output)?;
-        self.report(&view, &results, &written);
+        let dy = dy.as_ref().map(|(_, array)| array.in_c_order());
+        let run = Run {
+            arguments: &self.arguments,
+            epsilon: self.config.epsilon,
+            view: &view,
+            x: &x.in_c_order(),
+            weights: weights.as_ref(),
+            dy: dy.as_deref(),
+            y: &results.y,
+            dx: results.gradients.as_ref().map(|(dx, _)| &dx[..]),
+            variance: &results.variance,
+            non_finite: &results.non_finite,
+        };
+        let warnings = run.warnings();
+        self.report(&view, &results, &written, &warnings);
         Ok(())
     }
 
@@ -135,23 +146,24 @@ impl Job {
         let Arguments { gamma, beta, running_mean, running_var, .. } = &self.arguments;
         let named = |path: &Path, error: batchnorm::ConfigError| Failure::input(format!("{}: {error}", path.display()));
         if let Some(path) = gamma {
-            layer.set_gamma(&vector(path, channels)?).map_err(|error| named(path, error))?;
+            layer.set_gamma(&self.files.vector(path, channels)?).map_err(|error| named(path, error))?;
         }
         if let Some(path) = beta {
-            layer.set_beta(&vector(path, channels)?).map_err(|error| named(path, error))?;
+            layer.set_beta(&self.files.vector(path, channels)?).map_err(|error| named(path, error))?;
         }
         let start = RunningStatistics::start(channels).map_err(Failure::input)?;
         let (mut mean, mut variance) = (start.mean().to_vec(), start.variance().to_vec());
         // Checked one at a time, so that an error names the right file.
         if let Some(path) = running_mean {
-            mean = vector(path, channels)?;
+            mean = self.files.vector(path, channels)?;
             RunningStatistics::from_parts(&mean, start.variance(), 0).map_err(|error| named(path, error))?;
         }
         if let Some(path) = running_var {
-            variance = vector(path, channels)?;
+            variance = self.files.vector(path, channels)?;
             RunningStatistics::from_parts(start.mean(), &variance, 0).map_err(|error| named(path, error))?;
         }
-        let running = RunningStatistics::from_parts(&mean, &variance, 0).map_err(Failure::input)?;
+        let running = RunningStatistics::from_parts(&mean, &variance, self.arguments.batches.unwrap_or(0))
+            .map_err(Failure::input)?;
         layer.set_running(running).map_err(Failure::input)?;
         Ok(layer)
     }
@@ -237,25 +249,74 @@ impl Job {
         Ok(written)
     }
 
-    fn report<T: Element + Number>(&self, x: &View<T>, results: &Results<T>, written: &[&str]) {
+    /// The layer's refusal as a failure: of a policy by the name of its flag, or of a shape.
+    fn refusal(&self, error: &CallError, samples: usize) -> Failure {
+        let input = self.arguments.input.display();
+        Failure::refused(match error {
+            CallError::SingleValue { .. } if let Some(size) = self.arguments.ghost.map(usize::from) => {
+                let left = if samples.is_multiple_of(size) { size } else { samples % size };
+                // The next size that leaves no group of one.
+                let better = (size.max(2)..=samples).find(|size| samples % size != 1);
+                let better = better
+                    .map_or(String::from("pass more samples"), |size| format!("--ghost {size} leaves no such group"));
+                format!(
+                    "{input}: expected at least 2 values a channel in every group, got {left} in the last one: {samples} samples in \
+                     ghosts of {size} leave {left}; {better}, or drop the last sample, or choose with --on-single-value"
+                )
+            }
+            CallError::SingleValue { shape, axis } => format!(
+                "{input}: expected at least 2 values a channel, got 1 (shape {shape:?}, channel axis {axis}); \
+                 pass a larger batch or choose with --on-single-value"
+            ),
+            CallError::EmptyBatch { shape } => format!(
+                "{input}: expected at least 2 values a channel, got 0 (shape {shape:?}); \
+                 pass another batch or choose --on-empty pass"
+            ),
+            CallError::SingleWeighted { channel, count, weight } => format!(
+                "{input}: expected at least 2 values a channel that count more than once together, got {count} with the sum of \
+                 weights {weight:?} in channel {channel}; mask less, scale the weights, or choose with --on-single-value"
+            ),
+            CallError::AllMasked { channel } => format!(
+                "{input}: expected at least 2 values a channel that count, got 0 in channel {channel}; mask less or choose \
+                 --on-empty pass"
+            ),
+            CallError::NonFinite { channels } => format!(
+                "{input}: expected finite values, got NaN, infinity or an overflowing variance in channels {}; \
+                 find their source or choose with --on-non-finite",
+                first_few(channels)
+            ),
+            _ => return Failure::input(format!("{input}: {error}")),
+        })
+    }
+
+    /// What the new value weighs in the running average, for the summary.
+    fn averaging_in_words(&self) -> String {
+        match (self.arguments.mode, &self.config.averaging) {
+            (Mode::Eval, _) => String::new(),
+            (Mode::Train, Averaging::Cumulative) => String::from(", running statistics: the average of all batches"),
+            (Mode::Train, Averaging::Exponential(weight)) => format!(
+                ", running statistics: {} of the old value and {} of the new one",
+                weight.old_value(),
+                weight.new_value()
+            ),
+        }
+    }
+
+    fn report<T: Element + Number>(&self, x: &View<T>, results: &Results<T>, written: &[&str], warnings: &[Warning]) {
         let Arguments { mode, output_dir, json, weights, ghost, .. } = &self.arguments;
         let Config { epsilon, averaging, estimator, policies, tier, .. } = &self.config;
-        if !results.non_finite.is_empty() {
-            tell(format_args!(
-                "batchnorm: warning: {} of {} channels hold NaN or infinity (or their variance overflows): {}",
-                results.non_finite.len(),
-                x.channels(),
-                first_few(&results.non_finite)
-            ));
+        for warning in warnings {
+            tell(format_args!("batchnorm: warning: {warning}"));
         }
         if !json {
             tell(format_args!(
-                "{} {:?} {}: {} channels of {} values, wrote {} in {}",
+                "{} {:?} {}: {} channels of {} values{}, wrote {} in {}",
                 mode.name(),
                 x.shape(),
                 T::TYPE,
                 x.channels(),
                 x.count(),
+                self.averaging_in_words(),
                 written.join(" "),
                 output_dir.display()
             ));
@@ -290,45 +351,12 @@ impl Job {
             },
             "tier": format!("{:?}", tier.unwrap_or_else(batchnorm::Tier::best)).to_lowercase(),
             "non_finite_channels": results.non_finite,
+            "warnings": warnings.iter().map(Warning::as_json).collect::<Vec<_>>(),
+            "notes": self.files.notes(),
             "output_dir": text::path(output_dir),
             "files": written,
         });
         // A closed pipe is the reader's choice, not a failure of the run.
         let _ = writeln!(std::io::stdout(), "{summary:#}");
     }
-}
-
-/// The layer's refusal as a failure: of a policy by the name of its flag, or of a shape.
-fn refusal(input: &Path, error: &CallError) -> Failure {
-    let input = input.display();
-    Failure::refused(match error {
-        CallError::SingleValue { shape, axis } => format!(
-            "{input}: expected at least 2 values a channel, got 1 (shape {shape:?}, channel axis {axis}); \
-             pass a larger batch or choose with --on-single-value"
-        ),
-        CallError::EmptyBatch { shape } => format!(
-            "{input}: expected at least 2 values a channel, got 0 (shape {shape:?}); \
-             pass another batch or choose --on-empty pass"
-        ),
-        CallError::SingleWeighted { channel, count, weight } => format!(
-            "{input}: expected at least 2 values a channel that count more than once together, got {count} with the sum of \
-             weights {weight:?} in channel {channel}; mask less, scale the weights, or choose with --on-single-value"
-        ),
-        CallError::AllMasked { channel } => format!(
-            "{input}: expected at least 2 values a channel that count, got 0 in channel {channel}; mask less or choose \
-             --on-empty pass"
-        ),
-        CallError::NonFinite { channels } => format!(
-            "{input}: expected finite values, got NaN, infinity or an overflowing variance in channels {}; \
-             find their source or choose with --on-non-finite",
-            first_few(channels)
-        ),
-        _ => return Failure::input(format!("{input}: {error}")),
-    })
-}
-
-fn first_few(channels: &[usize]) -> String {
-    let listed: Vec<String> = channels.iter().take(10).map(usize::to_string).collect();
-    let more = if channels.len() > 10 { ", ..." } else { "" };
-    listed.join(", ") + more
 }

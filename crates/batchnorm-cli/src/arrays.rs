@@ -1,9 +1,16 @@
-//! Arrays from files, in the types and orders that the commands take.
+//! Arrays from files, in the types, shapes and orders that the commands take: one rule for all of them.
+//!
+//! An array is a .npy file, one of a .npz (`file.npz:name`), or a table. What goes with an input may be of any type that has its
+//! values exactly in the input's; a vector of channels of any shape that is one but for axes of length 1; weights without the
+//! channel axis too.
+
+mod files;
 
 use crate::failure::Failure;
 use batchnorm::{Axes, Element, View, ViewError};
-use batchnorm_io::csv;
-use batchnorm_io::npy::{self, Array, Number, NumberType, Numbers};
+use batchnorm_io::npy::{Number, Numbers};
+pub use files::{Files, HeaderName};
+use files::{Found, exact_doubles, whole_as};
 use std::borrow::Cow;
 use std::path::Path;
 
@@ -24,7 +31,7 @@ impl<T: Element> Typed<T> {
     }
 }
 
-impl<T: Element> Typed<T> {
+impl<T: Copy> Typed<T> {
     /// The values in C order.
     pub fn in_c_order(&self) -> Cow<'_, [T]> {
         if !self.fortran_order {
@@ -44,98 +51,11 @@ impl<T: Element> Typed<T> {
     }
 }
 
-/// The input: its type is the type of the outputs.
-pub enum Input {
-    F32(Typed<f32>),
-    F64(Typed<f64>),
-}
-
-pub fn read(path: &Path) -> Result<Input, Failure> {
-    match npy(path)? {
-        Any::F32(array) => Ok(Input::F32(array)),
-        Any::F64(array) => Ok(Input::F64(array)),
-        Any::F16(_) => Err(Failure::input(format!(
-            "{}: expected float32 or float64, got float16, which has no kernels yet; save x.astype(np.float32)",
-            path.display()
-        ))),
-    }
-}
-
-/// An array that goes with an input of type `T`: of that type, or of a narrower one.
-pub fn widened<T: Element + Number>(path: &Path) -> Result<Typed<T>, Failure> {
-    let Array { shape, fortran_order, numbers } = npy::read(path).map_err(Failure::input)?;
-    let got = numbers.number_type();
-    if got == NumberType::F64 && T::TYPE != NumberType::F64 {
-        return Err(Failure::input(format!(
-            "{}: expected {} like the input (or narrower), got {got}; convert one of the two",
-            path.display(),
-            T::TYPE
-        )));
-    }
-    // Nothing is rounded: the type is as wide as the file's, or wider. (Where it is the same, the vector is reused.)
-    let values = match numbers {
-        Numbers::F16(values) => values.into_iter().map(|value| T::from_f64(value.to_f64())).collect(),
-        Numbers::F32(values) => values.into_iter().map(|value| T::from_f64(f64::from(value))).collect(),
-        Numbers::F64(values) => values.into_iter().map(T::from_f64).collect(),
-    };
-    Ok(Typed { shape, fortran_order, values })
-}
-
-/// An array of any of the three types.
+/// An array of any of the float types.
 pub enum Any {
     F16(Typed<half::f16>),
     F32(Typed<f32>),
     F64(Typed<f64>),
-}
-
-/// An array of any float type from .npy, or a table from .csv (float64), of at most `most` values.
-pub fn any(path: &Path, most: usize) -> Result<Any, Failure> {
-    if is_table(path) {
-        let Doubles { shape, values, .. } = doubles(path, most, |_| Ok(()))?;
-        return Ok(Any::F64(Typed { shape, fortran_order: false, values }));
-    }
-    check_size(path, most)?;
-    npy(path)
-}
-
-fn npy(path: &Path) -> Result<Any, Failure> {
-    let Array { shape, fortran_order, numbers } = npy::read(path).map_err(Failure::input)?;
-    Ok(match numbers {
-        Numbers::F16(values) => Any::F16(Typed { shape, fortran_order, values }),
-        Numbers::F32(values) => Any::F32(Typed { shape, fortran_order, values }),
-        Numbers::F64(values) => Any::F64(Typed { shape, fortran_order, values }),
-    })
-}
-
-/// Whether a file is read as a table, by its name.
-fn is_table(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"))
-}
-
-/// The shape of a .npy file, refused if it has more than `most` values. Only the header is read.
-fn check_size(path: &Path, most: usize) -> Result<Vec<usize>, Failure> {
-    let shape = npy::shape(path).map_err(Failure::input)?;
-    let values = shape.iter().try_fold(1usize, |values, &length| values.checked_mul(length));
-    if values.is_none_or(|values| values > most) {
-        return Err(Failure::input(format!(
-            "{}: expected at most {most} values, got shape {shape:?}; save a part of the array",
-            path.display()
-        )));
-    }
-    Ok(shape)
-}
-
-/// A vector of any float type, one value for each channel.
-pub fn vector(path: &Path, channels: usize) -> Result<Vec<f64>, Failure> {
-    let array = npy::read(path).map_err(Failure::input)?;
-    if array.shape != [channels] {
-        return Err(Failure::input(format!(
-            "{}: expected shape [{channels}], one value for each channel of the input, got {:?}",
-            path.display(),
-            array.shape
-        )));
-    }
-    Ok(array.numbers.to_f64())
 }
 
 /// An array in double precision, in C order.
@@ -146,47 +66,154 @@ pub struct Doubles {
     pub names: Option<Vec<String>>,
 }
 
-/// An array of any float type from .npy, or a table from a file whose name ends in .csv; of at most `most` values, and of a
-/// shape that `fits`. Of .npy the header alone is read before both are known.
-pub fn doubles(
-    path: &Path,
-    most: usize,
-    fits: impl FnOnce(&[usize]) -> Result<(), Failure>,
-) -> Result<Doubles, Failure> {
-    if is_table(path) {
-        let csv::Table { names, columns, rows, values } = csv::read(path, most).map_err(Failure::input)?;
-        let shape = vec![rows, columns];
-        fits(&shape)?;
-        return Ok(Doubles { shape, values, names });
+impl Files {
+    /// An array of at most `most` values, in its own type; whole numbers as float32, if that holds them.
+    pub fn any(&self, path: &Path, most: usize) -> Result<Any, Failure> {
+        let Found { shape, fortran_order, numbers, .. } = self.read(path, most, |_| Ok(()))?;
+        let number_type = numbers.number_type();
+        Ok(match numbers {
+            Numbers::F16(values) => Any::F16(Typed { shape, fortran_order, values }),
+            Numbers::F32(values) => Any::F32(Typed { shape, fortran_order, values }),
+            Numbers::F64(values) => Any::F64(Typed { shape, fortran_order, values }),
+            Numbers::Whole(_, values) => {
+                let values = whole_as(path, number_type, &values, "float32", |value| value as f32)?;
+                self.note(path, format_args!("{number_type} is taken as float32, which holds all of its values"));
+                Any::F32(Typed { shape, fortran_order, values })
+            }
+        })
     }
-    let shape = check_size(path, most)?;
-    fits(&shape)?;
-    let Array { shape, fortran_order, numbers } = npy::read(path).map_err(Failure::input)?;
-    let typed = Typed { shape, fortran_order, values: numbers.to_f64() };
-    let values = typed.in_c_order().into_owned();
-    Ok(Doubles { shape: typed.shape, values, names: None })
+
+    /// An array that goes with an input of type `T`: of any type, if `T` holds its values.
+    pub fn like<T: Element + Number>(&self, path: &Path) -> Result<Typed<T>, Failure> {
+        let Found { shape, fortran_order, numbers, .. } = self.read(path, usize::MAX, |_| Ok(()))?;
+        let got = numbers.number_type();
+        let exact = |(at, value): (usize, f64)| {
+            let converted = T::from_f64(value);
+            let same = converted.to_f64() == value || value.is_nan();
+            let (file, own) = (path.display(), T::TYPE);
+            same.then_some(converted).ok_or_else(|| {
+                Failure::input(format!(
+                    "{file}: expected values that {own} holds, the input's type, got {value} (value {at}, {got}); save it as \
+                     {own}, or the input as {got}"
+                ))
+            })
+        };
+        let values = exact_doubles(path, numbers)?.into_iter().enumerate().map(exact).collect::<Result<_, _>>()?;
+        Ok(Typed { shape, fortran_order, values })
+    }
+
+    /// Weights that go with an input of type `T`, in C order, and their shape: each axis of the input's length or 1, or without
+    /// the channel axis.
+    pub fn weights<T: Element + Number>(
+        &self,
+        path: &Path,
+        shape: &[usize],
+        channel_axis: usize,
+    ) -> Result<(Vec<usize>, Vec<T>), Failure> {
+        let weights = self.like::<T>(path)?;
+        let shape = shape_of_weights(path, shape, channel_axis, &weights.shape)?;
+        Ok((shape, weights.in_c_order().into_owned()))
+    }
+
+    /// An array of at most `most` values, of a shape that `fits`, in double precision.
+    pub fn doubles(
+        &self,
+        path: &Path,
+        most: usize,
+        fits: impl FnOnce(&[usize]) -> Result<(), Failure>,
+    ) -> Result<Doubles, Failure> {
+        let Found { shape, fortran_order, numbers, names } = self.read(path, most, fits)?;
+        let typed = Typed { shape, fortran_order, values: exact_doubles(path, numbers)? };
+        let values = typed.in_c_order().into_owned();
+        Ok(Doubles { shape: typed.shape, values, names })
+    }
+
+    /// One value for each channel.
+    pub fn vector(&self, path: &Path, channels: usize) -> Result<Vec<f64>, Failure> {
+        let fits = |got: &[usize]| {
+            fits(&[channels], got).then_some(()).ok_or_else(|| {
+                Failure::input(format!(
+                    "{}: expected shape [{channels}], one value for each channel of the input (axes of length 1 do not \
+                     matter), got {got:?}",
+                    path.display()
+                ))
+            })
+        };
+        Ok(self.doubles(path, usize::MAX, fits)?.values)
+    }
+
+    /// A vector of `count` finite values from `least` on behind a flag: an array, numbers with commas between them, or one
+    /// number for all.
+    pub fn vector_or_numbers(
+        &self,
+        flag: &str,
+        given: &Path,
+        least: f64,
+        count: usize,
+        each: &str,
+    ) -> Result<Vec<f64>, Failure> {
+        let expected = |what: &str| format!("{flag} {}: expected {what}", given.display());
+        let text = given.to_str().unwrap_or_default();
+        if given.exists() || text.contains(".npz:") {
+            let values = self.doubles(given, count, |_| Ok(()))?.values;
+            return fitting(values, least, count, each).map_err(|what| Failure::input(expected(&what)));
+        }
+        // Numbers on the command line are an argument, not an input: another exit code.
+        let words: Vec<&str> = text.split(',').map(str::trim).collect();
+        let number = |word: &&str| match word.parse::<f64>() {
+            Ok(number) => Ok(number),
+            Err(_) if words.len() == 1 => {
+                Err(Failure::input(expected("a file, or numbers such as 1.5 or 1.5,2; no such file is there")))
+            }
+            Err(_) => Err(Failure::usage(expected(&format!("numbers such as 1.5,2, got `{word}` among them")))),
+        };
+        let numbers = words.iter().map(number).collect::<Result<Vec<f64>, Failure>>()?;
+        let values = if numbers.len() == 1 { vec![numbers[0]; count] } else { numbers };
+        fitting(values, least, count, each).map_err(|what| Failure::usage(expected(&what)))
+    }
 }
 
-/// A vector of `count` finite values from `least` on behind a flag: a file as of [`doubles`], numbers with commas between
-/// them, or one number for all.
-pub fn vector_or_numbers(flag: &str, given: &Path, least: f64, count: usize, each: &str) -> Result<Vec<f64>, Failure> {
-    let expected = |what: &str| format!("{flag} {}: expected {what}", given.display());
-    if given.exists() {
-        let values = doubles(given, count, |_| Ok(()))?.values;
-        return fitting(values, least, count, each).map_err(|what| Failure::input(expected(&what)));
-    }
-    // Numbers on the command line are an argument, not an input: another exit code.
-    let words: Vec<&str> = given.to_str().unwrap_or_default().split(',').map(str::trim).collect();
-    let number = |word: &&str| match word.parse::<f64>() {
-        Ok(number) => Ok(number),
-        Err(_) if words.len() == 1 => {
-            Err(Failure::input(expected("a file, or numbers such as 1.5 or 1.5,2; no such file is there")))
-        }
-        Err(_) => Err(Failure::usage(expected(&format!("numbers such as 1.5,2, got `{word}` among them")))),
+/// Whether both shapes are the same but for axes of length 1, or the second one a vector of as many values.
+pub fn fits(expected: &[usize], got: &[usize]) -> bool {
+    let long = |shape: &[usize]| shape.iter().copied().filter(|&length| length != 1).collect::<Vec<usize>>();
+    let (expected, got) = (long(expected), long(got));
+    got == expected || got == [expected.iter().product::<usize>()]
+}
+
+/// The shape of weights with as many axes as the input.
+pub fn shape_of_weights(
+    path: &Path,
+    shape: &[usize],
+    channel_axis: usize,
+    got: &[usize],
+) -> Result<Vec<usize>, Failure> {
+    let repeats = |got: &[usize]| {
+        got.len() == shape.len() && got.iter().zip(shape).all(|(&got, &length)| got == length || got == 1)
     };
-    let numbers = words.iter().map(number).collect::<Result<Vec<f64>, Failure>>()?;
-    let values = if numbers.len() == 1 { vec![numbers[0]; count] } else { numbers };
-    fitting(values, least, count, each).map_err(|what| Failure::usage(expected(&what)))
+    let mut with_channels = got.to_vec();
+    with_channels.insert(channel_axis.min(got.len()), 1);
+    [got.to_vec(), with_channels].into_iter().find(|shape| repeats(shape)).ok_or_else(|| {
+        let mut without = shape.to_vec();
+        without.remove(channel_axis);
+        Failure::input(format!(
+            "{}: expected the input's shape {shape:?}, with lengths of 1 where weights are repeated, or {without:?} without the \
+             channel axis, got {got:?}",
+            path.display()
+        ))
+    })
+}
+
+/// The place, in an array of the shape `given`, of what an array of `shape` has at a place, both in C order: the same one along
+/// axes that are as long, the only one along axes of length 1.
+pub fn repeated_place(shape: &[usize], given: &[usize], mut at: usize) -> usize {
+    // From the last axis on: the index along it, times the stride, which does not move along axes of length 1.
+    let (mut place, mut stride) = (0, 1);
+    for (&length, &given) in shape.iter().zip(given).rev() {
+        place += if given == 1 { 0 } else { at % length * stride };
+        stride *= given;
+        at /= length;
+    }
+    place
 }
 
 /// The values if they fit, or else a text of what was expected.
@@ -213,5 +240,27 @@ mod tests {
         for (i, j, k) in (0..24).map(|index| (index / 12, index / 4 % 3, index % 4)) {
             assert_eq!(c[i * 12 + j * 4 + k], (i + 2 * j + 6 * k) as f64);
         }
+    }
+
+    #[test]
+    fn a_vector_is_one_whatever_axes_of_length_1_it_has() {
+        for got in [&[3][..], &[1, 3], &[3, 1, 1], &[1, 3, 1, 1]] {
+            assert!(fits(&[3], got), "{got:?}");
+        }
+        for got in [&[][..], &[4], &[3, 3], &[1, 4], &[3, 2]] {
+            assert!(!fits(&[3], got), "{got:?}");
+        }
+        assert!(fits(&[1], &[]) && fits(&[1], &[1, 1]) && fits(&[2, 3], &[6]) && !fits(&[2, 3], &[3, 2]));
+    }
+
+    #[test]
+    fn weights_may_lack_the_channel_axis() {
+        let of = |got: &[usize]| shape_of_weights(Path::new("w.npy"), &[4, 3, 5], 1, got).ok();
+        assert_eq!(of(&[4, 3, 5]), Some(vec![4, 3, 5]));
+        assert_eq!(of(&[4, 1, 1]), Some(vec![4, 1, 1]));
+        assert_eq!(of(&[4, 5]), Some(vec![4, 1, 5]));
+        assert_eq!(of(&[4, 1]), Some(vec![4, 1, 1]));
+        assert_eq!(of(&[4, 3]), None);
+        assert_eq!(of(&[4]), None);
     }
 }

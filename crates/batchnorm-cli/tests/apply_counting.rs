@@ -56,10 +56,10 @@ fn weights_that_do_not_fit_or_leave_too_little_are_named() {
         parts.iter().for_each(|part| assert!(message.contains(part), "{message:?} lacks {part:?}"));
     };
     folder.save("short.npy", &[3, 1, 1], &[1.0f32; 3]);
-    told("--weights short.npy", 3, &["x.npy", "weights", "[4, 1, 2]", "[3, 1, 1]"]);
+    told("--weights short.npy", 3, &["short.npy", "weights", "[4, 1, 2]", "[3, 1, 1]"]);
     folder.save("negative.npy", &[4, 1, 1], &[1.0f32, -1.0, 1.0, 1.0]);
     told("--weights negative.npy", 3, &["negative.npy", "weights[1]", "-1.0"]);
-    folder.save("wide.npy", &[4, 1, 1], &[1.0f64; 4]);
+    folder.save("wide.npy", &[4, 1, 1], &[0.1f64; 4]);
     told("--weights wide.npy", 3, &["wide.npy", "float32"]);
     folder.save("none.npy", &[1, 1, 1], &[0.0f32]);
     told("--weights none.npy --on-empty error", 4, &["x.npy", "channel 0", "--on-empty pass"]);

@@ -2,9 +2,9 @@
 //!
 //! A run reads arrays, computes, and leaves files behind. In that order:
 //!
-//! 1. [`npy`] reads one NumPy array, `float16`, `float32` or `float64`, with memory bounded by the size
+//! 1. [`npy`] reads one NumPy array, of floats or whole numbers, with memory bounded by the size
 //!    of the file whatever its header claims, and names the defect when it can not;
-//!    [`csv`] reads a table of numbers as strictly, and names line and column;
+//!    [`table`] reads a table of numbers as text as strictly, and names line and column;
 //! 2. [`npy::write()`] turns a slice into the bytes `np.save` would write; [`npz`] does both for several arrays in one
 //!    file;
 //! 3. [`picture`] reads a PNG picture of any kind, with its size looked at first; [`whole`] any small file;
@@ -31,8 +31,15 @@
 //! ```
 
 pub mod atomic;
-pub mod csv;
 pub mod npy;
 pub mod npz;
 pub mod picture;
+pub mod table;
 pub mod whole;
+
+/// The example of `docs/situations/files.md`, compiled as a test.
+#[cfg(doctest)]
+mod situations {
+    #[doc = include_str!("../../../docs/situations/files.md")]
+    struct Files;
+}

@@ -6,7 +6,7 @@
 //! 2       version, major and minor
 //! 2 or 4  h, the length of the header, little endian (2 bytes in version 1.0, else 4)
 //! h       {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }   spaces, newline
-//! n * s   the numbers: n = the product of the shape (1 for `()`), s = 2, 4 or 8 bytes each
+//! n * s   the numbers: n = the product of the shape (1 for `()`), s = 1, 2, 4 or 8 bytes each
 //! ```
 //!
 //! The format is described at <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
@@ -24,7 +24,7 @@ mod writer;
 
 pub use array::Array;
 pub use defect::{Defect, NpyError};
-pub use number::{Number, NumberType, Numbers};
+pub use number::{Number, NumberType, Numbers, WholeType};
 pub(crate) use reader::{decode, open};
 pub use reader::{parse, read, shape};
 pub(crate) use writer::header_for;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use batchnorm_io::npy::{self, Array, Defect, Number, Numbers};
+use batchnorm_io::npy::{self, Array, Defect, Number, Numbers, WholeType};
 use half::f16;
 
 fn golden(name: &str) -> PathBuf {
@@ -109,9 +109,6 @@ fn a_header_that_is_aligned_already_gets_numpys_padding() {
 #[test]
 fn other_types_are_refused_with_their_name_and_the_remedy() {
     let cases = [
-        ("i4", "'<i4'", "integers"),
-        ("u1", "'|u1'", "unsigned integers"),
-        ("bool", "'|b1'", "booleans"),
         ("c8", "'<c8'", "complex"),
         ("object", "'|O'", "never unpickled"),
         ("fields", "('x', '<f4')", "structured"),
@@ -126,9 +123,56 @@ fn other_types_are_refused_with_their_name_and_the_remedy() {
         assert!(matches!(error.defect, Defect::NumberType { .. }), "{name}: {error}");
         let message = error.to_string();
         let file = format!("refused_{name}.npy");
-        let remedy = "float16, float32 and float64: in NumPy save `x.astype(np.float32)`";
+        let remedy =
+            "float16, float32, float64, bool and whole numbers of up to 64 bits: in NumPy save `x.astype(np.float32)`";
         for part in [&file, dtype, meaning, remedy] {
             assert!(message.contains(part), "{part} is not in: {message}");
         }
     }
+}
+
+#[test]
+fn whole_numbers_of_each_size_order_and_sign_are_read() {
+    for (name, kind) in [("i4", WholeType::Signed(4)), ("u1", WholeType::Unsigned(1)), ("bool", WholeType::Bool)] {
+        assert_eq!(read(&format!("whole_{name}")).numbers, Numbers::Whole(kind, vec![0, 0]), "{name}");
+    }
+    let file = |descr: &str, data: &[u8]| {
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        let text = format!("{:<117}\n", format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': (2,), }}"));
+        bytes.extend((text.len() as u16).to_le_bytes());
+        bytes.extend(text.as_bytes());
+        bytes.extend(data);
+        npy::parse(&bytes)
+    };
+    for (descr, data, kind, name, values) in [
+        ("|b1", &[0, 2][..], WholeType::Bool, "bool", [0, 1]),
+        ("|i1", &[0x80, 0x7f], WholeType::Signed(1), "int8", [-128, 127]),
+        ("|u1", &[0x80, 0xff], WholeType::Unsigned(1), "uint8", [128, 255]),
+        ("<i2", &[0xfe, 0xff, 1, 2], WholeType::Signed(2), "int16", [-2, 513]),
+        (">i2", &[0xff, 0xfe, 2, 1], WholeType::Signed(2), "int16", [-2, 513]),
+        ("<u4", &[0xff, 0xff, 0xff, 0xff, 0, 1, 0, 0], WholeType::Unsigned(4), "uint32", [4294967295, 256]),
+        (
+            ">i8",
+            &[0x80, 0, 0, 0, 0, 0, 0, 0, 0x7f, 255, 255, 255, 255, 255, 255, 255],
+            WholeType::Signed(8),
+            "int64",
+            [i64::MIN, i64::MAX],
+        ),
+        (
+            "<u8",
+            &[1, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 0x7f],
+            WholeType::Unsigned(8),
+            "uint64",
+            [1, i64::MAX],
+        ),
+    ] {
+        let numbers = file(descr, data).expect("whole numbers").numbers;
+        assert_eq!(numbers, Numbers::Whole(kind, values.to_vec()), "{descr}");
+        assert_eq!((numbers.number_type().to_string().as_str(), numbers.len()), (name, 2));
+        assert!(!numbers.number_type().is_float());
+    }
+    let huge = file("<u8", &[[0; 8], [255; 8]].concat()).unwrap_err();
+    assert!(matches!(huge.defect, Defect::HugeWhole { at: 1 }), "{huge}");
+    let short = file("<i4", &[0; 7]).unwrap_err();
+    assert!(matches!(short.defect, Defect::Truncated { .. }), "{short}");
 }

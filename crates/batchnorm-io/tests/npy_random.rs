@@ -16,6 +16,7 @@ fn bits(numbers: &Numbers) -> Vec<u64> {
         Numbers::F16(x) => x.iter().map(|x| x.to_bits().into()).collect(),
         Numbers::F32(x) => x.iter().map(|x| x.to_bits().into()).collect(),
         Numbers::F64(x) => x.iter().map(|x| x.to_bits()).collect(),
+        Numbers::Whole(_, x) => x.iter().map(|&x| x as u64).collect(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The flags of `apply`, and the configuration they stand for.
 
+use crate::arrays::HeaderName;
 use batchnorm::{
     Averaging, Config, ConstantChannel, EmptyBatch, Estimator, NonFinite, Policies, SingleValue, Tier, UpdateWeight,
 };
@@ -7,7 +8,11 @@ use clap::{Args, ValueEnum};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-/// Run the layer on arrays in .npy files.
+/// Run the layer on arrays in files.
+///
+/// An array is a .npy file, one of a .npz (`file.npz:name`), or a table (.csv, .tsv, .txt; float64): float16, float32 or float64,
+/// C or Fortran order; whole numbers are taken as float32 where that holds them. What goes with the input may be of any type, if
+/// the input's holds its values; a vector of channels of any shape that is one but for axes of length 1.
 ///
 /// Writes y.npy (and dx.npy) in the input's type and shape, and mean.npy, variance.npy (and dgamma.npy, dbeta.npy,
 /// running_mean.npy, running_var.npy) as float64 vectors, one value for each channel. Files of those names in the
@@ -15,9 +20,12 @@ use std::path::PathBuf;
 #[derive(Args)]
 #[command(after_help = crate::failure::EXIT_CODES)]
 pub struct Arguments {
-    /// The array: .npy, float32 or float64, C or Fortran order, at least two axes.
-    #[arg(long, value_name = "X.npy")]
+    /// The array, of at least two axes.
+    #[arg(long, value_name = "X")]
     pub input: PathBuf,
+    /// Whether the first line of tables names their columns; absent: they tell it, or are refused.
+    #[arg(long, value_enum)]
+    pub header: Option<HeaderName>,
     /// Which axis holds the channels; negative counts from the end.
     #[arg(long, value_name = "K", default_value_t = 1, allow_negative_numbers = true)]
     pub channel_axis: isize,
@@ -25,54 +33,58 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = Mode::Train)]
     pub mode: Mode,
     /// Upstream gradient of the input's shape: the backward pass is run too (in eval with constant statistics).
-    #[arg(long, value_name = "DY.npy")]
+    #[arg(long, value_name = "DY")]
     pub gradient: Option<PathBuf>,
-    /// How often each value counts: as many axes as the input, each of its length or of 1; 0 masks, and what is masked may
-    /// be NaN, is not looked at, and has y = dx = 0. Of the input's type or a narrower one.
-    #[arg(long, value_name = "W.npy")]
+    /// How often each value counts: as many axes as the input, each of its length or of 1, or without the channel axis; 0 (or
+    /// false) masks, and what is masked may be NaN, is not looked at, and has y = dx = 0.
+    #[arg(long, value_name = "W")]
     pub weights: Option<PathBuf>,
     /// Train by ghost batches: groups of so many samples (along the first axis that is not the channels'), each normalised by
     /// its own statistics; the running ones are those of all.
     #[arg(long, value_name = "N", conflicts_with = "weights")]
     pub ghost: Option<NonZeroUsize>,
-    /// Scale of each channel, any float type; absent: 1.
-    #[arg(long, value_name = "G.npy")]
+    /// Scale of each channel; absent: 1.
+    #[arg(long, value_name = "G")]
     pub gamma: Option<PathBuf>,
-    /// Shift of each channel, any float type; absent: 0.
-    #[arg(long, value_name = "B.npy")]
+    /// Shift of each channel; absent: 0.
+    #[arg(long, value_name = "B")]
     pub beta: Option<PathBuf>,
-    /// Running mean of each channel, any float type; in train absent: 0.
-    #[arg(long, value_name = "M.npy")]
+    /// Running mean of each channel; in train absent: 0.
+    #[arg(long, value_name = "M")]
     pub running_mean: Option<PathBuf>,
-    /// Running variance of each channel, any float type; in train absent: 1.
-    #[arg(long, value_name = "V.npy")]
+    /// Running variance of each channel; in train absent: 1.
+    #[arg(long, value_name = "V")]
     pub running_var: Option<PathBuf>,
+    /// Batches that went into --running-mean and --running-var, for --update-weight cumulative to go on from.
+    #[arg(long, value_name = "N")]
+    pub batches: Option<u64>,
     /// Conventions: eps, update weight and running estimator of a framework.
     #[arg(long, value_enum, default_value_t = Preset::Pytorch)]
     pub preset: Preset,
     /// Added to the variance inside the square root; wins over the preset.
     #[arg(long, value_name = "E", allow_hyphen_values = true)]
     pub epsilon: Option<f64>,
-    /// Weight of the NEW value in the running average (PyTorch's momentum); `old:W` gives that of the old value
-    /// (Keras' and Flax' momentum), `cumulative` averages all batches alike; wins over the preset.
+    /// Weight in the running average: `new:W` of the new value (PyTorch's and Burn's momentum), `old:W` of the old one (that of
+    /// Keras, Flax and ONNX); a bare W is the new value's, and refused beside a preset of the other kind. `cumulative` averages all
+    /// batches alike. Wins over the preset.
     #[arg(long, value_name = "W", allow_hyphen_values = true)]
     pub update_weight: Option<String>,
     /// Variance that the running variance estimates: divided by n - 1 (sample) or n (population); wins over the
     /// preset.
     #[arg(long, value_enum)]
     pub running_estimator: Option<RunningEstimator>,
-    /// Training on one value a channel (or, of a weighted one, with weights that sum up to no more than 1).
-    #[arg(long, value_enum, default_value_t = OnSingleValue::Error)]
-    pub on_single_value: OnSingleValue,
-    /// Training on an empty array, or on a channel that is all masked.
-    #[arg(long, value_enum, default_value_t = OnEmpty::Pass)]
-    pub on_empty: OnEmpty,
-    /// NaN or infinity in training: the channel's output is NaN; its running statistics are skipped or updated.
-    #[arg(long, value_enum, default_value_t = OnNonFinite::Skip)]
-    pub on_non_finite: OnNonFinite,
-    /// dx where all values of a channel are alike: 0, or the formula's derivative there, as PyTorch has it.
-    #[arg(long, value_enum, default_value_t = OnConstant::Zero)]
-    pub on_constant: OnConstant,
+    /// Training on one value a channel (or, of a weighted one, with weights that sum up to no more than 1); absent: error.
+    #[arg(long, value_enum)]
+    pub on_single_value: Option<OnSingleValue>,
+    /// Training on an empty array, or on a channel that is all masked; absent: pass.
+    #[arg(long, value_enum)]
+    pub on_empty: Option<OnEmpty>,
+    /// NaN or infinity in training: the channel's output is NaN; its running statistics are skipped or updated; absent: skip.
+    #[arg(long, value_enum)]
+    pub on_non_finite: Option<OnNonFinite>,
+    /// dx where all values of a channel are alike: 0, or the formula's derivative there, as PyTorch has it; absent: zero.
+    #[arg(long, value_enum)]
+    pub on_constant: Option<OnConstant>,
     /// Number of threads, 1 to 1024; absent: all cores. Never changes a bit of the result.
     #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
     pub threads: Option<usize>,
@@ -103,7 +115,7 @@ impl Mode {
     }
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Preset {
     /// eps 1e-5, weight of the new value 0.1, sample variance
     Pytorch,
@@ -117,13 +129,26 @@ pub enum Preset {
     Burn,
 }
 
+impl Preset {
+    /// The framework's own name.
+    fn framework(self) -> &'static str {
+        match self {
+            Preset::Pytorch => "PyTorch",
+            Preset::Keras => "Keras",
+            Preset::Flax => "Flax",
+            Preset::Onnx => "ONNX",
+            Preset::Burn => "Burn",
+        }
+    }
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 pub enum RunningEstimator {
     Sample,
     Population,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OnSingleValue {
     /// refuse
     Error,
@@ -177,6 +202,62 @@ impl From<TierName> for Tier {
 }
 
 impl Arguments {
+    /// Errs unless the flags go together and each has an effect.
+    pub fn check(&self) -> Result<(), String> {
+        let train = self.mode == Mode::Train;
+        let statistics = self.running_mean.is_some() || self.running_var.is_some();
+        let cumulative = self.update_weight.as_deref() == Some("cumulative");
+        let updates = "evaluation updates no running statistics";
+        let by_batch = "evaluation takes no statistics from the input";
+        for (flag, given, why) in [
+            ("--ghost", self.ghost.is_some(), "evaluation knows no groups"),
+            ("--update-weight", self.update_weight.is_some(), updates),
+            ("--batches", self.batches.is_some(), updates),
+            ("--running-estimator", self.running_estimator.is_some(), updates),
+            ("--on-single-value", self.on_single_value.is_some(), by_batch),
+            ("--on-empty", self.on_empty.is_some(), by_batch),
+            ("--on-non-finite", self.on_non_finite.is_some(), by_batch),
+            ("--on-constant", self.on_constant.is_some(), by_batch),
+        ] {
+            if given && !train {
+                return Err(format!("{flag}: expected --mode train, for {why}; leave it out"));
+            }
+        }
+        if !train && (self.running_mean.is_none() || self.running_var.is_none()) {
+            return Err("--mode eval: expected --running-mean and --running-var, the statistics to normalise by; give both or use \
+                        --mode train"
+                .into());
+        }
+        if self.on_constant.is_some() && self.gradient.is_none() {
+            return Err(
+                "--on-constant: expected --gradient, for it concerns dx alone; give both or leave it out".into()
+            );
+        }
+        if self.on_single_value == Some(OnSingleValue::UseRunning) && !statistics {
+            return Err("--on-single-value use-running: expected --running-mean and --running-var, the statistics to normalise by; \
+                        give both or choose another policy"
+                .into());
+        }
+        if self.batches.is_some() && !(cumulative && statistics) {
+            return Err("--batches: expected with --update-weight cumulative and the statistics that so many batches went into \
+                        (--running-mean, --running-var), for no other average counts them; leave it out"
+                .into());
+        }
+        if cumulative && statistics && self.batches.is_none() {
+            return Err("--update-weight cumulative: expected --batches N beside --running-mean and --running-var, the batches that \
+                        went into them, for the average weighs them by their number; give it (a checkpoint has it as \
+                        num_batches_tracked)"
+                .into());
+        }
+        Ok(())
+    }
+
+    /// Every file that is read.
+    pub fn inputs(&self) -> impl Iterator<Item = &PathBuf> {
+        let Arguments { input, gradient, weights, gamma, beta, running_mean, running_var, .. } = self;
+        [gradient, weights, gamma, beta, running_mean, running_var].into_iter().flatten().chain([input])
+    }
+
     /// The configuration, not yet checked but for the update weight.
     pub fn config(&self) -> Result<Config, String> {
         let mut config = match self.preset {
@@ -190,7 +271,7 @@ impl Arguments {
             config = config.epsilon(epsilon);
         }
         if let Some(text) = &self.update_weight {
-            config = config.averaging(averaging(text)?);
+            config = config.averaging(averaging(text, self.preset)?);
         }
         if let Some(estimator) = self.running_estimator {
             config = config.estimator(match estimator {
@@ -200,22 +281,22 @@ impl Arguments {
         }
         config.tier = self.tier.map(Tier::from);
         Ok(config.policies(Policies {
-            single_value: match self.on_single_value {
+            single_value: match self.on_single_value.unwrap_or(OnSingleValue::Error) {
                 OnSingleValue::Error => SingleValue::Error,
                 OnSingleValue::UseRunning => SingleValue::UseRunning,
                 OnSingleValue::Population => SingleValue::Population,
                 OnSingleValue::SkipUpdate => SingleValue::SkipUpdate,
             },
-            empty_batch: match self.on_empty {
+            empty_batch: match self.on_empty.unwrap_or(OnEmpty::Pass) {
                 OnEmpty::Pass => EmptyBatch::Pass,
                 OnEmpty::Error => EmptyBatch::Error,
             },
-            non_finite: match self.on_non_finite {
+            non_finite: match self.on_non_finite.unwrap_or(OnNonFinite::Skip) {
                 OnNonFinite::Skip => NonFinite::Skip,
                 OnNonFinite::Update => NonFinite::Update,
                 OnNonFinite::Error => NonFinite::Error,
             },
-            constant_channel: match self.on_constant {
+            constant_channel: match self.on_constant.unwrap_or(OnConstant::Zero) {
                 OnConstant::Zero => ConstantChannel::ZeroGradient,
                 OnConstant::Derivative => ConstantChannel::Derivative,
             },
@@ -225,12 +306,22 @@ impl Arguments {
 }
 
 /// `0.1`, `new:0.1`, `old:0.9` or `cumulative`.
-fn averaging(text: &str) -> Result<Averaging, String> {
+fn averaging(text: &str, preset: Preset) -> Result<Averaging, String> {
     let malformed = || format!("--update-weight: expected a number in 0..=1, new:W, old:W or cumulative, got `{text}`");
     let number = |text: &str| text.parse::<f64>().map_err(|_| malformed());
     let weight = match text.split_once(':') {
         None if text == "cumulative" => return Ok(Averaging::Cumulative),
-        None => UpdateWeight::of_new(number(text)?),
+        None => {
+            let weight = number(text)?;
+            if matches!(preset, Preset::Keras | Preset::Flax | Preset::Onnx) {
+                return Err(format!(
+                    "--update-weight: expected old:{text} (as the momentum of {} is meant) or new:{text} (as PyTorch's is), got \
+                     {text} alone, which may be either beside this preset",
+                    preset.framework()
+                ));
+            }
+            UpdateWeight::of_new(weight)
+        }
         Some(("new", weight)) => UpdateWeight::of_new(number(weight)?),
         Some(("old", weight)) => UpdateWeight::of_old(number(weight)?),
         Some(_) => return Err(malformed()),

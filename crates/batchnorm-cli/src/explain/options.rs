@@ -1,5 +1,6 @@
 //! The flags of `explain`.
 
+use crate::arrays::HeaderName;
 use crate::failure::Failure;
 use crate::layer_name::LayerName;
 use clap::{Args, ValueEnum};
@@ -14,10 +15,13 @@ use std::path::{Path, PathBuf};
 #[derive(Args)]
 #[command(after_help = crate::failure::EXIT_CODES)]
 pub struct Arguments {
-    /// The array: .npy of any float type with at least two axes, or .csv (rows are samples, columns are features; a first
-    /// line without numbers names them). Absent: eight values with mean 5 and deviation 2.
-    #[arg(long, value_name = "X.npy|csv")]
+    /// The array, of at least two axes: .npy, an array of a .npz (`file.npz:name`), or a table (.csv, .tsv, .txt: rows are
+    /// samples, columns are features, a first line may name them). Absent: eight values with mean 5 and deviation 2.
+    #[arg(long, value_name = "X")]
     pub input: Option<PathBuf>,
+    /// Whether the first line of tables names their columns; absent: they tell it, or are refused.
+    #[arg(long, value_enum, requires = "input")]
+    pub header: Option<HeaderName>,
     /// Which norm.
     #[arg(long, value_enum, default_value_t = LayerName::Batch)]
     pub layer: LayerName,
@@ -35,7 +39,7 @@ pub struct Arguments {
     #[arg(long, value_name = "G")]
     pub groups: Option<NonZeroUsize>,
     /// Upstream gradient: the loss's by each y, of the input's shape. Absent: 1, -0.5, 0.25, 0.5, over and over.
-    #[arg(long, value_name = "DY.npy|csv")]
+    #[arg(long, value_name = "DY")]
     pub gradient: Option<PathBuf>,
     /// Scale: a file, numbers such as 1.5,2, or one number for all. Absent: 1 (of the example: 1.5).
     #[arg(long, value_name = "G", allow_negative_numbers = true, allow_hyphen_values = true)]

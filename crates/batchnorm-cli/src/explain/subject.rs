@@ -2,7 +2,7 @@
 
 use super::options::{Arguments, Mode};
 use super::selection::{MOST_OF_ONE, Selection, unit};
-use crate::arrays::{self, Doubles, vector_or_numbers};
+use crate::arrays::{Doubles, Files};
 use crate::failure::Failure;
 use crate::layer_name::LayerName;
 use crate::text;
@@ -52,12 +52,13 @@ pub struct Subject {
 impl Subject {
     pub fn new(arguments: &Arguments) -> Result<Subject, Failure> {
         let Arguments { input, gradient, layer, epsilon, .. } = arguments;
+        let files = Files::new(arguments.header, [input, gradient].into_iter().flatten());
         let named = input.as_ref().map_or(String::from("the example"), |path| path.display().to_string());
         let x = match input {
             Some(path) => {
                 // The shape decides whether it can be explained, before any number is read.
                 let fits = |shape: &[usize]| Selection::new(&named, shape, arguments).map(drop);
-                arrays::doubles(path, MOST_VALUES, fits)?
+                files.doubles(path, MOST_VALUES, fits)?
             }
             None => example(*layer),
         };
@@ -72,7 +73,7 @@ impl Subject {
                         || format!("{}: expected the input's shape {:?}, got {shape:?}", path.display(), x.shape);
                     if shape == x.shape { Ok(()) } else { Err(Failure::input(message())) }
                 };
-                let dy = arrays::doubles(path, MOST_VALUES, fits)?;
+                let dy = files.doubles(path, MOST_VALUES, fits)?;
                 values_at(&dy, &selection, &places, &path.display().to_string())?
             }
         };
@@ -80,7 +81,7 @@ impl Subject {
             places.iter().enumerate().map(|(i, place)| selection.parameter(place, i)).collect();
         let (count, each) = selection.parameters();
         let from = |least: f64, flag: &str, given: &Option<PathBuf>, absent: f64| match given {
-            Some(given) => vector_or_numbers(flag, given, least, count, each),
+            Some(given) => files.vector_or_numbers(flag, given, least, count, each),
             None => Ok(vec![absent; count]),
         };
         let vector = |flag: &str, given: &Option<PathBuf>, absent: f64| from(f64::MIN, flag, given, absent);

@@ -4,7 +4,7 @@ use super::layer::Layer;
 use super::options::{Arguments, Mode};
 use super::parameters::{fits, parameters};
 use super::verdict;
-use crate::arrays::{self, Any, Typed, widened};
+use crate::arrays::{Any, Files, Typed};
 use crate::failure::Failure;
 use crate::layer_name::LayerName;
 use crate::terminal::put;
@@ -45,8 +45,8 @@ pub fn run(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
         return Err(Failure::usage("--against: expected --input and --gradient, by which to judge; give both"));
     };
     let theirs = Theirs::find(folder)?;
-    let job = Job { arguments, layer, evaluation, input, gradient, theirs };
-    match arrays::any(input, MAX_VALUES)? {
+    let job = Job { arguments, files: arguments.files(), layer, evaluation, input, gradient, theirs };
+    match job.files.any(input, MAX_VALUES)? {
         Any::F16(x) => job.run(&x),
         Any::F32(x) => job.run(&x),
         Any::F64(x) => job.run(&x),
@@ -83,6 +83,7 @@ impl Theirs {
 
 struct Job<'a> {
     arguments: &'a Arguments,
+    files: Files,
     layer: LayerName,
     evaluation: bool,
     input: &'a Path,
@@ -95,7 +96,7 @@ impl Job<'_> {
         let axes = Axes::Channel(self.arguments.channel_axis);
         let named = |error| Failure::input(format!("{}: {error}", self.input.display()));
         let view = x.view(axes).map_err(named)?;
-        let problem = match arrays::any(self.gradient, MAX_VALUES)? {
+        let problem = match self.files.any(self.gradient, MAX_VALUES)? {
             Any::F16(dy) => self.problem(&view, &dy),
             Any::F32(dy) => self.problem(&view, &dy),
             Any::F64(dy) => self.problem(&view, &dy),
@@ -152,11 +153,11 @@ impl Job<'_> {
         let dy = dy.view(Axes::Channel(arguments.channel_axis)).map_err(Failure::input)?;
         let shape = self.parameter_shape(x.shape(), x.channels());
         let gamma = match &arguments.gamma {
-            Some(path) => parameters(path, &shape)?,
+            Some(path) => parameters(&self.files, path, &shape)?,
             None => vec![1.0; shape.iter().product()],
         };
         // No gradient depends on beta. Its file is read all the same, so that a wrong path is an error.
-        arguments.beta.as_ref().map(|path| parameters(path, &shape)).transpose()?;
+        arguments.beta.as_ref().map(|path| parameters(&self.files, path, &shape)).transpose()?;
         let epsilon = arguments.epsilon;
         let problem = match self.layer.grouping(x.shape().len(), arguments.groups) {
             Some(grouping) => {
@@ -171,17 +172,17 @@ impl Job<'_> {
                 Problem::sample_norm(grouping, x, &dy, &gamma, epsilon)
             }
             None if self.evaluation => {
-                let statistics =
-                    |path: &Option<PathBuf>| path.as_ref().map_or(Ok(Vec::new()), |path| parameters(path, &shape));
+                let statistics = |path: &Option<PathBuf>| {
+                    path.as_ref().map_or(Ok(Vec::new()), |path| parameters(&self.files, path, &shape))
+                };
                 let (mean, variance) = (statistics(&arguments.running_mean)?, statistics(&arguments.running_var)?);
                 Problem::evaluation(x, &dy, &gamma, epsilon, &mean, &variance)
             }
             None => match &arguments.weights {
                 None => Problem::batch_norm(x, &dy, &gamma, epsilon),
                 Some(path) => {
-                    let weights = widened::<T>(path)?;
-                    let values = weights.in_c_order();
-                    let weights = Weights::new(&values, &weights.shape)
+                    let (shape, values) = self.files.weights::<T>(path, x.shape(), x.channel_axis())?;
+                    let weights = Weights::new(&values, &shape)
                         .map_err(|error| Failure::input(format!("{}: {error}", path.display())))?;
                     Problem::weighted(x, &dy, &gamma, epsilon, &weights)
                 }
@@ -222,7 +223,7 @@ impl Job<'_> {
     fn given<'p>(&self, problem: &'p Problem, axes: Axes, shape: &[usize]) -> Result<Given<'p>, Failure> {
         let mut given = problem.given();
         if let Some(path) = &self.theirs.dx {
-            given = match arrays::any(path, MAX_VALUES)? {
+            given = match self.files.any(path, MAX_VALUES)? {
                 Any::F16(dx) => self.with_dx(given, problem, path, &dx, axes),
                 Any::F32(dx) => self.with_dx(given, problem, path, &dx, axes),
                 Any::F64(dx) => self.with_dx(given, problem, path, &dx, axes),
@@ -230,7 +231,7 @@ impl Job<'_> {
         }
         for (path, of_gamma) in [(&self.theirs.dgamma, true), (&self.theirs.dbeta, false)] {
             let Some(path) = path else { continue };
-            given = match arrays::any(path, MAX_VALUES)? {
+            given = match self.files.any(path, MAX_VALUES)? {
                 Any::F16(values) => with_vector(given, path, &values, shape, of_gamma),
                 Any::F32(values) => with_vector(given, path, &values, shape, of_gamma),
                 Any::F64(values) => with_vector(given, path, &values, shape, of_gamma),

@@ -2,37 +2,50 @@
 
 use super::limits::MAX_CHECKED;
 use super::options::Arguments;
-use crate::arrays::{Doubles, doubles};
+use crate::arrays::{Doubles, Files, repeated_place, shape_of_weights};
 use crate::failure::Failure;
 use std::path::Path;
 
-/// The shape of the arrays, and x and dy where files hold them.
+/// The shape of the arrays, and x, dy and weights where files hold them.
 pub struct Inputs {
+    pub files: Files,
     pub shape: Vec<usize>,
     pub x: Option<Vec<f64>>,
     pub dy: Option<Vec<f64>>,
+    pub weights: Option<Vec<f64>>,
 }
 
 pub fn read(arguments: &Arguments) -> Result<Inputs, Failure> {
+    let files = arguments.files();
     let Some(input) = &arguments.input else {
-        return Ok(Inputs { shape: parsed_shape(&arguments.shape)?, x: None, dy: None });
+        return Ok(Inputs { files, shape: parsed_shape(&arguments.shape)?, x: None, dy: None, weights: None });
     };
-    let Doubles { shape, values: x, .. } = doubles(input, MAX_CHECKED, |_| Ok(()))?;
-    let dy = arguments.gradient.as_ref().map(|path| gradient(path, &shape)).transpose()?;
+    let Doubles { shape, values: mut x, .. } = files.doubles(input, MAX_CHECKED, |_| Ok(()))?;
+    let mut dy = arguments.gradient.as_ref().map(|path| gradient(&files, path, &shape)).transpose()?;
+    let weights = match (&arguments.weights, channel_axis(arguments, &shape)) {
+        (Some(path), Ok(axis)) => Some(weights(&files, path, &shape, axis)?),
+        // (A channel axis that cannot be is refused where the layers are set up.)
+        _ => None,
+    };
+    // What is masked is not looked at, whatever stands there.
+    for (at, _) in weights.iter().flatten().enumerate().filter(|(_, weight)| **weight == 0.0) {
+        x[at] = 0.0;
+        dy.iter_mut().for_each(|dy| dy[at] = 0.0);
+    }
     expect_finite(input, &x)?;
     if let (Some(path), Some(dy)) = (&arguments.gradient, &dy) {
         expect_finite(path, dy)?;
     }
-    Ok(Inputs { shape, x: Some(x), dy })
+    Ok(Inputs { files, shape, x: Some(x), dy, weights })
 }
 
 /// The upstream gradient, of the input's shape.
-fn gradient(path: &Path, shape: &[usize]) -> Result<Vec<f64>, Failure> {
+fn gradient(files: &Files, path: &Path, shape: &[usize]) -> Result<Vec<f64>, Failure> {
     let fits = |got: &[usize]| match got == shape {
         true => Ok(()),
         false => Err(Failure::input(format!("{}: expected the input's shape {shape:?}, got {got:?}", path.display()))),
     };
-    Ok(doubles(path, MAX_CHECKED, fits)?.values)
+    Ok(files.doubles(path, MAX_CHECKED, fits)?.values)
 }
 
 fn expect_finite(path: &Path, values: &[f64]) -> Result<(), Failure> {
@@ -59,30 +72,31 @@ fn parsed_shape(text: &str) -> Result<Vec<usize>, Failure> {
     }
 }
 
-/// Weights from a file, those of axes of length 1 repeated along the input's axes.
-pub fn weights(path: &Path, shape: &[usize]) -> Result<Vec<f64>, Failure> {
-    let Doubles { shape: given, values, .. } = doubles(path, MAX_CHECKED, |_| Ok(()))?;
-    let fits = |(&given, &length): (&usize, &usize)| given == length || given == 1;
-    if given.len() != shape.len() || !given.iter().zip(shape).all(fits) {
+/// `--channel-axis`, counted from the first axis.
+pub fn channel_axis(arguments: &Arguments, shape: &[usize]) -> Result<usize, Failure> {
+    let (axis, rank) = (arguments.channel_axis, shape.len() as isize);
+    if rank < 2 || !(-rank..rank).contains(&axis) {
         return Err(Failure::input(format!(
-            "{}: expected the input's shape {shape:?} with lengths of 1 where weights are repeated, got {given:?}",
-            path.display()
+            "{}: expected at least 2 axes, and --channel-axis to be one of them, got --channel-axis {axis} for shape \
+             {shape:?}",
+            source(arguments)
         )));
     }
+    Ok(if axis < 0 { rank + axis } else { axis } as usize)
+}
+
+/// The source of the arrays, for errors.
+pub fn source(arguments: &Arguments) -> String {
+    arguments.input.as_ref().map_or(String::from("--shape"), |path| path.display().to_string())
+}
+
+/// Weights from a file, those of axes of length 1, and of a channel axis that is not there, repeated along the input's axes.
+fn weights(files: &Files, path: &Path, shape: &[usize], channel_axis: usize) -> Result<Vec<f64>, Failure> {
+    let Doubles { shape: given, values, .. } = files.doubles(path, MAX_CHECKED, |_| Ok(()))?;
+    let given = shape_of_weights(path, shape, channel_axis, &given)?;
     if let Some(at) = values.iter().position(|weight| !(0.0..f64::INFINITY).contains(weight)) {
         let got = values[at];
         return Err(Failure::input(format!("{}: expected weights >= 0, got {got} (value {at})", path.display())));
     }
-    // From the last axis on: the index along it, times the stride in the file's array, which does not move along axes
-    // of length 1.
-    let place = |mut at: usize| {
-        let (mut place, mut stride) = (0, 1);
-        for (&length, &given) in shape.iter().zip(&given).rev() {
-            place += if given == 1 { 0 } else { at % length * stride };
-            stride *= given;
-            at /= length;
-        }
-        place
-    };
-    Ok((0..shape.iter().product()).map(|at| values[place(at)]).collect())
+    Ok((0..shape.iter().product()).map(|at| values[repeated_place(shape, &given, at)]).collect())
 }

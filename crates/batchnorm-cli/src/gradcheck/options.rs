@@ -1,6 +1,7 @@
 //! The flags of `gradcheck`.
 
 use super::layer::Layer;
+use crate::arrays::{Files, HeaderName};
 use crate::failure::Failure;
 use clap::{Args, ValueEnum};
 use std::num::NonZeroUsize;
@@ -20,11 +21,15 @@ pub struct Arguments {
     /// Folder with dx.npy, dgamma.npy, dbeta.npy of another program, of any float type; at least one of them.
     #[arg(long, value_name = "DIR", requires = "input", requires = "gradient")]
     pub against: Option<PathBuf>,
-    /// The layer's input: .npy of any float type, at least two axes, or a table in .csv; absent: random, of --shape.
-    #[arg(long, value_name = "X.npy")]
+    /// The layer's input, of at least two axes: .npy, an array of a .npz (`file.npz:name`), or a table (.csv, .tsv, .txt); absent:
+    /// random, of --shape.
+    #[arg(long, value_name = "X")]
     pub input: Option<PathBuf>,
+    /// Whether the first line of tables names their columns; absent: they tell it, or are refused.
+    #[arg(long, value_enum, requires = "input")]
+    pub header: Option<HeaderName>,
     /// The upstream gradient, of the input's shape; absent: random.
-    #[arg(long, value_name = "DY.npy", requires = "input")]
+    #[arg(long, value_name = "DY", requires = "input")]
     pub gradient: Option<PathBuf>,
     /// Which axis holds the channels; negative counts from the end.
     #[arg(long, value_name = "K", default_value_t = 1, allow_negative_numbers = true)]
@@ -40,19 +45,19 @@ pub struct Arguments {
     pub mode: Mode,
     /// Scale of each channel (of layer and RMS norm: of each element), any float type; absent: 1, or random beside a random
     /// input.
-    #[arg(long, value_name = "G.npy", requires = "input")]
+    #[arg(long, value_name = "G", requires = "input")]
     pub gamma: Option<PathBuf>,
     /// Shift, as gamma; absent: 0, or random. (No gradient but behind an activation depends on it.)
-    #[arg(long, value_name = "B.npy", requires = "input")]
+    #[arg(long, value_name = "B", requires = "input")]
     pub beta: Option<PathBuf>,
     /// Running mean of each channel, for --mode eval.
-    #[arg(long, value_name = "M.npy", requires = "input")]
+    #[arg(long, value_name = "M", requires = "input")]
     pub running_mean: Option<PathBuf>,
     /// Running variance of each channel, for --mode eval.
-    #[arg(long, value_name = "V.npy", requires = "input")]
+    #[arg(long, value_name = "V", requires = "input")]
     pub running_var: Option<PathBuf>,
     /// How often each value counts, as `apply` takes it; 0 masks.
-    #[arg(long, value_name = "W.npy", requires = "input")]
+    #[arg(long, value_name = "W", requires = "input")]
     pub weights: Option<PathBuf>,
     /// Added to the variance inside the square root.
     #[arg(long, value_name = "E", allow_hyphen_values = true, default_value_t = 1e-5)]
@@ -76,6 +81,13 @@ pub enum Mode {
 }
 
 impl Arguments {
+    /// The files of this run.
+    pub fn files(&self) -> Files {
+        let Arguments { input, gradient, gamma, beta, running_mean, running_var, weights, .. } = self;
+        let paths = [input, gradient, gamma, beta, running_mean, running_var, weights];
+        Files::new(self.header, paths.into_iter().flatten())
+    }
+
     /// Errs unless the flags go together and each has an effect.
     pub fn check(&self) -> Result<(), Failure> {
         let refuse = |message: &str| Err(Failure::usage(message));

@@ -1,11 +1,12 @@
 //! From arguments and arrays to a [`Setup`]: what no file holds is drawn, and what cannot be differentiated is refused.
 
-use super::inputs::{Inputs, weights};
+use super::inputs::{Inputs, channel_axis, source};
 use super::layer::Layer;
 use super::limits::{KINK, RANGE};
 use super::options::Arguments;
 use super::parameters::parameters;
 use super::setup::Setup;
+use crate::arrays::Files;
 use crate::failure::Failure;
 use batchnorm_reference::random::Random;
 use batchnorm_reference::whole::{Role, Rows, Together};
@@ -25,10 +26,8 @@ pub fn setup(arguments: &Arguments, inputs: &Inputs, layer: Layer) -> Result<Set
     let x = inputs.x.clone().unwrap_or_else(|| random.normals(len, 1.0, 1.5));
     let dy = inputs.dy.clone().unwrap_or_else(|| random.normals(len, 0.2, 1.0));
     let parameters = Parameters::new(arguments, inputs, layer, channels, &mut random)?;
-    let weights = match &arguments.weights {
-        Some(path) => weights(path, &shape)?,
-        None => (0..len).map(|place| [1.0, 2.0, 0.0, 1.5][place % 4]).collect(),
-    };
+    let pattern = || (0..len).map(|place| [1.0, 2.0, 0.0, 1.5][place % 4]).collect();
+    let weights = inputs.weights.clone().unwrap_or_else(pattern);
     let residual = random.normals(len, 0.0, 1.0);
     let groups = groups(arguments, layer, channels)?;
     let ghost = shape[usize::from(channel_axis == 0)].div_ceil(2);
@@ -69,29 +68,11 @@ pub fn setup(arguments: &Arguments, inputs: &Inputs, layer: Layer) -> Result<Set
     Ok(setup)
 }
 
-/// The source of the arrays, for errors.
-fn source(arguments: &Arguments) -> String {
-    arguments.input.as_ref().map_or(String::from("--shape"), |path| path.display().to_string())
-}
-
 fn too_few(arguments: &Arguments, shape: &[usize], got: usize, what: &str) -> Failure {
     Failure::refused(format!(
         "{}: expected at least 2 values {what}, got {got} (shape {shape:?}); take a larger array",
         source(arguments)
     ))
-}
-
-/// `--channel-axis`, counted from the first axis.
-fn channel_axis(arguments: &Arguments, shape: &[usize]) -> Result<usize, Failure> {
-    let (axis, rank) = (arguments.channel_axis, shape.len() as isize);
-    if rank < 2 || !(-rank..rank).contains(&axis) {
-        return Err(Failure::input(format!(
-            "{}: expected at least 2 axes, and --channel-axis to be one of them, got --channel-axis {axis} for shape \
-             {shape:?}",
-            source(arguments)
-        )));
-    }
-    Ok(if axis < 0 { rank + axis } else { axis } as usize)
 }
 
 /// `--groups`; without it, of group norm, the largest divisor below the channels, so that groups are seen.
@@ -126,10 +107,12 @@ impl Parameters {
         let constant = |value: f64| inputs.x.is_some().then_some(value);
         // Scales have both signs, and none is near 0.
         let scale = |u: f64| if u < 0.3 { -0.5 - u } else { 0.4 + u };
-        let gamma = parameter(&arguments.gamma, &shape, constant(1.0), || scale(random.uniform()))?;
-        let beta = parameter(&arguments.beta, &shape, constant(0.0), || random.uniform() - 0.4)?;
-        let running_mean = parameter(&arguments.running_mean, &[channels], None, || 2.0 * random.uniform())?;
-        let running_variance = parameter(&arguments.running_var, &[channels], None, || 0.5 + 2.0 * random.uniform())?;
+        let gamma = parameter(&inputs.files, &arguments.gamma, &shape, constant(1.0), || scale(random.uniform()))?;
+        let beta = parameter(&inputs.files, &arguments.beta, &shape, constant(0.0), || random.uniform() - 0.4)?;
+        let running_mean =
+            parameter(&inputs.files, &arguments.running_mean, &[channels], None, || 2.0 * random.uniform())?;
+        let running_variance =
+            parameter(&inputs.files, &arguments.running_var, &[channels], None, || 0.5 + 2.0 * random.uniform())?;
         if let Some(channel) = running_variance.iter().position(|&variance| variance < 0.0) {
             let got = running_variance[channel];
             return Err(Failure::input(format!(
@@ -142,6 +125,7 @@ impl Parameters {
 
 /// Reads finite values from a file; without a file they are the constant, or drawn where there is none.
 fn parameter(
+    files: &Files,
     path: &Option<PathBuf>,
     shape: &[usize],
     constant: Option<f64>,
@@ -154,7 +138,7 @@ fn parameter(
             None => (0..count).map(|_| draw()).collect(),
         });
     };
-    let values = parameters(path, shape)?;
+    let values = parameters(files, path, shape)?;
     match values.iter().position(|value| !value.is_finite()) {
         None => Ok(values),
         Some(at) => Err(Failure::refused(format!(

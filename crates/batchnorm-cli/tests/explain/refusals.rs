@@ -52,8 +52,8 @@ fn arrays_that_cannot_be_explained_are_refused() {
     folder.bytes("empty.csv", b"1,2\n3,\n");
     folder.bytes("row.csv", b"1,2,3\n");
     folder.bytes("missing.csv", b"1,NA\n2,3\n");
-    folder.bytes("spaces.csv", b"1.0 2.0\n3.0 4.0\n");
-    folder.bytes("semicolons.csv", b"1.0;2.0\n3.0;4.0\n");
+    folder.bytes("thousands.csv", b"1,234;2\n3,456;4\n");
+    folder.bytes("counters.csv", b"0,1\n3,4\n5,7\n");
     folder.bytes("nan.csv", b"1,2\nnan,3\n");
     for (arguments, code, says) in [
         (&["--input", "no.npy"][..], 3, "no.npy"),
@@ -66,8 +66,12 @@ fn arrays_that_cannot_be_explained_are_refused() {
             3,
             "missing.csv: line 1, column 2: expected a number, got `NA`; fill in what is missing",
         ),
-        (&["--input", "spaces.csv"], 3, "line 1, column 1: expected a number, got `1.0 2.0`; part values by commas"),
-        (&["--input", "semicolons.csv"], 3, "got `1.0;2.0`; part values by commas, not semicolons"),
+        (
+            &["--input", "thousands.csv"],
+            3,
+            "got `1,234`; its comma may stand in front of decimals or between thousands",
+        ),
+        (&["--input", "counters.csv"], 3, "`0,1` may name the columns or be the first sample"),
         (&["--input", "row.csv"], 4, "row.csv: expected at least 2 values a feature to normalise by, got 1"),
         (&["--input", "one.npy"], 4, "one.npy: expected at least 2 values a feature"),
         (&["--input", "single.npy", "--layer", "norm"], 4, "single.npy: expected at least 2 values a row"),

@@ -74,6 +74,14 @@ pub enum Defect {
         /// The bytes it has.
         found: u64,
     },
+    /// A whole number that no signed number of 64 bits holds.
+    #[error(
+        "value {at}: expected whole numbers up to 9223372036854775807, found a larger one; save x.astype(np.float64)"
+    )]
+    HugeWhole {
+        /// Which value, in the order of the file.
+        at: usize,
+    },
     /// Something follows the numbers.
     #[error(
         "expected {expected} bytes (the header and the array of shape {shape}), found {found}; \
@@ -165,9 +173,9 @@ pub enum Defect {
         /// What it holds.
         found: String,
     },
-    /// The array holds something else than the accepted floats.
+    /// The array holds something else than floats and whole numbers.
     #[error(
-        "dtype {found}{}; accepted are float16, float32 and float64: in NumPy save \
+        "dtype {found}{}; accepted are float16, float32, float64, bool and whole numbers of up to 64 bits: in NumPy save \
          `x.astype(np.float32)` instead", if .meaning.is_empty() { String::new() } else { format!(" ({})", .meaning) }
     )]
     NumberType {

@@ -2,7 +2,7 @@
 
 use super::defect::{Defect, excerpt};
 use super::literal;
-use super::number::NumberType;
+use super::number::{NumberType, WholeType};
 
 /// Which byte of a number comes first in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,9 @@ pub(super) fn of_descr(value: &str) -> Result<(NumberType, ByteOrder), Defect> {
         b"f2" => NumberType::F16,
         b"f4" => NumberType::F32,
         b"f8" => NumberType::F64,
+        b"b1" | b"?" => NumberType::Whole(WholeType::Bool),
+        [b'i', size @ (b'1' | b'2' | b'4' | b'8')] => NumberType::Whole(WholeType::Signed(size - b'0')),
+        [b'u', size @ (b'1' | b'2' | b'4' | b'8')] => NumberType::Whole(WholeType::Unsigned(size - b'0')),
         _ => return Err(not_accepted(value, meaning(kind))),
     };
     Ok((number_type, order))
@@ -43,9 +46,7 @@ fn not_accepted(value: &str, meaning: &'static str) -> Defect {
 /// What NumPy stores under a kind character; only for the message.
 fn meaning(kind: &[u8]) -> &'static str {
     match kind {
-        b"b1" | b"?" => "booleans",
-        [b'i', ..] => "integers",
-        [b'u', ..] => "unsigned integers",
+        [b'i' | b'u', ..] => "whole numbers of an odd size",
         [b'c', ..] => "complex numbers; take x.real or np.abs(x) first",
         [b'O', ..] => "Python objects, which are never unpickled",
         [b'S' | b'a' | b'U', ..] => "text",

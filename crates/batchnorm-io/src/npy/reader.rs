@@ -10,17 +10,17 @@ use super::array::{Array, BLOCK_BYTES, element_count, shown};
 use super::defect::{Defect, NpyError};
 use super::dtype::ByteOrder;
 use super::header::{Header, MAGIC};
-use super::number::{Number, Numbers};
+use super::number::{Number, NumberType, Numbers, WholeType};
 
 /// Reads the array in the file at `path`. Numbers of either byte order come out in the machine's.
 ///
-/// The memory used is bounded by the size of the file, whatever shape its header claims: sizes are
-/// compared before anything is allocated.
+/// The memory used is bounded by the size of the file (of whole numbers, eight times that), whatever shape its header
+/// claims: sizes are compared before anything is allocated.
 ///
 /// # Errors
 /// [`NpyError`] with the path and one [`Defect`]: `path` can not be opened or is no regular file (a
-/// pipe would have no end), the header is malformed, the numbers are not `float16`, `float32` or
-/// `float64`, or the length of the file is not exactly that of its header and array.
+/// pipe would have no end), the header is malformed, the numbers are of a kind that is not read
+/// ([`NumberType`]), or the length of the file is not exactly that of its header and array.
 ///
 /// ```
 /// use batchnorm_io::npy;
@@ -84,11 +84,11 @@ fn expect_regular(file_type: FileType) -> Result<(), Defect> {
 pub(crate) fn decode(input: impl Read, length: u64) -> Result<Array, Defect> {
     let mut input = Measured { input, length, position: 0 };
     let (header, count) = announced(&mut input)?;
-    let bytes_each = header.number_type.size();
-    let numbers = match bytes_each {
-        2 => input.numbers::<f16>(count, header.byte_order)?,
-        4 => input.numbers::<f32>(count, header.byte_order)?,
-        _ => input.numbers::<f64>(count, header.byte_order)?,
+    let numbers = match header.number_type {
+        NumberType::F16 => input.numbers::<f16>(count, header.byte_order)?,
+        NumberType::F32 => input.numbers::<f32>(count, header.byte_order)?,
+        NumberType::F64 => input.numbers::<f64>(count, header.byte_order)?,
+        NumberType::Whole(whole) => Numbers::Whole(whole, input.wholes(count, whole, header.byte_order)?),
     };
     Ok(Array { shape: header.shape, fortran_order: header.fortran_order, numbers })
 }
@@ -165,6 +165,23 @@ impl<R: Read> Measured<R> {
             }
         }
         Ok(T::wrap(values))
+    }
+
+    fn wholes(&mut self, count: usize, whole: WholeType, order: ByteOrder) -> Result<Vec<i64>, Defect> {
+        let bytes_each = NumberType::Whole(whole).size();
+        let mut values: Vec<i64> = reserve(count, size_of::<i64>())?;
+        let mut block = vec![0; BLOCK_BYTES.min(count * bytes_each)];
+        while values.len() < count {
+            let bytes = block.len().min((count - values.len()) * bytes_each);
+            self.fill(&mut block[..bytes])?;
+            for number in block[..bytes].chunks_exact_mut(bytes_each) {
+                if order == ByteOrder::Big {
+                    number.reverse();
+                }
+                values.push(whole.number(number).ok_or(Defect::HugeWhole { at: values.len() })?);
+            }
+        }
+        Ok(values)
     }
 
     fn fill(&mut self, bytes: &mut [u8]) -> Result<(), Defect> {

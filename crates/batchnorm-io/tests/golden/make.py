@@ -46,9 +46,9 @@ half_bits = [0x0000, 0x8000, 0x0001, 0x83FF, 0x0400, 0x7BFF, 0x7C00, 0xFC00, 0x7
 save("f2_bits", np.array(half_bits, "<u2").view("<f2"))
 save("f2_bits_big_endian", np.array(half_bits, ">u2").view(">f2"))
 
-save("refused_i4", np.zeros(2, "<i4"))
-save("refused_u1", np.zeros(2, "u1"))
-save("refused_bool", np.zeros(2, bool))
+save("whole_i4", np.zeros(2, "<i4"))
+save("whole_u1", np.zeros(2, "u1"))
+save("whole_bool", np.zeros(2, bool))
 save("refused_c8", np.zeros(2, "<c8"))
 save("refused_object", np.array([None, "x"], dtype=object))
 save("refused_fields", np.zeros(2, [("x", "<f4"), ("a, 'b'}", "<i4", (2,))]))

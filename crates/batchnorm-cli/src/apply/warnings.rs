@@ -1,0 +1,196 @@
+//! What a user should know of numbers that came in or went out: looked for once a run, channel by channel.
+
+use super::options::{Arguments, Mode};
+use crate::arrays::repeated_place;
+use batchnorm::{Element, View, Weights};
+use batchnorm_io::npy::Number;
+use serde_json::json;
+use std::fmt;
+
+/// One thing, and the channels it concerns.
+#[derive(Debug)]
+pub(super) struct Warning {
+    /// A name for machines.
+    kind: &'static str,
+    channels: Vec<usize>,
+    /// Of so many.
+    of: usize,
+    /// Values concerned, where single ones are.
+    values: Option<usize>,
+    /// What is the matter, of which channels, and what it does.
+    text: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Warning {
+    pub fn as_json(&self) -> serde_json::Value {
+        json!({
+            "kind": self.kind,
+            "channels": self.channels,
+            "of_channels": self.of,
+            "values": self.values,
+            "text": self.text,
+        })
+    }
+}
+
+/// How many values of each channel are NaN or infinity, of arrays in C order.
+struct NonFinite(Vec<usize>);
+
+impl NonFinite {
+    /// Where `counts` says so.
+    fn of<T: Element>(x: &View<T>, values: &[T], counts: impl Fn(usize) -> bool) -> NonFinite {
+        let (shape, axis) = (x.shape(), x.channel_axis());
+        let inner: usize = shape[axis + 1..].iter().product();
+        let mut of = vec![0; x.channels()];
+        for (at, value) in values.iter().enumerate() {
+            if !value.to_f64().is_finite() && counts(at) {
+                of[at / inner % shape[axis]] += 1;
+            }
+        }
+        NonFinite(of)
+    }
+
+    fn channels(&self) -> Vec<usize> {
+        (0..self.0.len()).filter(|&channel| self.0[channel] > 0).collect()
+    }
+
+    fn values(&self) -> usize {
+        self.0.iter().sum()
+    }
+
+    /// Without the channels of another.
+    fn without(mut self, other: &NonFinite) -> NonFinite {
+        self.0.iter_mut().zip(&other.0).filter(|(_, other)| **other > 0).for_each(|(own, _)| *own = 0);
+        self
+    }
+}
+
+/// What came in and what went out, in C order.
+pub(super) struct Run<'r, 'w, T: Element> {
+    pub arguments: &'r Arguments,
+    pub epsilon: f64,
+    /// Of the input's shape.
+    pub view: &'r View<'r, T>,
+    pub x: &'r [T],
+    pub weights: Option<&'r Weights<'w, T>>,
+    pub dy: Option<&'r [T]>,
+    pub y: &'r [T],
+    pub dx: Option<&'r [T]>,
+    /// By which each channel was normalised.
+    pub variance: &'r [f64],
+    /// Channels whose batch statistics are not finite.
+    pub non_finite: &'r [usize],
+}
+
+impl<T: Element + Number> Run<'_, '_, T> {
+    /// All that there is to say of it.
+    pub fn warnings(&self) -> Vec<Warning> {
+        let &Run { arguments, epsilon, view, x, weights, dy, y, dx, variance, non_finite } = self;
+        let running_var = || arguments.running_var.as_ref().map_or(String::new(), |path| path.display().to_string());
+        let of = view.channels();
+        let train = arguments.mode == Mode::Train;
+        let counted = counted(view, weights);
+        let mut warnings = Vec::new();
+        let mut say = |kind, channels: Vec<usize>, values: Option<usize>, text: &dyn Fn(&str) -> String| {
+            if !channels.is_empty() {
+                let which = format!("{} of {of} channels ({})", channels.len(), first_few(&channels));
+                warnings.push(Warning { kind, text: text(&which), channels, of, values });
+            }
+        };
+        let in_x = NonFinite::of(view, x, &counted);
+        if train {
+            let (count, listed) = (non_finite.len(), first_few(non_finite));
+            say("non_finite_statistics", non_finite.to_vec(), None, &|_| {
+                format!(
+                    "{count} of {of} channels hold NaN or infinity (or their variance overflows): {listed}; all of y is NaN there"
+                )
+            });
+        } else {
+            say("non_finite_input", in_x.channels(), Some(in_x.values()), &|which| {
+                format!(
+                    "{}: {} values are NaN or infinity, in {which}; y is so there",
+                    arguments.input.display(),
+                    in_x.values()
+                )
+            });
+        }
+        let in_dy = dy.map(|dy| NonFinite::of(view, dy, &counted));
+        if let (Some(in_dy), Some(path)) = (&in_dy, &arguments.gradient) {
+            say("non_finite_gradient", in_dy.channels(), Some(in_dy.values()), &|which| {
+                format!(
+                    "{}: {} values are NaN or infinity, in {which}; dgamma, dbeta and dx are not finite there",
+                    path.display(),
+                    in_dy.values()
+                )
+            });
+        }
+        // Of a channel that came in finite.
+        let mut came = NonFinite(vec![0; of]);
+        non_finite.iter().for_each(|&channel| came.0[channel] = 1);
+        came.0.iter_mut().zip(&in_x.0).for_each(|(came, in_x)| *came += in_x);
+        let in_y = NonFinite::of(view, y, |_| true).without(&came);
+        say("output_overflows", in_y.channels(), Some(in_y.values()), &|which| {
+            format!(
+                "y: {} values of finite input are beyond {}, in {which}; gamma is too large, or the variance and eps too small",
+                in_y.values(),
+                T::TYPE
+            )
+        });
+        if let (Some(dx), Some(in_dy)) = (dx, in_dy) {
+            in_dy.0.iter().zip(&mut came.0).for_each(|(in_dy, came)| *came += in_dy);
+            let in_dx = NonFinite::of(view, dx, |_| true).without(&came);
+            say("gradient_overflows", in_dx.channels(), Some(in_dx.values()), &|which| {
+                format!("dx: {} values of finite input are beyond {}, in {which}", in_dx.values(), T::TYPE)
+            });
+        }
+        let with = |holds: &dyn Fn(f64) -> bool| (0..of).filter(|&channel| holds(variance[channel])).collect();
+        if !train {
+            say("zero_variance", with(&|variance| variance == 0.0), None, &|which| {
+                let (path, factor) = (running_var(), 1.0 / epsilon.sqrt());
+                match epsilon == 0.0 {
+                    true => format!("{path}: the variance is 0 in {which}, and eps too; y is beta there"),
+                    false => format!(
+                        "{path}: the variance is 0 in {which}; x - mean is taken times gamma / sqrt(eps) = {factor:.3e} gamma \
+                         there, eps alone"
+                    ),
+                }
+            });
+        }
+        let small: Vec<usize> = with(&|variance: f64| variance > 0.0 && variance < epsilon);
+        let ratio = |channel: &usize| {
+            let variance = variance[*channel];
+            (variance / (variance + epsilon)).sqrt()
+        };
+        let least = small.iter().map(ratio).fold(1.0, f64::min);
+        say("epsilon_above_variance", small, None, &|which| {
+            let source = if train { arguments.input.display().to_string() } else { running_var() };
+            format!(
+                "{source}: eps {epsilon} is above the variance in {which}; the deviation of y falls to {least:.2e} of |gamma| \
+                 there, not to all of it"
+            )
+        });
+        warnings
+    }
+}
+
+/// Whether the value at a place in C order counts: its weight is not 0.
+fn counted<'w, T: Element>(x: &View<T>, weights: Option<&'w Weights<T>>) -> impl Fn(usize) -> bool + use<'w, T> {
+    let shape = x.shape().to_vec();
+    move |at| {
+        let Some(weights) = weights else { return true };
+        weights.values()[repeated_place(&shape, weights.shape(), at)].to_f64() > 0.0
+    }
+}
+
+/// The first ten channels of a list, for messages.
+pub(super) fn first_few(channels: &[usize]) -> String {
+    let listed: Vec<String> = channels.iter().take(10).map(usize::to_string).collect();
+    let more = if channels.len() > 10 { ", ..." } else { "" };
+    listed.join(", ") + more
+}
