@@ -192,7 +192,8 @@ pub use batchnorm_kernel::{
 };
 pub use call_error::CallError;
 pub use convention::conversion::{Conversion, Converted, Difference, Note};
-pub use convention::names::{Convention, ConventionError, Entry, Keys};
+pub use convention::guess::{ConventionError, Guess};
+pub use convention::names::{Convention, Entry, Keys};
 pub use gradients::{Gradients, ParameterGradients};
 pub use options::averaging::{Averaging, Estimator, UpdateWeight};
 pub use options::config::Config;

@@ -2,7 +2,8 @@
 
 use crate::arrays::HeaderName;
 use batchnorm::{
-    Averaging, Config, ConstantChannel, EmptyBatch, Estimator, NonFinite, Policies, SingleValue, Tier, UpdateWeight,
+    Averaging, Config, ConstantChannel, Convention, EmptyBatch, Estimator, NonFinite, Policies, SingleValue, Tier,
+    UpdateWeight,
 };
 use clap::{Args, ValueEnum};
 use std::num::NonZeroUsize;
@@ -64,8 +65,8 @@ pub struct Arguments {
     /// Added to the variance inside the square root; wins over the preset.
     #[arg(long, value_name = "E", allow_hyphen_values = true)]
     pub epsilon: Option<f64>,
-    /// Weight in the running average: `new:W` of the new value (PyTorch's and Burn's momentum), `old:W` of the old one (that of
-    /// Keras, Flax and ONNX); a bare W is the new value's, and refused beside a preset of the other kind. `cumulative` averages all
+    /// Weight in the running average: `new:W` of the new value (PyTorch's and Burn's momentum), `old:W` of the old one (all
+    /// others'); a bare W is the new value's, and refused beside a preset of the other kind. `cumulative` averages all
     /// batches alike. Wins over the preset.
     #[arg(long, value_name = "W", allow_hyphen_values = true)]
     pub update_weight: Option<String>,
@@ -127,17 +128,28 @@ pub enum Preset {
     Onnx,
     /// eps 1e-5, weight of the new value 0.1, population variance
     Burn,
+    /// eps 1e-5, weight of the old value 0.9, population variance
+    Paddle,
+    /// eps 1e-5, weight of the old value 0.9, sample variance
+    Mindspore,
+    /// eps 1e-5, weight of the old value 0.9, population variance
+    Gluon,
+    /// eps 1e-5, weight of the old value 0.9 (the layer has no default: its ResNets'), population variance
+    Haiku,
 }
 
 impl Preset {
-    /// The framework's own name.
-    fn framework(self) -> &'static str {
+    fn convention(self) -> Convention {
         match self {
-            Preset::Pytorch => "PyTorch",
-            Preset::Keras => "Keras",
-            Preset::Flax => "Flax",
-            Preset::Onnx => "ONNX",
-            Preset::Burn => "Burn",
+            Preset::Pytorch => Convention::PyTorch,
+            Preset::Keras => Convention::Keras,
+            Preset::Flax => Convention::Flax,
+            Preset::Onnx => Convention::Onnx,
+            Preset::Burn => Convention::Burn,
+            Preset::Paddle => Convention::Paddle,
+            Preset::Mindspore => Convention::MindSpore,
+            Preset::Gluon => Convention::Gluon,
+            Preset::Haiku => Convention::Haiku,
         }
     }
 }
@@ -260,18 +272,13 @@ impl Arguments {
 
     /// The configuration, not yet checked but for the update weight.
     pub fn config(&self) -> Result<Config, String> {
-        let mut config = match self.preset {
-            Preset::Pytorch => Config::pytorch(),
-            Preset::Keras => Config::keras(),
-            Preset::Flax => Config::flax(),
-            Preset::Onnx => Config::onnx(),
-            Preset::Burn => Config::burn(),
-        };
+        let convention = self.preset.convention();
+        let mut config = convention.config();
         if let Some(epsilon) = self.epsilon {
             config = config.epsilon(epsilon);
         }
         if let Some(text) = &self.update_weight {
-            config = config.averaging(averaging(text, self.preset)?);
+            config = config.averaging(averaging(text, convention)?);
         }
         if let Some(estimator) = self.running_estimator {
             config = config.estimator(match estimator {
@@ -306,18 +313,17 @@ impl Arguments {
 }
 
 /// `0.1`, `new:0.1`, `old:0.9` or `cumulative`.
-fn averaging(text: &str, preset: Preset) -> Result<Averaging, String> {
+fn averaging(text: &str, preset: Convention) -> Result<Averaging, String> {
     let malformed = || format!("--update-weight: expected a number in 0..=1, new:W, old:W or cumulative, got `{text}`");
     let number = |text: &str| text.parse::<f64>().map_err(|_| malformed());
     let weight = match text.split_once(':') {
         None if text == "cumulative" => return Ok(Averaging::Cumulative),
         None => {
             let weight = number(text)?;
-            if matches!(preset, Preset::Keras | Preset::Flax | Preset::Onnx) {
+            if !preset.weighs_the_new() {
                 return Err(format!(
-                    "--update-weight: expected old:{text} (as the momentum of {} is meant) or new:{text} (as PyTorch's is), got \
-                     {text} alone, which may be either beside this preset",
-                    preset.framework()
+                    "--update-weight: expected old:{text} (as the momentum of {preset} is meant) or new:{text} (as PyTorch's is), got \
+                     {text} alone, which may be either beside this preset"
                 ));
             }
             UpdateWeight::of_new(weight)

@@ -1,6 +1,6 @@
 //! Conversion of running statistics from one convention to another, with notes on what changed.
 
-use crate::convention::names::Convention;
+use crate::convention::names::{Convention, DARKNET_EPSILON};
 use crate::options::averaging::{Averaging, Estimator, UpdateWeight};
 use crate::options::config::Config;
 use crate::options::error::ConfigError;
@@ -17,7 +17,11 @@ use std::fmt;
 /// converted = (variance - share) * factor + share
 /// ```
 ///
-/// What is not known is not guessed: without n the variance stays as it is, and a [`Note`] says so.
+/// What is not known is not guessed: without n the variance stays as it is, and a [`Note`] says so. A count of batches that
+/// the statistics contradict is not used, and a note says that.
+///
+/// Darknet divides by sqrt(variance) + e, e = 1e-6. From Darknet that becomes variance + 2 e sqrt(variance) with eps e^2 inside
+/// the root, to Darknet (sqrt(variance + eps) - e)^2: the same divisor, exactly.
 ///
 /// ```
 /// use batchnorm::{BatchNorm, Conversion, Convention};
@@ -94,8 +98,8 @@ impl fmt::Display for Note {
 impl Conversion {
     /// A conversion from one convention to another, for a layer that was trained with the defaults of the first.
     pub fn new(from: Convention, to: Convention) -> Conversion {
-        let Config { averaging, epsilon, .. } = from.config();
-        Conversion { from, to, values: None, updates: None, averaging, epsilon }
+        let averaging = from.config().averaging;
+        Conversion { from, to, values: None, updates: None, averaging, epsilon: from.default_epsilon() }
     }
 
     /// Sets the number of values a channel in every batch of the training: the batch size, times height and width
@@ -117,7 +121,7 @@ impl Conversion {
         Conversion { averaging: averaging.into(), ..self }
     }
 
-    /// Sets the eps of the training, if it was not the default.
+    /// Sets the eps of the training, if it was not the default; of Darknet what it adds to the deviation.
     #[must_use]
     pub fn epsilon(self, epsilon: f64) -> Conversion {
         Conversion { epsilon, ..self }
@@ -125,7 +129,8 @@ impl Conversion {
 
     /// Converts running statistics, one value for each channel; `batches` is the count that came with them
     /// (`num_batches_tracked`), `None` if there was none. It is taken for the number of updates, if that was not
-    /// [given](Self::updates); unless it is 0 and the statistics are not at their start.
+    /// [given](Self::updates); unless the statistics contradict it: 0 beside statistics that are not at their start, or so
+    /// few batches that more of the variance's start value would be left than it has.
     ///
     /// # Errors
     /// No channel, different lengths, NaN or infinity, a negative variance; fewer than 2 values a channel where the
@@ -142,12 +147,14 @@ impl Conversion {
             let checked = RunningStatistics::from_parts(running_mean, running_variance, 0)?;
             (checked.mean().to_vec(), checked.variance().to_vec())
         };
-        let config = self.to.config().epsilon(self.epsilon).averaging(self.averaging).channels(mean.len());
+        if !(self.epsilon.is_finite() && self.epsilon >= 0.0) {
+            return Err(ConfigError::Epsilon { got: self.epsilon });
+        }
+        let config = self.to.config().epsilon(self.inner_epsilon()).averaging(self.averaging).channels(mean.len());
         config.check()?;
-        // A count of 0 beside statistics that have left their start is no count: PyTorch makes it up for files without
-        // one.
-        let at_start = mean.iter().all(|&mean| mean == 0.0) && variance.iter().all(|&variance| variance == 1.0);
-        let updates = self.updates.or(batches.filter(|&batches| batches > 0 || at_start));
+        let contradiction = batches.and_then(|batches| self.contradiction(&mean, &variance, batches));
+        let batches = if contradiction.is_none() { batches } else { None };
+        let updates = self.updates.or(batches);
         let mut notes = Vec::new();
         let mut note = |difference, sentence: Option<String>| {
             notes.extend(sentence.map(|sentence| Note { difference, sentence }));
@@ -156,8 +163,12 @@ impl Conversion {
         let (variance, sentence) = self.variance(variance, updates)?;
         note(Difference::Estimator, sentence);
         note(Difference::Momentum, self.momentum());
-        note(Difference::Epsilon, self.eps());
-        let (batches, sentence) = self.batches(batches);
+        let (variance, sentence) = self.eps(variance);
+        note(Difference::Epsilon, sentence);
+        let (batches, sentence) = match contradiction {
+            Some(sentence) => (self.updates.filter(|_| self.to.keys().batches.is_some()), Some(sentence)),
+            None => self.batches(batches),
+        };
         note(Difference::Batches, sentence);
         Ok(Converted { mean, variance, batches, config, notes })
     }
@@ -172,6 +183,33 @@ impl Conversion {
         let differing = || old_names.iter().zip(new_names).filter(|(old, new)| *old != new);
         let list = differing().map(|(old, new)| format!("{old} is {new}")).collect::<Vec<_>>().join(", ");
         (differing().count() > 0).then(|| format!("Names: {}'s {list} in {}.", self.from, self.to))
+    }
+
+    /// The sentence that says so, if a count of batches cannot belong to these statistics.
+    fn contradiction(&self, mean: &[f64], variance: &[f64], batches: u64) -> Option<String> {
+        let start = self.from.start_variance();
+        let moved = |channel: usize| mean[channel] != 0.0 || variance[channel] != start;
+        let name = self.from.keys().batches.unwrap_or("the count of batches");
+        if batches == 0 {
+            // PyTorch makes it up for files without one.
+            let channel = (0..mean.len()).find(|&channel| moved(channel))?;
+            let (mean, variance) = (mean[channel], variance[channel]);
+            return Some(format!(
+                "Count: {name}, 0, cannot belong to these statistics, which have left their start (channel {channel} has mean {mean:?} and variance {variance:?}); it was not used."
+            ));
+        }
+        let share = self.share_of_start(batches);
+        let channel = variance.iter().position(|&variance| is_below(variance, share))?;
+        let (got, weight) = (
+            variance[channel],
+            match self.averaging {
+                Averaging::Exponential(weight) => shown(weight.new_value()),
+                Averaging::Cumulative => "1 / count".into(),
+            },
+        );
+        Some(format!(
+            "Count: {name}, {batches}, cannot belong to these statistics, for {batches} updates by {weight} leave {share:.2e} of the start value 1 in a running variance, and channel {channel} has {got:?}; it was not used (if the update weight was another, give it by `Conversion::averaging`)."
+        ))
     }
 
     /// The variance by the target's estimator, as far as it can be converted, and the note on it.
@@ -214,8 +252,7 @@ impl Conversion {
             ),
         };
         for (channel, &got) in variance.iter().enumerate() {
-            // A variance stored in f32 may be below by that rounding.
-            if got < share * (1.0 - 1e-6) {
+            if is_below(got, share) {
                 let updates = updates.unwrap_or(0);
                 return Err(ConfigError::BelowStart { argument: "running_variance", channel, got, share, updates });
             }
@@ -224,12 +261,13 @@ impl Conversion {
         Ok((converted.collect(), Some(format!("{differs}; {done}."))))
     }
 
-    /// The share of a start value that so many updates leave of it.
+    /// What so many updates leave of the running variance's start value.
     fn share_of_start(&self, updates: u64) -> f64 {
-        match self.averaging {
-            Averaging::Exponential(weight) => power(weight.old_value(), updates),
-            Averaging::Cumulative => f64::from(u8::from(updates == 0)),
-        }
+        self.from.start_variance()
+            * match self.averaging {
+                Averaging::Exponential(weight) => power(weight.old_value(), updates),
+                Averaging::Cumulative => f64::from(u8::from(updates == 0)),
+            }
     }
 
     /// The note on `momentum`: its meaning, its value and the target's default.
@@ -270,26 +308,62 @@ impl Conversion {
         })
     }
 
-    /// The note on eps, which is kept as trained.
-    fn eps(&self) -> Option<String> {
-        let (kept, default) = (self.epsilon, self.to.config().epsilon);
-        (kept != default).then(|| {
-            format!("Epsilon: kept as trained, {kept:?}; to be set, for {}'s default is {default:?}.", self.to)
-        })
+    /// The eps of the converted layer, inside the root.
+    fn inner_epsilon(&self) -> f64 {
+        match (self.from, self.to) {
+            (Convention::Darknet, _) => self.epsilon * self.epsilon,
+            (_, Convention::Darknet) => self.to.config().epsilon,
+            _ => self.epsilon,
+        }
+    }
+
+    /// The variance with which the target divides by the same, and the note on eps, which is kept as trained.
+    fn eps(&self, variance: Vec<f64>) -> (Vec<f64>, Option<String>) {
+        let (from, to, eps) = (self.from, self.to, self.epsilon);
+        let default = to.default_epsilon();
+        match (from, to) {
+            (Convention::Darknet, Convention::Darknet) => (
+                variance,
+                (eps != default)
+                    .then(|| format!("Epsilon: {eps:?}, where Darknet itself adds {default:?} to the deviation.")),
+            ),
+            (Convention::Darknet, _) => (
+                variance.iter().map(|variance| variance + 2.0 * eps * variance.sqrt()).collect(),
+                Some(format!(
+                    "Epsilon: Darknet adds {eps:?} to the deviation, outside the root, which is the same as {:?} inside it and variance + {:?} sqrt(variance), which the variance became; the eps is to be set, for {to}'s default is {default:?}.",
+                    self.inner_epsilon(),
+                    2.0 * eps
+                )),
+            ),
+            (_, Convention::Darknet) => (
+                variance.iter().map(|variance| ((variance + eps).sqrt() - DARKNET_EPSILON).max(0.0).powi(2)).collect(),
+                Some(format!(
+                    "Epsilon: Darknet adds {DARKNET_EPSILON:?} to the deviation, outside the root; so that it divides by the same as with {eps:?} inside, the variance became (sqrt(variance + {eps:?}) - {DARKNET_EPSILON:?})^2."
+                )),
+            ),
+            _ => (
+                variance,
+                (eps != default).then(|| {
+                    format!("Epsilon: kept as trained, {eps:?}; to be set, for {to}'s default is {default:?}.")
+                }),
+            ),
+        }
     }
 
     /// The count of batches for the target, and the note on it.
     fn batches(&self, batches: Option<u64>) -> (Option<u64>, Option<String>) {
-        let name = "num_batches_tracked";
+        let kept_by = if self.to.keys().batches.is_some() { self.to } else { self.from };
+        let name = kept_by.keys().batches.unwrap_or("the count of batches");
+        let matters_to = if kept_by == Convention::Haiku { "taking the start out of hidden" } else { "momentum=None" };
         match (self.to.keys().batches.is_some(), batches) {
             (false, None) => (None, None),
             (false, Some(count)) => {
                 (None, Some(format!("Count: {name}, {count}, was dropped: {} keeps none.", self.to)))
             }
             (true, Some(count)) => (Some(count), None),
-            // A file from before PyTorch counted batches, which it reads as it is.
+            // A file from before the framework counted batches, which it reads as it is.
             (true, None) if self.from.keys().batches.is_some() => {
-                let sentence = format!("Count: {name} is absent, which is fine: it matters to momentum=None alone.");
+                let sentence = format!("Count: {name} is absent, which is fine: it matters to {matters_to} alone.");
                 (self.updates, Some(sentence))
             }
             (true, None) => match self.updates {
@@ -297,8 +371,8 @@ impl Conversion {
                     (Some(count), Some(format!("Count: {name} was made of the number of updates, {count}.")))
                 }
                 None => {
-                    let reason = "it matters to momentum=None alone";
-                    (Some(0), Some(format!("Count: {name} was made up as 0, for {} keeps none; {reason}.", self.from)))
+                    let why = format!("for {} keeps none; it matters to {matters_to} alone", self.from);
+                    (Some(0), Some(format!("Count: {name} was made up as 0, {why}.")))
                 }
             },
         }
@@ -331,6 +405,11 @@ fn power(base: f64, mut exponent: u64) -> f64 {
         exponent /= 2;
     }
     result
+}
+
+/// True if a running variance is below what is left in it of its start; one stored in f32 may be so by its rounding.
+fn is_below(variance: f64, share: f64) -> bool {
+    variance < share * (1.0 - 1e-6)
 }
 
 /// True if two weights are the same number but for the rounding of one minus the other.

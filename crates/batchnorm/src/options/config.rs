@@ -91,6 +91,34 @@ impl Config {
         Config::preset(1e-5, UpdateWeight::NEW_TENTH, Estimator::Population)
     }
 
+    /// PaddlePaddle: eps 1e-5, weight of the old value 0.9, population variance.
+    pub fn paddle() -> Config {
+        Config::preset(1e-5, UpdateWeight::OLD_9, Estimator::Population)
+    }
+
+    /// MindSpore: eps 1e-5, weight of the old value 0.9, sample variance.
+    pub fn mindspore() -> Config {
+        Config::preset(1e-5, UpdateWeight::OLD_9, Estimator::Sample)
+    }
+
+    /// MXNet's Gluon: eps 1e-5, weight of the old value 0.9, population variance.
+    pub fn gluon() -> Config {
+        Config::preset(1e-5, UpdateWeight::OLD_9, Estimator::Population)
+    }
+
+    /// Haiku: eps 1e-5, weight of the old value 0.9 (its ResNets'; the layer itself has no default), population variance.
+    pub fn haiku() -> Config {
+        Config::preset(1e-5, UpdateWeight::OLD_9, Estimator::Population)
+    }
+
+    /// Darknet: weight of the old value 0.99, sample variance, and eps 1e-12: what stands inside the root when 1e-6 is added
+    /// outside of it, as its CPU code does, and the variance is made to fit ([`Convention::Darknet`]).
+    ///
+    /// [`Convention::Darknet`]: crate::Convention::Darknet
+    pub fn darknet() -> Config {
+        Config::preset(1e-12, UpdateWeight::OLD_99, Estimator::Sample)
+    }
+
     /// Sets what is added to the variance inside the square root.
     pub fn epsilon(self, epsilon: f64) -> Config {
         Config { epsilon, ..self }

@@ -3,8 +3,8 @@
 
 use crate::support::Random;
 use batchnorm::{
-    Averaging, Axes, BatchNorm, Config, ConfigError, Convention, ConventionError, Conversion, Difference, Entry,
-    Estimator, RunningStatistics, UpdateWeight, View,
+    Averaging, Axes, BatchNorm, Config, ConfigError, Convention, Conversion, Difference, Estimator, Guess,
+    RunningStatistics, UpdateWeight, View,
 };
 
 fn assert_close(got: &[f64], expected: &[f64], relative: f64) {
@@ -68,8 +68,10 @@ fn there_and_back_again() {
     let mut random = Random::new(1302);
     let mean = random.normals(7, 0.0, 3.0);
     let variance: Vec<f64> = (0..7).map(|_| 0.5 + random.uniform()).collect();
-    for from in Convention::ALL {
-        for to in Convention::ALL {
+    // (Darknet's eps is elsewhere, and neither it nor Haiku has a share of a start in its variance.)
+    let alike = |convention: &Convention| !matches!(convention, Convention::Darknet | Convention::Haiku);
+    for from in Convention::ALL.into_iter().filter(alike) {
+        for to in Convention::ALL.into_iter().filter(alike) {
             for updates in [None, Some(40), Some(1_000_000)] {
                 let with = |conversion: Conversion| match updates {
                     Some(updates) => conversion.updates(updates).values(12),
@@ -216,8 +218,9 @@ fn tt_metal_55438_the_estimators_differ_by_half_for_batches_of_two() {
 #[test]
 fn pytorch_12528_num_batches_tracked_may_be_there_or_not() {
     let keys = ["weight", "bias", "running_mean", "running_var"];
-    assert_eq!(Convention::guess(keys), Ok(Convention::PyTorch));
-    assert_eq!(Convention::guess(keys.into_iter().chain(["num_batches_tracked"])), Ok(Convention::PyTorch));
+    assert_eq!(Convention::guess(keys).and_then(Guess::one), Ok(Convention::PyTorch));
+    let counted = Convention::guess(keys.into_iter().chain(["num_batches_tracked"]));
+    assert_eq!(counted.and_then(Guess::one), Ok(Convention::PyTorch));
     let convert = |from, to, batches| Conversion::new(from, to).statistics(&[0.0], &[1.0], batches).expect("right");
     let same = convert(Convention::PyTorch, Convention::PyTorch, Some(7));
     assert_eq!((same.batches, same.notes.len()), (Some(7), 0));
@@ -254,75 +257,6 @@ fn burn_2642_a_layer_from_pytorch_evaluates_as_it_did() {
 }
 
 #[test]
-fn keys_tell_their_convention() {
-    let cases: [(&[&str], Convention); 10] = [
-        (&["layer1.0.bn1.weight", "layer1.0.bn1.running_mean", "layer1.0.bn1.running_var"], Convention::PyTorch),
-        (&["running_mean", "running_var", "num_batches_tracked"], Convention::PyTorch),
-        (&["bn/gamma:0", "bn/beta:0", "bn/moving_mean:0", "bn/moving_variance:0"], Convention::Keras),
-        (&["moving_mean", "moving_variance"], Convention::Keras),
-        (
-            &[
-                "params/BatchNorm_0/scale",
-                "params/BatchNorm_0/bias",
-                "batch_stats/BatchNorm_0/mean",
-                "batch_stats/BatchNorm_0/var",
-            ],
-            Convention::Flax,
-        ),
-        (&["scale", "bias", "mean", "var"], Convention::Flax),
-        (&["batch_stats/norm/mean", "batch_stats/norm/var"], Convention::Flax),
-        (&["scale", "B", "input_mean", "input_var"], Convention::Onnx),
-        (&["scale", "B", "mean", "var"], Convention::Onnx),
-        (&["norm.gamma", "norm.beta", "norm.running_mean", "norm.running_var"], Convention::Burn),
-    ];
-    for (keys, convention) in cases {
-        assert_eq!(Convention::guess(keys.iter().copied()), Ok(convention), "{keys:?}");
-    }
-    for convention in Convention::ALL {
-        let keys = convention.keys();
-        let of = |key: &str| convention.entry(&format!("some.path.{key}"));
-        let entries = [keys.gamma, keys.beta, keys.running_mean, keys.running_variance].map(of);
-        let all = [Entry::Gamma, Entry::Beta, Entry::RunningMean, Entry::RunningVariance].map(Some);
-        assert_eq!((entries, of("kernel")), (all, None));
-        assert_eq!(
-            Convention::guess([keys.gamma, keys.beta, keys.running_mean, keys.running_variance]),
-            Ok(convention)
-        );
-    }
-}
-
-#[test]
-fn keys_that_do_not_tell_are_errors_that_list_what_was_seen() {
-    let guess = |keys: &[&str]| Convention::guess(keys.iter().copied()).unwrap_err();
-    assert_eq!(guess(&[]), ConventionError::NoKeys);
-    let ambiguous = [
-        (&["running_mean", "running_var"][..], vec![Convention::PyTorch, Convention::Burn]),
-        (&["beta", "gamma"], vec![Convention::Keras, Convention::Burn]),
-        (&["mean", "scale", "var"], vec![Convention::Flax, Convention::Onnx]),
-    ];
-    for (keys, candidates) in ambiguous {
-        let error = guess(keys);
-        println!("{error}");
-        let seen = keys.iter().map(|key| (*key).to_string()).collect();
-        let message = error.to_string();
-        assert!(candidates.iter().all(|candidate| message.contains(&candidate.to_string())));
-        assert_eq!(error, ConventionError::Ambiguous { seen, candidates });
-    }
-    // A whole network of Burn's has the names of its linear layers among them.
-    for (keys, unknown) in [
-        (&["norm.gamma", "norm.beta", "norm.running_mean", "norm.running_var", "linear.weight"][..], "weight"),
-        (&["weight", "bias", "running_mean", "running_variance"], "running_variance"),
-        (&["kernel"], "kernel"),
-        (&["gamma", "beta", "moving_mean", "moving_var"], "moving_var"),
-    ] {
-        let error = guess(keys);
-        println!("{error}");
-        assert!(matches!(&error, ConventionError::Unknown { unknown: found, .. } if *found == [unknown]), "{error:?}");
-        assert!(keys.iter().all(|key| error.to_string().contains(key.rsplit('.').next().expect("a name"))));
-    }
-}
-
-#[test]
 fn statistics_that_nobody_trained_are_errors_that_name_them() {
     let conversion = Conversion::new(Convention::PyTorch, Convention::Keras).values(8);
     let fails = |conversion: &Conversion, mean: &[f64], variance: &[f64], batches, says: &[&str]| {
@@ -337,7 +271,7 @@ fn statistics_that_nobody_trained_are_errors_that_name_them() {
     fails(&conversion, &[0.0], &[f64::INFINITY], None, &["running_variance[0]", "inf"]);
     fails(&conversion.clone().values(1), &[0.0], &[1.0], None, &["values", "2", "1"]);
     fails(&conversion.clone().epsilon(-1.0), &[0.0], &[1.0], None, &["epsilon", "-1"]);
-    fails(&conversion, &[0.0], &[0.5], Some(2), &["running_variance[0]", "8.1", "2 updates", "0.5"]);
+    fails(&conversion.clone().updates(2), &[0.0], &[0.5], None, &["running_variance[0]", "8.1", "2 updates", "0.5"]);
     // A hair below, by a rounding to f32, is none.
     let variance = f64::from((0.9f64 * 0.9) as f32) - 1e-8;
     let converted = conversion.statistics(&[0.0], &[variance], Some(2)).expect("rounded");
