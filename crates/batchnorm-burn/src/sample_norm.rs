@@ -1,6 +1,6 @@
 //! Norms that do not look at the batch: layer, group, instance and RMS norm.
 
-use batchnorm::{Affine, ConfigError, Grouping, SampleConfig, Threads};
+use batchnorm::{Affine, CallError, ConfigError, EmptyBatch, Grouping, Policies, SampleConfig, SingleValue, Threads};
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
@@ -25,6 +25,8 @@ pub struct SampleNormConfig {
     /// The parameters there are: gamma and beta, or gamma alone.
     #[config(default = "Affine::ScaleAndShift")]
     pub affine: Affine,
+    /// The policies for degenerate cases; by default the core's: instance norm refuses one value, the others take it.
+    pub policies: Option<Policies>,
     /// Name of the layer in errors; by default `SampleNorm`.
     pub name: Option<String>,
 }
@@ -62,25 +64,23 @@ impl SampleNormConfig {
     ///
     /// # Errors
     /// No element or group; channels that the groups do not divide evenly; an epsilon that is not finite or is
-    /// negative.
+    /// negative; [`SingleValue::UseRunning`].
     pub fn try_init(&self, device: &Device) -> Result<SampleNorm, ConfigError> {
-        let SampleNormConfig { grouping, size, epsilon, affine, name } = self.clone();
+        let SampleNormConfig { grouping, size, epsilon, affine, policies, name } = self.clone();
+        let policies = policies.unwrap_or_else(|| SampleConfig::of(grouping).policies);
         // Built to be checked: the rules are the core's.
-        options(grouping, epsilon).affine(affine).build(&[size])?;
+        SampleConfig::of(grouping).epsilon(epsilon).affine(affine).policies(policies).build(&[size])?;
         Ok(SampleNorm {
             gamma: affine.scales().then(|| Initializer::Ones.init([size], device)),
             beta: affine.shifts().then(|| Initializer::Zeros.init([size], device)),
             grouping,
             size,
             epsilon,
+            policies,
             name: name.unwrap_or_else(|| String::from("SampleNorm")),
             threads: Threads::default(),
         })
     }
-}
-
-fn options(grouping: Grouping, epsilon: f64) -> SampleConfig {
-    SampleConfig { grouping, epsilon, ..SampleConfig::layer(1) }
 }
 
 /// Layer, group, instance or RMS norm by the arithmetic of the crate `batchnorm`: accuracy and bits as of
@@ -115,6 +115,9 @@ pub struct SampleNorm {
     pub size: usize,
     /// Added to the variance inside the square root.
     pub epsilon: f64,
+    /// The policies for degenerate cases.
+    #[module(skip)]
+    pub policies: Policies,
     /// Name of the layer in errors.
     #[module(skip)]
     pub name: String,
@@ -137,8 +140,8 @@ impl SampleNorm {
     /// `f32` and cast back.
     ///
     /// # Errors
-    /// A rank below 2; another size of the last axis, or number of channels; another number type; instance norm of a
-    /// single position; invalid options or parameters.
+    /// A rank below 2; another size of the last axis, or number of channels; another number type; what the policies
+    /// refuse, by default instance norm of a single position; invalid options or parameters.
     pub fn try_forward<const D: usize>(&self, input: Tensor<D>) -> Result<Tensor<D>, ForwardError> {
         let arithmetic = Arithmetic::on(&input.device());
         self.pass(input, arithmetic)
@@ -148,7 +151,8 @@ impl SampleNorm {
     pub(crate) fn pass<const D: usize>(&self, input: Tensor<D>, arithmetic: Arithmetic) -> Result<Tensor<D>, Reason> {
         let input_type = input.dtype();
         let computed = computed_in("input", input_type)?;
-        let options = options(self.grouping, self.epsilon).threads(self.threads.clone());
+        let options = SampleConfig::of(self.grouping).epsilon(self.epsilon).policies(self.policies);
+        let options = options.threads(self.threads.clone());
         let (normalizer, device) = (options.normalizer()?, input.device());
         self.check(&input)?;
         let vector = |param: &Option<Param<Tensor<1>>>, absent: f64| match param {
@@ -176,15 +180,25 @@ impl SampleNorm {
         };
         let (expected, got) = (self.size, shape[axis]);
         if got != expected {
-            return Err(batchnorm::CallError::Channels { argument: "input", expected, got, shape, axis }.into());
+            return Err(CallError::Channels { argument: "input", expected, got, shape, axis }.into());
         }
         for (argument, param) in [("gamma", &self.gamma), ("beta", &self.beta)] {
             if let Some([got]) = param.as_ref().map(|param| param.dims()).filter(|dims| *dims != [expected]) {
                 return Err(ConfigError::Length { argument, expected, got }.into());
             }
         }
-        if self.grouping == Grouping::Instance && !shape.contains(&0) && shape[2..].iter().product::<usize>() == 1 {
-            return Err(batchnorm::CallError::SinglePosition { shape }.into());
+        let together = match self.grouping {
+            Grouping::Layer { .. } | Grouping::Rms { .. } => expected,
+            Grouping::Group { groups } => expected / groups * shape[2..].iter().product::<usize>(),
+            Grouping::Instance => shape[2..].iter().product(),
+        };
+        let centred = !matches!(self.grouping, Grouping::Rms { .. });
+        if shape.contains(&0) {
+            if self.policies.empty_batch == EmptyBatch::Error {
+                return Err(CallError::EmptyBatch { shape }.into());
+            }
+        } else if together == 1 && centred && self.policies.single_value == SingleValue::Error {
+            return Err(CallError::SingleTogether { together: self.grouping.together(), shape }.into());
         }
         Ok(())
     }

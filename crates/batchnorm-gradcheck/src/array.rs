@@ -38,12 +38,6 @@ impl Axes {
         self.shape.iter().product()
     }
 
-    /// Number of positions of a sample.
-    pub fn positions(&self) -> usize {
-        let lengths = self.shape.iter().zip(&self.roles);
-        lengths.filter(|(_, role)| **role == Role::Space).map(|(length, _)| length).product()
-    }
-
     /// The axis of the channels.
     pub fn channel_axis(&self) -> usize {
         self.roles.iter().position(|&role| role == Role::Channel).expect("every view has an axis of channels")

@@ -6,7 +6,7 @@
 
 use crate::arithmetic::ByArithmetic;
 use crate::mistakes::Mistake;
-use crate::verdict::Verdict;
+use crate::verdict::{Nearest, Verdict};
 
 /// The factor by which a mistake must be nearer than the truth to explain a gradient; and by which it may be farther away and
 /// still be as good an explanation.
@@ -15,6 +15,8 @@ const NEARER: f64 = 4.0;
 const CERTAINLY: f64 = 1e3;
 /// The distance that the truth must have then, in multiples of what careful arithmetic may be off by.
 const EXCLUDED: f64 = 30.0;
+/// An explanation is near if it is no farther away than this part of the gradient.
+const NEAR: f64 = 0.3;
 /// A gradient that lies farther from the truth, as a part of the truth, is lost: it is as good as any other.
 const LOST: f64 = 0.1;
 
@@ -46,6 +48,11 @@ impl Fit {
         }
     }
 
+    /// Whether the error is one that plain arithmetic in some precision may make.
+    pub fn is_plain(&self) -> bool {
+        (0..self.ratios.len()).any(|precision| self.within_plain(precision))
+    }
+
     /// Whether the error is one that careful arithmetic in a precision may make.
     fn within_careful(&self, precision: usize) -> bool {
         self.ratios[precision].careful <= 1.0
@@ -72,6 +79,8 @@ pub(crate) struct Fits {
     pub one_number: bool,
     /// The distance to the truth as a part of the truth itself.
     pub lost: f64,
+    /// The largest value of the gradient, or of the right one if that is smaller, by the measure of errors.
+    pub size: f64,
 }
 
 impl Fits {
@@ -79,6 +88,7 @@ impl Fits {
     pub fn join(&mut self, other: &Fits) {
         self.right.join(&other.right);
         self.lost = self.lost.max(or_infinite(other.lost));
+        self.size = self.size.max(other.size);
         for ((_, fit), (_, other)) in self.variants.iter_mut().zip(&other.variants) {
             fit.join(other);
         }
@@ -177,14 +187,16 @@ impl Fits {
         if self.lost <= LOST { Verdict::Inexact } else { Verdict::Hidden }
     }
 
-    /// The verdict where nothing explains it.
+    /// The verdict where nothing explains it. What is as far away as the gradient is large is near to nothing.
     pub fn unexplained(&self, terms: Option<[f64; 3]>) -> Verdict {
-        let mut nearest = (None, self.right.error);
+        let mut nearest = (Nearest::Truth, self.right.error);
         for (mistake, fit) in &self.variants {
             if fit.error < nearest.1 {
-                nearest = (Some(*mistake), fit.error);
+                nearest = (Nearest::Mistake(mistake), fit.error);
             }
         }
-        Verdict::Unexplained { nearest: nearest.0, distance: nearest.1, terms }
+        let (nearest, distance) = nearest;
+        let nearest = if distance < NEAR * self.size { nearest } else { Nearest::Nothing };
+        Verdict::Unexplained { nearest, distance, terms }
     }
 }

@@ -12,16 +12,16 @@ use crate::rounding::Allowance;
 use crate::row::Row;
 use crate::score::part;
 use crate::verdict::{Diagnosis, Finding, Verdict};
-use crate::{wrong_axis, wrong_order};
+use crate::{arrangement, wrong_axis, wrong_order};
 use batchnorm::{Element, View};
 
 /// Gradients that somebody's code made, to be judged. Any of the three may be absent.
 #[derive(Debug, Clone)]
 pub struct Given<'p> {
-    problem: &'p Problem,
-    dx: Option<(Vec<f64>, Held)>,
-    dgamma: Option<(Vec<f64>, Held)>,
-    dbeta: Option<(Vec<f64>, Held)>,
+    pub(crate) problem: &'p Problem,
+    pub(crate) dx: Option<(Vec<f64>, Held)>,
+    pub(crate) dgamma: Option<(Vec<f64>, Held)>,
+    pub(crate) dbeta: Option<(Vec<f64>, Held)>,
 }
 
 impl Problem {
@@ -125,6 +125,7 @@ impl Given<'_> {
             }
         }
         diagnosis.narrow();
+        arrangement::explain(self, &mut diagnosis)?;
         Ok(diagnosis)
     }
 }
@@ -133,15 +134,15 @@ impl Given<'_> {
 const MAX_CHANNELS: usize = 1 << 16;
 
 /// The judge of one gradient.
-struct Judge<'p> {
+pub(crate) struct Judge<'p> {
     problem: &'p Problem,
     mistakes: &'p [&'static Mistake],
     /// The precision of the numbers, and a narrower one in which they may have been computed nevertheless.
-    precisions: Vec<Held>,
+    pub precisions: Vec<Held>,
 }
 
 impl<'p> Judge<'p> {
-    fn new(problem: &'p Problem, mistakes: &'p [&'static Mistake], held: Held) -> Judge<'p> {
+    pub fn new(problem: &'p Problem, mistakes: &'p [&'static Mistake], held: Held) -> Judge<'p> {
         let wide = held.precision == Precision::Double && problem.narrow_input;
         let narrower = wide.then(|| Held::by(Precision::Single));
         Judge { problem, mistakes, precisions: [held].into_iter().chain(narrower).collect() }
@@ -154,7 +155,7 @@ impl<'p> Judge<'p> {
     }
 
     /// What is allowed of a row in each precision.
-    fn allowances(&self, row: &Row) -> Vec<ByArithmetic<Allowance>> {
+    pub fn allowances(&self, row: &Row) -> Vec<ByArithmetic<Allowance>> {
         self.precisions.iter().map(|&precision| row.allowance(precision)).collect()
     }
 

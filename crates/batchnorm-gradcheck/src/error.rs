@@ -44,14 +44,15 @@ pub enum ProblemError {
     },
     /// One value alone has no spread: y is beta whatever it is.
     #[error(
-        "x: expected at least 2 values that are normalised together, got 1 (shape {shape:?}, channel axis {axis}), which have no \
-         gradient; pass a larger batch, or is the channel axis right?"
+        "x: expected at least 2 values that are normalised together, got 1 (shape {shape:?}{}), which has no gradient: {}",
+        axis.map(|axis| format!(", channel axis {axis}")).unwrap_or_default(),
+        if axis.is_some() { "pass a larger batch, or is the channel axis right?" } else { "is an axis missing, or another norm meant?" }
     )]
     SingleValue {
         /// The shape.
         shape: Vec<usize>,
-        /// The channel axis.
-        axis: usize,
+        /// The channel axis, of batch norm.
+        axis: Option<usize>,
     },
     /// The same of a channel with masked values.
     #[error(

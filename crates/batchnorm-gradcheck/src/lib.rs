@@ -15,7 +15,8 @@
 //! How a mistake is found: each is computed as the wrong gradients it gives, in all the ways in which it is usually made,
 //! and a gradient is called by its name where that fits to rounding and the truth does not. Where several fit, or one and
 //! the truth, they cannot be told apart on this input, and it says so. Where plain arithmetic may lose the gradient itself,
-//! it says that too ([`Verdict::Hidden`]).
+//! it says that too ([`Verdict::Hidden`]). What no formula explains is looked for over dx, dgamma and dbeta together: as the
+//! right gradients of values that stand elsewhere, or of another axis ([`ARRANGEMENTS`]).
 //!
 //! ```
 //! use batchnorm_gradcheck::{Problem, Verdict};
@@ -35,6 +36,7 @@
 //! ```
 
 mod arithmetic;
+mod arrangement;
 mod array;
 mod decision;
 mod diagnose;
@@ -45,12 +47,14 @@ mod precision;
 mod problem;
 mod rounding;
 mod row;
+mod sample_order;
 mod score;
 mod variants;
 mod verdict;
 mod wrong_axis;
 mod wrong_order;
 
+pub use arrangement::ARRANGEMENTS;
 pub use batchnorm_reference::number::{
     COMPLEX_STEP, Complex, DIFFERENCE_STEP, DoubleDouble, Dual, central_difference, complex_step,
     directional_derivative,
@@ -60,6 +64,6 @@ pub use error::ProblemError;
 pub use mistakes::{MISTAKES, Mistake};
 pub use precision::Precision;
 pub use problem::{MAX_VALUES, Problem};
-pub use verdict::{Diagnosis, Finding, Verdict};
+pub use verdict::{Diagnosis, Finding, Nearest, Verdict};
 pub use wrong_axis::ACROSS;
 pub use wrong_order::ORDER;

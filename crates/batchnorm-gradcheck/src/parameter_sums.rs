@@ -170,6 +170,7 @@ impl Sums {
             right: fit(error, &self.allowed),
             variants: variants.collect(),
             one_number: self.which == Which::Gamma,
+            size: part(given.abs().min(self.right(parameter).abs()), terms),
             lost: if self.plain(parameter).is_finite() { part(error, largest) } else { 0.0 },
         }
     }

@@ -174,7 +174,8 @@ impl Problem {
         check_vector("gamma", gamma, rows.parameters())?;
         let needed = if matches!(kind, Kind::Constants { .. } | Kind::RootMeanSquare) { 1 } else { 2 };
         if rows.values() < needed {
-            return Err(ProblemError::SingleValue { shape, axis: axes.channel_axis() });
+            let axis = matches!(together, Together::Channel).then(|| axes.channel_axis());
+            return Err(ProblemError::SingleValue { shape, axis });
         }
         let (x_values, dy_values) = (by_rows(x, &axes, &rows), by_rows(dy, &axes, &rows));
         let of_x = Held::of(&x_values, Precision::of_type::<T>(), false).precision;
@@ -213,10 +214,11 @@ impl Problem {
         Ok(())
     }
 
-    /// Errors where fewer than two values of a channel count.
+    /// Errors where fewer than two values of a channel count (one of weight 2 is two that are alike).
     fn check_counting(&self) -> Result<(), ProblemError> {
         let Some(weights) = &self.weights else { return Ok(()) };
-        match weights.chunks(self.rows.values()).position(|row| row.iter().filter(|&&w| w > 0.0).count() < 2) {
+        let is_single = |row: &[f64]| row.iter().filter(|&&w| w > 0.0).count() < 2 && row.iter().sum::<f64>() <= 1.0;
+        match weights.chunks(self.rows.values()).position(is_single) {
             Some(channel) => Err(ProblemError::SingleCounting { channel }),
             None => Ok(()),
         }
@@ -292,7 +294,6 @@ fn together(grouping: Grouping, axes: &Axes) -> Result<Together, CallError> {
             Err(CallError::Groups { groups, channels, shape, axis: axes.channel_axis() })
         }
         Grouping::Group { groups } => Ok(Together::Groups(groups)),
-        Grouping::Instance if axes.positions() == 1 => Err(CallError::SinglePosition { shape }),
         Grouping::Instance => Ok(Together::Instance),
     }
 }

@@ -80,7 +80,9 @@ impl Row<'_> {
         // (Where the gradient is declared there is nothing to lose.)
         let largest = self.largest(&line).max(MIN_LARGEST * measure);
         let lost = if self.inverse == 0.0 { 0.0 } else { part(error, largest) };
-        let fits = Fits { right: fit(error, 1.0), variants, one_number: false, lost };
+        let given = dx.iter().fold(0.0, |size: f64, value| size.max(value.abs()));
+        let size = part(given.min(self.largest(&line)), measure);
+        let fits = Fits { right: fit(error, 1.0), variants, one_number: false, lost, size };
         RowScore { fits, worst, expected: self.at(&line, worst) }
     }
 

@@ -21,9 +21,9 @@ pub enum Verdict {
     Wrong(Vec<&'static Mistake>),
     /// Wrong, and no known mistake explains it.
     Unexplained {
-        /// The mistake that comes nearest; `None`: the truth itself does.
-        nearest: Option<&'static Mistake>,
-        /// The measure of the distance to it.
+        /// What comes nearest.
+        nearest: Nearest,
+        /// The measure of the distance to it, or to what would be nearest.
         distance: f64,
         /// How large the terms of dx are, as parts of the right ones: dy, the constant, and x - mean. `None` where it
         /// is not made of these at all, or they cannot be told apart.
@@ -66,6 +66,17 @@ impl Verdict {
             _ => Vec::new(),
         }
     }
+}
+
+/// What comes nearest to a gradient that nothing explains.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Nearest {
+    /// The truth itself.
+    Truth,
+    /// The gradient of this mistake.
+    Mistake(&'static Mistake),
+    /// Nothing: all that is known is as far away as the gradient is large.
+    Nothing,
 }
 
 /// What is known of one gradient.

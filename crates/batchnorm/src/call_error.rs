@@ -219,11 +219,13 @@ pub enum CallError {
         /// The array's shape.
         shape: Vec<usize>,
     },
-    /// Instance norm of one position in each channel.
+    /// One value where a norm looks at several together, under [`SingleValue::Error`](crate::SingleValue::Error).
     #[error(
-        "x: instance norm needs at least 2 positions in a channel, got 1 (shape {shape:?}); its output would be beta whatever the input: is there a space axis, or is it group norm or layer norm that is meant?"
+        "x: expected at least 2 values that are normalised together ({together}), got 1 (shape {shape:?}), which has no spread: its output would be beta whatever the input; is an axis missing, or another norm meant? (`SingleValue::Population` takes it)"
     )]
-    SinglePosition {
+    SingleTogether {
+        /// What is normalised together, in words.
+        together: &'static str,
         /// The input's shape.
         shape: Vec<usize>,
     },
@@ -239,7 +241,7 @@ pub enum CallError {
     },
     /// Training on an empty batch under [`EmptyBatch::Error`](crate::EmptyBatch::Error).
     #[error(
-        "x: expected at least 2 values a channel, got 0 (shape {shape:?}); skip the step or choose `EmptyBatch::Pass`"
+        "x: expected values to normalise, got an empty array (shape {shape:?}); skip the step or choose `EmptyBatch::Pass`"
     )]
     EmptyBatch {
         /// The input's shape.
@@ -250,6 +252,14 @@ pub enum CallError {
     NonFinite {
         /// The channels concerned, ascending.
         channels: Vec<usize>,
+    },
+    /// The same in a norm that does not look at the batch.
+    #[error("x: expected finite values, got NaN, infinity or an overflowing variance in {} of the sets that are normalised together ({together}), the first is number {}; find the source or choose `NonFinite::Skip`", rows.len(), rows[0])]
+    NonFiniteTogether {
+        /// What is normalised together, in words.
+        together: &'static str,
+        /// The sets concerned, ascending, in the order of the array.
+        rows: Vec<usize>,
     },
     /// A covariance without an inverse where eps is 0.
     #[error(

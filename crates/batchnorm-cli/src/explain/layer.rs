@@ -67,8 +67,9 @@ fn of_row(subject: &Subject) -> Result<Outcome, Box<dyn Error>> {
         LayerName::Norm | LayerName::Rms | LayerName::Batch => vec![1, x.len()],
     };
     let grouping = layer.grouping(shape.len(), NonZeroUsize::MIN).unwrap_or(Grouping::Layer { axes: 1 });
-    let config = SampleConfig { grouping, ..SampleConfig::layer(1) };
-    let normalizer = config.epsilon(*epsilon).constant_group(ConstantChannel::Derivative).normalizer()?;
+    let config = SampleConfig::of(grouping).epsilon(*epsilon);
+    let policies = Policies { constant_channel: ConstantChannel::Derivative, ..config.policies };
+    let normalizer = config.policies(policies).normalizer()?;
     // One of each channel.
     let of_layer = |values: &[f64]| -> Vec<f64> { values.iter().step_by(*positions).copied().collect() };
     let (gamma, beta) = (of_layer(gamma), of_layer(beta));

@@ -60,7 +60,12 @@ impl Selection {
             LayerName::Group | LayerName::Instance => shape[sample_axis(channel_axis)] * groups,
         };
         let count = values.checked_div(total).unwrap_or(0);
-        let alone = layer == LayerName::Rms || arguments.running_mean.is_some();
+        // What the layers themselves refuse by default.
+        let alone = match layer {
+            LayerName::Batch => arguments.running_mean.is_some(),
+            LayerName::Instance => false,
+            LayerName::Norm | LayerName::Rms | LayerName::Group => true,
+        };
         let what = unit(layer);
         if count < if alone { 1 } else { 2 } {
             let least = if alone { "1 value" } else { "2 values" };

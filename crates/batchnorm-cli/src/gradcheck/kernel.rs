@@ -70,7 +70,8 @@ impl Setup {
             _ => SampleConfig::instance(),
         };
         let config = config.epsilon(self.epsilon).affine(Affine::ScaleAndShift);
-        let mut norm = config.constant_group(ConstantChannel::Derivative).build(self.rows.parameter_shape())?;
+        let policies = Policies { constant_channel: ConstantChannel::Derivative, ..config.policies };
+        let mut norm = config.policies(policies).build(self.rows.parameter_shape())?;
         norm.set_gamma(gamma)?;
         norm.set_beta(beta)?;
         Ok(norm)

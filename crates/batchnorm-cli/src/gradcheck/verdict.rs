@@ -1,7 +1,7 @@
 //! The verdict on another program's gradients: as a table with sentences, and as JSON.
 
 use crate::text;
-use batchnorm_gradcheck::{Diagnosis, Finding, Mistake, Precision, Verdict};
+use batchnorm_gradcheck::{Diagnosis, Finding, Mistake, Nearest, Precision, Verdict};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 use serde_json::{Value, json};
@@ -80,9 +80,11 @@ fn sentences(verdict: &Verdict, precision: &str) -> Vec<String> {
             lines
         }
         Verdict::Unexplained { nearest, distance, terms } => {
-            let nearest = nearest.map_or("the right gradient", |mistake| mistake.name);
-            let mut lines =
-                vec![format!("no known mistake explains it; the nearest is {nearest}, {distance:.1e} away")];
+            let mut lines = vec![match nearest_name(nearest) {
+                Some(name) => format!("no known mistake explains it; the nearest is {name}, {distance:.1e} away"),
+                None => "no known mistake explains it, and none comes near: is it the gradient of these arrays at all?"
+                    .into(),
+            }];
             if let Some([dy, mean_dy, mean_dy_xhat]) = terms {
                 lines.push(format!(
                     "  its terms, as parts of the right ones: dy {dy:.6}, mean(dy) {mean_dy:.6}, xhat mean(dy xhat) {mean_dy_xhat:.6}"
@@ -100,6 +102,15 @@ fn sentences(verdict: &Verdict, precision: &str) -> Vec<String> {
             })
             .collect(),
         other => vec![format!("{other:?}")],
+    }
+}
+
+/// What comes nearest, in words; `None` where nothing does.
+fn nearest_name(nearest: &Nearest) -> Option<&'static str> {
+    match nearest {
+        Nearest::Truth => Some("the right gradient"),
+        Nearest::Mistake(mistake) => Some(mistake.name),
+        Nearest::Nothing => None,
     }
 }
 
@@ -171,7 +182,7 @@ fn verdict_json(verdict: &Verdict) -> Value {
         Verdict::Undecided(_) => value["right_is_possible"] = json!(true),
         Verdict::Wrong(mistakes) => value["told_apart"] = json!(mistakes.len() == 1),
         Verdict::Unexplained { nearest, distance, terms } => {
-            value["nearest"] = json!(nearest.map(|mistake| mistake.name));
+            value["nearest"] = json!(nearest_name(nearest));
             value["distance"] = json!(distance);
             value["terms"] = json!(terms.map(|[dy, mean_dy, mean_dy_xhat]| json!({
                 "dy": dy, "mean_dy": mean_dy, "xhat_mean_dy_xhat": mean_dy_xhat,

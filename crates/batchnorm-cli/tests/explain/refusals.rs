@@ -74,7 +74,6 @@ fn arrays_that_cannot_be_explained_are_refused() {
         (&["--input", "counters.csv"], 3, "`0,1` may name the columns or be the first sample"),
         (&["--input", "row.csv"], 4, "row.csv: expected at least 2 values a feature to normalise by, got 1"),
         (&["--input", "one.npy"], 4, "one.npy: expected at least 2 values a feature"),
-        (&["--input", "single.npy", "--layer", "norm"], 4, "single.npy: expected at least 2 values a row"),
         (&["--input", "single.npy", "--layer", "instance"], 4, "got 1 (shape [3, 1])"),
         (&["--input", "none.npy"], 4, "got 0 (shape [0, 3])"),
         (&["--input", "flat.npy"], 3, "flat.npy: expected at least two axes"),
@@ -105,9 +104,12 @@ fn arrays_that_cannot_be_explained_are_refused() {
     ] {
         refused(&explain(&folder, arguments), code, &[says]);
     }
-    // The other channel of a broken file, and RMS norm of one value, are fine.
+    // The other channel of a broken file is fine, and so is one value in norms that take it: y = beta.
     done(&explain(&folder, &["--input", "nan.npy"]));
-    done(&explain(&folder, &["--input", "single.npy", "--layer", "rms"]));
+    for layer in [&["--layer", "rms"][..], &["--layer", "norm"], &["--layer", "group", "--groups", "1"]] {
+        let arguments: Vec<&str> = ["--input", "single.npy", "--beta", "0.5"].iter().chain(layer).copied().collect();
+        done(&explain(&folder, &arguments));
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What is said of somebody's gradients: the right ones are never accused, mistakes are called by their names.
 
+mod arrangements;
 mod each_kind_gets_its_verdict;
 mod orders;
 mod planted;

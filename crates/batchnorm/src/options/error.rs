@@ -175,6 +175,11 @@ pub enum ConfigError {
         /// The number of updates.
         updates: u64,
     },
+    /// A policy that needs running statistics, for a norm that has none.
+    #[error(
+        "policies.single_value: expected Error, Population or SkipUpdate, got UseRunning; a norm that does not look at the batch keeps no running statistics"
+    )]
+    NoRunningStatistics,
     /// A negative variance.
     #[error(
         "{argument}[{channel}]: a variance is >= 0, got {got:?}; was the standard deviation's logarithm or a difference passed?"

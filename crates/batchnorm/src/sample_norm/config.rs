@@ -1,6 +1,6 @@
 //! The options of a norm that does not look at the batch.
 
-use crate::options::policies::{Affine, ConstantChannel};
+use crate::options::policies::{Affine, Policies, SingleValue};
 use crate::sample_norm::grouping::Grouping;
 use batchnorm_kernel::{Threads, Tier};
 
@@ -20,8 +20,11 @@ pub struct SampleConfig {
     pub epsilon: f64,
     /// The parameters that the layer has.
     pub affine: Affine,
-    /// The gradient where all values that are normalised together are alike (of [`Grouping::Rms`]: are 0).
-    pub constant_group: ConstantChannel,
+    /// The policies for degenerate cases, in the words of all norms. What is normalised together is what a channel is there;
+    /// of [`Grouping::Rms`] it is constant where it is 0, and one value is as good as many.
+    /// There are no running statistics: [`SingleValue::UseRunning`] is refused, `SkipUpdate` says what `Population` says
+    /// (y = beta, dx = 0), as [`NonFinite`](crate::NonFinite)'s `Update` what `Skip` says.
+    pub policies: Policies,
     /// Instruction set; `None` for the fastest one here. All give the same bits.
     pub tier: Option<Tier>,
     /// The threads that passes run on. Any number of them gives the same bits.
@@ -29,31 +32,37 @@ pub struct SampleConfig {
 }
 
 impl SampleConfig {
-    /// The options that the norms share by default, eps among them.
-    fn preset(grouping: Grouping, affine: Affine) -> SampleConfig {
-        let (constant_group, threads) = (ConstantChannel::default(), Threads::default());
-        SampleConfig { grouping, epsilon: 1e-5, affine, constant_group, tier: None, threads }
+    /// The options of this norm by default. Instance norm refuses one value, as batch norm does; the others give beta
+    /// (RMS norm gamma times its sign, and beta).
+    pub fn of(grouping: Grouping) -> SampleConfig {
+        let (affine, single_value) = match grouping {
+            Grouping::Layer { .. } | Grouping::Group { .. } => (Affine::ScaleAndShift, SingleValue::Population),
+            Grouping::Rms { .. } => (Affine::ScaleOnly, SingleValue::Population),
+            Grouping::Instance => (Affine::Neither, SingleValue::Error),
+        };
+        let policies = Policies { single_value, ..Policies::default() };
+        SampleConfig { grouping, epsilon: 1e-5, affine, policies, tier: None, threads: Threads::default() }
     }
 
     /// Layer norm over the last axes: eps 1e-5, gamma and beta.
     pub fn layer(axes: usize) -> SampleConfig {
-        SampleConfig::preset(Grouping::Layer { axes }, Affine::ScaleAndShift)
+        SampleConfig::of(Grouping::Layer { axes })
     }
 
     /// RMS norm over the last axes: eps 1e-5, gamma alone, as in the paper. (PyTorch takes the machine epsilon of the
     /// array's type for eps where none is given: 1.2e-7 for f32.)
     pub fn rms(axes: usize) -> SampleConfig {
-        SampleConfig::preset(Grouping::Rms { axes }, Affine::ScaleOnly)
+        SampleConfig::of(Grouping::Rms { axes })
     }
 
     /// Group norm: eps 1e-5, gamma and beta.
     pub fn group(groups: usize) -> SampleConfig {
-        SampleConfig::preset(Grouping::Group { groups }, Affine::ScaleAndShift)
+        SampleConfig::of(Grouping::Group { groups })
     }
 
     /// Instance norm: eps 1e-5, neither gamma nor beta, as in PyTorch.
     pub fn instance() -> SampleConfig {
-        SampleConfig::preset(Grouping::Instance, Affine::Neither)
+        SampleConfig::of(Grouping::Instance)
     }
 
     /// Sets what is added to the variance inside the square root.
@@ -66,9 +75,9 @@ impl SampleConfig {
         SampleConfig { affine, ..self }
     }
 
-    /// Sets the gradient where all values that are normalised together are alike.
-    pub fn constant_group(self, constant_group: ConstantChannel) -> SampleConfig {
-        SampleConfig { constant_group, ..self }
+    /// Sets the policies for degenerate cases.
+    pub fn policies(self, policies: Policies) -> SampleConfig {
+        SampleConfig { policies, ..self }
     }
 
     /// Forces an instruction set.

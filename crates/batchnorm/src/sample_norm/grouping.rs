@@ -37,6 +37,17 @@ pub enum Grouping {
     Instance,
 }
 
+impl Grouping {
+    /// What is normalised together, in words.
+    pub fn together(self) -> &'static str {
+        match self {
+            Grouping::Layer { .. } | Grouping::Rms { .. } => "the last axes",
+            Grouping::Group { .. } => "a sample's channels of a group, at all positions",
+            Grouping::Instance => "a sample's channel, at all positions",
+        }
+    }
+}
+
 /// An array's rows (what is normalised together), and the places of their parameters.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RowPlan {
@@ -58,7 +69,7 @@ impl RowPlan {
     /// The rows of an array of this layout.
     ///
     /// # Errors
-    /// Too few axes; groups that do not divide the channels evenly; instance norm of one position.
+    /// Too few axes; groups that do not divide the channels evenly.
     pub fn new(grouping: Grouping, layout: &Layout) -> Result<RowPlan, CallError> {
         let shape = layout.shape.clone();
         match grouping {
@@ -91,9 +102,6 @@ impl RowPlan {
                 let length = |axes: &[usize]| axes.iter().map(|&axis| shape[axis]).product::<usize>();
                 let (samples, spaces) = layout.others.split_at(layout.samples);
                 let positions = length(spaces);
-                if grouping == Grouping::Instance && positions == 1 {
-                    return Err(CallError::SinglePosition { shape });
-                }
                 let (rows, values) = ((0..layout.samples).collect(), (layout.samples..layout.others.len()).collect());
                 Ok(RowPlan {
                     arrangement: Arrangement { rows, values, groups: Some(groups) },

@@ -26,7 +26,8 @@ use batchnorm_kernel::{Element, MAX_CHANNELS, Parameter, View, ViewMut};
 ///
 /// Everything else is as with [`BatchNorm`](crate::BatchNorm): arrays of any [`Element`] type, rank and layout; `f64`
 /// inside, rounded once; the same bits over threads, instruction sets and layouts. Where all values that are normalised
-/// together are alike (one value alone always is), y = beta and, [by declaration](crate::ConstantChannel), dx = 0. NaN
+/// together are alike, y = beta and, [by declaration](crate::ConstantChannel), dx = 0. One value alone always is; instance norm
+/// refuses it by default ([`SingleValue`](crate::SingleValue)), as batch norm does, the others take it. NaN
 /// stays among what is normalised together; of `f64` values, so does what their squares make of deviations beyond 1e154
 /// (NaN) and below 1e-158 (fewer digits).
 ///
@@ -129,7 +130,7 @@ impl SampleNorm {
     /// The forward pass: y, and what the backward pass needs.
     ///
     /// # Errors
-    /// Other last axes, or another number of channels, than the layer's; instance norm of one position.
+    /// Other last axes, or another number of channels, than the layer's; what the policies refuse, by default instance norm of one position.
     pub fn forward<T: Element>(&self, x: &View<T>) -> Result<(Tensor<T>, SampleSaved), CallError> {
         Tensor::filled(x.layout(), |y| self.forward_into(x, y))
     }

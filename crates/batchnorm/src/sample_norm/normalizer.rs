@@ -12,13 +12,14 @@ use crate::call_error::CallError;
 use crate::check::same_shape;
 use crate::options::config::machine;
 use crate::options::error::ConfigError;
-use crate::options::policies::ConstantChannel;
+use crate::options::policies::{ConstantChannel, EmptyBatch, NonFinite, Policies, SingleValue};
 use crate::parameters::{Parameters, WideParameters};
 use crate::sample_norm::config::SampleConfig;
 use crate::sample_norm::grouping::{Grouping, RowPlan, in_parts};
 use crate::sample_norm::saved::SampleSaved;
 use batchnorm_kernel::passes::{
-    Beside, Call, Elements, Forward, Machine, NormalizeCoefficients, NormalizeVectors, RowNumbers, joined_pairwise,
+    Beside, Call, Elements, Forward, Layout, Machine, NormalizeCoefficients, NormalizeVectors, RowNumbers,
+    joined_pairwise,
 };
 use batchnorm_kernel::{Activation, Element, Moments, Parameter, Threads, View, ViewMut};
 
@@ -41,7 +42,7 @@ use batchnorm_kernel::{Activation, Element, Moments, Parameter, Threads, View, V
 pub struct SampleNormalizer {
     pub(crate) grouping: Grouping,
     pub(crate) epsilon: f64,
-    pub(crate) declared_zero: bool,
+    pub(crate) policies: Policies,
     pub(crate) machine: Machine,
 }
 
@@ -56,8 +57,8 @@ impl SampleNormalizer {
     /// 1 and 0. The lengths of gamma and beta are the product of the last axes (last axis fastest), or the channels.
     ///
     /// # Errors
-    /// Shapes and lengths that do not fit, groups that do not divide the channels, instance norm of one position. `y`
-    /// is untouched then.
+    /// Shapes and lengths that do not fit, groups that do not divide the channels, and what the policies refuse (by
+    /// default instance norm of one position). `y` is untouched then.
     pub fn forward<T: Element, P: Parameter>(
         &self,
         x: &View<T>,
@@ -67,6 +68,7 @@ impl SampleNormalizer {
         let _call = Call::begin();
         let plan = RowPlan::new(self.grouping, x.layout())?;
         same_shape("y", x.layout(), y.layout())?;
+        self.admit(&plan, x)?;
         let widened = parameters.widened(plan.parameters()).map_err(|error| plan.in_elements(error))?;
         let moments = if x.layout().is_empty() {
             Vec::new()
@@ -78,7 +80,7 @@ impl SampleNormalizer {
         let numbers = moments.iter().map(|moments| {
             let numbers = self.row_numbers(moments);
             // An inverse deviation of 0 tells the backward pass that dx is declared to be 0.
-            let declared = self.declared_zero && self.has_no_spread(moments);
+            let declared = self.declares_zero() && self.has_no_spread(moments);
             RowNumbers { inverse_deviation: if declared { 0.0 } else { numbers.inverse_deviation }, ..numbers }
         });
         Ok(SampleSaved {
@@ -89,6 +91,35 @@ impl SampleNormalizer {
             gamma: widened.gamma,
             plan,
         })
+    }
+
+    /// Errors where the policies refuse an array, before anything is written.
+    fn admit<T: Element>(&self, plan: &RowPlan, x: &View<T>) -> Result<(), CallError> {
+        let (policies, shape) = (self.policies, || x.shape().to_vec());
+        if x.layout().is_empty() {
+            let refused = policies.empty_batch == EmptyBatch::Error;
+            return if refused { Err(CallError::EmptyBatch { shape: shape() }) } else { Ok(()) };
+        }
+        if plan.count == 1 && self.is_centred() && policies.single_value == SingleValue::Error {
+            return Err(CallError::SingleTogether { together: self.grouping.together(), shape: shape() });
+        }
+        if policies.non_finite == NonFinite::Error {
+            // Only this policy needs the moments before the pass: a sweep of its own, with rows for channels.
+            let joined = Layout::joined([x.layout()], &plan.arrangement);
+            let parts = x.memory().rearranged(x.layout(), &plan.arrangement, joined);
+            let moments = parts.iter().flat_map(|x| T::operations().moments(&self.machine, x, None));
+            let rows: Vec<usize> =
+                moments.enumerate().filter(|(_, moments)| !moments.is_finite()).map(|(row, _)| row).collect();
+            if !rows.is_empty() {
+                return Err(CallError::NonFiniteTogether { together: self.grouping.together(), rows });
+            }
+        }
+        Ok(())
+    }
+
+    /// True if dx of a row without spread is 0 by declaration.
+    pub(crate) fn declares_zero(&self) -> bool {
+        self.policies.constant_channel == ConstantChannel::ZeroGradient
     }
 
     /// True if the mean is subtracted: of all norms but RMS norm.
@@ -185,7 +216,7 @@ impl SampleConfig {
     /// Checks the options and gives the formula without state. `affine` does not matter to it.
     ///
     /// # Errors
-    /// eps not finite or negative, no axes or no groups, a tier this machine lacks.
+    /// eps not finite or negative, no axes or no groups, [`SingleValue::UseRunning`], a tier this machine lacks.
     pub fn normalizer(&self) -> Result<SampleNormalizer, ConfigError> {
         if !(self.epsilon.is_finite() && self.epsilon >= 0.0) {
             return Err(ConfigError::Epsilon { got: self.epsilon });
@@ -196,7 +227,9 @@ impl SampleConfig {
             _ => Ok(()),
         }?;
         let machine = machine(self.tier, &self.threads)?;
-        let declared_zero = self.constant_group == ConstantChannel::ZeroGradient;
-        Ok(SampleNormalizer { grouping: self.grouping, epsilon: self.epsilon, declared_zero, machine })
+        if self.policies.single_value == SingleValue::UseRunning {
+            return Err(ConfigError::NoRunningStatistics);
+        }
+        Ok(SampleNormalizer { grouping: self.grouping, epsilon: self.epsilon, policies: self.policies, machine })
     }
 }

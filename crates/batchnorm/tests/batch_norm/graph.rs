@@ -134,8 +134,8 @@ fn it_agrees_with_the_kernels() {
             }
             Form::Row | Form::Rms => {
                 let config = if *form == Form::Row { SampleConfig::layer(1) } else { SampleConfig::rms(1) };
-                let rule =
-                    config.epsilon(*epsilon).constant_group(ConstantChannel::Derivative).normalizer().expect("a rule");
+                let policies = Policies { constant_channel: ConstantChannel::Derivative, ..config.policies };
+                let rule = config.epsilon(*epsilon).policies(policies).normalizer().expect("a rule");
                 let shape = [1, x.len()];
                 let view = View::new(x, &shape, Axes::NCHW).expect("a view");
                 let mut out = ViewMut::new(&mut y, &shape, Axes::NCHW).expect("a view");

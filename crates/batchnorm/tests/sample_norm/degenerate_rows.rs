@@ -2,8 +2,8 @@
 
 use crate::support::Random;
 use crate::support::layout::sizes;
-use crate::support::samples::{Case, Kind, places};
-use batchnorm::{Axes, ConstantChannel, ParameterDirection, SampleConfig, SampleNorm, View, ViewMut};
+use crate::support::samples::{Case, Kind, places, steep};
+use batchnorm::{Axes, ParameterDirection, SampleConfig, SampleNorm, View, ViewMut};
 
 /// Alike to the bit: y = beta, dx = 0 by declaration, whatever the magnitude; of one value too.
 #[test]
@@ -33,7 +33,7 @@ fn constant_rows_give_beta_and_no_gradient() {
         }
     }
     // The derivative of the formula, for who wants it: by 1 / sqrt(eps).
-    let steep = SampleConfig::layer(1).constant_group(ConstantChannel::Derivative).build(&[2]).expect("a layer");
+    let steep = steep(SampleConfig::layer(1)).build(&[2]).expect("a layer");
     let x = View::new(&[4.0f32, 4.0], &[1, 2], Axes::NCHW).expect("a view");
     let (_, saved) = steep.forward(&x).expect("a right call");
     let dx = steep.backward(&x, &View::new(&[1.0f32, 0.0], &[1, 2], Axes::NCHW).expect("a view"), &saved);
@@ -50,7 +50,7 @@ fn constant_rows_give_beta_and_no_gradient() {
 #[test]
 fn with_eps_0_nothing_is_divided_by_0() {
     for config in [SampleConfig::layer(1), SampleConfig::rms(1), SampleConfig::group(1)] {
-        let norm = config.epsilon(0.0).constant_group(ConstantChannel::Derivative).build(&[4]).expect("a layer");
+        let norm = steep(config.epsilon(0.0)).build(&[4]).expect("a layer");
         let x = View::new(&[0.0f32, 0.0, 0.0, 0.0, 1.0, -1.0, 1.0, -1.0], &[2, 4], Axes::NCHW).expect("a view");
         let (y, saved) = norm.forward(&x).expect("a right call");
         assert_eq!(y.data(), [0.0, 0.0, 0.0, 0.0, 1.0, -1.0, 1.0, -1.0]);

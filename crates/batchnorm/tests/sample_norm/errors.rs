@@ -90,8 +90,11 @@ fn arrays_that_do_not_fit_leave_buffers_alone() {
     // One position: y = beta whatever x is.
     let one = View::new(&[1.0f32; 48], &[8, 6], Axes::NCHW).expect("a view");
     let error = SampleNorm::instance(6).expect("a layer").forward(&one).expect_err("one position");
-    assert_eq!(error, CallError::SinglePosition { shape: vec![8, 6] });
-    assert!(error.to_string().contains("is it group norm or layer norm"), "{error}");
+    assert_eq!(
+        error,
+        CallError::SingleTogether { together: "a sample's channel, at all positions", shape: vec![8, 6] }
+    );
+    assert!(error.to_string().contains("another norm meant"), "{error}");
     SampleNorm::group(6, 6).expect("a layer").forward(&one).expect("who says so gets beta");
 }
 

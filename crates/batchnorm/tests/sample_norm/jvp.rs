@@ -3,9 +3,8 @@
 use super::table::table;
 use crate::support::Random;
 use crate::support::layout::sizes;
-use crate::support::samples::{Case, EPSILON, Kind, places};
+use crate::support::samples::{Case, EPSILON, Kind, places, steep};
 use crate::support::wide::{DoubleDouble, wide, widened};
-use batchnorm::ConstantChannel;
 use batchnorm::reference::rows;
 
 #[test]
@@ -25,8 +24,7 @@ fn the_directional_derivative_is_the_transpose_of_the_backward_pass() {
             let place = &places(kind, sizes)[0];
             let other =
                 Case { dy: upstream, x: case.x.clone(), gamma: case.gamma.clone(), beta: case.beta.clone(), ..case };
-            let back =
-                other.step(kind.config().constant_group(ConstantChannel::Derivative).epsilon(EPSILON), [place; 2]);
+            let back = other.step(steep(kind.config()).epsilon(EPSILON), [place; 2]);
             let forwards = products(&other.dy, &got.moved);
             let backwards =
                 [products(&back.dx, &case.dy), products(&back.dgamma, &case.beta), products(&back.dbeta, &case.gamma)];

@@ -6,6 +6,7 @@ mod degenerate_rows;
 mod errors;
 mod jvp;
 mod norms_agree;
+mod policies;
 mod second_order;
 #[path = "../support/mod.rs"]
 mod support;

@@ -4,12 +4,11 @@
 use crate::support::Random;
 use crate::support::layout::{Sizes, sizes};
 use crate::support::measure::ulp;
-use crate::support::samples::{Case, Kind, places, view, view_mut};
+use crate::support::samples::{Case, Kind, places, steep, view, view_mut};
 use crate::support::wide::{largest, largest_wide, wide, widened};
 use batchnorm::reference::whole::Direction;
 use batchnorm::{
-    Axes, CallError, ConstantChannel, Element, ParameterDirection, Parameters, SampleConfig, SampleNorm, SampleSaved,
-    View, ViewMut,
+    Axes, CallError, Element, ParameterDirection, Parameters, SampleConfig, SampleNorm, SampleSaved, View, ViewMut,
 };
 
 fn table() -> Vec<(Kind, Sizes)> {
@@ -128,7 +127,7 @@ fn rows_that_are_alike_do_not_move() {
         let declared = case.step(kind.config(), [place; 2]);
         assert!(rows.gather(1, &declared.curved).iter().all(|&curved| curved == 0.0));
         assert!(declared.curved[rows.places(0)[1]] != 0.0);
-        let steep = case.step(kind.config().constant_group(ConstantChannel::Derivative), [place; 2]);
+        let steep = case.step(steep(kind.config()), [place; 2]);
         assert!(rows.gather(1, &steep.curved).iter().any(|curved| curved.abs() > 1.0));
     }
 }

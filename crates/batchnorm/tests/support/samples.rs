@@ -8,11 +8,17 @@ use super::wide::{DoubleDouble, largest, largest_wide, wide, widened};
 use super::{Random, pool};
 use batchnorm::reference::whole::{By, Norm, Role, Rows, Together};
 use batchnorm::{
-    Axes, ConstantChannel, Element, ParameterDirection, ParameterGradients, Parameters, SampleConfig, Tier, View,
-    ViewMut,
+    Axes, ConstantChannel, Element, ParameterDirection, ParameterGradients, Parameters, Policies, SampleConfig, Tier,
+    View, ViewMut,
 };
 
 pub const EPSILON: f64 = 1e-5;
+
+/// The same with the derivative of the formula where all values are alike.
+pub fn steep(config: SampleConfig) -> SampleConfig {
+    let policies = Policies { constant_channel: ConstantChannel::Derivative, ..config.policies };
+    config.policies(policies)
+}
 
 /// Of arrays (samples, channels, plane).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -187,7 +193,7 @@ impl<T: Element> Case<T> {
 
     pub fn dense(&self) -> Outcome<T> {
         let place = &places(self.kind, self.sizes)[0];
-        self.step(self.kind.config().constant_group(ConstantChannel::Derivative).epsilon(EPSILON), [place; 2])
+        self.step(steep(self.kind.config()).epsilon(EPSILON), [place; 2])
     }
 
     /// The twin of these rows.

@@ -1,0 +1,385 @@
+//! Mistakes of arrangement: the right formulas, on values that stand elsewhere or on axes that mean something else.
+//!
+//! Such a mistake makes dx, dgamma and dbeta wrong together, so all that was given is judged at once: what is right of a
+//! problem that is arranged otherwise has that arrangement for its mistake.
+
+use crate::array::Axes;
+use crate::decision::Fit;
+use crate::diagnose::{Given, Judge};
+use crate::error::ProblemError;
+use crate::mistakes::{Mistake, mistake};
+use crate::parameter_sums::{Sums, Which};
+use crate::problem::{Kind, Problem};
+use crate::row::Row;
+use crate::sample_order;
+use crate::verdict::{Diagnosis, Finding, Verdict};
+use batchnorm_reference::whole::{Role, Rows, Together, transposed};
+
+/// The mistakes of arrangement.
+///
+/// ```
+/// let names: Vec<&str> = batchnorm_gradcheck::ARRANGEMENTS.iter().map(|mistake| mistake.name).collect();
+/// assert_eq!(names, ["another axis", "reshape without a transposition", "samples in another order"]);
+/// ```
+pub static ARRANGEMENTS: &[Mistake] = &[
+    mistake(
+        "another axis",
+        "the formulas are right, but another axis was taken for that of the parameters",
+        "normalise with the axis of gamma and beta for the channels (or last): axis 1 of NCHW, the last one of NHWC",
+    ),
+    mistake(
+        "reshape without a transposition",
+        "the formulas are right, but the memory was read as if its axes stood in another order",
+        "move the axis first (transpose, permute, moveaxis), then reshape; and on the way back reshape, then move it back",
+    ),
+    mistake(
+        "samples in another order",
+        "the formulas are right, but x, dy or dx has its samples in another order than the others",
+        "save x, dy and dx of one and the same batch, in one order; look for a shuffle, a sort, or arrays of two steps",
+    ),
+];
+const AXIS: &Mistake = &ARRANGEMENTS[0];
+const RESHAPE: &Mistake = &ARRANGEMENTS[1];
+pub(crate) const SAMPLES: &Mistake = &ARRANGEMENTS[2];
+
+/// How many times nearer than to the truth a gradient must be to that of an arrangement.
+const NEARER: f64 = 4.0;
+/// A distance from a right gradient, by its measure, above which no rounding is looked at.
+const FAR: f64 = 0.1;
+
+/// A problem's values in other places.
+pub(crate) struct Rearranged {
+    pub mistake: &'static Mistake,
+    pub problem: Problem,
+    /// For each place of the rearranged array its place in the array.
+    pub from: Vec<usize>,
+}
+
+/// Names the arrangement that explains all that was given, if something is wrong that no mistake in a formula explains.
+pub(crate) fn explain(given: &Given, diagnosis: &mut Diagnosis) -> Result<(), ProblemError> {
+    let wrong: Vec<&Finding> =
+        diagnosis.all().map(|(_, found)| found).filter(|found| found.verdict.is_wrong()).collect();
+    let common = wrong.iter().map(|found| found.verdict.mistakes()).reduce(|mut common, mistakes| {
+        common.retain(|mistake| mistakes.contains(mistake));
+        common
+    });
+    let in_a_formula = common.is_some_and(|common| !common.is_empty())
+        && wrong.iter().all(|found| matches!(found.verdict, Verdict::Wrong(_)))
+        && wrong.iter().all(|found| !found.verdict.mistakes().iter().any(|mistake| mistake.is_order()));
+    if wrong.is_empty() || in_a_formula || wrong.iter().any(|found| matches!(found.verdict, Verdict::NotFinite(_))) {
+        return Ok(());
+    }
+    let named = match arrangement_of(given, diagnosis)? {
+        Some(mistake) => [Some(mistake); 2],
+        // The arrays may have been put back wrongly one by one.
+        None => {
+            let dx_is_wrong = diagnosis.dx.as_ref().is_some_and(|found| found.verdict.is_wrong());
+            [if dx_is_wrong { misplaced_input(given)? } else { None }, misplaced_sums(given, diagnosis)?]
+        }
+    };
+    let [dx, sums] = named;
+    for (finding, mistake) in [(&mut diagnosis.dx, dx), (&mut diagnosis.dgamma, sums), (&mut diagnosis.dbeta, sums)] {
+        if let (Some(finding), Some(mistake)) = (finding, mistake)
+            && finding.verdict.is_wrong()
+        {
+            finding.verdict = Verdict::Wrong(vec![mistake]);
+        }
+    }
+    Ok(())
+}
+
+/// The arrangement of which all that was given is right.
+fn arrangement_of(given: &Given, diagnosis: &Diagnosis) -> Result<Option<&'static Mistake>, ProblemError> {
+    for rearranged in candidates(given) {
+        if explains(&rearranged, given, diagnosis)? {
+            return Ok(Some(rearranged.mistake));
+        }
+    }
+    for rearranged in sample_order::candidates(given)? {
+        if explains(&rearranged, given, diagnosis)? {
+            return Ok(Some(rearranged.mistake));
+        }
+    }
+    Ok(None)
+}
+
+impl Problem {
+    /// Values that stand row after row, in the order of the array.
+    pub(crate) fn in_memory(&self, values: &[f64]) -> Vec<f64> {
+        let mut memory = vec![0.0; values.len()];
+        let places = (0..self.rows.count()).flat_map(|row| self.rows.places(row));
+        places.zip(values).for_each(|(place, value)| memory[place] = *value);
+        memory
+    }
+
+    /// The same formulas over other rows, with values in the order of the array; `None` where gamma or the statistics do not
+    /// fit it.
+    pub(crate) fn with_rows(
+        &self,
+        shape: &[usize],
+        roles: &[Role],
+        together: Together,
+        arrays: [&[f64]; 2],
+        weights: Option<&[f64]>,
+    ) -> Option<Problem> {
+        let channels = roles.iter().position(|&role| role == Role::Channel).map_or(1, |axis| shape[axis]);
+        if matches!(together, Together::Groups(groups) if !channels.is_multiple_of(groups)) {
+            return None;
+        }
+        let rows = Rows::new(shape, roles, together);
+        if rows.values() < 2 {
+            return None;
+        }
+        let gamma = match &self.gamma[..] {
+            gamma if gamma.len() == rows.parameters() => gamma.to_vec(),
+            [first, rest @ ..]
+                if rest.iter().all(|gamma| gamma == first) && !matches!(self.kind, Kind::Constants { .. }) =>
+            {
+                vec![*first; rows.parameters()]
+            }
+            _ => return None,
+        };
+        let gathered =
+            |values: &[f64]| (0..rows.count()).flat_map(|row| rows.gather(row, values)).collect::<Vec<f64>>();
+        let [x, dy] = arrays.map(gathered);
+        Some(Problem {
+            axes: Axes { shape: shape.to_vec(), roles: roles.to_vec() },
+            kind: self.kind.clone(),
+            x,
+            dy,
+            weights: weights.map(gathered),
+            rows,
+            gamma,
+            epsilon: self.epsilon,
+            narrow_input: self.narrow_input,
+            half_input: self.half_input,
+        })
+    }
+}
+
+/// Shapes and roles that the axes, or the memory, may have been taken for, with the places of their values.
+fn candidates(given: &Given) -> impl Iterator<Item = Rearranged> {
+    let problem = given.problem;
+    let [x, dy] = [&problem.x, &problem.dy].map(|values| problem.in_memory(values));
+    let weights = problem.weights.as_ref().map(|weights| problem.in_memory(weights));
+    layouts(problem).into_iter().filter_map(move |(mistake, shape, roles, from)| {
+        let moved = |values: &[f64]| from.iter().map(|&place| values[place]).collect::<Vec<f64>>();
+        let together = match problem.rows.together() {
+            Together::LastAxes(_) => Together::LastAxes(1),
+            together => together,
+        };
+        let weights = weights.as_ref().map(|weights| moved(weights));
+        let arrays = [&moved(&x)[..], &moved(&dy)];
+        let problem = problem.with_rows(&shape, &roles, together, arrays, weights.as_deref())?;
+        Some(Rearranged { mistake, problem, from })
+    })
+}
+
+type Layout = (&'static Mistake, Vec<usize>, Vec<Role>, Vec<usize>);
+
+/// The other layouts that an array of this shape is taken for.
+fn layouts(problem: &Problem) -> Vec<Layout> {
+    let (shape, roles) = (&problem.axes.shape, &problem.axes.roles);
+    let (rank, len) = (shape.len(), problem.axes.len());
+    let in_place = || (0..len).collect::<Vec<usize>>();
+    let product = |axes: &[usize]| axes.iter().product::<usize>();
+    let mut all: Vec<Layout> = Vec::new();
+    let (samples, positions) = (problem.rows.samples(), problem.rows.positions());
+    match problem.rows.together() {
+        Together::LastAxes(axes) => {
+            for axis in 0..(if axes == 1 { rank - 1 } else { 0 }) {
+                let order: Vec<usize> = (0..rank)
+                    .map(|at| {
+                        if at == axis {
+                            rank - 1
+                        } else if at == rank - 1 {
+                            axis
+                        } else {
+                            at
+                        }
+                    })
+                    .collect();
+                let swapped = order.iter().map(|&axis| shape[axis]).collect();
+                all.push((AXIS, swapped, Role::around(1, rank), transposed(&in_place(), shape, &order)));
+            }
+            let elements = product(&shape[rank - axes..]);
+            for at in 0..rank - axes {
+                let inner = product(&shape[at..rank - axes]);
+                let lying = [len / elements / inner, elements, inner];
+                all.push((
+                    RESHAPE,
+                    vec![lying[0], inner, elements],
+                    Role::around(1, 3),
+                    transposed(&in_place(), &lying, &[0, 2, 1]),
+                ));
+            }
+        }
+        together => {
+            let axis = problem.axes.channel_axis();
+            for other in (0..rank).filter(|&other| other != axis) {
+                let mut swapped = roles.clone();
+                swapped.swap(axis, other);
+                all.push((AXIS, shape.clone(), swapped, in_place()));
+            }
+            let channels = shape[axis];
+            if together == Together::Channel {
+                let others: Vec<usize> = (0..rank).filter(|&other| other != axis).map(|other| shape[other]).collect();
+                let mut inner: Vec<usize> =
+                    (0..rank).flat_map(|at| [product(&others[..at]), product(&others[at..])]).collect();
+                inner.sort_unstable();
+                inner.dedup();
+                let layout = |inner: usize| {
+                    (RESHAPE, vec![len / channels / inner, channels, inner], Role::around(1, 3), in_place())
+                };
+                all.extend(inner.into_iter().filter(|&inner| inner != product(&shape[axis + 1..])).map(layout));
+            } else {
+                all.push((RESHAPE, vec![samples, channels, positions], Role::around(1, 3), in_place()));
+                all.push((RESHAPE, vec![samples, positions, channels], Role::around(2, 3), in_place()));
+            }
+        }
+    }
+    all
+}
+
+/// Whether all that was given is right of a rearranged problem, and what is wrong much nearer to it than to the truth.
+fn explains(rearranged: &Rearranged, given: &Given, diagnosis: &Diagnosis) -> Result<bool, ProblemError> {
+    let Rearranged { problem, from, .. } = rearranged;
+    let nearer = |fit: &Fit, finding: &Option<Finding>| {
+        let wrong = finding.as_ref().filter(|found| found.verdict.is_wrong());
+        fit.is_plain() && wrong.is_none_or(|found| fit.error * NEARER <= found.error)
+    };
+    if let Some((dx, held)) = &given.dx {
+        let lying = given.problem.in_memory(dx);
+        let moved: Vec<f64> = from.iter().map(|&place| lying[place]).collect();
+        let judge = Judge::new(problem, &[], *held);
+        let mut all: Option<Fit> = None;
+        for number in 0..problem.rows.count() {
+            let row = Row::new(problem, number)?;
+            let dx = problem.rows.gather(number, &moved);
+            let right = row.right();
+            let far = |(i, dx): (usize, &f64)| (dx - row.at(&right, i)).abs() > FAR * row.measure();
+            if dx.iter().enumerate().any(far) {
+                return Ok(false);
+            }
+            let fit = row.score(&dx, &judge.allowances(&row), &[]).fits.right;
+            all = Some(all.take().map_or(fit.clone(), |mut all| {
+                all.join(&fit);
+                all
+            }));
+        }
+        if !all.is_some_and(|fit| nearer(&fit, &diagnosis.dx)) {
+            return Ok(false);
+        }
+    }
+    let sums = [(Which::Gamma, &given.dgamma, &diagnosis.dgamma), (Which::Beta, &given.dbeta, &diagnosis.dbeta)];
+    for (which, values, finding) in sums {
+        let Some((values, held)) = values else { continue };
+        if values.len() != problem.rows.parameters() {
+            return Ok(false);
+        }
+        let judge = Judge::new(problem, &[], *held);
+        let mut sums = Sums::new(which, values.len(), judge.precisions.len(), &[]);
+        for number in 0..problem.rows.count() {
+            let row = Row::new(problem, number)?;
+            sums.add(&row, &judge.allowances(&row));
+        }
+        let largest = sums.largest();
+        let fits = values.iter().enumerate().map(|(parameter, &value)| sums.score(parameter, value, largest).right);
+        let all = fits.reduce(|mut all, fit| {
+            all.join(&fit);
+            all
+        });
+        if !all.is_some_and(|fit| nearer(&fit, finding)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The mistake by which the right values of dx stand elsewhere: put back by a reshape alone, or by samples.
+fn misplaced_input(given: &Given) -> Result<Option<&'static Mistake>, ProblemError> {
+    let (problem, Some((dx, held))) = (given.problem, &given.dx) else { return Ok(None) };
+    let judge = Judge::new(problem, &[], *held);
+    let (mut right, mut bounds) = (Vec::with_capacity(dx.len()), Vec::with_capacity(dx.len()));
+    for number in 0..problem.rows.count() {
+        let row = Row::new(problem, number)?;
+        let line = row.right();
+        let allowed = judge.allowances(&row)[0].plain.dx(1.0).min(FAR * row.measure());
+        right.extend((0..row.x.len()).map(|i| row.at(&line, i)));
+        bounds.extend(std::iter::repeat_n(allowed, row.x.len()));
+    }
+    let [given, right, bounds] = [dx, &right, &bounds].map(|values| problem.in_memory(values));
+    let shape = &problem.axes.shape;
+    let lies_as = |order: &[usize]| {
+        let from = transposed(&(0..given.len()).collect::<Vec<usize>>(), shape, order);
+        given.iter().zip(from).all(|(given, place)| (given - right[place]).abs() <= bounds[place])
+    };
+    if orders(shape.len()).iter().any(|order| lies_as(order)) {
+        return Ok(Some(RESHAPE));
+    }
+    Ok(sample_order::of_slices(problem, &given, &right, &bounds).then_some(SAMPLES))
+}
+
+/// The orders in which axes stand when a transposition is forgotten: all of up to four; of more those that move one axis.
+fn orders(rank: usize) -> Vec<Vec<usize>> {
+    let mut all = vec![Vec::new()];
+    if rank <= 4 {
+        for _ in 0..rank {
+            let longer = |order: Vec<usize>| {
+                let free = (0..rank).filter(|axis| !order.contains(axis)).collect::<Vec<usize>>();
+                free.into_iter().map(move |axis| order.iter().copied().chain([axis]).collect::<Vec<usize>>())
+            };
+            all = all.into_iter().flat_map(longer).collect();
+        }
+        return all;
+    }
+    all.clear();
+    all.push((0..rank).rev().collect());
+    for (axis, to) in (0..rank).flat_map(|axis| (0..rank).map(move |to| (axis, to))) {
+        let mut order: Vec<usize> = (0..rank).filter(|&other| other != axis).collect();
+        order.insert(to, axis);
+        all.push(order);
+    }
+    all
+}
+
+/// The mistake by which dgamma and dbeta are sums of the right terms over other places: of batch norm.
+fn misplaced_sums(given: &Given, diagnosis: &Diagnosis) -> Result<Option<&'static Mistake>, ProblemError> {
+    let problem = given.problem;
+    if problem.rows.together() != Together::Channel {
+        return Ok(None);
+    }
+    let rows = (0..problem.rows.count()).map(|number| Row::new(problem, number)).collect::<Result<Vec<Row>, _>>()?;
+    let xhat: Vec<f64> = rows.iter().flat_map(|row| row.centered.iter().map(|c| c * row.inverse)).collect();
+    let terms = |which: Which| -> Vec<f64> {
+        match which {
+            Which::Gamma => problem.dy.iter().zip(&xhat).map(|(dy, xhat)| dy * xhat).collect(),
+            Which::Beta => problem.dy.clone(),
+        }
+    };
+    let mut wrong = Vec::new();
+    for (which, values, finding) in
+        [(Which::Gamma, &given.dgamma, &diagnosis.dgamma), (Which::Beta, &given.dbeta, &diagnosis.dbeta)]
+    {
+        let (Some((values, held)), Some(finding)) = (values, finding) else { continue };
+        if finding.verdict.is_wrong() {
+            let judge = Judge::new(problem, &[], *held);
+            let mut sums = Sums::new(which, values.len(), 1, &[]);
+            rows.iter().for_each(|row| sums.add(row, &judge.allowances(row)[..1]));
+            let allowed = (0..values.len()).map(|parameter| sums.plain(parameter)).fold(0.0, f64::max);
+            let size = (0..values.len()).map(|parameter| sums.terms[parameter]).fold(0.0, f64::max);
+            wrong.push((values, problem.in_memory(&terms(which)), allowed.min(FAR / NEARER * size)));
+        }
+    }
+    let fits = |(_, shape, roles, from): &Layout| {
+        let rows = Rows::new(shape, roles, Together::Channel);
+        !wrong.is_empty()
+            && wrong.iter().all(|(values, terms, allowed)| {
+                let mut sums = vec![0.0; rows.parameters()];
+                from.iter().enumerate().for_each(|(place, &old)| sums[rows.parameter(place)] += terms[old]);
+                sums.len() == values.len()
+                    && sums.iter().zip(*values).all(|(sum, value)| (sum - value).abs() <= *allowed)
+            })
+    };
+    Ok(layouts(problem).iter().find(|layout| fits(layout)).map(|layout| layout.0))
+}
