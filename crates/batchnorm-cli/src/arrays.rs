@@ -9,7 +9,7 @@ mod files;
 use crate::failure::Failure;
 use batchnorm::{Axes, Element, View, ViewError};
 use batchnorm_io::npy::{Number, Numbers};
-pub use files::{Files, HeaderName};
+pub use files::{Files, HeaderName, header_without_tables};
 use files::{Found, exact_doubles, whole_as};
 use std::borrow::Cow;
 use std::path::Path;
@@ -115,6 +115,24 @@ impl Files {
         Ok((shape, weights.in_c_order().into_owned()))
     }
 
+    /// The weight of each value of an array of this shape, in C order: weights of axes of length 1, and of a channel axis that is
+    /// not there, repeated.
+    pub fn weight_of_each(
+        &self,
+        path: &Path,
+        most: usize,
+        shape: &[usize],
+        channel_axis: usize,
+    ) -> Result<Vec<f64>, Failure> {
+        let Doubles { shape: given, values, .. } = self.doubles(path, most, |_| Ok(()))?;
+        let given = shape_of_weights(path, shape, channel_axis, &given)?;
+        if let Some(at) = values.iter().position(|weight| !(0.0..f64::INFINITY).contains(weight)) {
+            let got = values[at];
+            return Err(Failure::input(format!("{}: expected weights >= 0, got {got} (value {at})", path.display())));
+        }
+        Ok((0..shape.iter().product()).map(|at| values[repeated_place(shape, &given, at)]).collect())
+    }
+
     /// An array of at most `most` values, of a shape that `fits`, in double precision.
     pub fn doubles(
         &self,
@@ -181,12 +199,7 @@ pub fn fits(expected: &[usize], got: &[usize]) -> bool {
 }
 
 /// The shape of weights with as many axes as the input.
-pub fn shape_of_weights(
-    path: &Path,
-    shape: &[usize],
-    channel_axis: usize,
-    got: &[usize],
-) -> Result<Vec<usize>, Failure> {
+fn shape_of_weights(path: &Path, shape: &[usize], channel_axis: usize, got: &[usize]) -> Result<Vec<usize>, Failure> {
     let repeats = |got: &[usize]| {
         got.len() == shape.len() && got.iter().zip(shape).all(|(&got, &length)| got == length || got == 1)
     };

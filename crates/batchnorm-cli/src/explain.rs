@@ -56,11 +56,11 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
 
 /// Errors if an output is a file that is read, or both outputs are one file, whatever they are called.
 fn keep_files_apart(arguments: &Arguments) -> Result<(), Failure> {
-    let Arguments { input, gradient, gamma, beta, running_mean, running_var, html, dot, .. } = arguments;
+    let Arguments { input, gradient, gamma, beta, running_mean, running_var, weights, html, dot, .. } = arguments;
     let outputs = [("--html", html), ("--dot", dot)];
     let outputs = outputs.iter().filter_map(|(flag, path)| Some((*flag, path.as_deref()?)));
     let outputs: Vec<(&str, &Path)> = outputs.filter(|(_, path)| !is_stdout(path)).collect();
-    let read = [("--input", input), ("--gradient", gradient)]
+    let read = [("--input", input), ("--gradient", gradient), ("--weights", weights)]
         .into_iter()
         .filter_map(|(flag, path)| Some((flag, path.as_deref()?)));
     // Numbers, where they are no file.

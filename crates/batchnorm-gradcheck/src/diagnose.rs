@@ -1,101 +1,19 @@
-//! Somebody else's gradients, judged.
+//! The diagnosis of somebody's gradients.
 
-use crate::arithmetic::ByArithmetic;
-use crate::array::{Axes, by_rows, same_shape};
 use crate::decision::Fits;
 use crate::error::ProblemError;
-use crate::mistakes::{CONSTANTS, Mistake, NO_GRADIENT, possible};
+use crate::given::Given;
+use crate::judge::Judge;
+use crate::mistakes::{CONSTANTS, possible};
 use crate::parameter_sums::{Sums, Which};
-use crate::precision::{Held, Precision};
+use crate::precision::Precision;
 use crate::problem::Problem;
-use crate::rounding::Allowance;
 use crate::row::Row;
 use crate::score::part;
 use crate::verdict::{Diagnosis, Finding, Verdict};
 use crate::{arrangement, wrong_axis, wrong_order};
-use batchnorm::{Element, View};
-
-/// Gradients that somebody's code made, to be judged. Any of the three may be absent.
-#[derive(Debug, Clone)]
-pub struct Given<'p> {
-    pub(crate) problem: &'p Problem,
-    pub(crate) dx: Option<(Vec<f64>, Held)>,
-    pub(crate) dgamma: Option<(Vec<f64>, Held)>,
-    pub(crate) dbeta: Option<(Vec<f64>, Held)>,
-}
-
-impl Problem {
-    /// Begins to judge gradients: of dx, dgamma and dbeta those that there are.
-    ///
-    /// ```
-    /// use batchnorm_gradcheck::{Problem, Verdict};
-    /// use batchnorm::{Axes, View};
-    /// let (x, dy) = ([1.0f64, 2.0, 6.0, 4.0], [0.3, -1.0, 0.5, 0.1]);
-    /// let [x, dy] = [&x, &dy].map(|values| View::new(values, &[4, 1], Axes::NCHW).unwrap());
-    /// let problem = Problem::batch_norm(&x, &dy, &[1.5], 1e-5)?;
-    ///
-    /// // Somebody thinks that mean and variance are constants: dx = gamma / sqrt(variance + eps) * dy.
-    /// let r = 1.0 / (3.6875f64 + 1e-5).sqrt();
-    /// let theirs = [0.3, -1.0, 0.5, 0.1].map(|dy| 1.5 * r * dy);
-    /// let theirs = View::new(&theirs, &[4, 1], Axes::NCHW)?;
-    /// let diagnosis = problem.given().dx(&theirs)?.diagnose()?;
-    /// let finding = diagnosis.dx.unwrap();
-    /// assert_eq!(finding.verdict.mistakes()[0].name, "statistics treated as constants");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn given(&self) -> Given<'_> {
-        Given { problem: self, dx: None, dgamma: None, dbeta: None }
-    }
-}
 
 impl Given<'_> {
-    /// The gradient of x, of its shape.
-    ///
-    /// # Errors
-    /// Another shape.
-    pub fn dx<T: Element>(mut self, dx: &View<T>) -> Result<Self, ProblemError> {
-        let problem = self.problem;
-        same_shape("dx", &problem.axes, &Axes::of(dx))?;
-        let values = by_rows(dx, &problem.axes, &problem.rows);
-        let held = Held::of(&values, Precision::of_type::<T>(), false);
-        self.dx = Some((values, held));
-        Ok(self)
-    }
-
-    /// The gradient of gamma, in gamma's order.
-    ///
-    /// # Errors
-    /// Another length.
-    pub fn dgamma<T: Element>(mut self, dgamma: &[T]) -> Result<Self, ProblemError> {
-        self.dgamma = Some(self.vector("dgamma", dgamma)?);
-        Ok(self)
-    }
-
-    /// The gradient of beta, in gamma's order.
-    ///
-    /// # Errors
-    /// Another length.
-    pub fn dbeta<T: Element>(mut self, dbeta: &[T]) -> Result<Self, ProblemError> {
-        self.dbeta = Some(self.vector("dbeta", dbeta)?);
-        Ok(self)
-    }
-
-    /// Values of dgamma or dbeta, with the precision they are held to.
-    fn vector<T: Element>(&self, argument: &'static str, values: &[T]) -> Result<(Vec<f64>, Held), ProblemError> {
-        let (expected, got) = (self.problem.rows.parameters(), values.len());
-        if expected != got {
-            let shape = self.problem.shape();
-            let axis = shape.iter().position(|&length| length == got);
-            let hint = axis.map_or(String::new(), |axis| {
-                format!(": as many as axis {axis} of {shape:?} has; was it summed over the wrong axis?")
-            });
-            return Err(ProblemError::Length { argument, expected, got, hint });
-        }
-        let values: Vec<f64> = values.iter().map(|value| value.to_f64()).collect();
-        let held = Held::of(&values, Precision::of_type::<T>(), self.problem.half_input);
-        Ok((values, held))
-    }
-
     /// Judges them: for each whether it is right, what is missing if not, and the worst error and where it is.
     ///
     /// Rounding is taken into account: a gradient is measured by the precision of its numbers (`f64` that are all `f32`
@@ -133,32 +51,7 @@ impl Given<'_> {
 /// The greatest number of channels that are told apart.
 const MAX_CHANNELS: usize = 1 << 16;
 
-/// The judge of one gradient.
-pub(crate) struct Judge<'p> {
-    problem: &'p Problem,
-    mistakes: &'p [&'static Mistake],
-    /// The precision of the numbers, and a narrower one in which they may have been computed nevertheless.
-    pub precisions: Vec<Held>,
-}
-
-impl<'p> Judge<'p> {
-    pub fn new(problem: &'p Problem, mistakes: &'p [&'static Mistake], held: Held) -> Judge<'p> {
-        let wide = held.precision == Precision::Double && problem.narrow_input;
-        let narrower = wide.then(|| Held::by(Precision::Single));
-        Judge { problem, mistakes, precisions: [held].into_iter().chain(narrower).collect() }
-    }
-
-    /// The mistakes that can explain these values: where all are 0 there is one.
-    fn mistakes_of(&self, given: &[f64]) -> Vec<&'static Mistake> {
-        let nothing = given.iter().all(|value| *value == 0.0);
-        self.mistakes.iter().copied().filter(|mistake| !nothing || **mistake == NO_GRADIENT).collect()
-    }
-
-    /// What is allowed of a row in each precision.
-    pub fn allowances(&self, row: &Row) -> Vec<ByArithmetic<Allowance>> {
-        self.precisions.iter().map(|&precision| row.allowance(precision)).collect()
-    }
-
+impl Judge<'_> {
     /// Judges dx, its values row after row.
     fn input(&self, dx: &[f64]) -> Result<Finding, ProblemError> {
         let count = self.problem.rows.values();

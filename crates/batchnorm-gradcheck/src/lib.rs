@@ -41,10 +41,13 @@ mod array;
 mod decision;
 mod diagnose;
 mod error;
+mod given;
+mod judge;
 mod mistakes;
 mod parameter_sums;
 mod precision;
 mod problem;
+mod rearranged;
 mod rounding;
 mod row;
 mod sample_order;
@@ -54,16 +57,16 @@ mod verdict;
 mod wrong_axis;
 mod wrong_order;
 
-pub use arrangement::ARRANGEMENTS;
 pub use batchnorm_reference::number::{
     COMPLEX_STEP, Complex, DIFFERENCE_STEP, DoubleDouble, Dual, central_difference, complex_step,
     directional_derivative,
 };
-pub use diagnose::Given;
 pub use error::ProblemError;
+pub use given::Given;
 pub use mistakes::{MISTAKES, Mistake};
 pub use precision::Precision;
 pub use problem::{MAX_VALUES, Problem};
+pub use rearranged::ARRANGEMENTS;
 pub use verdict::{Diagnosis, Finding, Nearest, Verdict};
 pub use wrong_axis::ACROSS;
 pub use wrong_order::ORDER;

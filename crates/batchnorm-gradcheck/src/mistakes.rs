@@ -34,13 +34,6 @@ impl std::fmt::Debug for Mistake {
     }
 }
 
-impl Mistake {
-    /// Whether it says only that values stand elsewhere, not how that came.
-    pub(crate) fn is_order(&self) -> bool {
-        self == &crate::wrong_order::ORDER
-    }
-}
-
 impl PartialEq for Mistake {
     /// By name: each has its own.
     fn eq(&self, other: &Mistake) -> bool {

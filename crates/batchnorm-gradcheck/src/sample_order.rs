@@ -1,9 +1,9 @@
 //! Samples in another order: of dx alone, or of x or dy when dx and dgamma were computed.
 
-use crate::arrangement::{Rearranged, SAMPLES};
-use crate::diagnose::Given;
 use crate::error::ProblemError;
+use crate::given::Given;
 use crate::problem::{Kind, Problem};
+use crate::rearranged::{Rearranged, SAMPLES};
 use crate::row::Row;
 use batchnorm_reference::whole::{Role, Together};
 

@@ -1,6 +1,6 @@
 //! The flags of `apply`, and the configuration they stand for.
 
-use crate::arrays::HeaderName;
+use crate::arrays::{HeaderName, header_without_tables};
 use batchnorm::{
     Averaging, Config, ConstantChannel, Convention, EmptyBatch, Estimator, NonFinite, Policies, SingleValue, Tier,
     UpdateWeight,
@@ -216,6 +216,9 @@ impl From<TierName> for Tier {
 impl Arguments {
     /// Errs unless the flags go together and each has an effect.
     pub fn check(&self) -> Result<(), String> {
+        if let Some(void) = header_without_tables(self.header, self.inputs()) {
+            return Err(void.into());
+        }
         let train = self.mode == Mode::Train;
         let statistics = self.running_mean.is_some() || self.running_var.is_some();
         let cumulative = self.update_weight.as_deref() == Some("cumulative");
@@ -245,7 +248,8 @@ impl Arguments {
                 "--on-constant: expected --gradient, for it concerns dx alone; give both or leave it out".into()
             );
         }
-        if self.on_single_value == Some(OnSingleValue::UseRunning) && !statistics {
+        let both = self.running_mean.is_some() && self.running_var.is_some();
+        if self.on_single_value == Some(OnSingleValue::UseRunning) && !both {
             return Err("--on-single-value use-running: expected --running-mean and --running-var, the statistics to normalise by; \
                         give both or choose another policy"
                 .into());

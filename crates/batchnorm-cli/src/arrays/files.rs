@@ -52,8 +52,24 @@ fn has_ending(path: &Path, endings: &[&str]) -> bool {
     ending.is_some_and(|ending| endings.iter().any(|known| ending.eq_ignore_ascii_case(known)))
 }
 
+/// Whether a file is a table by its ending.
+pub fn is_table(path: &Path) -> bool {
+    has_ending(path, &TABLES)
+}
+
+/// The refusal of `--header` where no file is a table, for which alone it means something.
+pub fn header_without_tables<'p>(
+    header: Option<HeaderName>,
+    paths: impl IntoIterator<Item = &'p PathBuf>,
+) -> Option<&'static str> {
+    let is_void = header.is_some() && !paths.into_iter().any(|path| is_table(path));
+    is_void.then_some(
+        "--header: expected with a table (.csv, .tsv, .txt), for other files have no first line; leave it out",
+    )
+}
+
 fn source(path: &Path) -> Source<'_> {
-    if has_ending(path, &TABLES) {
+    if is_table(path) {
         return Source::Table;
     }
     if has_ending(path, &["npz"]) {

@@ -1,6 +1,6 @@
 //! The flags of `explain`.
 
-use crate::arrays::HeaderName;
+use crate::arrays::{HeaderName, header_without_tables};
 use crate::failure::Failure;
 use crate::layer_name::LayerName;
 use clap::{Args, ValueEnum};
@@ -20,14 +20,14 @@ pub struct Arguments {
     #[arg(long, value_name = "X")]
     pub input: Option<PathBuf>,
     /// Whether the first line of tables names their columns; absent: they tell it, or are refused.
-    #[arg(long, value_enum, requires = "input")]
+    #[arg(long, value_enum)]
     pub header: Option<HeaderName>,
     /// Which norm.
     #[arg(long, value_enum, default_value_t = LayerName::Batch)]
     pub layer: LayerName,
-    /// Which axis holds the channels; negative counts from the end.
-    #[arg(long, value_name = "K", default_value_t = 1, allow_negative_numbers = true)]
-    pub channel_axis: isize,
+    /// Which axis holds the channels; negative counts from the end; absent: 1.
+    #[arg(long, value_name = "K", allow_negative_numbers = true)]
+    pub channel_axis: Option<isize>,
     /// Of batch norm: which channel, counted from 0. Absent: 0.
     #[arg(long, value_name = "C")]
     pub channel: Option<usize>,
@@ -41,6 +41,10 @@ pub struct Arguments {
     /// Upstream gradient: the loss's by each y, of the input's shape. Absent: 1, -0.5, 0.25, 0.5, over and over.
     #[arg(long, value_name = "DY")]
     pub gradient: Option<PathBuf>,
+    /// Of batch norm: a mask of the input's shape (axes of length 1 are repeated, the channel axis may be missing), false or 0
+    /// for values that do not count. They may be NaN, and are not shown.
+    #[arg(long, value_name = "W")]
+    pub weights: Option<PathBuf>,
     /// Scale: a file, numbers such as 1.5,2, or one number for all. Absent: 1 (of the example: 1.5).
     #[arg(long, value_name = "G", allow_negative_numbers = true, allow_hyphen_values = true)]
     pub gamma: Option<PathBuf>,
@@ -78,6 +82,12 @@ pub enum Mode {
 }
 
 impl Arguments {
+    /// Every file that is read, if what is given for it names one.
+    pub fn inputs(&self) -> impl Iterator<Item = &PathBuf> {
+        let Arguments { input, gradient, weights, gamma, beta, running_mean, running_var, .. } = self;
+        [input, gradient, weights, gamma, beta, running_mean, running_var].into_iter().flatten()
+    }
+
     /// That the flags go together.
     pub fn check(&self) -> Result<(), Failure> {
         let refuse = |message: &str| Err(Failure::usage(message));
@@ -92,20 +102,50 @@ impl Arguments {
         if !batch && self.channel.is_some() {
             return refuse("--channel: expected with --layer batch; this norm takes rows: give --row");
         }
-        if !batch && (eval || self.running_mean.is_some() || self.running_var.is_some()) {
+        if !batch && self.weights.is_some() {
+            return refuse("--weights: expected with --layer batch, for the other norms have no masks; leave it out");
+        }
+        for (flag, given) in [("--header", self.header.is_some()), ("--weights", self.weights.is_some())] {
+            if given && self.input.is_none() {
+                return refuse(&format!(
+                    "{flag}: expected --input, the array that it belongs to; give both or leave it out"
+                ));
+            }
+        }
+        if let Some(void) = header_without_tables(self.header, self.inputs()) {
+            return refuse(void);
+        }
+        if self.channel_axis.is_some()
+            && (self.input.is_none() || matches!(self.layer, LayerName::Norm | LayerName::Rms))
+        {
             return refuse(
-                "--mode eval, --running-mean, --running-var: expected with --layer batch, for the other norms \
-                           have no running statistics; leave them out",
+                "--channel-axis: expected with --input and a norm of channels, for layer and RMS norm take all axes but the first, \
+                 and the example has its axes; leave it out",
             );
         }
-        if eval != self.running_mean.is_some() || eval != self.running_var.is_some() {
-            return refuse(
-                "--mode eval: expected together with --running-mean and --running-var, the statistics to \
-                           normalise by; give all three or none",
-            );
+        let statistics = [
+            ("--mode eval", eval),
+            ("--running-mean", self.running_mean.is_some()),
+            ("--running-var", self.running_var.is_some()),
+        ];
+        let flags =
+            |given: bool| statistics.iter().filter(|flag| flag.1 == given).map(|flag| flag.0).collect::<Vec<&str>>();
+        let (given, missing) = (flags(true).join(", "), flags(false).join(" and "));
+        if !batch && !given.is_empty() {
+            return refuse(&format!(
+                "{given}: expected with --layer batch, for the other norms have no running statistics; leave that out"
+            ));
         }
-        if (self.layer == LayerName::Group) != self.groups.is_some() {
-            return refuse("--groups: expected with --layer group, and only there; give both or neither");
+        if !given.is_empty() && !missing.is_empty() {
+            return refuse(&format!(
+                "{given}: expected {missing} too, for evaluation normalises by a mean and a variance that were kept; give all \
+                 three or none"
+            ));
+        }
+        match (self.layer == LayerName::Group, self.groups.is_some()) {
+            (true, false) => return refuse("--layer group: expected --groups G, a divisor of the channels; give it"),
+            (false, true) => return refuse("--groups: expected with --layer group; leave it out"),
+            _ => {}
         }
         let to_stdout = [&self.dot, &self.html].into_iter().flatten().filter(|path| is_stdout(path)).count();
         if to_stdout + usize::from(self.json) > 1 {

@@ -37,7 +37,7 @@ impl Selection {
             ));
         }
         let rank = shape.len() as isize;
-        let axis = arguments.channel_axis;
+        let axis = arguments.channel_axis.unwrap_or(1);
         if !(-rank..rank).contains(&axis) {
             let range = format!("{} to {}", -rank, rank - 1);
             return Err(Failure::usage(format!("--channel-axis: expected {range} (shape {shape:?}), got {axis}")));

@@ -6,7 +6,7 @@ use crate::arrays::{Doubles, Files};
 use crate::failure::Failure;
 use crate::layer_name::LayerName;
 use crate::text;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Values of the largest array that is read: 128 MiB of them.
 const MOST_VALUES: usize = 1 << 24;
@@ -51,8 +51,8 @@ pub struct Subject {
 
 impl Subject {
     pub fn new(arguments: &Arguments) -> Result<Subject, Failure> {
-        let Arguments { input, gradient, layer, epsilon, .. } = arguments;
-        let files = Files::new(arguments.header, [input, gradient].into_iter().flatten());
+        let Arguments { input, gradient, weights, layer, epsilon, .. } = arguments;
+        let files = Files::new(arguments.header, arguments.inputs());
         let named = input.as_ref().map_or(String::from("the example"), |path| path.display().to_string());
         let x = match input {
             Some(path) => {
@@ -63,10 +63,16 @@ impl Subject {
             None => example(*layer),
         };
         let selection = Selection::new(&named, &x.shape, arguments)?;
-        let places = selection.places();
+        let places = match weights {
+            None => selection.places(),
+            Some(path) => {
+                let of_each = files.weight_of_each(path, MOST_VALUES, &x.shape, selection.channel_axis)?;
+                counting(&selection, &of_each, path, arguments.mode)?
+            }
+        };
         let values = values_at(&x, &selection, &places, &named)?;
         let dy = match gradient {
-            None => PATTERN.iter().copied().cycle().take(selection.count).collect(),
+            None => PATTERN.iter().copied().cycle().take(places.len()).collect(),
             Some(path) => {
                 let fits = |shape: &[usize]| {
                     let message =
@@ -201,6 +207,30 @@ impl Subject {
             None => String::from("none given: 1, -0.5, 0.25, 0.5, over and over"),
         }
     }
+}
+
+/// The places of the values that count by a mask.
+fn counting(selection: &Selection, weights: &[f64], path: &Path, mode: Mode) -> Result<Vec<Vec<usize>>, Failure> {
+    let (file, channel) = (path.display(), selection.number);
+    let weight = |place: &Vec<usize>| weights[selection.offset(place)];
+    let all = selection.places();
+    if let Some(place) = all.iter().find(|place| ![0.0, 1.0].contains(&weight(place))) {
+        return Err(Failure::input(format!(
+            "{file}: expected a mask, 0 and 1 or false and true, got the weight {} at {place:?}; the steps are shown of values that \
+             count once (apply and gradcheck take any weights)",
+            weight(place)
+        )));
+    }
+    let counting: Vec<Vec<usize>> = all.into_iter().filter(|place| weight(place) == 1.0).collect();
+    let least = if mode == Mode::Eval { 1 } else { 2 };
+    if counting.len() < least {
+        return Err(Failure::refused(format!(
+            "{file}: expected at least {least} {} of channel {channel} that count, got {}; mask less, or take another --channel",
+            if least == 1 { "value" } else { "values" },
+            counting.len()
+        )));
+    }
+    Ok(counting)
 }
 
 /// The example as the norm takes it.

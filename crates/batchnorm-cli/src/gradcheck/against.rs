@@ -11,12 +11,13 @@ use crate::terminal::put;
 use batchnorm::{Axes, Element, Grouping, View, Weights};
 use batchnorm_gradcheck::{Given, MAX_VALUES, Problem, ProblemError};
 use batchnorm_io::npy::Number;
+use batchnorm_io::npz::Npz;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-/// Names of the files with gradients.
-const DX: &str = "dx.npy";
-const DGAMMA: &str = "dgamma.npy";
-const DBETA: &str = "dbeta.npy";
+/// Names of the gradients, and endings of their files.
+const GRADIENTS: [&str; 3] = ["dx", "dgamma", "dbeta"];
+const ENDINGS: [&str; 4] = ["npy", "csv", "tsv", "txt"];
 
 pub fn run(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
     let layer = match arguments.layer {
@@ -34,9 +35,10 @@ pub fn run(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
     };
     let evaluation = arguments.mode == Mode::Eval || arguments.layer == Some(Layer::Evaluation);
     if evaluation && (arguments.running_mean.is_none() || arguments.running_var.is_none()) {
-        return Err(Failure::usage(
-            "--mode eval: expected --running-mean and --running-var, the statistics that were normalised by; give both",
-        ));
+        let flag = if arguments.mode == Mode::Eval { "--mode eval" } else { "--layer evaluation" };
+        return Err(Failure::usage(format!(
+            "{flag}: expected --running-mean and --running-var, the statistics that were normalised by; give both"
+        )));
     }
     if arguments.weights.is_some() && (evaluation || layer != LayerName::Batch) {
         return Err(Failure::usage("--weights: expected --layer batch in training beside --against; leave it out"));
@@ -45,7 +47,7 @@ pub fn run(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
         return Err(Failure::usage("--against: expected --input and --gradient, by which to judge; give both"));
     };
     let theirs = Theirs::find(folder)?;
-    let job = Job { arguments, files: arguments.files(), layer, evaluation, input, gradient, theirs };
+    let job = Job { arguments, files: arguments.files(theirs.paths()), layer, evaluation, input, gradient, theirs };
     match job.files.any(input, MAX_VALUES)? {
         Any::F16(x) => job.run(&x),
         Any::F32(x) => job.run(&x),
@@ -61,24 +63,65 @@ struct Theirs {
 }
 
 impl Theirs {
-    fn find(folder: &Path) -> Result<Theirs, Failure> {
-        if !folder.is_dir() {
-            let found = if folder.exists() { "a file" } else { "none" };
+    fn find(given: &Path) -> Result<Theirs, Failure> {
+        let found = match given.extension() {
+            Some(ending) if ending == "npz" && !given.is_dir() => in_archive(given)?,
+            _ => in_folder(given)?,
+        };
+        if found.iter().all(Option::is_none) {
             return Err(Failure::input(format!(
-                "--against {}: expected a folder with {DX}, {DGAMMA} or {DBETA}, found {found}",
-                folder.display()
+                "--against {}: expected at least one of dx, dgamma and dbeta (dx.npy in a folder, or dx in a .npz), found none; \
+                 save them with np.save",
+                given.display()
             )));
         }
-        let there = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
-        let theirs = Theirs { dx: there(DX), dgamma: there(DGAMMA), dbeta: there(DBETA) };
-        if theirs.dx.is_none() && theirs.dgamma.is_none() && theirs.dbeta.is_none() {
-            return Err(Failure::input(format!(
-                "--against {}: expected at least one of {DX}, {DGAMMA} and {DBETA}, found none; save them with np.save",
-                folder.display()
-            )));
-        }
-        Ok(theirs)
+        let [dx, dgamma, dbeta] = found;
+        Ok(Theirs { dx, dgamma, dbeta })
     }
+
+    fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.dx, &self.dgamma, &self.dbeta].into_iter().flatten()
+    }
+}
+
+/// The gradients in a .npz, as `file.npz:name`.
+fn in_archive(file: &Path) -> Result<[Option<PathBuf>; 3], Failure> {
+    let archive = Npz::open(file).map_err(Failure::input)?;
+    let named = |name: &str| {
+        let mut path = file.as_os_str().to_owned();
+        path.push(format!(":{name}"));
+        archive.names().any(|other| other == name).then(|| PathBuf::from(path))
+    };
+    Ok(GRADIENTS.map(named))
+}
+
+/// The gradients in the files of a folder.
+fn in_folder(folder: &Path) -> Result<[Option<PathBuf>; 3], Failure> {
+    if !folder.is_dir() {
+        let found = if folder.exists() { "a file" } else { "none" };
+        return Err(Failure::input(format!(
+            "--against {}: expected a folder with dx, dgamma or dbeta (.npy, .csv, .tsv, .txt), or a .npz of them, found {found}",
+            folder.display()
+        )));
+    }
+    let mut found = [None, None, None];
+    for (found, name) in found.iter_mut().zip(GRADIENTS) {
+        let paths = ENDINGS.map(|ending| folder.join(format!("{name}.{ending}")));
+        let there: Vec<&PathBuf> = paths.iter().filter(|path| path.exists()).collect();
+        *found = match there[..] {
+            [] => None,
+            [path] => Some(path.clone()),
+            [one, other, ..] => {
+                return Err(Failure::input(format!(
+                    "--against {}: expected one file of {name}, found {} and {}; take one away",
+                    folder.display(),
+                    one.display(),
+                    other.display()
+                )));
+            }
+        };
+    }
+    Ok(found)
 }
 
 struct Job<'a> {
@@ -93,7 +136,7 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn run<T: Element + Number>(&self, x: &Typed<T>) -> Result<(), Failure> {
-        let axes = Axes::Channel(self.arguments.channel_axis);
+        let axes = Axes::Channel(self.arguments.channel_axis());
         let named = |error| Failure::input(format!("{}: {error}", self.input.display()));
         let view = x.view(axes).map_err(named)?;
         let problem = match self.files.any(self.gradient, MAX_VALUES)? {
@@ -150,7 +193,7 @@ impl Job<'_> {
                 dy.shape
             )));
         }
-        let dy = dy.view(Axes::Channel(arguments.channel_axis)).map_err(Failure::input)?;
+        let dy = dy.view(Axes::Channel(arguments.channel_axis())).map_err(Failure::input)?;
         let shape = self.parameter_shape(x.shape(), x.channels());
         let gamma = match &arguments.gamma {
             Some(path) => parameters(&self.files, path, &shape)?,
@@ -159,7 +202,7 @@ impl Job<'_> {
         // No gradient depends on beta. Its file is read all the same, so that a wrong path is an error.
         arguments.beta.as_ref().map(|path| parameters(&self.files, path, &shape)).transpose()?;
         let epsilon = arguments.epsilon;
-        let problem = match self.layer.grouping(x.shape().len(), arguments.groups) {
+        let problem = match self.layer.grouping(x.shape().len(), arguments.groups.unwrap_or(NonZeroUsize::MIN)) {
             Some(grouping) => {
                 if let Grouping::Group { groups } = grouping
                     && !x.channels().is_multiple_of(groups)
@@ -201,6 +244,7 @@ impl Job<'_> {
                 "gamma" => arguments.gamma.as_deref(),
                 "mean" => arguments.running_mean.as_deref(),
                 "variance" => arguments.running_var.as_deref(),
+                "weights" => arguments.weights.as_deref(),
                 _ => None,
             }
         };

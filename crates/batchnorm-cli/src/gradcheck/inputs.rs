@@ -2,7 +2,7 @@
 
 use super::limits::MAX_CHECKED;
 use super::options::Arguments;
-use crate::arrays::{Doubles, Files, repeated_place, shape_of_weights};
+use crate::arrays::{Doubles, Files};
 use crate::failure::Failure;
 use std::path::Path;
 
@@ -16,14 +16,14 @@ pub struct Inputs {
 }
 
 pub fn read(arguments: &Arguments) -> Result<Inputs, Failure> {
-    let files = arguments.files();
+    let files = arguments.files([]);
     let Some(input) = &arguments.input else {
         return Ok(Inputs { files, shape: parsed_shape(&arguments.shape)?, x: None, dy: None, weights: None });
     };
     let Doubles { shape, values: mut x, .. } = files.doubles(input, MAX_CHECKED, |_| Ok(()))?;
     let mut dy = arguments.gradient.as_ref().map(|path| gradient(&files, path, &shape)).transpose()?;
     let weights = match (&arguments.weights, channel_axis(arguments, &shape)) {
-        (Some(path), Ok(axis)) => Some(weights(&files, path, &shape, axis)?),
+        (Some(path), Ok(axis)) => Some(files.weight_of_each(path, MAX_CHECKED, &shape, axis)?),
         // (A channel axis that cannot be is refused where the layers are set up.)
         _ => None,
     };
@@ -74,7 +74,7 @@ fn parsed_shape(text: &str) -> Result<Vec<usize>, Failure> {
 
 /// `--channel-axis`, counted from the first axis.
 pub fn channel_axis(arguments: &Arguments, shape: &[usize]) -> Result<usize, Failure> {
-    let (axis, rank) = (arguments.channel_axis, shape.len() as isize);
+    let (axis, rank) = (arguments.channel_axis(), shape.len() as isize);
     if rank < 2 || !(-rank..rank).contains(&axis) {
         return Err(Failure::input(format!(
             "{}: expected at least 2 axes, and --channel-axis to be one of them, got --channel-axis {axis} for shape \
@@ -88,15 +88,4 @@ pub fn channel_axis(arguments: &Arguments, shape: &[usize]) -> Result<usize, Fai
 /// The source of the arrays, for errors.
 pub fn source(arguments: &Arguments) -> String {
     arguments.input.as_ref().map_or(String::from("--shape"), |path| path.display().to_string())
-}
-
-/// Weights from a file, those of axes of length 1, and of a channel axis that is not there, repeated along the input's axes.
-fn weights(files: &Files, path: &Path, shape: &[usize], channel_axis: usize) -> Result<Vec<f64>, Failure> {
-    let Doubles { shape: given, values, .. } = files.doubles(path, MAX_CHECKED, |_| Ok(()))?;
-    let given = shape_of_weights(path, shape, channel_axis, &given)?;
-    if let Some(at) = values.iter().position(|weight| !(0.0..f64::INFINITY).contains(weight)) {
-        let got = values[at];
-        return Err(Failure::input(format!("{}: expected weights >= 0, got {got} (value {at})", path.display())));
-    }
-    Ok((0..shape.iter().product()).map(|at| values[repeated_place(shape, &given, at)]).collect())
 }

@@ -1,7 +1,7 @@
 //! The flags of `gradcheck`.
 
 use super::layer::Layer;
-use crate::arrays::{Files, HeaderName};
+use crate::arrays::{Files, HeaderName, header_without_tables};
 use crate::failure::Failure;
 use clap::{Args, ValueEnum};
 use std::num::NonZeroUsize;
@@ -18,46 +18,47 @@ use std::path::PathBuf;
 #[derive(Args)]
 #[command(after_help = crate::failure::EXIT_CODES)]
 pub struct Arguments {
-    /// Folder with dx.npy, dgamma.npy, dbeta.npy of another program, of any float type; at least one of them.
-    #[arg(long, value_name = "DIR", requires = "input", requires = "gradient")]
+    /// Gradients of another program, at least one of dx, dgamma and dbeta: a folder with files of these names (dx.npy, or tables
+    /// dx.csv, dx.tsv, dx.txt), or a .npz with arrays of these names.
+    #[arg(long, value_name = "DIR|NPZ")]
     pub against: Option<PathBuf>,
     /// The layer's input, of at least two axes: .npy, an array of a .npz (`file.npz:name`), or a table (.csv, .tsv, .txt); absent:
     /// random, of --shape.
     #[arg(long, value_name = "X")]
     pub input: Option<PathBuf>,
     /// Whether the first line of tables names their columns; absent: they tell it, or are refused.
-    #[arg(long, value_enum, requires = "input")]
+    #[arg(long, value_enum)]
     pub header: Option<HeaderName>,
     /// The upstream gradient, of the input's shape; absent: random.
-    #[arg(long, value_name = "DY", requires = "input")]
+    #[arg(long, value_name = "DY")]
     pub gradient: Option<PathBuf>,
-    /// Which axis holds the channels; negative counts from the end.
-    #[arg(long, value_name = "K", default_value_t = 1, allow_negative_numbers = true)]
-    pub channel_axis: isize,
+    /// Which axis holds the channels; negative counts from the end; absent: 1.
+    #[arg(long, value_name = "K", allow_negative_numbers = true)]
+    pub channel_axis: Option<isize>,
     /// Which layer; absent: all that the shape allows, or with --against batch norm.
     #[arg(long, value_enum)]
     pub layer: Option<Layer>,
-    /// Groups of group norm; a divisor of the channels.
-    #[arg(long, value_name = "G", default_value = "1")]
-    pub groups: NonZeroUsize,
+    /// Groups of group norm; a divisor of the channels. Absent: the largest one below them.
+    #[arg(long, value_name = "G")]
+    pub groups: Option<NonZeroUsize>,
     /// Normalise by the batch, or by the running statistics.
     #[arg(long, value_enum, default_value_t = Mode::Train)]
     pub mode: Mode,
     /// Scale of each channel (of layer and RMS norm: of each element), any float type; absent: 1, or random beside a random
     /// input.
-    #[arg(long, value_name = "G", requires = "input")]
+    #[arg(long, value_name = "G")]
     pub gamma: Option<PathBuf>,
     /// Shift, as gamma; absent: 0, or random. (No gradient but behind an activation depends on it.)
-    #[arg(long, value_name = "B", requires = "input")]
+    #[arg(long, value_name = "B")]
     pub beta: Option<PathBuf>,
     /// Running mean of each channel, for --mode eval.
-    #[arg(long, value_name = "M", requires = "input")]
+    #[arg(long, value_name = "M")]
     pub running_mean: Option<PathBuf>,
     /// Running variance of each channel, for --mode eval.
-    #[arg(long, value_name = "V", requires = "input")]
+    #[arg(long, value_name = "V")]
     pub running_var: Option<PathBuf>,
     /// How often each value counts, as `apply` takes it; 0 masks.
-    #[arg(long, value_name = "W", requires = "input")]
+    #[arg(long, value_name = "W")]
     pub weights: Option<PathBuf>,
     /// Added to the variance inside the square root.
     #[arg(long, value_name = "E", allow_hyphen_values = true, default_value_t = 1e-5)]
@@ -65,9 +66,9 @@ pub struct Arguments {
     /// Shape of the random input, in the order of its axes.
     #[arg(long, value_name = "N,C,...", default_value = "4,6,5", conflicts_with = "input")]
     pub shape: String,
-    /// Seed of all that is random.
-    #[arg(long, value_name = "S", default_value_t = 1)]
-    pub seed: u64,
+    /// Seed of all that is random; absent: 1.
+    #[arg(long, value_name = "S", conflicts_with = "against")]
+    pub seed: Option<u64>,
     /// Print all figures as JSON instead of a table.
     #[arg(long)]
     pub json: bool,
@@ -81,11 +82,24 @@ pub enum Mode {
 }
 
 impl Arguments {
-    /// The files of this run.
-    pub fn files(&self) -> Files {
+    /// The files of this run, and others.
+    pub fn files<'p>(&'p self, others: impl IntoIterator<Item = &'p PathBuf>) -> Files {
+        Files::new(self.header, self.inputs().chain(others))
+    }
+
+    fn inputs(&self) -> impl Iterator<Item = &PathBuf> {
         let Arguments { input, gradient, gamma, beta, running_mean, running_var, weights, .. } = self;
-        let paths = [input, gradient, gamma, beta, running_mean, running_var, weights];
-        Files::new(self.header, paths.into_iter().flatten())
+        [input, gradient, gamma, beta, running_mean, running_var, weights].into_iter().flatten()
+    }
+
+    /// `--channel-axis`.
+    pub fn channel_axis(&self) -> isize {
+        self.channel_axis.unwrap_or(1)
+    }
+
+    /// `--seed`.
+    pub fn seed(&self) -> u64 {
+        self.seed.unwrap_or(1)
     }
 
     /// Errs unless the flags go together and each has an effect.
@@ -96,7 +110,37 @@ impl Arguments {
         }
         let evaluates = self.mode == Mode::Eval || self.layer == Some(Layer::Evaluation);
         let all_layers = self.against.is_none() && self.layer.is_none();
-        if self.groups.get() > 1 && !(all_layers || self.layer == Some(Layer::Group)) {
+        let beside_input = [
+            ("--header", self.header.is_some()),
+            ("--gradient", self.gradient.is_some()),
+            ("--gamma", self.gamma.is_some()),
+            ("--beta", self.beta.is_some()),
+            ("--running-mean", self.running_mean.is_some()),
+            ("--running-var", self.running_var.is_some()),
+            ("--weights", self.weights.is_some()),
+        ];
+        if let Some((flag, _)) = beside_input.iter().find(|flag| flag.1 && self.input.is_none()) {
+            return refuse(&format!(
+                "{flag}: expected --input, the array that it belongs to; give both or leave it out"
+            ));
+        }
+        // (A folder of --against may hold tables: that is known when it is read.)
+        if self.against.is_none()
+            && let Some(void) = header_without_tables(self.header, self.inputs())
+        {
+            return refuse(void);
+        }
+        if self.channel_axis.is_some() && self.layer.is_some_and(Layer::has_element_parameters) {
+            return refuse(
+                "--channel-axis: expected with layers of channels, for layer and RMS norm take all axes but the first; leave it out",
+            );
+        }
+        if self.against.is_some() && self.layer == Some(Layer::Group) && self.groups.is_none() {
+            return refuse(
+                "--layer group: expected --groups G beside --against, the groups that the gradients are of; give it",
+            );
+        }
+        if self.groups.is_some() && !(all_layers || self.layer == Some(Layer::Group)) {
             return refuse("--groups: expected with --layer group; leave it out");
         }
         let takes_weights = match self.layer {

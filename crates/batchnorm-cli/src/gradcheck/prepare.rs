@@ -10,6 +10,7 @@ use crate::arrays::Files;
 use crate::failure::Failure;
 use batchnorm_reference::random::Random;
 use batchnorm_reference::whole::{Role, Rows, Together};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// The setup in which a layer is checked.
@@ -22,7 +23,7 @@ pub fn setup(arguments: &Arguments, inputs: &Inputs, layer: Layer) -> Result<Set
     if len / channels.max(1) < 2 || len == 0 {
         return Err(too_few(arguments, &shape, len / channels.max(1), "a channel"));
     }
-    let mut random = Random::new(arguments.seed ^ (layer as u64 + 1).wrapping_mul(0x2545_f491_4f6c_dd1d));
+    let mut random = Random::new(arguments.seed() ^ (layer as u64 + 1).wrapping_mul(0x2545_f491_4f6c_dd1d));
     let x = inputs.x.clone().unwrap_or_else(|| random.normals(len, 1.0, 1.5));
     let dy = inputs.dy.clone().unwrap_or_else(|| random.normals(len, 0.2, 1.0));
     let parameters = Parameters::new(arguments, inputs, layer, channels, &mut random)?;
@@ -77,12 +78,12 @@ fn too_few(arguments: &Arguments, shape: &[usize], got: usize, what: &str) -> Fa
 
 /// `--groups`; without it, of group norm, the largest divisor below the channels, so that groups are seen.
 fn groups(arguments: &Arguments, layer: Layer, channels: usize) -> Result<usize, Failure> {
-    match (arguments.groups.get(), layer) {
-        (1, Layer::Group) => Ok((1..channels).rev().find(|groups| channels.is_multiple_of(*groups)).unwrap_or(1)),
-        (groups, Layer::Group) if !channels.is_multiple_of(groups) => {
+    match (arguments.groups.map(NonZeroUsize::get), layer) {
+        (None, Layer::Group) => Ok((1..channels).rev().find(|groups| channels.is_multiple_of(*groups)).unwrap_or(1)),
+        (Some(groups), Layer::Group) if !channels.is_multiple_of(groups) => {
             Err(Failure::usage(format!("--groups {groups}: expected a divisor of {channels} channels")))
         }
-        (groups, _) => Ok(groups),
+        (groups, _) => Ok(groups.unwrap_or(1)),
     }
 }
 

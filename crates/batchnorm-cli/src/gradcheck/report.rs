@@ -83,7 +83,7 @@ pub fn as_table(arguments: &Arguments, lines: &[Line], left_out: &[(Layer, Strin
         table.add_row(cells);
     }
     let mut text = String::new();
-    let _ = writeln!(text, "{}, eps {:e}, seed {}", subject(arguments), arguments.epsilon, arguments.seed);
+    let _ = writeln!(text, "{}, eps {:e}, seed {}", subject(arguments), arguments.epsilon, arguments.seed());
     let _ = writeln!(text, "{table}");
     for line in lines.iter().filter(|line| line.fails()) {
         let Line { layer, gradient, source, by, error, limit, .. } = line;
@@ -147,9 +147,9 @@ pub fn as_json(arguments: &Arguments, shape: &[usize], lines: &[Line], left_out:
         "against": false,
         "input": arguments.input.as_ref().map(|path| text::path(path)),
         "shape": shape,
-        "channel_axis": arguments.channel_axis,
+        "channel_axis": arguments.channel_axis(),
         "epsilon": arguments.epsilon,
-        "seed": arguments.seed,
+        "seed": arguments.seed(),
         "most_values": MAX_CHECKED,
         "checks": lines.iter().map(check).collect::<Vec<Value>>(),
         "left_out": left_out.iter().map(|(layer, why)| json!({"layer": layer.name(), "why": why})).collect::<Vec<Value>>(),

@@ -14,7 +14,8 @@ fn flags_that_do_not_go_together_are_refused() {
         (&["--epsilon", "nan"], "--epsilon"),
         (&["--row", "0"], "--row: expected with norms that take rows"),
         (&["--layer", "norm", "--channel", "0"], "--channel: expected with --layer batch"),
-        (&["--layer", "group"], "--groups: expected with --layer group"),
+        (&["--layer", "group"], "--layer group: expected --groups G"),
+        (&["--groups", "2"], "--groups: expected with --layer group"),
         (&["--groups", "2"], "--groups"),
         (&["--mode", "eval"], "--running-mean and --running-var"),
         (&["--running-mean", "1", "--running-var", "2"], "--mode eval"),
@@ -23,7 +24,7 @@ fn flags_that_do_not_go_together_are_refused() {
             "expected with --layer batch",
         ),
         (&["--channel", "1"], "--channel: expected 0 to 0"),
-        (&["--channel-axis", "2"], "--channel-axis: expected -2 to 1"),
+        (&["--channel-axis", "0"], "--channel-axis: expected with --input"),
         (&["--json", "--dot", "-"], "there is one stdout"),
         (&["--html", "-", "--dot", "-"], "there is one stdout"),
         (&["--html", "a", "--dot", "a"], "--html a: expected a file of its own, got that of --dot"),
@@ -57,6 +58,7 @@ fn arrays_that_cannot_be_explained_are_refused() {
     folder.bytes("nan.csv", b"1,2\nnan,3\n");
     for (arguments, code, says) in [
         (&["--input", "no.npy"][..], 3, "no.npy"),
+        (&["--input", "x.npy", "--channel-axis", "2"], 2, "--channel-axis: expected -2 to 1 (shape [4, 2]), got 2"),
         (&["--input", "no.csv"], 3, "no.csv: cannot be read"),
         (&["--input", "ragged.csv"], 3, "ragged.csv: line 2: expected 2 values as in the first row, got 1"),
         (&["--input", "words.csv"], 3, "words.csv: line 3, column 2: expected a number, got `four`"),

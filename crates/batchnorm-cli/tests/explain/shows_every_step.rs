@@ -175,3 +175,41 @@ fn graphviz_draws_it_whatever_names_hold() {
         }
     }
 }
+
+/// What is masked may be NaN: the steps are those of the values that count.
+#[test]
+fn a_mask_leaves_values_out_whatever_they_are() {
+    let folder = Folder::new();
+    let counting = [[1.5f64, 2.0], [4.0, -1.0], [2.5, 0.5], [7.0, 3.0]];
+    let mut all: Vec<[f64; 2]> = counting.to_vec();
+    all.insert(1, [f64::NAN, 9.0]);
+    all.push([f64::INFINITY, f64::NAN]);
+    folder.save("x.npy", &[6, 2], all.as_flattened());
+    folder.save(
+        "dy.npy",
+        &[6, 2],
+        &[[0.5, 1.0], [f64::NAN, 0.0], [1.0, 0.0], [-2.0, 1.0], [0.25, 1.0], [7.0, 7.0]].concat(),
+    );
+    folder.save("without.npy", &[4, 2], counting.as_flattened());
+    folder.save("dy_without.npy", &[4, 2], &[[0.5, 1.0], [1.0, 0.0], [-2.0, 1.0], [0.25, 1.0]].concat());
+    let steps = |input: &str, gradient: &str, more: &[&str]| -> serde_json::Value {
+        let arguments = [&["--input", input, "--gradient", gradient, "--json"], more].concat();
+        serde_json::from_str(done(&explain(&folder, &arguments))).expect("stdout is JSON")
+    };
+    let expected = steps("without.npy", "dy_without.npy", &[]);
+    folder.save("mask.npy", &[6, 1], &[1.0f32, 0.0, 1.0, 1.0, 1.0, 0.0]);
+    folder.bytes("mask.csv", b"counts,counts too\n1,1\n0,0\n1,1\n1,1\n1,1\n0,0\n");
+    for mask in ["mask.npy", "mask.csv"] {
+        let got = steps("x.npy", "dy.npy", &["--weights", mask]);
+        assert_eq!(got["nodes"], expected["nodes"], "{mask}");
+    }
+    folder.save("weights.npy", &[6, 1], &[1.0, 0.0, 2.0, 1.0, 1.0, 0.0]);
+    folder.save("one.npy", &[6, 1], &[1.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    for (mask, code, says) in [
+        ("weights.npy", 3, "weights.npy: expected a mask, 0 and 1 or false and true, got the weight 2 at [2, 0]"),
+        ("one.npy", 4, "one.npy: expected at least 2 values of channel 0 that count, got 1"),
+        ("x.npy", 3, "x.npy: expected weights >= 0, got NaN"),
+    ] {
+        refused(&explain(&folder, &["--input", "x.npy", "--weights", mask]), code, &[says]);
+    }
+}

@@ -1,8 +1,10 @@
 //! Judged besides batch norm in training on .npy files: sibling norms, evaluation, tables of numbers.
 
 use crate::arrays::Folder;
-use crate::somebody::{Case, EPSILON, SHAPE, Somebody, names};
-use crate::{json, values_around};
+use crate::somebody::{AGAINST, Case, EPSILON, SHAPE, Somebody, names};
+use crate::support::refused;
+use crate::{gradcheck, json, values_around};
+use batchnorm_io::npz::{Packing, Writer};
 use batchnorm_reference::random::Random;
 use serde_json::Value;
 
@@ -76,4 +78,104 @@ fn siblings_and_evaluation_are_judged_too() {
     let (value, code) = case.judged(&eval);
     // Constants, but those of the batch: not what this layer was normalised by.
     assert_eq!((code, names(&value["gradients"]["dx"])), (1, vec!["training formula used after evaluation"]));
+}
+
+/// The same gradients as .npy, as tables and in one .npz, whose names decide once for all whether a first line is a header.
+#[test]
+fn gradients_come_from_folders_of_tables_and_from_npz() {
+    let case = Case::new(49);
+    case.inputs::<f64>();
+    case.save::<f64>(Somebody::Right);
+    let (expected, code) = case.judged(&[]);
+    assert_eq!(code, 0, "{expected:#}");
+    let folder = &case.folder;
+    let array = |name: &str| batchnorm_io::npy::read(&folder.path(&format!("theirs/{name}.npy"))).expect("an array");
+    let mut writer = Writer::new(Vec::new(), Packing::Deflated);
+    for name in ["dx", "dgamma", "dbeta"] {
+        let array = array(name);
+        writer.array(name, &array.shape, &array.numbers.to_f64()).expect("a right array");
+    }
+    folder.bytes("theirs.npz", &writer.finish().expect("written"));
+    std::fs::create_dir(folder.path("tables")).expect("a folder");
+    for name in ["dgamma", "dbeta"] {
+        let line: Vec<String> = array(name).numbers.to_f64().iter().map(|value| format!("{value:?}")).collect();
+        folder.bytes(&format!("tables/{name}.csv"), format!("a,b,c\n{}\n", line.join(",")).as_bytes());
+    }
+    for (against, names) in [("theirs.npz", &["dx", "dgamma", "dbeta"][..]), ("tables", &["dgamma", "dbeta"])] {
+        let (value, code) = json(folder, &[&AGAINST[..9], &[against]].concat());
+        assert_eq!(code, 0, "{value:#}");
+        let gradients = value["gradients"].as_object().expect("gradients");
+        let judged = |name: &&str| gradients[*name]["verdict"] == expected["gradients"][*name]["verdict"];
+        assert!(gradients.len() == names.len() && names.iter().all(judged), "{against}: {value:#}");
+    }
+    folder.bytes("tables/dbeta.npy", b"");
+    let output = gradcheck(folder, &[&AGAINST[..9], &["tables"]].concat());
+    refused(&output, 3, &["--against tables: expected one file of dbeta, found"]);
+}
+
+/// What is masked may be NaN, in x and in dy.
+#[test]
+fn masks_may_hide_nan_from_our_own_check_and_from_the_judge() {
+    let folder = Folder::new();
+    let mut random = Random::new(50);
+    let (mut x, mut dy) = (values_around(&mut random, 24, 0.7), values_around(&mut random, 24, 0.3));
+    let mut mask = [true; 12];
+    for sample in [3, 7] {
+        mask[sample] = false;
+        x[2 * sample] = f64::NAN;
+        x[2 * sample + 1] = f64::INFINITY;
+        dy[2 * sample] = f64::NAN;
+    }
+    folder.save("x.npy", &[12, 2], &x);
+    folder.save("dy.npy", &[12, 2], &dy);
+    folder.save("mask.npy", &[12], &mask.map(|counts| f32::from(u8::from(counts))));
+    let arguments = ["--input", "x.npy", "--gradient", "dy.npy", "--weights", "mask.npy"];
+    let (value, code) = json(&folder, &arguments);
+    assert_eq!(code, 0, "{value:#}");
+    // Somebody's masked batch norm, dbeta and dgamma by the values that count.
+    let sums = |term: &dyn Fn(usize, usize) -> f64| -> Vec<f64> {
+        (0..2).map(|c| (0..12).filter(|&sample| mask[sample]).map(|sample| term(sample, c)).sum()).collect()
+    };
+    let n = mask.iter().filter(|counts| **counts).count() as f64;
+    let mean: Vec<f64> = sums(&|sample, c| x[2 * sample + c]).iter().map(|sum| sum / n).collect();
+    let variance = sums(&|sample, c| (x[2 * sample + c] - mean[c]).powi(2));
+    let r: Vec<f64> = variance.iter().map(|sum| 1.0 / (sum / n + 1e-5).sqrt()).collect();
+    std::fs::create_dir(folder.path("theirs")).unwrap();
+    folder.save("theirs/dbeta.npy", &[2], &sums(&|sample, c| dy[2 * sample + c]));
+    let dgamma = sums(&|sample, c| dy[2 * sample + c] * (x[2 * sample + c] - mean[c]) * r[c]);
+    folder.save("theirs/dgamma.npy", &[2], &dgamma);
+    let (value, code) = json(&folder, &[&arguments[..], &["--against", "theirs"]].concat());
+    assert_eq!(code, 0, "{value:#}");
+    // Without the mask, the file and the place are named.
+    let output = gradcheck(&folder, &arguments[..4]);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("x.npy: expected finite values, got NaN"), "{message}");
+}
+
+/// A mistake of arrangement, through files.
+#[test]
+fn a_reshape_without_a_transposition_is_named_through_files() {
+    let folder = Folder::new();
+    let mut random = Random::new(51);
+    let (x, dy) = (values_around(&mut random, 60, 0.7), values_around(&mut random, 60, 0.3));
+    let by_channel = |term: &dyn Fn(usize) -> f64| -> Vec<f64> {
+        (0..3).map(|c| (0..60).filter(|at| at % 3 == c).map(term).sum()).collect()
+    };
+    let mean: Vec<f64> = by_channel(&|at| x[at]).iter().map(|sum| sum / 20.0).collect();
+    let variance = by_channel(&|at| (x[at] - mean[at % 3]).powi(2));
+    let r: Vec<f64> = variance.iter().map(|sum| 1.0 / (sum / 20.0 + 1e-5).sqrt()).collect();
+    let xhat = |at: usize| (x[at] - mean[at % 3]) * r[at % 3];
+    let (dgamma, dbeta) = (by_channel(&|at| dy[at] * xhat(at)), by_channel(&|at| dy[at]));
+    let dx = |at: usize| r[at % 3] * (dy[at] - dbeta[at % 3] / 20.0 - xhat(at) * dgamma[at % 3] / 20.0);
+    folder.save("x.npy", &[4, 3, 5], &x);
+    folder.save("dy.npy", &[4, 3, 5], &dy);
+    std::fs::create_dir(folder.path("theirs")).unwrap();
+    folder.save("theirs/dx.npy", &[4, 3, 5], &(0..60).map(dx).collect::<Vec<f64>>());
+    folder.save("theirs/dgamma.npy", &[3], &dgamma);
+    folder.save("theirs/dbeta.npy", &[3], &dbeta);
+    let (value, code) = json(&folder, &["--input", "x.npy", "--gradient", "dy.npy", "--against", "theirs"]);
+    assert_eq!(code, 1);
+    for name in ["dx", "dgamma", "dbeta"] {
+        assert_eq!(names(&value["gradients"][name]), ["reshape without a transposition"], "{name}: {value:#}");
+    }
 }
