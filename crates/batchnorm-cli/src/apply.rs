@@ -1,5 +1,6 @@
 //! `batchnorm apply`: the layer on arrays in files.
 
+mod large_means;
 mod options;
 mod warnings;
 
@@ -117,9 +118,11 @@ impl Job {
         if let Some(threads) = threads {
             use_threads(*threads)?;
         }
-        let results = self
+        let mut results = self
             .compute(&mut layer, &view, weights.as_ref(), dy_view.as_ref())
             .map_err(|error| self.refusal(&error, view.samples()))?;
+        let in_c_order = x.in_c_order();
+        large_means::put_in(&mut results.mean, &view, &in_c_order, weights.as_ref());
         let written = self.stage(&mut files, &x.shape, &results).map_err(Failure::output)?;
         files.commit().map_err(Failure::output)?;
         let dy = dy.as_ref().map(|(_, array)| array.in_c_order());
@@ -127,11 +130,12 @@ impl Job {
             arguments: &self.arguments,
             epsilon: self.config.epsilon,
             view: &view,
-            x: &x.in_c_order(),
+            x: &in_c_order,
             weights: weights.as_ref(),
             dy: dy.as_deref(),
             y: &results.y,
             dx: results.gradients.as_ref().map(|(dx, _)| &dx[..]),
+            parameters: results.gradients.as_ref().map(|(_, parameters)| parameters),
             variance: &results.variance,
             non_finite: &results.non_finite,
         };
@@ -252,6 +256,7 @@ impl Job {
     /// The layer's refusal as a failure: of a policy by the name of its flag, or of a shape.
     fn refusal(&self, error: &CallError, samples: usize) -> Failure {
         let input = self.arguments.input.display();
+        let weights = self.arguments.weights.as_ref().map_or(String::new(), |path| path.display().to_string());
         Failure::refused(match error {
             CallError::SingleValue { .. } if let Some(size) = self.arguments.ghost.map(usize::from) => {
                 let left = if samples.is_multiple_of(size) { size } else { samples % size };
@@ -269,15 +274,15 @@ impl Job {
                  pass a larger batch or choose with --on-single-value"
             ),
             CallError::EmptyBatch { shape } => format!(
-                "{input}: expected at least 2 values a channel, got 0 (shape {shape:?}); \
-                 pass another batch or choose --on-empty pass"
+                "{input}: expected values to normalise, got an empty array (shape {shape:?}); pass another batch or choose \
+                 --on-empty pass"
             ),
             CallError::SingleWeighted { channel, count, weight } => format!(
-                "{input}: expected at least 2 values a channel that count more than once together, got {count} with the sum of \
-                 weights {weight:?} in channel {channel}; mask less, scale the weights, or choose with --on-single-value"
+                "{weights}: expected values in each channel of {input} that count more than once together, got {count} with the sum of weights \
+                 {weight:?} in channel {channel}; mask less, scale the weights, or choose with --on-single-value"
             ),
             CallError::AllMasked { channel } => format!(
-                "{input}: expected at least 2 values a channel that count, got 0 in channel {channel}; mask less or choose \
+                "{weights}: expected at least 2 values a channel of {input} that count, got 0 in channel {channel}; mask less or choose \
                  --on-empty pass"
             ),
             CallError::NonFinite { channels } => format!(

@@ -8,7 +8,7 @@ use batchnorm_lab::model::Model;
 use batchnorm_lab::probe::Answer;
 
 use crate::failure::{Failure, tell};
-use crate::model_file;
+use crate::model_file::{self, Unreadable};
 use inputs::Asked;
 pub use options::Arguments;
 
@@ -20,11 +20,10 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     if arguments.digits.is_none() && arguments.paths.is_empty() {
         return Err(Failure::usage("PATH: expected a PNG picture, a folder of them or --digits test, got nothing"));
     }
-    let model = model_file::read(&arguments.model).map_err(|reason| {
-        Failure::input(format!(
-            "--model: {}: {reason}; name a file of `batchnorm train`, or train one",
-            arguments.model.display()
-        ))
+    let description = model_file::description(arguments.description.as_deref())?;
+    let model = model_file::read(&arguments.model, description).map_err(|Unreadable { reason, mend }| {
+        let mend = mend.unwrap_or("name a file of `batchnorm train`, or train one");
+        Failure::input(format!("--model: {}: {reason}; {mend}", arguments.model.display()))
     })?;
     let inputs = match arguments.digits {
         Some(set) => inputs::embedded(set),

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::failure::{Failure, tell};
 use crate::terminal::{Stop, progress_bar, put, use_threads};
-use crate::text;
+use crate::{model_file, text};
 use file::Store;
 pub use options::Arguments;
 
@@ -32,7 +32,15 @@ const SHOWN_STEPS: usize = 5;
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let (plan, threads) = request::plan(&arguments)?;
     let store = Store::new(&arguments.output);
-    let earlier = if arguments.restart { None } else { store.load()? };
+    let description = model_file::description(arguments.description.as_deref())?;
+    let is_described = description.is_some();
+    let earlier = if arguments.restart { None } else { store.load(description)? };
+    if is_described && earlier.is_none() {
+        return Err(Failure::usage(format!(
+            "--description: expected a training in --output {} to go on from, found none; leave it out",
+            arguments.output.display()
+        )));
+    }
     if let Some(earlier) = &earlier {
         store.expect_same(&earlier.description, &plan)?;
     }

@@ -178,7 +178,7 @@ fn policies_by_flag() {
     let summary: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON on stdout");
     assert_eq!(summary["non_finite_channels"], serde_json::json!([0]));
     assert_eq!((&summary["shape"], &summary["channels"]), (&serde_json::json!([3, 2]), &serde_json::json!(2)));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("warning: 1 of 2 channels"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("in 1 of 2 channels ("));
     assert_eq!(folder.numbers("out/running_var.npy")[0], 1.0);
     folder.run(&["--input", "nan.npy", "--on-non-finite", "update", "--output-dir", "out"]);
     assert!(folder.numbers("out/running_var.npy")[0].is_nan());

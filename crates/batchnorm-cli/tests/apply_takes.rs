@@ -271,7 +271,12 @@ fn numbers_that_are_no_good_are_said() {
     folder.save("huge.npy", &[3], &[1.0f32, 3e38, 1.0]);
     let eval = |variance: &'static str| ["--mode", "eval", "--running-mean", "m.npy", "--running-var", variance];
     let cases: Vec<(Vec<&str>, &str, Vec<usize>, &str)> = vec![
-        (vec!["--input", "nan.npy"], "non_finite_statistics", vec![1, 2], "2 of 3 channels hold NaN or infinity"),
+        (
+            vec!["--input", "nan.npy"],
+            "non_finite_statistics",
+            vec![1, 2],
+            "nan.npy: 3 values are NaN or infinity, in 2 of 3 channels (1, 2); all of y is NaN there",
+        ),
         (
             [&["--input", "nan.npy"][..], &eval("one.npy")].concat(),
             "non_finite_input",
@@ -282,13 +287,13 @@ fn numbers_that_are_no_good_are_said() {
             vec!["--input", "x.npy", "--gradient", "inf.npy"],
             "non_finite_gradient",
             vec![2],
-            "inf.npy: 1 values are NaN or infinity, in 1 of 3 channels (2)",
+            "inf.npy: 1 value is NaN or infinity, in 1 of 3 channels (2)",
         ),
         (
             vec!["--input", "x.npy", "--gamma", "huge.npy"],
             "output_overflows",
             vec![1],
-            "beyond float32, in 1 of 3 channels (1)",
+            "beyond float32 though the input is finite, in 1 of 3 channels (1)",
         ),
         (
             [&["--input", "x.npy"][..], &eval("v.npy")].concat(),
@@ -321,6 +326,31 @@ fn numbers_that_are_no_good_are_said() {
         assert_eq!(own.len(), 1, "{kind}: {all:?}");
         assert_eq!(own[0]["channels"], serde_json::json!(channels), "{kind}");
     }
+    folder.save("wide.npy", &[4, 2], &[1.0f64, 2.0, 3.0, 5.0, 4.0, 4.0, 0.0, 1.0]);
+    folder.save("large.npy", &[4, 2], &[1.0f64, 1.5e308, 2.0, 1.5e308, 0.0, 1.0, 1.0, 1.0]);
+    let output = folder.run(&["--input", "wide.npy", "--gradient", "large.npy", "--output-dir", "out"]);
+    let says = "dbeta: a sum is beyond float64 though x and dy are finite, in 1 of 2 channels (1)";
+    assert!(stderr(&output).contains(says), "{}", stderr(&output));
     let output = folder.run(&["--input", "x.npy", "--gradient", "x.npy", "--output-dir", "out"]);
     assert!(!stderr(&output).contains("warning"), "{}", stderr(&output));
+}
+
+/// The sums of finite values may leave float64; their mean does not.
+#[test]
+fn a_mean_of_large_values_is_written_as_it_is() {
+    let folder = Folder::new();
+    let first = [1.7e308, -1.6e308, 1.5e308, 1.0e308];
+    let channels: Vec<f64> = first.iter().flat_map(|&large| [large, large / 1e300, f64::NAN]).collect();
+    folder.save("x.npy", &[4, 3], &channels);
+    folder.save("w.npy", &[4, 1], &[1.0, 0.5, 2.0, 0.0]);
+    let expected = [(1.7 - 1.6 + 1.5 + 1.0) / 4.0 * 1e308, (1.7 - 0.8 + 3.0) / 3.5 * 1e308];
+    for (more, expected) in [&[][..], &["--weights", "w.npy"]].into_iter().zip(expected) {
+        let output = folder.run(&[&["--input", "x.npy", "--output-dir", "out"], more].concat());
+        let mean = folder.numbers("out/mean.npy");
+        assert!((mean[0] / expected - 1.0).abs() < 1e-15, "{mean:?}");
+        assert!((mean[1] / (expected / 1e300) - 1.0).abs() < 1e-15 && mean[2].is_nan(), "{mean:?}");
+        let message = stderr(&output);
+        assert!(message.contains("x.npy: the variance is beyond float64 in 1 of 3 channels (0)"), "{message}");
+        assert!(message.contains("values are NaN or infinity, in 1 of 3 channels (2)"), "{message}");
+    }
 }

@@ -20,6 +20,8 @@ use crate::training::Score;
 pub const FORMAT: &str = "batchnorm-model 1";
 /// Key of the description in the file's metadata.
 pub const KEY: &str = "batchnorm";
+/// The end of the name of what PyTorch counts, and adds to a file that goes through it. Nothing here depends on it.
+const COUNT: &str = ".norm.num_batches_tracked";
 /// Bytes of the largest file that is read: the largest network takes less than a third of it.
 pub const MOST_BYTES: u64 = 1 << 27;
 /// A description of the network's input, for readers of the file in other programs.
@@ -64,6 +66,43 @@ impl Description {
         }
     }
 
+    /// The description in a file of its own: another model's file that has it, or JSON. JSON is the description itself, the
+    /// metadata of a file (`{"batchnorm": "..."}`), or what `batchnorm train --json` printed.
+    ///
+    /// # Errors
+    /// Neither, or a description that is broken or describes no network of this program.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Description, ModelError> {
+        if let Ok(file) = SafeTensors::deserialize(bytes) {
+            let description = described(bytes)?.ok_or(ModelError::Foreign)?;
+            check_tensors(&file, &description.plan)?;
+            return Ok(description);
+        }
+        let mut value: serde_json::Value = serde_json::from_slice(bytes).map_err(no_description)?;
+        if let Some(text) = value.get(KEY).and_then(serde_json::Value::as_str) {
+            value = serde_json::from_str(text).map_err(no_description)?;
+        }
+        if let Some(plan) = value.get("plan").cloned() {
+            let plan: Plan = serde_json::from_value(plan).map_err(no_description)?;
+            let mut whole = serde_json::to_value(Description::new(plan, 0, Score { accuracy: 0.0, loss: 0.0 }))
+                .map_err(no_description)?;
+            for key in ["steps_done", "test_accuracy", "test_loss"] {
+                whole[key] = value.get(key).cloned().unwrap_or_default();
+            }
+            value = whole;
+        }
+        Description::from_value(value)
+    }
+
+    fn from_value(value: serde_json::Value) -> Result<Description, ModelError> {
+        match &value["format"] {
+            serde_json::Value::String(format) if format == FORMAT => {}
+            other => return Err(ModelError::Format(shortened(&other.to_string()))),
+        }
+        let description: Description = serde_json::from_value(value).map_err(no_description)?;
+        description.check()?;
+        Ok(description)
+    }
+
     fn check(&self) -> Result<(), ModelError> {
         let expect = |what: &str, fits: bool| {
             if fits { Ok(()) } else { Err(ModelError::Description(what.to_owned())) }
@@ -97,8 +136,14 @@ pub enum ModelError {
     #[error("cut off, or no safetensors file: {0}")]
     Safetensors(String),
     /// A safetensors file of something else.
-    #[error("expected a file of `batchnorm train`, got a safetensors file without its description")]
+    #[error(
+        "expected a file of `batchnorm train`, got a safetensors file without its description, which programs drop that keep \
+         tensors alone"
+    )]
     Foreign,
+    /// A description beside a file that has its own.
+    #[error("expected a file without a description, for one was given, got one that has its own")]
+    TwoDescriptions,
     /// A file of another version.
     #[error("expected format \"{FORMAT}\", got {0}")]
     Format(String),
@@ -146,12 +191,34 @@ impl Model {
     /// Anything but a whole file of this format, whose tensors are those that its description promises, all finite,
     /// running variances not negative.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Model, ModelError> {
-        let description = checked_description(&bytes)?;
+        let file = whole(&bytes)?;
+        let description = described(&bytes)?.ok_or(ModelError::Foreign)?;
+        check_tensors(&file, &description.plan)?;
+        Model::loaded(bytes, description)
+    }
+
+    /// The model in a file whose description another program dropped. Batch counts that PyTorch added are left out.
+    ///
+    /// # Errors
+    /// As [`from_bytes`](Self::from_bytes), and a file that has its own description.
+    pub fn with_description(bytes: Vec<u8>, description: Description) -> Result<Model, ModelError> {
+        let file = whole(&bytes)?;
+        if described(&bytes)?.is_some() {
+            return Err(ModelError::TwoDescriptions);
+        }
+        description.check()?;
+        check_tensors(&file, &description.plan)?;
+        Model::loaded(bytes, description)
+    }
+
+    /// The model in bytes whose tensors are those of its description.
+    fn loaded(bytes: Vec<u8>, description: Description) -> Result<Model, ModelError> {
         let plan = &description.plan;
         let mut network = plan.start();
         let mut store = SafetensorsStore::from_bytes(Some(bytes)).with_from_adapter(PyTorchToBurnAdapter);
         let loaded = network.load_from(&mut store).map_err(|error| ModelError::Store(error.to_string()))?;
-        if !loaded.errors.is_empty() || !loaded.missing.is_empty() || !loaded.unused.is_empty() {
+        let unused = loaded.unused.iter().any(|name| !name.ends_with(COUNT));
+        if !loaded.errors.is_empty() || !loaded.missing.is_empty() || unused {
             return Err(ModelError::Store(format!("{loaded:?}")));
         }
         Ok(Model { description, network })
@@ -170,22 +237,21 @@ impl Model {
     }
 }
 
-/// Checks a whole file, and gives its description.
-fn checked_description(bytes: &[u8]) -> Result<Description, ModelError> {
-    let broken = |error: &dyn std::fmt::Display| ModelError::Safetensors(one_line(&error.to_string()));
-    let file = SafeTensors::deserialize(bytes).map_err(|error| broken(&error))?;
-    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| broken(&error))?;
-    let text = metadata.metadata().as_ref().and_then(|entries| entries.get(KEY)).ok_or(ModelError::Foreign)?;
-    let no_description = |error: serde_json::Error| ModelError::Description(one_line(&error.to_string()));
-    let value: serde_json::Value = serde_json::from_str(text).map_err(no_description)?;
-    match &value["format"] {
-        serde_json::Value::String(format) if format == FORMAT => {}
-        other => return Err(ModelError::Format(shortened(&other.to_string()))),
-    }
-    let description: Description = serde_json::from_value(value).map_err(no_description)?;
-    description.check()?;
-    check_tensors(&file, &description.plan)?;
-    Ok(description)
+/// A whole safetensors file.
+fn whole(bytes: &[u8]) -> Result<SafeTensors<'_>, ModelError> {
+    SafeTensors::deserialize(bytes).map_err(|error| ModelError::Safetensors(one_line(&error.to_string())))
+}
+
+/// The description in a whole file's metadata, if there is one.
+fn described(bytes: &[u8]) -> Result<Option<Description>, ModelError> {
+    let (_, metadata) =
+        SafeTensors::read_metadata(bytes).map_err(|error| ModelError::Safetensors(one_line(&error.to_string())))?;
+    let Some(text) = metadata.metadata().as_ref().and_then(|entries| entries.get(KEY)) else { return Ok(None) };
+    Description::from_value(serde_json::from_str(text).map_err(no_description)?).map(Some)
+}
+
+fn no_description(error: serde_json::Error) -> ModelError {
+    ModelError::Description(one_line(&error.to_string()))
 }
 
 /// Checks that the tensors are those of the plan's network, and that their values are finite, variances not negative.
@@ -207,7 +273,13 @@ fn check_tensors(file: &SafeTensors, plan: &Plan) -> Result<(), ModelError> {
             return error(name, expected.to_owned(), value.to_string());
         }
     }
-    match file.names().into_iter().filter(|name| expected.iter().all(|(known, _)| known != name)).min() {
+    let counts = |name: &str| {
+        let norm = name.strip_suffix(COUNT).map(|path| format!("{path}.norm.running_mean"));
+        let is_count = file.tensor(name).is_ok_and(|tensor| tensor.dtype() == Dtype::I64 && tensor.data().len() == 8);
+        is_count && norm.is_some_and(|norm| expected.iter().any(|(known, _)| *known == norm))
+    };
+    let known = |name: &str| expected.iter().any(|(known, _)| known == name) || counts(name);
+    match file.names().into_iter().filter(|name| !known(name)).min() {
         Some(name) => error(name, String::from("none of that name"), String::from("one")),
         None => Ok(()),
     }

@@ -2,7 +2,7 @@
 
 use super::options::{Arguments, Mode};
 use crate::arrays::repeated_place;
-use batchnorm::{Element, View, Weights};
+use batchnorm::{Element, ParameterGradients, View, Weights};
 use batchnorm_io::npy::Number;
 use serde_json::json;
 use std::fmt;
@@ -82,6 +82,7 @@ pub(super) struct Run<'r, 'w, T: Element> {
     pub dy: Option<&'r [T]>,
     pub y: &'r [T],
     pub dx: Option<&'r [T]>,
+    pub parameters: Option<&'r ParameterGradients>,
     /// By which each channel was normalised.
     pub variance: &'r [f64],
     /// Channels whose batch statistics are not finite.
@@ -91,11 +92,12 @@ pub(super) struct Run<'r, 'w, T: Element> {
 impl<T: Element + Number> Run<'_, '_, T> {
     /// All that there is to say of it.
     pub fn warnings(&self) -> Vec<Warning> {
-        let &Run { arguments, epsilon, view, x, weights, dy, y, dx, variance, non_finite } = self;
+        let &Run { arguments, epsilon, view, x, weights, dy, y, dx, parameters, variance, non_finite } = self;
         let running_var = || arguments.running_var.as_ref().map_or(String::new(), |path| path.display().to_string());
         let of = view.channels();
         let train = arguments.mode == Mode::Train;
-        let counted = counted(view, weights);
+        let weight = weight_at(view, weights);
+        let counted = |at: usize| weight(at) > 0.0;
         let mut warnings = Vec::new();
         let mut say = |kind, channels: Vec<usize>, values: Option<usize>, text: &dyn Fn(&str) -> String| {
             if !channels.is_empty() {
@@ -105,18 +107,21 @@ impl<T: Element + Number> Run<'_, '_, T> {
         };
         let in_x = NonFinite::of(view, x, &counted);
         if train {
-            let (count, listed) = (non_finite.len(), first_few(non_finite));
-            say("non_finite_statistics", non_finite.to_vec(), None, &|_| {
-                format!(
-                    "{count} of {of} channels hold NaN or infinity (or their variance overflows): {listed}; all of y is NaN there"
-                )
+            let input = arguments.input.display();
+            let holding = in_x.channels();
+            let overflowing = non_finite.iter().copied().filter(|channel| !holding.contains(channel)).collect();
+            say("non_finite_statistics", holding, Some(in_x.values()), &|which| {
+                format!("{input}: {} NaN or infinity, in {which}; all of y is NaN there", are(in_x.values()))
+            });
+            say("overflowing_variance", overflowing, None, &|which| {
+                format!("{input}: the variance is beyond float64 in {which}; all of y is NaN there: divide the input")
             });
         } else {
             say("non_finite_input", in_x.channels(), Some(in_x.values()), &|which| {
                 format!(
-                    "{}: {} values are NaN or infinity, in {which}; y is so there",
+                    "{}: {} NaN or infinity, in {which}; y is so there",
                     arguments.input.display(),
-                    in_x.values()
+                    are(in_x.values())
                 )
             });
         }
@@ -124,9 +129,9 @@ impl<T: Element + Number> Run<'_, '_, T> {
         if let (Some(in_dy), Some(path)) = (&in_dy, &arguments.gradient) {
             say("non_finite_gradient", in_dy.channels(), Some(in_dy.values()), &|which| {
                 format!(
-                    "{}: {} values are NaN or infinity, in {which}; dgamma, dbeta and dx are not finite there",
+                    "{}: {} NaN or infinity, in {which}; dgamma, dbeta and dx are not finite there",
                     path.display(),
-                    in_dy.values()
+                    are(in_dy.values())
                 )
             });
         }
@@ -137,8 +142,8 @@ impl<T: Element + Number> Run<'_, '_, T> {
         let in_y = NonFinite::of(view, y, |_| true).without(&came);
         say("output_overflows", in_y.channels(), Some(in_y.values()), &|which| {
             format!(
-                "y: {} values of finite input are beyond {}, in {which}; gamma is too large, or the variance and eps too small",
-                in_y.values(),
+                "y: {} beyond {} though the input is finite, in {which}; gamma is too large, or the variance and eps too small",
+                are(in_y.values()),
                 T::TYPE
             )
         });
@@ -146,8 +151,15 @@ impl<T: Element + Number> Run<'_, '_, T> {
             in_dy.0.iter().zip(&mut came.0).for_each(|(in_dy, came)| *came += in_dy);
             let in_dx = NonFinite::of(view, dx, |_| true).without(&came);
             say("gradient_overflows", in_dx.channels(), Some(in_dx.values()), &|which| {
-                format!("dx: {} values of finite input are beyond {}, in {which}", in_dx.values(), T::TYPE)
+                format!("dx: {} beyond {} though x and dy are finite, in {which}", are(in_dx.values()), T::TYPE)
             });
+            let sums = parameters.into_iter().flat_map(|sums| [("dgamma", &sums.dgamma), ("dbeta", &sums.dbeta)]);
+            for (name, sums) in sums {
+                let overflow = (0..of).filter(|&channel| came.0[channel] == 0 && !sums[channel].is_finite()).collect();
+                say("gradient_overflows", overflow, None, &|which| {
+                    format!("{name}: a sum is beyond float64 though x and dy are finite, in {which}; divide dy")
+                });
+            }
         }
         let with = |holds: &dyn Fn(f64) -> bool| (0..of).filter(|&channel| holds(variance[channel])).collect();
         if !train {
@@ -179,13 +191,18 @@ impl<T: Element + Number> Run<'_, '_, T> {
     }
 }
 
-/// Whether the value at a place in C order counts: its weight is not 0.
-fn counted<'w, T: Element>(x: &View<T>, weights: Option<&'w Weights<T>>) -> impl Fn(usize) -> bool + use<'w, T> {
+/// How many values are something.
+fn are(count: usize) -> String {
+    if count == 1 { String::from("1 value is") } else { format!("{count} values are") }
+}
+
+/// The weight of the value at a place in C order: 1 where none are given.
+pub(super) fn weight_at<'w, T: Element>(
+    x: &View<T>,
+    weights: Option<&'w Weights<T>>,
+) -> impl Fn(usize) -> f64 + use<'w, T> {
     let shape = x.shape().to_vec();
-    move |at| {
-        let Some(weights) = weights else { return true };
-        weights.values()[repeated_place(&shape, weights.shape(), at)].to_f64() > 0.0
-    }
+    move |at| weights.map_or(1.0, |weights| weights.values()[repeated_place(&shape, weights.shape(), at)].to_f64())
 }
 
 /// The first ten channels of a list, for messages.

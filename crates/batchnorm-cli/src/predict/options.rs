@@ -19,6 +19,11 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", default_value = "batchnorm-model.safetensors")]
     pub model: PathBuf,
 
+    /// The description of the network, for a model that another program saved again without it: JSON (what the file had under
+    /// `batchnorm` in its metadata, or what `train --json` printed), or a file of `batchnorm train` of the same network.
+    #[arg(long, value_name = "FILE")]
+    pub description: Option<PathBuf>,
+
     /// PNG pictures, folders of them, or folders with subfolders 0 to 9.
     #[arg(value_name = "PATH", conflicts_with = "digits")]
     pub paths: Vec<PathBuf>,

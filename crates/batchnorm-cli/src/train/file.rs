@@ -7,7 +7,8 @@ use batchnorm_lab::model::{Description, Model};
 use batchnorm_lab::plan::Plan;
 
 use crate::failure::Failure;
-use crate::{flags, model_file};
+use crate::flags;
+use crate::model_file::{self, Unreadable};
 
 /// The model's file.
 pub struct Store {
@@ -28,15 +29,15 @@ impl Store {
     }
 
     /// The model in the file; none where there is no file. A file of anything else is an error: it is not replaced.
-    pub fn load(&self) -> Result<Option<Model>, Failure> {
+    pub fn load(&self, description: Option<Description>) -> Result<Option<Model>, Failure> {
         // Not `exists`: that is false for a link to nothing, and for a file in a folder that may not be read.
         match self.place.symlink_metadata() {
             // A folder, pipe or device: never replaced, as writing says.
             Ok(_) if self.place.metadata().is_ok_and(|metadata| !metadata.is_file()) => Ok(None),
-            Ok(_) => model_file::read(&self.place).map(Some).map_err(|reason| {
+            Ok(_) => model_file::read(&self.place, description).map(Some).map_err(|Unreadable { reason, mend }| {
+                let mend = mend.map_or(String::new(), |mend| format!("{mend}; or "));
                 Failure::input(format!(
-                    "--output: {}: no training to go on from: {reason}; name another --output, or --restart to \
-                     replace it",
+                    "--output: {}: no training to go on from: {reason}; {mend}name another --output, or --restart to replace it",
                     self.path.display()
                 ))
             }),

@@ -46,6 +46,11 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", default_value = "batchnorm-model.safetensors")]
     pub output: PathBuf,
 
+    /// The description of the training in --output, where another program saved the file again without it: JSON (what the file
+    /// had under `batchnorm` in its metadata, or what `train --json` printed), or a file of `batchnorm train` that has it.
+    #[arg(long, value_name = "FILE", conflicts_with = "restart")]
+    pub description: Option<PathBuf>,
+
     /// Start anew and replace what is in the file, whatever it is, at the first save.
     #[arg(long)]
     pub restart: bool,
