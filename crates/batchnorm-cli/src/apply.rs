@@ -10,7 +10,7 @@ use crate::terminal::use_threads;
 use crate::text;
 use batchnorm::{
     Averaging, Axes, BatchMoments, BatchNorm, CallError, Config, Element, Ghost, ParameterGradients, Policies,
-    RunningStatistics, Saved, View, ViewMut, Weights,
+    RunningStatistics, Saved, View, ViewError, ViewMut, Weights,
 };
 use batchnorm_io::atomic::FileSet;
 use batchnorm_io::npy::{self, Number};
@@ -85,7 +85,15 @@ impl Job {
     fn run<T: Element + Number>(&self, x: Typed<T>) -> Result<(), Failure> {
         let Arguments { input, gradient, weights, channel_axis, threads, .. } = &self.arguments;
         let axes = Axes::Channel(*channel_axis);
-        let view = x.view(axes).map_err(|error| Failure::input(format!("{}: {error}", input.display())))?;
+        let view = x.view(axes).map_err(|error| match error {
+            ViewError::ChannelAxis { rank, axis } => Failure::input(format!(
+                "{}: --channel-axis: expected -{rank} to {} (shape {:?}), got {axis}",
+                input.display(),
+                rank - 1,
+                x.shape
+            )),
+            other => Failure::input(format!("{}: {other}", input.display())),
+        })?;
         let mut layer = self.layer(view.channels())?;
         let dy = match gradient {
             None => None,

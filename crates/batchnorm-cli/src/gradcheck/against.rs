@@ -40,9 +40,6 @@ pub fn run(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
             "{flag}: expected --running-mean and --running-var, the statistics that were normalised by; give both"
         )));
     }
-    if arguments.weights.is_some() && (evaluation || layer != LayerName::Batch) {
-        return Err(Failure::usage("--weights: expected --layer batch in training beside --against; leave it out"));
-    }
     let (Some(input), Some(gradient)) = (&arguments.input, &arguments.gradient) else {
         return Err(Failure::usage("--against: expected --input and --gradient, by which to judge; give both"));
     };
@@ -70,8 +67,8 @@ impl Theirs {
         };
         if found.iter().all(Option::is_none) {
             return Err(Failure::input(format!(
-                "--against {}: expected at least one of dx, dgamma and dbeta (dx.npy in a folder, or dx in a .npz), found none; \
-                 save them with np.save",
+                "--against {}: expected at least one of dx, dgamma and dbeta (dx.npy in a folder, or dx in a .npz), found none of \
+                 these; save them with np.save",
                 given.display()
             )));
         }

@@ -46,14 +46,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let inputs = inputs::read(arguments)?;
     let mut lines = Vec::new();
     let (layers, mut left_out) = arguments.layers();
+    let of_several = layers.len() > 1;
     for layer in layers {
         let checked = prepare::setup(arguments, &inputs, layer).and_then(|setup| check(&setup, &|_, _| {}));
         match checked {
             Ok(more) => lines.extend(more),
             // Without --layer, layers that the shape does not allow are left out, and the output says so.
-            Err(Failure::Refused(why)) if arguments.layer.is_none() && layer != Layer::Batch => {
-                left_out.push((layer, why))
-            }
+            Err(Failure::Refused(why)) if of_several && layer != Layer::Batch => left_out.push((layer, why)),
             Err(failure) => return Err(failure),
         }
     }

@@ -75,11 +75,18 @@ fn parsed_shape(text: &str) -> Result<Vec<usize>, Failure> {
 /// `--channel-axis`, counted from the first axis.
 pub fn channel_axis(arguments: &Arguments, shape: &[usize]) -> Result<usize, Failure> {
     let (axis, rank) = (arguments.channel_axis(), shape.len() as isize);
-    if rank < 2 || !(-rank..rank).contains(&axis) {
+    if rank < 2 {
         return Err(Failure::input(format!(
-            "{}: expected at least 2 axes, and --channel-axis to be one of them, got --channel-axis {axis} for shape \
-             {shape:?}",
+            "{}: expected at least 2 axes, samples and channels, got shape {shape:?}; reshape it, as with x[:, None]",
             source(arguments)
+        )));
+    }
+    if !(-rank..rank).contains(&axis) {
+        return Err(Failure::input(format!(
+            "{}: --channel-axis: expected {} to {} (shape {shape:?}), got {axis}",
+            source(arguments),
+            -rank,
+            rank - 1
         )));
     }
     Ok(if axis < 0 { rank + axis } else { axis } as usize)

@@ -60,10 +60,23 @@ pub fn setup(arguments: &Arguments, inputs: &Inputs, layer: Layer) -> Result<Set
         random,
         rows,
     };
-    if let Some(got) = (0..setup.rows.count()).map(|row| setup.counting(row).len()).find(|&got| got < 2) {
-        return Err(too_few(arguments, &shape, got, "that are normalised together"));
+    // (One value of weight 2 is two that are alike.)
+    let weight = |row: usize| setup.counting(row).into_iter().map(|place| setup.weights[place]).sum::<f64>();
+    let single = (0..setup.rows.count()).find(|&row| setup.counting(row).len() < 2 && weight(row) <= 1.0);
+    match (single, &arguments.weights) {
+        (Some(row), Some(path)) if layer == Layer::Weighted => {
+            let got = setup.counting(row).len();
+            return Err(Failure::refused(format!(
+                "{}: expected at least 2 values that count in every channel, got {got} in channel {row}; mask less",
+                path.display()
+            )));
+        }
+        (Some(row), _) => {
+            return Err(too_few(arguments, &shape, setup.counting(row).len(), "that are normalised together"));
+        }
+        _ => {}
     }
-    expect_in_range(&setup)?;
+    expect_in_range(arguments, &setup)?;
     expect_spread(&setup)?;
     set_slopes(&mut setup);
     Ok(setup)
@@ -116,9 +129,9 @@ impl Parameters {
             parameter(&inputs.files, &arguments.running_var, &[channels], None, || 0.5 + 2.0 * random.uniform())?;
         if let Some(channel) = running_variance.iter().position(|&variance| variance < 0.0) {
             let got = running_variance[channel];
-            return Err(Failure::input(format!(
-                "--running-var: expected variances >= 0, got {got} in channel {channel}"
-            )));
+            let file =
+                arguments.running_var.as_ref().map_or(String::from("--running-var"), |path| path.display().to_string());
+            return Err(Failure::input(format!("{file}: expected variances >= 0, got {got} in channel {channel}")));
         }
         Ok(Parameters { gamma, beta, running_mean, running_variance })
     }
@@ -151,22 +164,23 @@ fn parameter(
 }
 
 /// Refuses sizes at which the twin, which takes no care of overflow, or steps of differences would fail.
-fn expect_in_range(setup: &Setup) -> Result<(), Failure> {
+fn expect_in_range(arguments: &Arguments, setup: &Setup) -> Result<(), Failure> {
     let [least, most] = RANGE;
     let fits = |value: f64| value == 0.0 || (least..=most).contains(&value.abs());
     let arrays = [
-        ("--epsilon", std::slice::from_ref(&setup.epsilon)),
-        ("--input", &setup.x[..]),
-        ("--gradient", &setup.dy),
-        ("--gamma", &setup.gamma),
-        ("--beta", &setup.beta),
-        ("--running-mean", &setup.running_mean),
-        ("--running-var", &setup.running_variance),
+        ("--epsilon", &None, std::slice::from_ref(&setup.epsilon)),
+        ("--input", &arguments.input, &setup.x[..]),
+        ("--gradient", &arguments.gradient, &setup.dy),
+        ("--gamma", &arguments.gamma, &setup.gamma),
+        ("--beta", &arguments.beta, &setup.beta),
+        ("--running-mean", &arguments.running_mean, &setup.running_mean),
+        ("--running-var", &arguments.running_var, &setup.running_variance),
     ];
-    for (flag, values) in arrays {
+    for (flag, path, values) in arrays {
         if let Some(got) = values.iter().find(|&&value| !fits(value)) {
+            let named = path.as_ref().map_or(String::from(flag), |path| path.display().to_string());
             return Err(Failure::refused(format!(
-                "{flag}: expected numbers of which derivatives can be taken, 0, or within {least:e} .. {most:e} in size, got \
+                "{named}: expected numbers of which derivatives can be taken, 0, or within {least:e} .. {most:e} in size, got \
                  {got:e}; scale them"
             )));
         }
