@@ -87,7 +87,7 @@ impl Job {
         let axes = Axes::Channel(*channel_axis);
         let view = x.view(axes).map_err(|error| match error {
             ViewError::ChannelAxis { rank, axis } => Failure::input(format!(
-                "{}: --channel-axis: expected -{rank} to {} (shape {:?}), got {axis}",
+                "{}: --channel-axis: expected -{rank}..={} (shape {:?}), got {axis}",
                 input.display(),
                 rank - 1,
                 x.shape

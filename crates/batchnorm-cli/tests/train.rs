@@ -283,3 +283,48 @@ fn paths_that_are_not_utf8_and_names_a_shell_would_split() {
     let output = train(folder.path(), &["--steps", "5", "--output", "my\u{1b}[31m model"]);
     assert!(done(&output).contains(r"--model 'my\u{1b}[31m model' --digits"), "{}", text(&output.stdout));
 }
+
+/// The file through another program that keeps tensors alone: named as such, and used again by its description.
+#[test]
+fn a_model_whose_description_was_dropped_goes_on_and_predicts_by_it() {
+    let folder = folder();
+    let folder = folder.path();
+    let short = ["--hidden", "7,5", "--steps", "20"];
+    let summary = done(&train(folder, &[&short[..], &["--json"]].concat())).to_owned();
+    let whole = bytes(folder);
+    let length = u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
+    let mut header: Value = serde_json::from_slice(&whole[8..8 + length]).unwrap();
+    let description = header["__metadata__"]["batchnorm"].as_str().unwrap().to_owned();
+    header.as_object_mut().unwrap().remove("__metadata__");
+    let header = header.to_string().into_bytes();
+    let bare = [&(header.len() as u64).to_le_bytes()[..], &header, &whole[8 + length..]].concat();
+    std::fs::write(folder.join("bare.safetensors"), &bare).unwrap();
+    std::fs::write(folder.join("description.json"), description).unwrap();
+    std::fs::write(folder.join("summary.json"), summary).unwrap();
+    std::fs::write(folder.join("whole.safetensors"), &whole).unwrap();
+
+    let predict = |more: &[&str]| run(folder, &[&["predict", "--digits", "test", "--json"], more].concat());
+    let expected = done(&predict(&["--model", "whole.safetensors"])).replace("whole.safetensors", "bare.safetensors");
+    let says =
+        ["--model: bare.safetensors", "without its description, which programs drop", "give it by --description FILE"];
+    refused(&predict(&["--model", "bare.safetensors"]), 3, &says);
+    for given in ["description.json", "summary.json", "whole.safetensors"] {
+        assert_eq!(done(&predict(&["--model", "bare.safetensors", "--description", given])), expected, "{given}");
+    }
+    let both = predict(&["--model", "whole.safetensors", "--description", "description.json"]);
+    refused(&both, 3, &["got one that has its own", "leave --description out"]);
+    let broken = predict(&["--model", "bare.safetensors", "--description", "bare.safetensors"]);
+    refused(&broken, 3, &["--description: bare.safetensors", "without its description"]);
+
+    // A training goes on from it, to the same bytes as from the whole file.
+    let on = ["--hidden", "7,5", "--steps", "40"];
+    done(&train(folder, &on));
+    let expected = bytes(folder);
+    let says = ["--output: bare.safetensors", "no training to go on from", "--description FILE", "--restart"];
+    refused(&train(folder, &[&on[..], &["--output", "bare.safetensors"]].concat()), 3, &says);
+    assert_eq!(std::fs::read(folder.join("bare.safetensors")).unwrap(), bare);
+    done(&train(folder, &[&on[..], &["--output", "bare.safetensors", "--description", "summary.json"]].concat()));
+    assert_eq!(std::fs::read(folder.join("bare.safetensors")).unwrap(), expected);
+    let void = train(folder, &[&on[..], &["--output", "new.safetensors", "--description", "summary.json"]].concat());
+    refused(&void, 2, &["--description: expected a training in --output new.safetensors"]);
+}

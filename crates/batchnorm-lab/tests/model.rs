@@ -178,3 +178,74 @@ fn a_network_that_diverged_is_no_file() {
     let error = Model { description: Description::new(plan, 1, score), network }.to_bytes().unwrap_err();
     assert!(matches!(&error, ModelError::Tensor { got, .. } if got.contains("inf")), "{error}");
 }
+
+/// What another program leaves of a file: the tensors, maybe with PyTorch's batch counts, and metadata of its own.
+fn by_another_program(bytes: &[u8], counted: bool) -> Vec<u8> {
+    let (mut header, mut data) = split(bytes);
+    header["__metadata__"] = json!({"format": "pt"});
+    if counted {
+        for layer in 0..2 {
+            let at = data.len();
+            data.extend(5i64.to_le_bytes());
+            header[format!("hidden.{layer}.norm.num_batches_tracked")] =
+                json!({"dtype": "I64", "shape": [], "data_offsets": [at, at + 8]});
+        }
+    }
+    together(&header, &data)
+}
+
+#[test]
+fn a_model_without_its_description_is_used_again_with_it() {
+    let whole = trained(&plan(true, 5), None, 5);
+    let expected = Model::from_bytes(whole.clone()).unwrap();
+    let (header, _) = split(&whole);
+    let text = header["__metadata__"][KEY].as_str().unwrap();
+    let summary = json!({
+        "file": "model.safetensors",
+        "plan": expected.description.plan,
+        "steps_done": 5,
+        "test_accuracy": expected.description.test_accuracy,
+        "test_loss": expected.description.test_loss,
+        "seconds": 0.5,
+    });
+    let files = [
+        whole.clone(),
+        text.as_bytes().to_vec(),
+        header["__metadata__"].to_string().into_bytes(),
+        summary.to_string().into_bytes(),
+    ];
+    for (number, file) in files.iter().enumerate() {
+        let description = Description::from_bytes(file).unwrap_or_else(|error| panic!("{number}: {error}"));
+        assert_eq!(description, expected.description, "{number}");
+        for counted in [false, true] {
+            let bare = by_another_program(&whole, counted);
+            assert_eq!(Model::from_bytes(bare.clone()).unwrap_err(), ModelError::Foreign);
+            let model = Model::with_description(bare, description.clone()).unwrap();
+            // It is the same file again.
+            assert_eq!(model.to_bytes().unwrap(), whole, "{number}, counted: {counted}");
+        }
+    }
+    // The description of another network, none, or two.
+    let other = Description { plan: plan(false, 5), ..expected.description.clone() };
+    let error = Model::with_description(by_another_program(&whole, false), other).unwrap_err().to_string();
+    assert!(error.contains("tensor hidden.0.linear.bias: expected F32 [7], got none"), "{error}");
+    let two = Model::with_description(whole.clone(), expected.description.clone()).unwrap_err();
+    assert_eq!(two, ModelError::TwoDescriptions);
+    for (bytes, says) in [
+        (&b"not JSON"[..], "description"),
+        (b"{}", "format"),
+        (b"[1, 2]", "format"),
+        (br#"{"plan": {"seed": 1}}"#, "missing field"),
+        (&by_another_program(&whole, false), "without its description"),
+    ] {
+        let error = Description::from_bytes(bytes).unwrap_err().to_string();
+        assert!(error.contains(says) && error.lines().count() == 1, "{error}");
+    }
+    // A count beside no norm, or of another type, is a tensor too many.
+    let (mut header, mut data) = split(&whole);
+    data.extend(5i64.to_le_bytes());
+    header["other.norm.num_batches_tracked"] =
+        json!({"dtype": "I64", "shape": [], "data_offsets": [data.len() - 8, data.len()]});
+    let error = Model::from_bytes(together(&header, &data)).unwrap_err().to_string();
+    assert!(error.contains("other.norm.num_batches_tracked: expected none of that name"), "{error}");
+}
