@@ -47,7 +47,15 @@ impl Axes {
 /// Errors unless an array has x's axes, wherever they stand.
 pub(crate) fn same_shape(argument: &'static str, x: &Axes, other: &Axes) -> Result<(), CallError> {
     let (expected, got) = (x.logical_shape(), other.logical_shape());
-    if expected == got { Ok(()) } else { Err(CallError::Shape { argument, expected, got }) }
+    if expected == got {
+        return Ok(());
+    }
+    // As the caller has them: in the order of the other's axes.
+    let mut in_order = expected.clone();
+    if expected.len() == got.len() {
+        other.logical().into_iter().zip(&expected).for_each(|(axis, &length)| in_order[axis] = length);
+    }
+    Err(CallError::Shape { argument, expected: in_order, got: other.shape.clone() })
 }
 
 /// Values of an array of x's axes, row after row. Its axes may stand in another order than x's.

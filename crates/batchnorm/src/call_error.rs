@@ -4,7 +4,7 @@ use crate::options::switches::Switches;
 use thiserror::Error;
 
 /// Reason in the error of an evaluation without running statistics, and its mend.
-pub(crate) const NOTHING_TO_EVALUATE_BY: &str = "evaluation normalises by them; train first, install them, \
+pub(crate) const NOTHING_TO_EVALUATE_BY: &str = "evaluation normalises by them; install those of the training (`set_running`), \
                                       or choose `MissingRunning::BatchStatistics`";
 
 /// A call whose arrays do not fit each other or the layer, or that a declared policy refuses.
@@ -29,16 +29,16 @@ pub enum CallError {
         /// The array's channel axis.
         axis: usize,
     },
-    /// Two arrays of one call differ in shape (compared as samples, space and channels).
+    /// Two arrays of one pass differ in shape. (Their axes may stand in another order each: both shapes are in the argument's.)
     #[error(
-        "{argument}: expected the input's axes {expected:?} (samples and space, then channels), got {got:?}; the two views must describe the same array"
+        "{argument}: expected the shape {expected:?}, as the input of the pass has it, got {got:?}; the two must belong together"
     )]
     Shape {
         /// The argument's name.
         argument: &'static str,
-        /// The input's axes.
+        /// The shape it should have.
         expected: Vec<usize>,
-        /// The argument's axes.
+        /// The shape it has.
         got: Vec<usize>,
     },
     /// Weights that cannot be repeated to the input's shape.
@@ -241,7 +241,7 @@ pub enum CallError {
     },
     /// Training on an empty batch under [`EmptyBatch::Error`](crate::EmptyBatch::Error).
     #[error(
-        "x: expected values to normalise, got an empty array (shape {shape:?}); skip the step or choose `EmptyBatch::Pass`"
+        "x: expected at least 2 values that are normalised together, got 0 (shape {shape:?}); skip it or choose `EmptyBatch::Pass`"
     )]
     EmptyBatch {
         /// The input's shape.

@@ -11,8 +11,28 @@ pub(crate) fn same_length(argument: &'static str, expected: usize, got: usize) -
 
 /// Errors unless an array has the input's axes, compared in their logical order.
 pub(crate) fn same_shape(argument: &'static str, x: &Layout, other: &Layout) -> Result<(), CallError> {
-    let (expected, got) = (x.logical_shape(), other.logical_shape());
-    if expected == got { Ok(()) } else { Err(CallError::Shape { argument, expected, got }) }
+    same_logical_shape(argument, &x.logical_shape(), other).map_err(|error| match error {
+        // With another number of axes there is no order but the input's.
+        CallError::Shape { argument, got, .. } if got.len() != x.shape.len() => {
+            CallError::Shape { argument, expected: x.shape.clone(), got }
+        }
+        other => other,
+    })
+}
+
+/// Errors unless an array has axes of these lengths, given in logical order. The error has them in the order of the array's
+/// own axes, which is that of the caller.
+pub(crate) fn same_logical_shape(argument: &'static str, expected: &[usize], array: &Layout) -> Result<(), CallError> {
+    if expected == array.logical_shape() {
+        return Ok(());
+    }
+    let got = array.shape.clone();
+    let mut in_order = expected.to_vec();
+    if expected.len() == got.len() {
+        let axes = array.others.iter().copied().chain([array.channel_axis]);
+        axes.zip(expected).for_each(|(axis, &length)| in_order[axis] = length);
+    }
+    Err(CallError::Shape { argument, expected: in_order, got })
 }
 
 /// Errors unless an array has the layer's number of channels, or the forward pass's.

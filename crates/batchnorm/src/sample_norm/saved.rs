@@ -2,7 +2,7 @@
 //! directional derivative.
 
 use crate::call_error::CallError;
-use crate::check::same_shape;
+use crate::check::{same_logical_shape, same_shape};
 use crate::gradients::ParameterGradients;
 use crate::parameters::ParameterDirection;
 use crate::sample_norm::grouping::{RowPlan, in_parts};
@@ -213,10 +213,7 @@ impl SampleSaved {
         (argument, other): (&'static str, &View<T>),
         (name, out): (&'static str, &Layout),
     ) -> Result<(), CallError> {
-        let got = x.layout().logical_shape();
-        if got != self.input {
-            return Err(CallError::Shape { argument: "x", expected: self.input.clone(), got });
-        }
+        same_logical_shape("x", &self.input, x.layout())?;
         same_shape(argument, x.layout(), other.layout())?;
         same_shape(name, x.layout(), out)
     }

@@ -276,12 +276,12 @@ fn calls() -> Vec<Bad> {
             let shape = [96_076_792_050_570_581, 3];
             fails(layer.forward_train(&View::with_strides(&[1.0f32], &shape, &[0, 0], 0, Axes::NCHW)?))
         }),
-        bad("output of another shape", &["y", "expected", "[4, 2, 3]", "[2, 4, 3]"], |layer| {
+        bad("output of another shape", &["y", "expected the shape [4, 3, 2]", "got [2, 3, 4]"], |layer| {
             let mut y = [0.0; 24];
             let mut out = ViewMut::new(&mut y, &[2, 3, 4], Axes::NCHW)?;
             fails(layer.train_into(&view(&[4, 3, 2])?, &mut out))
         }),
-        bad("output of another shape in evaluation", &["y", "[8, 3]", "[2, 4, 3]"], |layer| {
+        bad("output of another shape in evaluation", &["y", "expected the shape [8, 3]", "got [2, 3, 4]"], |layer| {
             let mut y = [0.0; 24];
             let mut out = ViewMut::new(&mut y, &[2, 3, 4], Axes::NCHW)?;
             fails(layer.eval_into(&view(&[8, 3])?, &mut out))
@@ -291,11 +291,11 @@ fn calls() -> Vec<Bad> {
             let mut out = ViewMut::new(&mut y, &[8, 3], Axes::Channel(0))?;
             fails(layer.forward_train_into(&view(&[8, 3])?, &mut out))
         }),
-        bad("gradient of another shape", &["dy", "[4, 2, 3]", "[8, 3]"], move |layer| {
+        bad("gradient of another shape", &["dy", "expected the shape [4, 3, 2]", "got [8, 3]"], move |layer| {
             let trained = other_batch(layer);
             fails(layer.backward(&view(&[4, 3, 2])?, &view(&[8, 3])?, &trained.saved))
         }),
-        bad("gradient buffer of another shape", &["dx", "[4, 2, 3]", "[8, 3]"], move |layer| {
+        bad("gradient buffer of another shape", &["dx", "expected the shape [4, 3, 2]", "got [8, 3]"], move |layer| {
             let trained = other_batch(layer);
             let mut dx = [0.0; 24];
             let mut out = ViewMut::new(&mut dx, &[8, 3], Axes::NCHW)?;
