@@ -22,7 +22,7 @@ pub enum Reason {
     #[error("input: {0}")]
     Layout(#[from] ViewError),
     /// Shapes that do not fit the layer.
-    #[error(transparent)]
+    #[error("{}", in_burns_words(.0))]
     Call(CallError),
     /// Training on one value a channel: it has no spread to normalise by.
     #[error(
@@ -130,6 +130,15 @@ impl From<ConfigError> for Reason {
             }
             other => other,
         })
+    }
+}
+
+/// The core's sentence, with the name that the input has here.
+fn in_burns_words(error: &CallError) -> String {
+    let text = error.to_string();
+    match text.strip_prefix("x: ") {
+        Some(rest) => format!("input: {rest}"),
+        None => text,
     }
 }
 

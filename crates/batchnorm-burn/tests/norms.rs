@@ -6,7 +6,8 @@ mod support;
 
 use batchnorm::{Axes, SampleConfig, View};
 use batchnorm_burn::{
-    Affine, BatchNormConfig, Decorrelated, DecorrelatedConfig, Executor, SampleNorm, SampleNormConfig, Threads,
+    Affine, BatchNormConfig, Decorrelated, DecorrelatedConfig, EmptyBatch, Executor, Policies, SampleNorm,
+    SampleNormConfig, SingleValue, Threads,
 };
 use burn::module::{Module, Param};
 use burn::nn::{GroupNormConfig, InstanceNormConfig, LayerNormConfig, RmsNormConfig};
@@ -124,7 +125,29 @@ fn what_sample_norms_refuse_is_named() {
         refusal(SampleNormConfig::layer(4), [2, 3, 5]).starts_with("block.norm: input: expected 4 channels, got 5")
     );
     assert!(refusal(SampleNormConfig::group(2, 4), [2, 3, 5]).contains("expected 4 channels, got 3"));
-    assert!(refusal(SampleNormConfig::instance(3), [2, 3, 1]).contains("at least 2 positions"));
+    let single = refusal(SampleNormConfig::instance(3), [2, 3, 1]);
+    let says = "block.norm: input: expected at least 2 values that are normalised together (a sample's channel, at all positions)";
+    assert!(single.starts_with(says) && single.contains("[2, 3, 1]"), "{single}");
+    // By declaration instance norm takes one value, and the others refuse it.
+    let with = |config: SampleNormConfig, single_value| {
+        config.with_policies(Some(Policies { single_value, ..Policies::default() })).init(&device)
+    };
+    let one = Tensor::<3>::ones([2, 3, 1], &device);
+    let beta = with(SampleNormConfig::instance(3), SingleValue::Population).forward(one.clone());
+    assert_eq!(floats(beta), [0.0; 6]);
+    for config in [SampleNormConfig::layer(1), SampleNormConfig::group(3, 3)] {
+        assert_eq!(floats(config.init(&device).forward(one.clone())), [0.0; 6]);
+        assert!(with(config, SingleValue::Error).try_forward(one.clone()).is_err());
+    }
+    assert_eq!(
+        floats(SampleNormConfig::rms(1).with_policies(Some(Policies::default())).init(&device).forward(one)).len(),
+        6
+    );
+    let running = Some(Policies { single_value: SingleValue::UseRunning, ..Policies::default() });
+    assert!(SampleNormConfig::group(3, 3).with_policies(running).try_init(&device).is_err());
+    let strict = Some(Policies { empty_batch: EmptyBatch::Error, ..Policies::default() });
+    let none = SampleNormConfig::layer(4).with_policies(strict).init(&device);
+    assert!(none.try_forward(Tensor::<2>::zeros([0, 4], &device)).is_err());
     assert!(SampleNormConfig::group(3, 4).try_init(&device).is_err());
     assert!(SampleNormConfig::layer(4).with_epsilon(-1.0).try_init(&device).is_err());
     let norm = SampleNormConfig::layer(4).init(&device);

@@ -70,3 +70,10 @@ pub use rearranged::ARRANGEMENTS;
 pub use verdict::{Diagnosis, Finding, Nearest, Verdict};
 pub use wrong_axis::ACROSS;
 pub use wrong_order::ORDER;
+
+/// The example of `docs/situations/gradients.md`, compiled as a test.
+#[cfg(doctest)]
+mod situations {
+    #[doc = include_str!("../../../docs/situations/gradients.md")]
+    struct Gradients;
+}
