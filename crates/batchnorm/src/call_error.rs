@@ -4,7 +4,7 @@ use crate::options::switches::Switches;
 use thiserror::Error;
 
 /// Reason in the error of an evaluation without running statistics, and its mend.
-pub(crate) const NOTHING_TO_EVALUATE_BY: &str = "evaluation normalises by them; install those of the training (`set_running`), \
+pub(crate) const NOTHING_TO_EVALUATE_BY: &str = "evaluation normalises by them; install those of the training (`set_running`, of a layer that tracks them), \
                                       or choose `MissingRunning::BatchStatistics`";
 
 /// A call whose arrays do not fit each other or the layer, or that a declared policy refuses.
@@ -97,7 +97,7 @@ pub enum CallError {
         got: u64,
     },
     /// A call that does not belong to this kind of forward pass.
-    #[error("the saved forward pass was {forward}: call `{call}`")]
+    #[error("the saved forward pass was {forward}: {call}")]
     OtherPass {
         /// The forward pass, in words.
         forward: &'static str,

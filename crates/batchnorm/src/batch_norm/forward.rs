@@ -182,7 +182,7 @@ impl Normalizer {
         running: Option<&RunningStatistics>,
         y: &mut ViewMut<T>,
     ) -> Result<(Saved, BatchMoments), CallError> {
-        const REASON: &str = "they are half of `NormalizeBy::Mix`; train first, install them, or choose \
+        const REASON: &str = "they are half of `NormalizeBy::Mix`; install them (`set_running`), or choose \
                               `NormalizeBy::Batch`";
         let x = input.x();
         let running = running.ok_or(CallError::NoRunningStatistics { reason: REASON })?;

@@ -119,7 +119,7 @@ impl Saved {
     ) -> Result<ParameterGradients, CallError> {
         let _call = Call::begin();
         let (input, mut buffers) = (input.into(), buffers.into());
-        self.check_whole("backward_part")?;
+        self.check_whole("call `backward_part`")?;
         let beside = input.check_backward(self.kind)?;
         self.check_arrays(input.x(), dy.layout())?;
         buffers.check(input.x().layout(), self.kind)?;
@@ -139,9 +139,9 @@ impl Saved {
         dy: &mut ViewMut<T>,
     ) -> Result<ParameterGradients, CallError> {
         let _call = Call::begin();
-        self.check_whole("backward_part")?;
+        self.check_whole("call `backward_part`")?;
         if self.kind != InputKind::Plain {
-            return Err(CallError::OtherPass { forward: self.kind.description(), call: "backward" });
+            return Err(CallError::OtherPass { forward: self.kind.description(), call: "call `backward`" });
         }
         self.check_arrays(x, dy.layout())?;
         let pass = self.pass(x, Beside::Nothing);
@@ -215,7 +215,7 @@ impl Saved {
     ) -> Result<(), CallError> {
         let _call = Call::begin();
         if self.kind != InputKind::WithResidual {
-            return Err(CallError::OtherPass { forward: self.kind.description(), call: "backward" });
+            return Err(CallError::OtherPass { forward: self.kind.description(), call: "call `backward`" });
         }
         same_shape("dy", y.layout(), dy.layout())?;
         same_shape("dresidual", y.layout(), dresidual.layout())?;

@@ -11,9 +11,9 @@ use batchnorm_kernel::passes::{Call, ChannelConstants, GradientAlongCoefficients
 use batchnorm_kernel::{Activation, Element, View, ViewMut};
 
 const HVP_ALTERNATIVES: Alternatives = Alternatives {
-    part: "hvp on the whole batch",
-    residual: "without_residual().hvp, with dy times f'",
-    weights: "backward, with the weights: hvp is of passes without weights",
+    part: "call `hvp` on the whole batch",
+    residual: "call `without_residual().hvp` with dy times f'",
+    weights: "call `backward` with the weights, for `hvp` is of passes without",
 };
 
 /// The sums over a channel that second derivatives need.

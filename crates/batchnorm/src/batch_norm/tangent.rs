@@ -18,9 +18,9 @@ pub(crate) struct Alternatives {
 }
 
 const JVP_ALTERNATIVES: Alternatives = Alternatives {
-    part: "jvp on the whole batch",
-    residual: "without_residual().jvp, and add the residual's own direction",
-    weights: "backward, with the weights: jvp is of passes without weights",
+    part: "call `jvp` on the whole batch",
+    residual: "call `without_residual().jvp` and add the residual's own direction",
+    weights: "call `backward` with the weights, for `jvp` is of passes without",
 };
 
 impl Saved {

@@ -23,7 +23,7 @@ pub enum ConfigError {
         got: f64,
     },
     /// No channel, or more than a layer may have.
-    #[error("channels: expected 1..={max}, got {got}; leave it out to take the number from the first batch", max = batchnorm_kernel::MAX_CHANNELS)]
+    #[error("channels: expected 1..={max}, got {got}; is it the length of the channel axis?", max = batchnorm_kernel::MAX_CHANNELS)]
     Channels {
         /// The number given.
         got: usize,

@@ -6,7 +6,7 @@ use batchnorm::{
     RunningStatistics, SingleValue, Tier, UpdateWeight, View, ViewError, ViewMut,
 };
 
-type Outcome = Result<(), Box<dyn std::error::Error>>;
+pub type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 /// The outcome of a call, whatever it gives and whichever of our types its error is.
 fn fails<T, E: std::error::Error + 'static>(result: Result<T, E>) -> Outcome {
@@ -17,8 +17,8 @@ fn fails<T, E: std::error::Error + 'static>(result: Result<T, E>) -> Outcome {
 }
 
 /// A bad call, and what its message must hold: the argument and both values.
-struct Bad {
-    what: &'static str,
+pub struct Bad {
+    pub what: &'static str,
     call: Box<dyn Fn(&mut BatchNorm) -> Outcome>,
     says: &'static [&'static str],
 }
@@ -47,6 +47,13 @@ fn state(layer: &BatchNorm) -> (Config, [Option<Vec<f64>>; 2], Option<RunningSta
     (layer.config().clone(), [layer.gamma(), layer.beta()], layer.running().cloned())
 }
 
+impl Bad {
+    /// What the call says, of a layer of 3 channels.
+    pub fn sentence(&self) -> String {
+        (self.call)(&mut layer(Policies::default())).expect_err(self.what).to_string()
+    }
+}
+
 fn check(catalogue: Vec<Bad>, policies: Policies) -> usize {
     let count = catalogue.len();
     for Bad { what, call, says } in catalogue {
@@ -66,7 +73,7 @@ fn check(catalogue: Vec<Bad>, policies: Policies) -> usize {
     count
 }
 
-fn views() -> Vec<Bad> {
+pub fn views() -> Vec<Bad> {
     vec![
         bad("no axis", &["shape", "2 axes", "got 0"], |_| fails(View::new(&X, &[], Axes::NCHW))),
         bad("one axis", &["shape", "2 axes", "got 1", "[24]"], |_| fails(view(&[24]))),
@@ -189,7 +196,7 @@ fn views() -> Vec<Bad> {
     ]
 }
 
-fn configurations() -> Vec<Bad> {
+pub fn configurations() -> Vec<Bad> {
     let built = |config: Config| -> Outcome { fails(config.build()) };
     vec![
         bad("eps NaN", &["epsilon", ">= 0", "NaN"], move |_| built(Config::pytorch().epsilon(f64::NAN))),
@@ -254,7 +261,7 @@ fn configurations() -> Vec<Bad> {
     ]
 }
 
-fn calls() -> Vec<Bad> {
+pub fn calls() -> Vec<Bad> {
     let other_batch = |layer: &BatchNorm| layer.forward_train(&view(&[4, 3, 2]).unwrap()).unwrap();
     vec![
         bad("train on other channels", &["x", "expected 3 channels", "got 4", "[6, 4]", "axis 1"], |layer| {

@@ -8,6 +8,7 @@ mod errors;
 mod plain_sums;
 mod poison;
 mod random_arrays;
+mod sentences;
 #[path = "../support/mod.rs"]
 mod support;
 mod thresholds;
