@@ -13,7 +13,7 @@ use batchnorm_kernel::{Activation, Element, View, ViewMut};
 const HVP_ALTERNATIVES: Alternatives = Alternatives {
     part: "call `hvp` on the whole batch",
     residual: "call `without_residual().hvp` with dy times f'",
-    weights: "call `backward` with the weights, for `hvp` is of passes without",
+    weights: "call `backward` with the weights: hvp is of passes without weights",
 };
 
 /// The sums over a channel that second derivatives need.

@@ -20,7 +20,7 @@ pub(crate) struct Alternatives {
 const JVP_ALTERNATIVES: Alternatives = Alternatives {
     part: "call `jvp` on the whole batch",
     residual: "call `without_residual().jvp` and add the residual's own direction",
-    weights: "call `backward` with the weights, for `jvp` is of passes without",
+    weights: "call `backward` with the weights: jvp is of passes without weights",
 };
 
 impl Saved {
