@@ -31,7 +31,7 @@ pub(crate) fn explain(given: &Given, diagnosis: &mut Diagnosis) -> Result<(), Pr
     });
     let in_a_formula = common.is_some_and(|common| !common.is_empty())
         && wrong.iter().all(|found| matches!(found.verdict, Verdict::Wrong(_)))
-        && wrong.iter().all(|found| !found.verdict.mistakes().iter().any(|mistake| *mistake == &ORDER));
+        && wrong.iter().all(|found| !found.verdict.mistakes().contains(&&ORDER));
     if wrong.is_empty() || in_a_formula || wrong.iter().any(|found| matches!(found.verdict, Verdict::NotFinite(_))) {
         return Ok(());
     }

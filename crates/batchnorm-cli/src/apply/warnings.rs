@@ -105,7 +105,7 @@ impl<T: Element + Number> Run<'_, '_, T> {
                 warnings.push(Warning { kind, text: text(&which), channels, of, values });
             }
         };
-        let in_x = NonFinite::of(view, x, &counted);
+        let in_x = NonFinite::of(view, x, counted);
         if train {
             let input = arguments.input.display();
             let holding = in_x.channels();
@@ -125,7 +125,7 @@ impl<T: Element + Number> Run<'_, '_, T> {
                 )
             });
         }
-        let in_dy = dy.map(|dy| NonFinite::of(view, dy, &counted));
+        let in_dy = dy.map(|dy| NonFinite::of(view, dy, counted));
         if let (Some(in_dy), Some(path)) = (&in_dy, &arguments.gradient) {
             say("non_finite_gradient", in_dy.channels(), Some(in_dy.values()), &|which| {
                 format!(

@@ -212,7 +212,7 @@ fn another_channel_axis_is_named() {
         let other = if shape[1] == 5 { 1 } else { 0 };
         let step: usize = shape[other + 1..].iter().product();
         let (mut dx, mut dgamma, mut dbeta) = (vec![0.0; len], vec![0.0; 5], vec![0.0; 5]);
-        for first in (0..len).filter(|place| place / step % 5 == 0) {
+        for first in (0..len).filter(|place| (place / step).is_multiple_of(5)) {
             let places: Vec<usize> = (0..5).map(|at| first + at * step).collect();
             let own = |values: &[f64]| places.iter().map(|&place| values[place]).collect::<Vec<f64>>();
             let scaled: Vec<f64> = own(&dy).iter().zip(gamma).map(|(dy, gamma)| dy * gamma).collect();

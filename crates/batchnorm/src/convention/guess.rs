@@ -67,12 +67,12 @@ impl Convention {
             let unknown = nearest.into_iter().flat_map(unknown_names).cloned().collect();
             return Err(ConventionError::Unknown { seen: names.into_iter().collect(), unknown });
         }
-        let signs: [(Convention, fn(&str) -> bool); 2] = [
-            (Convention::Flax, |key| parts(key).any(|part| part == "batch_stats")),
-            (Convention::Keras, |key| key.ends_with(":0")),
-        ];
-        for (convention, is_sign) in signs {
-            if fitting.contains(&convention) && keys.iter().any(|key| is_sign(key)) {
+        let any_key = |is_sign: fn(&str) -> bool| keys.iter().any(|key| is_sign(key));
+        let of_flax = any_key(|key| parts(key).any(|part| part == "batch_stats"));
+        for (convention, is_told) in
+            [(Convention::Flax, of_flax), (Convention::Keras, any_key(|key| key.ends_with(":0")))]
+        {
+            if is_told && fitting.contains(&convention) {
                 fitting = vec![convention];
             }
         }
