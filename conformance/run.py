@@ -128,6 +128,13 @@ def arrays_of(folder, entry):
     return arrays
 
 
+def meant(name, names):
+    """The name that may be meant by one that is none, in brackets; nothing if it cannot be told."""
+    lowered = {other.lower(): other for other in names}
+    near = difflib.get_close_matches(name.lower(), lowered, 1)
+    return f" (is '{lowered[near[0]]}' meant?)" if near else ""
+
+
 class Known:
     """What is known of all cases of a folder, whichever are run: how outputs are called, and whether a function answers any
     case like another one."""
@@ -141,9 +148,8 @@ class Known:
 
     def misspelt(self, outputs):
         """Names that no output has, each with the one that is meant, if it can be told."""
-        for name in sorted(set(outputs) - set(self.outputs)):
-            near = difflib.get_close_matches(name, self.outputs, 1)
-            yield f"'{name}', which is no output's name" + (f" (is '{near[0]}' meant?)" if near else "")
+        for name in sorted(str(name) for name in set(outputs) - set(self.outputs)):
+            yield f"'{name}', which is no output's name{meant(name, self.outputs)}"
 
     def answers(self, function, entry):
         """Whether a function answers a case of the same norm and operation that has an answer: else what it refuses says
@@ -258,8 +264,7 @@ def judge(entry, arrays, function, factor, known):
     except NotImplementedError as error:
         return ends("skipped", str(error) or "not implemented")
     except Exception as error:  # noqa: BLE001 (whatever it refuses with)
-        line = str(error).strip().splitlines()
-        reason = f"refused: {line[0] if line else error!r}"
+        reason = f"refused: {first_line(error)}"
         if entry["refusal"] == "no":
             return ends("refused", reason)
         if not known.answers(function, entry):
@@ -267,29 +272,39 @@ def judge(entry, arrays, function, factor, known):
         return ends("passed", reason)
     if case.is_misunderstood:
         return ends("skipped", f"the function does not ask for case.activation, which is '{case.activation}'")
+    failures = [f"gives {name}" for name in known.misspelt(outputs)]
     if entry["refusal"] == "required":
-        if played_no_part(case_of(entry, arrays), outputs):
+        if failures:
+            return ends("failed", "; ".join(failures))
+        if not outputs or played_no_part(case_of(entry, arrays), outputs):
             return ends("skipped", "nothing came of what makes no sense")
         return ends("failed", "answered what makes no sense, expected a refusal")
-    failures = [f"gives {name}" for name in known.misspelt(outputs)]
     verdict["missing"] = [name for name in entry["outputs"] if name not in outputs]
     for name in entry["outputs"]:
         if name not in outputs:
             continue
         try:
             error = error_of(name, outputs[name], entry, arrays) / factor
-        except ValueError as error:
-            failures.append(f"{name}: {error}")
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is no array of numbers)
+            failures.append(f"{name}: expected an array of numbers, got {type(outputs[name]).__name__}: {first_line(error)}")
             continue
         verdict["errors"][name] = error
         if not error <= 1:
             failures.append(f"{name} {short(error)}")
     if not verdict["errors"] and not failures:
         return ends("skipped", "none of the expected outputs came")
-    with np.errstate(all="ignore"):
-        differs = other_bits(entry, arrays, outputs, function)
+    try:
+        with np.errstate(all="ignore"):
+            differs = other_bits(entry, arrays, outputs, function)
+    except Exception as error:  # noqa: BLE001 (it answered x, and does not answer the twin)
+        differs = f"for the twin of x: {first_line(error)}"
     failures += [differs] if differs else []
     return ends("failed", "; ".join(failures)) if failures else verdict
+
+
+def first_line(error):
+    line = str(error).strip().splitlines()
+    return line[0] if line else repr(error)
 
 
 def short(error):
@@ -336,6 +351,14 @@ def find(what):
     except ImportError as error:
         give_up(f"{error}; pip install {what}")
     return what, module.VERSION, module.solve
+
+
+def stray(what, entries):
+    """A line on the files of a folder that belong to no case, or None."""
+    names = [entry["name"] for entry in entries]
+    found = sorted(path.stem for path in pathlib.Path(what).glob("*.npz")) if pathlib.Path(what).is_dir() else []
+    lost = [f"{name}.npz{meant(name, names)}" for name in found if name not in names]
+    return f"belongs to no case: {', '.join(lost)}" if lost else None
 
 
 def table(head, rows, markdown):
@@ -413,11 +436,10 @@ def main():
     if options.json:
         print(json.dumps({name: [finite(v) for v in verdicts] for name, verdicts in zip(names, columns)}))
     else:
-        for name, verdicts in zip(names, columns):
+        for what, name, verdicts in zip(options.what, names, columns):
             print(f"### {name}\n" if options.markdown else f"{name}:")
             print(counts(verdicts, options.markdown), end="\n\n")
-            line = missing(verdicts)
-            if line:
+            for line in filter(None, [missing(verdicts), stray(what, entries)]):
                 print(line, end="\n\n")
         rows = [[own[0]["case"], own[0]["level"], *(cell(v, len(columns) == 1) for v in own)] for own in zip(*columns)
                 if options.verbose or any(v["outcome"] in ("failed", "refused") for v in own)]

@@ -309,8 +309,8 @@ impl Job {
             (Mode::Train, Averaging::Cumulative) => String::from(", running statistics: the average of all batches"),
             (Mode::Train, Averaging::Exponential(weight)) => format!(
                 ", running statistics: {} of the old value and {} of the new one",
-                weight.old_value(),
-                weight.new_value()
+                rounded(weight.old_value()),
+                rounded(weight.new_value())
             ),
         }
     }
@@ -372,4 +372,9 @@ impl Job {
         // A closed pipe is the reader's choice, not a failure of the run.
         let _ = writeln!(std::io::stdout(), "{summary:#}");
     }
+}
+
+/// A weight without the rounding of one minus the other.
+fn rounded(weight: f64) -> f64 {
+    (weight * 1e12).round() / 1e12
 }

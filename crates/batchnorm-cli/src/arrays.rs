@@ -9,7 +9,7 @@ mod files;
 use crate::failure::Failure;
 use batchnorm::{Axes, Element, View, ViewError};
 use batchnorm_io::npy::{Number, Numbers};
-pub use files::{Files, HeaderName, header_without_tables};
+pub use files::{Files, HeaderName, TABLES, header_without_tables, is_npz};
 use files::{Found, exact_doubles, whole_as};
 use std::borrow::Cow;
 use std::path::Path;
@@ -160,20 +160,29 @@ impl Files {
         Ok(self.doubles(path, usize::MAX, fits)?.values)
     }
 
-    /// A vector of `count` finite values from `least` on behind a flag: an array, numbers with commas between them, or one
+    /// As many finite values as this shape has, from `least` on behind a flag: an array, numbers with commas between them, or one
     /// number for all.
     pub fn vector_or_numbers(
         &self,
         flag: &str,
         given: &Path,
         least: f64,
-        count: usize,
+        shape: &[usize],
         each: &str,
     ) -> Result<Vec<f64>, Failure> {
+        let count: usize = shape.iter().product();
         let expected = |what: &str| format!("{flag} {}: expected {what}", given.display());
         let text = given.to_str().unwrap_or_default();
         if given.exists() || text.contains(".npz:") {
-            let values = self.doubles(given, count, |_| Ok(()))?.values;
+            let own = |got: &[usize]| {
+                let file = given.display();
+                fits(shape, got).then_some(()).ok_or_else(|| {
+                    Failure::input(format!(
+                        "{flag} {file}: expected shape {shape:?}, one value for each {each} (axes of length 1 do not matter), got {got:?}"
+                    ))
+                })
+            };
+            let values = self.doubles(given, usize::MAX, own)?.values;
             return fitting(values, least, count, each).map_err(|what| Failure::input(expected(&what)));
         }
         // Numbers on the command line are an argument, not an input: another exit code.

@@ -235,7 +235,7 @@ fn commands() -> Vec<String> {
         "--input single.npy",
         "--input x.npy --gamma g2.npy",
         "--input x.npy --gamma nan3.npy",
-        "--input x.npy --mode eval --running-var negative.npy",
+        "--input x.npy --mode eval --running-mean g3.npy --running-var negative.npy",
         "--input far.npy --layer batch",
         "--input x.npy --gamma huge3.npy --layer batch",
         "--input constant.npy --epsilon 0 --layer batch",

@@ -7,15 +7,18 @@
 //!
 //! The first line may name the columns, also by numbers (`0,1,2`, years): that is told by quotes, by words in it and by the lines
 //! below it, and where it cannot be told the table is refused until [`Header`] says it. A first column of the names or numbers
-//! of rows, as data frames and R write it, is left out; [`Table::notes`] says so.
+//! of rows, as data frames and R write it, is left out, and so are lines of comments (`# ..`, `% ..`), an empty last column
+//! and empty lines at the end; [`Table::notes`] says so. `True` and `FALSE` are 1 and 0.
 
 mod cells;
 mod decimals;
 mod defect;
 mod header;
+mod note;
 
 pub use defect::{Defect, MOST_BYTES, TableError};
-pub use header::{Header, Note};
+pub use header::Header;
+pub use note::Note;
 
 use crate::npy::defect::excerpt;
 use crate::whole;
@@ -87,12 +90,23 @@ pub fn read(path: &Path, most: usize, header: Header) -> Result<Table, TableErro
 pub fn parse(bytes: &[u8], most: usize, header: Header) -> Result<Table, Defect> {
     let text = as_utf8(bytes)?;
     let (stated, lines, text) = without_separator_line(&text);
+    let (text, comments) = cells::without_comments(text);
     let delimiter = match stated {
         Some(delimiter) => delimiter,
-        None => delimiter_of(text)?,
+        None => delimiter_of(&text)?,
     };
-    let prepared = delimiter.prepared(text);
-    let rows = || Rows::new(&prepared, delimiter, lines);
+    let prepared = delimiter.prepared(&text);
+    // Where each line ends in a separator, the last cell of each is cut off.
+    let ends_empty = {
+        let mut rows = Rows::new(&prepared, delimiter, lines);
+        let mut ends_empty = true;
+        while ends_empty && let Some(row) = rows.next()? {
+            ends_empty = row.cells.len() > 1 && row.cells.last().is_some_and(Cell::is_blank);
+        }
+        ends_empty && !prepared.trim_ascii().is_empty()
+    };
+    let rows =
+        || Filled { rows: Rows::new(&prepared, delimiter, lines), cut: usize::from(ends_empty), ahead: Vec::new() };
 
     // What all rows show together is known before the first number.
     let mut seen = rows();
@@ -103,17 +117,18 @@ pub fn parse(bytes: &[u8], most: usize, header: Header) -> Result<Table, Defect>
         below.see(&row);
         row.cells.iter().for_each(|cell| decimals.see(&cell.text));
     }
-    let line = header::first_line(&first, &below, header)?;
+    let line = header::first_line(&first, &below, header, delimiter)?;
     if line == FirstLine::Sample {
         decimals.join(of_first);
     } else if below.rows == 0 {
         return Err(Defect::NoRows { found: "a line of names alone (or of cells that are no numbers)" });
     }
-    let note = header::first_column(&line, &first, &below);
-    let skipped = usize::from(matches!(note, Some(Note::LeftOut { .. })));
+    let (skipped, mut notes) = header::columns_in_front(&line, &first, &below);
+    notes.splice(0..0, comments);
+    notes.extend(ends_empty.then_some(Note::EmptyLast));
     let columns = if line == FirstLine::ShortNames { below.cells } else { first.cells.len() };
-    if let Some(Note::LeftOut { named, what }) = &note
-        && columns == 1
+    if let Some(Note::LeftOut { named, what, .. }) = notes.iter().find(|note| matches!(note, Note::LeftOut { .. }))
+        && columns == skipped
     {
         return Err(Defect::RowNamesAlone { named: format!("`{}`", excerpt(named.as_deref().unwrap_or(""))), what });
     }
@@ -132,7 +147,47 @@ pub fn parse(bytes: &[u8], most: usize, header: Header) -> Result<Table, Defect>
         table.push(&row)?;
     }
     let Reading { values, rows, .. } = table;
-    Ok(Table { names, columns: columns - skipped, rows, values, notes: note.into_iter().collect() })
+    Ok(Table { names, columns: columns - skipped, rows, values, notes })
+}
+
+/// Rows without the cells that are cut off their ends, and without the empty ones at the end of the file, as Excel leaves them.
+struct Filled<'b> {
+    rows: Rows<'b>,
+    cut: usize,
+    /// Rows that were read already, the next one last.
+    ahead: Vec<Row>,
+}
+
+impl Filled<'_> {
+    fn read(&mut self) -> Result<Option<Row>, Defect> {
+        let mut row = self.rows.next()?;
+        if let Some(row) = &mut row {
+            row.cells.truncate(row.cells.len() - self.cut);
+        }
+        Ok(row)
+    }
+
+    fn next(&mut self) -> Result<Option<Row>, Defect> {
+        if let Some(row) = self.ahead.pop() {
+            return Ok(Some(row));
+        }
+        let is_empty = |row: &Row| row.cells.iter().all(Cell::is_blank);
+        let Some(row) = self.read()? else { return Ok(None) };
+        if !is_empty(&row) {
+            return Ok(Some(row));
+        }
+        let mut empty = vec![row];
+        while let Some(row) = self.read()? {
+            let ends = !is_empty(&row);
+            empty.push(row);
+            if ends {
+                self.ahead = empty;
+                self.ahead.reverse();
+                return Ok(self.ahead.pop());
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// The rows so far.
@@ -164,7 +219,7 @@ impl Reading {
                 value.filter(|value| !(value.is_infinite() && cell.text.contains(|c: char| c.is_ascii_digit())));
             match value {
                 Some(value) => self.values.push(value),
-                None => return Err(no_number(&cell.text, line, column + 1, self.decimals.told())),
+                None => return Err(no_number(&cell.text, (line, column + 1), self.decimals.told(), self.rows == 0)),
             }
         }
         self.rows += 1;
@@ -173,7 +228,7 @@ impl Reading {
 }
 
 /// Why a cell is no number.
-fn no_number(cell: &str, line: usize, column: usize, decimal: Option<Decimal>) -> Defect {
+fn no_number(cell: &str, (line, column): (usize, usize), decimal: Option<Decimal>, first_sample: bool) -> Defect {
     if cell.is_empty() {
         return Defect::Empty { line, column };
     }
@@ -196,6 +251,8 @@ fn no_number(cell: &str, line: usize, column: usize, decimal: Option<Decimal>) -
         "write thousands together"
     } else if line == 1 {
         "is the first line one of names? Then say `--header yes`"
+    } else if first_sample && column == 1 && cell.contains(is_word) {
+        "is it a column of names? Then take it out, or leave its header empty; numbers are written as in 1.5 or -2e-3"
     } else {
         "write it as in 1.5 or -2e-3"
     };

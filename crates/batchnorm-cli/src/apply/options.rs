@@ -50,10 +50,10 @@ pub struct Arguments {
     /// Shift of each channel; absent: 0.
     #[arg(long, value_name = "B")]
     pub beta: Option<PathBuf>,
-    /// Running mean of each channel; in train absent: 0.
+    /// Running mean of each channel; in train absent: 0, which is said beside --running-var.
     #[arg(long, value_name = "M")]
     pub running_mean: Option<PathBuf>,
-    /// Running variance of each channel; in train absent: 1.
+    /// Running variance of each channel; in train absent: 1, which is said beside --running-mean.
     #[arg(long, value_name = "V")]
     pub running_var: Option<PathBuf>,
     /// Batches that went into --running-mean and --running-var, for --update-weight cumulative to go on from.
@@ -252,6 +252,11 @@ impl Arguments {
         if self.on_single_value == Some(OnSingleValue::UseRunning) && !both {
             return Err("--on-single-value use-running: expected --running-mean and --running-var, the statistics to normalise by; \
                         give both or choose another policy"
+                .into());
+        }
+        if self.batches == Some(0) && statistics {
+            return Err("--batches: expected 1 or more beside --running-mean and --running-var, for after 0 batches there are none; \
+                        leave the statistics out"
                 .into());
         }
         if self.batches.is_some() && !(cumulative && statistics) {

@@ -105,6 +105,16 @@ impl<T: Element + Number> Run<'_, '_, T> {
                 warnings.push(Warning { kind, text: text(&which), channels, of, values });
             }
         };
+        let half = match (&arguments.running_mean, &arguments.running_var) {
+            (Some(_), None) => Some(("--running-mean", "--running-var", "the running variance starts at 1")),
+            (None, Some(_)) => Some(("--running-var", "--running-mean", "the running mean starts at 0")),
+            _ => None,
+        };
+        if let Some((given, missing, starts)) = half {
+            say("half_of_the_statistics", (0..of).collect(), None, &|_| {
+                format!("{given} is given without {missing}: {starts}")
+            });
+        }
         let in_x = NonFinite::of(view, x, counted);
         if train {
             let input = arguments.input.display();
@@ -142,7 +152,7 @@ impl<T: Element + Number> Run<'_, '_, T> {
         let in_y = NonFinite::of(view, y, |_| true).without(&came);
         say("output_overflows", in_y.channels(), Some(in_y.values()), &|which| {
             format!(
-                "y: {} beyond {} though the input is finite, in {which}; gamma is too large, or the variance and eps too small",
+                "y: {} beyond {} though the input is finite, in {which}; gamma or beta is too large, or the variance and eps too small",
                 are(in_y.values()),
                 T::TYPE
             )

@@ -3,13 +3,13 @@
 use crate::failure::{Failure, tell};
 use batchnorm_io::npy::{self, Array, NumberType, Numbers};
 use batchnorm_io::npz::Npz;
-use batchnorm_io::table::{self, Defect, Header, Table, TableError};
+use batchnorm_io::table::{self, Defect, Header, Table};
 use clap::ValueEnum;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 /// The endings of tables.
-const TABLES: [&str; 5] = ["csv", "tsv", "tab", "txt", "dat"];
+pub const TABLES: [&str; 5] = ["csv", "tsv", "tab", "txt", "dat"];
 
 /// `--header`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -52,6 +52,11 @@ fn has_ending(path: &Path, endings: &[&str]) -> bool {
     ending.is_some_and(|ending| endings.iter().any(|known| ending.eq_ignore_ascii_case(known)))
 }
 
+/// Whether a file is a .npz by its ending.
+pub fn is_npz(path: &Path) -> bool {
+    has_ending(path, &["npz"])
+}
+
 /// Whether a file is a table by its ending.
 pub fn is_table(path: &Path) -> bool {
     has_ending(path, &TABLES)
@@ -64,7 +69,7 @@ pub fn header_without_tables<'p>(
 ) -> Option<&'static str> {
     let is_void = header.is_some() && !paths.into_iter().any(|path| is_table(path));
     is_void.then_some(
-        "--header: expected with a table (.csv, .tsv, .txt), for other files have no first line; leave it out",
+        "--header: expected with a table (.csv, .tsv, .tab, .txt, .dat), for other files have no first line; leave it out",
     )
 }
 
@@ -72,7 +77,7 @@ fn source(path: &Path) -> Source<'_> {
     if is_table(path) {
         return Source::Table;
     }
-    if has_ending(path, &["npz"]) {
+    if is_npz(path) {
         return Source::Npz(path.to_path_buf(), None);
     }
     // `file.npz:name`, unless a file is called so.
@@ -156,22 +161,37 @@ impl Files {
     }
 
     fn table(&self, path: &Path, most: usize) -> Result<Table, Failure> {
-        let unclear = |error: &TableError| matches!(error.defect, Defect::UnclearHeader { .. });
-        let read = match table::read(path, most, self.header) {
-            Err(error) if unclear(&error) => {
-                let others = self.tables.iter().filter(|other| *other != path);
-                let told = others.filter_map(|other| table::read(other, most, Header::Told).ok()).next();
-                match told {
-                    Some(other) => {
-                        let header = if other.names.is_some() { Header::Yes } else { Header::No };
-                        table::read(path, most, header)
-                    }
-                    None => Err(error),
+        let others = || self.tables.iter().filter(|other| *other != path);
+        match table::read(path, most, self.header) {
+            // One whose first line is names for certain decides for all; one that has a sample there for none.
+            Err(error) if matches!(error.defect, Defect::UnclearHeader { .. }) => {
+                let read = |other: &PathBuf| table::read(other, usize::MAX, Header::Told).ok();
+                let names = others().filter_map(read).any(|other| other.names.is_some());
+                if names { table::read(path, most, Header::Yes) } else { Err(error) }.map_err(Failure::input)
+            }
+            Ok(table) if self.header == Header::Told && table.names.is_none() => {
+                // A sample that two arrays share is hardly one: a line of names, which neither tells.
+                let first = &table.values[..table.columns];
+                let numbered =
+                    table.columns > 1 && first.windows(2).all(|pair| pair[0] < pair[1] && pair[0].fract() == 0.0);
+                let same = |other: &&PathBuf| {
+                    let read = table::read(other, usize::MAX, Header::Told).ok();
+                    read.is_some_and(|other| {
+                        other.names.is_none() && other.values.starts_with(first) && other.columns == table.columns
+                    })
+                };
+                match others().find(same).filter(|_| numbered) {
+                    Some(other) => Err(Failure::input(format!(
+                        "{}: line 1 may name the columns or be the first sample, for {} begins with the same numbers; say which \
+                         with `--header yes` or `--header no`",
+                        path.display(),
+                        other.display()
+                    ))),
+                    None => Ok(table),
                 }
             }
-            read => read,
-        };
-        read.map_err(Failure::input)
+            read => read.map_err(Failure::input),
+        }
     }
 }
 

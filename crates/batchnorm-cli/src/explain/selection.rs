@@ -132,11 +132,13 @@ impl Selection {
         }
     }
 
-    /// Number of gammas of the layer, and the word for what each belongs to.
-    pub fn parameters(&self) -> (usize, &'static str) {
+    /// The shape of gamma, and the word for what each value belongs to.
+    pub fn parameters(&self) -> (&[usize], &'static str) {
         match self.layer {
-            LayerName::Norm | LayerName::Rms => (self.count, "element of a row"),
-            LayerName::Batch | LayerName::Group | LayerName::Instance => (self.shape[self.channel_axis], "channel"),
+            LayerName::Norm | LayerName::Rms => (&self.shape[1..], "element of a row"),
+            LayerName::Batch | LayerName::Group | LayerName::Instance => {
+                (&self.shape[self.channel_axis..=self.channel_axis], "channel")
+            }
         }
     }
 

@@ -85,10 +85,10 @@ impl Subject {
         };
         let parameters: Vec<usize> =
             places.iter().enumerate().map(|(i, place)| selection.parameter(place, i)).collect();
-        let (count, each) = selection.parameters();
+        let (parameter_shape, each) = selection.parameters();
         let from = |least: f64, flag: &str, given: &Option<PathBuf>, absent: f64| match given {
-            Some(given) => files.vector_or_numbers(flag, given, least, count, each),
-            None => Ok(vec![absent; count]),
+            Some(given) => files.vector_or_numbers(flag, given, least, parameter_shape, each),
+            None => Ok(vec![absent; parameter_shape.iter().product()]),
         };
         let vector = |flag: &str, given: &Option<PathBuf>, absent: f64| from(f64::MIN, flag, given, absent);
         let of_values = |vector: Vec<f64>| match layer {

@@ -4,7 +4,7 @@ use super::layer::Layer;
 use super::options::{Arguments, Mode};
 use super::parameters::{fits, parameters};
 use super::verdict;
-use crate::arrays::{Any, Files, Typed};
+use crate::arrays::{Any, Files, TABLES, Typed, is_npz};
 use crate::failure::Failure;
 use crate::layer_name::LayerName;
 use crate::terminal::put;
@@ -17,7 +17,6 @@ use std::path::{Path, PathBuf};
 
 /// Names of the gradients, and endings of their files.
 const GRADIENTS: [&str; 3] = ["dx", "dgamma", "dbeta"];
-const ENDINGS: [&str; 4] = ["npy", "csv", "tsv", "txt"];
 
 pub fn run(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
     let layer = match arguments.layer {
@@ -61,10 +60,7 @@ struct Theirs {
 
 impl Theirs {
     fn find(given: &Path) -> Result<Theirs, Failure> {
-        let found = match given.extension() {
-            Some(ending) if ending == "npz" && !given.is_dir() => in_archive(given)?,
-            _ => in_folder(given)?,
-        };
+        let found = if is_npz(given) && !given.is_dir() { in_archive(given)? } else { in_folder(given)? };
         if found.iter().all(Option::is_none) {
             return Err(Failure::input(format!(
                 "--against {}: expected at least one of dx, dgamma and dbeta (dx.npy in a folder, or dx in a .npz), found none of \
@@ -97,13 +93,15 @@ fn in_folder(folder: &Path) -> Result<[Option<PathBuf>; 3], Failure> {
     if !folder.is_dir() {
         let found = if folder.exists() { "a file" } else { "none" };
         return Err(Failure::input(format!(
-            "--against {}: expected a folder with dx, dgamma or dbeta (.npy, .csv, .tsv, .txt), or a .npz of them, found {found}",
+            "--against {}: expected a folder with dx, dgamma or dbeta (.npy or tables), or a .npz of them, found {found}",
             folder.display()
         )));
     }
     let mut found = [None, None, None];
     for (found, name) in found.iter_mut().zip(GRADIENTS) {
-        let paths = ENDINGS.map(|ending| folder.join(format!("{name}.{ending}")));
+        let endings =
+            std::iter::once("npy").chain(TABLES).flat_map(|ending| [ending.to_owned(), ending.to_uppercase()]);
+        let paths: Vec<PathBuf> = endings.map(|ending| folder.join(format!("{name}.{ending}"))).collect();
         let there: Vec<&PathBuf> = paths.iter().filter(|path| path.exists()).collect();
         *found = match there[..] {
             [] => None,

@@ -93,7 +93,11 @@ fn arrays_that_cannot_be_explained_are_refused() {
         (&["--input", "x.npy", "--gamma", "2,"], 2, "got `` among them"),
         (&["--input", "x.npy", "--gamma", "inf"], 2, "--gamma inf: expected finite values"),
         (&["--input", "x.npy", "--beta", "nothing.npy"], 3, "--beta nothing.npy: expected a file, or numbers"),
-        (&["--input", "x.npy", "--beta", "single.npy"], 3, "single.npy: expected at most 2 values, got shape [3, 1]"),
+        (
+            &["--input", "x.npy", "--beta", "single.npy"],
+            3,
+            "single.npy: expected shape [2], one value for each channel (axes of length 1 do not matter), got [3, 1]",
+        ),
         (&["--input", "x.npy", "--layer", "group", "--groups", "3"], 3, "3 groups divide evenly, got 2"),
         (&["--input", "huge.npy"], 4, "`squared` overflows"),
         (&["--input", "small.npy", "--epsilon", "0", "--gamma", "1e200"], 4, "overflows; divide the upstream gradient"),

@@ -1,6 +1,7 @@
 //! Text in rows and cells, whatever they are parted by.
 
 use super::defect::Defect;
+use super::note::Note;
 use csv_core::{ReadFieldResult, Reader, ReaderBuilder};
 use std::borrow::Cow;
 
@@ -57,12 +58,44 @@ impl Delimiter {
     }
 }
 
+/// A text whose lines of comments are empty, and what is to be said of them. A comment begins with `#` or `%` and a space, as
+/// NumPy and MATLAB write them; without the space it may be a name.
+pub(super) fn without_comments(text: &[u8]) -> (Cow<'_, [u8]>, Option<Note>) {
+    let is_comment = |line: &[u8]| match line.trim_ascii_start() {
+        [mark @ (b'#' | b'%'), rest @ ..] => rest.first().is_none_or(|next| next.is_ascii_whitespace() || next == mark),
+        _ => false,
+    };
+    if !text.split(|byte| matches!(byte, b'\n' | b'\r')).any(is_comment) {
+        return (Cow::Borrowed(text), None);
+    }
+    let (mut kept, mut first, mut lines, mut quoted) = (Vec::with_capacity(text.len()), None, 0, false);
+    for line in text.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
+        let content = line.trim_ascii_end();
+        if !quoted && is_comment(line) {
+            first.get_or_insert_with(|| String::from_utf8_lossy(content).into_owned());
+            lines += 1;
+            kept.extend_from_slice(&line[content.len()..]);
+        } else {
+            quoted ^= line.iter().filter(|byte| **byte == b'"').count() % 2 == 1;
+            kept.extend_from_slice(line);
+        }
+    }
+    (Cow::Owned(kept), first.map(|first| Note::Comments { first, lines }))
+}
+
 /// A cell without the spaces around it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Cell {
     pub text: String,
     /// Whether it stood in quotes.
     pub quoted: bool,
+}
+
+impl Cell {
+    /// Whether nothing was written.
+    pub fn is_blank(&self) -> bool {
+        self.text.is_empty() && !self.quoted
+    }
 }
 
 /// A row's cells.

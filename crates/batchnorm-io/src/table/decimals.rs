@@ -51,6 +51,12 @@ impl Decimals {
 /// The number that a cell is: as Rust and Python write it, with `decimal` in front of its decimals, and groups of three digits
 /// parted by the other sign or not at all.
 pub(super) fn number(cell: &str, decimal: Decimal) -> Option<f64> {
+    // As data frames and R write what is true and what is not.
+    match cell {
+        "True" | "TRUE" | "true" => return Some(1.0),
+        "False" | "FALSE" | "false" => return Some(0.0),
+        _ => {}
+    }
     let (decimal, group) = match decimal {
         Decimal::Point => ('.', ','),
         Decimal::Comma => (',', '.'),
@@ -67,7 +73,8 @@ pub(super) fn number(cell: &str, decimal: Decimal) -> Option<f64> {
         let mut groups = digits.split(group);
         let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
         let first = groups.next().is_some_and(|first| (1..=3).contains(&first.len()) && is_digits(first));
-        if !first || !groups.all(|group| group.len() == 3 && is_digits(group)) {
+        // (No number of thousands begins with 0.)
+        if !first || digits.starts_with('0') || !groups.all(|group| group.len() == 3 && is_digits(group)) {
             return None;
         }
     }

@@ -95,6 +95,17 @@ pub enum Defect {
         /// How to mend it.
         hint: &'static str,
     },
+    /// A first line of one cell less than the others, which begin with a number.
+    #[error(
+        "line 1: expected {below} names as there are cells in the lines below it, got {cells}; the numbers in front are names of rows (put \
+         them in quotes, or a name above them), or decimals have commas (write a semicolon between cells)"
+    )]
+    ShortFirstLine {
+        /// Cells of the first line.
+        cells: usize,
+        /// Cells of the next one.
+        below: usize,
+    },
     /// Nothing but the names of rows.
     #[error("expected columns of numbers, got the one column {named}, which {what}")]
     RowNamesAlone {

@@ -1,8 +1,9 @@
 //! Which line is names, and which column is no feature: told by what is written, never guessed.
 
-use super::cells::{Cell, Row};
-use super::decimals::{counter, is_missing, looks_like_number, shows_decimals};
+use super::cells::{Cell, Delimiter, Row};
+use super::decimals::{Decimal, counter, is_missing, looks_like_number, number, shows_decimals};
 use super::defect::Defect;
+use super::note::Note;
 use crate::npy::defect::excerpt;
 use std::collections::HashSet;
 
@@ -26,23 +27,89 @@ pub(super) struct Below {
     pub cells: usize,
     /// Some cell stands in quotes.
     quoted: bool,
-    /// For each column, whether all of its cells are written with decimals.
-    decimals: Vec<bool>,
-    /// For each column, whether all of its cells are numbers or missing.
-    numbers: Vec<bool>,
-    first: FirstColumn,
+    columns: Vec<Column>,
 }
 
-/// The cells of the first column below the first row.
+/// What the cells of a column show.
 #[derive(Debug, Default)]
-struct FirstColumn {
-    /// The first one, as a counter.
-    begins: Option<u64>,
-    /// Each is one more than the one above it.
+struct Column {
+    /// Written with decimals; of all, and of all but the first.
+    decimals: bool,
+    decimals_later: bool,
+    /// Numbers, or missing.
+    numbers: bool,
+    /// Whole numbers.
+    whole: bool,
+    /// The first one in quotes.
+    quoted: bool,
+    /// The first one, and whether each is one more than the one above it.
+    begins: f64,
     counts: bool,
-    /// All are whole numbers, no two alike.
+    /// Whole numbers, no two alike.
     distinct: bool,
-    seen: HashSet<u64>,
+    seen: HashSet<i64>,
+}
+
+/// The number that a cell is, whatever stands in front of its decimals.
+fn value_of(text: &str) -> Option<f64> {
+    number(text, Decimal::Point).or_else(|| number(text, Decimal::Comma))
+}
+
+/// Columns that may be names of rows: those of several at most are in front.
+const MOST_INDEXES: usize = 4;
+
+impl Column {
+    fn see(&mut self, cell: &Cell, row: usize, leading: bool) {
+        let value = value_of(&cell.text).filter(|value| value.is_finite());
+        if row == 0 {
+            *self = Column {
+                decimals: true,
+                decimals_later: true,
+                numbers: true,
+                whole: true,
+                counts: true,
+                distinct: leading,
+                ..Column::default()
+            };
+            (self.quoted, self.begins) = (cell.quoted, value.unwrap_or(f64::NAN));
+        } else {
+            self.decimals_later &= shows_decimals(&cell.text);
+        }
+        self.decimals &= shows_decimals(&cell.text);
+        self.numbers &= looks_like_number(&cell.text) || cell.text.is_empty() || is_missing(&cell.text);
+        self.whole &= value.is_some_and(|value| value.fract() == 0.0);
+        self.counts &= value == Some(self.begins + row as f64);
+        if leading && self.distinct {
+            let number = cell.text.parse::<i64>().ok();
+            self.distinct &= number.is_some_and(|number| self.seen.insert(number));
+        }
+    }
+
+    /// Counts the rows from 0 or 1 on.
+    fn counts_rows(&self) -> bool {
+        self.counts && (self.begins == 0.0 || self.begins == 1.0)
+    }
+
+    /// Why it is no feature but the names of the rows, if it may be under this header.
+    fn is_index(&self, header: &str) -> Option<&'static str> {
+        // The headers under which programs write the names of rows.
+        let header = header.to_lowercase();
+        let nameless = header.is_empty() || header.starts_with("unnamed: 0");
+        if header == "index" && !self.counts_rows()
+            || !nameless && !["index", "rownames", "row.names"].contains(&&header[..])
+        {
+            return None;
+        }
+        if self.counts_rows() {
+            Some("counts the rows")
+        } else if !self.numbers {
+            Some("holds names")
+        } else if self.distinct {
+            Some("numbers the rows")
+        } else {
+            (nameless && self.whole).then_some("holds whole numbers, as an index does")
+        }
+    }
 }
 
 impl Below {
@@ -50,28 +117,14 @@ impl Below {
     pub fn see(&mut self, row: &Row) {
         if self.rows == 0 {
             self.cells = row.cells.len();
-            self.decimals = vec![true; self.cells];
-            self.numbers = vec![true; self.cells];
+            self.columns.resize_with(self.cells, Column::default);
         }
-        for (column, cell) in row.cells.iter().take(self.cells).enumerate() {
-            self.decimals[column] &= shows_decimals(&cell.text);
-            self.numbers[column] &= looks_like_number(&cell.text) || cell.text.is_empty() || is_missing(&cell.text);
+        for (at, (cell, column)) in row.cells.iter().zip(&mut self.columns).enumerate() {
+            column.see(cell, self.rows, at < MOST_INDEXES);
             // (Names of rows are quoted where numbers are not.)
-            self.quoted |= cell.quoted && column > 0;
+            self.quoted |= cell.quoted && at > 0;
         }
-        let number = row.cells.first().and_then(|cell| counter(&cell.text));
-        let first = &mut self.first;
-        if self.rows == 0 {
-            (first.begins, first.counts, first.distinct) = (number, true, true);
-        }
-        first.counts &= number.is_some() && number == first.begins.map(|begins| begins + self.rows as u64);
-        first.distinct &= number.is_some_and(|number| first.seen.insert(number));
         self.rows += 1;
-    }
-
-    /// Whether the first column counts the rows, from 0 or 1 on.
-    fn counts(&self) -> bool {
-        self.first.counts && matches!(self.first.begins, Some(0 | 1))
     }
 }
 
@@ -85,14 +138,24 @@ pub(super) enum FirstLine {
 }
 
 /// Tells what the first line is, by itself, by what follows it and by what was asked for.
-pub(super) fn first_line(first: &Row, below: &Below, header: Header) -> Result<FirstLine, Defect> {
+pub(super) fn first_line(
+    first: &Row,
+    below: &Below,
+    header: Header,
+    delimiter: Delimiter,
+) -> Result<FirstLine, Defect> {
     let cells = &first.cells;
     if header == Header::No {
         return Ok(FirstLine::Sample);
     }
     // (Of a line of numbers that is short one is missing.)
     let is_name = |cell: &Cell| cell.quoted || !looks_like_number(&cell.text);
-    if below.rows > 0 && cells.len() + 1 == below.cells && cells.iter().all(is_name) {
+    if below.rows > 0 && cells.len() + 1 == below.cells && (header == Header::Yes || cells.iter().all(is_name)) {
+        let names = &below.columns[0];
+        // Unquoted numbers behind commas may be what stands in front of a decimal comma.
+        if delimiter == Delimiter::Comma && names.numbers && !names.quoted {
+            return Err(Defect::ShortFirstLine { cells: cells.len(), below: below.cells });
+        }
         return Ok(FirstLine::ShortNames);
     }
     if header == Header::Yes {
@@ -107,9 +170,20 @@ pub(super) fn first_line(first: &Row, below: &Below, header: Header) -> Result<F
     if filled.is_empty() {
         return Ok(FirstLine::Sample);
     }
+    // A word, which is no slip of the pen in a number.
+    let is_word = |cell: &&&Cell| {
+        let text = cell.text.trim_start_matches(['#', '%', '(', '_', '\'', '"']);
+        let begins = text.starts_with(char::is_alphabetic) && !cell.text.ends_with(['!', '?']);
+        (begins || cell.quoted && cell.text.contains(char::is_alphabetic)) && !is_missing(&cell.text)
+    };
     if numbers == 0 {
-        let all_missing = filled.iter().all(|cell| is_missing(&cell.text));
-        return Ok(if all_missing && below.rows > 0 { FirstLine::Sample } else { FirstLine::Names });
+        if filled.iter().all(|cell| is_missing(&cell.text)) && below.rows > 0 {
+            return Ok(FirstLine::Sample);
+        }
+        return match filled.iter().any(|cell| is_word(&cell)) || below.rows == 0 {
+            true => Ok(FirstLine::Names),
+            false => unclear("it is neither of words nor of numbers"),
+        };
     }
     if below.rows == 0 {
         return Ok(FirstLine::Sample);
@@ -122,115 +196,90 @@ pub(super) fn first_line(first: &Row, below: &Below, header: Header) -> Result<F
         filled.iter().filter(|cell| looks_like_number(&cell.text)).map(|cell| counter(&cell.text)).collect();
     if numbers < filled.len() {
         // Words among numbers: names, if the numbers may be some and the words are no slip of the pen.
-        let is_word =
-            |cell: &&Cell| cell.text.starts_with(|c: char| c.is_alphabetic() || c == '_') && !is_missing(&cell.text);
-        let words = filled.iter().filter(|cell| !looks_like_number(&cell.text)).all(is_word);
-        let above_numbers = (1..below.cells.min(cells.len())).all(|column| below.numbers[column]);
+        let words = filled.iter().filter(|cell| !looks_like_number(&cell.text)).all(|cell| is_word(&cell));
+        let above_numbers = below.columns.iter().take(cells.len()).skip(1).all(|column| column.numbers);
         let named = words && counters.is_some() && above_numbers && cells.len() == below.cells;
         return Ok(if named { FirstLine::Names } else { FirstLine::Sample });
     }
-    let Some(counters) = counters else { return Ok(FirstLine::Sample) };
-    let begins = counters[0];
-    let in_order = counters.windows(2).all(|pair| pair[1] == pair[0] + 1);
-    let years = counters.len() > 1
-        && counters.iter().all(|year| (1800..=2200).contains(year))
-        && counters.windows(2).all(|pair| pair[0] < pair[1]);
-    if !(years || in_order && begins <= 1) {
-        return Ok(FirstLine::Sample);
-    }
     // A column of row names has no name.
-    let nameless = cells[0].text.is_empty();
-    let columns = usize::from(nameless)..below.cells;
-    let decimals = columns.clone().filter(|&column| below.decimals[column]).count();
-    if nameless && (below.counts() || decimals == columns.len()) {
+    let nameless = cells[0].text.is_empty() && cells.len() == below.cells;
+    if nameless && below.columns[0].is_index("").is_some() {
         return Ok(FirstLine::Names);
     }
-    if begins == 1 && !years && (counters.len() == 1 || below.rows == 1 || decimals < columns.len()) {
-        return Ok(FirstLine::Sample);
-    }
-    if decimals == columns.len() {
-        // As data frames are written: each number of a column of floats has its decimals.
-        let sure = counters.len() > 1 && below.rows > 1 && (years || begins == 0);
-        return if sure { Ok(FirstLine::Names) } else { unclear("the lines below it have decimals, and it has none") };
-    }
-    unclear("columns are often numbered so")
+    all_numbers(&filled, below, nameless).map_or_else(unclear, Ok)
 }
 
-/// Something about the columns that a user should be told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Note {
-    /// The first column was left out, for it names or counts the rows.
-    LeftOut {
-        /// Its header, as it stands.
-        named: Option<String>,
-        /// What it does.
-        what: &'static str,
-    },
-    /// The first column counts the rows, and was kept.
-    CounterKept {
-        /// Its header.
-        named: Option<String>,
-    },
-}
-
-impl std::fmt::Display for Note {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        let headed = |named: &Option<String>| match named.as_deref() {
-            None => String::from("without a header"),
-            Some("") => String::from("with an empty header"),
-            Some(named) => format!("`{}`", excerpt(named)),
+/// What a first line of numbers is, or why it cannot be told.
+fn all_numbers(filled: &[&Cell], below: &Below, nameless: bool) -> Result<FirstLine, &'static str> {
+    const NUMBERED: &str = "columns are often numbered so";
+    let columns = &below.columns[usize::from(nameless)..];
+    let values: Vec<f64> = filled.iter().filter_map(|cell| value_of(&cell.text)).collect();
+    let Some(counters) = filled.iter().map(|cell| counter(&cell.text)).collect::<Option<Vec<u64>>>() else {
+        // 0.0, 1.0, 2.0 above whole numbers; 400.5, 401.0, 401.5 above others.
+        let steps = |values: &[f64]| {
+            values.len() > 2
+                && values[1] != values[0]
+                && values
+                    .windows(3)
+                    .all(|three| (three[2] - three[1] - three[1] + three[0]).abs() <= 1e-9 * three[2].abs())
         };
-        match self {
-            Note::LeftOut { named, what } => {
-                write!(f, "the first column, {}, was left out: it {what}", headed(named))
-            }
-            Note::CounterKept { named } => {
-                let named = headed(named);
-                write!(
-                    f,
-                    "the first column, {named}, was kept as a feature, though it counts the rows; take it out if it is none"
-                )
-            }
-        }
+        return if steps(&values) { Err(NUMBERED) } else { Ok(FirstLine::Sample) };
+    };
+    let begins = counters[0];
+    let in_order = counters.windows(2).all(|pair| pair[1] == pair[0] + 1);
+    let distinct = counters.iter().collect::<HashSet<_>>().len() == counters.len();
+    let years = counters.len() > 1 && counters.iter().all(|year| (1800..=2200).contains(year)) && distinct;
+    let decimals = columns.iter().filter(|column| column.decimals).count();
+    if decimals == columns.len() && distinct {
+        // As data frames are written: each number of a column of floats has its decimals.
+        let sure = counters.len() > 1 && below.rows > 1 && (years || in_order && begins == 0);
+        return if sure { Ok(FirstLine::Names) } else { Err("the lines below it have decimals, and it has none") };
     }
+    // Two lines of names.
+    if below.rows > 2 && columns.iter().all(|column| column.decimals_later && !column.decimals) {
+        return Err("the lines below the second have decimals, and it has none");
+    }
+    if years || in_order && begins == 0 && (counters.len() > 1 || columns[0].whole) {
+        return Err(NUMBERED);
+    }
+    Ok(FirstLine::Sample)
 }
 
-/// Whether the first column is left out, and what is said of it.
-pub(super) fn first_column(line: &FirstLine, first: &Row, below: &Below) -> Option<Note> {
+/// How many columns in front are left out, and what is said of them and of those that are kept.
+pub(super) fn columns_in_front(line: &FirstLine, first: &Row, below: &Below) -> (usize, Vec<Note>) {
     if below.rows == 0 {
-        return None;
+        return (0, Vec::new());
     }
-    let named = match line {
-        FirstLine::Names => Some(first.cells[0].text.clone()),
+    let names = match line {
+        FirstLine::Names => Some(&first.cells),
         FirstLine::ShortNames | FirstLine::Sample => None,
     };
-    // The headers under which programs write the names of rows.
-    let headers = ["", "unnamed: 0", "rownames", "row.names", "index"];
-    let of_rows = *line == FirstLine::ShortNames
-        || named.as_ref().is_some_and(|named| headers.contains(&named.to_lowercase().as_str()));
-    let what = if below.counts() {
-        "counts the rows"
-    } else if below.cells > 0 && !below.numbers[0] {
-        "holds names"
-    } else if below.first.distinct {
-        "numbers the rows"
-    } else {
-        ""
-    };
-    if of_rows && !what.is_empty() || *line == FirstLine::ShortNames {
-        let what = if what.is_empty() { "has no name among those of the columns" } else { what };
-        return Some(Note::LeftOut { named, what });
+    let mut notes = Vec::new();
+    if *line == FirstLine::ShortNames {
+        let what = below.columns[0].is_index("").unwrap_or("has no name among those of the columns");
+        notes.push(Note::LeftOut { column: 1, named: None, what });
     }
+    for (at, (name, column)) in names.into_iter().flatten().zip(&below.columns).enumerate().take(MOST_INDEXES) {
+        let Some(what) = column.is_index(&name.text) else { break };
+        notes.push(Note::LeftOut { column: at + 1, named: Some(name.text.clone()), what });
+    }
+    let skipped = notes.len();
     // (Two rows count by chance.)
-    let rows = below.rows + usize::from(*line == FirstLine::Sample);
-    (counts_with(line, first, below) && rows > 2 && below.cells > 1).then_some(Note::CounterKept { named })
-}
-
-/// Whether the first column counts, the first line with it where that is a sample.
-fn counts_with(line: &FirstLine, first: &Row, below: &Below) -> bool {
-    if *line != FirstLine::Sample {
-        return below.counts();
+    let is_sample = *line == FirstLine::Sample;
+    let rows = below.rows + usize::from(is_sample);
+    for (at, column) in below.columns.iter().enumerate().skip(skipped) {
+        let named = match line {
+            FirstLine::Names => first.cells.get(at).map(|cell| cell.text.clone()),
+            FirstLine::ShortNames => first.cells.get(at - 1).map(|cell| cell.text.clone()),
+            FirstLine::Sample => None,
+        };
+        let before = first.cells.get(at).and_then(|cell| value_of(&cell.text));
+        let counts = column.counts && (!is_sample || before == Some(column.begins - 1.0));
+        if counts && rows > 2 && below.cells - skipped > 1 {
+            notes.push(Note::CounterKept { column: at + 1, named });
+        } else if named.is_some_and(|named| named.is_empty()) {
+            notes.push(Note::NamelessKept { column: at + 1 });
+        }
     }
-    let begins = counter(&first.cells[0].text);
-    below.first.counts && matches!(begins, Some(0 | 1)) && below.first.begins == begins.map(|begins| begins + 1)
+    (skipped, notes)
 }

@@ -89,7 +89,12 @@ fn names_are_recognised_though_they_are_numbers_or_the_table_is_refused() {
         ("2019,2020,total\n5,6,11\n7,8,15\n", "2019|2020|total"),
         ("0;1;2\n0,5;1,0;2,5\n3,0;4,0;5,0\n", "0|1|2"),
         ("3,7\n", ""),
-        ("3,7\n1.5,2.5\n0.5,0.25\n", ""),
+        ("3,7\n1.5,2\n0.5,0.25\n", ""),
+        ("1stFlrSF,2ndFlrSF,name\n5,6,1\n7,8,2\n", "1stFlrSF|2ndFlrSF|name"),
+        ("#chrom,pos\n5,6\n7,8\n", "#chrom|pos"),
+        ("2021,2020,2019\n0.5,1.5,2.5\n0.1,0.2,0.3\n", "2021|2020|2019"),
+        (",400,401\n0,.12,.5\n1,.25,.5\n", "400|401"),
+        (",3,7\n0,12,13\n1,5,6\n", "3|7"),
         ("1,2\n3,4\n", ""),
         ("1,2\n3.5,4\n", ""),
         ("0.0,1.0\n0.5,2.5\n", ""),
@@ -104,6 +109,14 @@ fn names_are_recognised_though_they_are_numbers_or_the_table_is_refused() {
         ("0\n1\n1\n", 2),
         ("2019,2020\n5,6\n7,8\n", 2),
         ("1,2,3\n0.5,1.5,2.5\n0.1,0.2,0.3\n", 2),
+        ("3,7\n1.5,2.5\n0.5,0.25\n", 2),
+        ("400,401,402\n0.12,0.13,0.11\n0.2,0.3,0.33\n", 2),
+        ("10,20,30\n0.5,1.5,2.5\n0.1,0.2,0.3\n", 2),
+        ("2021,2020,2019\n5,15,25\n1,2,3\n", 2),
+        ("0.0,1.0,2.0\n5,6,7\n8,9,10\n", 2),
+        ("400.5,401.0,401.5\n0.1,0.7,0.2\n0.3,0.1,0.9\n", 2),
+        ("3\n1.5\n2.5\n9.5\n", 3),
+        ("0,0\n1,2\n1.5,2.5\n3.5,4.5\n", 3),
     ] {
         let message = refused(text);
         let first = text.lines().next().expect("a line");
@@ -197,4 +210,110 @@ fn defects_name_line_and_column() {
     assert!(matches!(parse(b"1,2\n3,4\n", 3, Header::Told), Err(Defect::TooMany { most: 3 })));
     let missing = read(Path::new("no/such.csv"), 10, Header::Told).unwrap_err().to_string();
     assert!(missing.starts_with("no/such.csv: cannot be read"), "{missing}");
+}
+
+/// What is neither a word nor a number is no header, and no sample that may be lost.
+#[test]
+fn a_first_line_of_slips_is_refused_and_never_lost() {
+    for first in [
+        "0x1F",
+        "1'234.5",
+        "1.5x",
+        "1.5%,2%",
+        "\u{2212}1.5",
+        "1_000",
+        "1.5D+00 2.5D+00",
+        "1.O,2.O",
+        "\"1 234\"",
+        "1.2.3",
+        "$1.5",
+        "1\u{a0}234",
+        "1/2,1/3",
+        "1+2j",
+        "1.#INF,1.#QNAN",
+        "#VALUE!,#DIV/0!",
+        "1.5.2020,2.5.2020",
+        "2020-01-01",
+        "*,**",
+    ] {
+        let columns = first.split([',', ' ']).count().min(if first.starts_with('"') { 1 } else { 9 });
+        let row = |value: &str| vec![value; columns].join(if first.contains(' ') { " " } else { "," });
+        let text = format!("{first}\n{}\n{}\n", row("2.5"), row("3.25"));
+        let message = refused(&text);
+        assert!(message.contains("--header") || message.contains("expected a number"), "{text:?}: {message}");
+    }
+    assert_eq!(table("True,False\n1,0\n0,1\n").values, [1.0, 0.0, 1.0, 0.0, 0.0, 1.0]);
+    assert_eq!(table(",a,b\n0,True,False\n1,FALSE,TRUE\n").values, [1.0, 0.0, 0.0, 1.0]);
+}
+
+/// A comma may stand in front of decimals: what it parts is never taken for a column of row names.
+#[test]
+fn decimal_commas_are_no_names_of_rows() {
+    for text in [
+        "price\n1,25\n2,75\n3,50\n",
+        "x\n0,5\n1,5\n2,5\n",
+        "\"x\"\n1,25\n2,75\n",
+        "total\n1,234\n3,456\n",
+        "total,count\n1,234,2\n3,456,4\n",
+    ] {
+        for header in [Header::Told, Header::Yes] {
+            let message = parse(text.as_bytes(), 100, header).expect_err(text).to_string();
+            assert!(message.contains("decimals have commas"), "{text:?}: {message}");
+        }
+    }
+    assert_eq!(table("price;n\n0,123;0,555\n0,5;1\n").values, [0.123, 0.555, 0.5, 1.0]);
+    assert_eq!(table("price;n\n0,123;0,555\n").values, [0.123, 0.555]);
+    // R's short header of numbers, between spaces.
+    let table = parse(b"1 2\n1 10 20\n2 30 40\n", 100, Header::Yes).expect("names");
+    assert_eq!((table.columns, &table.values[..]), (2, &[10.0, 20.0, 30.0, 40.0][..]));
+}
+
+#[test]
+fn columns_of_numbers_of_rows_are_left_out_or_said_wherever_they_stand() {
+    let notes = |text: &str| table(text).notes.iter().map(ToString::to_string).collect::<Vec<String>>();
+    for (text, values) in [
+        (",Unnamed: 0,a\n0,0,5\n1,1,7\n2,2,6\n", [5.0, 7.0, 6.0]),
+        ("Unnamed: 0.1,Unnamed: 0,a\n0,0,5\n1,1,7\n2,2,6\n", [5.0, 7.0, 6.0]),
+        (",a\n0.0,5\n1.0,7\n2.0,6\n", [5.0, 7.0, 6.0]),
+        (",a\n5,5\n5,7\n2,6\n", [5.0, 7.0, 6.0]),
+        (",a\n-1,5\n0,7\n1,6\n", [5.0, 7.0, 6.0]),
+        (",,a\n0,0,5\n0,1,7\n1,0,6\n", [5.0, 7.0, 6.0]),
+    ] {
+        assert_eq!(table(text).values, values, "{text:?}");
+        let said = notes(text);
+        assert!(!said.is_empty() && said.iter().all(|note| note.contains("was left out")), "{text:?}: {said:?}");
+    }
+    for (text, says) in [
+        (",a\n0.5,5\n1.0,7\n1.75,6\n", "the first column, with an empty header, was kept as a feature"),
+        ("0.0,1.5\n1.0,2.5\n2.0,0.5\n", "the first column, without a header, was kept as a feature, though it counts"),
+        ("id,a\n101,5\n102,7\n103,6\n", "the first column, `id`, was kept as a feature, though it counts"),
+        ("a,n\n1,0\n3,1\n5,2\n", "column 2, `n`, was kept as a feature, though it counts"),
+        ("a,\n1,0\n3,1\n5,7\n", "column 2, with an empty header, was kept as a feature"),
+        ("index,a\n105,1\n98,2\n110,9\n", ""),
+    ] {
+        let said = notes(text).join("; ");
+        assert!(said.contains(says) && (says.is_empty() == said.is_empty()), "{text:?}: {said}");
+    }
+}
+
+#[test]
+fn comments_separators_at_the_end_and_empty_lines_there_are_left_out_and_said() {
+    let plain = table("1.5,2.5\n3,4.5\n");
+    for (text, says) in [
+        ("# a b\n1.5 2.5\n3 4.5\n", "the line `# a b` was left out: it is a comment"),
+        ("% saved by MATLAB\n%\n1.5,2.5\n3,4.5\n", "2 lines were left out"),
+        ("1.5,2.5\n3,4.5\n# end\n", "the line `# end` was left out"),
+        ("1.5,2.5,\n3,4.5,\n", "the last column was left out: it is empty"),
+        ("1.5;2.5;\n3;4.5;\n", "the last column was left out: it is empty"),
+        ("1.5,2.5\n3,4.5\n,\n,\n", ""),
+    ] {
+        let table = table(text);
+        assert_eq!((table.rows, table.columns, &table.values), (2, 2, &plain.values), "{text:?}");
+        let said = table.notes.first().map_or(String::new(), ToString::to_string);
+        assert!(said.contains(says) && (says.is_empty() == said.is_empty()), "{text:?}: {said}");
+    }
+    let message = refused("1,2\n,\n3,4\n");
+    assert!(message.contains("line 2, column 1: expected a number, got an empty cell"), "{message}");
+    let message = refused("Row,a\nr1,5\nr2,6\n");
+    assert!(message.contains("got `r1`; is it a column of names?"), "{message}");
 }

@@ -73,6 +73,9 @@ impl<'w, T: Element> Weights<'w, T> {
         let valid = |weight: &T| (0.0..f64::INFINITY).contains(&weight.to_f64());
         match values.iter().position(|weight| !valid(weight)) {
             Some(at) => Err(WeightsError::NoWeight { at, got: values[at].to_f64() }),
+            None if let Some(at) = values.iter().position(|weight| weight.to_f64() > MAX_WEIGHT) => {
+                Err(WeightsError::TooHeavy { at, got: values[at].to_f64() })
+            }
             None => Ok(Weights { values, shape: shape.to_vec() }),
         }
     }
@@ -111,6 +114,9 @@ impl<'w, T: Element> Weights<'w, T> {
     }
 }
 
+/// The largest weight: sums of 2^60 of them, times squares up to 1e150, stay in f64.
+const MAX_WEIGHT: f64 = 1e100;
+
 /// An error of values that cannot be weights.
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
@@ -118,6 +124,14 @@ pub enum WeightsError {
     /// Another number of weights than their shape has.
     #[error(transparent)]
     Layout(#[from] ViewError),
+    /// A weight of which no sums can be taken.
+    #[error("weights[{at}]: expected at most 1e100, got {got:?}, of which sums leave f64; divide all of them by it")]
+    TooHeavy {
+        /// Where it stands.
+        at: usize,
+        /// The value given.
+        got: f64,
+    },
     /// A negative weight, NaN or infinity.
     #[error("weights[{at}]: expected a finite number >= 0, got {got:?}; a weight says how often a value counts")]
     NoWeight {

@@ -20,8 +20,12 @@ use std::fmt;
 /// What is not known is not guessed: without n the variance stays as it is, and a [`Note`] says so. A count of batches that
 /// the statistics contradict is not used, and a note says that.
 ///
+/// Haiku's averages are without a share of their start, others' have one: they go over as they are, so that the layer evaluates
+/// as it did, and a note says so.
+///
 /// Darknet divides by sqrt(variance) + e, e = 1e-6. From Darknet that becomes variance + 2 e sqrt(variance) with eps e^2 inside
-/// the root, to Darknet (sqrt(variance + eps) - e)^2: the same divisor, exactly.
+/// the root, to Darknet (sqrt(variance + eps) - e)^2: the same divisor, exactly. (What is converted to Darknet is for its file: a layer
+/// here divides by the root of [`Converted::variance`] + 1e-12, which is less by up to 1e-6.)
 ///
 /// ```
 /// use batchnorm::{BatchNorm, Conversion, Convention};
@@ -72,6 +76,8 @@ pub enum Difference {
     Names,
     /// The variance that the running variance estimates.
     Estimator,
+    /// What is left of the averages' start values, of which one has none.
+    Start,
     /// The value whose weight `momentum` is, or its default.
     Momentum,
     /// The default of eps.
@@ -162,6 +168,7 @@ impl Conversion {
         note(Difference::Names, self.names());
         let (variance, sentence) = self.variance(variance, updates)?;
         note(Difference::Estimator, sentence);
+        note(Difference::Start, self.start(updates));
         note(Difference::Momentum, self.momentum());
         let (variance, sentence) = self.eps(variance);
         note(Difference::Epsilon, sentence);
@@ -268,6 +275,26 @@ impl Conversion {
                 Averaging::Exponential(weight) => power(weight.old_value(), updates),
                 Averaging::Cumulative => f64::from(u8::from(updates == 0)),
             }
+    }
+
+    /// The note on start values, where one of the two takes them out of its averages.
+    fn start(&self, updates: Option<u64>) -> Option<String> {
+        let [from, to] = [self.from, self.to].map(|convention| convention == Convention::Haiku);
+        let weight = match self.averaging {
+            Averaging::Exponential(weight) => weight.old_value(),
+            Averaging::Cumulative => 0.0,
+        };
+        let share = match updates {
+            Some(updates) => format!("{:.1e} of it after {updates} updates", power(weight, updates)),
+            None => String::from("of a share that the number of updates would tell"),
+        };
+        let (with, without) = if to { (self.from, self.to) } else { (self.to, self.from) };
+        (from != to).then(|| {
+            format!(
+                "Start: {with}'s averages hold what is left of their start values, {share}, {without}'s hold none; they were left as \
+                 they are, so that the layer evaluates as before."
+            )
+        })
     }
 
     /// The note on `momentum`: its meaning, its value and the target's default.

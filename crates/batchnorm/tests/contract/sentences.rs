@@ -73,6 +73,7 @@ fn passes() -> Vec<(&'static str, String)> {
         ("train, values count little", said(layer.train(Input::weighted(&x, &light)))),
         ("train, weights of another shape", said(layer.train(Input::weighted(&x, &short)))),
         ("weights, negative", said(weights(&[1.0, -1.0], &[2, 1]))),
+        ("weights, too large for sums", said(weights(&[1.0, 1e200], &[2, 1]))),
         ("weights, too few values", said(weights(&[1.0], &[2, 1]))),
         ("train, an output for a residual", said(layer.train(Input::with_output(&x, &x)))),
         ("backward, a residual for an output", said(layer.backward(Input::adding(&x, &x), &x, &added))),
