@@ -9,6 +9,7 @@ use crate::given::Given;
 use crate::judge::Judge;
 use crate::mistakes::Mistake;
 use crate::parameter_sums::{Sums, Which};
+use crate::precision::Precision;
 use crate::rearranged::{Layout, RESHAPE, Rearranged, SAMPLES, candidates, layouts};
 use crate::row::Row;
 use crate::sample_order;
@@ -32,11 +33,17 @@ pub(crate) fn explain(given: &Given, diagnosis: &mut Diagnosis) -> Result<(), Pr
     let in_a_formula = common.is_some_and(|common| !common.is_empty())
         && wrong.iter().all(|found| matches!(found.verdict, Verdict::Wrong(_)))
         && wrong.iter().all(|found| !found.verdict.mistakes().contains(&&ORDER));
-    if wrong.is_empty() || in_a_formula || wrong.iter().any(|found| matches!(found.verdict, Verdict::NotFinite(_))) {
+    // In half precision what is allowed is wide enough for many a formula: an arrangement that fits much better is asked for too.
+    let narrow = wrong.iter().any(|found| found.precision < Precision::Single);
+    if wrong.is_empty()
+        || in_a_formula && !narrow
+        || wrong.iter().any(|found| matches!(found.verdict, Verdict::NotFinite(_)))
+    {
         return Ok(());
     }
     let named = match arrangement_of(given, diagnosis)? {
         Some(mistake) => [Some(mistake); 2],
+        None if in_a_formula => return Ok(()),
         // The arrays may have been put back wrongly one by one.
         None => {
             let dx_is_wrong = diagnosis.dx.as_ref().is_some_and(|found| found.verdict.is_wrong());

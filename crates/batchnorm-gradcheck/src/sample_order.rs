@@ -66,6 +66,9 @@ fn matched(given: &[Vec<f64>], right: &[Vec<f64>]) -> Option<Vec<usize>> {
 /// tell each channel's xhat, or dy, in that order: k is known from dgamma, or but for its sign from the sizes of both sides.
 pub(crate) fn candidates(given: &Given) -> Result<Vec<Rearranged>, ProblemError> {
     let (problem, Some((dx, _))) = (given.problem, &given.dx) else { return Ok(Vec::new()) };
+    if matches!(problem.kind, Kind::Sample | Kind::RootMeanSquare) {
+        return of_norms_by_sample(problem, dx);
+    }
     let applies = problem.kind == Kind::Batch && problem.weights.is_none() && problem.axes.len() > 3;
     let Some((samples, places)) = slices(problem).filter(|_| applies) else { return Ok(Vec::new()) };
     let values = problem.rows.values();
@@ -101,6 +104,61 @@ pub(crate) fn candidates(given: &Given) -> Result<Vec<Rearranged>, ProblemError>
         let rearranged = problem.with_rows(&problem.axes.shape, &problem.axes.roles, Together::Channel, arrays, None);
         let from = (0..x.len()).collect();
         all.extend(rearranged.map(|problem| Rearranged { mistake: SAMPLES, problem, from }));
+    }
+    Ok(all)
+}
+
+/// Samples of norms that look at each by itself: above so many values times samples no order is looked for.
+const MAX_PAIRS: usize = 1 << 24;
+
+/// The same of norms that look at each sample by itself: which sample's x, or dy, gives each sample's dx is tried out.
+fn of_norms_by_sample(problem: &Problem, dx: &[f64]) -> Result<Vec<Rearranged>, ProblemError> {
+    let Some((samples, places)) = slices(problem).filter(|(samples, places)| samples * places.len() <= MAX_PAIRS)
+    else {
+        return Ok(Vec::new());
+    };
+    let each = places.len() / samples;
+    let [x, dy, dx] = [&problem.x, &problem.dy, dx].map(|values| problem.in_memory(values));
+    let (shape, roles, together) = (&problem.axes.shape, &problem.axes.roles, problem.rows.together());
+    let in_order = |values: &[f64], order: &dyn Fn(usize) -> usize| {
+        let mut moved = values.to_vec();
+        for sample in 0..samples {
+            let [to, from] = [sample, order(sample)].map(|sample| &places[sample * each..][..each]);
+            to.iter().zip(from).for_each(|(&to, &from)| moved[to] = values[from]);
+        }
+        moved
+    };
+    let mut all = Vec::new();
+    for which in [Moved::Input, Moved::Gradient] {
+        let with = |order: &dyn Fn(usize) -> usize| {
+            let arrays = match which {
+                Moved::Input => [in_order(&x, order), dy.clone()],
+                Moved::Gradient => [x.clone(), in_order(&dy, order)],
+            };
+            problem.with_rows(shape, roles, together, [&arrays[0], &arrays[1]], None)
+        };
+        let mut nearest = vec![(f64::INFINITY, 0); samples];
+        for shift in 0..samples {
+            let Some(turned) = with(&|sample| (sample + shift) % samples) else { return Ok(all) };
+            let mut right = Vec::with_capacity(dx.len());
+            for number in 0..turned.rows.count() {
+                let row = Row::new(&turned, number)?;
+                let line = row.right();
+                right.extend((0..row.x.len()).map(|i| row.at(&line, i)));
+            }
+            let right = turned.in_memory(&right);
+            for (sample, nearest) in nearest.iter_mut().enumerate() {
+                let own = places[sample * each..][..each].iter();
+                let distance = own.map(|&place| (dx[place] - right[place]).abs()).fold(0.0, f64::max);
+                if distance < nearest.0 {
+                    *nearest = (distance, (sample + shift) % samples);
+                }
+            }
+        }
+        let from = (0..x.len()).collect();
+        let rearranged = with(&|sample| nearest[sample].1);
+        let moved = nearest.iter().enumerate().any(|(sample, nearest)| sample != nearest.1);
+        all.extend(rearranged.filter(|_| moved).map(|problem| Rearranged { mistake: SAMPLES, problem, from }));
     }
     Ok(all)
 }

@@ -159,19 +159,19 @@ impl Arguments {
             && self.layer.is_some_and(|layer| !matches!(layer, Layer::Batch | Layer::Evaluation | Layer::Mixed))
         {
             return refuse(
-                "--running-mean, --running-var: expected with --layer batch, evaluation or mixed, for no other is normalised by them; \
+                "--running-mean, --running-var: expected with --mode eval of batch norm (or --layer mixed), for no other is normalised by them; \
                  leave them out",
-            );
-        }
-        if statistics && !(self.running_mean.is_some() && self.running_var.is_some()) {
-            return refuse(
-                "--running-mean, --running-var: expected both, for a mean and a variance belong together; give both or neither",
             );
         }
         if statistics && !by_running {
             return refuse(
                 "--running-mean, --running-var: expected with --mode eval (or --layer mixed), for training normalises by the \
                  batch; give --mode eval or leave them out",
+            );
+        }
+        if statistics && !(self.running_mean.is_some() && self.running_var.is_some()) {
+            return refuse(
+                "--running-mean, --running-var: expected both, for a mean and a variance belong together; give both or neither",
             );
         }
         if self.mode == Mode::Eval && !matches!(self.layer, None | Some(Layer::Batch | Layer::Evaluation)) {

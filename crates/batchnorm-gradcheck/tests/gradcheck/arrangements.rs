@@ -281,6 +281,37 @@ fn dx_alone_tells_the_order_of_samples() {
     }
 }
 
+/// In norms that look at each sample by itself, x and dy of different batches.
+#[test]
+fn samples_of_other_norms_in_another_order_are_named() {
+    let mut random = Random::new(3006);
+    let shape = [6, 4, 3];
+    let (x, dy) = (random.normals(72, 1.0, 1.5), random.normals(72, 0.2, 1.0));
+    let order = [3, 0, 1, 2, 5, 4];
+    let shuffled =
+        |values: &[f64]| order.iter().flat_map(|&sample| values[sample * 12..][..12].to_vec()).collect::<Vec<f64>>();
+    for grouping in
+        [Grouping::Layer { axes: 2 }, Grouping::Rms { axes: 2 }, Grouping::Group { groups: 2 }, Grouping::Instance]
+    {
+        let parameters = if matches!(grouping, Grouping::Layer { .. } | Grouping::Rms { .. }) { 12 } else { 4 };
+        let gamma: Vec<f64> = (0..parameters).map(|_| 0.5 + random.uniform()).collect();
+        for (other_x, other_dy) in [(shuffled(&x), dy.clone()), (x.clone(), shuffled(&dy))] {
+            let theirs = batchnorm::SampleConfig::of(grouping).epsilon(EPSILON).normalizer().expect("a rule");
+            let (mut y, mut dx) = (vec![0.0; 72], vec![0.0; 72]);
+            let of = |values| view(values, &shape, 1);
+            let parameters = batchnorm::Parameters { gamma: Some(&gamma[..]), beta: None };
+            let mut out = batchnorm::ViewMut::new(&mut y, &shape, Axes::NCHW).expect("an array");
+            let saved = theirs.forward(&of(&other_x), parameters, &mut out).expect("a pass");
+            let mut out = batchnorm::ViewMut::new(&mut dx, &shape, Axes::NCHW).expect("an array");
+            let sums = saved.backward(&of(&other_x), &of(&other_dy), &mut out).expect("a pass");
+            let problem = Problem::sample_norm(grouping, &of(&x), &of(&dy), &gamma, EPSILON).expect("a problem");
+            let given = problem.given().dx(&of(&dx)).and_then(|given| given.dgamma(&sums.dgamma));
+            let found = given.and_then(|given| given.dbeta(&sums.dbeta)).and_then(|given| given.diagnose());
+            assert_named(&found.expect("a diagnosis"), "samples in another order", &format!("{grouping:?}"));
+        }
+    }
+}
+
 /// What has nothing to do with the gradient is near to no mistake.
 #[test]
 fn what_is_as_far_away_as_the_gradient_is_large_is_not_called_near() {
