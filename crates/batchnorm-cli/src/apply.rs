@@ -10,7 +10,7 @@ use crate::terminal::use_threads;
 use crate::text;
 use batchnorm::{
     Averaging, Axes, BatchMoments, BatchNorm, CallError, Config, Element, Ghost, ParameterGradients, Policies,
-    RunningStatistics, Saved, View, ViewError, ViewMut, Weights,
+    RunningStatistics, Saved, SingleValue, View, ViewError, ViewMut, Weights,
 };
 use batchnorm_io::atomic::FileSet;
 use batchnorm_io::npy::{self, Number};
@@ -126,6 +126,11 @@ impl Job {
         if let Some(threads) = threads {
             use_threads(*threads)?;
         }
+        // A batch of one value a channel may be normalised by what was kept.
+        let kept = (self.arguments.mode == Mode::Train && view.count() == 1)
+            .then(|| layer.running().map(|running| running.variance().to_vec()))
+            .flatten()
+            .filter(|_| self.config.policies.single_value == SingleValue::UseRunning);
         let mut results = self
             .compute(&mut layer, &view, weights.as_ref(), dy_view.as_ref())
             .map_err(|error| self.refusal(&error, view.samples()))?;
@@ -144,7 +149,8 @@ impl Job {
             y: &results.y,
             dx: results.gradients.as_ref().map(|(dx, _)| &dx[..]),
             parameters: results.gradients.as_ref().map(|(_, parameters)| parameters),
-            variance: &results.variance,
+            variance: kept.as_ref().unwrap_or(&results.variance),
+            by_running: self.arguments.mode == Mode::Eval || kept.is_some(),
             non_finite: &results.non_finite,
         };
         let warnings = run.warnings();
@@ -272,9 +278,11 @@ impl Job {
                 let better = (size.max(2)..=samples).find(|size| samples % size != 1);
                 let better = better
                     .map_or(String::from("pass more samples"), |size| format!("--ghost {size} leaves no such group"));
+                // Of groups of one each sample is the last of one, and of one sample nothing is left.
+                let drop = if size > 1 && samples > 1 { ", or drop the last sample" } else { "" };
                 format!(
                     "{input}: expected at least 2 values a channel in every group, got {left} in the last one: {samples} samples in \
-                     ghosts of {size} leave {left}; {better}, or drop the last sample, or choose with --on-single-value"
+                     ghosts of {size} leave {left}; {better}{drop}, or choose with --on-single-value"
                 )
             }
             CallError::SingleValue { shape, axis } => format!(

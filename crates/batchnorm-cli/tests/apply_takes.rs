@@ -269,6 +269,7 @@ fn numbers_that_are_no_good_are_said() {
     folder.save("v.npy", &[3], &[1.0f32, 0.0, 1e-7]);
     folder.save("one.npy", &[3], &[1.0f32; 3]);
     folder.save("huge.npy", &[3], &[1.0f32, 3e38, 1.0]);
+    folder.save("single.npy", &[1, 3], &[1.0f32, 2.0, 3.0]);
     let eval = |variance: &'static str| ["--mode", "eval", "--running-mean", "m.npy", "--running-var", variance];
     let cases: Vec<(Vec<&str>, &str, Vec<usize>, &str)> = vec![
         (
@@ -297,6 +298,21 @@ fn numbers_that_are_no_good_are_said() {
         ),
         (
             [&["--input", "x.npy"][..], &eval("v.npy")].concat(),
+            "zero_variance",
+            vec![1],
+            "v.npy: the variance is 0 in 1 of 3 channels (1)",
+        ),
+        (
+            vec![
+                "--input",
+                "single.npy",
+                "--on-single-value",
+                "use-running",
+                "--running-mean",
+                "m.npy",
+                "--running-var",
+                "v.npy",
+            ],
             "zero_variance",
             vec![1],
             "v.npy: the variance is 0 in 1 of 3 channels (1)",

@@ -148,6 +148,8 @@ fn commands() -> Vec<String> {
         "--input single.npy",
         "--input single.npy --gradient single.npy --on-single-value use-running",
         "--input five.npy --ghost 2",
+        "--input five.npy --ghost 1",
+        "--input single.npy --ghost 4",
         "--input empty.npy --on-empty error",
         "--input nan.npy --on-non-finite error",
         "--input x.npy --epsilon -1",

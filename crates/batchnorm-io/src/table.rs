@@ -245,10 +245,12 @@ fn no_number(cell: &str, (line, column): (usize, usize), decimal: Option<Decimal
         "its comma may stand in front of decimals or between thousands; write decimals with a point and thousands together"
     } else if number(cell, other).is_some() {
         "other cells have a point where this one has a comma, or the other way round; write all decimals alike"
-    } else if cell.contains([';', '\t', ' ']) && !cell.contains(is_word) {
+    } else if cell.contains([';', '\t', ' ', '|']) && !cell.contains(is_word) {
         "part values by commas, semicolons, tabs or spaces, everywhere the same, and write thousands together"
     } else if cell.contains(['\'', '_', '\u{a0}', '\u{202f}']) && !cell.contains(is_word) {
         "write thousands together"
+    } else if is_date(cell) {
+        "a date or a time is no number: take its column out, or leave its header empty, as that of an index"
     } else if line == 1 {
         "is the first line one of names? Then say `--header yes`"
     } else if first_sample && column == 1 && cell.contains(is_word) {
@@ -257,6 +259,16 @@ fn no_number(cell: &str, (line, column): (usize, usize), decimal: Option<Decimal
         "write it as in 1.5 or -2e-3"
     };
     Defect::NotANumber { line, column, found: excerpt(cell), hint }
+}
+
+/// Whether a cell is a date or a time, by what parts its numbers: `2020-01-31`, `31/1/2020`, `12:30`.
+fn is_date(cell: &str) -> bool {
+    let is_part = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let parted = |sign: char, parts: usize| {
+        let first = cell.split([' ', 'T']).next().unwrap_or_default();
+        first.split(sign).count() >= parts && first.split(sign).all(is_part)
+    };
+    parted('-', 3) || parted('/', 2) || parted(':', 2)
 }
 
 /// The bytes without a byte order mark, those of UTF-16 as UTF-8.

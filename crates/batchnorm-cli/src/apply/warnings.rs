@@ -83,8 +83,9 @@ pub(super) struct Run<'r, 'w, T: Element> {
     pub y: &'r [T],
     pub dx: Option<&'r [T]>,
     pub parameters: Option<&'r ParameterGradients>,
-    /// By which each channel was normalised.
+    /// By which each channel was normalised; and whether it is the running one.
     pub variance: &'r [f64],
+    pub by_running: bool,
     /// Channels whose batch statistics are not finite.
     pub non_finite: &'r [usize],
 }
@@ -92,7 +93,8 @@ pub(super) struct Run<'r, 'w, T: Element> {
 impl<T: Element + Number> Run<'_, '_, T> {
     /// All that there is to say of it.
     pub fn warnings(&self) -> Vec<Warning> {
-        let &Run { arguments, epsilon, view, x, weights, dy, y, dx, parameters, variance, non_finite } = self;
+        let &Run { arguments, epsilon, view, x, weights, dy, y, dx, parameters, variance, by_running, non_finite } =
+            self;
         let running_var = || arguments.running_var.as_ref().map_or(String::new(), |path| path.display().to_string());
         let of = view.channels();
         let train = arguments.mode == Mode::Train;
@@ -172,7 +174,7 @@ impl<T: Element + Number> Run<'_, '_, T> {
             }
         }
         let with = |holds: &dyn Fn(f64) -> bool| (0..of).filter(|&channel| holds(variance[channel])).collect();
-        if !train {
+        if by_running {
             say("zero_variance", with(&|variance| variance == 0.0), None, &|which| {
                 let (path, factor) = (running_var(), 1.0 / epsilon.sqrt());
                 match epsilon == 0.0 {
@@ -191,7 +193,7 @@ impl<T: Element + Number> Run<'_, '_, T> {
         };
         let least = small.iter().map(ratio).fold(1.0, f64::min);
         say("epsilon_above_variance", small, None, &|which| {
-            let source = if train { arguments.input.display().to_string() } else { running_var() };
+            let source = if by_running { running_var() } else { arguments.input.display().to_string() };
             format!(
                 "{source}: eps {epsilon} is above the variance in {which}; the deviation of y falls to {least:.2e} of |gamma| \
                  there, not to all of it"

@@ -198,6 +198,12 @@ fn defects_name_line_and_column() {
         ("1,NA\n3,4\n", "line 1, column 2: expected a number, got `NA`; fill in what is missing"),
         ("a,b\n3,null\n", "got `null`; fill in what is missing"),
         ("a;b\n3;#N/A\n", "line 2, column 2: expected a number, got `#N/A`; fill in what is missing"),
+        (
+            "date,a\n2020-01-01,5\n2020-01-02,6\n",
+            "got `2020-01-01`; a date or a time is no number: take its column out",
+        ),
+        ("a,t\n1,12:30\n3,4\n", "got `12:30`; a date or a time"),
+        ("a|b\n1|2\n3|4\n", "got `1|2`; part values by commas"),
         ("1,2\n3,1e999\n", "line 2, column 2: expected a number, got `1e999`; the largest"),
         ("1,2\n3,\u{1b}[2J\n", "got `\\u{1b}[2J`"),
     ] {
