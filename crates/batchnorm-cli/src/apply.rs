@@ -127,10 +127,10 @@ impl Job {
             use_threads(*threads)?;
         }
         // A batch of one value a channel may be normalised by what was kept.
-        let kept = (self.arguments.mode == Mode::Train && view.count() == 1)
-            .then(|| layer.running().map(|running| running.variance().to_vec()))
-            .flatten()
-            .filter(|_| self.config.policies.single_value == SingleValue::UseRunning);
+        let by_kept = self.arguments.mode == Mode::Train
+            && view.count() == 1
+            && self.config.policies.single_value == SingleValue::UseRunning;
+        let kept = layer.running().filter(|_| by_kept).map(|running| running.variance().to_vec());
         let mut results = self
             .compute(&mut layer, &view, weights.as_ref(), dy_view.as_ref())
             .map_err(|error| self.refusal(&error, view.samples()))?;

@@ -3,8 +3,11 @@
 
 #[path = "support/arrays.rs"]
 mod arrays;
+#[path = "../../batchnorm/tests/support/sentences.rs"]
+mod golden;
 
 use arrays::Folder;
+use golden::as_read;
 use std::fmt::Write;
 use std::process::Command;
 
@@ -161,12 +164,5 @@ fn every_pair_goes_together_or_is_refused_by_a_sentence() {
         writeln!(table, "# {command}: {pairs} pairs, {refused} refused\n{lines}").expect("a string");
     }
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/flag_pairs.txt");
-    if std::env::var_os("FLAG_PAIRS").is_some_and(|value| value == "write") {
-        std::fs::write(path, &table).expect("a writable folder");
-    }
-    let golden = std::fs::read_to_string(path).expect("golden/flag_pairs.txt");
-    for (line, (got, expected)) in table.lines().zip(golden.lines()).enumerate() {
-        assert_eq!(got, expected, "line {}", line + 1);
-    }
-    assert_eq!(table.lines().count(), golden.lines().count());
+    as_read(path, &table, "FLAG_PAIRS");
 }

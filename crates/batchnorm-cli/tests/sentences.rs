@@ -4,8 +4,11 @@
 
 #[path = "support/arrays.rs"]
 mod arrays;
+#[path = "../../batchnorm/tests/support/sentences.rs"]
+mod golden;
 
 use arrays::Folder;
+use golden::{as_read, holds};
 use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
@@ -274,38 +277,6 @@ fn commands() -> Vec<String> {
     all
 }
 
-/// Where a sentence of the sources begins with what a format leaves open, its fixed parts stand in this order.
-fn fixed_parts(literal: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut inside = false;
-    for letter in literal.chars() {
-        match letter {
-            '{' => {
-                inside = true;
-                parts.push(String::new());
-            }
-            '}' => inside = false,
-            _ if !inside => parts.last_mut().expect("one").push(letter),
-            _ => {}
-        }
-    }
-    parts.retain(|part| part.trim().len() > 1);
-    parts
-}
-
-fn holds(text: &str, parts: &[String]) -> bool {
-    text.lines().any(|line| {
-        let mut rest = line;
-        parts.iter().all(|part| match rest.split_once(part.as_str()) {
-            Some((_, behind)) => {
-                rest = behind;
-                true
-            }
-            None => false,
-        })
-    })
-}
-
 /// The string literals of a source file, without its tests and comments, lines joined.
 fn literals(source: &str) -> Vec<String> {
     let source = source.split("#[cfg(test)]").next().unwrap_or_default();
@@ -373,13 +344,7 @@ fn every_sentence_appears_and_is_the_one_that_was_read() {
         writeln!(table, "{command}\n    {code} {said}").expect("a string");
     }
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/sentences.txt");
-    if std::env::var_os("SENTENCES").is_some_and(|value| value == "write") {
-        std::fs::write(path, &table).expect("a writable folder");
-    }
-    let golden = std::fs::read_to_string(path).expect("golden/sentences.txt");
-    for (line, (got, expected)) in table.lines().zip(golden.lines()).enumerate() {
-        assert_eq!(got, expected, "line {}", line + 1);
-    }
+    let golden = as_read(path, &table, "SENTENCES");
     let mut all = Vec::new();
     sources(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut all);
     let pairs = include_str!("golden/flag_pairs.txt");
@@ -389,9 +354,8 @@ fn every_sentence_appears_and_is_the_one_that_was_read() {
             .into_iter()
             .filter(|text| text.contains("expected ") && !text.contains('`') || text.contains(": expected"));
         for sentence in sentences {
-            let parts = fixed_parts(&sentence);
             let elsewhere = ELSEWHERE.iter().any(|(known, _)| sentence.contains(known));
-            if !elsewhere && !holds(&golden, &parts) && !holds(pairs, &parts) {
+            if !elsewhere && !holds(&golden, &sentence) && !holds(pairs, &sentence) {
                 missing.push(format!("{name}: {sentence}"));
             }
         }

@@ -8,7 +8,7 @@ use crate::error::ProblemError;
 use crate::given::Given;
 use crate::judge::Judge;
 use crate::mistakes::Mistake;
-use crate::parameter_sums::{Sums, Which};
+use crate::parameter_sums::Which;
 use crate::precision::Precision;
 use crate::rearranged::{Layout, RESHAPE, Rearranged, SAMPLES, candidates, layouts};
 use crate::row::Row;
@@ -112,12 +112,7 @@ fn explains(rearranged: &Rearranged, given: &Given, diagnosis: &Diagnosis) -> Re
         if values.len() != problem.rows.parameters() {
             return Ok(false);
         }
-        let judge = Judge::new(problem, &[], *held);
-        let mut sums = Sums::new(which, values.len(), judge.precisions.len(), &[]);
-        for number in 0..problem.rows.count() {
-            let row = Row::new(problem, number)?;
-            sums.add(&row, &judge.allowances(&row));
-        }
+        let sums = Judge::new(problem, &[], *held).sums(which, values)?;
         let largest = sums.largest();
         let fits = values.iter().enumerate().map(|(parameter, &value)| sums.score(parameter, value, largest).right);
         let all = fits.reduce(|mut all, fit| {
@@ -138,9 +133,8 @@ fn misplaced_input(given: &Given) -> Result<Option<&'static Mistake>, ProblemErr
     let (mut right, mut bounds) = (Vec::with_capacity(dx.len()), Vec::with_capacity(dx.len()));
     for number in 0..problem.rows.count() {
         let row = Row::new(problem, number)?;
-        let line = row.right();
         let allowed = judge.allowances(&row)[0].plain.dx(1.0).min(FAR * row.measure());
-        right.extend((0..row.x.len()).map(|i| row.at(&line, i)));
+        right.extend(row.right_values());
         bounds.extend(std::iter::repeat_n(allowed, row.x.len()));
     }
     let [given, right, bounds] = [dx, &right, &bounds].map(|values| problem.in_memory(values));
@@ -184,8 +178,11 @@ fn misplaced_sums(given: &Given, diagnosis: &Diagnosis) -> Result<Option<&'stati
     if problem.rows.together() != Together::Channel {
         return Ok(None);
     }
-    let rows = (0..problem.rows.count()).map(|number| Row::new(problem, number)).collect::<Result<Vec<Row>, _>>()?;
-    let xhat: Vec<f64> = rows.iter().flat_map(|row| row.centered.iter().map(|c| c * row.inverse)).collect();
+    let mut xhat = Vec::with_capacity(problem.x.len());
+    for number in 0..problem.rows.count() {
+        let row = Row::new(problem, number)?;
+        xhat.extend(row.centered.iter().map(|c| c * row.inverse));
+    }
     let terms = |which: Which| -> Vec<f64> {
         match which {
             Which::Gamma => problem.dy.iter().zip(&xhat).map(|(dy, xhat)| dy * xhat).collect(),
@@ -198,9 +195,7 @@ fn misplaced_sums(given: &Given, diagnosis: &Diagnosis) -> Result<Option<&'stati
     {
         let (Some((values, held)), Some(finding)) = (values, finding) else { continue };
         if finding.verdict.is_wrong() {
-            let judge = Judge::new(problem, &[], *held);
-            let mut sums = Sums::new(which, values.len(), 1, &[]);
-            rows.iter().for_each(|row| sums.add(row, &judge.allowances(row)[..1]));
+            let sums = Judge::new(problem, &[], *held).sums(which, values)?;
             let allowed = (0..values.len()).map(|parameter| sums.plain(parameter)).fold(0.0, f64::max);
             let size = (0..values.len()).map(|parameter| sums.terms[parameter]).fold(0.0, f64::max);
             wrong.push((values, problem.in_memory(&terms(which)), allowed.min(FAR / NEARER * size)));

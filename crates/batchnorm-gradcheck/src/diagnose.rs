@@ -5,7 +5,7 @@ use crate::error::ProblemError;
 use crate::given::Given;
 use crate::judge::Judge;
 use crate::mistakes::{CONSTANTS, possible};
-use crate::parameter_sums::{Sums, Which};
+use crate::parameter_sums::Which;
 use crate::precision::Precision;
 use crate::problem::Problem;
 use crate::row::Row;
@@ -129,11 +129,7 @@ impl Judge<'_> {
         if let Some(finding) = self.not_finite(given, |parameter| (parameter, vec![parameter])) {
             return Ok(finding);
         }
-        let mut sums = Sums::new(which, given.len(), self.precisions.len(), &self.mistakes_of(given));
-        for number in 0..self.problem.rows.count() {
-            let row = Row::new(self.problem, number)?;
-            sums.add(&row, &self.allowances(&row));
-        }
+        let sums = self.sums(which, given)?;
         let largest = sums.largest();
         let mut all = sums.score(0, given[0], largest);
         let mut worst = (all.right.clone(), 0);

@@ -1,7 +1,9 @@
 //! How strictly gradients are judged: by the precision of their numbers, and by mistakes that can explain them.
 
 use crate::arithmetic::ByArithmetic;
+use crate::error::ProblemError;
 use crate::mistakes::{Mistake, NO_GRADIENT};
+use crate::parameter_sums::{Sums, Which};
 use crate::precision::{Held, Precision};
 use crate::problem::Problem;
 use crate::rounding::Allowance;
@@ -26,6 +28,16 @@ impl<'p> Judge<'p> {
     pub fn mistakes_of(&self, given: &[f64]) -> Vec<&'static Mistake> {
         let nothing = given.iter().all(|value| *value == 0.0);
         self.mistakes.iter().copied().filter(|mistake| !nothing || **mistake == NO_GRADIENT).collect()
+    }
+
+    /// The right sums, and those of the mistakes that can explain these values.
+    pub fn sums(&self, which: Which, given: &[f64]) -> Result<Sums, ProblemError> {
+        let mut sums = Sums::new(which, given.len(), self.precisions.len(), &self.mistakes_of(given));
+        for number in 0..self.problem.rows.count() {
+            let row = Row::new(self.problem, number)?;
+            sums.add(&row, &self.allowances(&row));
+        }
+        Ok(sums)
     }
 
     /// What is allowed of a row in each precision.

@@ -273,6 +273,12 @@ impl<'p> Row<'p> {
         self.line(direct, level, slope)
     }
 
+    /// The right dx, value by value.
+    pub fn right_values(&self) -> Vec<f64> {
+        let line = self.right();
+        (0..self.x.len()).map(|i| self.at(&line, i)).collect()
+    }
+
     /// A value of a line.
     pub fn at(&self, line: &Line, i: usize) -> f64 {
         if !self.counts(i) && line.weighted {

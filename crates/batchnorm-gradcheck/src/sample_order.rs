@@ -5,7 +5,7 @@ use crate::given::Given;
 use crate::problem::{Kind, Problem};
 use crate::rearranged::{Rearranged, SAMPLES};
 use crate::row::Row;
-use batchnorm_reference::whole::{Role, Together};
+use batchnorm_reference::whole::Role;
 
 /// Samples above which no order is looked for: each is compared with all.
 const MAX_SAMPLES: usize = 2048;
@@ -14,32 +14,73 @@ const MAX_MARKS: usize = 8;
 
 /// Whether an array in memory is another with its samples in another order, each value to within its bound.
 pub(crate) fn of_slices(problem: &Problem, given: &[f64], right: &[f64], bounds: &[f64]) -> bool {
-    let Some((samples, places)) = slices(problem) else { return false };
-    let each = places.len() / samples;
-    let step = each.div_ceil(MAX_MARKS);
+    let Some(slices) = Slices::new(problem) else { return false };
     let marks = |values: &[f64]| -> Vec<Vec<f64>> {
-        places.chunks(each).map(|slice| slice.iter().step_by(step).map(|&place| values[place]).collect()).collect()
+        let of = |slice: &[usize]| {
+            slice.iter().step_by(slice.len().div_ceil(MAX_MARKS)).map(|&place| values[place]).collect()
+        };
+        (0..slices.samples).map(|sample| of(slices.places(sample))).collect()
     };
     let Some(order) = matched(&marks(given), &marks(right)) else { return false };
-    let slice = |sample: usize| &places[sample * each..][..each];
     let fits = |(sample, &of): (usize, &usize)| {
-        let places = slice(sample).iter().zip(slice(of));
-        places.into_iter().all(|(&place, &of)| (given[place] - right[of]).abs() <= bounds[of])
+        let mut places = slices.places(sample).iter().zip(slices.places(of));
+        places.all(|(&place, &of)| (given[place] - right[of]).abs() <= bounds[of])
     };
     order.iter().enumerate().all(fits)
 }
 
-/// The number of samples, and the places of the values of each, one after the other.
-fn slices(problem: &Problem) -> Option<(usize, Vec<usize>)> {
-    let axes = &problem.axes;
-    let axis = axes.roles.iter().position(|&role| role == Role::Sample)?;
-    let (samples, inner) = (axes.shape[axis], axes.shape[axis + 1..].iter().product::<usize>());
-    if !(2..=MAX_SAMPLES).contains(&samples) {
-        return None;
+/// The samples of an array in memory.
+struct Slices {
+    samples: usize,
+    /// The values behind each index of the sample axis.
+    inner: usize,
+    /// The places of the values of each sample, one after the other.
+    places: Vec<usize>,
+}
+
+impl Slices {
+    fn new(problem: &Problem) -> Option<Slices> {
+        let axes = &problem.axes;
+        let axis = axes.roles.iter().position(|&role| role == Role::Sample)?;
+        let (samples, inner) = (axes.shape[axis], axes.shape[axis + 1..].iter().product());
+        if !(2..=MAX_SAMPLES).contains(&samples) {
+            return None;
+        }
+        let mut slices = Slices { samples, inner, places: (0..axes.len()).collect() };
+        slices.places.sort_by_key(|&place| place / inner % samples);
+        Some(slices)
     }
-    let mut places: Vec<usize> = (0..axes.len()).collect();
-    places.sort_by_key(|place| place / inner % samples);
-    Some((samples, places))
+
+    /// The sample that a place belongs to.
+    fn sample_of(&self, place: usize) -> usize {
+        place / self.inner % self.samples
+    }
+
+    /// The places of the values of a sample.
+    fn places(&self, sample: usize) -> &[usize] {
+        let each = self.places.len() / self.samples;
+        &self.places[sample * each..][..each]
+    }
+
+    /// The problem with the samples of x, or of dy, in another order; `None` as of `Problem::with_rows`.
+    fn reordered(&self, problem: &Problem, which: Moved, order: &[usize]) -> Option<Problem> {
+        let [mut x, mut dy] = [&problem.x, &problem.dy].map(|values| problem.in_memory(values));
+        let moved = match which {
+            Moved::Input => &mut x,
+            Moved::Gradient => &mut dy,
+        };
+        let old = moved.clone();
+        for (sample, &of) in order.iter().enumerate() {
+            self.places(sample).iter().zip(self.places(of)).for_each(|(&to, &from)| moved[to] = old[from]);
+        }
+        problem.with_rows(&problem.axes.shape, &problem.axes.roles, problem.rows.together(), [&x, &dy], None)
+    }
+}
+
+/// What these samples in another order are looked at as: the arrays' values stay at their places.
+fn rearranged(problem: Problem) -> Rearranged {
+    let from = (0..problem.axes.len()).collect();
+    Rearranged { mistake: SAMPLES, problem, from }
 }
 
 /// For each of some samples the nearest of others that no earlier one took, by the same marks; `None` if all are where they
@@ -70,7 +111,7 @@ pub(crate) fn candidates(given: &Given) -> Result<Vec<Rearranged>, ProblemError>
         return of_norms_by_sample(problem, dx);
     }
     let applies = problem.kind == Kind::Batch && problem.weights.is_none() && problem.axes.len() > 3;
-    let Some((samples, places)) = slices(problem).filter(|_| applies) else { return Ok(Vec::new()) };
+    let Some(slices) = Slices::new(problem).filter(|_| applies) else { return Ok(Vec::new()) };
     let values = problem.rows.values();
     let mut channels = Vec::new();
     for number in 0..problem.rows.count() {
@@ -82,28 +123,11 @@ pub(crate) fn candidates(given: &Given) -> Result<Vec<Rearranged>, ProblemError>
     // Those with the largest k tell most.
     channels.sort_by(|one, other| other.size.total_cmp(&one.size));
     channels.truncate(MAX_MARKS);
-    let sample_of = problem.rows.places(0).iter().map(|place| sample_at(problem, *place)).collect::<Vec<usize>>();
-    let [x, dy] = [&problem.x, &problem.dy].map(|values| problem.in_memory(values));
+    let sample_of = problem.rows.places(0).iter().map(|&place| slices.sample_of(place)).collect::<Vec<usize>>();
     let mut all = Vec::new();
     for which in [Moved::Input, Moved::Gradient] {
-        let Some(order) = order_of(&channels, which, &sample_of, samples) else { continue };
-        let each = places.len() / samples;
-        let moved = |values: &[f64]| {
-            let mut moved = values.to_vec();
-            for (sample, of) in order.iter().enumerate() {
-                let [to, from] = [sample, *of].map(|sample| &places[sample * each..][..each]);
-                to.iter().zip(from).for_each(|(&to, &from)| moved[to] = values[from]);
-            }
-            moved
-        };
-        let arrays = match which {
-            Moved::Input => [moved(&x), dy.clone()],
-            Moved::Gradient => [x.clone(), moved(&dy)],
-        };
-        let arrays = [&arrays[0][..], &arrays[1]];
-        let rearranged = problem.with_rows(&problem.axes.shape, &problem.axes.roles, Together::Channel, arrays, None);
-        let from = (0..x.len()).collect();
-        all.extend(rearranged.map(|problem| Rearranged { mistake: SAMPLES, problem, from }));
+        let Some(order) = order_of(&channels, which, &sample_of, slices.samples) else { continue };
+        all.extend(slices.reordered(problem, which, &order).map(rearranged));
     }
     Ok(all)
 }
@@ -113,61 +137,34 @@ const MAX_PAIRS: usize = 1 << 24;
 
 /// The same of norms that look at each sample by itself: which sample's x, or dy, gives each sample's dx is tried out.
 fn of_norms_by_sample(problem: &Problem, dx: &[f64]) -> Result<Vec<Rearranged>, ProblemError> {
-    let Some((samples, places)) = slices(problem).filter(|(samples, places)| samples * places.len() <= MAX_PAIRS)
-    else {
-        return Ok(Vec::new());
-    };
-    let each = places.len() / samples;
-    let [x, dy, dx] = [&problem.x, &problem.dy, dx].map(|values| problem.in_memory(values));
-    let (shape, roles, together) = (&problem.axes.shape, &problem.axes.roles, problem.rows.together());
-    let in_order = |values: &[f64], order: &dyn Fn(usize) -> usize| {
-        let mut moved = values.to_vec();
-        for sample in 0..samples {
-            let [to, from] = [sample, order(sample)].map(|sample| &places[sample * each..][..each]);
-            to.iter().zip(from).for_each(|(&to, &from)| moved[to] = values[from]);
-        }
-        moved
-    };
+    let few = |slices: &Slices| slices.samples * slices.places.len() <= MAX_PAIRS;
+    let Some(slices) = Slices::new(problem).filter(few) else { return Ok(Vec::new()) };
+    let (samples, dx) = (slices.samples, problem.in_memory(dx));
     let mut all = Vec::new();
     for which in [Moved::Input, Moved::Gradient] {
-        let with = |order: &dyn Fn(usize) -> usize| {
-            let arrays = match which {
-                Moved::Input => [in_order(&x, order), dy.clone()],
-                Moved::Gradient => [x.clone(), in_order(&dy, order)],
-            };
-            problem.with_rows(shape, roles, together, [&arrays[0], &arrays[1]], None)
-        };
         let mut nearest = vec![(f64::INFINITY, 0); samples];
         for shift in 0..samples {
-            let Some(turned) = with(&|sample| (sample + shift) % samples) else { return Ok(all) };
+            let order: Vec<usize> = (0..samples).map(|sample| (sample + shift) % samples).collect();
+            let Some(turned) = slices.reordered(problem, which, &order) else { return Ok(all) };
             let mut right = Vec::with_capacity(dx.len());
             for number in 0..turned.rows.count() {
-                let row = Row::new(&turned, number)?;
-                let line = row.right();
-                right.extend((0..row.x.len()).map(|i| row.at(&line, i)));
+                right.extend(Row::new(&turned, number)?.right_values());
             }
             let right = turned.in_memory(&right);
             for (sample, nearest) in nearest.iter_mut().enumerate() {
-                let own = places[sample * each..][..each].iter();
+                let own = slices.places(sample).iter();
                 let distance = own.map(|&place| (dx[place] - right[place]).abs()).fold(0.0, f64::max);
                 if distance < nearest.0 {
-                    *nearest = (distance, (sample + shift) % samples);
+                    *nearest = (distance, order[sample]);
                 }
             }
         }
-        let from = (0..x.len()).collect();
-        let rearranged = with(&|sample| nearest[sample].1);
-        let moved = nearest.iter().enumerate().any(|(sample, nearest)| sample != nearest.1);
-        all.extend(rearranged.filter(|_| moved).map(|problem| Rearranged { mistake: SAMPLES, problem, from }));
+        let order: Vec<usize> = nearest.into_iter().map(|(_, of)| of).collect();
+        if order.iter().enumerate().any(|(sample, &of)| sample != of) {
+            all.extend(slices.reordered(problem, which, &order).map(rearranged));
+        }
     }
     Ok(all)
-}
-
-/// The sample that a place belongs to.
-fn sample_at(problem: &Problem, place: usize) -> usize {
-    let axes = &problem.axes;
-    let axis = axes.roles.iter().position(|&role| role == Role::Sample).unwrap_or(0);
-    place / axes.shape[axis + 1..].iter().product::<usize>() % axes.shape[axis]
 }
 
 /// The array whose samples stood in another order.

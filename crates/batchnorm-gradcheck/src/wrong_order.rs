@@ -28,8 +28,7 @@ pub(crate) fn explaining(
     let (mut right, mut largest_allowed, mut size) = (Vec::with_capacity(dx.len()), 0.0f64, 0.0f64);
     for number in 0..problem.rows.count() {
         let row = Row::new(problem, number)?;
-        let line = row.right();
-        right.extend((0..problem.rows.values()).map(|i| row.at(&line, i)));
+        right.extend(row.right_values());
         (largest_allowed, size) = (largest_allowed.max(allowed(&row)), size.max(row.measure()));
     }
     Ok(is_permuted(dx, right, largest_allowed, size).then_some(&ORDER))

@@ -51,6 +51,15 @@ pub struct Description {
     pub test_loss: Option<f64>,
 }
 
+/// Of what `batchnorm train --json` prints, that which a description has.
+#[derive(Deserialize)]
+struct Summary {
+    plan: Plan,
+    steps_done: usize,
+    test_accuracy: f64,
+    test_loss: Option<f64>,
+}
+
 impl Description {
     /// The description of a network that has taken `steps_done` steps of the plan and has this score on the test
     /// images.
@@ -81,16 +90,15 @@ impl Description {
         if let Some(text) = value.get(KEY).and_then(serde_json::Value::as_str) {
             value = serde_json::from_str(text).map_err(no_description)?;
         }
-        if let Some(plan) = value.get("plan").cloned() {
-            let plan: Plan = serde_json::from_value(plan).map_err(no_description)?;
-            let mut whole = serde_json::to_value(Description::new(plan, 0, Score { accuracy: 0.0, loss: 0.0 }))
-                .map_err(no_description)?;
-            for key in ["steps_done", "test_accuracy", "test_loss"] {
-                whole[key] = value.get(key).cloned().unwrap_or_default();
-            }
-            value = whole;
+        if value.get("plan").is_none() {
+            return Description::from_value(value);
         }
-        Description::from_value(value)
+        let Summary { plan, steps_done, test_accuracy, test_loss } =
+            serde_json::from_value(value).map_err(no_description)?;
+        let score = Score { accuracy: test_accuracy, loss: test_loss.unwrap_or(f64::NAN) };
+        let description = Description::new(plan, steps_done, score);
+        description.check()?;
+        Ok(description)
     }
 
     fn from_value(value: serde_json::Value) -> Result<Description, ModelError> {

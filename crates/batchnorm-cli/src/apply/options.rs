@@ -221,6 +221,7 @@ impl Arguments {
         }
         let train = self.mode == Mode::Train;
         let statistics = self.running_mean.is_some() || self.running_var.is_some();
+        let both = self.running_mean.is_some() && self.running_var.is_some();
         let cumulative = self.update_weight.as_deref() == Some("cumulative");
         let updates = "evaluation updates no running statistics";
         let by_batch = "evaluation takes no statistics from the input";
@@ -238,7 +239,7 @@ impl Arguments {
                 return Err(format!("{flag}: expected --mode train, for {why}; leave it out"));
             }
         }
-        if !train && (self.running_mean.is_none() || self.running_var.is_none()) {
+        if !train && !both {
             return Err("--mode eval: expected --running-mean and --running-var, the statistics to normalise by; give both or use \
                         --mode train"
                 .into());
@@ -248,7 +249,6 @@ impl Arguments {
                 "--on-constant: expected --gradient, for it concerns dx alone; give both or leave it out".into()
             );
         }
-        let both = self.running_mean.is_some() && self.running_var.is_some();
         if self.on_single_value == Some(OnSingleValue::UseRunning) && !both {
             return Err("--on-single-value use-running: expected --running-mean and --running-var, the statistics to normalise by; \
                         give both or choose another policy"

@@ -180,7 +180,7 @@ impl Files {
                         other.names.is_none() && other.values.starts_with(first) && other.columns == table.columns
                     })
                 };
-                match others().find(same).filter(|_| numbered) {
+                match numbered.then(|| others().find(same)).flatten() {
                     Some(other) => Err(Failure::input(format!(
                         "{}: line 1 may name the columns or be the first sample, for {} begins with the same numbers; say which \
                          with `--header yes` or `--header no`",

@@ -96,9 +96,14 @@ pub(super) fn counter(cell: &str) -> Option<u64> {
     cell.bytes().all(|byte| byte.is_ascii_digit()).then(|| cell.parse().ok()).flatten()
 }
 
+/// The number that a cell is, whatever stands in front of its decimals.
+pub(super) fn value_of(cell: &str) -> Option<f64> {
+    number(cell, Decimal::Point).or_else(|| number(cell, Decimal::Comma))
+}
+
 /// Whether a cell is a number in one of the ways of writing them.
 pub(super) fn looks_like_number(cell: &str) -> bool {
-    number(cell, Decimal::Point).or_else(|| number(cell, Decimal::Comma)).is_some()
+    value_of(cell).is_some()
 }
 
 /// Whether a cell says that its number is missing.

@@ -1,7 +1,7 @@
 //! Which line is names, and which column is no feature: told by what is written, never guessed.
 
 use super::cells::{Cell, Delimiter, Row};
-use super::decimals::{Decimal, counter, is_missing, looks_like_number, number, shows_decimals};
+use super::decimals::{counter, is_missing, looks_like_number, shows_decimals, value_of};
 use super::defect::Defect;
 use super::note::Note;
 use crate::npy::defect::excerpt;
@@ -48,11 +48,6 @@ struct Column {
     /// Whole numbers, no two alike.
     distinct: bool,
     seen: HashSet<i64>,
-}
-
-/// The number that a cell is, whatever stands in front of its decimals.
-fn value_of(text: &str) -> Option<f64> {
-    number(text, Decimal::Point).or_else(|| number(text, Decimal::Comma))
 }
 
 /// Columns that may be names of rows: those of several at most are in front.

@@ -268,24 +268,24 @@ impl Conversion {
         Ok((converted.collect(), Some(format!("{differs}; {done}."))))
     }
 
+    /// The part of a start value that so many updates leave.
+    fn left_of_start(&self, updates: u64) -> f64 {
+        match self.averaging {
+            Averaging::Exponential(weight) => power(weight.old_value(), updates),
+            Averaging::Cumulative => f64::from(u8::from(updates == 0)),
+        }
+    }
+
     /// What so many updates leave of the running variance's start value.
     fn share_of_start(&self, updates: u64) -> f64 {
-        self.from.start_variance()
-            * match self.averaging {
-                Averaging::Exponential(weight) => power(weight.old_value(), updates),
-                Averaging::Cumulative => f64::from(u8::from(updates == 0)),
-            }
+        self.from.start_variance() * self.left_of_start(updates)
     }
 
     /// The note on start values, where one of the two takes them out of its averages.
     fn start(&self, updates: Option<u64>) -> Option<String> {
         let [from, to] = [self.from, self.to].map(|convention| convention == Convention::Haiku);
-        let weight = match self.averaging {
-            Averaging::Exponential(weight) => weight.old_value(),
-            Averaging::Cumulative => 0.0,
-        };
         let share = match updates {
-            Some(updates) => format!("{:.1e} of it after {updates} updates", power(weight, updates)),
+            Some(updates) => format!("{:.1e} of it after {updates} updates", self.left_of_start(updates)),
             None => String::from("of a share that the number of updates would tell"),
         };
         let (with, without) = if to { (self.from, self.to) } else { (self.to, self.from) };

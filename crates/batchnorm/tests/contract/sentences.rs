@@ -2,6 +2,7 @@
 //! them, to be read as that user would; `SENTENCES=write` writes it anew. A sentence of the sources that is not in it fails.
 
 use super::errors::{calls, configurations, views};
+use crate::support::sentences::{as_read, holds};
 use batchnorm::{
     Activation, Affine, Axes, BatchMoments, BatchNorm, Collective, CollectiveError, Config, ConfigError, Convention,
     Conversion, Decorrelated, EmptyBatch, Estimator, GradientBuffers, Input, Moments, NonFinite, ParameterDirection,
@@ -261,32 +262,6 @@ fn texts(source: &str) -> Vec<String> {
     found
 }
 
-fn holds(golden: &str, text: &str) -> bool {
-    let mut parts = vec![String::new()];
-    let mut inside = 0;
-    for letter in text.chars() {
-        match letter {
-            '{' => {
-                inside += 1;
-                parts.push(String::new());
-            }
-            '}' => inside -= 1,
-            _ if inside == 0 => parts.last_mut().expect("one").push(letter),
-            _ => {}
-        }
-    }
-    golden.lines().any(|line| {
-        let mut rest = line;
-        parts.iter().all(|part| match rest.split_once(part.trim()) {
-            Some((_, behind)) => {
-                rest = behind;
-                true
-            }
-            None => false,
-        })
-    })
-}
-
 #[test]
 fn every_sentence_appears_and_is_the_one_that_was_read() {
     let catalogues = [views(), configurations(), calls()];
@@ -298,13 +273,7 @@ fn every_sentence_appears_and_is_the_one_that_was_read() {
         writeln!(table, "{what}\n    {sentence}").expect("a string");
     }
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/contract/sentences.txt");
-    if std::env::var_os("SENTENCES").is_some_and(|value| value == "write") {
-        std::fs::write(path, &table).expect("a writable folder");
-    }
-    let golden = std::fs::read_to_string(path).expect("sentences.txt");
-    for (line, (got, expected)) in table.lines().zip(golden.lines()).enumerate() {
-        assert_eq!(got, expected, "line {}", line + 1);
-    }
+    let golden = as_read(path, &table, "SENTENCES");
     let sources = [
         include_str!("../../../batchnorm-kernel/src/array/error.rs"),
         include_str!("../../src/call_error.rs"),

@@ -6,6 +6,7 @@ pub mod layout;
 pub mod measure;
 pub mod place;
 pub mod samples;
+pub mod sentences;
 pub mod step;
 pub mod training;
 pub mod wide;
