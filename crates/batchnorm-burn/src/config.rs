@@ -1,7 +1,10 @@
 //! The options of the module, by Burn's names.
 
+use std::fmt;
+
 use batchnorm::{Config as Options, ConfigError, Estimator, LastBatch, Policies, Switches, UpdateWeight};
-use burn::config::Config;
+use burn::config::{Config, config_to_json};
+use serde::{Deserialize, Serialize};
 
 /// The variance that the running variance estimates. Normalising is always by the population variance.
 #[derive(Config, Debug, Copy, PartialEq, Eq)]
@@ -19,104 +22,144 @@ impl RunningVariance {
             RunningVariance::Population => Estimator::Population,
         }
     }
+
+    fn is_default(&self) -> bool {
+        *self == RunningVariance::default()
+    }
 }
 
-/// Configuration of a [`BatchNorm`](crate::BatchNorm), with the fields of Burn's: a stored configuration of either is
-/// one of the other.
+impl Default for RunningVariance {
+    /// PyTorch's.
+    fn default() -> Self {
+        RunningVariance::Sample
+    }
+}
+
+/// Configuration of a [`BatchNorm`](crate::BatchNorm): the fields of Burn's, and options that Burn's layer does not have.
 ///
-/// Options that Burn's has no field for come last, as they make it an [`ExtendedConfig`]:
-/// [`with_name`](Self::with_name), [`with_running_variance`](Self::with_running_variance),
-/// [`with_policies`](Self::with_policies), [`with_pinned`](Self::with_pinned), [`with_ghost`](Self::with_ghost).
-#[derive(Config, Debug)]
+/// A configuration that Burn's layer stored loads as one of this layer, and one that was stored here loads as one of
+/// Burn's, without what that has no field for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BatchNormConfig {
     /// Number of channels; at least 1.
     pub num_features: usize,
     /// Added to the variance inside the square root; finite and >= 0.
-    #[config(default = 1e-5)]
     pub epsilon: f64,
     /// Weight of the *new* value in the running statistics, as in Burn and PyTorch; in 0..=1.
-    #[config(default = 0.1)]
     pub momentum: f64,
-}
-
-/// A [`BatchNormConfig`], and the options that Burn's has no field for.
-#[derive(Config, Debug)]
-pub struct ExtendedConfig {
-    /// The fields of Burn's configuration.
-    pub base: BatchNormConfig,
     /// The variance that the running variance estimates.
-    #[config(default = "RunningVariance::Sample")]
+    #[serde(default, skip_serializing_if = "RunningVariance::is_default")]
     pub running_variance: RunningVariance,
-    /// Name of the layer in errors; by default `BatchNorm`.
+    /// Name of the layer in errors, beside its path ([`LayerName`](crate::LayerName)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Behaviour in degenerate cases; by default that of the crate `batchnorm`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policies: Option<Policies>,
     /// Switches that every pass goes by, whatever the device, the flag and the call say
     /// ([`BatchNorm::pin`](crate::BatchNorm::pin)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<Switches>,
     /// Samples of a ghost batch ([`BatchNorm::ghost`](crate::BatchNorm::ghost)); at least 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ghost: Option<usize>,
 }
 
+impl Config for BatchNormConfig {}
+
 impl BatchNormConfig {
-    /// Sets the name of the layer in errors.
-    pub fn with_name(self, name: Option<String>) -> ExtendedConfig {
-        ExtendedConfig::new(self).with_name(name)
+    /// The defaults of Burn and PyTorch for so many channels: epsilon 1e-5, momentum 0.1; the running variance as in
+    /// PyTorch.
+    pub fn new(num_features: usize) -> Self {
+        BatchNormConfig {
+            num_features,
+            epsilon: 1e-5,
+            momentum: 0.1,
+            running_variance: RunningVariance::default(),
+            name: None,
+            policies: None,
+            pinned: None,
+            ghost: None,
+        }
     }
 
-    /// Sets the behaviour in degenerate cases.
-    pub fn with_policies(self, policies: Policies) -> ExtendedConfig {
-        ExtendedConfig::new(self).with_policies(Some(policies))
+    /// Sets what is added to the variance inside the square root.
+    pub fn with_epsilon(self, epsilon: f64) -> Self {
+        BatchNormConfig { epsilon, ..self }
     }
 
-    /// Sets switches that every pass goes by.
-    pub fn with_pinned(self, switches: Option<Switches>) -> ExtendedConfig {
-        ExtendedConfig::new(self).with_pinned(switches)
-    }
-
-    /// Sets the number of samples of a ghost batch.
-    pub fn with_ghost(self, samples: Option<usize>) -> ExtendedConfig {
-        ExtendedConfig::new(self).with_ghost(samples)
+    /// Sets the weight of the new value in the running statistics.
+    pub fn with_momentum(self, momentum: f64) -> Self {
+        BatchNormConfig { momentum, ..self }
     }
 
     /// Sets the variance that the running variance estimates.
-    pub fn with_running_variance(self, running_variance: RunningVariance) -> ExtendedConfig {
-        ExtendedConfig::new(self).with_running_variance(running_variance)
+    pub fn with_running_variance(self, running_variance: RunningVariance) -> Self {
+        BatchNormConfig { running_variance, ..self }
     }
-}
 
-impl ExtendedConfig {
+    /// Sets a name of the layer in errors, which need not be its path.
+    pub fn with_name(self, name: impl Into<String>) -> Self {
+        BatchNormConfig { name: Some(name.into()), ..self }
+    }
+
+    /// Sets the behaviour in degenerate cases.
+    pub fn with_policies(self, policies: impl Into<Option<Policies>>) -> Self {
+        BatchNormConfig { policies: policies.into(), ..self }
+    }
+
+    /// Sets switches that every pass goes by.
+    pub fn with_pinned(self, switches: impl Into<Option<Switches>>) -> Self {
+        BatchNormConfig { pinned: switches.into(), ..self }
+    }
+
+    /// Sets the number of samples of a ghost batch.
+    pub fn with_ghost(self, samples: impl Into<Option<usize>>) -> Self {
+        BatchNormConfig { ghost: samples.into(), ..self }
+    }
+
     /// Tells before the training whether the last batch will be too small, by the layer's policies and ghost batches: a
     /// data set of so many samples in batches of `batch`, with so many positions in a sample at this layer (1 for
     /// features).
     ///
     /// ```
     /// use batchnorm_burn::BatchNormConfig;
-    /// let config = BatchNormConfig::new(3).with_name(None);
+    /// let config = BatchNormConfig::new(3);
     /// assert_eq!(config.preflight(1000, 64, 1)?.samples, 40);
     /// assert!(config.preflight(1025, 64, 1).is_err());
-    /// assert!(config.with_ghost(Some(13)).preflight(1000, 64, 1).is_err()); // 40 samples are three groups and one sample
+    /// assert!(config.with_ghost(13).preflight(1000, 64, 1).is_err()); // 40 samples are three groups and one sample
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
-    /// As [`batchnorm::Config::preflight`]; invalid options.
+    /// As [`batchnorm::Config::preflight`]; invalid options; a ghost group that is too small, said as such.
     pub fn preflight(&self, samples: usize, batch: usize, positions: usize) -> Result<LastBatch, ConfigError> {
-        let BatchNormConfig { epsilon, momentum, .. } = self.base;
-        let options = options(epsilon, momentum, self.running_variance)?.policies(self.policies.unwrap_or_default());
+        let options = options(self.epsilon, self.momentum, self.running_variance)?;
+        let options = options.policies(self.policies.unwrap_or_default());
         let options = self.pinned.map_or(options.clone(), |switches| options.pinned(switches));
         let last = options.preflight(samples, batch, positions)?;
         if let Some(ghost) = self.ghost {
             // The groups of a full batch, and those of the last one.
-            options.preflight(batch.min(samples), ghost, positions)?;
-            options.preflight(last.samples, ghost, positions)?;
+            for samples in [batch.min(samples), last.samples] {
+                options.preflight(samples, ghost, positions).map_err(|error| match error {
+                    ConfigError::LastBatch { samples: batch, batch: ghost, better } => {
+                        ConfigError::LastGhost { batch, ghost, better }
+                    }
+                    ConfigError::Zero { .. } => ConfigError::Zero { argument: "ghost" },
+                    other => other,
+                })?;
+            }
         }
         Ok(last)
     }
 }
 
-/// Name in errors of a layer that was given none.
-pub(crate) const DEFAULT_NAME: &str = "BatchNorm";
+impl fmt::Display for BatchNormConfig {
+    /// The configuration as JSON, as of Burn's configurations.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&config_to_json(self))
+    }
+}
 
 /// The options as the core takes them, policies at their defaults.
 pub(crate) fn options(epsilon: f64, momentum: f64, running_variance: RunningVariance) -> Result<Options, ConfigError> {

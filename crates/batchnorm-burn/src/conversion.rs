@@ -6,13 +6,15 @@
 use batchnorm::Threads;
 use burn::module::Module;
 
-use crate::config::{DEFAULT_NAME, RunningVariance};
+use crate::config::RunningVariance;
 use crate::module::BatchNorm;
-use crate::running::RunningTensor;
+use crate::name::LayerName;
+use crate::running::{RunningTensor, dequantized};
 
 impl From<burn::nn::BatchNorm> for BatchNorm {
     /// The layer with the statistics of its last update, which its own record would lack, and with
     /// [`RunningVariance::Population`], the kind of variance that Burn's is.
+    #[track_caller]
     fn from(theirs: burn::nn::BatchNorm) -> Self {
         // `valid` is Burn's one public call that takes in the updates of all threads.
         let state = |state: burn::module::RunningState<burn::tensor::Tensor<1>>| {
@@ -29,7 +31,7 @@ impl From<burn::nn::BatchNorm> for BatchNorm {
             momentum: theirs.momentum,
             epsilon: theirs.epsilon,
             running_variance: RunningVariance::Population,
-            name: String::from(DEFAULT_NAME),
+            name: LayerName::built_here("BatchNorm", None),
             pinned: None,
             policies: batchnorm::Policies::default(),
             ghost: None,
@@ -45,12 +47,13 @@ impl From<BatchNorm> for burn::nn::BatchNorm {
     /// population variance. Call [`BatchNorm::convert_running_variance`] before to have it converted.
     fn from(ours: BatchNorm) -> Self {
         use burn::module::RunningState;
+        ours.ledger().go_on(ours.cells());
         burn::nn::BatchNorm {
             gamma: ours.gamma,
             beta: ours.beta,
             training: ours.training,
-            running_mean: RunningState::with_id(ours.running_mean.id(), ours.running_mean.value()),
-            running_var: RunningState::with_id(ours.running_var.id(), ours.running_var.value()),
+            running_mean: RunningState::with_id(ours.running_mean.id(), dequantized(ours.running_mean.value())),
+            running_var: RunningState::with_id(ours.running_var.id(), dequantized(ours.running_var.value())),
             momentum: ours.momentum,
             epsilon: ours.epsilon,
         }
@@ -70,7 +73,8 @@ impl BatchNorm {
     pub fn convert_running_variance(mut self, to: RunningVariance, values: usize) -> Self {
         let factor = self.running_variance.estimator().factor_to(to.estimator(), values as u64);
         let factor = factor.unwrap_or_else(|error| panic!("{}: {error}", self.name));
-        self.running_var.update(self.running_var.value() * factor);
+        self.ledger().go_on(self.cells());
+        self.running_var.update(dequantized(self.running_var.value()) * factor);
         self.running_variance = to;
         self
     }

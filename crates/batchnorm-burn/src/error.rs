@@ -6,12 +6,14 @@ use thiserror::Error;
 
 /// A forward pass that could not be done. The layer is as it was.
 #[derive(Debug, Clone, PartialEq, Error)]
-#[error("{layer}: {reason}")]
+#[error("{layer}: {reason}{}", hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default())]
 pub struct ForwardError {
-    /// The layer's name.
+    /// The layer's path in the model, once that is known; else the name it was given, or its type.
     pub layer: String,
     /// The reason.
     pub reason: Box<Reason>,
+    /// Of a layer that has neither: where it was built, and the call that tells its path.
+    pub hint: Option<String>,
 }
 
 /// The reason why a forward pass failed.
@@ -88,6 +90,16 @@ pub enum Reason {
     /// Ghost batches of no samples.
     #[error("ghost: expected 1 sample a group or more, got 0; `None` is no ghost batches")]
     Ghost,
+    /// A ghost batch of one value a channel.
+    #[error(
+        "input: a ghost batch (groups of {size} samples, the last one of {shape:?}) has 1 value a channel, and training needs at least 2; choose another `ghost`, batches that leave no such group, or another `policies.single_value`"
+    )]
+    SingleInGhost {
+        /// Samples of a ghost batch.
+        size: usize,
+        /// Shape of the group.
+        shape: Vec<usize>,
+    },
     /// Something that tensor operations cannot do.
     #[error(
         "{what} need the arithmetic of the crate `batchnorm`, which is there on Flex; this layer is on another backend"
@@ -105,6 +117,16 @@ pub enum Reason {
         /// The value given.
         got: f64,
     },
+}
+
+impl Reason {
+    /// The reason, where it arose in a ghost batch of `size` samples.
+    pub(crate) fn of_ghost(self, size: usize) -> Reason {
+        match self {
+            Reason::SingleValue { shape } => Reason::SingleInGhost { size, shape },
+            other => other,
+        }
+    }
 }
 
 impl From<ConfigError> for Reason {

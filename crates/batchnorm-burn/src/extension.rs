@@ -14,6 +14,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_e
 use burn::tensor::{DType, Element, Shape, Tensor, TensorData};
 
 use crate::error::Reason;
+use crate::name::LayerName;
 use crate::pass::{BatchReport, Pass, SavedPass};
 
 /// A backend that has the passes. Where the report is an error, the tensor is the input, not to be used.
@@ -179,12 +180,12 @@ struct StepState {
     /// The output, where only it gives the activation's derivative: behind a residual.
     y: Option<FlexTensor>,
     /// Name of the layer in errors.
-    layer: String,
+    layer: LayerName,
 }
 
 impl StepState {
     fn new(x: NodeId, saved: SavedPass, pass: &Pass, residual: bool, y: &FlexTensor) -> StepState {
-        let (trains_parameters, layer) = (pass.trains_parameters(), pass.layer().to_string());
+        let (trains_parameters, layer) = (pass.trains_parameters(), pass.layer().handle());
         let state = |saved, y| StepState { x, saved, trains_parameters, y, layer };
         match saved.whole_batch().filter(|_| residual) {
             None => state(saved, None),
@@ -265,12 +266,12 @@ struct StepGradients {
 /// The result of a backward pass, or a panic that names the layer. The graph gives the forward pass's input and a
 /// gradient of its output's shape, so that only participants may fail, and a backward pass of Burn's has no other way
 /// to say so.
-fn or_panic<R>(layer: &str, result: Result<R, impl Into<Reason>>) -> R {
+fn or_panic<R>(layer: &LayerName, result: Result<R, impl Into<Reason>>) -> R {
     result.unwrap_or_else(|error| match error.into() {
         error @ Reason::Collective(_) => {
             panic!("{layer}: {error} (in a backward pass: are the replicas on threads of their own, made by `fork`?)")
         }
-        error => panic!("{layer}: {error}"),
+        error => panic!("{}", layer.error(error)),
     })
 }
 

@@ -9,10 +9,12 @@ use burn::tensor::{Bool, DType, Tensor};
 use crate::check::{check_channels, computed_in};
 use crate::error::{ForwardError, Reason};
 use crate::extension;
+use crate::ledger::Seen;
 use crate::module::BatchNorm;
 use crate::participant::Participant;
 use crate::pass::{BatchNormPass, Pass, Scope, WeightValues};
 use crate::portable::{self, Arithmetic};
+use crate::running::dequantized;
 
 /// A [`BatchNorm`] with a residual and an activation, computed in one pass over memory:
 ///
@@ -300,8 +302,8 @@ impl<const D: usize> Fused<'_, D> {
         let normalizer = options.normalizer()?;
         let normalizer =
             if adds_behind { options.clone().activation(Activation::Identity).normalizer()? } else { normalizer };
-        let pass = BatchNormPass { normalizer, switches, running: norm.running()?, scope, layer: norm.name.clone() };
-        let (output, batch) = match arithmetic {
+        let pass = BatchNormPass { normalizer, switches, running: norm.running()?, scope, layer: norm.name.handle() };
+        let (output, (batch, part)) = match arithmetic {
             Arithmetic::Contract if adds_behind => {
                 let (z, report) = extension::forward(x, None, gamma, beta, Pass::BatchNorm(pass))?;
                 (portable::add_and_activate(z, residual, activation), report.moments())
@@ -312,17 +314,14 @@ impl<const D: usize> Fused<'_, D> {
             }
             Arithmetic::TensorOperations => {
                 let (z, batch) = portable::forward(x, gamma, beta, norm.epsilon, norm.policies, &pass)?;
-                (portable::add_and_activate(z, residual, activation), batch)
+                (portable::add_and_activate(z, residual, activation), (batch, None))
             }
         };
         // Without moments (in evaluation, or of an empty batch) nothing is updated, held or observed.
         let not_updated = if batch.channels().iter().all(|moments| moments.count() == 0) {
             Vec::new()
         } else {
-            match norm.held.keep(&batch)? {
-                Some(left_out) => left_out,
-                None => norm.take_in(&batch, options)?,
-            }
+            norm.ledger().train(norm.cells(), Seen { rule: options, batch: batch.clone(), part })?
         };
         Ok(Trained { output: output.cast(input_type), batch, not_updated })
     }
@@ -341,7 +340,8 @@ struct Arguments<const D: usize> {
 impl BatchNorm {
     /// Checks the tensors of a forward pass, and casts them to the number type to compute in.
     fn arguments<const D: usize>(&self, input: Tensor<D>, residual: Option<Tensor<D>>) -> Result<Arguments<D>, Reason> {
-        let (gamma, beta) = (self.gamma.val(), self.beta.val());
+        let input = dequantized(input);
+        let (gamma, beta) = (dequantized(self.gamma.val()), dequantized(self.beta.val()));
         for (argument, got) in [("input", input.dtype()), ("gamma", gamma.dtype()), ("beta", beta.dtype())] {
             computed_in(argument, got)?;
         }
@@ -354,6 +354,7 @@ impl BatchNorm {
             }
         }
         let input_type = input.dtype();
+        let residual = residual.map(dequantized);
         if let Some(residual) = &residual {
             if residual.dtype() != input_type {
                 return Err(Reason::ResidualType { expected: input_type, got: residual.dtype() });

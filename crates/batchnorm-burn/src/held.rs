@@ -1,24 +1,22 @@
 //! The fate of a batch's moments: taken into the running statistics at once, held, or observed.
 
+use std::cmp::Ordering;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering as Atomic};
 
-use batchnorm::{BatchMoments, CallError, NormalizeBy, Population};
+use batchnorm::{BatchMoments, Config, Moments, NormalizeBy, Population, RunningStatistics};
 
-/// Moments of training passes that are not in the running statistics yet, where the layer holds such.
+use crate::error::Reason;
+use crate::ledger::{Fate, Ledger, Rule};
+use crate::running::fits_f32;
+
+/// The batches of a layer, and what becomes of them.
 ///
 /// A layer takes each batch into its running statistics at once, until [`hold`](crate::BatchNorm::hold) is called. A
-/// clone of the layer has a copy of the moments held so far.
-#[derive(Default)]
-pub struct Held(Mutex<State>);
-
-#[derive(Debug, Clone, Default)]
-enum State {
-    #[default]
-    AtOnce,
-    Holding(Vec<BatchMoments>),
-    Observing(Observation),
-}
+/// clone of the layer has a copy of the moments held so far, and gives its own batches to the layer when it is dropped;
+/// see [`BatchNorm`](crate::BatchNorm#clones-and-replicas).
+pub struct Held(Arc<Ledger<Config>>);
 
 /// The observation of a layer that is being recalibrated.
 #[derive(Debug, Clone)]
@@ -27,88 +25,151 @@ pub(crate) struct Observation {
     pub normalize_by: NormalizeBy,
     /// The moments of all batches so far.
     pub seen: Population,
+    /// When the layer saw its first batch: its place among the layers that count by the same counter.
+    pub first_at: Option<usize>,
+    pub counter: Arc<AtomicUsize>,
+}
+
+impl Observation {
+    /// Whether a batch has been observed.
+    pub fn begun(&self) -> bool {
+        self.first_at.is_some()
+    }
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Held(Ledger::new(Fate::AtOnce))
+    }
 }
 
 impl Held {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A state is replaced as a whole, or pushed to: a panic elsewhere leaves it right.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn ledger(&self) -> &Arc<Ledger<Config>> {
+        &self.0
+    }
+
+    pub(crate) fn of(ledger: Arc<Ledger<Config>>) -> Held {
+        Held(ledger)
     }
 
     /// Begins to hold moments.
     pub(crate) fn hold(&self) {
-        let mut state = self.lock();
-        if !matches!(*state, State::Holding(_)) {
-            *state = State::Holding(Vec::new());
-        }
+        self.0.fate(|fate| {
+            if !matches!(fate, Fate::Holding { .. }) {
+                *fate = Fate::Holding { held: Vec::new(), copies: 0, origin_decides: false };
+            }
+        });
     }
 
-    /// Takes out the moments that are held.
-    pub(crate) fn take(&self) -> Vec<BatchMoments> {
-        match &mut *self.lock() {
-            State::Holding(held) => std::mem::take(held),
-            _ => Vec::new(),
-        }
+    /// Drops the moments that are held, and gives their number.
+    pub(crate) fn discard(&self) -> usize {
+        self.0.fate(|fate| match fate {
+            Fate::Holding { held, copies, .. } => {
+                *copies = 0;
+                std::mem::take(held).len()
+            }
+            _ => 0,
+        })
     }
 
-    /// Ends holding, and takes out the moments that were held.
-    pub(crate) fn release(&self) -> Vec<BatchMoments> {
-        let held = self.take();
-        *self.lock() = State::AtOnce;
-        held
+    /// Ends holding, and drops the moments that are held.
+    pub(crate) fn release(&self) -> usize {
+        let dropped = self.discard();
+        self.0.fate(|fate| *fate = Fate::AtOnce);
+        dropped
     }
 
     /// Number of batches held; `None` where moments are taken in at once.
     pub(crate) fn batches(&self) -> Option<usize> {
-        match &*self.lock() {
-            State::Holding(held) => Some(held.len()),
+        self.0.look(|fate, more| match fate {
+            Fate::Holding { held, .. } => Some(held.len() + more),
             _ => None,
-        }
+        })
     }
 
     /// Begins an observation.
     pub(crate) fn observe(&self, observation: Observation) {
-        *self.lock() = State::Observing(observation);
+        self.0.fate(|fate| *fate = Fate::Observing(observation));
     }
 
-    /// Ends the observation, and gives what it has seen.
-    pub(crate) fn end_observation(&self) -> Option<Population> {
-        match std::mem::take(&mut *self.lock()) {
-            State::Observing(observation) => Some(observation.seen),
-            _ => None,
-        }
-    }
-
-    /// The statistics by which a layer under observation normalises.
-    pub(crate) fn observed_by(&self) -> Option<NormalizeBy> {
-        match &*self.lock() {
-            State::Observing(observation) => Some(observation.normalize_by),
-            _ => None,
-        }
-    }
-
-    /// Keeps a batch's moments, and gives the channels that an observation leaves out; `None` where the moments are to
-    /// be taken in at once.
-    pub(crate) fn keep(&self, batch: &BatchMoments) -> Result<Option<Vec<usize>>, CallError> {
-        match &mut *self.lock() {
-            State::AtOnce => Ok(None),
-            State::Holding(held) => {
-                held.push(batch.clone());
-                Ok(Some(Vec::new()))
+    /// Ends the observation, and gives it.
+    pub(crate) fn end_observation(&self) -> Option<Observation> {
+        self.0.fate(|fate| match std::mem::take(fate) {
+            Fate::Observing(observation) => Some(observation),
+            other => {
+                *fate = other;
+                None
             }
-            State::Observing(observation) => observation.seen.observe(batch).map(Some),
-        }
+        })
     }
-}
 
-impl Clone for Held {
-    fn clone(&self) -> Self {
-        Held(Mutex::new(self.lock().clone()))
+    /// When an observed layer first saw a batch.
+    pub(crate) fn first_batch_at(&self) -> Option<usize> {
+        self.0.fate(|fate| match fate {
+            Fate::Observing(observation) => observation.first_at,
+            _ => None,
+        })
+    }
+
+    /// The statistics by which an observed layer normalises.
+    pub(crate) fn observed_by(&self) -> Option<NormalizeBy> {
+        self.0.look(|fate, _| match fate {
+            Fate::Observing(observation) => Some(observation.normalize_by),
+            _ => None,
+        })
     }
 }
 
 impl fmt::Debug for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.lock().fmt(f)
+        self.0.fmt(f)
+    }
+}
+
+/// The options of a layer say how its running statistics take in a batch.
+impl Rule for Config {
+    type Batch = BatchMoments;
+    type Observation = Observation;
+
+    fn merge(one: &BatchMoments, other: &BatchMoments) -> Option<BatchMoments> {
+        one.merge(other).ok()
+    }
+
+    fn order(one: &BatchMoments, other: &BatchMoments) -> Ordering {
+        let parts = |moments: &Moments| moments.to_parts().map(f64::to_bits);
+        one.channels().iter().map(parts).cmp(other.channels().iter().map(parts))
+    }
+
+    fn take_in(&self, running: [&[f64]; 2], batch: &BatchMoments) -> Result<([Vec<f32>; 2], Vec<usize>), Reason> {
+        // The number of batches is for cumulative averages, which this module does not offer.
+        let old = RunningStatistics::from_parts(running[0], running[1], 0)?;
+        let mut new = old.clone();
+        let mut not_updated = new.update(batch, self)?;
+
+        let too_large = |channel: usize| !(fits_f32(new.mean()[channel]) && fits_f32(new.variance()[channel]));
+        let rounded = |old: &[f64], new: &[f64]| -> Vec<f32> {
+            // The old value came from `f32` and goes back unchanged.
+            (0..new.len()).map(|channel| if too_large(channel) { old[channel] } else { new[channel] } as f32).collect()
+        };
+        let (mut means, variances) = (rounded(old.mean(), new.mean()), rounded(old.variance(), new.variance()));
+        // The core's average comes to the mean of a constant channel, to the bit. So does what is rounded: where that stays short
+        // of the batch's mean because a step is lost to rounding, the next `f32` is taken.
+        let channels = means.iter_mut().zip(batch.channels()).zip(old.mean().iter().zip(new.mean())).enumerate();
+        for (_, ((rounded, moments), (&old, &new))) in channels.filter(|(channel, _)| !too_large(*channel)) {
+            let target = moments.mean() as f32;
+            if new != old && f64::from(*rounded) == old && target.is_finite() && target != *rounded {
+                *rounded = if new > old { rounded.next_up() } else { rounded.next_down() };
+            }
+        }
+        not_updated.extend((0..new.channels()).filter(|&channel| too_large(channel)));
+        not_updated.sort_unstable();
+        not_updated.dedup();
+        Ok(([means, variances], not_updated))
+    }
+
+    fn observe(observation: &mut Observation, batch: &BatchMoments) -> Result<Vec<usize>, Reason> {
+        let Observation { seen, first_at, counter, .. } = observation;
+        first_at.get_or_insert_with(|| counter.fetch_add(1, Atomic::Relaxed));
+        Ok(seen.observe(batch)?)
     }
 }

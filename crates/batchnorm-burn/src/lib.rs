@@ -43,7 +43,7 @@
 //! use burn::tensor::{Device, Distribution, Tensor};
 //!
 //! let device = Device::default(); // no autodiff needed
-//! let norm = BatchNormConfig::new(3).with_name(Some("encoder.norm2".into())).init(&device);
+//! let norm = BatchNormConfig::new(3).with_name("encoder.norm2").init(&device);
 //! let x = Tensor::<4>::random([8, 3, 5, 5], Distribution::Default, &device);
 //!
 //! let trained = norm.try_forward_train(x.clone())?; // by the batch; the running statistics follow at once
@@ -208,14 +208,22 @@ mod error;
 mod extension;
 mod fused;
 mod held;
+mod ledger;
+mod lineage;
 mod module;
+mod name;
+mod normalization;
 mod participant;
 mod pass;
 mod portable;
+mod reach;
 mod recalibration;
 mod running;
 mod sample_norm;
+mod siblings;
 mod statistics;
+mod traversal;
+mod walk;
 mod whitening;
 
 pub use batchnorm::{
@@ -224,16 +232,22 @@ pub use batchnorm::{
 };
 
 pub use batch_count::save_with_batch_count;
-pub use config::{BatchNormConfig, ExtendedConfig, RunningVariance};
+pub use config::{BatchNormConfig, RunningVariance};
 pub use error::{ForwardError, Reason};
 pub use fused::{Fused, Trained};
 pub use held::Held;
 pub use module::BatchNorm;
+pub use name::LayerName;
+pub use normalization::{Normalization, NormalizationConfig};
 pub use participant::Participant;
 pub use portable::Arithmetic;
+pub use reach::{Norm, Norms, map_norms, name_layers, norms};
 pub use recalibration::{Measured, Recalibrated, RecalibratedLayer, Recalibration, RecalibrationError};
 pub use running::RunningTensor;
 pub use sample_norm::{SampleNorm, SampleNormConfig};
+pub use siblings::{
+    GroupNorm, GroupNormConfig, InstanceNorm, InstanceNormConfig, LayerNorm, LayerNormConfig, RmsNorm, RmsNormConfig,
+};
 pub use whitening::{Decorrelated, DecorrelatedConfig};
 
 /// The examples of `docs/situations` that are Burn models, compiled as tests.

@@ -1,12 +1,13 @@
 //! The module [`BatchNorm`]: its state, how it is built, and how it is shown.
 
 use batchnorm::{Activation, ConfigError, Policies, Switches, Threads};
-use burn::module::{Content, DisplaySettings, Flag, Initializer, Module, ModuleDisplay, Param};
+use burn::module::{Content, DisplaySettings, Flag, Initializer, ModuleDisplay, Param};
 use burn::tensor::{Device, Tensor};
 
-use crate::config::{BatchNormConfig, DEFAULT_NAME, ExtendedConfig, RunningVariance, options};
+use crate::config::{BatchNormConfig, RunningVariance, options};
 use crate::error::{ForwardError, Reason};
 use crate::held::Held;
+use crate::name::LayerName;
 use crate::participant::Participant;
 use crate::portable::Arithmetic;
 use crate::running::RunningTensor;
@@ -35,13 +36,29 @@ use crate::running::RunningTensor;
 /// The running statistics are `f32`. In training each forward pass updates them before it returns, with
 /// `running = (1 - momentum) * running + momentum * batch` computed in `f64` and rounded once. They sit behind locks
 /// of the module's own, for Burn's forward passes take `&self`; they are what a record saves and what evaluation
-/// uses, and a clone gets a copy. Two threads that train one module update it one after the other, in no fixed order.
-/// Replicas made by `fork` or `clone` do not report back.
+/// uses. Two threads that train one module update it one after the other, in no fixed order.
 ///
 /// A channel that held NaN or infinity, or whose new statistics exceed `f32`, is not updated; see
 /// [`Trained`](crate::Trained).
-#[derive(Module, Debug)]
-#[module(custom_display)]
+///
+/// # Clones and replicas
+/// A clone has running statistics of its own. What becomes of them depends on how it ends:
+///
+/// - **It is dropped**, as the replicas are that a training on several devices makes for each step (burn-train's
+///   `MultiDevice` strategy: clone, `fork`, forward, backward). Then the batches that it has seen are given to the value
+///   that it was cloned from, through any clones between; if that has ended, to the model that an optimizer made of
+///   it, or else to the value that was cloned from in turn. What is given between two training passes or optimizer steps
+///   of that value is one batch: the moments of all are pooled, in an order that does not depend on which thread came first,
+///   and enter the running statistics once. They are there as soon as the clone is gone.
+/// - **It goes on as a model of its own**: once anything maps it (an optimizer's step, a loaded record, `freeze`,
+///   `no_grad`, quantising), it is told to [`train`](burn::module::Module::train), or
+///   [`valid`](burn::module::Module::valid) is called on it after it was trained, what it has seen is its own, and nothing
+///   is given to anybody. So `model.clone().train()` is a copy for an experiment.
+///
+/// Clones of a layer that [holds](Self::hold) hold too, and what they give is held as one batch, for the layer to decide on.
+/// [Participants](Participant) take in the whole batch each; a clone among them gives its part, so that the parts of all make
+/// the batch. A clone whose pass panics gives nothing.
+#[derive(Debug)]
 pub struct BatchNorm {
     /// Scale of each channel.
     pub gamma: Param<Tensor<1>>,
@@ -58,30 +75,22 @@ pub struct BatchNorm {
     /// Added to the variance inside the square root.
     pub epsilon: f64,
     /// The variance that `running_var` estimates.
-    #[module(skip)]
     pub running_variance: RunningVariance,
-    /// Name of the layer in errors.
-    #[module(skip)]
-    pub name: String,
+    /// Name of the layer in errors and displays: its path in the model, once that is known.
+    pub name: LayerName,
     /// Switches that every pass goes by, whatever the device, the flag and the call say; see [`pin`](Self::pin).
-    #[module(skip)]
     pub pinned: Option<Switches>,
     /// Behaviour in degenerate cases; the defaults are those of the crate `batchnorm`.
-    #[module(skip)]
     pub policies: Policies,
     /// Samples of a ghost batch: in training each group of so many samples is normalised by its own statistics
     /// ([`Ghost`](batchnorm::Ghost)), while the running ones are those of the whole batch. `None`: no groups.
-    #[module(skip)]
     pub ghost: Option<usize>,
     /// Connection to other layers that normalise one batch together with this one; see [`Participant`].
-    #[module(skip)]
     pub participant: Option<Participant>,
     /// The threads that passes run on; by default rayon's ([`Threads::current_pool`]). Any number of them gives the same bits. A
     /// record does not have it.
-    #[module(skip)]
     pub threads: Threads,
     /// Moments that are not in the running statistics yet; see [`hold`](Self::hold).
-    #[module(skip)]
     pub held: Held,
 }
 
@@ -90,24 +99,7 @@ impl BatchNormConfig {
     ///
     /// # Panics
     /// Where [`try_init`](Self::try_init) errs.
-    pub fn init(&self, device: &Device) -> BatchNorm {
-        ExtendedConfig::new(self.clone()).init(device)
-    }
-
-    /// [`init`](Self::init), with bad options as an error.
-    ///
-    /// # Errors
-    /// No features, an epsilon that is not finite or is negative, a momentum outside 0..=1, ghost batches of 0 samples.
-    pub fn try_init(&self, device: &Device) -> Result<BatchNorm, ConfigError> {
-        ExtendedConfig::new(self.clone()).try_init(device)
-    }
-}
-
-impl ExtendedConfig {
-    /// The layer on a device: gamma 1, beta 0, running mean 0, running variance 1.
-    ///
-    /// # Panics
-    /// Where [`try_init`](Self::try_init) errs.
+    #[track_caller]
     pub fn init(&self, device: &Device) -> BatchNorm {
         self.try_init(device).unwrap_or_else(|error| panic!("BatchNormConfig: {error}"))
     }
@@ -115,11 +107,12 @@ impl ExtendedConfig {
     /// [`init`](Self::init), with bad options as an error.
     ///
     /// # Errors
-    /// As [`BatchNormConfig::try_init`].
+    /// No features, an epsilon that is not finite or is negative, a momentum outside 0..=1, ghost batches of 0 samples.
+    #[track_caller]
     pub fn try_init(&self, device: &Device) -> Result<BatchNorm, ConfigError> {
-        let BatchNormConfig { num_features: channels, epsilon, momentum } = self.base;
+        let BatchNormConfig { num_features: channels, epsilon, momentum, running_variance, .. } = *self;
         // Built to be checked: the rules are the core's.
-        options(epsilon, momentum, self.running_variance)?.channels(channels).build()?;
+        options(epsilon, momentum, running_variance)?.channels(channels).build()?;
         if self.ghost == Some(0) {
             return Err(ConfigError::Zero { argument: "ghost" });
         }
@@ -131,8 +124,8 @@ impl ExtendedConfig {
             running_var: RunningTensor::new(Tensor::ones([channels], device)),
             momentum,
             epsilon,
-            running_variance: self.running_variance,
-            name: self.name.clone().unwrap_or_else(|| String::from(DEFAULT_NAME)),
+            running_variance,
+            name: LayerName::built_here("BatchNorm", self.name.clone()),
             pinned: self.pinned,
             policies: self.policies.unwrap_or_default(),
             ghost: self.ghost,
@@ -164,7 +157,7 @@ impl BatchNorm {
     }
 
     pub(crate) fn error(&self, reason: Reason) -> ForwardError {
-        ForwardError { layer: self.name.clone(), reason: Box::new(reason) }
+        self.name.error(reason)
     }
 
     /// The arithmetic of this layer on its device: the crate `batchnorm`'s on Flex, else tensor operations, which
@@ -192,6 +185,10 @@ impl ModuleDisplay for BatchNorm {
             .add("momentum", &self.momentum)
             .add("epsilon", &self.epsilon)
             .add_debug_attribute("running_variance", &self.running_variance);
+        let content = match self.name.is_known() {
+            true => content.add("name", &self.name.to_string()),
+            false => content,
+        };
         let content = match &self.pinned {
             Some(pinned) => content.add_debug_attribute("pinned", pinned),
             None => content,

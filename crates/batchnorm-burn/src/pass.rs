@@ -11,6 +11,7 @@ use batchnorm::{
 };
 
 use crate::error::Reason;
+use crate::name::LayerName;
 use crate::participant::Participant;
 
 /// A forward pass of one of the layers.
@@ -18,13 +19,13 @@ use crate::participant::Participant;
 pub enum Pass {
     BatchNorm(BatchNormPass),
     /// Layer, group, instance or RMS norm, with the layer's name.
-    Sample(SampleNormalizer, String),
+    Sample(SampleNormalizer, LayerName),
     /// Decorrelated batch norm; gamma and beta are in `layer`.
     Whitening {
         layer: Box<Decorrelated>,
         /// Whitens by the batch; else by the running statistics.
         training: bool,
-        name: String,
+        name: LayerName,
     },
 }
 
@@ -36,21 +37,26 @@ pub struct BatchNormPass {
     pub running: RunningStatistics,
     pub scope: Scope,
     /// Name of the layer in errors.
-    pub layer: String,
+    pub layer: LayerName,
 }
 
 /// The statistics of a pass's batch that running statistics are to take in.
 #[derive(Debug, Clone)]
 pub enum BatchReport {
     Nothing,
-    Moments(BatchMoments),
+    Moments {
+        batch: BatchMoments,
+        /// Of a batch over several participants, this one's part.
+        part: Option<BatchMoments>,
+    },
     Comoments(BatchComoments),
 }
 
 impl BatchReport {
-    pub fn moments(self) -> BatchMoments {
+    /// The moments that running statistics are to take in; of a batch over several participants, this one's part too.
+    pub fn moments(self) -> (BatchMoments, Option<BatchMoments>) {
         match self {
-            BatchReport::Moments(batch) => batch,
+            BatchReport::Moments { batch, part } => (batch, part),
             _ => unreachable!("a pass of batch norm reports moments"),
         }
     }
@@ -96,7 +102,7 @@ pub enum SavedPass {
     Weighted(Saved, Arc<WeightValues>),
     Ghost(Ghost),
     /// A participant's part of a batch, with the layer's name.
-    Part(Saved, Participant, String),
+    Part(Saved, Participant, LayerName),
     Sample(SampleSaved),
     Whitening(SavedWhitening),
 }
@@ -112,8 +118,8 @@ impl Pass {
     ) -> Result<(SavedPass, BatchReport), Reason> {
         match self {
             Pass::BatchNorm(pass) => {
-                let (saved, batch) = pass.run(x, residual, parameters, y)?;
-                Ok((saved, BatchReport::Moments(batch)))
+                let (saved, batch, part) = pass.run(x, residual, parameters, y)?;
+                Ok((saved, BatchReport::Moments { batch, part }))
             }
             Pass::Sample(normalizer, _) => {
                 Ok((SavedPass::Sample(normalizer.forward(x, parameters, y)?), BatchReport::Nothing))
@@ -127,7 +133,7 @@ impl Pass {
     }
 
     /// Name of the layer in errors.
-    pub fn layer(&self) -> &str {
+    pub fn layer(&self) -> &LayerName {
         match self {
             Pass::BatchNorm(BatchNormPass { layer: name, .. })
             | Pass::Sample(_, name)
@@ -145,49 +151,54 @@ impl Pass {
 }
 
 impl BatchNormPass {
-    /// The forward pass, into `y`; with the moments that the running statistics are to take in.
+    /// The forward pass, into `y`; with the moments that the running statistics are to take in, and this participant's part
+    /// of them.
     pub fn run<T: Element, P: Parameter>(
         &self,
         x: &View<T>,
         residual: Option<&View<T>>,
         parameters: Parameters<P>,
         y: &mut ViewMut<T>,
-    ) -> Result<(SavedPass, BatchMoments), Reason> {
+    ) -> Result<(SavedPass, BatchMoments, Option<BatchMoments>), Reason> {
         let BatchNormPass { normalizer, switches, running, scope, layer } = self;
         let input = residual.map_or(Input::from(x), |residual| Input::adding(x, residual));
         match scope {
             Scope::Batch => {
                 let (saved, batch) = normalizer.forward(input, parameters, *switches, Some(running), y)?;
-                Ok((SavedPass::Whole(saved), batch))
+                Ok((SavedPass::Whole(saved), batch, None))
             }
             Scope::Weights(weights) => {
                 let (saved, batch) = weights.call_with(|weights| {
                     normalizer.forward(Input::weighted(x, weights), parameters, *switches, Some(running), y)
                 })?;
-                Ok((SavedPass::Weighted(saved, weights.clone()), batch))
+                Ok((SavedPass::Weighted(saved, weights.clone()), batch, None))
             }
             Scope::Ghost(size) => {
-                let (ghost, batch) = normalizer.train_ghost(x, *size, parameters, Some(running), y)?;
+                let trained = normalizer.train_ghost(x, *size, parameters, Some(running), y);
+                let (ghost, batch) = trained.map_err(|error| Reason::from(error).of_ghost(size.get()))?;
                 let flows = switches.gradient_through_statistics;
                 let ghost = if flows { ghost } else { ghost.with_constant_statistics() };
-                Ok((SavedPass::Ghost(ghost), self.to_take_in(batch)))
+                Ok((SavedPass::Ghost(ghost), self.to_take_in(batch), None))
             }
             Scope::Participants(participant) => {
-                let moments_of_all = || normalizer.moments(x).across(participant.collective(), layer);
+                let of_all = |part: &BatchMoments| part.across(participant.collective(), &layer.to_string());
                 match switches.normalize_by {
                     NormalizeBy::Batch => {
-                        let whole = moments_of_all()?;
+                        let part = normalizer.moments(x);
+                        let whole = of_all(&part)?;
                         let saved = normalizer.train_part(input, parameters, &whole, y)?;
                         let flows = switches.gradient_through_statistics;
                         let saved = if flows { saved } else { saved.with_constant_statistics() };
-                        Ok((SavedPass::Part(saved, participant.clone(), layer.clone()), self.to_take_in(whole)))
+                        let saved = SavedPass::Part(saved, participant.clone(), layer.handle());
+                        Ok((saved, self.to_take_in(whole), Some(self.to_take_in(part))))
                     }
                     NormalizeBy::Running => {
-                        let whole = switches.update_running.then(moments_of_all).transpose()?;
+                        let part = switches.update_running.then(|| normalizer.moments(x));
+                        let whole = part.as_ref().map(of_all).transpose()?;
                         let without_update = Switches { update_running: false, ..*switches };
                         let (saved, nothing) =
                             normalizer.forward(input, parameters, without_update, Some(running), y)?;
-                        Ok((SavedPass::Whole(saved), whole.unwrap_or(nothing)))
+                        Ok((SavedPass::Whole(saved), whole.unwrap_or(nothing), part))
                     }
                     NormalizeBy::Mix(_) => Err(Reason::Apart { one: "normalising by a mix", other: "participants" }),
                 }
@@ -228,7 +239,8 @@ impl SavedPass {
             SavedPass::Part(saved, participant, layer) => {
                 let share = saved.parameter_gradients(x, dy)?;
                 let flows = saved.used_batch_statistics();
-                let whole = if flows { share.across(participant.collective(), layer)? } else { share.clone() };
+                let whole =
+                    if flows { share.across(participant.collective(), &layer.to_string())? } else { share.clone() };
                 saved.backward_part(x, dy, &whole, dx)?;
                 Ok(share)
             }

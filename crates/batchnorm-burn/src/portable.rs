@@ -76,7 +76,8 @@ pub fn forward<const D: usize>(
             let mut outputs = Vec::new();
             for start in (0..samples).step_by(size.get()) {
                 let end = samples.min(start.saturating_add(size.get()));
-                let (y, batch) = layer.forward(x.clone().narrow(0, start, end - start), None)?;
+                let group = layer.forward(x.clone().narrow(0, start, end - start), None);
+                let (y, batch) = group.map_err(|reason| reason.of_ghost(size.get()))?;
                 outputs.push(y);
                 whole = Some(whole.map_or_else(|| Ok(batch.clone()), |whole| whole.merge(&batch))?);
             }

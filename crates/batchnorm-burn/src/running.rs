@@ -1,12 +1,14 @@
 //! Running statistics as a part of a module.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use burn::module::{
     Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor, Param, ParamId,
 };
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+
+use crate::lineage::locked;
 
 /// A vector that a forward pass may update though it has only `&self`, such as running statistics.
 ///
@@ -14,7 +16,23 @@ use burn::tensor::{Device, Tensor, TensorData};
 /// mappers and records see one tensor, by the name of the field. It never requires a gradient.
 pub struct RunningTensor {
     id: ParamId,
-    value: Mutex<Tensor<1>>,
+    cell: Cell,
+}
+
+/// Where a value stands: its layer's ledger knows it too.
+#[derive(Clone)]
+pub(crate) struct Cell(Arc<Mutex<Tensor<1>>>);
+
+impl Cell {
+    /// Locks the value: whoever updates two vectors locks both, so that no reader sees one old and one new.
+    pub fn lock(&self) -> MutexGuard<'_, Tensor<1>> {
+        locked(&self.0)
+    }
+
+    fn change(&self, change: impl FnOnce(Tensor<1>) -> Tensor<1>) {
+        let mut value = self.lock();
+        *value = change(value.clone());
+    }
 }
 
 impl RunningTensor {
@@ -25,7 +43,7 @@ impl RunningTensor {
 
     /// A vector with a first value and the identity of a parameter in a record.
     pub fn with_id(id: ParamId, value: Tensor<1>) -> Self {
-        RunningTensor { id, value: Mutex::new(value.set_require_grad(false)) }
+        RunningTensor { id, cell: Cell(Arc::new(Mutex::new(value.set_require_grad(false)))) }
     }
 
     /// The identity by which records and parameter groups know it.
@@ -54,20 +72,37 @@ impl RunningTensor {
         *self.lock() = value.set_require_grad(false);
     }
 
-    /// Locks the value: whoever updates two vectors locks both, so that no reader sees one old and one new.
+    /// Locks the value.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Tensor<1>> {
-        // A tensor is replaced as a whole: a panic elsewhere leaves the old one or the new one.
-        self.value.lock().unwrap_or_else(PoisonError::into_inner)
+        self.cell.lock()
     }
 
-    fn into_value(self) -> Tensor<1> {
-        self.value.into_inner().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn cell(&self) -> Cell {
+        self.cell.clone()
+    }
+
+    /// The same vector, not a copy.
+    pub(crate) fn alias(&self) -> RunningTensor {
+        RunningTensor { id: self.id, cell: self.cell() }
+    }
+}
+
+/// A tensor of numbers: of a quantised one those that its integers stand for.
+pub(crate) fn dequantized<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    match tensor.dtype() {
+        DType::QFloat(_) => tensor.dequantize(),
+        _ => tensor,
     }
 }
 
 /// The values of a vector.
 pub(crate) fn values(vector: &Tensor<1>) -> Vec<f64> {
-    vector.to_data().iter::<f64>().collect()
+    dequantized(vector.clone()).into_data().iter::<f64>().collect()
+}
+
+/// Whether a value can be stored.
+pub(crate) fn fits_f32(value: f64) -> bool {
+    (value as f32).is_finite()
 }
 
 /// A vector of values.
@@ -100,14 +135,15 @@ impl Module for RunningTensor {
     }
 
     fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
-        let id = self.id;
-        let (id, value, _) = mapper.map_float(Param::initialized(id, self.into_value())).consume();
+        let (id, value, _) = mapper.map_float(Param::initialized(self.id, self.value())).consume();
         // A mapper that unfreezes everything must not make a statistic trainable.
-        Self::with_id(id, value)
+        self.update(value);
+        RunningTensor { id, ..self }
     }
 
     fn to_device(self, device: &Device) -> Self {
-        Self::with_id(self.id, self.into_value().to_device(device))
+        self.cell.change(|value| value.to_device(device));
+        self
     }
 
     fn fork(self, device: &Device) -> Self {
@@ -131,7 +167,8 @@ impl Module for RunningTensor {
     }
 
     fn train(self) -> Self {
-        Self::with_id(self.id, self.into_value().autodiff())
+        self.cell.change(Tensor::autodiff);
+        self
     }
 }
 

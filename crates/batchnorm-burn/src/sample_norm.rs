@@ -4,15 +4,18 @@ use batchnorm::{Affine, CallError, ConfigError, EmptyBatch, Grouping, Policies, 
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
 
 use crate::check::computed_in;
 use crate::error::{ForwardError, Reason};
 use crate::extension;
+use crate::name::LayerName;
 use crate::pass::Pass;
 use crate::portable::{self, Arithmetic};
+use crate::running::dequantized;
 
 /// Configuration of a [`SampleNorm`].
-#[derive(Config, Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SampleNormConfig {
     /// The values that are normalised together.
     pub grouping: Grouping,
@@ -20,18 +23,43 @@ pub struct SampleNormConfig {
     /// value for each.
     pub size: usize,
     /// Added to the variance inside the square root; finite and >= 0.
-    #[config(default = 1e-5)]
     pub epsilon: f64,
     /// The parameters there are: gamma and beta, or gamma alone.
-    #[config(default = "Affine::ScaleAndShift")]
     pub affine: Affine,
     /// The policies for degenerate cases; by default the core's: instance norm refuses one value, the others take it.
     pub policies: Option<Policies>,
-    /// Name of the layer in errors; by default `SampleNorm`.
+    /// Name of the layer in errors, beside its path ([`LayerName`]).
     pub name: Option<String>,
 }
 
+impl Config for SampleNormConfig {}
+
 impl SampleNormConfig {
+    /// The norm over such groups, with epsilon 1e-5, gamma and beta.
+    pub fn new(grouping: Grouping, size: usize) -> Self {
+        SampleNormConfig { grouping, size, epsilon: 1e-5, affine: Affine::ScaleAndShift, policies: None, name: None }
+    }
+
+    /// Sets what is added to the variance inside the square root.
+    pub fn with_epsilon(self, epsilon: f64) -> Self {
+        SampleNormConfig { epsilon, ..self }
+    }
+
+    /// Sets the parameters there are.
+    pub fn with_affine(self, affine: Affine) -> Self {
+        SampleNormConfig { affine, ..self }
+    }
+
+    /// Sets the policies for degenerate cases.
+    pub fn with_policies(self, policies: impl Into<Option<Policies>>) -> Self {
+        SampleNormConfig { policies: policies.into(), ..self }
+    }
+
+    /// Sets a name of the layer in errors, which need not be its path.
+    pub fn with_name(self, name: impl Into<String>) -> Self {
+        SampleNormConfig { name: Some(name.into()), ..self }
+    }
+
     /// Layer norm over the last axis (Ba et al. 2016).
     pub fn layer(size: usize) -> Self {
         Self::new(Grouping::Layer { axes: 1 }, size)
@@ -56,6 +84,7 @@ impl SampleNormConfig {
     ///
     /// # Panics
     /// Where [`try_init`](Self::try_init) errs.
+    #[track_caller]
     pub fn init(&self, device: &Device) -> SampleNorm {
         self.try_init(device).unwrap_or_else(|error| panic!("SampleNormConfig: {error}"))
     }
@@ -65,6 +94,7 @@ impl SampleNormConfig {
     /// # Errors
     /// No element or group; channels that the groups do not divide evenly; an epsilon that is not finite or is
     /// negative; [`SingleValue::UseRunning`].
+    #[track_caller]
     pub fn try_init(&self, device: &Device) -> Result<SampleNorm, ConfigError> {
         let SampleNormConfig { grouping, size, epsilon, affine, policies, name } = self.clone();
         let policies = policies.unwrap_or_else(|| SampleConfig::of(grouping).policies);
@@ -77,7 +107,7 @@ impl SampleNormConfig {
             size,
             epsilon,
             policies,
-            name: name.unwrap_or_else(|| String::from("SampleNorm")),
+            name: LayerName::built_here("SampleNorm", name),
             threads: Threads::default(),
         })
     }
@@ -118,9 +148,8 @@ pub struct SampleNorm {
     /// The policies for degenerate cases.
     #[module(skip)]
     pub policies: Policies,
-    /// Name of the layer in errors.
-    #[module(skip)]
-    pub name: String,
+    /// Name of the layer in errors: its path in the model, once that is known.
+    pub name: LayerName,
     /// The threads that passes run on; by default rayon's ([`Threads::current_pool`]). Any number of them gives the same bits. A
     /// record does not have it.
     #[module(skip)]
@@ -137,32 +166,73 @@ impl SampleNorm {
     }
 
     /// [`forward`](Self::forward) with errors as values. `f32` and `f64` are computed as they are, `f16` and `bf16` in
-    /// `f32` and cast back.
+    /// `f32` and cast back; quantised tensors are read as the numbers they stand for.
     ///
     /// # Errors
     /// A rank below 2; another size of the last axis, or number of channels; another number type; what the policies
     /// refuse, by default instance norm of a single position; invalid options or parameters.
     pub fn try_forward<const D: usize>(&self, input: Tensor<D>) -> Result<Tensor<D>, ForwardError> {
-        let arithmetic = Arithmetic::on(&input.device());
-        self.pass(input, arithmetic)
-            .map_err(|reason| ForwardError { layer: self.name.clone(), reason: Box::new(reason) })
+        self.parts().forward(input)
     }
 
-    pub(crate) fn pass<const D: usize>(&self, input: Tensor<D>, arithmetic: Arithmetic) -> Result<Tensor<D>, Reason> {
+    pub(crate) fn parts(&self) -> SampleParts<'_> {
+        let SampleNorm { gamma, beta, grouping, size, epsilon, policies, name, threads } = self;
+        let (gamma, beta) = (gamma.as_ref(), beta.as_ref());
+        SampleParts {
+            gamma,
+            beta,
+            grouping: *grouping,
+            size: *size,
+            epsilon: *epsilon,
+            policies: *policies,
+            name,
+            threads,
+        }
+    }
+}
+
+/// What a layer, group, instance or RMS norm computes by, whatever its module is called.
+pub(crate) struct SampleParts<'n> {
+    pub gamma: Option<&'n Param<Tensor<1>>>,
+    pub beta: Option<&'n Param<Tensor<1>>>,
+    pub grouping: Grouping,
+    pub size: usize,
+    pub epsilon: f64,
+    pub policies: Policies,
+    pub name: &'n LayerName,
+    pub threads: &'n Threads,
+}
+
+impl SampleParts<'_> {
+    pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Result<Tensor<D>, ForwardError> {
+        let arithmetic = Arithmetic::on(&input.device());
+        let over_last_axis = matches!(self.grouping, Grouping::Layer { .. } | Grouping::Rms { .. });
+        let y = if D == 1 && over_last_axis {
+            // One row, which Burn's own norms of the last axis take too.
+            let shape = input.dims();
+            self.pass(input.reshape([1, shape[0]]), arithmetic).map(|y: Tensor<2>| y.reshape(shape))
+        } else {
+            self.pass(input, arithmetic)
+        };
+        y.map_err(|reason| self.name.error(reason))
+    }
+
+    pub fn pass<const D: usize>(&self, input: Tensor<D>, arithmetic: Arithmetic) -> Result<Tensor<D>, Reason> {
+        let input = dequantized(input);
         let input_type = input.dtype();
         let computed = computed_in("input", input_type)?;
         let options = SampleConfig::of(self.grouping).epsilon(self.epsilon).policies(self.policies);
         let options = options.threads(self.threads.clone());
         let (normalizer, device) = (options.normalizer()?, input.device());
         self.check(&input)?;
-        let vector = |param: &Option<Param<Tensor<1>>>, absent: f64| match param {
-            Some(param) => param.val().cast(computed),
+        let vector = |param: Option<&Param<Tensor<1>>>, absent: f64| match param {
+            Some(param) => dequantized(param.val()).cast(computed),
             None => (Tensor::<1>::zeros([self.size], &device) + absent).cast(computed),
         };
-        let (x, gamma, beta) = (input.cast(computed), vector(&self.gamma, 1.0), vector(&self.beta, 0.0));
+        let (x, gamma, beta) = (input.cast(computed), vector(self.gamma, 1.0), vector(self.beta, 0.0));
         let y = match arithmetic {
             Arithmetic::Contract => {
-                extension::forward(x, None, gamma, beta, Pass::Sample(normalizer, self.name.clone()))?.0
+                extension::forward(x, None, gamma, beta, Pass::Sample(normalizer, self.name.handle()))?.0
             }
             Arithmetic::TensorOperations => portable::sample_norm(x, gamma, beta, self.grouping, self.epsilon),
         };
@@ -182,8 +252,8 @@ impl SampleNorm {
         if got != expected {
             return Err(CallError::Channels { argument: "input", expected, got, shape, axis }.into());
         }
-        for (argument, param) in [("gamma", &self.gamma), ("beta", &self.beta)] {
-            if let Some([got]) = param.as_ref().map(|param| param.dims()).filter(|dims| *dims != [expected]) {
+        for (argument, param) in [("gamma", self.gamma), ("beta", self.beta)] {
+            if let Some([got]) = param.map(|param| param.dims()).filter(|dims| *dims != [expected]) {
                 return Err(ConfigError::Length { argument, expected, got }.into());
             }
         }

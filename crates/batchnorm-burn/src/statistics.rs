@@ -1,12 +1,13 @@
 //! The running statistics of a layer: reading, installing and updating them; steps that are held until they are
 //! committed.
 
-use batchnorm::{BatchMoments, Config, ConfigError, RunningStatistics};
+use batchnorm::{Activation, BatchMoments, ConfigError, RunningStatistics};
 use burn::tensor::Tensor;
 
-use crate::error::{ForwardError, Reason};
+use crate::error::ForwardError;
+use crate::ledger::Seen;
 use crate::module::BatchNorm;
-use crate::running::{values, vector};
+use crate::running::{Cell, fits_f32, values, vector};
 
 impl BatchNorm {
     /// The running statistics, as the crate `batchnorm` takes them.
@@ -25,6 +26,7 @@ impl BatchNorm {
     pub fn set_running_statistics(&self, running: &RunningStatistics) -> Result<(), ForwardError> {
         self.check_running_statistics(running)?;
         let rounded = |values: &[f64]| values.iter().map(|&value| value as f32).collect();
+        self.ledger().forget_given();
         let (mut mean, mut variance) = (self.running_mean.lock(), self.running_var.lock());
         // Both held, so that no reader sees one old and one new.
         *mean = vector(rounded(running.mean()), &mean.device());
@@ -81,27 +83,25 @@ impl BatchNorm {
     /// # Errors
     /// Invalid options or running statistics; the moments are still held then.
     pub fn commit_held(&self) -> Result<Vec<usize>, ForwardError> {
-        // All that may fail is checked before anything is taken out.
-        let options = self.options(batchnorm::Activation::Identity).map_err(|error| self.error(error.into()))?;
-        self.running_statistics()?;
-        let mut not_updated = Vec::new();
-        for batch in self.held.take() {
-            let taken_in = self.take_in(&batch, options.clone());
-            not_updated.extend(taken_in.map_err(|reason| self.error(reason))?);
-        }
-        not_updated.sort_unstable();
-        not_updated.dedup();
-        Ok(not_updated)
+        self.may_commit_held()?;
+        let rule = self.options(Activation::Identity).map_err(|error| self.error(error.into()))?;
+        self.ledger().commit_held(self.cells(), &rule).map_err(|reason| self.error(reason))
+    }
+
+    /// Checks that [`commit_held`](Self::commit_held) would not fail.
+    pub(crate) fn may_commit_held(&self) -> Result<(), ForwardError> {
+        self.options(Activation::Identity).map_err(|error| self.error(error.into()))?;
+        self.running_statistics().map(drop)
     }
 
     /// Drops the moments held so far, and goes on holding. Gives the number of batches dropped.
     pub fn discard_held(&self) -> usize {
-        self.held.take().len()
+        self.held.discard()
     }
 
     /// Ends holding. Moments that are still held are dropped: commit them before. Gives the number of batches dropped.
     pub fn release(&self) -> usize {
-        self.held.release().len()
+        self.held.release()
     }
 
     /// Takes the moments of a batch into the running statistics, by the layer's conventions and policies. Gives the
@@ -110,8 +110,9 @@ impl BatchNorm {
     /// # Errors
     /// Another number of channels; invalid options or running statistics. The layer is unchanged then.
     pub fn commit(&self, batch: &BatchMoments) -> Result<Vec<usize>, ForwardError> {
-        let options = self.options(batchnorm::Activation::Identity).map_err(|error| self.error(error.into()))?;
-        self.take_in(batch, options).map_err(|reason| self.error(reason))
+        let rule = self.options(Activation::Identity).map_err(|error| self.error(error.into()))?;
+        let seen = Seen { rule, batch: batch.clone(), part: None };
+        self.ledger().commit(self.cells(), seen).map_err(|reason| self.error(reason))
     }
 
     /// The running statistics as the core takes them.
@@ -119,39 +120,10 @@ impl BatchNorm {
         statistics(&self.running_mean.lock(), &self.running_var.lock())
     }
 
-    /// Takes a batch's moments into the running statistics; gives the channels that were not updated.
-    pub(crate) fn take_in(&self, batch: &BatchMoments, options: Config) -> Result<Vec<usize>, Reason> {
-        let (mut mean, mut variance) = (self.running_mean.lock(), self.running_var.lock());
-        let old = statistics(&mean, &variance)?;
-        let mut new = old.clone();
-        let mut not_updated = new.update(batch, &options)?;
-
-        let too_large = |channel: usize| !(fits_f32(new.mean()[channel]) && fits_f32(new.variance()[channel]));
-        let rounded = |old: &[f64], new: &[f64]| -> Vec<f32> {
-            // The old value came from `f32` and goes back unchanged.
-            (0..new.len()).map(|channel| if too_large(channel) { old[channel] } else { new[channel] } as f32).collect()
-        };
-        let (mut means, variances) = (rounded(old.mean(), new.mean()), rounded(old.variance(), new.variance()));
-        // The core's average comes to the mean of a constant channel, to the bit. So does what is rounded: where that stays short
-        // of the batch's mean because a step is lost to rounding, the next `f32` is taken.
-        let channels = means.iter_mut().zip(batch.channels()).zip(old.mean().iter().zip(new.mean())).enumerate();
-        for (_, ((rounded, moments), (&old, &new))) in channels.filter(|(channel, _)| !too_large(*channel)) {
-            let target = moments.mean() as f32;
-            if new != old && f64::from(*rounded) == old && target.is_finite() && target != *rounded {
-                *rounded = if new > old { rounded.next_up() } else { rounded.next_down() };
-            }
-        }
-        not_updated.extend((0..new.channels()).filter(|&channel| too_large(channel)));
-        not_updated.sort_unstable();
-        not_updated.dedup();
-        *mean = vector(means, &mean.device());
-        *variance = vector(variances, &variance.device());
-        Ok(not_updated)
+    /// Where the running statistics stand.
+    pub(crate) fn cells(&self) -> [Cell; 2] {
+        [self.running_mean.cell(), self.running_var.cell()]
     }
-}
-
-fn fits_f32(value: f64) -> bool {
-    (value as f32).is_finite()
 }
 
 /// Running statistics out of a layer's tensors.

@@ -1,45 +1,80 @@
 //! Decorrelated batch norm.
 
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::sync::Arc;
+
 use batchnorm::{
-    BatchComoments, ConfigError, Decorrelated as Core, RunningCovariance, Threads, UpdateWeight, WhiteningConfig,
+    BatchComoments, Comoments, ConfigError, Decorrelated as Core, RunningCovariance, Threads, UpdateWeight,
+    WhiteningConfig,
 };
 use burn::config::Config;
-use burn::module::{Flag, Initializer, Module, Param};
+use burn::module::{Content, DisplaySettings, Flag, Initializer, ModuleDisplay, Param};
 use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
 
 use crate::check::{check_channels, computed_in};
 use crate::config::RunningVariance;
 use crate::error::{ForwardError, Reason};
 use crate::extension;
+use crate::ledger::{Fate, Ledger, Rule, Seen};
+use crate::name::LayerName;
 use crate::pass::{BatchReport, Pass};
 use crate::portable::Arithmetic;
-use crate::running::{RunningTensor, values, vector};
+use crate::running::{Cell, RunningTensor, dequantized, values, vector};
 
 /// Configuration of a [`Decorrelated`].
-#[derive(Config, Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DecorrelatedConfig {
     /// Number of channels; at least 1.
     pub num_features: usize,
     /// Neighbouring channels that are decorrelated from each other; the last group has what is left. 16 is usual.
     pub group: usize,
     /// Added to the eigenvalues of the covariance; finite and >= 0.
-    #[config(default = 1e-5)]
     pub epsilon: f64,
     /// Weight of the *new* value in the running statistics; in 0..=1.
-    #[config(default = 0.1)]
     pub momentum: f64,
     /// The covariance that the running covariance estimates.
-    #[config(default = "RunningVariance::Sample")]
     pub running_covariance: RunningVariance,
-    /// Name of the layer in errors; by default `Decorrelated`.
+    /// Name of the layer in errors, beside its path ([`LayerName`]).
     pub name: Option<String>,
 }
 
+impl Config for DecorrelatedConfig {}
+
 impl DecorrelatedConfig {
+    /// So many channels in such groups, with epsilon 1e-5 and momentum 0.1; the running covariance is the sample covariance.
+    pub fn new(num_features: usize, group: usize) -> Self {
+        let running_covariance = RunningVariance::Sample;
+        DecorrelatedConfig { num_features, group, epsilon: 1e-5, momentum: 0.1, running_covariance, name: None }
+    }
+
+    /// Sets what is added to the eigenvalues of the covariance.
+    pub fn with_epsilon(self, epsilon: f64) -> Self {
+        DecorrelatedConfig { epsilon, ..self }
+    }
+
+    /// Sets the weight of the new value in the running statistics.
+    pub fn with_momentum(self, momentum: f64) -> Self {
+        DecorrelatedConfig { momentum, ..self }
+    }
+
+    /// Sets the covariance that the running covariance estimates.
+    pub fn with_running_covariance(self, running_covariance: RunningVariance) -> Self {
+        DecorrelatedConfig { running_covariance, ..self }
+    }
+
+    /// Sets a name of the layer in errors, which need not be its path.
+    pub fn with_name(self, name: impl Into<String>) -> Self {
+        DecorrelatedConfig { name: Some(name.into()), ..self }
+    }
+
     /// The layer on a device: gamma 1, beta 0, running mean 0, running covariance the identity.
     ///
     /// # Panics
     /// Where [`try_init`](Self::try_init) errs.
+    #[track_caller]
     pub fn init(&self, device: &Device) -> Decorrelated {
         self.try_init(device).unwrap_or_else(|error| panic!("DecorrelatedConfig: {error}"))
     }
@@ -48,6 +83,7 @@ impl DecorrelatedConfig {
     ///
     /// # Errors
     /// No features, groups of none, an epsilon that is not finite or is negative, a momentum outside 0..=1.
+    #[track_caller]
     pub fn try_init(&self, device: &Device) -> Result<Decorrelated, ConfigError> {
         let DecorrelatedConfig { num_features: channels, group, epsilon, momentum, running_covariance, name } =
             self.clone();
@@ -64,8 +100,9 @@ impl DecorrelatedConfig {
             momentum,
             epsilon,
             estimator: running_covariance,
-            name: name.unwrap_or_else(|| String::from("Decorrelated")),
+            name: LayerName::built_here("Decorrelated", name),
             threads: Threads::default(),
+            ledger: Ledger::new(Fate::AtOnce),
         })
     }
 }
@@ -105,7 +142,7 @@ fn flat(matrices: &[Vec<f64>]) -> Vec<f32> {
 /// assert!(x.grad(&gradients).is_some() && layer.gamma.grad(&gradients).is_some());
 /// assert_eq!(layer.forward_eval(x).dims(), [8, 6, 4, 4]); // by the running covariance
 /// ```
-#[derive(Module, Debug)]
+#[derive(Debug)]
 pub struct Decorrelated {
     /// Scale of each channel.
     pub gamma: Param<Tensor<1>>,
@@ -124,15 +161,14 @@ pub struct Decorrelated {
     /// Added to the eigenvalues.
     pub epsilon: f64,
     /// The covariance that `running_covariance` estimates.
-    #[module(skip)]
     pub estimator: RunningVariance,
-    /// Name of the layer in errors.
-    #[module(skip)]
-    pub name: String,
+    /// Name of the layer in errors: its path in the model, once that is known.
+    pub name: LayerName,
     /// The threads that passes run on; by default rayon's ([`Threads::current_pool`]). Any number of them gives the same bits. A
     /// record does not have it.
-    #[module(skip)]
     pub threads: Threads,
+    /// The batches that were seen, by which clones tell the layer of theirs.
+    pub(crate) ledger: Arc<Ledger<WhiteningRule>>,
 }
 
 impl Decorrelated {
@@ -175,7 +211,11 @@ impl Decorrelated {
         let named = |reason: Reason| self.error(reason);
         let (y, report) = self.pass(input, true).map_err(named)?;
         let skipped = match report {
-            BatchReport::Comoments(batch) => self.take_in(&batch).map_err(named)?,
+            BatchReport::Comoments(batch) => {
+                let rule =
+                    WhiteningRule { options: self.options().map_err(|error| named(error.into()))?, group: self.group };
+                self.ledger.train(self.cells(), Seen { rule, batch, part: None }).map_err(named)?
+            }
             _ => Vec::new(),
         };
         Ok((y, skipped))
@@ -190,7 +230,7 @@ impl Decorrelated {
     }
 
     fn error(&self, reason: Reason) -> ForwardError {
-        ForwardError { layer: self.name.clone(), reason: Box::new(reason) }
+        self.name.error(reason)
     }
 
     /// The running statistics as the crate `batchnorm` takes them.
@@ -214,30 +254,58 @@ impl Decorrelated {
     }
 
     fn pass<const D: usize>(&self, input: Tensor<D>, training: bool) -> Result<(Tensor<D>, BatchReport), Reason> {
+        let input = dequantized(input);
         let input_type = input.dtype();
         let computed = computed_in("input", input_type)?;
         check_channels(&input, self.gamma.dims()[0])?;
         if Arithmetic::on(&input.device()) != Arithmetic::Contract {
             return Err(Reason::NeedsContract { what: "eigenvalues" });
         }
-        let pass = Pass::Whitening { layer: Box::new(self.core()?), training, name: self.name.clone() };
-        let (gamma, beta) = (self.gamma.val().cast(computed), self.beta.val().cast(computed));
+        let pass = Pass::Whitening { layer: Box::new(self.core()?), training, name: self.name.handle() };
+        let vector = |param: &Param<Tensor<1>>| dequantized(param.val()).cast(computed);
+        let (gamma, beta) = (vector(&self.gamma), vector(&self.beta));
         let (y, report) = extension::forward(input.cast(computed), None, gamma, beta, pass)?;
         Ok((y.cast(input_type), report))
     }
 
-    /// Takes the batch into the running statistics, rounded to `f32`; gives the groups that were not updated.
-    fn take_in(&self, batch: &BatchComoments) -> Result<Vec<usize>, Reason> {
-        // Both locked, so that no other training pass comes in between.
-        let (mut mean, mut covariance) = (self.running_mean.lock(), self.running_covariance.lock());
-        let before = (values(&mean), values(&covariance));
-        let mut running = RunningCovariance::from_parts(&before.0, &before.1, self.group, 0)?;
-        let skipped = running.update(batch, &self.options()?)?;
-        let rounded =
-            (running.mean().iter().map(|&value| value as f32).collect::<Vec<_>>(), flat(running.covariances()));
-        let group = running.group();
-        let (mut means, mut covariances) = rounded;
-        let mut skipped: std::collections::BTreeSet<usize> = skipped.into_iter().collect();
+    /// Where the running statistics stand.
+    pub(crate) fn cells(&self) -> [Cell; 2] {
+        [self.running_mean.cell(), self.running_covariance.cell()]
+    }
+}
+
+/// How the running statistics take in a batch.
+#[derive(Clone)]
+pub(crate) struct WhiteningRule {
+    options: WhiteningConfig,
+    group: usize,
+}
+
+impl Rule for WhiteningRule {
+    type Batch = BatchComoments;
+    /// Nothing observes this layer.
+    type Observation = Infallible;
+
+    fn merge(one: &BatchComoments, other: &BatchComoments) -> Option<BatchComoments> {
+        one.merge(other).ok()
+    }
+
+    fn order(one: &BatchComoments, other: &BatchComoments) -> Ordering {
+        let numbers = |batch: &BatchComoments| -> Vec<u64> {
+            let of_group = |group: &Comoments| {
+                let values = group.mean().iter().chain(group.matrix()).map(|value| value.to_bits());
+                std::iter::once(group.count()).chain(values).collect::<Vec<u64>>()
+            };
+            batch.groups().iter().flat_map(of_group).collect()
+        };
+        numbers(one).cmp(&numbers(other))
+    }
+
+    fn take_in(&self, before: [&[f64]; 2], batch: &BatchComoments) -> Result<([Vec<f32>; 2], Vec<usize>), Reason> {
+        let mut running = RunningCovariance::from_parts(before[0], before[1], self.group, 0)?;
+        let mut skipped: BTreeSet<usize> = running.update(batch, &self.options)?.into_iter().collect();
+        let mut means: Vec<f32> = running.mean().iter().map(|&value| value as f32).collect();
+        let (mut covariances, group) = (flat(running.covariances()), running.group());
         let (mut channel, mut entry) = (0, 0);
         for (number, matrix) in running.covariances().iter().enumerate() {
             let channels = channel..(channel + group).min(means.len());
@@ -246,12 +314,34 @@ impl Decorrelated {
             let finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
             if !finite(&means[channels.clone()]) || !finite(&covariances[entries.clone()]) {
                 skipped.insert(number);
-                channels.for_each(|at| means[at] = before.0[at] as f32);
-                entries.for_each(|at| covariances[at] = before.1[at] as f32);
+                channels.for_each(|at| means[at] = before[0][at] as f32);
+                entries.for_each(|at| covariances[at] = before[1][at] as f32);
             }
         }
-        *mean = vector(means, &mean.device());
-        *covariance = vector(covariances, &covariance.device());
-        Ok(skipped.into_iter().collect())
+        Ok(([means, covariances], skipped.into_iter().collect()))
+    }
+
+    fn observe(observation: &mut Infallible, _batch: &BatchComoments) -> Result<Vec<usize>, Reason> {
+        match *observation {}
+    }
+}
+
+impl ModuleDisplay for Decorrelated {
+    fn custom_settings(&self) -> Option<DisplaySettings> {
+        DisplaySettings::new().with_new_line_after_attribute(false).optional()
+    }
+
+    fn custom_content(&self, content: Content) -> Option<Content> {
+        let [num_features] = self.gamma.shape().dims();
+        let content = content
+            .add("num_features", &num_features)
+            .add("group", &self.group)
+            .add("momentum", &self.momentum)
+            .add("epsilon", &self.epsilon)
+            .add_debug_attribute("running_covariance", &self.estimator);
+        match self.name.is_known() {
+            true => content.add("name", &self.name.to_string()).optional(),
+            false => content.optional(),
+        }
     }
 }

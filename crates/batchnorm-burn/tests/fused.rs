@@ -94,7 +94,7 @@ impl<const D: usize> Case<D> {
 
     /// Output and gradients; with the statistics as they were before.
     fn step(&self, forward: impl Fn(&BatchNorm, Tensor<D>, Tensor<D>) -> Tensor<D>) -> Step {
-        let norm = self.norm.clone();
+        let norm = self.norm.clone().train();
         let (x, residual) = (self.x.clone().detach().require_grad(), self.residual.clone().detach().require_grad());
         let y = forward(&norm, x.clone(), residual.clone());
         assert_eq!((y.dims(), y.dtype()), (self.x.dims(), self.x.dtype()));
@@ -324,7 +324,7 @@ fn they_are_those_of_the_layer_and_burns_own_operations() {
 /// The bits of the gradients that come where some of input, residual, gamma and beta require one.
 fn gradients_of(case: &Case<3>, kind: Kind, [x, residual, gamma, beta]: [bool; 4]) -> [Option<Vec<u64>>; 4] {
     let require = |name, wanted, norm: BatchNorm| norm.set_require_grad_group(ParamGroup::from_path(name), wanted);
-    let norm = require("gamma", gamma, require("beta", beta, case.norm.clone()));
+    let norm = require("gamma", gamma, require("beta", beta, case.norm.clone().train()));
     let x = case.x.clone().detach().set_require_grad(x);
     let residual = case.residual.clone().detach().set_require_grad(residual);
     let y = kind.fused(&norm, x.clone(), residual.clone());

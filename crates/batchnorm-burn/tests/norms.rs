@@ -107,7 +107,7 @@ fn bits_are_the_cores_in_every_type_and_records_and_configurations_come_back() {
     assert_eq!(norm.forward(x.clone().cast(DType::BF16)).dtype(), DType::BF16);
     assert_eq!(bits(norm.forward(x.clone().narrow(0, 1, 1))), bits(norm.forward(x).narrow(0, 1, 1)), "in any company");
 
-    let config = SampleNormConfig::rms(7).with_epsilon(1e-3).with_name(Some("norm".into()));
+    let config = SampleNormConfig::rms(7).with_epsilon(1e-3).with_name("norm");
     let back: SampleNormConfig = serde_json::from_str(&serde_json::to_string(&config).unwrap()).unwrap();
     assert_eq!((back.grouping, back.epsilon, back.affine), (config.grouping, 1e-3, Affine::ScaleOnly));
     let layer = back.init(&device);
@@ -118,7 +118,7 @@ fn bits_are_the_cores_in_every_type_and_records_and_configurations_come_back() {
 fn what_sample_norms_refuse_is_named() {
     let device = Device::default();
     let refusal = |config: SampleNormConfig, shape: [usize; 3]| {
-        let norm = config.with_name(Some("block.norm".into())).init(&device);
+        let norm = config.with_name("block.norm").init(&device);
         norm.try_forward(Tensor::<3>::ones(shape, &device)).map(drop).unwrap_err().to_string()
     };
     assert!(
@@ -150,12 +150,16 @@ fn what_sample_norms_refuse_is_named() {
     assert!(none.try_forward(Tensor::<2>::zeros([0, 4], &device)).is_err());
     assert!(SampleNormConfig::group(3, 4).try_init(&device).is_err());
     assert!(SampleNormConfig::layer(4).with_epsilon(-1.0).try_init(&device).is_err());
-    let norm = SampleNormConfig::layer(4).init(&device);
+    let norm = SampleNormConfig::group(2, 4).init(&device);
     assert!(norm.try_forward(Tensor::<1>::ones([4], &device)).is_err());
+    // One row is a row, as of Burn's layer norm.
+    let norm = SampleNormConfig::layer(4).init(&device);
+    let row = Tensor::<1>::from_floats([1.0, 2.0, 4.0, 9.0], &device);
+    assert_eq!(bits(norm.forward(row.clone())), bits(norm.forward(row.unsqueeze::<2>())));
 }
 
 fn whitened(device: &Device) -> Decorrelated {
-    DecorrelatedConfig::new(5, 3).with_name(Some("white".into())).init(device)
+    DecorrelatedConfig::new(5, 3).with_name("white").init(device)
 }
 
 #[test]

@@ -22,7 +22,7 @@ struct Net {
 
 impl Net {
     fn new(device: &Device) -> Net {
-        let norm = |channels, name: &str| BatchNormConfig::new(channels).with_name(Some(name.into())).init(device);
+        let norm = |channels, name: &str| BatchNormConfig::new(channels).with_name(name).init(device);
         Net { norm: norm(3, "norm"), linear: LinearConfig::new(3, 4).init(device), output: norm(4, "output") }
     }
 

@@ -21,12 +21,12 @@ struct Net {
 
 impl Net {
     fn new(device: &Device) -> Net {
-        let norm = |channels, name: &str| BatchNormConfig::new(channels).with_name(Some(name.to_string())).init(device);
+        let norm = |channels| BatchNormConfig::new(channels).init(device);
         Net {
-            first: norm(3, "first"),
+            first: norm(3),
             dropout: DropoutConfig::new(0.5).init(),
             linear: LinearConfig::new(3, 4).init(device),
-            second: norm(4, "second"),
+            second: norm(4),
         }
     }
 
@@ -37,14 +37,6 @@ impl Net {
     fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         self.second.forward(self.inner(x))
     }
-}
-
-fn both(net: &Net) -> Vec<&BatchNorm> {
-    vec![&net.first, &net.second]
-}
-
-fn second(net: &Net) -> Vec<&BatchNorm> {
-    vec![&net.second]
 }
 
 fn step(net: &Net, x: Tensor<2>) {
@@ -78,16 +70,16 @@ fn layer_by_layer_each_layer_has_the_statistics_of_what_it_sees_in_use() {
     // A device that trains: dropout must stay off all the same.
     let net = Net::new(&Device::default().autodiff());
     let batches = data(&[16, 14, 2, 1]);
-    let done = Recalibration::layer_by_layer().run(&net, both, || batches.clone(), step).unwrap();
+    let done = Recalibration::layer_by_layer().run(&net, || batches.clone(), step).unwrap();
     near(&net.first, &whole(&batches));
     // The inputs of the second layer in the deployed model.
     near(&net.second, &net.valid().inner(whole(&batches)));
     assert_eq!(done.layers[0].seen.batches(), 4);
-    assert_eq!(done.layers.iter().map(|layer| layer.name.as_str()).collect::<Vec<_>>(), ["first", "second"]);
+    assert_eq!(done.layers.iter().map(|layer| layer.path.as_str()).collect::<Vec<_>>(), ["first", "second"]);
     assert!(done.layers[0].seen.standard_errors()[0].is_some_and(|errors| errors.mean > 0.0));
     assert!(done.to_string().contains("second: 4 batches"), "{done}");
 
-    done.roll_back(&net, both).unwrap();
+    done.roll_back(&net).unwrap();
     assert_eq!(bits(net.second.running_var.value()), bits(Tensor::<1>::ones([4], &Device::default())));
 }
 
@@ -96,7 +88,7 @@ fn layer_by_layer_each_layer_has_the_statistics_of_what_it_sees_in_use() {
 fn in_one_pass_each_layer_has_the_statistics_of_what_it_sees_in_training() {
     let net = Net::new(&Device::default());
     let batches = data(&[16, 14, 2]);
-    Recalibration::one_pass().run(&net, both, || batches.clone(), step).unwrap();
+    Recalibration::one_pass().run(&net, || batches.clone(), step).unwrap();
     near(&net.first, &whole(&batches));
     // The inputs of the second layer: the first one goes by each batch.
     let fresh = Net { linear: net.linear.clone(), second: net.second.clone(), ..Net::new(&Device::default()) };
@@ -113,13 +105,13 @@ fn only_the_chosen_layers_change_and_a_frozen_one_stays() {
     let mut net = Net::new(&Device::default().autodiff());
     net.first = net.first.pin(Some(Switches::frozen()));
     let before = (bits(net.first.running_mean.value()), bits(net.linear.weight.val()), bits(net.second.gamma.val()));
-    Recalibration::one_pass().run(&net, second, || data(&[8, 8]), step).unwrap();
+    Recalibration::one_pass().only(|path| path == "second").run(&net, || data(&[8, 8]), step).unwrap();
     let after = (bits(net.first.running_mean.value()), bits(net.linear.weight.val()), bits(net.second.gamma.val()));
     assert_eq!(before, after);
     assert_ne!(floats(net.second.running_mean.value()), [0.0; 4]);
     assert_eq!(net.first.pinned, Some(Switches::frozen()));
     // A layer that is pinned is recalibrated when it is named.
-    Recalibration::one_pass().run(&net, both, || data(&[8, 8]), step).unwrap();
+    Recalibration::one_pass().run(&net, || data(&[8, 8]), step).unwrap();
     near(&net.first, &whole(&data(&[8, 8])));
 }
 
@@ -138,7 +130,7 @@ fn ghosts_participants_pins_and_held_batches_have_no_part_in_it() {
     net.second.try_forward_train(Tensor::<2>::ones([4, 4], &Device::default()) * 100.0).unwrap();
     let batches = data(&[7, 2]);
     for by in [Recalibration::one_pass(), Recalibration::layer_by_layer()] {
-        by.run(&net, both, || batches.clone(), step).unwrap();
+        by.run(&net, || batches.clone(), step).unwrap();
         near(&net.first, &whole(&batches));
     }
     assert_eq!((net.first.held_batches(), net.second.held_batches()), (Some(0), Some(0)), "what was held is dropped");
@@ -149,17 +141,17 @@ fn worse_is_said_and_rolled_back() {
     let net = Net::new(&Device::default());
     let target = data(&[32]);
     let good = |net: &Net| -floats((net.first.forward(target[0].clone()).mean_dim(0)).abs().sum())[0] as f64;
-    Recalibration::one_pass().run(&net, both, || target.clone(), step).unwrap();
+    Recalibration::one_pass().run(&net, || target.clone(), step).unwrap();
     let before = net.first.running_statistics().unwrap();
     // Data of another kind.
     let others = || target.iter().map(|x| x.clone() * 3.0 + 50.0);
-    let done = Recalibration::layer_by_layer().measured(&net, both, others, step, good).unwrap();
+    let done = Recalibration::layer_by_layer().measured(&net, others, step, good).unwrap();
     let measured = done.measured.unwrap();
     assert!(measured.became_worse() && measured.after < measured.before, "{measured:?}");
     assert!(done.to_string().contains("WORSE than before"), "{done}");
-    done.roll_back(&net, both).unwrap();
+    done.roll_back(&net).unwrap();
     assert_eq!(net.first.running_statistics().unwrap(), before);
-    let again = Recalibration::layer_by_layer().measured(&net, both, || target.clone(), step, good).unwrap();
+    let again = Recalibration::layer_by_layer().measured(&net, || target.clone(), step, good).unwrap();
     assert!(!again.measured.unwrap().became_worse());
 }
 
@@ -168,7 +160,8 @@ fn a_mix_of_source_and_target_statistics() {
     let net = Net::new(&Device::default());
     let batches = data(&[8, 4]);
     let weight = UpdateWeight::of_new(0.25).unwrap();
-    Recalibration::one_pass().mixing(weight).run(&net, |net: &Net| vec![&net.first], || batches.clone(), step).unwrap();
+    let by = Recalibration::one_pass().mixing(weight).only(|path| path == "first");
+    by.run(&net, || batches.clone(), step).unwrap();
     let values = by_channel(&floats(whole(&batches)), &[12, 3]);
     let running = net.first.running_statistics().unwrap();
     for (channel, values) in values.iter().enumerate() {
@@ -182,30 +175,58 @@ fn a_mix_of_source_and_target_statistics() {
 #[test]
 fn what_cannot_be_done_is_named_and_changes_nothing() {
     let net = Net::new(&Device::default());
-    let by = Recalibration::layer_by_layer();
-    let none: fn(&Net) -> Vec<&BatchNorm> = |_| Vec::new();
-    assert_eq!(by.run(&net, none, || data(&[8]), step), Err(RecalibrationError::NoLayers));
-    let twice: fn(&Net) -> Vec<&BatchNorm> = |net| vec![&net.second, &net.second];
-    let error = by.run(&net, twice, || data(&[8]), step).unwrap_err();
-    assert_eq!(error, RecalibrationError::Twice { name: "second".into(), first: 0, second: 1 });
-    let error = by.run(&net, both, || data(&[]), step).unwrap_err();
-    assert_eq!(error, RecalibrationError::Unseen { name: "first".into(), number: 0, channel: 0 });
-    let error = by.run(&net, both, || data(&[8]), |net, x| drop(net.first.forward(x))).unwrap_err();
-    assert_eq!(error, RecalibrationError::Unseen { name: "second".into(), number: 1, channel: 0 });
+    let by = Recalibration::layer_by_layer;
+    let error = by().only(|path| path == "third").run(&net, || data(&[8]), step).unwrap_err();
+    assert_eq!(error, RecalibrationError::NoLayers { in_model: 2 });
+    let error = by().run(&net, || data(&[]), step).unwrap_err();
+    assert_eq!(error, RecalibrationError::Unseen { layer: "first".into(), channel: 0 });
+    let error = by().run(&net, || data(&[8]), |net, x| drop(net.first.forward(x))).unwrap_err();
+    assert_eq!(error, RecalibrationError::Unseen { layer: "second".into(), channel: 0 });
     // NaN in every batch of a channel.
     let nan = || data(&[8]).into_iter().map(|x| x / 0.0 * 0.0);
-    assert!(matches!(by.run(&net, both, nan, step), Err(RecalibrationError::Unseen { number: 0, .. })));
-    let panics = || Recalibration::one_pass().run(&net, both, || data(&[8, 1]), step);
+    let error = by().run(&net, nan, step).unwrap_err();
+    assert_eq!(error, RecalibrationError::Unseen { layer: "first".into(), channel: 0 });
+    let panics = || Recalibration::one_pass().run(&net, || data(&[8, 1]), step);
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics)).is_err(), "one value a channel");
     assert_eq!(floats(net.first.running_mean.value()), [0.0; 3]);
     assert_eq!(floats(net.second.running_var.value()), [1.0; 4]);
-    let error = by.run(&net, both, || data(&[1]), step).unwrap_err();
-    assert_eq!(error, RecalibrationError::Single { name: "first".into(), number: 0, channel: 0 });
-    let done = by.run(&net, both, || data(&[8]), step).unwrap();
+    let error = by().run(&net, || data(&[1]), step).unwrap_err();
+    assert_eq!(error, RecalibrationError::Single { layer: "first".into(), channel: 0 });
+    let done = by().run(&net, || data(&[8]), step).unwrap();
     let now = net.first.running_statistics().unwrap();
-    let wrong: fn(&Net) -> Vec<&BatchNorm> = |net| vec![&net.first, &net.first];
-    assert!(matches!(done.roll_back(&net, wrong), Err(RecalibrationError::Twice { .. })));
-    assert!(done.roll_back(&net, |net: &Net| vec![&net.second, &net.first]).is_err());
-    assert_eq!(net.first.running_statistics().unwrap(), now, "all or none");
-    assert_eq!(done.roll_back(&net, second), Err(RecalibrationError::Count { expected: 2, got: 1 }));
+    let device = Device::default();
+    let other = Net { second: BatchNormConfig::new(5).init(&device), first: net.first.clone(), ..Net::new(&device) };
+    assert!(done.roll_back(&other).is_err(), "another number of channels");
+    assert_eq!(other.first.running_statistics().unwrap(), now, "all or none");
+    assert_eq!(done.roll_back(&net.first), Err(RecalibrationError::Gone { path: "first".into() }));
+}
+
+/// The fields are not in the order of the forward pass, and one layer is used twice.
+#[derive(Module, Debug)]
+struct Unordered {
+    last: BatchNorm,
+    blocks: Vec<Option<BatchNorm>>,
+}
+
+#[test]
+fn the_order_is_that_in_which_layers_first_see_a_batch() {
+    let device = Device::default();
+    let norm = || BatchNormConfig::new(3).init(&device);
+    let net = Unordered { last: norm(), blocks: vec![Some(norm()), None, Some(norm())] };
+    let block = |net: &Unordered, number: usize, x| net.blocks[number].as_ref().unwrap().forward(x);
+    let forward = |net: &Unordered, x: Tensor<2>| {
+        let x = block(net, 2, x);
+        let x = block(net, 0, x * 3.0 + 1.0);
+        block(net, 2, net.last.forward(x.powi_scalar(3)))
+    };
+    let batches = data(&[16, 9]);
+    for by in [Recalibration::one_pass(), Recalibration::layer_by_layer()] {
+        let done = by.run(&net, || batches.clone(), |net, x| drop(forward(net, x))).unwrap();
+        let paths: Vec<&str> = done.layers.iter().map(|layer| layer.path.as_str()).collect();
+        assert_eq!(paths, ["blocks.2", "blocks.0", "last"]);
+        assert_eq!(done.layers[0].seen.batches(), 4, "used twice");
+    }
+    // What `last` has is right for the statistics of the two before it.
+    let inner = |x| block(&net, 0, block(&net, 2, x) * 3.0 + 1.0).powi_scalar(3);
+    near(&net.last, &inner(whole(&batches)));
 }

@@ -10,7 +10,7 @@ use burn::tensor::{DType, Device, Tensor};
 use support::{bits, vector};
 
 fn layer() -> BatchNorm {
-    BatchNormConfig::new(3).with_name(Some(String::from("encoder.norm2"))).init(&Device::default())
+    BatchNormConfig::new(3).with_name("encoder.norm2").init(&Device::default())
 }
 
 /// Both passes refuse with all of `expected` in the message, and the statistics stay.
@@ -64,7 +64,7 @@ fn panic_of<R>(call: impl FnOnce() -> R) -> String {
 /// Every form of training says the same, with the layer's name, and leaves the statistics.
 fn training_refused<const D: usize>(shape: [usize; D], message: &str) {
     let device = Device::default().autodiff();
-    let norm = BatchNormConfig::new(3).with_name(Some(String::from("encoder.norm2"))).init(&device);
+    let norm = BatchNormConfig::new(3).with_name("encoder.norm2").init(&device);
     let before = (bits(norm.running_mean.value()), bits(norm.running_var.value()));
     let x = || Tensor::<D>::ones(shape, &device).require_grad();
     assert_eq!(norm.try_forward_train(x()).map(|_| ()).unwrap_err().to_string(), message);
@@ -128,7 +128,9 @@ fn the_plain_evaluation_panics_with_the_same_words() {
 fn a_layer_without_a_name_is_called_by_its_type() {
     let norm = BatchNormConfig::new(3).init(&Device::default());
     let said = norm.try_forward_train(Tensor::<2>::ones([1, 3], &Device::default())).unwrap_err().to_string();
-    assert!(said.starts_with("BatchNorm: "), "{said}");
+    assert!(said.starts_with("BatchNorm: input: training needs"), "{said}");
+    let hint = format!("(BatchNorm built at {}:{}; `name_layers(&model)` would give its path)", file!(), line!() - 3);
+    assert!(said.ends_with(&hint), "{said}");
 }
 
 #[test]

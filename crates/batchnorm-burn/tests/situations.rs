@@ -18,7 +18,7 @@ fn training() -> Device {
 }
 
 fn norm(device: &Device) -> BatchNorm {
-    BatchNormConfig::new(3).with_name(Some("block.norm".into())).init(device)
+    BatchNormConfig::new(3).with_name("block.norm").init(device)
 }
 
 fn statistics(norm: &BatchNorm) -> (Vec<u32>, Vec<u32>) {
@@ -193,10 +193,9 @@ fn ghost_batches_train_in_groups_and_evaluate_whole() {
     let plain = norm(&device);
     let x = input(&device).require_grad();
     let y = layer.forward(x.clone());
-    let groups = Tensor::cat(
-        vec![plain.clone().forward(x.clone().narrow(0, 0, 4)), plain.clone().forward(x.clone().narrow(0, 4, 2))],
-        0,
-    );
+    let apart = || plain.clone().train();
+    let groups =
+        Tensor::cat(vec![apart().forward(x.clone().narrow(0, 0, 4)), apart().forward(x.clone().narrow(0, 4, 2))], 0);
     assert_eq!(bits(y.clone()), bits(groups));
     plain.forward(x.clone());
     // Alike but for the last bits, which f32 hardly has.
@@ -226,14 +225,20 @@ fn policies_are_those_of_the_configuration_and_are_stored_with_it() {
     let switches = Switches::test_time(UpdateWeight::of_new(0.1).unwrap());
     let config = BatchNormConfig::new(3).with_policies(policies).with_pinned(Some(switches)).with_ghost(Some(16));
     let text = serde_json::to_string(&config).unwrap();
-    let back: batchnorm_burn::ExtendedConfig = serde_json::from_str(&text).unwrap();
+    let back: BatchNormConfig = serde_json::from_str(&text).unwrap();
+    assert_eq!(back, config);
     let layer = back.init(&device);
     assert_eq!((layer.policies, layer.pinned, layer.ghost), (policies, Some(switches), Some(16)));
 
-    // A configuration of before there were policies.
-    let old = r#"{"base":{"num_features":3,"epsilon":1e-5,"momentum":0.1},"running_variance":"Sample","name":"n"}"#;
-    let old: batchnorm_burn::ExtendedConfig = serde_json::from_str(old).unwrap();
-    assert_eq!(old.init(&device).policies, Policies::default());
+    // One that has nothing but Burn's fields, and one stored by Burn.
+    let plain =
+        BatchNormConfig::new(3).with_running_variance(batchnorm_burn::RunningVariance::Sample).with_epsilon(1e-3);
+    let theirs = burn::nn::BatchNormConfig::new(3).with_epsilon(1e-3);
+    assert_eq!(serde_json::to_string(&plain).unwrap(), serde_json::to_string(&theirs).unwrap());
+    let loaded: BatchNormConfig = serde_json::from_str(&theirs.to_string()).unwrap();
+    assert_eq!(loaded, plain);
+    let back: burn::nn::BatchNormConfig = serde_json::from_str(&text).unwrap();
+    assert_eq!(back.num_features, 3);
 
     // fastai 1352, mmsegmentation 272: the last batch is of one sample.
     let layer = BatchNormConfig::new(3).with_policies(policies).init(&device);

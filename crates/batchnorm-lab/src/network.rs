@@ -6,7 +6,7 @@
 //!
 //! Batch norm stands before the activation, and the layer before it has no bias then: its beta is that bias.
 
-use batchnorm_burn::{BatchNorm, BatchNormConfig};
+use batchnorm_burn::{BatchNorm, BatchNormConfig, name_layers};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::nn::Linear;
 use burn::tensor::activation::sigmoid;
@@ -119,19 +119,17 @@ impl Architecture {
         };
         let layers = self.layers();
         let (&last, before) = layers.split_last().expect("there is an output layer");
-        let hidden = before.iter().enumerate().map(|(index, &(inputs, outputs))| Hidden {
+        let hidden = before.iter().map(|&(inputs, outputs)| Hidden {
             linear: linear((inputs, outputs), !batch_norm),
-            norm: batch_norm.then(|| self.norm(index, outputs, device)),
+            norm: batch_norm.then(|| self.norm(outputs, device)),
         });
-        Network { hidden: hidden.collect(), output: linear(last, true) }
+        let network = Network { hidden: hidden.collect(), output: linear(last, true) };
+        name_layers(&network);
+        network
     }
 
-    fn norm(&self, index: usize, units: usize, device: &Device) -> BatchNorm {
-        BatchNormConfig::new(units)
-            .with_epsilon(self.epsilon)
-            .with_momentum(self.weight_of_new)
-            .with_name(Some(format!("hidden.{index}.norm")))
-            .init(device)
+    fn norm(&self, units: usize, device: &Device) -> BatchNorm {
+        BatchNormConfig::new(units).with_epsilon(self.epsilon).with_momentum(self.weight_of_new).init(device)
     }
 }
 

@@ -28,11 +28,7 @@ impl MlpConfig {
     pub fn init(&self, device: &Device) -> Mlp {
         let width = self.norm.num_features;
         // By its fields, as Burn allows.
-        let norm = BatchNormConfig {
-            num_features: width,
-            epsilon: self.norm.epsilon,
-            momentum: self.norm.momentum,
-        };
+        let norm = BatchNormConfig { epsilon: self.norm.epsilon, momentum: self.norm.momentum, ..BatchNormConfig::new(width) };
         let hidden = |layer| LinearConfig::new(if layer == 0 { self.inputs } else { width }, width).init(device);
         Mlp {
             hidden: (0..self.layers).map(hidden).collect(),

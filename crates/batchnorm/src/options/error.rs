@@ -133,6 +133,19 @@ pub enum ConfigError {
         /// The next larger size of batch that leaves more; 0 if there is none.
         better: usize,
     },
+    /// Ghost batches of which the last one is one that training will refuse.
+    #[error(
+        "ghost: groups of {ghost} samples leave 1 of a batch of {batch}, which has nothing to normalise by; take {}or choose another `SingleValue` policy",
+        if *better > 0 { format!("groups of {better}, ") } else { "a larger batch, ".to_string() }
+    )]
+    LastGhost {
+        /// Samples of the batch.
+        batch: usize,
+        /// Samples of a ghost batch.
+        ghost: usize,
+        /// The next larger ghost batch that leaves more; 0 if there is none.
+        better: usize,
+    },
     /// A number that no stored population has.
     #[error("rows[{channel}][{column}]: expected what `Population::to_rows` gives, got {got:?}; is it another file?")]
     NotAPopulation {

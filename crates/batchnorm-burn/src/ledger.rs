@@ -1,0 +1,404 @@
+//! What becomes of the batches that a layer has seen: in its own running statistics, and in those of the layer that it was
+//! cloned from.
+//!
+//! Training on several devices clones a model for each of them, lets the clones see a batch each, and drops them: only
+//! their gradients go on. Their statistics are to go on too. So a clone that is dropped gives its origin the moments of
+//! the batches that it has seen, unless it has gone on as a model of its own. What an origin is given between two steps
+//! of its own is one batch, pooled in an order that does not depend on that of arrival.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::Reason;
+use crate::lineage::{Lineage, Origin, locked};
+use crate::running::{Cell, values, vector};
+
+/// The way in which a batch is taken into two vectors of running statistics.
+pub(crate) trait Rule: Clone + Send + Sync + 'static {
+    /// Statistics of a batch.
+    type Batch: Clone + Send + 'static;
+    /// What observes batches instead of their being taken in.
+    type Observation: Clone + Send + 'static;
+
+    /// Two parts of a batch together; `None` if they do not fit.
+    fn merge(one: &Self::Batch, other: &Self::Batch) -> Option<Self::Batch>;
+
+    /// An order of batches by their numbers.
+    fn order(one: &Self::Batch, other: &Self::Batch) -> Ordering;
+
+    /// The running statistics with a batch taken in, and the channels or groups that were not updated.
+    fn take_in(&self, running: [&[f64]; 2], batch: &Self::Batch) -> Result<([Vec<f32>; 2], Vec<usize>), Reason>;
+
+    /// Observes a batch; gives the channels that are left out of it.
+    fn observe(observation: &mut Self::Observation, batch: &Self::Batch) -> Result<Vec<usize>, Reason>;
+}
+
+/// A batch that a layer has seen, or several as one.
+#[derive(Clone)]
+pub(crate) struct Seen<R: Rule> {
+    pub rule: R,
+    pub batch: R::Batch,
+    /// Of a batch over several participants, all of which take it in, this one's part.
+    pub part: Option<R::Batch>,
+}
+
+impl<R: Rule> Seen<R> {
+    /// What the layer that took it in owes to its origin: of a batch over several participants its part.
+    fn owed(&self) -> Seen<R> {
+        let batch = self.part.as_ref().unwrap_or(&self.batch).clone();
+        Seen { rule: self.rule.clone(), batch, part: self.part.clone() }
+    }
+
+    /// Both as one batch. Batches that do not fit together (no clone has such) are not merged: the first one counts.
+    fn with(self, other: &Seen<R>) -> Seen<R> {
+        let batch = R::merge(&self.batch, &other.batch).unwrap_or(self.batch);
+        Seen { batch, part: self.part.or_else(|| other.part.clone()), rule: self.rule }
+    }
+
+    /// Batches of clones as one: in an order of their own, so that the order of arrival does not matter.
+    fn pooled(seen: &[Seen<R>]) -> Option<Seen<R>> {
+        let mut sorted: Vec<&Seen<R>> = seen.iter().collect();
+        sorted.sort_by(|one, other| R::order(&one.batch, &other.batch));
+        let (first, others) = sorted.split_first()?;
+        Some(others.iter().fold((*first).clone(), |pooled, part| pooled.with(part)))
+    }
+}
+
+/// A layer's decision on its batches.
+#[derive(Clone, Default)]
+pub(crate) enum Fate<R: Rule> {
+    /// Each is taken into the running statistics at once.
+    #[default]
+    AtOnce,
+    /// They are held until somebody decides; of those of a clone, the first ones are copies of its origin's.
+    Holding {
+        held: Vec<Seen<R>>,
+        copies: usize,
+        /// Whether it was the origin that began to hold, and so decides.
+        origin_decides: bool,
+    },
+    /// They are observed instead.
+    Observing(R::Observation),
+}
+
+/// The batches of a layer; see the [file](self).
+pub(crate) struct Ledger<R: Rule> {
+    lineage: Arc<Lineage<Ledger<R>>>,
+    state: Mutex<State<R>>,
+}
+
+struct State<R: Rule> {
+    fate: Fate<R>,
+    /// The running statistics, known from the first pass or clone on.
+    cells: Option<[Cell; 2]>,
+    /// The batches that the layer owes to its origin, as one.
+    owed: Option<Seen<R>>,
+    /// What clones have given since the last step.
+    given: Vec<Seen<R>>,
+    /// The first so many of these have gone on in a model that goes on for this one, and are owed to nobody.
+    gone_on: usize,
+    /// The running statistics before and with `given`.
+    around_given: Option<[[Vec<f64>; 2]; 2]>,
+    /// Number of batches, the layer's own and those given.
+    changes: u64,
+    /// Whether the layer itself has taken in a batch over several participants.
+    participates: bool,
+}
+
+impl<R: Rule> Ledger<R> {
+    /// The ledger of a layer that is nobody's clone.
+    pub fn new(fate: Fate<R>) -> Arc<Ledger<R>> {
+        Self::from_origin(fate, None)
+    }
+
+    fn from_origin(fate: Fate<R>, origin: Option<Origin<Ledger<R>>>) -> Arc<Ledger<R>> {
+        Arc::new_cyclic(|ledger| {
+            let (owed, around_given) = (None, None);
+            let (cells, given, gone_on, changes, participates) = (None, Vec::new(), 0, 0, false);
+            let state = State { fate, cells, owed, given, gone_on, around_given, changes, participates };
+            Ledger { lineage: Lineage::new(ledger.clone(), origin), state: Mutex::new(state) }
+        })
+    }
+
+    /// The ledger of a clone of the layer. The layer's own running statistics are in `cells`.
+    pub fn of_clone(&self, cells: [Cell; 2]) -> Arc<Ledger<R>> {
+        let (fate, changes) = {
+            let mut state = locked(&self.state);
+            state.cells = Some(cells);
+            (state.fate_of_copy(true), state.changes)
+        };
+        Self::from_origin(fate, Some(self.lineage.as_origin(changes)))
+    }
+
+    /// The ledger of a copy that is a model of its own.
+    pub fn of_copy(&self) -> Arc<Ledger<R>> {
+        Self::from_origin(locked(&self.state).fate_of_copy(false), None)
+    }
+
+    /// Asks, or changes, what happens to the layer's batches; those that clones have given are among them.
+    pub fn fate<T>(&self, ask: impl FnOnce(&mut Fate<R>) -> T) -> T {
+        let mut state = locked(&self.state);
+        state.keep_given();
+        ask(&mut state.fate)
+    }
+
+    /// Asks what happens to the layer's batches, and how many more there are by what clones have given, which is no
+    /// step of the layer.
+    pub fn look<T>(&self, ask: impl FnOnce(&Fate<R>, usize) -> T) -> T {
+        let state = locked(&self.state);
+        ask(&state.fate, usize::from(!state.given.is_empty()))
+    }
+
+    /// Takes in the batches that are held, by a rule, and goes on holding.
+    pub fn commit_held(&self, cells: [Cell; 2], rule: &R) -> Result<Vec<usize>, Reason> {
+        let owes = self.owes();
+        let mut state = locked(&self.state);
+        state.step(cells, owes);
+        let Fate::Holding { held, copies, .. } = &mut state.fate else { return Ok(Vec::new()) };
+        let (held, copies) = (std::mem::take(held), std::mem::take(copies));
+        let mut not_updated = Vec::new();
+        for (number, seen) in held.into_iter().enumerate() {
+            // The origin of a clone has the copies itself.
+            not_updated.extend(state.take_in(Seen { rule: rule.clone(), ..seen }, owes && number >= copies)?);
+        }
+        not_updated.sort_unstable();
+        not_updated.dedup();
+        Ok(not_updated)
+    }
+
+    /// Statistics of a training pass, of a layer with its running statistics in `cells`: taken into these, held or
+    /// observed. Gives the channels or groups that were not updated.
+    pub fn train(&self, cells: [Cell; 2], seen: Seen<R>) -> Result<Vec<usize>, Reason> {
+        let owes = self.owes();
+        let mut state = locked(&self.state);
+        if seen.part.is_some() {
+            // The batch has the parts of all participants in it, of clones too.
+            state.participates = true;
+            state.withdraw_parts();
+        }
+        state.step(cells, owes);
+        match &mut state.fate {
+            Fate::AtOnce => state.take_in(seen, owes),
+            Fate::Holding { held, .. } => {
+                held.push(seen);
+                Ok(Vec::new())
+            }
+            Fate::Observing(observation) => {
+                let left_out = R::observe(observation, &seen.batch)?;
+                if owes {
+                    state.owe(seen.owed());
+                }
+                Ok(left_out)
+            }
+        }
+    }
+
+    /// Takes a batch in, whatever happens to others.
+    pub fn commit(&self, cells: [Cell; 2], seen: Seen<R>) -> Result<Vec<usize>, Reason> {
+        let owes = self.owes();
+        let mut state = locked(&self.state);
+        state.step(cells, owes);
+        state.take_in(seen, owes)
+    }
+
+    /// Forgets what clones have given since the last step: the layer is told other statistics.
+    pub fn forget_given(&self) {
+        locked(&self.state).end_step();
+    }
+
+    /// The layer goes on as a model of its own (an optimizer steps on it, a record is loaded, it is quantised): it owes
+    /// nothing from here on, and goes on for its origin if that has seen nothing since.
+    pub fn go_on(&self, cells: [Cell; 2]) {
+        {
+            let mut state = locked(&self.state);
+            state.keep_given();
+            state.end_step();
+            state.cells = Some(cells);
+            state.owed = None;
+            if let Fate::Holding { origin_decides, .. } = &mut state.fate {
+                *origin_decides = false;
+            }
+        }
+        let Some(origin) = self.lineage.leave_origin() else { return };
+        if let Some(ledger) = origin.ledger() {
+            let mut state = locked(&ledger.state);
+            if state.changes != origin.changes {
+                return;
+            }
+            (state.owed, state.gone_on) = (None, state.given.len());
+        }
+        self.lineage.succeed(&origin);
+    }
+
+    /// Whether the layer owes batches to an origin.
+    pub fn in_debt(&self) -> bool {
+        locked(&self.state).owed.is_some()
+    }
+
+    /// Whether there is anybody to owe batches to.
+    fn owes(&self) -> bool {
+        self.lineage.origin().is_some_and(|origin| origin.heir().is_some())
+    }
+
+    fn receive(&self, given: Vec<Seen<R>>) {
+        let mut state = locked(&self.state);
+        // A participant has taken in the whole batch already.
+        let participates = state.participates;
+        let before = state.given.len();
+        state.given.extend(given.into_iter().filter(|seen| !(participates && seen.part.is_some())));
+        let count = state.given.len() - before;
+        if count > 0 {
+            state.changes += count as u64;
+            state.show_given(before);
+        }
+    }
+}
+
+/// More batches than these are pooled before the others of the step have come.
+const KEPT_APART: usize = 256;
+
+impl<R: Rule> State<R> {
+    fn fate_of_copy(&self, origin_decides: bool) -> Fate<R> {
+        match &self.fate {
+            Fate::Holding { held, .. } => {
+                let held: Vec<_> = held.iter().cloned().chain(Seen::pooled(&self.given)).collect();
+                Fate::Holding { copies: held.len(), held, origin_decides }
+            }
+            other => other.clone(),
+        }
+    }
+
+    /// A step of the layer itself: what clones have given before it is one batch of its own.
+    fn step(&mut self, cells: [Cell; 2], owes: bool) {
+        self.keep_given();
+        if owes && let Some(pooled) = Seen::pooled(&self.given[self.gone_on..]) {
+            self.owe(pooled);
+        }
+        self.end_step();
+        self.cells = Some(cells);
+        self.changes += 1;
+    }
+
+    fn end_step(&mut self) {
+        (self.given, self.gone_on, self.around_given) = (Vec::new(), 0, None);
+    }
+
+    fn owe(&mut self, seen: Seen<R>) {
+        self.owed = Some(match self.owed.take() {
+            Some(owed) => owed.with(&seen),
+            None => seen,
+        });
+    }
+
+    /// Takes a batch into the running statistics.
+    fn take_in(&mut self, seen: Seen<R>, owes: bool) -> Result<Vec<usize>, Reason> {
+        let Some(cells) = &self.cells else { return Ok(Vec::new()) };
+        // Both held, so that no reader sees one old and one new.
+        let mut vectors = cells.each_ref().map(|cell| cell.lock());
+        let [first, second] = vectors.each_ref().map(|vector| values(vector));
+        let (new, not_updated) = seen.rule.take_in([&first, &second], &seen.batch)?;
+        for (old, new) in vectors.iter_mut().zip(new) {
+            **old = vector(new, &old.device());
+        }
+        drop(vectors);
+        if owes {
+            self.owe(seen.owed());
+        }
+        Ok(not_updated)
+    }
+
+    /// Where batches are kept, what clones have given is kept as one of them.
+    fn keep_given(&mut self) {
+        if matches!(self.fate, Fate::AtOnce) {
+            return;
+        }
+        let Some(pooled) = Seen::pooled(&self.given) else { return };
+        match &mut self.fate {
+            Fate::AtOnce => {}
+            Fate::Holding { held, .. } => held.push(pooled),
+            // What cannot be observed is left out, as it would be in a training pass; there is nobody to tell.
+            Fate::Observing(observation) => drop(R::observe(observation, &pooled.batch)),
+        }
+        self.end_step();
+    }
+
+    /// Takes the parts of clones out of what was given.
+    fn withdraw_parts(&mut self) {
+        let others: Vec<Seen<R>> = self.given.iter().filter(|seen| seen.part.is_none()).cloned().collect();
+        if others.len() == self.given.len() {
+            return;
+        }
+        if let (Some(cells), Some([before, after])) = (&self.cells, self.around_given.take()) {
+            let mut vectors = cells.each_ref().map(|cell| cell.lock());
+            if vectors.each_ref().map(|vector| values(vector)) == after {
+                for (old, before) in vectors.iter_mut().zip(before) {
+                    **old = vector(before.into_iter().map(|value| value as f32).collect(), &old.device());
+                }
+            }
+        }
+        (self.given, self.gone_on) = (others, 0);
+        self.show_given(0);
+    }
+
+    /// Shows in the running statistics what clones have given; those from `new` on are not in them.
+    fn show_given(&mut self, new: usize) {
+        let Some(cells) = self.cells.clone().filter(|_| matches!(self.fate, Fate::AtOnce)) else { return };
+        let mut vectors = cells.each_ref().map(|cell| cell.lock());
+        let now = vectors.each_ref().map(|vector| values(vector));
+        let before = match self.around_given.take() {
+            Some([before, after]) if after == now => before,
+            // Somebody has told the layer other statistics since: the batches before are not in them.
+            Some(_) => {
+                (self.given, self.gone_on) = (self.given.split_off(new), 0);
+                now
+            }
+            None => now,
+        };
+        let Some(pooled) = Seen::pooled(&self.given) else { return };
+        if self.given.len() > KEPT_APART && self.gone_on == 0 {
+            self.given = vec![pooled.clone()];
+        }
+        // A batch that cannot be taken in stays out, as it would in a training pass; there is nobody to tell.
+        let Ok((new, _)) = pooled.rule.take_in([&before[0], &before[1]], &pooled.batch) else { return };
+        let after = new.each_ref().map(|values| values.iter().copied().map(f64::from).collect());
+        for (old, new) in vectors.iter_mut().zip(new) {
+            **old = vector(new, &old.device());
+        }
+        self.around_given = Some([before, after]);
+    }
+}
+
+/// The end of a clone: what it owes goes to its origin. What others have given to it goes there as it came, so that the
+/// pool is the same whatever clones stood between.
+impl<R: Rule> Drop for Ledger<R> {
+    fn drop(&mut self) {
+        // A step that panicked is none to learn from.
+        if std::thread::panicking() {
+            return;
+        }
+        let Some(origin) = self.lineage.origin() else { return };
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let mut owed = state.given.split_off(state.gone_on);
+        owed.extend(state.owed.take());
+        if let Fate::Holding { held, copies, origin_decides: true } = &mut state.fate {
+            owed.extend(held.drain(..).skip(*copies).map(|seen| seen.owed()));
+        }
+        if !owed.is_empty()
+            && let Some(heir) = origin.heir()
+        {
+            heir.receive(owed);
+        }
+    }
+}
+
+impl<R: Rule> fmt::Debug for Ledger<R> {
+    /// What happens to batches, in a word or two: the batches themselves are long.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &locked(&self.state).fate {
+            Fate::AtOnce => f.write_str("AtOnce"),
+            Fate::Holding { held, .. } => write!(f, "Holding({} batches)", held.len()),
+            Fate::Observing(_) => f.write_str("Observing"),
+        }
+    }
+}
