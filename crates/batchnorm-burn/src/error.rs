@@ -100,6 +100,16 @@ pub enum Reason {
         /// Shape of the group.
         shape: Vec<usize>,
     },
+    /// A layer to fold into that has another number of output channels.
+    #[error(
+        "before: expected a layer of {expected} output channels to fold into, got {got}; is it the one before this norm?"
+    )]
+    FoldedChannels {
+        /// Channels of the norm.
+        expected: usize,
+        /// Output channels of the layer.
+        got: usize,
+    },
     /// Something that tensor operations cannot do.
     #[error(
         "{what} need the arithmetic of the crate `batchnorm`, which is there on Flex; this layer is on another backend"

@@ -206,6 +206,7 @@ mod config;
 mod conversion;
 mod error;
 mod extension;
+mod fold;
 mod fused;
 mod held;
 mod ledger;
@@ -234,6 +235,7 @@ pub use batchnorm::{
 pub use batch_count::save_with_batch_count;
 pub use config::{BatchNormConfig, RunningVariance};
 pub use error::{ForwardError, Reason};
+pub use fold::Foldable;
 pub use fused::{Fused, Trained};
 pub use held::Held;
 pub use module::BatchNorm;
@@ -249,6 +251,38 @@ pub use siblings::{
     GroupNorm, GroupNormConfig, InstanceNorm, InstanceNormConfig, LayerNorm, LayerNormConfig, RmsNorm, RmsNormConfig,
 };
 pub use whitening::{Decorrelated, DecorrelatedConfig};
+
+/// Burn's module `nn` with the norms of this crate in the place of Burn's: for code that writes `nn::BatchNorm`, where
+/// `use burn::nn;` becomes `use batchnorm_burn::nn;`.
+///
+/// ```
+/// use batchnorm_burn::nn; // instead of burn::nn
+/// use burn::tensor::{Device, Tensor};
+/// let device = Device::default();
+/// let conv = nn::conv::Conv2dConfig::new([3, 8], [3, 3]).init(&device); // Burn's
+/// let norm: batchnorm_burn::BatchNorm = nn::BatchNormConfig::new(8).init(&device);
+/// let y = norm.forward(conv.forward(Tensor::<4>::ones([2, 3, 9, 9], &device)));
+/// assert_eq!(y.dims(), [2, 8, 7, 7]);
+/// let norm: batchnorm_burn::Normalization = nn::norm::NormalizationConfig::Group(nn::GroupNormConfig::new(2, 8)).init(&device);
+/// # let _ = norm;
+/// ```
+pub mod nn {
+    pub use crate::{
+        BatchNorm, BatchNormConfig, GroupNorm, GroupNormConfig, InstanceNorm, InstanceNormConfig, LayerNorm,
+        LayerNormConfig, RmsNorm, RmsNormConfig,
+    };
+    pub use burn::nn::*;
+
+    /// Burn's module `nn::norm`, likewise.
+    pub mod norm {
+        pub use super::{
+            BatchNorm, BatchNormConfig, GroupNorm, GroupNormConfig, InstanceNorm, InstanceNormConfig, LayerNorm,
+            LayerNormConfig, RmsNorm, RmsNormConfig,
+        };
+        pub use crate::{Normalization, NormalizationConfig};
+        pub use burn::nn::norm::*;
+    }
+}
 
 /// The examples of `docs/situations` that are Burn models, compiled as tests.
 #[cfg(doctest)]
