@@ -131,7 +131,9 @@ macro_rules! foldable {
                 let bias = bias(self.bias.clone(), channels, &like, change);
                 let of = |at: usize| $of(&self, &shape[..], at);
                 let weight = weight(self.weight.clone(), of, change);
-                Ok(Self { weight, bias: Some(bias), ..self })
+                let mut folded = self;
+                (folded.weight, folded.bias) = (weight, Some(bias));
+                Ok(folded)
             }
         }
     )*};

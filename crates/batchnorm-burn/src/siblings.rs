@@ -1,9 +1,14 @@
 //! Burn's other norms by the arithmetic of the crate `batchnorm`: the same names, fields and records, so that a change of the
 //! import is all, and weights from PyTorch are found by Burn's adapters.
 
+use std::fmt;
+
 use batchnorm::{ConfigError, Grouping, Policies, SampleConfig, Threads};
 use burn::config::Config;
-use burn::module::{Content, DisplaySettings, Initializer, Module, ModuleDisplay, Param};
+use burn::module::{
+    Content, Devices, DisplaySettings, Initializer, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper,
+    ModuleVisitor, Param,
+};
 use burn::tensor::{Device, Tensor};
 
 use crate::error::ForwardError;
@@ -124,8 +129,10 @@ pub struct GroupNorm {
 ///
 /// A single position is an error that names the layer (Burn's layer gives beta, whatever the input), unless
 /// [`policies`](Self::policies) take it.
-#[derive(Module, Debug)]
-#[module(custom_display)]
+///
+/// Burn's adapters do not know its own `InstanceNorm`, so that a PyTorch file is not applied to it. This one shows itself
+/// to them as the group norm that it is, of one channel a group.
+#[derive(Clone, Debug)]
 pub struct InstanceNorm {
     /// Scale of each channel.
     pub gamma: Option<Param<Tensor<1>>>,
@@ -138,12 +145,10 @@ pub struct InstanceNorm {
     /// Whether there are gamma and beta.
     pub affine: bool,
     /// The policies for degenerate cases.
-    #[module(skip)]
     pub policies: Policies,
     /// Name of the layer in errors: its path in the model, once that is known.
     pub name: LayerName,
     /// The threads that passes run on.
-    #[module(skip)]
     pub threads: Threads,
 }
 
@@ -164,6 +169,79 @@ pub struct RmsNorm {
     /// The threads that passes run on.
     #[module(skip)]
     pub threads: Threads,
+}
+
+/// As which Burn's adapters know the layer.
+const GROUP_NORM: &str = "Struct:GroupNorm";
+
+impl InstanceNorm {
+    fn with_parameters(self, change: impl Fn(Param<Tensor<1>>) -> Param<Tensor<1>>) -> Self {
+        InstanceNorm { gamma: self.gamma.map(&change), beta: self.beta.map(&change), ..self }
+    }
+}
+
+/// What `derive(Module)` would write, but for the type that visitors are told.
+impl Module for InstanceNorm {
+    fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
+        for (name, parameter) in [("gamma", &self.gamma), ("beta", &self.beta)] {
+            visitor.enter_module(name, GROUP_NORM);
+            parameter.visit(visitor);
+            visitor.exit_module(name, GROUP_NORM);
+        }
+        visitor.enter_module("name", GROUP_NORM);
+        self.name.visit(visitor);
+        visitor.exit_module("name", GROUP_NORM);
+    }
+
+    fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
+        let [gamma, beta] = [("gamma", self.gamma), ("beta", self.beta)].map(|(name, parameter)| {
+            mapper.enter_module(name, GROUP_NORM);
+            let mapped = Module::map(parameter, mapper);
+            mapper.exit_module(name, GROUP_NORM);
+            mapped
+        });
+        InstanceNorm { gamma, beta, ..self }
+    }
+
+    fn to_device(self, device: &Device) -> Self {
+        self.with_parameters(|parameter| parameter.to_device(device))
+    }
+
+    fn fork(self, device: &Device) -> Self {
+        self.with_parameters(|parameter| parameter.fork(device))
+    }
+
+    fn collect_devices(&self, devices: Devices) -> Devices {
+        self.beta.collect_devices(self.gamma.collect_devices(devices))
+    }
+
+    fn valid(&self) -> Self {
+        self.clone().with_parameters(|parameter| parameter.valid())
+    }
+
+    fn train(self) -> Self {
+        self.with_parameters(Module::train)
+    }
+
+    fn materialize(self) -> Self {
+        self.with_parameters(Module::materialize)
+    }
+}
+
+impl ModuleDisplayDefault for InstanceNorm {
+    fn content(&self, content: Content) -> Option<Content> {
+        self.custom_content(content.set_top_level_type("InstanceNorm"))
+    }
+
+    fn num_params(&self) -> usize {
+        Module::num_params(self)
+    }
+}
+
+impl fmt::Display for InstanceNorm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.format(Default::default()))
+    }
 }
 
 /// Gamma and beta of so many values, by Burn's starts, where there are any.

@@ -142,7 +142,10 @@ fn pytorchs_names_both_ways() {
     let loaded = again.load_from(&mut reading()).unwrap();
     assert!(loaded.missing.is_empty() && loaded.errors.is_empty() && loaded.unused.is_empty(), "{loaded:?}");
     let mut burns = theirs::Model::new(&device);
-    burns.load_from(&mut reading()).unwrap();
+    let loaded = burns.load_from(&mut reading().allow_partial(true)).unwrap();
+    // Burn's adapters do not know its instance norm.
+    assert_eq!(loaded.missing.len(), 2, "{loaded:?}");
+    (burns.instance.gamma, burns.instance.beta) = (ours.instance.gamma.clone(), ours.instance.beta.clone());
     for ((one, again), burns) in ours.forward(x.clone()).into_iter().zip(again.forward(x.clone())).zip(burns.forward(x))
     {
         assert_eq!(floats(one.clone()), floats(again));

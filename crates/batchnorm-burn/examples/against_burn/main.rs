@@ -1,4 +1,4 @@
-//! This module against Burn's own: the layer alone, forward and backward net of the loss, and whole training steps of
+//! This module against Burn's own: the layer alone, pass by pass, then forward and backward net of the loss, and whole training steps of
 //! the two models of `tests/models`.
 //!
 //! `cargo run --release -p batchnorm-burn --example against_burn [rounds]` (40 rounds unless told)
@@ -7,6 +7,7 @@
 //! the answers agree. Figures are medians, with the quartiles in brackets.
 
 mod layer;
+mod passes;
 mod rounds;
 mod step;
 
@@ -27,6 +28,8 @@ fn main() {
     device.seed(rounds::SEED);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     println!("{threads} cores, {rounds} rounds, seed {}; milliseconds: median (quartiles)\n", rounds::SEED);
+    passes::report(rounds, &device);
+    println!();
     layer::report(rounds, &device);
     println!();
     step::report(rounds, &device);
