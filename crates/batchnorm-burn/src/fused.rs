@@ -3,13 +3,13 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use batchnorm::{Activation, BatchMoments, ConfigError, NormalizeBy, Policies, SingleValue, Switches};
+use batchnorm::{Activation, BatchMoments, ConfigError, Moments, NormalizeBy, Policies, SingleValue, Switches};
 use burn::tensor::{Bool, DType, Tensor};
 
 use crate::check::{check_channels, computed_in};
 use crate::error::{ForwardError, Reason};
 use crate::extension;
-use crate::ledger::Seen;
+use crate::ledger::Now;
 use crate::module::BatchNorm;
 use crate::participant::Participant;
 use crate::pass::{BatchNormPass, Pass, Scope, WeightValues};
@@ -89,6 +89,9 @@ pub struct Trained<const D: usize> {
     /// would exceed `f32`; ascending.
     pub not_updated: Vec<usize>,
 }
+
+/// Output of a pass, the moments that were to go into the running statistics, and channels that were not updated.
+pub(crate) type Passed<const D: usize> = (Tensor<D>, Option<BatchMoments>, Vec<usize>);
 
 /// Weights of values, as the caller gave them.
 #[derive(Debug, Clone)]
@@ -254,8 +257,8 @@ impl<const D: usize> Fused<'_, D> {
         let norm = self.norm;
         let switches = norm.pinned.unwrap_or(Switches::evaluate());
         let switches = Switches { update_running: false, ..switches };
-        let trained = self.pass(input, switches, false, norm.arithmetic()).map_err(|reason| norm.error(reason))?;
-        Ok(trained.output)
+        let passed = self.pass(input, switches, false, norm.arithmetic()).map_err(|reason| norm.error(reason))?;
+        Ok(passed.0)
     }
 
     /// [`BatchNorm::try_forward_by`], with residual and activation.
@@ -264,7 +267,10 @@ impl<const D: usize> Fused<'_, D> {
     /// As [`try_forward_train`](Self::try_forward_train).
     pub fn try_forward_by(self, input: Tensor<D>, switches: Switches) -> Result<Trained<D>, ForwardError> {
         let norm = self.norm;
-        self.pass(input, switches, true, norm.arithmetic()).map_err(|reason| norm.error(reason))
+        let passed = self.pass(input, switches, true, norm.arithmetic());
+        let (output, batch, not_updated) = passed.map_err(|reason| norm.error(reason))?;
+        let nothing = || vec![Moments::EMPTY; norm.gamma.dims()[0]].into();
+        Ok(Trained { output, batch: batch.unwrap_or_else(nothing), not_updated })
     }
 
     /// Makes a pass by switches; a layer that is observed (by a [recalibration](crate::Recalibration)) goes by its
@@ -276,7 +282,7 @@ impl<const D: usize> Fused<'_, D> {
         switches: Switches,
         training: bool,
         arithmetic: Arithmetic,
-    ) -> Result<Trained<D>, Reason> {
+    ) -> Result<Passed<D>, Reason> {
         let Fused { norm, residual, weights, activation } = self;
         let observed = norm.held.observed_by();
         let switches = observed.map_or(switches, |normalize_by| Switches { normalize_by, ..Switches::train() });
@@ -302,7 +308,11 @@ impl<const D: usize> Fused<'_, D> {
         let normalizer = options.normalizer()?;
         let normalizer =
             if adds_behind { options.clone().activation(Activation::Identity).normalizer()? } else { normalizer };
-        let pass = BatchNormPass { normalizer, switches, running: norm.running()?, scope, layer: norm.name.handle() };
+        // Of many channels and few samples, reading and checking them takes as long as the pass.
+        let by_batch =
+            switches.normalize_by == NormalizeBy::Batch && norm.policies.single_value != SingleValue::UseRunning;
+        let running = if by_batch { None } else { Some(norm.running()?) };
+        let pass = BatchNormPass { normalizer, switches, running, scope, layer: norm.name.handle() };
         let (output, (batch, part)) = match arithmetic {
             Arithmetic::Contract if adds_behind => {
                 let (z, report) = extension::forward(x, None, gamma, beta, Pass::BatchNorm(pass))?;
@@ -314,16 +324,16 @@ impl<const D: usize> Fused<'_, D> {
             }
             Arithmetic::TensorOperations => {
                 let (z, batch) = portable::forward(x, gamma, beta, norm.epsilon, norm.policies, &pass)?;
-                (portable::add_and_activate(z, residual, activation), (batch, None))
+                (portable::add_and_activate(z, residual, activation), (Some(batch), None))
             }
         };
         // Without moments (in evaluation, or of an empty batch) nothing is updated, held or observed.
-        let not_updated = if batch.channels().iter().all(|moments| moments.count() == 0) {
-            Vec::new()
-        } else {
-            norm.ledger().train(norm.cells(), Seen { rule: options, batch: batch.clone(), part })?
+        let batch = batch.filter(|batch| batch.channels().iter().any(|moments| moments.count() > 0));
+        let not_updated = match &batch {
+            None => Vec::new(),
+            Some(batch) => norm.ledger().train(norm.cells(), Now { rule: &options, batch, part: part.as_ref() })?,
         };
-        Ok(Trained { output: output.cast(input_type), batch, not_updated })
+        Ok((output.cast(input_type), batch, not_updated))
     }
 }
 

@@ -9,7 +9,6 @@ use batchnorm::{BatchMoments, Config, Moments, NormalizeBy, Population, RunningS
 
 use crate::error::Reason;
 use crate::ledger::{Fate, Ledger, Rule};
-use crate::running::fits_f32;
 
 /// The batches of a layer, and what becomes of them.
 ///
@@ -142,26 +141,30 @@ impl Rule for Config {
 
     fn take_in(&self, running: [&[f64]; 2], batch: &BatchMoments) -> Result<([Vec<f32>; 2], Vec<usize>), Reason> {
         // The number of batches is for cumulative averages, which this module does not offer.
-        let old = RunningStatistics::from_parts(running[0], running[1], 0)?;
-        let mut new = old.clone();
+        let [old_mean, old_variance] = running;
+        let mut new = RunningStatistics::from_parts(old_mean, old_variance, 0)?;
         let mut not_updated = new.update(batch, self)?;
 
-        let too_large = |channel: usize| !(fits_f32(new.mean()[channel]) && fits_f32(new.variance()[channel]));
-        let rounded = |old: &[f64], new: &[f64]| -> Vec<f32> {
-            // The old value came from `f32` and goes back unchanged.
-            (0..new.len()).map(|channel| if too_large(channel) { old[channel] } else { new[channel] } as f32).collect()
-        };
-        let (mut means, variances) = (rounded(old.mean(), new.mean()), rounded(old.variance(), new.variance()));
+        let rounded = |new: &[f64]| new.iter().map(|&value| value as f32).collect::<Vec<f32>>();
+        let (mut means, mut variances) = (rounded(new.mean()), rounded(new.variance()));
         // The core's average comes to the mean of a constant channel, to the bit. So does what is rounded: where that stays short
         // of the batch's mean because a step is lost to rounding, the next `f32` is taken.
-        let channels = means.iter_mut().zip(batch.channels()).zip(old.mean().iter().zip(new.mean())).enumerate();
-        for (_, ((rounded, moments), (&old, &new))) in channels.filter(|(channel, _)| !too_large(*channel)) {
-            let target = moments.mean() as f32;
-            if new != old && f64::from(*rounded) == old && target.is_finite() && target != *rounded {
-                *rounded = if new > old { rounded.next_up() } else { rounded.next_down() };
+        let channels = means.iter_mut().zip(old_mean.iter().zip(new.mean())).zip(batch.channels());
+        for ((rounded, (&old, &new)), moments) in channels {
+            if f64::from(*rounded) == old && new != old {
+                let target = moments.mean() as f32;
+                if target.is_finite() && target != *rounded {
+                    *rounded = if new > old { rounded.next_up() } else { rounded.next_down() };
+                }
             }
         }
-        not_updated.extend((0..new.channels()).filter(|&channel| too_large(channel)));
+        for channel in
+            (0..means.len()).filter(|&c| !(means[c].is_finite() && variances[c].is_finite())).collect::<Vec<_>>()
+        {
+            // The old values came from `f32` and go back unchanged.
+            (means[channel], variances[channel]) = (old_mean[channel] as f32, old_variance[channel] as f32);
+            not_updated.push(channel);
+        }
         not_updated.sort_unstable();
         not_updated.dedup();
         Ok(([means, variances], not_updated))

@@ -43,11 +43,35 @@ pub(crate) struct Seen<R: Rule> {
     pub part: Option<R::Batch>,
 }
 
-impl<R: Rule> Seen<R> {
+/// [`Seen`], of a pass that keeps it: most batches are taken in at once, and nothing of them need be copied.
+pub(crate) struct Now<'s, R: Rule> {
+    pub rule: &'s R,
+    pub batch: &'s R::Batch,
+    pub part: Option<&'s R::Batch>,
+}
+
+impl<R: Rule> Clone for Now<'_, R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R: Rule> Copy for Now<'_, R> {}
+
+impl<R: Rule> Now<'_, R> {
+    fn kept(self) -> Seen<R> {
+        Seen { rule: self.rule.clone(), batch: self.batch.clone(), part: self.part.cloned() }
+    }
+
     /// What the layer that took it in owes to its origin: of a batch over several participants its part.
-    fn owed(&self) -> Seen<R> {
-        let batch = self.part.as_ref().unwrap_or(&self.batch).clone();
-        Seen { rule: self.rule.clone(), batch, part: self.part.clone() }
+    fn owed(self) -> Seen<R> {
+        Now { batch: self.part.unwrap_or(self.batch), ..self }.kept()
+    }
+}
+
+impl<R: Rule> Seen<R> {
+    fn now(&self) -> Now<'_, R> {
+        Now { rule: &self.rule, batch: &self.batch, part: self.part.as_ref() }
     }
 
     /// Both as one batch. Batches that do not fit together (no clone has such) are not merged: the first one counts.
@@ -160,7 +184,7 @@ impl<R: Rule> Ledger<R> {
         let mut not_updated = Vec::new();
         for (number, seen) in held.into_iter().enumerate() {
             // The origin of a clone has the copies itself.
-            not_updated.extend(state.take_in(Seen { rule: rule.clone(), ..seen }, owes && number >= copies)?);
+            not_updated.extend(state.take_in(Now { rule, ..seen.now() }, owes && number >= copies)?);
         }
         not_updated.sort_unstable();
         not_updated.dedup();
@@ -169,7 +193,7 @@ impl<R: Rule> Ledger<R> {
 
     /// Statistics of a training pass, of a layer with its running statistics in `cells`: taken into these, held or
     /// observed. Gives the channels or groups that were not updated.
-    pub fn train(&self, cells: [Cell; 2], seen: Seen<R>) -> Result<Vec<usize>, Reason> {
+    pub fn train(&self, cells: [Cell; 2], seen: Now<R>) -> Result<Vec<usize>, Reason> {
         let owes = self.owes();
         let mut state = locked(&self.state);
         if seen.part.is_some() {
@@ -181,11 +205,11 @@ impl<R: Rule> Ledger<R> {
         match &mut state.fate {
             Fate::AtOnce => state.take_in(seen, owes),
             Fate::Holding { held, .. } => {
-                held.push(seen);
+                held.push(seen.kept());
                 Ok(Vec::new())
             }
             Fate::Observing(observation) => {
-                let left_out = R::observe(observation, &seen.batch)?;
+                let left_out = R::observe(observation, seen.batch)?;
                 if owes {
                     state.owe(seen.owed());
                 }
@@ -195,7 +219,7 @@ impl<R: Rule> Ledger<R> {
     }
 
     /// Takes a batch in, whatever happens to others.
-    pub fn commit(&self, cells: [Cell; 2], seen: Seen<R>) -> Result<Vec<usize>, Reason> {
+    pub fn commit(&self, cells: [Cell; 2], seen: Now<R>) -> Result<Vec<usize>, Reason> {
         let owes = self.owes();
         let mut state = locked(&self.state);
         state.step(cells, owes);
@@ -292,12 +316,12 @@ impl<R: Rule> State<R> {
     }
 
     /// Takes a batch into the running statistics.
-    fn take_in(&mut self, seen: Seen<R>, owes: bool) -> Result<Vec<usize>, Reason> {
+    fn take_in(&mut self, seen: Now<R>, owes: bool) -> Result<Vec<usize>, Reason> {
         let Some(cells) = &self.cells else { return Ok(Vec::new()) };
         // Both held, so that no reader sees one old and one new.
         let mut vectors = cells.each_ref().map(|cell| cell.lock());
         let [first, second] = vectors.each_ref().map(|vector| values(vector));
-        let (new, not_updated) = seen.rule.take_in([&first, &second], &seen.batch)?;
+        let (new, not_updated) = seen.rule.take_in([&first, &second], seen.batch)?;
         for (old, new) in vectors.iter_mut().zip(new) {
             **old = vector(new, &old.device());
         }
@@ -382,7 +406,7 @@ impl<R: Rule> Drop for Ledger<R> {
         let mut owed = state.given.split_off(state.gone_on);
         owed.extend(state.owed.take());
         if let Fate::Holding { held, copies, origin_decides: true } = &mut state.fate {
-            owed.extend(held.drain(..).skip(*copies).map(|seen| seen.owed()));
+            owed.extend(held.drain(..).skip(*copies).map(|seen| seen.now().owed()));
         }
         if !owed.is_empty()
             && let Some(heir) = origin.heir()

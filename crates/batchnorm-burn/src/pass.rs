@@ -5,9 +5,9 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use batchnorm::{
-    BatchComoments, BatchMoments, CallError, Decorrelated, Element, Ghost, Input, Moments, NormalizeBy, Normalizer,
-    Parameter, ParameterGradients, Parameters, RunningStatistics, SampleNormalizer, SampleSaved, Saved, SavedWhitening,
-    Switches, View, ViewMut, Weights, WeightsError,
+    BatchComoments, BatchMoments, CallError, Decorrelated, Element, Ghost, Input, NormalizeBy, Normalizer, Parameter,
+    ParameterGradients, Parameters, RunningStatistics, SampleNormalizer, SampleSaved, Saved, SavedWhitening, Switches,
+    View, ViewMut, Weights, WeightsError,
 };
 
 use crate::error::Reason;
@@ -34,7 +34,8 @@ pub enum Pass {
 pub struct BatchNormPass {
     pub normalizer: Normalizer,
     pub switches: Switches,
-    pub running: RunningStatistics,
+    /// The running statistics, where the pass may go by them.
+    pub running: Option<RunningStatistics>,
     pub scope: Scope,
     /// Name of the layer in errors.
     pub layer: LayerName,
@@ -45,7 +46,8 @@ pub struct BatchNormPass {
 pub enum BatchReport {
     Nothing,
     Moments {
-        batch: BatchMoments,
+        /// `None` where there is nothing to take in.
+        batch: Option<BatchMoments>,
         /// Of a batch over several participants, this one's part.
         part: Option<BatchMoments>,
     },
@@ -54,7 +56,7 @@ pub enum BatchReport {
 
 impl BatchReport {
     /// The moments that running statistics are to take in; of a batch over several participants, this one's part too.
-    pub fn moments(self) -> (BatchMoments, Option<BatchMoments>) {
+    pub fn moments(self) -> (Option<BatchMoments>, Option<BatchMoments>) {
         match self {
             BatchReport::Moments { batch, part } => (batch, part),
             _ => unreachable!("a pass of batch norm reports moments"),
@@ -159,22 +161,29 @@ impl BatchNormPass {
         residual: Option<&View<T>>,
         parameters: Parameters<P>,
         y: &mut ViewMut<T>,
-    ) -> Result<(SavedPass, BatchMoments, Option<BatchMoments>), Reason> {
+    ) -> Result<(SavedPass, Option<BatchMoments>, Option<BatchMoments>), Reason> {
         let BatchNormPass { normalizer, switches, running, scope, layer } = self;
         let input = residual.map_or(Input::from(x), |residual| Input::adding(x, residual));
         match scope {
             Scope::Batch => {
-                let (saved, batch) = normalizer.forward(input, parameters, *switches, Some(running), y)?;
+                let (saved, batch) =
+                    normalizer.forward_by_switches(input, parameters, *switches, running.as_ref(), y)?;
                 Ok((SavedPass::Whole(saved), batch, None))
             }
             Scope::Weights(weights) => {
                 let (saved, batch) = weights.call_with(|weights| {
-                    normalizer.forward(Input::weighted(x, weights), parameters, *switches, Some(running), y)
+                    normalizer.forward_by_switches(
+                        Input::weighted(x, weights),
+                        parameters,
+                        *switches,
+                        running.as_ref(),
+                        y,
+                    )
                 })?;
                 Ok((SavedPass::Weighted(saved, weights.clone()), batch, None))
             }
             Scope::Ghost(size) => {
-                let trained = normalizer.train_ghost(x, *size, parameters, Some(running), y);
+                let trained = normalizer.train_ghost(x, *size, parameters, running.as_ref(), y);
                 let (ghost, batch) = trained.map_err(|error| Reason::from(error).of_ghost(size.get()))?;
                 let flows = switches.gradient_through_statistics;
                 let ghost = if flows { ghost } else { ghost.with_constant_statistics() };
@@ -190,15 +199,15 @@ impl BatchNormPass {
                         let flows = switches.gradient_through_statistics;
                         let saved = if flows { saved } else { saved.with_constant_statistics() };
                         let saved = SavedPass::Part(saved, participant.clone(), layer.handle());
-                        Ok((saved, self.to_take_in(whole), Some(self.to_take_in(part))))
+                        Ok((saved, self.to_take_in(whole), self.to_take_in(part)))
                     }
                     NormalizeBy::Running => {
                         let part = switches.update_running.then(|| normalizer.moments(x));
                         let whole = part.as_ref().map(of_all).transpose()?;
                         let without_update = Switches { update_running: false, ..*switches };
-                        let (saved, nothing) =
-                            normalizer.forward(input, parameters, without_update, Some(running), y)?;
-                        Ok((SavedPass::Whole(saved), whole.unwrap_or(nothing), part))
+                        let (saved, _) =
+                            normalizer.forward_by_switches(input, parameters, without_update, running.as_ref(), y)?;
+                        Ok((SavedPass::Whole(saved), whole, part))
                     }
                     NormalizeBy::Mix(_) => Err(Reason::Apart { one: "normalising by a mix", other: "participants" }),
                 }
@@ -206,9 +215,9 @@ impl BatchNormPass {
         }
     }
 
-    /// The batch's moments, or empty ones where the running statistics are not to be updated.
-    pub fn to_take_in(&self, batch: BatchMoments) -> BatchMoments {
-        if self.switches.update_running { batch } else { vec![Moments::EMPTY; batch.channels().len()].into() }
+    /// The batch's moments, or none where the running statistics are not to be updated.
+    pub fn to_take_in(&self, batch: BatchMoments) -> Option<BatchMoments> {
+        Some(batch).filter(|_| self.switches.update_running)
     }
 }
 

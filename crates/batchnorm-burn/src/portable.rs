@@ -57,7 +57,9 @@ pub fn forward<const D: usize>(
 ) -> Result<(Tensor<D>, BatchMoments), Reason> {
     let (samples, channels) = (x.dims()[0], x.dims()[1]);
     same_length("beta", channels, beta.dims()[0])?;
-    same_length("running_mean", channels, pass.running.channels())?;
+    if let Some(running) = &pass.running {
+        same_length("running_mean", channels, running.channels())?;
+    }
     let layer = Layer { gamma, beta, epsilon, policies, pass };
     match &pass.scope {
         Scope::Participants(_) => Err(Reason::NeedsContract { what: "participants" }),
@@ -161,7 +163,7 @@ impl Layer<'_> {
 
     /// Running mean and variance as tensors, on the device and in the number type of `like`.
     fn running<const D: usize>(&self, like: &Tensor<D>) -> [Tensor<D>; 2] {
-        let running = &self.pass.running;
+        let running = self.pass.running.as_ref().expect("given where a pass may go by them");
         let vector = |values: &[f64]| {
             let data = TensorData::new(values.to_vec(), [values.len()]);
             by_channel(Tensor::from_data(data, (&like.device(), like.dtype())))

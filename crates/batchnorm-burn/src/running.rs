@@ -97,7 +97,12 @@ pub(crate) fn dequantized<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
 
 /// The values of a vector.
 pub(crate) fn values(vector: &Tensor<1>) -> Vec<f64> {
-    dequantized(vector.clone()).into_data().iter::<f64>().collect()
+    let data = dequantized(vector.clone()).into_data();
+    match data.as_slice::<f32>() {
+        // (Conversion of any type by `iter` takes many times as long.)
+        Ok(values) => values.iter().copied().map(f64::from).collect(),
+        Err(_) => data.iter::<f64>().collect(),
+    }
 }
 
 /// Whether a value can be stored.

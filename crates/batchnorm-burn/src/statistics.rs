@@ -5,7 +5,7 @@ use batchnorm::{Activation, BatchMoments, ConfigError, RunningStatistics};
 use burn::tensor::Tensor;
 
 use crate::error::ForwardError;
-use crate::ledger::Seen;
+use crate::ledger::Now;
 use crate::module::BatchNorm;
 use crate::running::{Cell, fits_f32, values, vector};
 
@@ -111,7 +111,7 @@ impl BatchNorm {
     /// Another number of channels; invalid options or running statistics. The layer is unchanged then.
     pub fn commit(&self, batch: &BatchMoments) -> Result<Vec<usize>, ForwardError> {
         let rule = self.options(Activation::Identity).map_err(|error| self.error(error.into()))?;
-        let seen = Seen { rule, batch: batch.clone(), part: None };
+        let seen = Now { rule: &rule, batch, part: None };
         self.ledger().commit(self.cells(), seen).map_err(|reason| self.error(reason))
     }
 

@@ -18,7 +18,7 @@ use crate::check::{check_channels, computed_in};
 use crate::config::RunningVariance;
 use crate::error::{ForwardError, Reason};
 use crate::extension;
-use crate::ledger::{Fate, Ledger, Rule, Seen};
+use crate::ledger::{Fate, Ledger, Now, Rule};
 use crate::name::LayerName;
 use crate::pass::{BatchReport, Pass};
 use crate::portable::Arithmetic;
@@ -214,7 +214,7 @@ impl Decorrelated {
             BatchReport::Comoments(batch) => {
                 let rule =
                     WhiteningRule { options: self.options().map_err(|error| named(error.into()))?, group: self.group };
-                self.ledger.train(self.cells(), Seen { rule, batch, part: None }).map_err(named)?
+                self.ledger.train(self.cells(), Now { rule: &rule, batch: &batch, part: None }).map_err(named)?
             }
             _ => Vec::new(),
         };

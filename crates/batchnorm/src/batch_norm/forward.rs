@@ -135,15 +135,19 @@ impl Normalizer {
 
     /// [`forward`](Self::forward), with `None` for the moments where there is nothing to take into the running
     /// statistics.
-    pub(crate) fn forward_by_switches<'i, 'v: 'i, T: Element, P: Parameter>(
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn forward_by_switches<'i, 'v: 'i, T: Element, P: Parameter>(
         &self,
-        input: Input<'i, 'v, T>,
+        input: impl Into<Input<'i, 'v, T>>,
         parameters: Parameters<P>,
         switches: Switches,
         running: Option<&RunningStatistics>,
         y: &mut ViewMut<T>,
     ) -> Result<(Saved, Option<BatchMoments>), CallError> {
         let _call = Call::begin();
+        let input = input.into();
         // A mix of weight 0 or 1 is the pass by one of the two, to the bit.
         let normalize_by = match switches.normalize_by {
             NormalizeBy::Mix(weight) if weight.new_value() == 0.0 => NormalizeBy::Running,

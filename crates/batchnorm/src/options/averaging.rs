@@ -25,7 +25,7 @@ impl Estimator {
     /// The variance of a batch by this estimator; of one value, which has no sample variance, the population's.
     pub fn variance(self, moments: &Moments) -> f64 {
         match self {
-            Estimator::Sample => moments.sample_variance().unwrap_or(moments.population_variance()),
+            Estimator::Sample => moments.sample_variance().unwrap_or_else(|| moments.population_variance()),
             Estimator::Population => moments.population_variance(),
         }
     }
@@ -142,6 +142,7 @@ impl UpdateWeight {
     /// Two equal values give that value, to the bit. From another value repeated averages with the same `new` come to it, to
     /// the bit: where the share is too small to be seen beside `old`, the next number towards `new` is taken. That is so
     /// for at most the last 1 / (2 new weight) updates, and moves an average by an ulp at most where it would have stood still.
+    #[inline]
     pub(crate) fn average(self, old: f64, new: f64) -> f64 {
         let difference = new - old;
         if !difference.is_finite() {
