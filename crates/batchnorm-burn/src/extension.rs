@@ -15,7 +15,8 @@ use burn::tensor::{DType, Element, Shape, Tensor, TensorData};
 
 use crate::error::Reason;
 use crate::name::LayerName;
-use crate::pass::{BatchReport, Pass, SavedPass};
+use crate::pass::{BatchNormPass, BatchReport, Pass, SavedPass};
+use crate::running::Cell;
 
 /// A backend that has the passes. Where the report is an error, the tensor is the input, not to be used.
 #[backend_extension(Flex, Autodiff)]
@@ -138,6 +139,52 @@ fn run_in<T: Native>(
     Ok((y, saved, report))
 }
 
+/// A forward pass that nobody goes back through.
+fn run_untracked(
+    x: FlexTensor,
+    residual: Option<FlexTensor>,
+    gamma: FlexTensor,
+    beta: FlexTensor,
+    pass: &Pass,
+) -> (FlexTensor, Result<BatchReport, Reason>) {
+    let residual = residual.as_ref();
+    let evaluation = match pass {
+        Pass::BatchNorm(pass) => pass.evaluates_by().map(|cells| (pass, cells)),
+        _ => None,
+    };
+    let passed = match evaluation {
+        None => run(&x, residual, &gamma, &beta, pass).map(|(y, _, report)| (y, report)),
+        Some((pass, cells)) => {
+            let (gamma, beta) = (gamma.to_contiguous(), beta.to_contiguous());
+            let y = match x.dtype() {
+                DType::F64 => evaluate::<f64>(&x, residual, [&gamma, &beta], pass, cells),
+                _ => evaluate::<f32>(&x, residual, [&gamma, &beta], pass, cells),
+            };
+            y.map(|y| (y, BatchReport::Moments { batch: None, part: None }))
+        }
+    };
+    match passed {
+        Ok((y, report)) => (y, Ok(report)),
+        Err(error) => (x, Err(error)),
+    }
+}
+
+/// An evaluation by what the last one prepared, if that still holds.
+fn evaluate<T: Native>(
+    x: &FlexTensor,
+    residual: Option<&FlexTensor>,
+    [gamma, beta]: [&FlexTensor; 2],
+    pass: &BatchNormPass,
+    cells: &[Cell; 2],
+) -> Result<FlexTensor, Reason> {
+    let (x_view, residual) = (view::<T>(x), residual.map(view::<T>));
+    let parameters = Parameters { gamma: Some(values::<T>(gamma)), beta: Some(values::<T>(beta)) };
+    let (last, epsilon) = &pass.prepared;
+    let prepared = last.get(&pass.normalizer, *epsilon, [gamma, beta], parameters, cells)?;
+    let input = residual.as_ref().map_or(Input::from(&x_view), |residual| Input::adding(&x_view, residual));
+    Ok(filled(x, |y| Ok(pass.normalizer.eval_prepared(input, &prepared, y)?))?.0)
+}
+
 impl BatchNormBackend for Flex {
     fn batch_norm(
         x: FlexTensor,
@@ -145,10 +192,7 @@ impl BatchNormBackend for Flex {
         beta: FlexTensor,
         pass: Pass,
     ) -> (FlexTensor, Result<BatchReport, Reason>) {
-        match run(&x, None, &gamma, &beta, &pass) {
-            Ok((y, _, report)) => (y, Ok(report)),
-            Err(error) => (x, Err(error)),
-        }
+        run_untracked(x, None, gamma, beta, &pass)
     }
 
     fn batch_norm_adding(
@@ -158,10 +202,7 @@ impl BatchNormBackend for Flex {
         beta: FlexTensor,
         pass: Pass,
     ) -> (FlexTensor, Result<BatchReport, Reason>) {
-        match run(&x, Some(&residual), &gamma, &beta, &pass) {
-            Ok((y, _, report)) => (y, Ok(report)),
-            Err(error) => (x, Err(error)),
-        }
+        run_untracked(x, Some(residual), gamma, beta, &pass)
     }
 }
 

@@ -90,8 +90,13 @@ pub struct Trained<const D: usize> {
     pub not_updated: Vec<usize>,
 }
 
-/// Output of a pass, the moments that were to go into the running statistics, and channels that were not updated.
-pub(crate) type Passed<const D: usize> = (Tensor<D>, Option<BatchMoments>, Vec<usize>);
+/// The result of a pass: [`Trained`], but for moments that nobody has computed.
+#[derive(Debug)]
+pub(crate) struct Passed<const D: usize> {
+    pub output: Tensor<D>,
+    pub batch: Option<BatchMoments>,
+    pub not_updated: Vec<usize>,
+}
 
 /// Weights of values, as the caller gave them.
 #[derive(Debug, Clone)]
@@ -258,7 +263,7 @@ impl<const D: usize> Fused<'_, D> {
         let switches = norm.pinned.unwrap_or(Switches::evaluate());
         let switches = Switches { update_running: false, ..switches };
         let passed = self.pass(input, switches, false, norm.arithmetic()).map_err(|reason| norm.error(reason))?;
-        Ok(passed.0)
+        Ok(passed.output)
     }
 
     /// [`BatchNorm::try_forward_by`], with residual and activation.
@@ -268,7 +273,7 @@ impl<const D: usize> Fused<'_, D> {
     pub fn try_forward_by(self, input: Tensor<D>, switches: Switches) -> Result<Trained<D>, ForwardError> {
         let norm = self.norm;
         let passed = self.pass(input, switches, true, norm.arithmetic());
-        let (output, batch, not_updated) = passed.map_err(|reason| norm.error(reason))?;
+        let Passed { output, batch, not_updated } = passed.map_err(|reason| norm.error(reason))?;
         let nothing = || vec![Moments::EMPTY; norm.gamma.dims()[0]].into();
         Ok(Trained { output, batch: batch.unwrap_or_else(nothing), not_updated })
     }
@@ -311,15 +316,16 @@ impl<const D: usize> Fused<'_, D> {
         // Of many channels and few samples, reading and checking them takes as long as the pass.
         let by_batch =
             switches.normalize_by == NormalizeBy::Batch && norm.policies.single_value != SingleValue::UseRunning;
-        let running = if by_batch { None } else { Some(norm.running()?) };
-        let pass = BatchNormPass { normalizer, switches, running, scope, layer: norm.name.handle() };
+        let running = (!by_batch).then(|| norm.cells());
+        let prepared = (norm.held.prepared(), norm.epsilon);
+        let pass = BatchNormPass { normalizer, switches, running, prepared, scope, layer: norm.name.handle() };
         let (output, (batch, part)) = match arithmetic {
             Arithmetic::Contract if adds_behind => {
-                let (z, report) = extension::forward(x, None, gamma, beta, Pass::BatchNorm(pass))?;
+                let (z, report) = extension::forward(x, None, gamma, beta, Pass::BatchNorm(Box::new(pass)))?;
                 (portable::add_and_activate(z, residual, activation), report.moments())
             }
             Arithmetic::Contract => {
-                let (y, report) = extension::forward(x, residual, gamma, beta, Pass::BatchNorm(pass))?;
+                let (y, report) = extension::forward(x, residual, gamma, beta, Pass::BatchNorm(Box::new(pass)))?;
                 (y, report.moments())
             }
             Arithmetic::TensorOperations => {
@@ -333,7 +339,7 @@ impl<const D: usize> Fused<'_, D> {
             None => Vec::new(),
             Some(batch) => norm.ledger().train(norm.cells(), Now { rule: &options, batch, part: part.as_ref() })?,
         };
-        Ok((output.cast(input_type), batch, not_updated))
+        Ok(Passed { output: output.cast(input_type), batch, not_updated })
     }
 }
 

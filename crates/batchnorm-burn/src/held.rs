@@ -9,13 +9,18 @@ use batchnorm::{BatchMoments, Config, Moments, NormalizeBy, Population, RunningS
 
 use crate::error::Reason;
 use crate::ledger::{Fate, Ledger, Rule};
+use crate::prepared::LastPrepared;
 
 /// The batches of a layer, and what becomes of them.
 ///
 /// A layer takes each batch into its running statistics at once, until [`hold`](crate::BatchNorm::hold) is called. A
 /// clone of the layer has a copy of the moments held so far, and gives its own batches to the layer when it is dropped;
 /// see [`BatchNorm`](crate::BatchNorm#clones-and-replicas).
-pub struct Held(Arc<Ledger<Config>>);
+pub struct Held {
+    ledger: Arc<Ledger<Config>>,
+    /// What the last evaluation prepared for the next one.
+    prepared: LastPrepared,
+}
 
 /// The observation of a layer that is being recalibrated.
 #[derive(Debug, Clone)]
@@ -38,22 +43,26 @@ impl Observation {
 
 impl Default for Held {
     fn default() -> Self {
-        Held(Ledger::new(Fate::AtOnce))
+        Held::of(Ledger::new(Fate::AtOnce))
     }
 }
 
 impl Held {
     pub(crate) fn ledger(&self) -> &Arc<Ledger<Config>> {
-        &self.0
+        &self.ledger
     }
 
     pub(crate) fn of(ledger: Arc<Ledger<Config>>) -> Held {
-        Held(ledger)
+        Held { ledger, prepared: LastPrepared::default() }
+    }
+
+    pub(crate) fn prepared(&self) -> LastPrepared {
+        self.prepared.clone()
     }
 
     /// Begins to hold moments.
     pub(crate) fn hold(&self) {
-        self.0.fate(|fate| {
+        self.ledger.fate(|fate| {
             if !matches!(fate, Fate::Holding { .. }) {
                 *fate = Fate::Holding { held: Vec::new(), copies: 0, origin_decides: false };
             }
@@ -62,7 +71,7 @@ impl Held {
 
     /// Drops the moments that are held, and gives their number.
     pub(crate) fn discard(&self) -> usize {
-        self.0.fate(|fate| match fate {
+        self.ledger.fate(|fate| match fate {
             Fate::Holding { held, copies, .. } => {
                 *copies = 0;
                 std::mem::take(held).len()
@@ -74,26 +83,31 @@ impl Held {
     /// Ends holding, and drops the moments that are held.
     pub(crate) fn release(&self) -> usize {
         let dropped = self.discard();
-        self.0.fate(|fate| *fate = Fate::AtOnce);
+        self.ledger.fate(|fate| *fate = Fate::AtOnce);
         dropped
     }
 
     /// Number of batches held; `None` where moments are taken in at once.
     pub(crate) fn batches(&self) -> Option<usize> {
-        self.0.look(|fate, more| match fate {
+        self.ledger.look(|fate, more| match fate {
             Fate::Holding { held, .. } => Some(held.len() + more),
             _ => None,
         })
     }
 
+    /// The moments held.
+    pub(crate) fn moments(&self) -> Vec<BatchMoments> {
+        self.ledger.held()
+    }
+
     /// Begins an observation.
     pub(crate) fn observe(&self, observation: Observation) {
-        self.0.fate(|fate| *fate = Fate::Observing(observation));
+        self.ledger.fate(|fate| *fate = Fate::Observing(observation));
     }
 
     /// Ends the observation, and gives it.
     pub(crate) fn end_observation(&self) -> Option<Observation> {
-        self.0.fate(|fate| match std::mem::take(fate) {
+        self.ledger.fate(|fate| match std::mem::take(fate) {
             Fate::Observing(observation) => Some(observation),
             other => {
                 *fate = other;
@@ -104,7 +118,7 @@ impl Held {
 
     /// When an observed layer first saw a batch.
     pub(crate) fn first_batch_at(&self) -> Option<usize> {
-        self.0.fate(|fate| match fate {
+        self.ledger.fate(|fate| match fate {
             Fate::Observing(observation) => observation.first_at,
             _ => None,
         })
@@ -112,7 +126,7 @@ impl Held {
 
     /// The statistics by which an observed layer normalises.
     pub(crate) fn observed_by(&self) -> Option<NormalizeBy> {
-        self.0.look(|fate, _| match fate {
+        self.ledger.look(|fate, _| match fate {
             Fate::Observing(observation) => Some(observation.normalize_by),
             _ => None,
         })
@@ -121,7 +135,7 @@ impl Held {
 
 impl fmt::Debug for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.ledger.fmt(f)
     }
 }
 

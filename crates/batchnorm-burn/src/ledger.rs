@@ -174,6 +174,17 @@ impl<R: Rule> Ledger<R> {
         ask(&state.fate, usize::from(!state.given.is_empty()))
     }
 
+    /// The batches that are held, with what clones have given.
+    pub fn held(&self) -> Vec<R::Batch> {
+        let state = locked(&self.state);
+        match &state.fate {
+            Fate::Holding { held, .. } => {
+                held.iter().cloned().chain(Seen::pooled(&state.given)).map(|seen| seen.batch).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Takes in the batches that are held, by a rule, and goes on holding.
     pub fn commit_held(&self, cells: [Cell; 2], rule: &R) -> Result<Vec<usize>, Reason> {
         let owes = self.owes();

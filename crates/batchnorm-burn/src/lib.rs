@@ -217,6 +217,7 @@ mod normalization;
 mod participant;
 mod pass;
 mod portable;
+mod prepared;
 mod reach;
 mod recalibration;
 mod running;

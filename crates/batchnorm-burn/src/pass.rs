@@ -13,11 +13,13 @@ use batchnorm::{
 use crate::error::Reason;
 use crate::name::LayerName;
 use crate::participant::Participant;
+use crate::prepared::LastPrepared;
+use crate::running::{Cell, values};
 
 /// A forward pass of one of the layers.
 #[derive(Debug, Clone)]
 pub enum Pass {
-    BatchNorm(BatchNormPass),
+    BatchNorm(Box<BatchNormPass>),
     /// Layer, group, instance or RMS norm, with the layer's name.
     Sample(SampleNormalizer, LayerName),
     /// Decorrelated batch norm; gamma and beta are in `layer`.
@@ -34,8 +36,10 @@ pub enum Pass {
 pub struct BatchNormPass {
     pub normalizer: Normalizer,
     pub switches: Switches,
-    /// The running statistics, where the pass may go by them.
-    pub running: Option<RunningStatistics>,
+    /// Where the running statistics stand, if the pass may go by them.
+    pub running: Option<[Cell; 2]>,
+    /// What the layer's last evaluation prepared, and epsilon, which that depends on too.
+    pub prepared: (LastPrepared, f64),
     pub scope: Scope,
     /// Name of the layer in errors.
     pub layer: LayerName,
@@ -137,9 +141,8 @@ impl Pass {
     /// Name of the layer in errors.
     pub fn layer(&self) -> &LayerName {
         match self {
-            Pass::BatchNorm(BatchNormPass { layer: name, .. })
-            | Pass::Sample(_, name)
-            | Pass::Whitening { name, .. } => name,
+            Pass::BatchNorm(pass) => &pass.layer,
+            Pass::Sample(_, name) | Pass::Whitening { name, .. } => name,
         }
     }
 
@@ -162,7 +165,8 @@ impl BatchNormPass {
         parameters: Parameters<P>,
         y: &mut ViewMut<T>,
     ) -> Result<(SavedPass, Option<BatchMoments>, Option<BatchMoments>), Reason> {
-        let BatchNormPass { normalizer, switches, running, scope, layer } = self;
+        let BatchNormPass { normalizer, switches, scope, layer, .. } = self;
+        let running = self.running()?;
         let input = residual.map_or(Input::from(x), |residual| Input::adding(x, residual));
         match scope {
             Scope::Batch => {
@@ -213,6 +217,20 @@ impl BatchNormPass {
                 }
             }
         }
+    }
+
+    /// The running statistics, where the pass may go by them.
+    pub fn running(&self) -> Result<Option<RunningStatistics>, Reason> {
+        let Some([mean, variance]) = &self.running else { return Ok(None) };
+        let (mean, variance) = (mean.lock(), variance.lock());
+        // The number of batches is for cumulative averages, which this module does not offer.
+        Ok(Some(RunningStatistics::from_parts(&values(&mean), &values(&variance), 0)?))
+    }
+
+    /// Where the running statistics stand, if the pass normalises by them and does nothing else.
+    pub fn evaluates_by(&self) -> Option<&[Cell; 2]> {
+        let alone = matches!(self.scope, Scope::Batch) && !self.switches.update_running;
+        self.running.as_ref().filter(|_| alone && self.switches.normalize_by == NormalizeBy::Running)
     }
 
     /// The batch's moments, or none where the running statistics are not to be updated.

@@ -1,8 +1,8 @@
 //! The layer by plain tensor operations, for backends that the extension does not know.
 
 use batchnorm::{
-    Activation, BatchMoments, CallError, EmptyBatch, Grouping, Moments, NonFinite, NormalizeBy, Policies, SingleValue,
-    Switches,
+    Activation, BatchMoments, CallError, EmptyBatch, Grouping, Moments, NonFinite, NormalizeBy, Policies,
+    RunningStatistics, SingleValue, Switches,
 };
 use burn::backend::DispatchDevice;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -57,10 +57,11 @@ pub fn forward<const D: usize>(
 ) -> Result<(Tensor<D>, BatchMoments), Reason> {
     let (samples, channels) = (x.dims()[0], x.dims()[1]);
     same_length("beta", channels, beta.dims()[0])?;
-    if let Some(running) = &pass.running {
+    let running = pass.running()?;
+    if let Some(running) = &running {
         same_length("running_mean", channels, running.channels())?;
     }
-    let layer = Layer { gamma, beta, epsilon, policies, pass };
+    let layer = Layer { gamma, beta, epsilon, policies, pass, running };
     match &pass.scope {
         Scope::Participants(_) => Err(Reason::NeedsContract { what: "participants" }),
         Scope::Weights(weights) => {
@@ -96,6 +97,7 @@ struct Layer<'p> {
     epsilon: f64,
     policies: Policies,
     pass: &'p BatchNormPass,
+    running: Option<RunningStatistics>,
 }
 
 impl Layer<'_> {
@@ -163,7 +165,7 @@ impl Layer<'_> {
 
     /// Running mean and variance as tensors, on the device and in the number type of `like`.
     fn running<const D: usize>(&self, like: &Tensor<D>) -> [Tensor<D>; 2] {
-        let running = self.pass.running.as_ref().expect("given where a pass may go by them");
+        let running = self.running.as_ref().expect("given where a pass may go by them");
         let vector = |values: &[f64]| {
             let data = TensorData::new(values.to_vec(), [values.len()]);
             by_channel(Tensor::from_data(data, (&like.device(), like.dtype())))

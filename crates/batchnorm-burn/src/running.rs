@@ -1,6 +1,7 @@
 //! Running statistics as a part of a module.
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use burn::module::{
@@ -21,17 +22,59 @@ pub struct RunningTensor {
 
 /// Where a value stands: its layer's ledger knows it too.
 #[derive(Clone)]
-pub(crate) struct Cell(Arc<Mutex<Tensor<1>>>);
+pub(crate) struct Cell(Arc<Mutex<Versioned>>);
+
+struct Versioned {
+    value: Tensor<1>,
+    /// Counts the times that the value was written.
+    version: u64,
+}
+
+/// A value while nobody else reads or writes it.
+pub(crate) struct Locked<'c>(MutexGuard<'c, Versioned>);
 
 impl Cell {
     /// Locks the value: whoever updates two vectors locks both, so that no reader sees one old and one new.
-    pub fn lock(&self) -> MutexGuard<'_, Tensor<1>> {
-        locked(&self.0)
+    pub fn lock(&self) -> Locked<'_> {
+        Locked(locked(&self.0))
+    }
+
+    /// Whether it is the same place.
+    pub fn is(&self, other: &Cell) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     fn change(&self, change: impl FnOnce(Tensor<1>) -> Tensor<1>) {
         let mut value = self.lock();
         *value = change(value.clone());
+    }
+}
+
+impl fmt::Debug for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.lock().fmt(f)
+    }
+}
+
+impl Locked<'_> {
+    /// A number that is another one once the value has been written.
+    pub fn version(&self) -> u64 {
+        self.0.version
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = Tensor<1>;
+
+    fn deref(&self) -> &Tensor<1> {
+        &self.0.value
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Tensor<1> {
+        self.0.version += 1;
+        &mut self.0.value
     }
 }
 
@@ -43,7 +86,10 @@ impl RunningTensor {
 
     /// A vector with a first value and the identity of a parameter in a record.
     pub fn with_id(id: ParamId, value: Tensor<1>) -> Self {
-        RunningTensor { id, cell: Cell(Arc::new(Mutex::new(value.set_require_grad(false)))) }
+        RunningTensor {
+            id,
+            cell: Cell(Arc::new(Mutex::new(Versioned { value: value.set_require_grad(false), version: 0 }))),
+        }
     }
 
     /// The identity by which records and parameter groups know it.
@@ -73,7 +119,7 @@ impl RunningTensor {
     }
 
     /// Locks the value.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Tensor<1>> {
+    pub(crate) fn lock(&self) -> Locked<'_> {
         self.cell.lock()
     }
 

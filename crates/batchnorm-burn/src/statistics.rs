@@ -77,6 +77,11 @@ impl BatchNorm {
         self.held.batches()
     }
 
+    /// The moments held so far, of one batch after the other; none where each is taken in at once.
+    pub fn held_moments(&self) -> Vec<BatchMoments> {
+        self.held.moments()
+    }
+
     /// Takes the moments held so far into the running statistics, batch after batch, and goes on holding. Gives the
     /// channels that were not updated by one of them, as [`Trained::not_updated`](crate::Trained::not_updated).
     ///

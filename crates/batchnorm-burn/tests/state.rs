@@ -231,3 +231,52 @@ fn other_number_types_are_computed_by_the_stated_path() {
         }
     }
 }
+
+/// What evaluation keeps from call to call must follow whatever it was made of.
+#[test]
+fn evaluation_sees_every_change() {
+    let device = Device::default();
+    let mut source = Source::new(9);
+    let x = source.tensor::<2>(&[5, 3], &device);
+    let mut norm = BatchNormConfig::new(3).init(&device);
+    let mut last = bits(norm.forward_eval(x.clone()));
+    let mut changed = |norm: &BatchNorm, what: &str| {
+        // A clone has nothing prepared.
+        let fresh = bits(norm.clone().forward_eval(x.clone()));
+        assert_eq!(bits(norm.forward_eval(x.clone())), fresh, "{what}");
+        assert_eq!(bits(norm.forward_eval(x.clone())), fresh, "{what}, again");
+        assert_ne!(fresh, last, "{what}");
+        last = fresh;
+    };
+    norm.gamma = norm.gamma.map(|gamma| gamma * 2.0);
+    changed(&norm, "gamma");
+    norm.beta = Param::from_tensor(vector(&[1.0, 2.0, 3.0], &device));
+    changed(&norm, "beta");
+    norm.forward_train(source.tensor::<2>(&[8, 3], &device));
+    changed(&norm, "a training pass");
+    norm.running_mean.update(vector(&[4.0, 5.0, 6.0], &device));
+    changed(&norm, "the running mean");
+    norm.running_var = batchnorm_burn::RunningTensor::new(vector(&[2.0, 3.0, 4.0], &device));
+    changed(&norm, "another running variance");
+    norm.epsilon = 0.5;
+    changed(&norm, "epsilon");
+    let running = RunningStatistics::from_parts(&[0.5f64; 3], &[7.0; 3], 0).unwrap();
+    norm.set_running_statistics(&running).unwrap();
+    changed(&norm, "statistics that were set");
+    let mut norm = norm.no_grad();
+    norm.gamma = norm.gamma.map(|gamma| gamma * vector(&[1.0, 1.0, -3.0], &device));
+    changed(&norm, "a part of gamma");
+    let replica = norm.clone();
+    replica.forward_train(source.tensor::<2>(&[8, 3], &device));
+    drop(replica);
+    changed(&norm, "a replica's batch");
+    let other = BatchNormConfig::new(3).init(&device).into_record();
+    let norm = norm.load_record(other);
+    changed(&norm, "a record");
+    // Another number type in between, and other statistics that cannot be.
+    let wide = norm.forward_eval(x.clone().cast(DType::F64));
+    assert_eq!(wide.dtype(), DType::F64);
+    assert_eq!(bits(norm.forward_eval(x.clone())), bits(norm.clone().forward_eval(x.clone())));
+    norm.running_var.update(vector(&[1.0, -1.0, 1.0], &device));
+    assert!(norm.try_forward_eval(x).is_err());
+}

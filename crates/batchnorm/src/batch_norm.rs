@@ -13,6 +13,7 @@ pub mod layer;
 pub mod measure;
 pub mod normalizer;
 pub mod partial_batch;
+pub mod prepared;
 pub mod saved;
 pub mod second_order;
 pub mod tangent;

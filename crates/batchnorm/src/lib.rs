@@ -182,6 +182,7 @@ pub use batch_norm::input::Input;
 pub use batch_norm::invertible::Invertible;
 pub use batch_norm::layer::{BatchNorm, Evaluated, Trained};
 pub use batch_norm::normalizer::Normalizer;
+pub use batch_norm::prepared::Prepared;
 pub use batch_norm::saved::Saved;
 pub use batch_norm::weights::{Weights, WeightsError};
 #[doc(hidden)] // for the tests of both sides of each; no part of the interface

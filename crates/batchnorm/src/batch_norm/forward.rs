@@ -94,7 +94,7 @@ impl Normalizer {
     }
 
     /// The forward pass as the loops take it.
-    fn pass<'a, T>(&'a self, beside: &'a BesideMemory<'_, '_, T>) -> passes::Forward<'a, T> {
+    pub(crate) fn pass<'a, T>(&'a self, beside: &'a BesideMemory<'_, '_, T>) -> passes::Forward<'a, T> {
         passes::Forward { machine: &self.machine, activation: self.activation, beside: beside.as_beside() }
     }
 
