@@ -17,11 +17,12 @@ const BATCH: usize = 16;
 fn trained(start: Net, epochs: usize, accumulation: usize, strategy: ExecutionStrategy) -> Net {
     let directory = tempfile::tempdir().unwrap();
     let learner = Learner::new(start, SgdConfig::new().init(), ConstantLr::new(0.05));
-    let training = SupervisedTraining::new(directory.path(), loader(samples(7, 128), BATCH), loader(samples(8, 64), BATCH))
-        .num_epochs(epochs)
-        .with_training_strategy(TrainingStrategy::Default(strategy))
-        .with_metric_logger(InMemoryMetricLogger::new())
-        .with_application_logger(None);
+    let training =
+        SupervisedTraining::new(directory.path(), loader(samples(7, 128), BATCH), loader(samples(8, 64), BATCH))
+            .num_epochs(epochs)
+            .with_training_strategy(TrainingStrategy::Default(strategy))
+            .with_metric_logger(InMemoryMetricLogger::new())
+            .with_application_logger(None);
     let training = if accumulation > 1 { training.grads_accumulation(accumulation) } else { training };
     let result = training.launch(learner);
     assert!(result.error.is_none(), "{:?}", result.error);
@@ -91,14 +92,22 @@ fn one_device() {
 
 #[test]
 fn several_devices() {
-    for (devices, optim) in [(2, MultiDeviceOptim::OptimMainDevice), (2, MultiDeviceOptim::OptimSharded), (4, MultiDeviceOptim::OptimMainDevice)] {
+    for (devices, optim) in [
+        (2, MultiDeviceOptim::OptimMainDevice),
+        (2, MultiDeviceOptim::OptimSharded),
+        (4, MultiDeviceOptim::OptimMainDevice),
+    ] {
         let start = Net::new(1, &device());
         let net = trained(start.clone(), 3, 1, several(devices, optim));
         let seen = net.seen();
         assert_eq!(seen[0].len(), 24);
         check(&net.first, &seen[0], devices);
         check(&net.second, &seen[1], devices);
-        assert_eq!(state(&start.first), [vec![0.0; 6], vec![1.0; 6]], "the network that the learner was given a clone of");
+        assert_eq!(
+            state(&start.first),
+            [vec![0.0; 6], vec![1.0; 6]],
+            "the network that the learner was given a clone of"
+        );
     }
 }
 

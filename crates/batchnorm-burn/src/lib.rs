@@ -79,15 +79,20 @@
 //! [`hold`](BatchNorm::hold) for steps that may not count, [`counting`](BatchNorm::counting) and
 //! [`weighing`](BatchNorm::weighing) for padding, [ghost batches](BatchNorm::ghost), [policies](Policies) for batches
 //! that are too small, [`Participant`] for one batch over several threads, [`Recalibration`] for weights that never saw
-//! a batch. Beside batch norm there are [`SampleNorm`] (layer, group, instance, RMS norm) and [`Decorrelated`]
-//! (whitening), by the same arithmetic.
+//! a batch. All layers of a model are reached by one call ([`norms`], [`map_norms`]) and told their paths by another
+//! ([`name_layers`]); training on several devices needs nothing ([clones and replicas](BatchNorm#clones-and-replicas)).
+//! For use without training a layer is folded into the one before it ([`fold_into`](BatchNorm::fold_into)). Beside batch norm
+//! there are Burn's other norms under their names ([`LayerNorm`], [`GroupNorm`], [`InstanceNorm`], [`RmsNorm`],
+//! [`Normalization`]), [`SampleNorm`] for any grouping, and [`Decorrelated`] (whitening), by the same arithmetic.
 //!
 //! Differences from `burn::nn::BatchNorm` of Burn 0.22, each on purpose:
 //!
 //! | | `burn::nn::BatchNorm` | here |
 //! |---|---|---|
 //! | running statistics in a record | lag one update | are those in use |
-//! | a clone | shares running statistics | has its own |
+//! | a clone | shares running statistics | has its own; what it has seen goes to its origin when it is dropped |
+//! | several devices | the devices' variances are averaged | the devices' batches are pooled |
+//! | a message | "expected 3, got 4" | names the layer by its path, or the line that built it |
 //! | one value a channel in training | 0, silently | an error naming the layer |
 //! | running variance | population | sample, as in PyTorch; [`RunningVariance::Population`] by name |
 //! | NaN or infinity in a channel | in the running statistics for ever | that channel's are not updated |
@@ -136,8 +141,9 @@
 //! Change the import from `burn::nn` to `batchnorm_burn`. Old records load (save them from `model.valid()`: Burn's own
 //! lag one update); stored configurations too. The variance in an old record is the population variance, and training
 //! on from it goes towards the sample variance, PyTorch's: `.with_running_variance(RunningVariance::Population)` in the
-//! configuration keeps Burn's convention. Code that builds Burn's `RunningState` by hand must build a
-//! [`RunningTensor`], which has its methods. A single layer goes over by [`From`], in both directions:
+//! configuration keeps Burn's convention. Where types are written `nn::BatchNorm`, [`use batchnorm_burn::nn`](nn) does. Two
+//! things do not compile as they are: code that builds Burn's `RunningState` by hand must build a [`RunningTensor`], which
+//! has its methods; and a configuration that is written out field by field needs `..BatchNormConfig::new(n)`. A single layer goes over by [`From`], in both directions:
 //!
 //! ```
 //! use batchnorm_burn::{BatchNorm, RunningVariance};
