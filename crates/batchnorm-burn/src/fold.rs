@@ -112,6 +112,10 @@ fn bias<const D: usize>(
     };
     match bias {
         Some(bias) => bias.map(|old| shifted(Some(old))),
+        // As trainable as the weight.
+        None if like.is_autodiff() && !like.is_require_grad() => {
+            Param::from_tensor(shifted(None)).set_require_grad(false)
+        }
         None => Param::from_tensor(shifted(None)),
     }
 }

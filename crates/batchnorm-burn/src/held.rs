@@ -2,13 +2,13 @@
 
 use std::cmp::Ordering;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering as Atomic};
+use std::sync::{Arc, OnceLock};
 
 use batchnorm::{BatchMoments, Config, Moments, NormalizeBy, Population, RunningStatistics};
 
 use crate::error::Reason;
-use crate::ledger::{Fate, Ledger, Rule};
+use crate::ledger::{Fate, Ledger, Life, Rule};
 use crate::prepared::LastPrepared;
 
 /// The batches of a layer, and what becomes of them.
@@ -18,6 +18,8 @@ use crate::prepared::LastPrepared;
 /// see [`BatchNorm`](crate::BatchNorm#clones-and-replicas).
 pub struct Held {
     ledger: Arc<Ledger<Config>>,
+    /// None in a handle to the layer, which outlives it for nobody.
+    life: Option<Arc<Life<Config>>>,
     /// What the last evaluation prepared for the next one.
     prepared: LastPrepared,
 }
@@ -29,21 +31,21 @@ pub(crate) struct Observation {
     pub normalize_by: NormalizeBy,
     /// The moments of all batches so far.
     pub seen: Population,
-    /// When the layer saw its first batch: its place among the layers that count by the same counter.
-    pub first_at: Option<usize>,
+    /// When the layer, or a clone of it, saw its first batch: its place among the layers that count by the same counter.
+    pub first_at: Arc<OnceLock<usize>>,
     pub counter: Arc<AtomicUsize>,
 }
 
 impl Observation {
     /// Whether a batch has been observed.
     pub fn begun(&self) -> bool {
-        self.first_at.is_some()
+        self.first_at.get().is_some()
     }
 }
 
 impl Default for Held {
     fn default() -> Self {
-        Held::of(Ledger::new(Fate::AtOnce))
+        Held::of(Life::new(Fate::AtOnce))
     }
 }
 
@@ -52,8 +54,20 @@ impl Held {
         &self.ledger
     }
 
-    pub(crate) fn of(ledger: Arc<Ledger<Config>>) -> Held {
-        Held { ledger, prepared: LastPrepared::default() }
+    pub(crate) fn of(life: Arc<Life<Config>>) -> Held {
+        Held { ledger: life.ledger().clone(), life: Some(life), prepared: LastPrepared::default() }
+    }
+
+    /// A handle to the same batches, by which the layer does not go on.
+    pub(crate) fn handle(&self) -> Held {
+        Held { ledger: self.ledger.clone(), life: None, prepared: self.prepared() }
+    }
+
+    /// Takes over the life of a layer whose handle this is.
+    pub(crate) fn in_place_of(&mut self, layer: Held) {
+        if Arc::ptr_eq(&self.ledger, &layer.ledger) {
+            self.life = layer.life;
+        }
     }
 
     pub(crate) fn prepared(&self) -> LastPrepared {
@@ -119,7 +133,7 @@ impl Held {
     /// When an observed layer first saw a batch.
     pub(crate) fn first_batch_at(&self) -> Option<usize> {
         self.ledger.fate(|fate| match fate {
-            Fate::Observing(observation) => observation.first_at,
+            Fate::Observing(observation) => observation.first_at.get().copied(),
             _ => None,
         })
     }
@@ -186,7 +200,7 @@ impl Rule for Config {
 
     fn observe(observation: &mut Observation, batch: &BatchMoments) -> Result<Vec<usize>, Reason> {
         let Observation { seen, first_at, counter, .. } = observation;
-        first_at.get_or_insert_with(|| counter.fetch_add(1, Atomic::Relaxed));
+        first_at.get_or_init(|| counter.fetch_add(1, Atomic::Relaxed));
         Ok(seen.observe(batch)?)
     }
 }

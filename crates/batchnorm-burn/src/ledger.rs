@@ -8,10 +8,12 @@
 
 use std::cmp::Ordering;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
+
+use burn::tensor::Tensor;
 
 use crate::error::Reason;
-use crate::lineage::{Lineage, Origin, locked};
+use crate::lineage::{Lineage, Moment, Origin, locked};
 use crate::running::{Cell, values, vector};
 
 /// The way in which a batch is taken into two vectors of running statistics.
@@ -81,8 +83,7 @@ impl<R: Rule> Seen<R> {
     }
 
     /// Batches of clones as one: in an order of their own, so that the order of arrival does not matter.
-    fn pooled(seen: &[Seen<R>]) -> Option<Seen<R>> {
-        let mut sorted: Vec<&Seen<R>> = seen.iter().collect();
+    fn pooled(mut sorted: Vec<&Seen<R>>) -> Option<Seen<R>> {
         sorted.sort_by(|one, other| R::order(&one.batch, &other.batch));
         let (first, others) = sorted.split_first()?;
         Some(others.iter().fold((*first).clone(), |pooled, part| pooled.with(part)))
@@ -108,9 +109,12 @@ pub(crate) enum Fate<R: Rule> {
 
 /// The batches of a layer; see the [file](self).
 pub(crate) struct Ledger<R: Rule> {
-    lineage: Arc<Lineage<Ledger<R>>>,
+    lineage: Arc<Lineage<Life<R>>>,
     state: Mutex<State<R>>,
 }
+
+/// The life of a layer, which ends with it, though others may know its ledger. What the layer owes is given then.
+pub(crate) struct Life<R: Rule>(Arc<Ledger<R>>);
 
 struct State<R: Rule> {
     fate: Fate<R>,
@@ -118,53 +122,67 @@ struct State<R: Rule> {
     cells: Option<[Cell; 2]>,
     /// The batches that the layer owes to its origin, as one.
     owed: Option<Seen<R>>,
-    /// What clones have given since the last step.
-    given: Vec<Seen<R>>,
-    /// The first so many of these have gone on in a model that goes on for this one, and are owed to nobody.
-    gone_on: usize,
+    /// What clones have given since the last step, each with its number.
+    given: Vec<(u64, Seen<R>)>,
     /// The running statistics before and with `given`.
     around_given: Option<[[Vec<f64>; 2]; 2]>,
-    /// Number of batches, the layer's own and those given.
-    changes: u64,
+    /// How often the layer has made a step, and clones have given something.
+    moment: Moment,
     /// Whether the layer itself has taken in a batch over several participants.
     participates: bool,
 }
 
-impl<R: Rule> Ledger<R> {
-    /// The ledger of a layer that is nobody's clone.
-    pub fn new(fate: Fate<R>) -> Arc<Ledger<R>> {
+impl<R: Rule> Life<R> {
+    /// The life of a layer that is nobody's clone.
+    pub fn new(fate: Fate<R>) -> Arc<Life<R>> {
         Self::from_origin(fate, None)
     }
 
-    fn from_origin(fate: Fate<R>, origin: Option<Origin<Ledger<R>>>) -> Arc<Ledger<R>> {
-        Arc::new_cyclic(|ledger| {
-            let (owed, around_given) = (None, None);
-            let (cells, given, gone_on, changes, participates) = (None, Vec::new(), 0, 0, false);
-            let state = State { fate, cells, owed, given, gone_on, around_given, changes, participates };
-            Ledger { lineage: Lineage::new(ledger.clone(), origin), state: Mutex::new(state) }
+    fn from_origin(fate: Fate<R>, origin: Option<Origin<Life<R>>>) -> Arc<Life<R>> {
+        Arc::new_cyclic(|life| {
+            let (cells, owed, given, around_given) = (None, None, Vec::new(), None);
+            let moment = Moment { steps: 0, given: 0 };
+            let state = State { fate, cells, owed, given, around_given, moment, participates: false };
+            Life(Arc::new(Ledger { lineage: Lineage::new(life.clone(), origin), state: Mutex::new(state) }))
         })
     }
 
-    /// The ledger of a clone of the layer. The layer's own running statistics are in `cells`.
-    pub fn of_clone(&self, cells: [Cell; 2]) -> Arc<Ledger<R>> {
-        let (fate, changes) = {
-            let mut state = locked(&self.state);
-            state.cells = Some(cells);
-            (state.fate_of_copy(true), state.changes)
-        };
-        Self::from_origin(fate, Some(self.lineage.as_origin(changes)))
+    pub fn ledger(&self) -> &Arc<Ledger<R>> {
+        &self.0
+    }
+}
+
+impl<R: Rule> Ledger<R> {
+    /// The life of a clone of the layer, and its running statistics: those of the layer, which are in `cells`, as one of
+    /// its steps has left both of them.
+    pub fn cloned(&self, cells: [Cell; 2]) -> (Arc<Life<R>>, [Tensor<1>; 2]) {
+        let mut state = locked(&self.state);
+        let values = both(&cells);
+        state.cells = Some(cells);
+        let (fate, moment) = (state.fate_of_copy(true), state.moment);
+        drop(state);
+        (Life::from_origin(fate, Some(self.lineage.as_origin(moment))), values)
     }
 
-    /// The ledger of a copy that is a model of its own.
-    pub fn of_copy(&self) -> Arc<Ledger<R>> {
-        Self::from_origin(locked(&self.state).fate_of_copy(false), None)
+    /// The same of a copy that is a model of its own.
+    pub fn copied(&self, cells: [Cell; 2]) -> (Arc<Life<R>>, [Tensor<1>; 2]) {
+        let state = locked(&self.state);
+        let values = both(&cells);
+        (Life::from_origin(state.fate_of_copy(false), None), values)
     }
 
     /// Asks, or changes, what happens to the layer's batches; those that clones have given are among them.
     pub fn fate<T>(&self, ask: impl FnOnce(&mut Fate<R>) -> T) -> T {
+        let owes = self.owes();
         let mut state = locked(&self.state);
         state.keep_given();
-        ask(&mut state.fate)
+        let before = std::mem::discriminant(&state.fate);
+        let answer = ask(&mut state.fate);
+        if std::mem::discriminant(&state.fate) != before {
+            // What comes from here on has another fate than what is in the running statistics already.
+            state.end_given(owes);
+        }
+        answer
     }
 
     /// Asks what happens to the layer's batches, and how many more there are by what clones have given, which is no
@@ -178,9 +196,7 @@ impl<R: Rule> Ledger<R> {
     pub fn held(&self) -> Vec<R::Batch> {
         let state = locked(&self.state);
         match &state.fate {
-            Fate::Holding { held, .. } => {
-                held.iter().cloned().chain(Seen::pooled(&state.given)).map(|seen| seen.batch).collect()
-            }
+            Fate::Holding { held, .. } => held.iter().cloned().chain(state.pooled()).map(|seen| seen.batch).collect(),
             _ => Vec::new(),
         }
     }
@@ -237,38 +253,28 @@ impl<R: Rule> Ledger<R> {
         state.take_in(seen, owes)
     }
 
-    /// Forgets what clones have given since the last step: the layer is told other statistics.
-    pub fn forget_given(&self) {
-        locked(&self.state).end_step();
+    /// Ends the batch of what clones have given: the layer is told other statistics.
+    pub fn end_given(&self) {
+        let owes = self.owes();
+        let mut state = locked(&self.state);
+        state.keep_given();
+        state.end_given(owes);
     }
 
     /// The layer goes on as a model of its own (an optimizer steps on it, a record is loaded, it is quantised): it owes
-    /// nothing from here on, and goes on for its origin if that has seen nothing since.
+    /// nothing from here on, and will go on for its origin.
     pub fn go_on(&self, cells: [Cell; 2]) {
         {
             let mut state = locked(&self.state);
             state.keep_given();
-            state.end_step();
+            state.forget_given();
             state.cells = Some(cells);
             state.owed = None;
             if let Fate::Holding { origin_decides, .. } = &mut state.fate {
                 *origin_decides = false;
             }
         }
-        let Some(origin) = self.lineage.leave_origin() else { return };
-        if let Some(ledger) = origin.ledger() {
-            let mut state = locked(&ledger.state);
-            if state.changes != origin.changes {
-                return;
-            }
-            (state.owed, state.gone_on) = (None, state.given.len());
-        }
-        self.lineage.succeed(&origin);
-    }
-
-    /// Whether the layer owes batches to an origin.
-    pub fn in_debt(&self) -> bool {
-        locked(&self.state).owed.is_some()
+        self.lineage.leave_origin();
     }
 
     /// Whether there is anybody to owe batches to.
@@ -278,16 +284,63 @@ impl<R: Rule> Ledger<R> {
 
     fn receive(&self, given: Vec<Seen<R>>) {
         let mut state = locked(&self.state);
-        // A participant has taken in the whole batch already.
-        let participates = state.participates;
-        let before = state.given.len();
-        state.given.extend(given.into_iter().filter(|seen| !(participates && seen.part.is_some())));
-        let count = state.given.len() - before;
-        if count > 0 {
-            state.changes += count as u64;
-            state.show_given(before);
+        let new = state.given.len();
+        for seen in given {
+            // A participant has taken in the whole batch already.
+            if state.participates && seen.part.is_some() {
+                continue;
+            }
+            match &mut state.fate {
+                // What cannot be observed is left out, as it would be in a training pass; there is nobody to tell.
+                Fate::Observing(observation) => drop(R::observe(observation, &seen.batch)),
+                _ => {
+                    let number = state.moment.given;
+                    state.given.push((number, seen));
+                }
+            }
+            state.moment.given += 1;
+        }
+        if state.given.len() > new {
+            state.show_given(new);
+        }
+        if state.given.len() > KEPT_APART {
+            let number = state.moment.given - 1;
+            state.given = state.pooled().into_iter().map(|pooled| (number, pooled)).collect();
         }
     }
+
+    /// The layer has ended. What its heir does not have, that gets; what a clone owes that has none, goes to its origin. What
+    /// others have given goes on as it came, so that the pool is the same whatever clones stood between.
+    fn end(&self) {
+        let mut state = locked(&self.state);
+        let origin = self.lineage.origin();
+        let mut rest: Vec<Seen<R>> = Vec::new();
+        let given = std::mem::take(&mut state.given);
+        let receiver = match self.lineage.end(state.moment.steps) {
+            Some((heir, moment)) => {
+                rest.extend(given.into_iter().filter(|(number, _)| *number >= moment.given).map(|(_, seen)| seen));
+                Some(heir)
+            }
+            None => {
+                rest.extend(given.into_iter().map(|(_, seen)| seen));
+                rest.extend(state.owed.take());
+                if let Fate::Holding { held, copies, origin_decides: true } = &mut state.fate {
+                    rest.extend(held.drain(..).skip(*copies).map(|seen| seen.now().owed()));
+                }
+                origin.and_then(|origin| origin.heir())
+            }
+        };
+        drop(state);
+        if let Some(receiver) = receiver.filter(|_| !rest.is_empty()) {
+            receiver.ledger().receive(rest);
+        }
+    }
+}
+
+/// Both running statistics, as they are at one time.
+fn both(cells: &[Cell; 2]) -> [Tensor<1>; 2] {
+    let vectors = cells.each_ref().map(|cell| cell.lock());
+    vectors.each_ref().map(|vector| (**vector).clone())
 }
 
 /// More batches than these are pooled before the others of the step have come.
@@ -297,7 +350,7 @@ impl<R: Rule> State<R> {
     fn fate_of_copy(&self, origin_decides: bool) -> Fate<R> {
         match &self.fate {
             Fate::Holding { held, .. } => {
-                let held: Vec<_> = held.iter().cloned().chain(Seen::pooled(&self.given)).collect();
+                let held: Vec<_> = held.iter().cloned().chain(self.pooled()).collect();
                 Fate::Holding { copies: held.len(), held, origin_decides }
             }
             other => other.clone(),
@@ -307,16 +360,26 @@ impl<R: Rule> State<R> {
     /// A step of the layer itself: what clones have given before it is one batch of its own.
     fn step(&mut self, cells: [Cell; 2], owes: bool) {
         self.keep_given();
-        if owes && let Some(pooled) = Seen::pooled(&self.given[self.gone_on..]) {
-            self.owe(pooled);
-        }
-        self.end_step();
+        self.end_given(owes);
         self.cells = Some(cells);
-        self.changes += 1;
+        self.moment.steps += 1;
     }
 
-    fn end_step(&mut self) {
-        (self.given, self.gone_on, self.around_given) = (Vec::new(), 0, None);
+    /// What clones have given so far is a batch, and what they give later another one.
+    fn end_given(&mut self, owes: bool) {
+        if owes && let Some(pooled) = self.pooled() {
+            self.owe(pooled);
+        }
+        self.forget_given();
+    }
+
+    fn forget_given(&mut self) {
+        (self.given, self.around_given) = (Vec::new(), None);
+    }
+
+    /// What clones have given since the last step, as one batch.
+    fn pooled(&self) -> Option<Seen<R>> {
+        Seen::pooled(self.given.iter().map(|(_, seen)| seen).collect())
     }
 
     fn owe(&mut self, seen: Seen<R>) {
@@ -348,19 +411,18 @@ impl<R: Rule> State<R> {
         if matches!(self.fate, Fate::AtOnce) {
             return;
         }
-        let Some(pooled) = Seen::pooled(&self.given) else { return };
+        let Some(pooled) = self.pooled() else { return };
         match &mut self.fate {
-            Fate::AtOnce => {}
             Fate::Holding { held, .. } => held.push(pooled),
-            // What cannot be observed is left out, as it would be in a training pass; there is nobody to tell.
-            Fate::Observing(observation) => drop(R::observe(observation, &pooled.batch)),
+            // (An observation has it already.)
+            Fate::AtOnce | Fate::Observing(_) => {}
         }
-        self.end_step();
+        self.forget_given();
     }
 
     /// Takes the parts of clones out of what was given.
     fn withdraw_parts(&mut self) {
-        let others: Vec<Seen<R>> = self.given.iter().filter(|seen| seen.part.is_none()).cloned().collect();
+        let others: Vec<(u64, Seen<R>)> = self.given.iter().filter(|(_, seen)| seen.part.is_none()).cloned().collect();
         if others.len() == self.given.len() {
             return;
         }
@@ -372,7 +434,7 @@ impl<R: Rule> State<R> {
                 }
             }
         }
-        (self.given, self.gone_on) = (others, 0);
+        self.given = others;
         self.show_given(0);
     }
 
@@ -385,15 +447,12 @@ impl<R: Rule> State<R> {
             Some([before, after]) if after == now => before,
             // Somebody has told the layer other statistics since: the batches before are not in them.
             Some(_) => {
-                (self.given, self.gone_on) = (self.given.split_off(new), 0);
+                self.given = self.given.split_off(new);
                 now
             }
             None => now,
         };
-        let Some(pooled) = Seen::pooled(&self.given) else { return };
-        if self.given.len() > KEPT_APART && self.gone_on == 0 {
-            self.given = vec![pooled.clone()];
-        }
+        let Some(pooled) = self.pooled() else { return };
         // A batch that cannot be taken in stays out, as it would in a training pass; there is nobody to tell.
         let Ok((new, _)) = pooled.rule.take_in([&before[0], &before[1]], &pooled.batch) else { return };
         let after = new.each_ref().map(|values| values.iter().copied().map(f64::from).collect());
@@ -404,25 +463,11 @@ impl<R: Rule> State<R> {
     }
 }
 
-/// The end of a clone: what it owes goes to its origin. What others have given to it goes there as it came, so that the
-/// pool is the same whatever clones stood between.
-impl<R: Rule> Drop for Ledger<R> {
+impl<R: Rule> Drop for Life<R> {
     fn drop(&mut self) {
         // A step that panicked is none to learn from.
-        if std::thread::panicking() {
-            return;
-        }
-        let Some(origin) = self.lineage.origin() else { return };
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let mut owed = state.given.split_off(state.gone_on);
-        owed.extend(state.owed.take());
-        if let Fate::Holding { held, copies, origin_decides: true } = &mut state.fate {
-            owed.extend(held.drain(..).skip(*copies).map(|seen| seen.now().owed()));
-        }
-        if !owed.is_empty()
-            && let Some(heir) = origin.heir()
-        {
-            heir.receive(owed);
+        if !std::thread::panicking() {
+            self.0.end();
         }
     }
 }
@@ -435,5 +480,11 @@ impl<R: Rule> fmt::Debug for Ledger<R> {
             Fate::Holding { held, .. } => write!(f, "Holding({} batches)", held.len()),
             Fate::Observing(_) => f.write_str("Observing"),
         }
+    }
+}
+
+impl<R: Rule> fmt::Debug for Life<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }

@@ -47,13 +47,17 @@ use crate::running::RunningTensor;
 /// - **It is dropped**, as the replicas are that a training on several devices makes for each step (burn-train's
 ///   `MultiDevice` strategy: clone, `fork`, forward, backward). Then the batches that it has seen are given to the value
 ///   that it was cloned from, through any clones between; if that has ended, to the model that an optimizer made of
-///   it, or else to the value that was cloned from in turn. What is given between two training passes or optimizer steps
+///   it, or else to the value that it was cloned from in turn. What is given between two training passes or optimizer steps
 ///   of that value is one batch: the moments of all are pooled, in an order that does not depend on which thread came first,
 ///   and enter the running statistics once. They are there as soon as the clone is gone.
-/// - **It goes on as a model of its own**: once anything maps it (an optimizer's step, a loaded record, `freeze`,
-///   `no_grad`, quantising), it is told to [`train`](burn::module::Module::train), or
-///   [`valid`](burn::module::Module::valid) is called on it after it was trained, what it has seen is its own, and nothing
-///   is given to anybody. So `model.clone().train()` is a copy for an experiment.
+/// - **It goes on as a model of its own**, once anything maps it (an optimizer's step, a loaded record, `freeze`,
+///   `no_grad`, quantising) or it is told to [`train`](burn::module::Module::train). What it has seen and will see is its
+///   own. If the value that it was cloned from is dropped behind that, with no training pass since, the clone takes its place,
+///   as in `model = optimizer.step(lr, model.clone(), gradients)`.
+///
+/// So target networks, averages of weights and copies for an experiment that run in training mode are made by
+/// `model.clone().train()`: a mere clone gives its batches back. [`valid`](burn::module::Module::valid) makes a copy for use,
+/// which has to do with nobody.
 ///
 /// Clones of a layer that [holds](Self::hold) hold too, and what they give is held as one batch, for the layer to decide on.
 /// [Participants](Participant) take in the whole batch each; a clone among them gives its part, so that the parts of all make

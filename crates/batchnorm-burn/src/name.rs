@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::panic::Location;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use burn::module::{Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor};
 use burn::tensor::Device;
 
 use crate::error::{ForwardError, Reason};
+use crate::lineage::locked;
 use crate::walk;
 
 /// The name of a layer in errors and displays.
@@ -47,7 +48,7 @@ impl LayerName {
     /// Path of the layer in its model, in PyTorch's form (`layer4.blocks.0.bn1`), once it is known. Empty for a layer that
     /// is itself the model.
     pub fn path(&self) -> Option<Arc<str>> {
-        self.0.path.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        locked(&self.0.path).clone()
     }
 
     /// The name that was given by hand.
@@ -79,8 +80,20 @@ impl LayerName {
         LayerName(self.0.clone())
     }
 
-    pub(crate) fn found_at(&self, path: &str) {
-        *self.0.path.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.into());
+    /// The layer was found at a path. A walk through a part of the model does not make it forget its path in the whole,
+    /// unless it `forgets` any.
+    pub(crate) fn found_at(&self, path: &str, forgets: bool) {
+        let mut known = locked(&self.0.path);
+        let is_end =
+            |longer: &str| longer.ends_with(path) && (path.is_empty() || longer.ends_with(&format!(".{path}")));
+        if forgets || !known.as_deref().is_some_and(is_end) {
+            *known = Some(path.into());
+        }
+    }
+
+    /// What participants know the layer by: the same in all replicas, whoever has walked through one of them.
+    pub(crate) fn tag(&self) -> &str {
+        self.given().unwrap_or(self.0.kind)
     }
 }
 
@@ -125,8 +138,8 @@ impl fmt::Debug for LayerName {
 impl Module for LayerName {
     fn visit<V: ModuleVisitor>(&self, _visitor: &mut V) {
         // The name is a field of its layer.
-        if let Some(path) = walk::met(1) {
-            self.found_at(&path);
+        if let Some((path, forgets)) = walk::met(1) {
+            self.found_at(&path, forgets);
         }
     }
 

@@ -194,7 +194,7 @@ impl BatchNormPass {
                 Ok((SavedPass::Ghost(ghost), self.to_take_in(batch), None))
             }
             Scope::Participants(participant) => {
-                let of_all = |part: &BatchMoments| part.across(participant.collective(), &layer.to_string());
+                let of_all = |part: &BatchMoments| part.across(participant.collective(), layer.tag());
                 match switches.normalize_by {
                     NormalizeBy::Batch => {
                         let part = normalizer.moments(x);
@@ -266,8 +266,7 @@ impl SavedPass {
             SavedPass::Part(saved, participant, layer) => {
                 let share = saved.parameter_gradients(x, dy)?;
                 let flows = saved.used_batch_statistics();
-                let whole =
-                    if flows { share.across(participant.collective(), &layer.to_string())? } else { share.clone() };
+                let whole = if flows { share.across(participant.collective(), layer.tag())? } else { share.clone() };
                 saved.backward_part(x, dy, &whole, dx)?;
                 Ok(share)
             }

@@ -31,7 +31,7 @@ use crate::walk::Walk;
 /// assert!(error.to_string().starts_with("blocks.1: input: expected 3 channels"));
 /// ```
 pub fn name_layers<M: Module>(model: &M) -> Vec<String> {
-    Walk::visit(model).named
+    Walk::naming(model).named
 }
 
 /// All batch norms of a model, in the order of its fields, each with its path. They are told their paths, as by

@@ -245,7 +245,12 @@ impl Recalibration {
             for norm in observed {
                 let [channels] = norm.gamma.dims();
                 let seen = Population::new(channels).map_err(|error| norm.error(error.into()))?;
-                norm.held.observe(Observation { normalize_by, seen, first_at: None, counter: counter.clone() });
+                norm.held.observe(Observation {
+                    normalize_by,
+                    seen,
+                    first_at: Arc::default(),
+                    counter: counter.clone(),
+                });
             }
             batches().into_iter().for_each(|batch| forward(model, batch));
             Ok(())

@@ -26,7 +26,7 @@ impl BatchNorm {
     pub fn set_running_statistics(&self, running: &RunningStatistics) -> Result<(), ForwardError> {
         self.check_running_statistics(running)?;
         let rounded = |values: &[f64]| values.iter().map(|&value| value as f32).collect();
-        self.ledger().forget_given();
+        self.ledger().end_given();
         let (mut mean, mut variance) = (self.running_mean.lock(), self.running_var.lock());
         // Both held, so that no reader sees one old and one new.
         *mean = vector(rounded(running.mean()), &mean.device());

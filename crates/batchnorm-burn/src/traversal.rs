@@ -6,46 +6,48 @@ use std::sync::Arc;
 
 use batchnorm::Config;
 use burn::module::{Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor};
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 
 use crate::held::Held;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Life};
 use crate::module::BatchNorm;
+use crate::running::RunningTensor;
 use crate::walk;
 use crate::whitening::{Decorrelated, WhiteningRule};
 
 macro_rules! stateful_module {
-    ($layer:ident, $rule:ty, running: [$($running:ident),*], plain: [$($plain:ident),*], ledger: $ledger:ident, $to:expr, $from:expr, found: $found:expr) => {
+    ($layer:ident, $rule:ty, running: [$($running:ident),*], plain: [$($plain:ident),*], life: $life:ident, $to:expr, $from:expr, found: $found:expr) => {
         impl $layer {
             pub(crate) fn ledger(&self) -> &Arc<Ledger<$rule>> {
-                $to(&self.$ledger)
+                $to(&self.$life)
             }
 
-            /// The layer's parameters and options, with running statistics of their own.
-            fn with_ledger(&self, ledger: Arc<Ledger<$rule>>) -> $layer {
+            /// The layer's parameters and options, with another life and running statistics of their own.
+            fn with_life(&self, (life, running): (Arc<Life<$rule>>, [Tensor<1>; 2])) -> $layer {
+                let [$($running),*] = running;
                 $layer {
                     gamma: self.gamma.clone(),
                     beta: self.beta.clone(),
                     training: self.training.clone(),
                     name: self.name.clone(),
-                    $($running: self.$running.clone(),)*
+                    $($running: RunningTensor::with_id(self.$running.id(), $running),)*
                     $($plain: self.$plain.clone(),)*
-                    $ledger: $from(ledger),
+                    $life: $from(life),
                 }
             }
         }
 
         impl Clone for $layer {
             fn clone(&self) -> Self {
-                self.with_ledger(self.ledger().of_clone(self.cells()))
+                self.with_life(self.ledger().cloned(self.cells()))
             }
         }
 
         impl Module for $layer {
             fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
                 const CONTAINER: &str = concat!("Struct:", stringify!($layer));
-                if let Some(path) = walk::met(0) {
-                    self.name.found_at(&path);
+                if let Some((path, forgets)) = walk::met(0) {
+                    self.name.found_at(&path, forgets);
                     walk::found(path, $found(self));
                 }
                 macro_rules! visit {
@@ -63,9 +65,10 @@ macro_rules! stateful_module {
 
             fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
                 const CONTAINER: &str = concat!("Struct:", stringify!($layer));
-                let mut layer = match walk::replaced(self) {
-                    Ok(replaced) => return replaced,
-                    Err(layer) => layer,
+                let mut layer = match walk::replacement::<$layer>() {
+                    Some(None) => return self,
+                    Some(Some(other)) => return other.in_place_of(self),
+                    None => self,
                 };
                 layer.ledger().go_on(layer.cells());
                 macro_rules! map {
@@ -107,16 +110,13 @@ macro_rules! stateful_module {
             }
 
             fn valid(&self) -> Self {
-                // A clone that is put to use after it was trained is a model of its own.
-                if self.ledger().in_debt() {
-                    self.ledger().go_on(self.cells());
-                }
+                let copy = self.with_life(self.ledger().copied(self.cells()));
                 $layer {
                     gamma: self.gamma.valid(),
                     beta: self.beta.valid(),
                     training: self.training.valid(),
-                    $($running: self.$running.valid(),)*
-                    ..self.with_ledger(self.ledger().of_copy())
+                    $($running: copy.$running.valid(),)*
+                    ..copy
                 }
             }
 
@@ -159,8 +159,8 @@ stateful_module!(
     Config,
     running: [running_mean, running_var],
     plain: [momentum, epsilon, running_variance, pinned, policies, ghost, participant, threads],
-    ledger: held, Held::ledger, Held::of,
-    found: BatchNorm::alias
+    life: held, Held::ledger, Held::of,
+    found: BatchNorm::handle
 );
 
 stateful_module!(
@@ -168,18 +168,36 @@ stateful_module!(
     WhiteningRule,
     running: [running_mean, running_covariance],
     plain: [group, momentum, epsilon, estimator, threads],
-    ledger: ledger, std::convert::identity, std::convert::identity,
+    life: life, Life::<WhiteningRule>::ledger, std::convert::identity,
     found: |_: &Decorrelated| ()
 );
 
 impl BatchNorm {
-    /// The same layer, not a clone: what is held, committed or installed through one of them is so in both.
-    pub(crate) fn alias(&self) -> BatchNorm {
+    /// A handle to the layer, not a clone: what is held, committed or installed through it is so in the layer.
+    pub(crate) fn handle(&self) -> BatchNorm {
         BatchNorm {
+            gamma: self.gamma.clone(),
+            beta: self.beta.clone(),
+            training: self.training.clone(),
             running_mean: self.running_mean.alias(),
             running_var: self.running_var.alias(),
             name: self.name.handle(),
-            ..self.with_ledger(self.ledger().clone())
+            participant: self.participant.clone(),
+            threads: self.threads.clone(),
+            held: self.held.handle(),
+            ..*self
         }
+    }
+
+    /// This layer, made of a handle to another one, in the place of that.
+    fn in_place_of(mut self, layer: BatchNorm) -> BatchNorm {
+        self.held.in_place_of(layer.held);
+        self
+    }
+}
+
+impl Decorrelated {
+    fn in_place_of(self, _layer: Decorrelated) -> Decorrelated {
+        self
     }
 }

@@ -18,6 +18,8 @@ thread_local! {
 pub(crate) struct Walk {
     /// Names of the fields and indices entered; `None` for a variant of an enum, which is no part of a path, as in PyTorch.
     entered: Vec<Option<String>>,
+    /// Whether it is the model as a whole, so that layers are to forget other paths.
+    names: bool,
     /// The paths of all layers met.
     pub named: Vec<String>,
     /// Layers met that can be found, with their paths.
@@ -36,6 +38,11 @@ impl Walk {
     /// Visits a model; gives the walk as it is then.
     pub fn visit<M: Module>(model: &M) -> Walk {
         Walk::default().during(|| model.visit(&mut Along)).1
+    }
+
+    /// [`visit`](Self::visit) of a model whose paths are the ones to call layers by, whatever they were called before.
+    pub fn naming<M: Module>(model: &M) -> Walk {
+        Walk { names: true, ..Walk::default() }.during(|| model.visit(&mut Along)).1
     }
 
     /// Maps a model, with layers that take the place of those at their paths.
@@ -66,11 +73,12 @@ fn with<R>(work: impl FnOnce(&mut Walk) -> R) -> Option<R> {
 }
 
 /// The path of a layer that is visited in a walk, of which the walk takes note. `inner` names are those of its own fields.
-pub(crate) fn met(inner: usize) -> Option<String> {
+/// With it, whether the layer is to forget a longer path, of a larger model.
+pub(crate) fn met(inner: usize) -> Option<(String, bool)> {
     with(|walk| {
         let path = walk.path(inner);
         walk.named.push(path.clone());
-        path
+        (path, walk.names)
     })
 }
 
@@ -79,14 +87,9 @@ pub(crate) fn found(path: String, layer: impl Any) {
     with(|walk| walk.found.push((path, Box::new(layer))));
 }
 
-/// What takes the place of a layer that is mapped: `Ok` in a walk, where it is the layer itself unless there is another,
-/// and `Err` with the layer in any other mapping.
-pub(crate) fn replaced<L: Any>(layer: L) -> Result<L, L> {
-    match with(|walk| walk.replacements.remove(&walk.path(0))) {
-        None => Err(layer),
-        Some(None) => Ok(layer),
-        Some(Some(other)) => Ok(other.downcast().map_or(layer, |other| *other)),
-    }
+/// What takes the place of a layer that is mapped; `None` where no walk is under way, `Some(None)` where nothing does.
+pub(crate) fn replacement<L: Any>() -> Option<Option<L>> {
+    with(|walk| walk.replacements.remove(&walk.path(0)).and_then(|other| other.downcast().ok()).map(|other| *other))
 }
 
 /// Goes along a model and keeps the path.

@@ -18,7 +18,7 @@ use crate::check::{check_channels, computed_in};
 use crate::config::RunningVariance;
 use crate::error::{ForwardError, Reason};
 use crate::extension;
-use crate::ledger::{Fate, Ledger, Now, Rule};
+use crate::ledger::{Fate, Life, Now, Rule};
 use crate::name::LayerName;
 use crate::pass::{BatchReport, Pass};
 use crate::portable::Arithmetic;
@@ -102,7 +102,7 @@ impl DecorrelatedConfig {
             estimator: running_covariance,
             name: LayerName::built_here("Decorrelated", name),
             threads: Threads::default(),
-            ledger: Ledger::new(Fate::AtOnce),
+            life: Life::new(Fate::AtOnce),
         })
     }
 }
@@ -168,7 +168,7 @@ pub struct Decorrelated {
     /// record does not have it.
     pub threads: Threads,
     /// The batches that were seen, by which clones tell the layer of theirs.
-    pub(crate) ledger: Arc<Ledger<WhiteningRule>>,
+    pub(crate) life: Arc<Life<WhiteningRule>>,
 }
 
 impl Decorrelated {
@@ -214,7 +214,7 @@ impl Decorrelated {
             BatchReport::Comoments(batch) => {
                 let rule =
                     WhiteningRule { options: self.options().map_err(|error| named(error.into()))?, group: self.group };
-                self.ledger.train(self.cells(), Now { rule: &rule, batch: &batch, part: None }).map_err(named)?
+                self.ledger().train(self.cells(), Now { rule: &rule, batch: &batch, part: None }).map_err(named)?
             }
             _ => Vec::new(),
         };
@@ -235,7 +235,8 @@ impl Decorrelated {
 
     /// The running statistics as the crate `batchnorm` takes them.
     fn running(&self) -> Result<RunningCovariance, ConfigError> {
-        let (mean, covariance) = (self.running_mean.value(), self.running_covariance.value());
+        // Both locked, so that they are of one step.
+        let (mean, covariance) = (self.running_mean.lock(), self.running_covariance.lock());
         RunningCovariance::from_parts(&values(&mean), &values(&covariance), self.group, 0)
     }
 

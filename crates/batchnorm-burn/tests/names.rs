@@ -134,6 +134,13 @@ fn every_layer_is_told_its_path_and_keeps_it() {
     check_errors(&model.valid());
     check_errors(&model.valid().train());
     check_errors(&model.clone().no_grad().load_record(model.clone().into_record()));
+    // A walk through a part of the model does not make its layers forget where they are in the whole; being told does.
+    let pair = (BatchNormConfig::new(3).init(&device), vec![BatchNormConfig::new(3).init(&device)]);
+    name_layers(&pair);
+    assert_eq!(norms(&pair.1).iter().next().map(|norm| norm.path().to_string()).as_deref(), Some("0"));
+    assert_eq!(pair.1[0].name.path().as_deref(), Some("1.0"));
+    name_layers(&pair.1);
+    assert_eq!(pair.1[0].name.path().as_deref(), Some("0"));
     // A given name stays beside the path.
     let norm = BatchNormConfig::new(3).with_name("stem").init(&device);
     let refusal = |norm: &BatchNorm| norm.try_forward_eval(Tensor::<2>::ones([4, 5], &device)).unwrap_err().to_string();

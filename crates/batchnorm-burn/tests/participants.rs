@@ -139,3 +139,28 @@ fn participants_do_not_mix_by_weight_nor_with_ghosts() {
     norm.ghost = Some(2);
     assert!(norm.try_forward_train(x).map(drop).unwrap_err().to_string().contains("ghost batches"));
 }
+
+/// Participants agree on what layer they are at, though one of them alone has been told its path.
+#[test]
+fn a_walk_through_one_replica_does_not_part_them() {
+    let device = Device::default().autodiff();
+    let mut source = Source::new(4203);
+    let inputs: Vec<Tensor<2>> = (0..2).map(|_| source.tensor::<2>(&[6, 3], &device)).collect();
+    let start = Net::new(&device);
+    std::thread::scope(|scope| {
+        for (number, (member, x)) in Team::of(2, Duration::from_secs(60)).into_iter().zip(&inputs).enumerate() {
+            let net = start.clone().fork(&device).joined(member);
+            scope.spawn(move || {
+                if number == 0 {
+                    batchnorm_burn::name_layers(&net);
+                }
+                let y = net.forward(x.clone());
+                if number == 1 {
+                    batchnorm_burn::name_layers(&net.linear);
+                    batchnorm_burn::norms(&net.output);
+                }
+                y.square().mean().backward();
+            });
+        }
+    });
+}

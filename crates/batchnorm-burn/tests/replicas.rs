@@ -5,79 +5,12 @@
 
 mod support;
 
-use batchnorm::{BatchMoments, Moments, Team};
-use batchnorm_burn::{BatchNorm, BatchNormConfig, Decorrelated, DecorrelatedConfig, Participant, Recalibration};
+use batchnorm::Team;
+use batchnorm_burn::{BatchNormConfig, Decorrelated, DecorrelatedConfig, Participant, Recalibration};
 use burn::module::Module;
-use burn::nn::{Linear, LinearConfig};
-use burn::optim::{GradientsParams, SgdConfig};
-use burn::tensor::{Device, Tensor, activation::relu};
-use support::{Source, bits};
-
-#[derive(Module, Debug)]
-struct Net {
-    first: BatchNorm,
-    linear: Linear,
-    second: BatchNorm,
-}
-
-impl Net {
-    fn new(device: &Device) -> Net {
-        let norm = |channels| BatchNormConfig::new(channels).init(device);
-        Net { first: norm(3), linear: LinearConfig::new(3, 4).init(device), second: norm(4) }
-    }
-
-    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        self.second.forward(relu(self.linear.forward(self.first.forward(x))))
-    }
-}
-
-fn device() -> Device {
-    Device::default().autodiff()
-}
-
-fn batches(seed: u64, sizes: &[usize]) -> Vec<Tensor<2>> {
-    let mut source = Source::new(seed);
-    sizes.iter().enumerate().map(|(i, &n)| source.tensor::<2>(&[n, 3], &device()) * (i + 1) as f64 + i as f64).collect()
-}
-
-fn state(norm: &BatchNorm) -> [Vec<u32>; 2] {
-    [bits(norm.running_mean.value()), bits(norm.running_var.value())]
-}
-
-fn states(net: &Net) -> [[Vec<u32>; 2]; 2] {
-    [state(&net.first), state(&net.second)]
-}
-
-/// What a layer of the same options has, after one update with the moments of these.
-fn updated_by(norm: &BatchNorm, batches: &[BatchMoments]) -> [Vec<u32>; 2] {
-    let alone = norm.valid();
-    let pooled = batches[1..].iter().fold(batches[0].clone(), |pooled, batch| pooled.merge(batch).unwrap());
-    alone.commit(&pooled).unwrap();
-    state(&alone)
-}
-
-fn moments(x: &Tensor<2>) -> BatchMoments {
-    let (shape, values) = (x.dims(), support::floats(x.clone()));
-    support::by_channel(&values, &shape).iter().map(|values| Moments::of(values)).collect::<Vec<_>>().into()
-}
-
-/// A step as burn-train's strategy for several devices makes it: a clone for each, forked on a worker's thread, trained,
-/// dropped. `order` tells who is waited for when.
-fn step_on_replicas(net: &Net, inputs: &[Tensor<2>], order: &[usize]) {
-    let between = net.clone();
-    let replicas: Vec<Net> = inputs.iter().map(|_| between.clone()).collect();
-    let mut waiting: Vec<Option<(Net, Tensor<2>)>> =
-        replicas.into_iter().zip(inputs.iter().cloned()).map(Some).collect();
-    for &number in order {
-        let (replica, x) = waiting[number].take().unwrap();
-        let worker = std::thread::spawn(move || {
-            let replica = replica.fork(&device());
-            let gradients = replica.forward(x).square().mean().backward();
-            drop(GradientsParams::from_grads(gradients, &replica));
-        });
-        worker.join().unwrap();
-    }
-}
+use burn::tensor::{Device, Tensor};
+use support::bits;
+use support::net::{Net, batches, device, moments, state, states, step_on_replicas, updated_by};
 
 #[test]
 fn replicas_of_a_step_are_one_batch_in_any_order() {
@@ -146,75 +79,6 @@ fn several_batches_of_one_replica_and_clones_of_clones() {
     near(&state(&net.first), &expected);
 }
 
-/// As burn-train's learner: the optimizer steps on a clone, which takes the place of the model.
-#[test]
-fn an_optimizer_on_a_clone_goes_on_for_the_model() {
-    let kept = Net::new(&device());
-    let (mut model, mut optimizer) = (kept.clone(), SgdConfig::new().init());
-    let before = states(&kept);
-    for round in 0..3 {
-        let inputs = batches(10 + round, &[8, 6]);
-        let expected = updated_by(&model.first, &inputs.iter().map(moments).collect::<Vec<_>>());
-        let late = model.clone();
-        step_on_replicas(&model, &inputs, &[1, 0]);
-        assert_eq!(state(&model.first), expected);
-        let gradients = model.clone().valid().train().forward(inputs[0].clone()).sum().backward();
-        let gradients = GradientsParams::from_grads(gradients, &model);
-        model = optimizer.step(0.1, model.clone(), gradients);
-        assert_eq!(state(&model.first), expected, "the step changes no statistics");
-        // A replica that outlives its origin gives to the model that went on.
-        let x = batches(20, &[9]).remove(0);
-        let expected = updated_by(&model.first, &[moments(&x)]);
-        late.forward(x);
-        drop(late);
-        assert_eq!(state(&model.first), expected);
-        // A step on the model itself ends that batch.
-        model = optimizer.step(0.1, model, GradientsParams::new());
-    }
-    assert_eq!(states(&kept), before, "the model that was cloned to begin with");
-}
-
-#[test]
-fn a_clone_that_goes_on_keeps_to_itself() {
-    let net = Net::new(&device());
-    let before = states(&net);
-    let x = batches(30, &[8]).remove(0);
-    // An optimizer's step; freezing; a loaded record; evaluation of what it has learnt.
-    let mut optimizer = SgdConfig::new().init();
-    let clone = net.clone();
-    let gradients = clone.forward(x.clone()).square().mean().backward();
-    let gradients = GradientsParams::from_grads(gradients, &clone);
-    let clone = optimizer.step(0.1, clone, gradients);
-    clone.forward(x.clone());
-    drop(clone);
-    for clone in [net.clone().no_grad(), net.clone().train()] {
-        clone.forward(x.clone());
-        drop(clone);
-    }
-    let clone = net.clone().load_record(Net::new(&device()).into_record());
-    clone.forward(x.clone());
-    drop(clone);
-    let clone = net.clone();
-    clone.forward(x.clone());
-    let valid = clone.valid();
-    drop(clone);
-    drop(valid);
-    assert_eq!(states(&net), before);
-    // One whose step panics has learnt nothing.
-    let panics = std::panic::AssertUnwindSafe(|| {
-        let clone = net.clone();
-        clone.forward(x.clone());
-        panic!("out of memory");
-    });
-    assert!(std::panic::catch_unwind(panics).is_err());
-    assert_eq!(states(&net), before);
-    // What is left is a replica.
-    let clone = net.clone();
-    clone.forward(x);
-    drop(clone);
-    assert_ne!(states(&net), before);
-}
-
 #[test]
 fn records_and_statistics_set_by_hand_between_replicas() {
     let net = Net::new(&device());
@@ -256,6 +120,21 @@ fn what_is_held_is_the_origins_to_decide() {
     norms.commit_held().unwrap();
     assert_eq!(state(&net.first), state(&alone));
     norms.release();
+    // Of two replicas, one comes back before the layer begins to hold, and one behind.
+    let (net, expected) = (Net::new(&device()), Net::new(&device()).first.valid());
+    let (first, second) = (net.clone(), net.clone());
+    first.forward(inputs[0].clone());
+    second.forward(inputs[1].clone());
+    drop(first);
+    let norms = batchnorm_burn::norms(&net);
+    norms.hold();
+    drop(second);
+    norms.commit_held().unwrap();
+    norms.release();
+    for x in &inputs[..2] {
+        expected.commit(&moments(x)).unwrap();
+    }
+    assert_eq!(state(&net.first), state(&expected));
     // A clone that holds by itself, and is dropped undecided, gives nothing.
     let (before, clone) = (states(&net), net.clone());
     batchnorm_burn::norms(&clone).hold();
@@ -336,11 +215,16 @@ fn decorrelated_replicas_train_too() {
 
 #[test]
 fn recalibration_through_replicas() {
-    let net = Net::new(&Device::default());
     let inputs: Vec<Tensor<2>> = batches(90, &[8, 6]).into_iter().map(Tensor::without_autodiff).collect();
-    let alone = net.clone().no_grad();
-    let by = Recalibration::one_pass;
-    by().run(&alone, || inputs.clone(), |net, x| drop(net.forward(x))).unwrap();
-    by().run(&net, || inputs.clone(), |net, x| drop(net.clone().forward(x))).unwrap();
-    assert_eq!(states(&net), states(&alone));
+    for by in [Recalibration::one_pass(), Recalibration::layer_by_layer()] {
+        let net = Net::new(&Device::default());
+        let alone = net.clone().no_grad();
+        let one = by.clone().run(&alone, || inputs.clone(), |net, x| drop(net.forward(x))).unwrap();
+        let other = by.run(&net, || inputs.clone(), |net, x| drop(net.clone().forward(x))).unwrap();
+        assert_eq!(states(&net), states(&alone));
+        let paths = |done: &batchnorm_burn::Recalibrated| -> Vec<(String, u64)> {
+            done.layers.iter().map(|layer| (layer.path.clone(), layer.seen.batches())).collect()
+        };
+        assert_eq!(paths(&one), paths(&other));
+    }
 }

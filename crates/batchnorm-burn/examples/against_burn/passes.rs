@@ -41,6 +41,9 @@ pub fn report(rounds: usize, device: &Device) {
     }
 }
 
+/// The name of a pass, and a call of it: of our layer, and of Burn's.
+type Pass<'p> = (&'p str, &'p dyn Fn(), &'p dyn Fn());
+
 fn of_shape<const D: usize>(rounds: usize, device: &Device, shape: [usize; D], calls: usize) {
     let ours = BatchNormConfig::new(shape[1]).init(device);
     let theirs = burn::nn::BatchNormConfig::new(shape[1]).init(device);
@@ -52,7 +55,7 @@ fn of_shape<const D: usize>(rounds: usize, device: &Device, shape: [usize; D], c
         assert!(x.grad(&gradients).is_some());
     };
     let repeated = |work: &dyn Fn()| milliseconds(|| (0..calls).for_each(|_| work())) * 1e3 / calls as f64;
-    let passes: [(&str, &dyn Fn(), &dyn Fn()); 3] = [
+    let passes: [Pass; 3] = [
         ("training", &|| drop(ours.forward(x.clone())), &|| drop(theirs.forward(x.clone()))),
         ("backward too", &|| backward(&|x| ours.forward(x)), &|| backward(&|x| theirs.forward(x))),
         ("evaluation", &|| drop(our_use.forward(plain.clone())), &|| drop(their_use.forward(plain.clone()))),

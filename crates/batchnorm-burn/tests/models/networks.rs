@@ -189,6 +189,7 @@ pub mod enums {
     }
 
     #[derive(Module, Debug)]
+    #[expect(clippy::large_enum_variant, reason = "as people write them")]
     pub enum Block {
         Base(Base),
         Partial(Partial),
