@@ -12,7 +12,7 @@ use crate::module::BatchNorm;
 use crate::walk::Walk;
 
 /// Tells every layer of this crate in a model its path (`layer4.blocks.0.bn1`), which errors and displays go by from then
-/// on; see [`LayerName`]. Gives the paths, in the order of the fields. Fields of whatever visibility, vectors, tuples,
+/// on; see [`LayerName`](crate::LayerName). Gives the paths, in the order of the fields. Fields of whatever visibility, vectors, tuples,
 /// options and enums are gone through; a variant's name is left out, as PyTorch knows none.
 ///
 /// ```

@@ -148,7 +148,7 @@ pub struct Decorrelated {
     pub gamma: Param<Tensor<1>>,
     /// Shift of each channel.
     pub beta: Param<Tensor<1>>,
-    /// Lets [`forward`](Self::forward) train: [`freeze`](Module::freeze) and [`valid`](Module::valid) clear it.
+    /// Lets [`forward`](Self::forward) train: [`freeze`](burn::module::Module::freeze) and [`valid`](burn::module::Module::valid) clear it.
     pub training: Param<Flag>,
     /// Running mean of each channel.
     pub running_mean: RunningTensor,
