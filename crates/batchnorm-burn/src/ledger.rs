@@ -473,11 +473,11 @@ impl<R: Rule> Drop for Life<R> {
 }
 
 impl<R: Rule> fmt::Debug for Ledger<R> {
-    /// What happens to batches, in a word or two: the batches themselves are long.
+    /// What happens to batches, and how many are held: the batches themselves are long.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &locked(&self.state).fate {
             Fate::AtOnce => f.write_str("AtOnce"),
-            Fate::Holding { held, .. } => write!(f, "Holding({} batches)", held.len()),
+            Fate::Holding { held, .. } => write!(f, "Holding({})", held.len()),
             Fate::Observing(_) => f.write_str("Observing"),
         }
     }

@@ -280,3 +280,13 @@ fn evaluation_sees_every_change() {
     norm.running_var.update(vector(&[1.0, -1.0, 1.0], &device));
     assert!(norm.try_forward_eval(x).is_err());
 }
+
+#[test]
+fn what_a_layer_holds_is_not_spelt_out() {
+    let norm = BatchNormConfig::new(3).init(&Device::default());
+    let length = format!("{norm:?}").len();
+    norm.hold();
+    (0..50).for_each(|seed| drop(norm.forward_train(Source::new(seed).tensor::<2>(&[8, 3], &Device::default()))));
+    let shown = format!("{norm:?}");
+    assert!(shown.contains("held: Holding(50)") && shown.len() < length + 200, "{shown}");
+}
