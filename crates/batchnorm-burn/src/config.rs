@@ -137,20 +137,10 @@ impl BatchNormConfig {
         let options = options(self.epsilon, self.momentum, self.running_variance)?;
         let options = options.policies(self.policies.unwrap_or_default());
         let options = self.pinned.map_or(options.clone(), |switches| options.pinned(switches));
-        let last = options.preflight(samples, batch, positions)?;
-        if let Some(ghost) = self.ghost {
-            // The groups of a full batch, and those of the last one.
-            for samples in [batch.min(samples), last.samples] {
-                options.preflight(samples, ghost, positions).map_err(|error| match error {
-                    ConfigError::LastBatch { samples: batch, batch: ghost, better } => {
-                        ConfigError::LastGhost { batch, ghost, better }
-                    }
-                    ConfigError::Zero { .. } => ConfigError::Zero { argument: "ghost" },
-                    other => other,
-                })?;
-            }
+        match self.ghost {
+            Some(ghost) => options.preflight_ghost(samples, batch, ghost, positions),
+            None => options.preflight(samples, batch, positions),
         }
-        Ok(last)
     }
 }
 

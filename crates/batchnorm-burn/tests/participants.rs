@@ -146,7 +146,9 @@ fn a_walk_through_one_replica_does_not_part_them() {
     let device = Device::default().autodiff();
     let mut source = Source::new(4203);
     let inputs: Vec<Tensor<2>> = (0..2).map(|_| source.tensor::<2>(&[6, 3], &device)).collect();
-    let start = Net::new(&device);
+    // Without names given by hand, which would be the same whoever has walked.
+    let norm = |channels| BatchNormConfig::new(channels).init(&device);
+    let start = Net { norm: norm(3), output: norm(4), ..Net::new(&device) };
     std::thread::scope(|scope| {
         for (number, (member, x)) in Team::of(2, Duration::from_secs(60)).into_iter().zip(&inputs).enumerate() {
             let net = start.clone().fork(&device).joined(member);

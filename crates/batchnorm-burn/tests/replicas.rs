@@ -37,6 +37,26 @@ fn near(one: &[Vec<u32>; 2], other: &[Vec<u32>; 2]) {
     pairs.for_each(|(one, other)| assert!(one.abs_diff(*other) <= 1, "{one} {other}"));
 }
 
+/// To the last bit of the pooled moments, which `f32` would hide.
+#[test]
+fn the_pool_does_not_depend_on_the_order_of_return() {
+    let net = Net::new(&device());
+    let norms = batchnorm_burn::norms(&net);
+    norms.hold();
+    let inputs = batches(6, &[8, 5, 12, 3, 9, 31, 2]);
+    let mut first: Option<Vec<[u64; 5]>> = None;
+    for shift in 0..7 {
+        // Every replica comes back first once, and the others in another order each time.
+        let order: Vec<usize> = (0..7).map(|turn| (shift + turn * (shift % 3 + 1)) % 7).collect();
+        step_on_replicas(&net, &inputs, &order);
+        let [pooled] = &net.first.held_moments()[..] else { panic!("one batch") };
+        let bits: Vec<[u64; 5]> = pooled.channels().iter().map(|m| m.to_parts().map(f64::to_bits)).collect();
+        assert_eq!(pooled.channels()[0].count(), 70);
+        assert_eq!(first.get_or_insert_with(|| bits.clone()), &bits, "{order:?}");
+        norms.discard_held();
+    }
+}
+
 #[test]
 fn a_step_of_the_origin_ends_the_batch() {
     let net = Net::new(&device());

@@ -135,15 +135,14 @@ pub enum ConfigError {
     },
     /// Ghost batches of which the last one is one that training will refuse.
     #[error(
-        "ghost: groups of {ghost} samples leave 1 of a batch of {batch}, which has nothing to normalise by; take {}or choose another `SingleValue` policy",
-        if *better > 0 { format!("groups of {better}, ") } else { "a larger batch, ".to_string() }
+        "ghost: groups of {ghost} samples leave 1 of a batch of {batch}, which has nothing to normalise by; take groups of {better}, or choose another `SingleValue` policy"
     )]
     LastGhost {
         /// Samples of the batch.
         batch: usize,
         /// Samples of a ghost batch.
         ghost: usize,
-        /// The next larger ghost batch that leaves more; 0 if there is none.
+        /// The next larger ghost batch that leaves more.
         better: usize,
     },
     /// A number that no stored population has.

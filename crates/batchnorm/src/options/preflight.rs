@@ -46,4 +46,40 @@ impl Config {
         }
         Ok(last)
     }
+
+    /// [`preflight`](Self::preflight) of a training by [ghost batches](crate::Ghost) of `ghost` samples: the last group of a
+    /// batch must not be too small either.
+    ///
+    /// ```
+    /// use batchnorm::Config;
+    /// let config = Config::pytorch();
+    /// assert_eq!(config.preflight_ghost(1000, 64, 16, 1)?.samples, 40); // two groups of 16 and one of 8
+    /// let error = config.preflight_ghost(1000, 64, 13, 1).unwrap_err().to_string();
+    /// assert!(error.contains("groups of 13 samples leave 1 of a batch of 40"));
+    /// # Ok::<(), batchnorm::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As `preflight`; ghost batches of no samples; a last group of one value a channel, in a full batch or in the last one.
+    pub fn preflight_ghost(
+        &self,
+        samples: usize,
+        batch: usize,
+        ghost: usize,
+        positions: usize,
+    ) -> Result<LastBatch, ConfigError> {
+        let last = self.preflight(samples, batch, positions)?;
+        if ghost == 0 {
+            return Err(ConfigError::Zero { argument: "ghost" });
+        }
+        for of in [batch.min(samples), last.samples] {
+            self.preflight(of, ghost, positions).map_err(|error| match error {
+                ConfigError::LastBatch { samples: batch, batch: ghost, better } => {
+                    ConfigError::LastGhost { batch, ghost, better }
+                }
+                other => other,
+            })?;
+        }
+        Ok(last)
+    }
 }

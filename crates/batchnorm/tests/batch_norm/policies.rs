@@ -337,6 +337,15 @@ fn a_last_batch_that_is_too_small_is_told_before_the_training() {
     assert!(config.clone().pinned(batchnorm::Switches::frozen()).preflight(101, 10, 1).is_ok());
     let loose = Policies { single_value: SingleValue::UseRunning, ..Policies::default() };
     assert!(Config::pytorch().policies(loose).preflight(101, 10, 1).is_ok());
+    // Groups of a full batch, and of the last one.
+    for (samples, batch, ghost, fits) in [(64, 16, 8, true), (64, 16, 5, false), (20, 16, 8, true), (20, 16, 3, false)]
+    {
+        assert_eq!(config.preflight_ghost(samples, batch, ghost, 1).is_ok(), fits, "{samples} {batch} {ghost}");
+        assert!(config.preflight_ghost(samples, batch, ghost, 2).is_ok());
+    }
+    let error = config.preflight_ghost(64, 16, 5, 1).expect_err("16 = 3 * 5 + 1").to_string();
+    assert!(error.contains("take groups of 6,"), "{error}");
+    assert!(config.preflight_ghost(64, 16, 0, 1).expect_err("none").to_string().starts_with("ghost"));
     for (samples, batch, positions, argument) in [(0, 1, 1, "samples"), (1, 0, 1, "batch"), (4, 2, 0, "positions")] {
         let error = config.preflight(samples, batch, positions).expect_err("none").to_string();
         assert!(error.starts_with(argument), "{error}");

@@ -223,6 +223,7 @@ fn statistics() -> Vec<(&'static str, String)> {
         ),
         ("a mixed pass without statistics", said(unseen.clone().forward(&view(&X, &[6, 2]), mix))),
         ("a data set that leaves one sample", said(Config::pytorch().preflight(1025, 64, 1))),
+        ("ghost batches that leave one sample", said(Config::pytorch().preflight_ghost(1000, 64, 13, 1))),
         ("a slope below 0", said(Config::pytorch().activation(Activation::LeakyRelu(-1.0)).channels(1).build())),
         ("a tier that is not there", missing.to_string()),
         ("keys of nobody", said(Convention::guess(["kernel"]))),
