@@ -115,7 +115,10 @@ impl Net {
             Linear { weight: Param::from_data(weights, device), ..layer }
         };
         let (hidden, output) = (linear(FEATURES, 8), linear(8, CLASSES));
-        let bias = |layer: Linear| Linear { bias: layer.bias.map(|bias| bias.map(|b| b.zeros_like())), ..layer };
+        let bias = |layer: Linear| Linear {
+            bias: layer.bias.map(|bias| Param::from_tensor(bias.val().zeros_like())),
+            ..layer
+        };
         Net {
             first: BatchNormConfig::new(FEATURES).init(device),
             hidden: bias(hidden),

@@ -56,7 +56,7 @@ use crate::running::RunningTensor;
 ///   as in `model = optimizer.step(lr, model.clone(), gradients)`.
 ///
 /// So target networks, averages of weights and copies for an experiment that run in training mode are made by
-/// `model.clone().train()`: a mere clone gives its batches back. [`valid`](burn::module::Module::valid) makes a copy for use,
+/// `model.clone().train()`: a mere clone gives its batches back, as clones of Burn's layer share their statistics. [`valid`](burn::module::Module::valid) makes a copy for use,
 /// which has to do with nobody.
 ///
 /// Clones of a layer that [holds](Self::hold) hold too, and what they give is held as one batch, for the layer to decide on.

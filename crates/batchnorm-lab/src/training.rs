@@ -152,7 +152,8 @@ impl<'d> Training<'d> {
     ///
     /// It is taken on a copy, running statistics included: the training itself does not change.
     pub fn gradient_norms(&self, images: &Images) -> Vec<f64> {
-        let network = self.network.clone();
+        // (A mere clone would give its batches to the network.)
+        let network = self.network.clone().train();
         let (pixels, classes) = tensors(images, &self.device);
         let gradients = self.criterion.forward(network.forward_train(pixels), classes).backward();
         let norm = |weights: Tensor<2>| {
