@@ -327,17 +327,43 @@ impl<T: Stored> Operations<T> for Loops {
         map(Map { machine, formula, arrays: [dy, y].map(Source::Array) }, [dresidual.reborrow()], none);
     }
 
+    fn direction_sums(
+        &self,
+        machine: &Machine,
+        channels: ChannelConstants,
+        [x, t]: [&Readable<T>; 2],
+        weights: Option<&Readable<T>>,
+    ) -> Vec<GradientSums> {
+        let (activation, beside, statistics) = (Activation::Identity, Beside::Nothing, Statistics::Constants);
+        match weights {
+            None => self.gradient_sums(Backward { machine, activation, channels, x, beside, statistics }, t),
+            Some(weights) => {
+                let reduction = &GradientReduction::weighted_direction(machine.isa, channels);
+                reduce(machine, [x, t, weights], reduction)
+            }
+        }
+    }
+
     fn tangent(
         &self,
         machine: &Machine,
         activation: Activation,
-        arrays: [&Readable<T>; 2],
+        [x, t]: [&Readable<T>; 2],
+        weights: Option<&Readable<T>>,
         out: &mut Writable<T>,
         coefficients: OfChannel<TangentCoefficients>,
     ) {
         let all = Coefficients::new(out.geometry().channels, coefficients);
-        let arrays = arrays.map(Source::Array);
-        with_activation!(activation, |f| map(Map { machine, formula: &Tangent(f), arrays }, [out.reborrow()], all));
+        match weights {
+            None => with_activation!(activation, |f| {
+                let arrays = [x, t].map(Source::Array);
+                map(Map { machine, formula: &Tangent(f), arrays }, [out.reborrow()], all);
+            }),
+            Some(weights) => {
+                let (formula, arrays) = (&Tangent(leaky::<T>(activation)), [x, t, weights].map(Source::Array));
+                map(Map { machine, formula, arrays }, [out.reborrow()], all);
+            }
+        }
     }
 
     fn sums_along(
@@ -345,24 +371,33 @@ impl<T: Stored> Operations<T> for Loops {
         machine: &Machine,
         activation: Activation,
         channels: ChannelConstants,
-        arrays: [&Readable<T>; 3],
+        [x, dy, t]: [&Readable<T>; 3],
+        weights: Option<&Readable<T>>,
     ) -> Vec<GradientSums> {
         let ChannelConstants { mean, scale, shift, .. } = channels;
         let summands = DirectionSummands(leaky::<T>(activation));
-        reduce(machine, arrays, &Joined(ChunkSums { isa: machine.isa, summands, constants: [mean, scale, shift] }))
+        let sums = &Joined(ChunkSums { isa: machine.isa, summands, constants: [mean, scale, shift] });
+        match weights {
+            None => reduce(machine, [x, dy, t], sums),
+            Some(weights) => reduce(machine, [x, dy, t, weights], sums),
+        }
     }
 
     fn gradient_along(
         &self,
         machine: &Machine,
         activation: Activation,
-        arrays: [&Readable<T>; 3],
+        [x, dy, t]: [&Readable<T>; 3],
+        weights: Option<&Readable<T>>,
         out: &mut Writable<T>,
         coefficients: OfChannel<GradientAlongCoefficients>,
     ) {
         let all = Coefficients::new(out.geometry().channels, coefficients);
-        let formula = &GradientAlong(leaky::<T>(activation));
-        map(Map { machine, formula, arrays: arrays.map(Source::Array) }, [out.reborrow()], all);
+        let (formula, out) = (&GradientAlong(leaky::<T>(activation)), [out.reborrow()]);
+        match weights {
+            None => map(Map { machine, formula, arrays: [x, dy, t].map(Source::Array) }, out, all),
+            Some(weights) => map(Map { machine, formula, arrays: [x, dy, t, weights].map(Source::Array) }, out, all),
+        }
     }
 
     fn normalize_rows(

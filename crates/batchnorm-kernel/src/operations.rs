@@ -58,31 +58,43 @@ pub trait Operations<T>: Sync {
         dresidual: &mut Writable<T>,
     );
 
-    /// The directional derivative of y along t, of arrays x and t.
+    /// The sums of t (as `dy`) and of t xhat (as `dy_xhat`) of each channel, of arrays x and t, each value as often as its weight says.
+    fn direction_sums(
+        &self,
+        machine: &Machine,
+        channels: ChannelConstants,
+        arrays: [&Readable<T>; 2],
+        weights: Option<&Readable<T>>,
+    ) -> Vec<GradientSums>;
+
+    /// The directional derivative of y along t, of arrays x and t; 0 where a weight is 0.
     fn tangent(
         &self,
         machine: &Machine,
         activation: Activation,
         arrays: [&Readable<T>; 2],
+        weights: Option<&Readable<T>>,
         out: &mut Writable<T>,
         coefficients: OfChannel<TangentCoefficients>,
     );
 
-    /// The sums of dz (as `dy`) and of dz t (as `dy_xhat`) of each channel.
+    /// The sums of dz (as `dy`) and of dz t (as `dy_xhat`) of each channel, of the values that count.
     fn sums_along(
         &self,
         machine: &Machine,
         activation: Activation,
         channels: ChannelConstants,
         arrays: [&Readable<T>; 3],
+        weights: Option<&Readable<T>>,
     ) -> Vec<GradientSums>;
 
-    /// The derivative of dx along t, of arrays x, dy and t.
+    /// The derivative of dx along t, of arrays x, dy and t, and weights.
     fn gradient_along(
         &self,
         machine: &Machine,
         activation: Activation,
         arrays: [&Readable<T>; 3],
+        weights: Option<&Readable<T>>,
         out: &mut Writable<T>,
         coefficients: OfChannel<GradientAlongCoefficients>,
     );

@@ -7,6 +7,7 @@
 //! - [`graph`]: that graph as data, with the derivative along every edge, and a walk over it that knows no formula;
 //! - [`jacobian`]: every d y_i / d x_l;
 //! - [`mixed`]: by statistics that are only in part the batch's;
+//! - [`renormalized`]: by those of the batch, corrected towards running ones;
 //! - [`weighted`]: where values have weights, or are masked;
 //! - [`invertible`]: the gradient from y, where x is gone;
 //! - [`whitening`]: of a group of channels, decorrelated;
@@ -39,6 +40,7 @@ pub mod jacobian;
 pub mod mixed;
 pub mod number;
 pub mod random;
+pub mod renormalized;
 pub mod rows;
 pub mod second_order;
 pub mod staged;

@@ -14,6 +14,7 @@ pub mod measure;
 pub mod normalizer;
 pub mod partial_batch;
 pub mod prepared;
+pub mod renormalized;
 pub mod saved;
 pub mod second_order;
 pub mod tangent;

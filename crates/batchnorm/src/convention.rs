@@ -3,3 +3,4 @@
 pub mod conversion;
 pub mod guess;
 pub mod names;
+pub mod start;

@@ -6,4 +6,5 @@ pub mod error;
 pub mod limits;
 pub mod policies;
 pub mod preflight;
+pub mod renormalization;
 pub mod switches;

@@ -200,6 +200,15 @@ impl<A: Activate> Pointwise<2, 7, 1> for Tangent<A> {
     }
 }
 
+/// y' of the values that count, 0 where the weight is 0.
+impl<A: Activate> Pointwise<3, 7, 1> for Tangent<A> {
+    #[inline(always)]
+    fn apply<V: Vector>(self, all: [V; 7], [x, t, weight]: [V; 3]) -> [V; 1] {
+        let [moved] = self.apply(all, [x, t]);
+        [counted(weight, moved)]
+    }
+}
+
 /// Coefficients of z as in [`NormalizeCoefficients`], and of the derivative of dx along t:
 ///
 /// ```text
@@ -262,6 +271,20 @@ impl<A: Activate> Pointwise<3, 10, 1> for GradientAlong<A> {
         let by_t = unless_zero(t_factor, t.sub(t_offset).mul(inverse).mul(t_factor));
         let by_x = unless_zero(xhat_factor, x.sub(mean).mul(inverse).mul(xhat_factor));
         [dz_factor.mul(dz.sub(dz_offset)).add(by_t).add(by_x).add(constant)]
+    }
+}
+
+/// The derivative of a weighted dx: all that came through the statistics counts as often as the value, which is the offset of dz and
+/// all behind it; 0 where the weight is 0.
+impl<A: Activate> Pointwise<4, 10, 1> for GradientAlong<A> {
+    #[inline(always)]
+    fn apply<V: Vector>(self, all: [V; 10], [x, dy, t, weight]: [V; 4]) -> [V; 1] {
+        let [mean, scale, shift, inverse, dz_factor, dz_offset, t_factor, t_offset, xhat_factor, constant] = all;
+        let dz = self.0.backward(normalized::<A, V>(x, [mean, scale, shift]), dy);
+        let by_t = unless_zero(t_factor, t.sub(t_offset).mul(inverse).mul(t_factor));
+        let by_x = unless_zero(xhat_factor, x.sub(mean).mul(inverse).mul(xhat_factor));
+        let through = weight.mul(by_t.add(by_x).add(constant));
+        [counted(weight, dz_factor.mul(dz.sub(weight.mul(dz_offset))).add(through))]
     }
 }
 

@@ -85,6 +85,16 @@ impl<A: Activate> Summands<3, 3, 2> for DirectionSummands<A> {
     }
 }
 
+/// The same of the values that count, weights as the fourth array.
+impl<A: Activate> Summands<4, 3, 2> for DirectionSummands<A> {
+    const ZEROS_ADD_NOTHING: bool = true;
+    #[inline(always)]
+    fn add<V: Vector>(self, [mean, scale, shift]: [V; 3], [x, dy, t, weight]: [V; 4], sums: [V; 2]) -> [V; 2] {
+        let dz = counted(weight, self.0.backward(A::Arithmetic::affine(x.sub(mean), scale, shift), dy));
+        [sums[0].add(dz), sums[1].add(dz.mul(counted(weight, t)))]
+    }
+}
+
 /// dz and dz * xhat of y instead of x, with z = f^-1(y) and xhat = (z - beta) / gamma. Constants: beta, 1 / gamma.
 #[derive(Clone, Copy)]
 pub(crate) struct OutputSummands<A>(pub A);
@@ -110,6 +120,19 @@ impl<A: Activate> Summands<3, 4, 2> for WeightedXhatSummands<A> {
         let deviation = x.sub(mean);
         let dz = counted(weight, self.0.backward(A::Arithmetic::affine(deviation, scale, shift), dy));
         [sums[0].add(dz), sums[1].add(dz.mul(counted(weight, deviation.mul(inverse))))]
+    }
+}
+
+/// w t and w t xhat of a direction t, of x, t and weights, of the values that count.
+#[derive(Clone, Copy)]
+pub(crate) struct WeightedDirectionSummands;
+
+impl Summands<3, 4, 2> for WeightedDirectionSummands {
+    const ZEROS_ADD_NOTHING: bool = true;
+    #[inline(always)]
+    fn add<V: Vector>(self, [mean, _, _, inverse]: [V; 4], [x, t, weight]: [V; 3], sums: [V; 2]) -> [V; 2] {
+        let weighted = counted(weight, weight.mul(t));
+        [sums[0].add(weighted), sums[1].add(weighted.mul(counted(weight, x.sub(mean).mul(inverse))))]
     }
 }
 
@@ -252,6 +275,15 @@ impl<'m, A> GradientReduction<'m, ChunkSums<'m, WeightedXhatSummands<A>, 4>> {
     pub fn weighted(isa: Isa, activation: A, channels: ChannelConstants<'m>) -> Self {
         let constants = constants(channels, channels.inverse_deviation);
         let chunks = ChunkSums { isa, summands: WeightedXhatSummands(activation), constants };
+        GradientReduction { chunks, about: None, channels }
+    }
+}
+
+impl<'m> GradientReduction<'m, ChunkSums<'m, WeightedDirectionSummands, 4>> {
+    /// Over x, a direction and weights.
+    pub fn weighted_direction(isa: Isa, channels: ChannelConstants<'m>) -> Self {
+        let constants = constants(channels, channels.inverse_deviation);
+        let chunks = ChunkSums { isa, summands: WeightedDirectionSummands, constants };
         GradientReduction { chunks, about: None, channels }
     }
 }

@@ -13,7 +13,7 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 /// let two = DoubleDouble::from(2.0);
 /// assert!((two.sqrt() * two.sqrt() - two).to_f64().abs() < 1e-31);
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default)]
 pub struct DoubleDouble(pub f64, pub f64);
 
 fn two_sum(a: f64, b: f64) -> (f64, f64) {

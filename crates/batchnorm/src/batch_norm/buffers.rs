@@ -5,6 +5,7 @@ use crate::call_error::CallError;
 use crate::check::same_shape;
 use batchnorm_kernel::passes::{GradientOutputs, Layout};
 use batchnorm_kernel::{Element, ViewMut};
+use std::ops::Range;
 
 /// The buffers of a backward pass: a `&mut ViewMut` for dx alone, and one for the residual's gradient where the forward
 /// pass had a residual.
@@ -51,6 +52,12 @@ impl<'o, T: Element> GradientBuffers<'o, T> {
             (Some(_), _) => Err(CallError::ResidualBuffer { expected: false }),
             (None, _) => Ok(()),
         }
+    }
+
+    /// The buffers of some of the samples.
+    pub(crate) fn of_samples(&mut self, range: Range<usize>) -> GradientBuffers<'_, T> {
+        let dresidual = self.dresidual.as_mut().map(|dresidual| dresidual.of_samples(range.clone()));
+        GradientBuffers { dx: self.dx.of_samples(range), dresidual }
     }
 
     /// The buffers borrowed, as the loops take them.

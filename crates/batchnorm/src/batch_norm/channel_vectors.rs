@@ -20,6 +20,23 @@ pub(crate) struct ChannelStatistics {
     pub variance_about_mean: f64,
 }
 
+/// What replaces the numbers of a channel whose batch statistics are corrected.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Corrected {
+    /// What is taken off x, rounded.
+    pub mean: f64,
+    /// Low part of it.
+    pub mean_low: f64,
+    /// From it to the batch's mean.
+    pub to_batch_mean: f64,
+    /// The batch's variance.
+    pub variance: f64,
+    /// What the difference is multiplied by.
+    pub scale: f64,
+    /// Added behind that, beside beta.
+    pub shift: f64,
+}
+
 /// Number of kinds.
 const KINDS: usize = 8;
 
@@ -78,6 +95,20 @@ impl ChannelVectors {
             batch_xhat_lows[channel] *= inverse_deviations[channel];
         }
         ChannelVectors(all)
+    }
+
+    /// Replaces the numbers of y of one channel, whose shift is beta; xhat stays that of the batch.
+    pub fn correct(&mut self, channel: usize, beta: f64, corrected: Corrected) {
+        let Corrected { mean, mean_low, to_batch_mean, variance, scale, shift } = corrected;
+        let [_, means, xhat_lows, batch_xhat_lows, inverse_deviations, scales, shifts, abouts] = self.0.each_mut();
+        means[channel] = mean;
+        xhat_lows[channel] = to_batch_mean * inverse_deviations[channel];
+        batch_xhat_lows[channel] = xhat_lows[channel];
+        scales[channel] = scale;
+        // (Adding 0 would lose the sign of a negative zero.)
+        let beta = if shift == 0.0 { beta } else { beta + shift };
+        shifts[channel] = corrected_shift(beta, mean_low, scale);
+        abouts[channel] = about(mean, variance);
     }
 
     /// Those of some of the channels.

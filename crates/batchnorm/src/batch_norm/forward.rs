@@ -17,12 +17,18 @@ use batchnorm_kernel::passes::{self, Call, two_sum};
 use batchnorm_kernel::thresholds::{FEW_ELEMENTS, FEW_VALUES};
 use batchnorm_kernel::{Element, Moments, Parameter, View, ViewMut};
 
+/// The error of a mix without running statistics.
+pub(crate) const NOTHING_TO_MIX_WITH: CallError = CallError::NoRunningStatistics {
+    reason: "they are half of `NormalizeBy::Mix`; install them (`set_running`), or choose `NormalizeBy::Batch`",
+};
+
 impl Normalizer {
     /// The training forward pass, into `y`: of each channel
     /// `y = f(gamma * (x - mean) / sqrt(variance + eps) + beta)` with the batch's mean and population variance, f the
     /// [`Activation`](crate::Activation); the input's residual is added before f.
     ///
-    /// `running` is needed for [`SingleValue::UseRunning`] alone, and never changed.
+    /// `running` is needed for [`SingleValue::UseRunning`] and for [batch renormalisation](crate::Renormalization) alone, and
+    /// never changed.
     ///
     /// # Errors
     /// Shapes and lengths that do not fit, and what the policies refuse. `y` is untouched then.
@@ -38,6 +44,7 @@ impl Normalizer {
         let x = input.x();
         let beside = input.check_forward(y.layout())?;
         let widened = parameters.widened(x.channels())?;
+        self.check_renormalization(x.channels(), running)?;
         // What two sweeps take in any case; and few values a channel: what is done for each channel takes longer than the
         // values, and is done once then.
         let rows = x.memory().geometry().is_dense_rows();
@@ -46,11 +53,11 @@ impl Normalizer {
             Admitted::ByRunning(running, batch) => {
                 return Ok((self.eval(input, parameters, Some(running), y)?, batch));
             }
-            Admitted::ByBatch(None) if rows || few => Some(self.moments(x)),
+            Admitted::ByBatch(None) if rows || few || self.open_limits(running).is_some() => Some(self.moments(x)),
             Admitted::ByBatch(batch) => batch,
         };
         if let Some(batch) = measured {
-            let saved = self.saved_of_batch(&batch, x.count(), input.kind(), &widened);
+            let saved = self.saved_in_training(&batch, x.count(), input.kind(), &widened, running)?;
             self.normalize(x, &beside, &saved, y);
             return Ok((saved, batch));
         }
@@ -83,7 +90,8 @@ impl Normalizer {
         let x = input.x();
         let Some(running) = running else {
             if self.policies.missing_running == MissingRunning::BatchStatistics {
-                return self.train(input, parameters, None, y).map(|(saved, _)| saved);
+                let by_batch = Normalizer { renormalization: None, ..self.clone() };
+                return by_batch.train(input, parameters, None, y).map(|(saved, _)| saved);
             }
             return Err(CallError::NoRunningStatistics { reason: NOTHING_TO_EVALUATE_BY });
         };
@@ -148,33 +156,28 @@ impl Normalizer {
     ) -> Result<(Saved, Option<BatchMoments>), CallError> {
         let _call = Call::begin();
         let input = input.into();
-        // A mix of weight 0 or 1 is the pass by one of the two, to the bit.
-        let normalize_by = match switches.normalize_by {
-            NormalizeBy::Mix(weight) if weight.new_value() == 0.0 => NormalizeBy::Running,
-            NormalizeBy::Mix(weight) if weight.old_value() == 0.0 => NormalizeBy::Batch,
-            normalize_by => normalize_by,
-        };
         let with_moments = |(saved, batch)| (saved, Some(batch));
-        let (saved, batch) = match normalize_by {
+        let (saved, batch) = match switches.normalize_by.simplified() {
             NormalizeBy::Batch => with_moments(self.train(input, parameters, running, y)?),
             NormalizeBy::Mix(weight) => with_moments(self.mix(input, parameters, weight, running, y)?),
             NormalizeBy::Running => {
                 // All that may be refused comes before anything is written.
                 let moments = || self.check_finite(self.moments_of(input)?);
                 let batch = switches.update_running.then(moments).transpose()?;
-                // Nothing is normalised by the batch, so one value a channel is no reason to refuse it. But it has no
-                // variance for the running statistics, which leave such a channel out unless the policy takes its
-                // variance as 0.
-                let takes_single = self.policies.single_value == SingleValue::Population;
-                let for_running =
-                    |moments: &Moments| if moments.is_single() && !takes_single { Moments::EMPTY } else { *moments };
-                let batch = batch.map(|batch| batch.channels().iter().map(for_running).collect::<Vec<_>>().into());
+                let batch = batch.map(|batch| self.without_singles(batch));
                 (self.eval(input, parameters, running, y)?, batch)
             }
         };
-        let saved = if switches.gradient_through_statistics { saved } else { saved.with_constant_statistics() };
-        let saved = Saved { trains_parameters: switches.train_parameters, ..saved };
-        Ok((saved, batch.filter(|_| switches.update_running)))
+        Ok((saved.switched(switches), batch.filter(|_| switches.update_running)))
+    }
+
+    /// The moments of a batch that was normalised by the running statistics. One value a channel is no reason to refuse it
+    /// then; but it has no variance for the running statistics, which leave such a channel out unless the policy takes its
+    /// variance as 0.
+    pub(crate) fn without_singles(&self, batch: BatchMoments) -> BatchMoments {
+        let takes_single = self.policies.single_value == SingleValue::Population;
+        let kept = |moments: &Moments| if moments.is_single() && !takes_single { Moments::EMPTY } else { *moments };
+        batch.channels().iter().map(kept).collect::<Vec<_>>().into()
     }
 
     /// The forward pass by a mix of batch and running statistics, the batch with the weight of the new value.
@@ -186,10 +189,8 @@ impl Normalizer {
         running: Option<&RunningStatistics>,
         y: &mut ViewMut<T>,
     ) -> Result<(Saved, BatchMoments), CallError> {
-        const REASON: &str = "they are half of `NormalizeBy::Mix`; install them (`set_running`), or choose \
-                              `NormalizeBy::Batch`";
         let x = input.x();
-        let running = running.ok_or(CallError::NoRunningStatistics { reason: REASON })?;
+        let running = running.ok_or(NOTHING_TO_MIX_WITH)?;
         let beside = input.check_forward(y.layout())?;
         let widened = parameters.widened(x.channels())?;
         same_length("running_mean", x.channels(), running.channels())?;
@@ -204,7 +205,7 @@ impl Normalizer {
     }
 
     /// Saved values of a pass by mixed statistics.
-    fn saved_of_mix(
+    pub(crate) fn saved_of_mix(
         &self,
         count: usize,
         kind: InputKind,

@@ -1,6 +1,7 @@
 //! Ghost batches: a large batch whose samples are normalised in small groups.
 
-use crate::batch_norm::input::{BesideMemory, InputKind};
+use crate::batch_norm::buffers::GradientBuffers;
+use crate::batch_norm::input::{Input, InputKind};
 use crate::batch_norm::layer::BatchNorm;
 use crate::batch_norm::normalizer::Normalizer;
 use crate::batch_norm::saved::Saved;
@@ -46,6 +47,7 @@ use std::ops::Range;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ghost {
     groups: Vec<Saved>,
+    kind: InputKind,
     size: NonZeroUsize,
     samples: usize,
 }
@@ -69,47 +71,50 @@ fn sample_ranges(samples: usize, size: NonZeroUsize) -> impl Iterator<Item = Ran
 impl Normalizer {
     /// The training forward pass by ghost batches of `size` samples, into `y`: [`train`](Self::train) of each group,
     /// and the moments of all of them together. `running` is needed for
-    /// [`SingleValue::UseRunning`](crate::SingleValue::UseRunning) alone.
+    /// [`SingleValue::UseRunning`](crate::SingleValue::UseRunning) and for [batch renormalisation](crate::Renormalization) alone.
     ///
     /// # Errors
     /// As `train`, of any group: a last group of one value a channel, too, unless the policy says what to do with it
-    /// ([`Config::preflight`](crate::Config::preflight) with `size` for the batch tells before the training). `y` is
-    /// untouched then.
-    pub fn train_ghost<T: Element, P: Parameter>(
+    /// ([`Config::preflight_ghost`](crate::Config::preflight_ghost) tells before the training). `y` is untouched then.
+    pub fn train_ghost<'i, 'v: 'i, T: Element, P: Parameter>(
         &self,
-        x: &View<T>,
+        input: impl Into<Input<'i, 'v, T>>,
         size: NonZeroUsize,
         parameters: Parameters<P>,
         running: Option<&RunningStatistics>,
         y: &mut ViewMut<T>,
     ) -> Result<(Ghost, BatchMoments), CallError> {
         let _call = Call::begin();
-        same_shape("y", x.layout(), y.layout())?;
+        let input = input.into();
+        let x = input.x();
+        input.check_forward(y.layout())?;
         let widened = parameters.widened(x.channels())?;
-        let samples = x.samples();
+        let (samples, kind) = (x.samples(), input.kind());
         // First what the policies may refuse in any group, then the writing.
         let mut admitted = Vec::new();
         for range in sample_ranges(samples, size) {
-            let group = x.of_samples(range.clone());
-            let (batch, by_running) = self.admit_measured((&group).into(), running)?;
+            let group = input.of_samples(range.clone());
+            let count = group.as_input().x().count();
+            let (batch, by_running) = self.admit_measured(group.as_input(), running)?;
             let saved = match by_running {
-                Some(running) => {
-                    self.saved_of_running(x.channels(), group.count(), InputKind::Plain, parameters, running)?
-                }
-                None => self.saved_of_batch(&batch, group.count(), InputKind::Plain, &widened),
+                Some(running) => self.saved_of_running(x.channels(), count, kind, parameters, running)?,
+                None => self.saved_in_training(&batch, count, kind, &widened, running)?,
             };
             admitted.push((range, batch, saved));
         }
         let mut whole: Option<BatchMoments> = None;
         let mut of_groups = Vec::with_capacity(admitted.len());
         for (range, batch, saved) in admitted {
-            self.normalize(&x.of_samples(range.clone()), &BesideMemory::Nothing, &saved, &mut y.of_samples(range));
+            let group = input.of_samples(range.clone());
+            let mut y = y.of_samples(range);
+            let beside = group.as_input().check_forward(y.layout())?;
+            self.normalize(group.as_input().x(), &beside, &saved, &mut y);
             whole = Some(whole.map_or_else(|| Ok(batch.clone()), |whole| whole.merge(&batch))?);
             of_groups.push(saved);
         }
         // Without samples there is no group, but the policies may refuse an empty batch.
-        let whole = whole.map_or_else(|| self.admit_measured(x.into(), running).map(|(batch, _)| batch), Ok)?;
-        Ok((Ghost { groups: of_groups, size, samples }, whole))
+        let whole = whole.map_or_else(|| self.admit_measured(input, running).map(|(batch, _)| batch), Ok)?;
+        Ok((Ghost { groups: of_groups, kind, size, samples }, whole))
     }
 }
 
@@ -129,13 +134,18 @@ impl Ghost {
     ///
     /// # Errors
     /// As [`backward`](Self::backward).
-    pub fn parameter_gradients<T: Element>(&self, x: &View<T>, dy: &View<T>) -> Result<ParameterGradients, CallError> {
+    pub fn parameter_gradients<'i, 'v: 'i, T: Element>(
+        &self,
+        input: impl Into<Input<'i, 'v, T>>,
+        dy: &View<T>,
+    ) -> Result<ParameterGradients, CallError> {
         let _call = Call::begin();
-        same_shape("dy", x.layout(), dy.layout())?;
-        self.check(x)?;
-        let mut sums = ParameterGradients::zeros(x.channels());
+        let input = input.into();
+        self.check(input, dy)?;
+        let mut sums = ParameterGradients::zeros(input.x().channels());
         for (range, saved) in self.ranges() {
-            sums.add(&saved.parameter_gradients(&x.of_samples(range.clone()), &dy.of_samples(range))?)?;
+            let group = input.of_samples(range.clone());
+            sums.add(&saved.parameter_gradients(group.as_input(), &dy.of_samples(range))?)?;
         }
         Ok(sums)
     }
@@ -145,8 +155,11 @@ impl Ghost {
         sample_ranges(self.samples, self.size).zip(&self.groups)
     }
 
-    /// Errors unless an array has the samples, channels and values of the forward pass.
-    fn check<T: Element>(&self, x: &View<T>) -> Result<(), CallError> {
+    /// Errors unless an input is of the forward pass's kind, and the arrays have its samples, channels and values.
+    fn check<T: Element>(&self, input: Input<T>, dy: &View<T>) -> Result<(), CallError> {
+        let x = input.x();
+        input.check_backward(self.kind)?;
+        same_shape("dy", x.layout(), dy.layout())?;
         if x.samples() != self.samples {
             let (expected, got) = (self.samples as u64, x.samples() as u64);
             return Err(CallError::OtherBatch { argument: "x", expected, got });
@@ -154,25 +167,27 @@ impl Ghost {
         self.ranges().try_for_each(|(range, saved)| saved.check_size("x", &x.of_samples(range)))
     }
 
-    /// The backward pass, dx into a buffer; the formulas are at [`Saved::backward`], group by group. `x` must be the
-    /// forward pass's input.
+    /// The backward pass, dx into a buffer, of a pass with a residual its gradient too; the formulas are at
+    /// [`Saved::backward`], group by group. The input is the forward pass's, with its output in the place of a residual.
     ///
     /// # Errors
-    /// Shapes that do not fit each other or the forward pass. `dx` is untouched then.
-    pub fn backward<T: Element>(
+    /// Shapes that do not fit each other or the forward pass; another kind of input or of buffers than the forward pass's. The
+    /// buffers are untouched then.
+    pub fn backward<'i, 'v: 'i, 'o, T: Element>(
         &self,
-        x: &View<T>,
+        input: impl Into<Input<'i, 'v, T>>,
         dy: &View<T>,
-        dx: &mut ViewMut<T>,
+        buffers: impl Into<GradientBuffers<'o, T>>,
     ) -> Result<ParameterGradients, CallError> {
         let _call = Call::begin();
-        same_shape("dy", x.layout(), dy.layout())?;
-        same_shape("dx", x.layout(), dx.layout())?;
-        self.check(x)?;
-        let mut sums = ParameterGradients::zeros(x.channels());
+        let (input, mut buffers) = (input.into(), buffers.into());
+        self.check(input, dy)?;
+        buffers.check(input.x().layout(), self.kind)?;
+        let mut sums = ParameterGradients::zeros(input.x().channels());
         for (range, saved) in self.ranges() {
-            let (x, dy) = (x.of_samples(range.clone()), dy.of_samples(range.clone()));
-            sums.add(&saved.backward(&x, &dy, &mut dx.of_samples(range))?)?;
+            let group = input.of_samples(range.clone());
+            let of_group = buffers.of_samples(range.clone());
+            sums.add(&saved.backward(group.as_input(), &dy.of_samples(range), of_group)?)?;
         }
         Ok(sums)
     }
@@ -183,29 +198,37 @@ impl BatchNorm {
     ///
     /// # Errors
     /// As [`Normalizer::train_ghost`]; a layer pinned to anything but training. The layer is unchanged then.
-    pub fn train_ghost<T: Element>(&mut self, x: &View<T>, size: NonZeroUsize) -> Result<GhostTrained<T>, CallError> {
+    pub fn train_ghost<'i, 'v: 'i, T: Element>(
+        &mut self,
+        input: impl Into<Input<'i, 'v, T>>,
+        size: NonZeroUsize,
+    ) -> Result<GhostTrained<T>, CallError> {
         let _call = Call::begin();
+        let input = input.into();
+        let x = input.x();
         self.check_channels(x)?;
         self.check_pinned("train_ghost", |switches| switches == Switches::train())?;
         let (y, (saved, batch)) = Tensor::filled(x.layout(), |y| {
-            self.normalizer().train_ghost(x, size, self.parameters(), self.running(), y)
+            let running = self.running_for(x);
+            self.normalizer().train_ghost(input, size, self.parameters(), running.as_deref(), y)
         })?;
         self.commit(&batch)?;
         Ok(GhostTrained { y, saved, batch })
     }
 
-    /// The backward pass of [`train_ghost`](Self::train_ghost); `x` is that pass's input again.
+    /// The backward pass of [`train_ghost`](Self::train_ghost); the input is that pass's again, with its output in the place of a
+    /// residual ([`Input::with_output`]).
     ///
     /// # Errors
-    /// Shapes that do not fit each other or the forward pass.
-    pub fn backward_ghost<T: Element>(
+    /// As [`Ghost::backward`].
+    pub fn backward_ghost<'i, 'v: 'i, T: Element>(
         &self,
-        x: &View<T>,
+        input: impl Into<Input<'i, 'v, T>>,
         dy: &View<T>,
         saved: &Ghost,
     ) -> Result<Gradients<T>, CallError> {
-        self.check_channels(x)?;
-        let (dx, parameters) = Tensor::filled(x.layout(), |dx| saved.backward(x, dy, dx))?;
-        Ok(self.gradients(dx, None, parameters, true))
+        let input = input.into();
+        self.check_channels(input.x())?;
+        self.backward_into_new(input, saved.kind, true, |buffers| saved.backward(input, dy, buffers))
     }
 }

@@ -71,15 +71,18 @@ impl Normalizer {
         }
         let view = x.as_view();
         let (channels, count) = (view.channels(), view.count());
-        let widened = parameters.widened(channels)?;
+        let mut widened = parameters.widened(channels)?;
+        self.check_renormalization(channels, running)?;
         // A sweep of its own: which channels keep their input must be known, and copied, before anything is written.
-        let (batch, running) = self.admit_measured((&view).into(), running)?;
-        let (reciprocals, saved) = match running {
+        let (batch, by_running) = self.admit_measured((&view).into(), running)?;
+        let (reciprocals, saved) = match by_running {
             // One value a channel: keeping the input costs no more than keeping its reciprocal.
             Some(running) => {
                 (vec![None; channels], self.saved_of_running(channels, count, InputKind::Plain, parameters, running)?)
             }
             None => {
+                let saved = self.saved_in_training(&batch, count, InputKind::Plain, &widened, running)?;
+                widened = saved.all_to_batch_norm(widened);
                 let parameters = widened.gamma.iter().zip(widened.beta.iter());
                 let reciprocals = parameters
                     .zip(batch.channels())
@@ -87,7 +90,7 @@ impl Normalizer {
                         reciprocal::<T>([gamma, beta, slope], moments, self.inverse_deviation_of(moments))
                     })
                     .collect();
-                (reciprocals, self.saved_of_batch(&batch, count, InputKind::Plain, &widened))
+                (reciprocals, saved)
             }
         };
         let invertible = Invertible::new(saved, widened.beta, &view, reciprocals)?;

@@ -5,6 +5,7 @@ use crate::call_error::CallError;
 use crate::check::same_shape;
 use batchnorm_kernel::passes::{self, Layout, Readable};
 use batchnorm_kernel::{Element, View};
+use std::ops::Range;
 
 /// The input of a pass: an array, and maybe one more. A `&View` alone is an input too.
 ///
@@ -172,6 +173,48 @@ impl<'i, 'v, T: Element> Input<'i, 'v, T> {
     }
 }
 
+/// The input of a pass over some of the samples.
+pub(crate) struct InputOfSamples<'i, T: Clone> {
+    x: View<'i, T>,
+    beside: BesideOfSamples<'i, T>,
+}
+
+/// The second array of such an input.
+enum BesideOfSamples<'i, T: Clone> {
+    Nothing,
+    Residual(View<'i, T>),
+    Output(View<'i, T>),
+    Weights(Weights<'i, T>),
+}
+
+impl<'i, 'v: 'i, T: Element> Input<'i, 'v, T> {
+    /// The same of some of the samples; of an input whose second array fits.
+    pub(crate) fn of_samples(&self, range: Range<usize>) -> InputOfSamples<'i, T> {
+        let layout = self.x.layout();
+        let beside = match self.beside {
+            Beside::Nothing => BesideOfSamples::Nothing,
+            Beside::Residual(residual) => BesideOfSamples::Residual(residual.of_samples(range.clone())),
+            Beside::Output(y) => BesideOfSamples::Output(y.of_samples(range.clone())),
+            Beside::Weights(weights) if layout.samples == 0 => BesideOfSamples::Weights(weights.borrowed()),
+            Beside::Weights(weights) => BesideOfSamples::Weights(weights.of_samples(layout.others[0], range.clone())),
+        };
+        InputOfSamples { x: self.x.of_samples(range), beside }
+    }
+}
+
+impl<T: Element> InputOfSamples<'_, T> {
+    /// The input that it holds.
+    pub fn as_input(&self) -> Input<'_, '_, T> {
+        let x = &self.x;
+        match &self.beside {
+            BesideOfSamples::Nothing => x.into(),
+            BesideOfSamples::Residual(residual) => Input::adding(x, residual),
+            BesideOfSamples::Output(y) => Input::with_output(x, y),
+            BesideOfSamples::Weights(weights) => Input::weighted(x, weights),
+        }
+    }
+}
+
 /// The second array of a pass, checked to fit the first.
 pub(crate) enum BesideMemory<'i, 'v, T> {
     Nothing,
@@ -180,6 +223,14 @@ pub(crate) enum BesideMemory<'i, 'v, T> {
 }
 
 impl<T> BesideMemory<'_, '_, T> {
+    /// The weights, if these are what it is.
+    pub fn weights(&self) -> Option<&Readable<'_, T>> {
+        match self {
+            BesideMemory::Weights(weights) => Some(weights),
+            _ => None,
+        }
+    }
+
     /// The second array borrowed, as the loops take it.
     pub fn as_beside(&self) -> passes::Beside<'_, T> {
         match self {

@@ -19,6 +19,7 @@ use crate::statistics::running::{RunningStatistics, updates_any_channel};
 use crate::tensor::Tensor;
 use batchnorm_kernel::passes::Call;
 use batchnorm_kernel::{Element, MAX_CHANNELS, Parameter, Threads, View, ViewMut};
+use std::borrow::Cow;
 
 /// A batch-norm layer (Ioffe and Szegedy 2015).
 ///
@@ -203,7 +204,15 @@ impl BatchNorm {
         y: &mut ViewMut<T>,
     ) -> Result<(Saved, BatchMoments), CallError> {
         self.check_channels(input.x())?;
-        self.normalizer.forward(input, self.parameters(), switches, self.running.as_ref(), y)
+        let running = self.running_for(input.x());
+        self.normalizer.forward(input, self.parameters(), switches, running.as_deref(), y)
+    }
+
+    /// The running statistics that a training pass over x goes by: where the number of channels is not known yet and the batch is
+    /// to be renormalised, those that it will start from.
+    pub(crate) fn running_for<T: Element>(&self, x: &View<T>) -> Option<Cow<'_, RunningStatistics>> {
+        let start = || RunningStatistics::start(x.channels()).ok().filter(|_| self.config.renormalization.is_some());
+        self.running.as_ref().map(Cow::Borrowed).or_else(|| start().map(Cow::Owned))
     }
 
     /// One training step's forward pass: normalises by the batch and takes its moments into the running statistics.
@@ -329,7 +338,9 @@ impl BatchNorm {
         let _call = Call::begin();
         self.check_channels(&x.as_view())?;
         self.check_pinned("train_invertible", |switches| switches == Switches::train())?;
-        let (saved, batch) = self.normalizer.train_invertible(x, self.parameters(), self.running.as_ref())?;
+        let running = self.running_for(&x.as_view());
+        let (saved, batch) = self.normalizer.train_invertible(x, self.parameters(), running.as_deref())?;
+        drop(running);
         self.commit(&batch)?;
         Ok((saved, batch))
     }
@@ -346,29 +357,28 @@ impl BatchNorm {
         saved: &Saved,
     ) -> Result<Gradients<T>, CallError> {
         let input = input.into();
-        let layout = input.x().layout();
-        if saved.kind != InputKind::WithResidual {
-            let (dx, parameters) = Tensor::filled(layout, |dx| self.backward_into(input, dy, saved, dx))?;
-            return Ok(self.gradients(dx, None, parameters, saved.trains_parameters()));
-        }
-        let (dresidual, (dx, parameters)) = Tensor::filled(layout, |dresidual| {
-            Tensor::filled(layout, |dx| {
-                self.backward_into(input, dy, saved, GradientBuffers::with_residual(dx, dresidual))
-            })
-        })?;
-        Ok(self.gradients(dx, Some(dresidual), parameters, saved.trains_parameters()))
+        let backward = |buffers: GradientBuffers<T>| self.backward_into(input, dy, saved, buffers);
+        self.backward_into_new(input, saved.kind, saved.trains_parameters(), backward)
     }
 
-    /// The gradients rounded; those of the parameters where the layer has them and the pass `trains` them.
-    pub(crate) fn gradients<T: Element>(
+    /// A backward pass of this kind into new arrays; the gradients of the parameters rounded, where the layer has them and the pass
+    /// `trains` them.
+    pub(crate) fn backward_into_new<T: Element>(
         &self,
-        dx: Tensor<T>,
-        dresidual: Option<Tensor<T>>,
-        parameters: ParameterGradients,
+        input: Input<T>,
+        kind: InputKind,
         trains: bool,
-    ) -> Gradients<T> {
-        let affine = if trains { self.parameters.affine } else { Affine::Neither };
-        Gradients::rounded(affine, dx, dresidual, parameters)
+        backward: impl FnOnce(GradientBuffers<T>) -> Result<ParameterGradients, CallError>,
+    ) -> Result<Gradients<T>, CallError> {
+        let (layout, affine) = (input.x().layout(), if trains { self.parameters.affine } else { Affine::Neither });
+        if kind != InputKind::WithResidual {
+            let (dx, parameters) = Tensor::filled(layout, |dx| backward(dx.into()))?;
+            return Ok(Gradients::rounded(affine, dx, None, parameters));
+        }
+        let (dresidual, (dx, parameters)) = Tensor::filled(layout, |dresidual| {
+            Tensor::filled(layout, |dx| backward(GradientBuffers::with_residual(dx, dresidual)))
+        })?;
+        Ok(Gradients::rounded(affine, dx, Some(dresidual), parameters))
     }
 
     /// [`backward`](Self::backward) into the caller's buffers; the gradients of gamma and beta in `f64`, whether the
@@ -453,8 +463,12 @@ impl Config {
     /// Checks the options and builds the layer: gamma 1, beta 0, running mean 0, running variance 1.
     ///
     /// # Errors
-    /// eps or an activation's slope not finite or negative, zero channels, a tier this machine lacks.
+    /// eps or an activation's slope not finite or negative, zero channels, a tier this machine lacks; batch renormalisation of a
+    /// layer without running statistics.
     pub fn build(self) -> Result<BatchNorm, ConfigError> {
+        if self.renormalization.is_some() && !self.track_running_statistics {
+            return Err(ConfigError::RenormalizationUntracked);
+        }
         let (normalizer, parameters) = (self.normalizer()?, AffineParameters::new(self.affine));
         let mut layer = BatchNorm { config: self, normalizer, parameters, running: None };
         if let Some(channels) = layer.config.channels {

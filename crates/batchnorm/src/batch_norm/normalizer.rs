@@ -13,13 +13,14 @@ use crate::check::same_length;
 use crate::options::config::Config;
 use crate::options::error::ConfigError;
 use crate::options::policies::{ConstantChannel, Policies};
+use crate::options::renormalization::Renormalization;
 use crate::parameters::{Parameters, WideParameters};
 use crate::statistics::batch::BatchMoments;
 use crate::statistics::running::RunningStatistics;
 use batchnorm_kernel::passes::{Machine, NormalizeCoefficients};
 use batchnorm_kernel::{Activation, Moments, Parameter, Threads};
 
-/// eps, policies and instruction set, checked: the formula without state.
+/// eps, policies, batch renormalisation and instruction set, checked: the formula without state.
 ///
 /// ```
 /// use batchnorm::{Axes, Config, Parameters, View, ViewMut};
@@ -40,21 +41,23 @@ use batchnorm_kernel::{Activation, Moments, Parameter, Threads};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Normalizer {
-    epsilon: f64,
+    pub(crate) epsilon: f64,
     pub(crate) activation: Activation,
     pub(crate) policies: Policies,
+    pub(crate) renormalization: Option<Renormalization>,
     pub(crate) machine: Machine,
 }
 
 impl Config {
-    /// Checks the options and gives the formula without state. `channels`, `affine` and what concerns running
-    /// statistics do not matter to it.
+    /// Checks the options and gives the formula without state. `channels`, `affine` and how running statistics are kept
+    /// do not matter to it.
     ///
     /// # Errors
     /// As [`Config::build`].
     pub fn normalizer(&self) -> Result<Normalizer, ConfigError> {
         let machine = self.check()?;
-        Ok(Normalizer { machine, epsilon: self.epsilon, activation: self.activation, policies: self.policies })
+        let Config { epsilon, activation, policies, renormalization, .. } = *self;
+        Ok(Normalizer { machine, epsilon, activation, policies, renormalization })
     }
 }
 
@@ -147,6 +150,7 @@ impl Normalizer {
             count: count as u64,
             is_part: false,
             channels: ChannelVectors::new(parameters, self.epsilon, statistics, declares_zero),
+            correction: None,
         }
     }
 }

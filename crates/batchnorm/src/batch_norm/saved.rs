@@ -3,9 +3,11 @@
 use crate::batch_norm::buffers::GradientBuffers;
 use crate::batch_norm::channel_vectors::ChannelVectors;
 use crate::batch_norm::input::{Input, InputKind};
+use crate::batch_norm::renormalized::Correction;
 use crate::call_error::CallError;
 use crate::check::{same_batch, same_length, same_shape};
 use crate::gradients::ParameterGradients;
+use crate::options::switches::Switches;
 use batchnorm_kernel::passes::{
     Backward, BatchStatistics, Beside, Call, ChannelConstants, GradientSums, Layout, Machine, NormalizeVectors,
     Statistics,
@@ -44,6 +46,8 @@ pub struct Saved {
     pub(crate) is_part: bool,
     /// What the pass knows of each channel.
     pub(crate) channels: ChannelVectors,
+    /// r and d of each channel, of a pass that was renormalised.
+    pub(crate) correction: Option<Correction>,
 }
 
 impl Saved {
@@ -64,6 +68,12 @@ impl Saved {
     #[must_use]
     pub fn with_constant_statistics(self) -> Saved {
         Saved { batch_share: 0.0, ..self }
+    }
+
+    /// The same with the two switches that a backward pass goes by.
+    pub(crate) fn switched(self, switches: Switches) -> Saved {
+        let saved = if switches.gradient_through_statistics { self } else { self.with_constant_statistics() };
+        Saved { trains_parameters: switches.train_parameters, ..saved }
     }
 
     /// The same with the backward pass on other threads than the forward pass's
@@ -97,7 +107,8 @@ impl Saved {
     /// - after evaluation: `dx = s * dy`,
     /// - by mixed statistics, w the batch's weight and m its mean:
     ///   `dx = s * (dy - w * mean(dy) - w * (x - m) / sqrt(variance + eps) * mean(dy * xhat))`,
-    /// - all: `dgamma = sum(dy * xhat)`, `dbeta = sum(dy)`.
+    /// - renormalised, by r and d: see [`Renormalization`](crate::Renormalization),
+    /// - all others: `dgamma = sum(dy * xhat)`, all: `dbeta = sum(dy)`.
     ///
     /// Behind an activation f, dy stands for `dy * f'(gamma * xhat + beta)` in all of them, and with a residual for
     /// `dy * f'(gamma * xhat + beta + residual)`, which is the residual's own gradient. With weights, see
@@ -125,7 +136,7 @@ impl Saved {
         buffers.check(input.x().layout(), self.kind)?;
         let pass = self.pass(input.x(), beside.as_beside());
         let sums = T::operations().backward(pass, dy.memory(), buffers.outputs());
-        Ok(ParameterGradients::from_sums(sums, self.channels()))
+        Ok(self.from_batch_norm(ParameterGradients::from_sums(sums, self.channels())))
     }
 
     /// [`backward`](Self::backward), dx over `dy`: the same bits, and no third array. Of passes without a residual and
@@ -146,7 +157,7 @@ impl Saved {
         self.check_arrays(x, dy.layout())?;
         let pass = self.pass(x, Beside::Nothing);
         let sums = T::operations().backward_in_place(pass, dy.memory());
-        Ok(ParameterGradients::from_sums(sums, self.channels()))
+        Ok(self.from_batch_norm(ParameterGradients::from_sums(sums, self.channels())))
     }
 
     /// dgamma and dbeta alone, where nobody asks for dx: one sweep over the input and `dy`, and nothing is written. The
@@ -165,7 +176,7 @@ impl Saved {
         self.check_arrays(input.x(), dy.layout())?;
         let pass = self.pass(input.x(), beside.as_beside());
         let sums = T::operations().gradient_sums(pass, dy.memory());
-        Ok(ParameterGradients::from_sums(sums, self.channels()))
+        Ok(self.from_batch_norm(ParameterGradients::from_sums(sums, self.channels())))
     }
 
     /// The backward pass of a part of a batch ([`Normalizer::train_part`](crate::Normalizer::train_part)), dx into a
@@ -196,8 +207,11 @@ impl Saved {
         same_length("whole", self.channels(), whole.dgamma.len())?;
         same_length("whole", self.channels(), whole.dbeta.len())?;
         let pass = self.pass(input.x(), beside.as_beside());
-        let sums = whole.dbeta.iter().zip(&whole.dgamma).map(|(&dy, &dy_xhat)| GradientSums { dy, dy_xhat });
-        let sums: Vec<GradientSums> = sums.collect();
+        let of_channel = |channel: usize| {
+            let (dgamma, dbeta) = (whole.dgamma[channel], whole.dbeta[channel]);
+            GradientSums { dy: dbeta, dy_xhat: self.sum_to_batch_norm(channel, dgamma, dbeta) }
+        };
+        let sums: Vec<GradientSums> = (0..self.channels()).map(of_channel).collect();
         T::operations().input_gradient(pass, dy.memory(), &sums, buffers.outputs());
         Ok(())
     }
@@ -225,7 +239,7 @@ impl Saved {
     }
 
     /// The backward pass as the loops take it.
-    fn pass<'a, T: Element>(&'a self, x: &'a View<T>, beside: Beside<'a, T>) -> Backward<'a, T> {
+    pub(crate) fn pass<'a, T: Element>(&'a self, x: &'a View<T>, beside: Beside<'a, T>) -> Backward<'a, T> {
         let batch = BatchStatistics {
             total_weight: self.channels.total_weight(),
             xhat_low: self.channels.batch_xhat_low(),
@@ -254,7 +268,8 @@ impl Saved {
 
     /// Saved values of some of the channels, as of a pass of their own.
     pub(crate) fn of_channels(&self, channels: &[usize]) -> Saved {
-        Saved { channels: self.channels.selected(channels), ..self.clone() }
+        let correction = self.correction.as_ref().map(|correction| correction.selected(channels));
+        Saved { channels: self.channels.selected(channels), correction, ..self.clone() }
     }
 
     /// Constants of each channel in the sums of a backward pass.

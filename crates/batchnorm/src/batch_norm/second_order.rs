@@ -1,20 +1,18 @@
 //! Second derivatives of a pass, from what it left: the Hessian times a direction, and the backward pass of the
 //! backward pass.
 
+use crate::batch_norm::input::Input;
 use crate::batch_norm::saved::Saved;
 use crate::batch_norm::tangent::Alternatives;
 use crate::call_error::CallError;
 use crate::check::same_shape;
 use crate::gradients::ParameterGradients;
 use crate::parameters::ParameterDirection;
-use batchnorm_kernel::passes::{Call, ChannelConstants, GradientAlongCoefficients, GradientSums};
-use batchnorm_kernel::{Activation, Element, View, ViewMut};
+use batchnorm_kernel::passes::{Call, GradientAlongCoefficients, GradientSums};
+use batchnorm_kernel::{Element, View, ViewMut};
 
-const HVP_ALTERNATIVES: Alternatives = Alternatives {
-    part: "call `hvp` on the whole batch",
-    residual: "call `without_residual().hvp` with dy times f'",
-    weights: "call `backward` with the weights: hvp is of passes without weights",
-};
+const HVP_ALTERNATIVES: Alternatives =
+    Alternatives { part: "call `hvp` on the whole batch", residual: "call `without_residual().hvp` with dy times f'" };
 
 /// The sums over a channel that second derivatives need.
 #[derive(Clone, Copy, Default)]
@@ -60,6 +58,11 @@ impl Saved {
     ///   line by line),
     /// - all: `dbeta' = 0`, and beta' does not matter.
     ///
+    /// With [weights](crate::Weights) the sums of dy and of dy times something are over the values that count, those of x' weighted, n is
+    /// the sum of the weights, and what came through the statistics counts as often as its value:
+    /// `dx' = gamma' * r * (dy - v * mean(dy) - v * xhat * q) - s * r * (p * (dy - v * mean(dy)) + v * q * (x' - mean(x')) + v * (k - 2 * p * q) * xhat)`
+    /// for a value of weight v. Of a [renormalised](crate::Renormalization) pass r and d are constants.
+    ///
     /// Behind an activation f, dy stands for `dy * f'(gamma * xhat + beta)`; f' counts as constant, as it is but at 0.
     /// A channel whose gradient is [declared](crate::ConstantChannel) to be 0 has dx' = 0 and dgamma' = 0.
     ///
@@ -83,46 +86,50 @@ impl Saved {
     ///
     /// # Errors
     /// As [`jvp`](Self::jvp). `out` is untouched then.
-    pub fn hvp<T: Element>(
+    pub fn hvp<'i, 'v: 'i, T: Element>(
         &self,
-        x: &View<T>,
+        input: impl Into<Input<'i, 'v, T>>,
         dy: &View<T>,
         direction: &View<T>,
         parameters: ParameterDirection,
         out: &mut ViewMut<T>,
     ) -> Result<ParameterGradients, CallError> {
         let _call = Call::begin();
+        let input = input.into();
         let others = [("dy", dy.layout()), ("direction", direction.layout()), ("out", out.layout())];
-        self.check_directional(&HVP_ALTERNATIVES, x, parameters, &others)?;
-        let (machine, channels) = (&self.machine, self.channel_constants());
+        let beside = self.check_directional(&HVP_ALTERNATIVES, input, parameters, &others)?;
+        let (x, machine, activation, channels) = (input.x(), &self.machine, self.activation, self.channel_constants());
         // Where the statistics are constants, only the products dz x' matter.
-        let sums_if_by_batch = |activation, channels, array: &View<T>| {
-            if self.used_batch_statistics() { self.gradient_sums(activation, channels, x, array) } else { Vec::new() }
+        let [upstream_sums, along_sums] = if self.used_batch_statistics() {
+            let pass = self.pass(x, beside.as_beside());
+            let upstream = T::operations().gradient_sums(pass, dy.memory());
+            [upstream, self.direction_sums(x, direction, beside.weights())]
+        } else {
+            [Vec::new(), Vec::new()]
         };
-        let upstream_sums = sums_if_by_batch(self.activation, channels, dy);
-        let about_batch_mean = ChannelConstants { xhat_low: self.channels.batch_xhat_low(), ..channels };
-        let along_sums = sums_if_by_batch(Activation::Identity, about_batch_mean, direction);
         let arrays = [x.memory(), dy.memory(), direction.memory()];
-        let products = T::operations().sums_along(machine, self.activation, channels, arrays);
+        let products = T::operations().sums_along(machine, activation, channels, arrays, beside.weights());
         let sums = |channel: usize| SecondOrderSums {
             upstream: upstream_sums.get(channel).copied().unwrap_or_default(),
             direction: along_sums.get(channel).copied().unwrap_or_default(),
             product: products.get(channel).map_or(0.0, |sums| sums.dy_xhat),
         };
-        let coefficients =
-            |channel| self.gradient_along_coefficients(channel, sums(channel), parameters.at(channel)[0]);
-        T::operations().gradient_along(machine, self.activation, arrays, out.memory(), &coefficients);
+        let coefficients = |channel| {
+            let [gamma_t, _] = self.to_batch_norm(channel, parameters.at(channel));
+            self.gradient_along_coefficients(channel, sums(channel), gamma_t)
+        };
+        T::operations().gradient_along(machine, activation, arrays, beside.weights(), out.memory(), &coefficients);
         let dgamma = |channel| {
             self.channels.inverse_deviation()[channel]
                 * self.channels.total_weight()[channel]
                 * self.curvature(channel, sums(channel))
         };
         let channels = 0..self.channels();
-        Ok(ParameterGradients {
+        Ok(self.from_batch_norm(ParameterGradients {
             // 0 for an empty batch, as its gradients are: the formula divides by n = 0.
             dgamma: channels.clone().map(|channel| if self.count == 0 { 0.0 } else { dgamma(channel) }).collect(),
             dbeta: channels.map(|_| 0.0).collect(),
-        })
+        }))
     }
 
     /// The backward pass of the backward pass (double backward): an outer function S of dx, dgamma and dbeta has the
@@ -160,9 +167,9 @@ impl Saved {
     ///
     /// # Errors
     /// As [`jvp`](Self::jvp). `by_x` and `by_dy` are untouched then.
-    pub fn double_backward<T: Element>(
+    pub fn double_backward<'i, 'v: 'i, T: Element>(
         &self,
-        x: &View<T>,
+        input: impl Into<Input<'i, 'v, T>>,
         dy: &View<T>,
         of_dx: &View<T>,
         of_parameters: ParameterDirection,
@@ -170,9 +177,10 @@ impl Saved {
         by_dy: &mut ViewMut<T>,
     ) -> Result<Vec<f64>, CallError> {
         let _call = Call::begin();
-        let hvp = |by_x: &mut ViewMut<T>| self.hvp(x, dy, of_dx, of_parameters, by_x);
-        let jvp = |by_dy: &mut ViewMut<T>| self.jvp(x, of_dx, of_parameters, by_dy);
-        hvp_and_jvp([x, of_dx], by_x, by_dy, hvp, jvp)
+        let input = input.into();
+        let hvp = |by_x: &mut ViewMut<T>| self.hvp(input, dy, of_dx, of_parameters, by_x);
+        let jvp = |by_dy: &mut ViewMut<T>| self.jvp(input, of_dx, of_parameters, by_dy);
+        hvp_and_jvp([input.x(), of_dx], by_x, by_dy, hvp, jvp)
     }
 
     /// k, the speed of mean(dz xhat) times the deviation.

@@ -1,26 +1,22 @@
 //! The directional derivative of a forward pass (JVP): the speed of the output, from those of input and parameters.
 
-use crate::batch_norm::input::InputKind;
+use crate::batch_norm::input::{BesideMemory, Input, InputKind};
 use crate::batch_norm::saved::Saved;
 use crate::call_error::CallError;
 use crate::check::same_shape;
 use crate::parameters::ParameterDirection;
-use batchnorm_kernel::passes::{
-    Backward, Beside, Call, ChannelConstants, GradientSums, Layout, Statistics, TangentCoefficients,
-};
-use batchnorm_kernel::{Activation, Element, View, ViewMut};
+use batchnorm_kernel::passes::{Call, ChannelConstants, GradientSums, Layout, Readable, TangentCoefficients};
+use batchnorm_kernel::{Element, View, ViewMut};
 
 /// Calls to suggest in an error, by the kind of forward pass that has no derivative along a direction of its own.
 pub(crate) struct Alternatives {
     pub part: &'static str,
     pub residual: &'static str,
-    pub weights: &'static str,
 }
 
 const JVP_ALTERNATIVES: Alternatives = Alternatives {
     part: "call `jvp` on the whole batch",
     residual: "call `without_residual().jvp` and add the residual's own direction",
-    weights: "call `backward` with the weights: jvp is of passes without weights",
 };
 
 impl Saved {
@@ -34,10 +30,11 @@ impl Saved {
     /// - by mixed statistics, w the batch's weight and m its mean:
     ///   `y' = s * (x' - w * mean(x') - w * xhat * mean(x' * (x - m) / sqrt(variance + eps))) + gamma' * xhat + beta'`,
     ///
-    /// behind an activation f times `f'(gamma * xhat + beta)`. A channel whose gradient is
+    /// behind an activation f times `f'(gamma * xhat + beta)`. With [weights](crate::Weights) all these means are weighted, and a
+    /// masked value does not move; of a [renormalised](crate::Renormalization) pass r and d are constants. A channel whose gradient is
     /// [declared](crate::ConstantChannel) to be 0 does not move with x.
     ///
-    /// `x` must be the forward pass's input; gamma is that of the forward pass. Where the forward pass had a residual,
+    /// The input must be the forward pass's, with its weights; gamma is that of the forward pass. Where the forward pass had a residual,
     /// take [`without_residual`](Self::without_residual), add the residual's own x' to what comes, and of that the
     /// [`residual_gradient`](Self::residual_gradient), which multiplies by f'.
     ///
@@ -56,71 +53,64 @@ impl Saved {
     /// ```
     ///
     /// # Errors
-    /// Shapes and lengths that do not fit each other or the forward pass; a forward pass with a residual or weights, or
-    /// of a part of a batch, whose means nobody here knows. `out` is untouched then.
-    pub fn jvp<T: Element>(
+    /// Shapes and lengths that do not fit each other or the forward pass; a forward pass with a residual, or of a part of a batch,
+    /// whose means nobody here knows. `out` is untouched then.
+    pub fn jvp<'i, 'v: 'i, T: Element>(
         &self,
-        x: &View<T>,
+        input: impl Into<Input<'i, 'v, T>>,
         direction: &View<T>,
         parameters: ParameterDirection,
         out: &mut ViewMut<T>,
     ) -> Result<(), CallError> {
         let _call = Call::begin();
-        self.check_directional(
-            &JVP_ALTERNATIVES,
-            x,
-            parameters,
-            &[("direction", direction.layout()), ("out", out.layout())],
-        )?;
-        let sums = self.used_batch_statistics().then(|| {
-            // xhat about the batch's own mean: that one moves with x, whatever mean x is normalised by.
-            let about_batch_mean =
-                ChannelConstants { xhat_low: self.channels.batch_xhat_low(), ..self.channel_constants() };
-            let mut sums = self.gradient_sums(Activation::Identity, about_batch_mean, x, direction);
-            sums.resize(self.channels(), GradientSums::default());
-            sums
-        });
+        let input = input.into();
+        let others = [("direction", direction.layout()), ("out", out.layout())];
+        let beside = self.check_directional(&JVP_ALTERNATIVES, input, parameters, &others)?;
+        let sums = self.used_batch_statistics().then(|| self.direction_sums(input.x(), direction, beside.weights()));
         let coefficients = |channel: usize| {
-            self.tangent_coefficients(channel, sums.as_ref().map(|sums| sums[channel]), parameters.at(channel))
+            let parameters = self.to_batch_norm(channel, parameters.at(channel));
+            self.tangent_coefficients(channel, sums.as_ref().map(|sums| sums[channel]), parameters)
         };
-        let arrays = [x.memory(), direction.memory()];
-        T::operations().tangent(&self.machine, self.activation, arrays, out.memory(), &coefficients);
+        let arrays = [input.x().memory(), direction.memory()];
+        let (machine, activation) = (&self.machine, self.activation);
+        T::operations().tangent(machine, activation, arrays, beside.weights(), out.memory(), &coefficients);
         Ok(())
     }
 
-    /// Errors unless the pass has a derivative along a direction, being that of a whole batch without residual and
-    /// weights, and unless x, the parameters' direction and all other arrays fit it.
-    pub(crate) fn check_directional<T: Element>(
+    /// Errors unless the pass has a derivative along a direction, being that of a whole batch without a residual, and unless the
+    /// input, the parameters' direction and all other arrays fit it. Gives what stands beside x.
+    pub(crate) fn check_directional<'i, 'v, T: Element>(
         &self,
         alternatives: &Alternatives,
-        x: &View<T>,
+        input: Input<'i, 'v, T>,
         parameters: ParameterDirection,
         others: &[(&'static str, &Layout)],
-    ) -> Result<(), CallError> {
+    ) -> Result<BesideMemory<'i, 'v, T>, CallError> {
         self.check_whole(alternatives.part)?;
-        let refused = match self.kind {
-            InputKind::Plain => None,
-            InputKind::WithResidual => Some(alternatives.residual),
-            InputKind::Weighted => Some(alternatives.weights),
-        };
-        if let Some(call) = refused {
-            return Err(CallError::OtherPass { forward: self.kind.description(), call });
+        if self.kind == InputKind::WithResidual {
+            return Err(CallError::OtherPass { forward: self.kind.description(), call: alternatives.residual });
         }
+        let (x, beside) = (input.x(), input.check_backward(self.kind)?);
         others.iter().try_for_each(|&(argument, layout)| same_shape(argument, x.layout(), layout))?;
         self.check_size("x", x)?;
-        parameters.check(self.channels())
+        parameters.check(self.channels())?;
+        Ok(beside)
     }
 
-    /// The sums of an upstream gradient, or of a direction in its place, and of its product with xhat.
-    pub(crate) fn gradient_sums<T: Element>(
+    /// The sums of a direction and of its product with xhat about the batch's own mean, which moves with x whatever mean x is
+    /// normalised by.
+    pub(crate) fn direction_sums<T: Element>(
         &self,
-        activation: Activation,
-        channels: ChannelConstants,
         x: &View<T>,
-        dy: &View<T>,
+        direction: &View<T>,
+        weights: Option<&Readable<T>>,
     ) -> Vec<GradientSums> {
-        let (machine, x, beside, statistics) = (&self.machine, x.memory(), Beside::Nothing, Statistics::Constants);
-        T::operations().gradient_sums(Backward { machine, activation, channels, x, beside, statistics }, dy.memory())
+        let channels = ChannelConstants { xhat_low: self.channels.batch_xhat_low(), ..self.channel_constants() };
+        let arrays = [x.memory(), direction.memory()];
+        let mut sums = T::operations().direction_sums(&self.machine, channels, arrays, weights);
+        // The loops give none for an empty batch.
+        sums.resize(self.channels(), GradientSums::default());
+        sums
     }
 
     /// Coefficients of y' of a channel; from the sums of x' and x' * (x - m) / deviation where the statistics depend on

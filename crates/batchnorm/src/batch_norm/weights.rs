@@ -4,6 +4,7 @@ use crate::call_error::CallError;
 use batchnorm_kernel::passes::{Layout, Readable, elements, row_major};
 use batchnorm_kernel::{Element, ViewError};
 use std::borrow::Cow;
+use std::ops::Range;
 use thiserror::Error;
 
 /// A weight for each value, or for many values at once: an array of the input's rank in which every axis has the
@@ -97,6 +98,24 @@ impl<'w, T: Element> Weights<'w, T> {
     /// Lengths of the axes: those of the input, or 1 where weights are to be repeated.
     pub fn shape(&self) -> &[usize] {
         &self.shape
+    }
+
+    /// The same weights.
+    pub(crate) fn borrowed(&self) -> Weights<'_, T> {
+        Weights { values: Cow::Borrowed(&self.values), shape: self.shape.clone() }
+    }
+
+    /// The weights of some of the samples, which this axis of the input numbers; of an input that they fit.
+    pub(crate) fn of_samples(&self, axis: usize, range: Range<usize>) -> Weights<'_, T> {
+        let mut shape = self.shape.clone();
+        if shape[axis] == 1 {
+            return self.borrowed();
+        }
+        let inner: usize = shape[axis + 1..].iter().product();
+        let of_each = self.values.chunks(shape[axis] * inner);
+        let values = of_each.flat_map(|values| &values[range.start * inner..range.end * inner]).copied().collect();
+        shape[axis] = range.len();
+        Weights { values: Cow::Owned(values), shape }
     }
 
     /// The weights as an array of the input's shape, repeated along axes of length 1 by a stride of 0.

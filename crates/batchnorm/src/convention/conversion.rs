@@ -156,7 +156,8 @@ impl Conversion {
         if !(self.epsilon.is_finite() && self.epsilon >= 0.0) {
             return Err(ConfigError::Epsilon { got: self.epsilon });
         }
-        let config = self.to.config().epsilon(self.inner_epsilon()).averaging(self.averaging).channels(mean.len());
+        let config =
+            self.to.config().epsilon(self.inner_epsilon()).averaging(self.new_averaging()).channels(mean.len());
         config.check()?;
         let contradiction = batches.and_then(|batches| self.contradiction(&mean, &variance, batches));
         let batches = if contradiction.is_none() { batches } else { None };
@@ -209,10 +210,7 @@ impl Conversion {
         let channel = variance.iter().position(|&variance| is_below(variance, share))?;
         let (got, weight) = (
             variance[channel],
-            match self.averaging {
-                Averaging::Exponential(weight) => shown(weight.new_value()),
-                Averaging::Cumulative => "1 / count".into(),
-            },
+            self.averaging.update_weight().map_or("1 / count".into(), |weight| shown(weight.new_value())),
         );
         Some(format!(
             "Count: {name}, {batches}, cannot belong to these statistics, for {batches} updates by {weight} leave {share:.2e} of the start value 1 in a running variance, and channel {channel} has {got:?}; it was not used (if the update weight was another, give it by `Conversion::averaging`)."
@@ -268,17 +266,30 @@ impl Conversion {
         Ok((converted.collect(), Some(format!("{differs}; {done}."))))
     }
 
-    /// The part of a start value that so many updates leave.
-    fn left_of_start(&self, updates: u64) -> f64 {
-        match self.averaging {
-            Averaging::Exponential(weight) => power(weight.old_value(), updates),
-            Averaging::Cumulative => f64::from(u8::from(updates == 0)),
+    /// How the target's averages follow the batches: by the training's weights, and without a share of the start where that is the
+    /// target's way.
+    fn new_averaging(&self) -> Averaging {
+        match (self.to, self.averaging) {
+            (_, Averaging::Cumulative) => Averaging::Cumulative,
+            (Convention::Haiku, Averaging::Exponential(weight) | Averaging::Debiased(weight)) => {
+                Averaging::Debiased(weight)
+            }
+            // What was without a share of its start has none later on either.
+            (_, Averaging::Exponential(weight) | Averaging::Debiased(weight)) => Averaging::Exponential(weight),
         }
+    }
+
+    /// The part of a start value that so many updates leave in an average that takes none out.
+    fn left_of_start(&self, updates: u64) -> f64 {
+        self.averaging.update_weight().map_or(f64::from(u8::from(updates == 0)), |weight| weight.left_of_start(updates))
     }
 
     /// What so many updates leave of the running variance's start value.
     fn share_of_start(&self, updates: u64) -> f64 {
-        self.from.start_variance() * self.left_of_start(updates)
+        match self.averaging {
+            Averaging::Debiased(_) if updates > 0 => 0.0,
+            _ => self.from.start_variance() * self.left_of_start(updates),
+        }
     }
 
     /// The note on start values, where one of the two takes them out of its averages.
@@ -300,7 +311,7 @@ impl Conversion {
     /// The note on `momentum`: its meaning, its value and the target's default.
     fn momentum(&self) -> Option<String> {
         let (from, to) = (self.from, self.to);
-        let Averaging::Exponential(weight) = self.averaging else {
+        let Some(weight) = self.averaging.update_weight() else {
             // Of the frameworks PyTorch alone has a plain mean (momentum=None).
             return (to != Convention::PyTorch).then(|| {
                 format!("Momentum: {from}'s plain mean of all batches is unknown to {to}; set {to}'s momentum before training goes on.")
@@ -419,19 +430,6 @@ impl Converted {
     pub fn note(&self, difference: Difference) -> Option<&Note> {
         self.notes.iter().find(|note| note.difference == difference)
     }
-}
-
-/// A power by repeated squaring, with the same bits on every machine, which `powf` does not promise.
-fn power(base: f64, mut exponent: u64) -> f64 {
-    let (mut result, mut square) = (1.0, base);
-    while exponent > 0 {
-        if exponent % 2 == 1 {
-            result *= square;
-        }
-        square *= square;
-        exponent /= 2;
-    }
-    result
 }
 
 /// True if a running variance is below what is left in it of its start; one stored in f32 may be so by its rounding.

@@ -1,6 +1,6 @@
 //! The conventions themselves: default options, names in checkpoints, the meaning of `momentum`.
 
-use crate::options::averaging::{Averaging, Estimator, UpdateWeight};
+use crate::options::averaging::{Estimator, UpdateWeight};
 use crate::options::config::Config;
 use crate::options::error::ConfigError;
 use std::fmt;
@@ -250,10 +250,7 @@ impl Convention {
 
     /// The update weights that it has by default.
     pub(super) fn default_weight(self) -> UpdateWeight {
-        match self.config().averaging {
-            Averaging::Exponential(weight) => weight,
-            Averaging::Cumulative => unreachable!("every preset has a weight"),
-        }
+        self.config().averaging.update_weight().expect("every preset has a weight")
     }
 
     /// What it adds by default: to the variance, or (Darknet) to its root.

@@ -160,6 +160,32 @@ impl UpdateWeight {
         }
     }
 
+    /// What the batches of so many updates weigh together in an average, 1 - o^updates; the rest is what its start weighs.
+    ///
+    /// To a few units in the last place: by doubling, with products and sums of positive numbers alone.
+    pub(crate) fn share_of_updates(self, updates: u64) -> f64 {
+        // q(2 k) = q(k) (2 - q(k)), q(k + 1) = w + o q(k), from the highest bit on.
+        (0..u64::BITS - updates.leading_zeros()).rev().fold(0.0, |share, bit| {
+            let doubled = share * (2.0 - share);
+            if updates >> bit & 1 == 1 { self.new + self.old * doubled } else { doubled }
+        })
+    }
+
+    /// What the start of an average weighs after so many updates, o^updates.
+    ///
+    /// By repeated squaring, with the same bits on every machine, which `powf` does not promise.
+    pub(crate) fn left_of_start(self, mut updates: u64) -> f64 {
+        let (mut result, mut square) = (1.0, self.old);
+        while updates > 0 {
+            if updates % 2 == 1 {
+                result *= square;
+            }
+            square *= square;
+            updates /= 2;
+        }
+        result
+    }
+
     /// Weight of the new value.
     pub fn new_value(self) -> f64 {
         self.new
@@ -171,6 +197,36 @@ impl UpdateWeight {
     }
 }
 
+/// The measure of spread of which the batches are averaged. What is kept is a variance in either case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Averaged {
+    /// The variance, by the [`Estimator`].
+    #[default]
+    Variance,
+    /// The standard deviation sqrt(variance + eps), as in the paper on batch renormalisation (Ioffe 2017, algorithm 1): the running
+    /// variance becomes average^2 - eps.
+    Deviation,
+}
+
+impl Averaged {
+    /// The running variance `old` once a batch's, `new`, has been taken in.
+    #[inline]
+    pub(crate) fn average(self, weight: UpdateWeight, epsilon: f64, old: f64, new: f64) -> f64 {
+        match self {
+            Averaged::Variance => weight.average(old, new),
+            // (Alike stay alike, to the bit.)
+            Averaged::Deviation if old == new => old,
+            Averaged::Deviation => {
+                let deviation = weight.average((old + epsilon).sqrt(), (new + epsilon).sqrt());
+                let variance = deviation * deviation - epsilon;
+                // Rounding makes no variance negative; NaN stays.
+                if variance < 0.0 { 0.0 } else { variance }
+            }
+        }
+    }
+}
+
 /// The average by which running statistics follow the batches.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Averaging {
@@ -179,6 +235,19 @@ pub enum Averaging {
     /// The plain mean of the statistics of all batches so far, each batch with the same weight (PyTorch's
     /// `momentum=None`). The first batch replaces the start values.
     Cumulative,
+    /// Exponential moving average without its start: what the start values would still weigh is taken out, and the batches' own
+    /// weights are scaled up to a sum of 1 (Kingma and Ba 2015 call it bias correction; Haiku's averages are such). After k updates
+    /// with the weights o of the old and w of the new value,
+    ///
+    /// ```text
+    /// running = sum over i = 1..k of w o^(k - i) batch_i / (1 - o^k)
+    /// ```
+    ///
+    /// so that the first batch replaces the start values, and an average of equal batches is that batch from the first one on. (A
+    /// plain average that starts at 0 is 10 % of the batch's variance after one update of weight 0.1: evaluation by it explodes.)
+    /// A weight of 0 is the limit for small ones, [`Cumulative`](Self::Cumulative). It goes by the
+    /// [updates](crate::RunningStatistics::updates) of each channel, which are saved with the statistics.
+    Debiased(UpdateWeight),
 }
 
 impl Averaging {
@@ -186,10 +255,24 @@ impl Averaging {
     pub(crate) fn weight_of_update(self, number: u64) -> UpdateWeight {
         match self {
             Averaging::Exponential(weight) => weight,
-            Averaging::Cumulative => {
+            Averaging::Debiased(weight) if weight.new > 0.0 => {
+                // From a sum of weights 1 - o^(k - 1) to 1 - o^k = w + o (1 - o^(k - 1)).
+                let before = weight.old * weight.share_of_updates(number - 1);
+                let sum = weight.new + before;
+                UpdateWeight { new: weight.new / sum, old: before / sum }
+            }
+            Averaging::Cumulative | Averaging::Debiased(_) => {
                 let new = 1.0 / number as f64;
                 UpdateWeight { new, old: 1.0 - new }
             }
+        }
+    }
+
+    /// The weights given, if it has some.
+    pub fn update_weight(self) -> Option<UpdateWeight> {
+        match self {
+            Averaging::Exponential(weight) | Averaging::Debiased(weight) => Some(weight),
+            Averaging::Cumulative => None,
         }
     }
 }

@@ -1,9 +1,10 @@
 //! The options of a batch-norm layer. They are checked once, when it is built.
 
-use crate::options::averaging::{Averaging, Estimator, UpdateWeight};
+use crate::options::averaging::{Averaged, Averaging, Estimator, UpdateWeight};
 use crate::options::error::ConfigError;
 use crate::options::limits::check_channels;
 use crate::options::policies::{Affine, Policies};
+use crate::options::renormalization::Renormalization;
 use crate::options::switches::Switches;
 use batchnorm_kernel::passes::Machine;
 use batchnorm_kernel::{Activation, Threads, Tier};
@@ -24,6 +25,10 @@ pub struct Config {
     pub averaging: Averaging,
     /// The variance that the running variance estimates.
     pub estimator: Estimator,
+    /// The measure of spread that is averaged.
+    pub averaged: Averaged,
+    /// Batch renormalisation in training; `None` for batch norm.
+    pub renormalization: Option<Renormalization>,
     /// True for a layer that keeps running statistics.
     pub track_running_statistics: bool,
     /// The parameters that the layer has.
@@ -55,6 +60,8 @@ impl Config {
             epsilon,
             averaging: Averaging::Exponential(weight),
             estimator,
+            averaged: Averaged::default(),
+            renormalization: None,
             track_running_statistics: true,
             affine: Affine::ScaleAndShift,
             activation: Activation::Identity,
@@ -106,9 +113,10 @@ impl Config {
         Config::preset(1e-5, UpdateWeight::OLD_9, Estimator::Population)
     }
 
-    /// Haiku: eps 1e-5, weight of the old value 0.9 (its ResNets'; the layer itself has no default), population variance.
+    /// Haiku: eps 1e-5, weight of the old value 0.9 (its ResNets'; the layer itself has no default) in averages without their start
+    /// ([`Averaging::Debiased`]), population variance.
     pub fn haiku() -> Config {
-        Config::preset(1e-5, UpdateWeight::OLD_9, Estimator::Population)
+        Config::onnx().averaging(Averaging::Debiased(UpdateWeight::OLD_9))
     }
 
     /// Darknet: weight of the old value 0.99, sample variance, and eps 1e-12: what stands inside the root when 1e-6 is added
@@ -132,6 +140,16 @@ impl Config {
     /// Sets the variance that the running variance estimates.
     pub fn estimator(self, estimator: Estimator) -> Config {
         Config { estimator, ..self }
+    }
+
+    /// Sets the measure of spread that is averaged.
+    pub fn averaged(self, averaged: Averaged) -> Config {
+        Config { averaged, ..self }
+    }
+
+    /// Sets batch renormalisation in training.
+    pub fn renormalization(self, renormalization: impl Into<Option<Renormalization>>) -> Config {
+        Config { renormalization: renormalization.into(), ..self }
     }
 
     /// Sets whether the layer keeps running statistics.

@@ -22,6 +22,35 @@ pub enum ConfigError {
         /// The value given.
         got: f64,
     },
+    /// A limit of batch renormalisation that forbids even what needs no correction.
+    #[error(
+        "{argument}: expected {least} or more, got {got:?}; r_max 1 and d_max 0 are batch norm, the paper's are 3 and 5"
+    )]
+    RenormalizationLimit {
+        /// The limit's name.
+        argument: &'static str,
+        /// The least that it may be.
+        least: f64,
+        /// The value given.
+        got: f64,
+    },
+    /// A warm-up of batch renormalisation that ends before it begins.
+    #[error(
+        "{argument}: expected a number of batches from begin, {begin}, on, got {got}; it is the batch at which the limit has risen"
+    )]
+    WarmUp {
+        /// The argument's name.
+        argument: &'static str,
+        /// Batches after which the limits begin to rise.
+        begin: u64,
+        /// The number given.
+        got: u64,
+    },
+    /// Batch renormalisation of a layer without running statistics.
+    #[error(
+        "renormalization: it corrects by the running statistics, expected a layer that keeps some, got track_running_statistics false; keep them, or train by batch norm"
+    )]
+    RenormalizationUntracked,
     /// No channel, or more than a layer may have.
     #[error("channels: expected 1..={max}, got {got}; is it the length of the channel axis?", max = batchnorm_kernel::MAX_CHANNELS)]
     Channels {

@@ -25,6 +25,17 @@ pub enum NormalizeBy {
     Mix(UpdateWeight),
 }
 
+impl NormalizeBy {
+    /// A mix of weight 0 or 1 as the pass by one of the two, which it is to the bit.
+    pub(crate) fn simplified(self) -> NormalizeBy {
+        match self {
+            NormalizeBy::Mix(weight) if weight.new_value() == 0.0 => NormalizeBy::Running,
+            NormalizeBy::Mix(weight) if weight.old_value() == 0.0 => NormalizeBy::Batch,
+            other => other,
+        }
+    }
+}
+
 /// Four independent switches. Each preset is a usual combination; any other is as good:
 ///
 /// | preset | normalises by | updates the running statistics | trains gamma and beta | gradient through the statistics |

@@ -284,7 +284,14 @@ impl SampleSaved {
                 let (row, channel) = self.plan.row_and_channel(part * channels_a_part + at);
                 coefficients(row, channel)
             };
-            T::operations().tangent(&self.machine, Activation::Identity, arrays.each_ref(), &mut out, &of_channel);
+            T::operations().tangent(
+                &self.machine,
+                Activation::Identity,
+                arrays.each_ref(),
+                None,
+                &mut out,
+                &of_channel,
+            );
         }
     }
 }

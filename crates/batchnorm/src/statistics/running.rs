@@ -115,8 +115,8 @@ impl RunningStatistics {
     }
 
     /// Takes in the moments of one batch by the conventions and policies of a configuration: of each channel
-    /// `running = old weight * running + new weight * batch`. Gives the channels that were skipped because they are
-    /// not finite.
+    /// `running = old weight * running + new weight * batch` (of the deviations, where these are
+    /// [averaged](crate::Averaged)). Gives the channels that were skipped because they are not finite.
     ///
     /// Channels without a value, and with one value where the policy says so, stay as they are; if that goes for all
     /// of them, the batch does not count.
@@ -137,7 +137,8 @@ impl RunningStatistics {
                 *mean = weight.average(*mean, moments.mean());
             }
             for (variance, moments) in self.variance.iter_mut().zip(batch.channels()) {
-                *variance = weight.average(*variance, config.estimator.variance(moments));
+                let new = config.estimator.variance(moments);
+                *variance = config.averaged.average(weight, config.epsilon, *variance, new);
             }
             self.updates.iter_mut().for_each(|updates| *updates += 1);
             return Ok(skipped);
@@ -152,9 +153,9 @@ impl RunningStatistics {
             }
             self.updates[channel] += 1;
             let weight = config.averaging.weight_of_update(self.updates[channel]);
-            let average = |old: f64, new: f64| weight.average(old, new);
-            self.mean[channel] = average(self.mean[channel], moments.mean());
-            self.variance[channel] = average(self.variance[channel], config.estimator.variance(moments));
+            self.mean[channel] = weight.average(self.mean[channel], moments.mean());
+            let (old, new) = (self.variance[channel], config.estimator.variance(moments));
+            self.variance[channel] = config.averaged.average(weight, config.epsilon, old, new);
         }
         Ok(skipped)
     }

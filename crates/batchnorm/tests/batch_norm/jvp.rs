@@ -276,14 +276,14 @@ fn what_does_not_fit_is_refused_and_nothing_is_written() {
     let error = refused(&part, &x, &t, none, &mut out);
     assert!(matches!(error, CallError::OtherPass { forward: "that of a part of a batch", .. }), "{error}");
     case.jvp(&part.with_constant_statistics());
-    // Weights are none of its business.
+    // With weights it takes these.
     let mask = Weights::mask(&[true; 6], &[6, 1, 1]).expect("a mask");
     let mut buffer = vec![0.0; case.x.len()];
     let mut y = ViewMut::new(&mut buffer, &SHAPE, Axes::NCHW).expect("an array of the shape");
     let none = Parameters::<f64>::default();
     let (weighted, _) = rule.train(Input::weighted(&x, &mask), none, None, &mut y).expect("a right call");
     let error = refused(&weighted, &x, &t, ParameterDirection::default(), &mut out);
-    assert!(matches!(error, CallError::OtherPass { forward: "with weights", .. }), "{error}");
+    assert!(matches!(error, CallError::OtherInput { forward: "with weights", .. }), "{error}");
 }
 
 #[test]

@@ -14,9 +14,11 @@ mod odd_views;
 mod parameter_types;
 mod passes;
 mod policies;
+mod renormalization;
 mod second_order;
 #[path = "../support/mod.rs"]
 mod support;
 mod switches;
+mod variants;
 mod weights;
 mod weights_policies;

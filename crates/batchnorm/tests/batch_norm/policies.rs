@@ -265,9 +265,9 @@ fn the_backward_pass_knows_its_forward_pass() {
 
 #[test]
 fn presets_say_what_their_framework_does() {
-    let weight = |config: &Config| match config.averaging {
-        Averaging::Exponential(weight) => (weight.new_value(), weight.old_value()),
-        Averaging::Cumulative => panic!("no preset is cumulative"),
+    let weight = |config: &Config| {
+        let weight = config.averaging.update_weight().expect("no preset is cumulative");
+        (weight.new_value(), weight.old_value())
     };
     use Estimator::{Population, Sample};
     for (config, epsilon, new, estimator) in [

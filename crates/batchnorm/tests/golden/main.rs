@@ -3,5 +3,6 @@
 mod form;
 mod published_checks;
 mod recorded;
+mod renormalization;
 #[path = "../support/mod.rs"]
 mod support;

@@ -130,7 +130,7 @@ pub trait Stepping: Element {
     /// y, dx and the parameters' gradients of the invertible form.
     fn invertible(
         _: &Case<Self>,
-        _: Normalizer,
+        _: (Normalizer, Option<&RunningStatistics>),
         _: Parameters<f64>,
         _: &Places,
     ) -> Option<(Vec<Self>, Vec<Self>, ParameterGradients)> {
@@ -140,12 +140,12 @@ pub trait Stepping: Element {
 
 fn over_itself<T: Element + Parameter>(
     case: &Case<T>,
-    rule: Normalizer,
+    (rule, running): (Normalizer, Option<&RunningStatistics>),
     parameters: Parameters<f64>,
     places: &Places,
 ) -> Option<(Vec<T>, Vec<T>, ParameterGradients)> {
     let (mut x, mut dy) = (places.y.filled(&case.x), places.dx.filled(&case.dy));
-    let trained = rule.train_invertible(&mut places.y.view_mut(&mut x), parameters, None);
+    let trained = rule.train_invertible(&mut places.y.view_mut(&mut x), parameters, running);
     let (saved, _) = trained.expect("a right call");
     let gradients = saved.backward(&places.y.view(&x), &mut places.dx.view_mut(&mut dy)).expect("a right call");
     Some((places.y.taken(x), places.dx.taken(dy), gradients))
@@ -156,7 +156,7 @@ macro_rules! stepping {
         $(impl Stepping for $type {
             fn invertible(
                 case: &Case<Self>,
-                rule: Normalizer,
+                rule: (Normalizer, Option<&RunningStatistics>),
                 parameters: Parameters<f64>,
                 places: &Places,
             ) -> Option<(Vec<Self>, Vec<Self>, ParameterGradients)> {
@@ -215,6 +215,17 @@ impl<T: Stepping> Case<T> {
 
     /// The same by a rule for the pass.
     pub fn step_by(&self, pass: Pass, rule: Normalizer, places: &Places) -> Stepped<T> {
+        self.step_with(pass, rule, places, None)
+    }
+
+    /// The same where training too goes by running statistics.
+    pub fn step_with(
+        &self,
+        pass: Pass,
+        rule: Normalizer,
+        places: &Places,
+        running: Option<&RunningStatistics>,
+    ) -> Stepped<T> {
         let (x, residual) = (places.x.filled(&self.x), places.residual.filled(&self.residual));
         let dy = places.dy.filled(&self.dy);
         let (x, residual, dy) = (places.x.view(&x), places.residual.view(&residual), places.dy.view(&dy));
@@ -223,7 +234,7 @@ impl<T: Stepping> Case<T> {
         let input = if pass.adding { Input::adding(&x, &residual) } else { Input::from(&x) };
         let mut out = places.y.view_mut(&mut y);
         let (saved, moments) = if pass.training {
-            let (saved, batch) = rule.train(input, parameters, None, &mut out).expect("a right call");
+            let (saved, batch) = rule.train(input, parameters, running, &mut out).expect("a right call");
             (saved, batch.channels().to_vec())
         } else {
             let saved = rule.eval(input, parameters, Some(&self.running), &mut out).expect("a right call");
@@ -260,7 +271,7 @@ impl<T: Stepping> Case<T> {
         };
         let y = places.y.taken(y);
         let invertible = pass.training && !pass.adding && pass.activation.slope() > 0.0;
-        let inverted = invertible.then(|| T::invertible(self, rule, parameters, places)).flatten();
+        let inverted = invertible.then(|| T::invertible(self, (rule, running), parameters, places)).flatten();
         let inverted = inverted.map(|(own, dx, of)| {
             assert!(alike(&own, &y) && of.dbeta == gradients.dbeta, "the invertible form has the ordinary y and dbeta");
             (dx, of.dgamma)
