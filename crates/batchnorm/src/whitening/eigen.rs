@@ -1,4 +1,4 @@
-//! Eigenvalues of a covariance, its inverse square root, and that root's derivative.
+//! Eigenvalues of a covariance, its inverse square root, and that root's derivatives.
 //!
 //! By Jacobi's method (Jacobi 1846, in Rutishauser's form of 1966), not by tridiagonal QR as linear-algebra crates have
 //! it: Jacobi finds the small eigenvalues of a positive matrix to as many digits as the matrix determines them, also
@@ -82,7 +82,7 @@ fn rotate_rows_and_columns(matrix: &mut [f64], d: usize, [p, q]: [usize; 2], ang
     }
 }
 
-/// The inverse square root of a covariance, and what its derivative needs.
+/// The inverse square root of a covariance, and what its derivatives need.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct InverseRoot {
     /// Row k is the eigenvector k.
@@ -125,6 +125,26 @@ impl InverseRoot {
         let inner = conjugated(&self.vectors, direction, d);
         // One division after the other: the product of three roots may be too large or too small for an f64.
         symmetric(&self.vectors, d, |k, l| -inner[k * d + l] / roots[k] / roots[l] / (roots[k] + roots[l]))
+    }
+
+    /// The second derivative of the same f in two symmetric directions E and H, symmetric in both. In the basis of the
+    /// eigenvectors it is `sum_m f[k,m,l] (E_km H_ml + H_km E_ml)`, and the second divided differences of l^(-1/2) are
+    /// `f[k,m,l] = (rk + rm + rl) / (rk rm rl (rk + rm) (rm + rl) (rk + rl))`: again no difference is divided by.
+    pub fn second_derivative(&self, directions: [&[f64]; 2]) -> Vec<f64> {
+        let (d, roots) = (self.roots.len(), &self.roots);
+        let [one, other] = directions.map(|direction| {
+            let mut inner = conjugated(&self.vectors, direction, d);
+            inner.iter_mut().enumerate().for_each(|(at, value)| *value /= roots[at / d] + roots[at % d]);
+            inner
+        });
+        symmetric(&self.vectors, d, |k, l| {
+            let term = |m: usize| {
+                let products = one[k * d + m] * other[m * d + l] + other[k * d + m] * one[m * d + l];
+                // (rk + rm + rl) / (rm (rk + rl)).
+                products * (1.0 / roots[m] + 1.0 / (roots[k] + roots[l]))
+            };
+            (0..d).fold(0.0, |sum, m| sum + term(m)) / roots[k] / roots[l]
+        })
     }
 
     /// The inverse root for a group that is not finite: it makes all of its output NaN.
