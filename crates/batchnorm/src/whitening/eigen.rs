@@ -250,4 +250,59 @@ mod tests {
             }
         }
     }
+
+    /// A symmetric matrix of no particular kind.
+    fn wavy(d: usize, phase: f64) -> Vec<f64> {
+        (0..d * d)
+            .map(|at| ((at / d + at % d) as f64 + phase).sin() + ((at / d * (at % d)) as f64 * phase).cos())
+            .collect()
+    }
+
+    /// The symmetric product EH + HE.
+    fn both_products(one: &[f64], other: &[f64], d: usize) -> Vec<f64> {
+        let product = |one: &[f64], other: &[f64], at: usize| -> f64 {
+            (0..d).map(|m| one[at / d * d + m] * other[m * d + at % d]).sum()
+        };
+        (0..d * d).map(|at| product(one, other, at) + product(other, one, at)).collect()
+    }
+
+    /// Where C = c I, all eigenvalues are equal: the second derivative is 3/8 c^(-5/2) (EH + HE), the first
+    /// -1/2 c^(-3/2) E. So they are beside one that is equal but for the last bit.
+    #[test]
+    fn equal_eigenvalues_do_not_disturb_derivatives() {
+        for d in [1, 2, 5, 16] {
+            let (c, one, other) = (3.0f64, wavy(d, 0.3), wavy(d, 1.1));
+            let products = both_products(&one, &other, d);
+            for last_bit in [0.0, 2.0 * f64::EPSILON] {
+                let covariance: Vec<f64> = (0..d * d).map(|at| if at % (d + 1) == 0 { c } else { 0.0 }).collect();
+                let covariance = [&[c + last_bit], &covariance[1..]].concat();
+                let root = InverseRoot::of_covariance(&covariance, d, 0.0, false).expect("it has an inverse");
+                let (slope, curvature) = (root.derivative(&one), root.second_derivative([&one, &other]));
+                for at in 0..d * d {
+                    assert!((slope[at] + 0.5 * c.powf(-1.5) * one[at]).abs() < 1e-14);
+                    assert!((curvature[at] - 0.375 * c.powf(-2.5) * products[at]).abs() < 1e-14 * d as f64);
+                }
+            }
+        }
+    }
+
+    /// Unequal eigenvalues, from 1e-2 to 1e2: the second derivative against differences of the first.
+    #[test]
+    fn the_second_derivative_is_that_of_the_first() {
+        for d in [1, 3, 8] {
+            let mut covariance = both_products(&wavy(d, 0.7), &wavy(d, 0.7), d);
+            (0..d).for_each(|k| covariance[k * d + k] += 0.01 + k as f64);
+            let (one, other) = (wavy(d, 0.3), wavy(d, 1.1));
+            let slope_at = |step: f64| {
+                let moved: Vec<f64> = covariance.iter().zip(&other).map(|(c, by)| c + step * by).collect();
+                InverseRoot::of_covariance(&moved, d, 0.5, false).expect("it has an inverse").derivative(&one)
+            };
+            let root = InverseRoot::of_covariance(&covariance, d, 0.5, false).expect("it has an inverse");
+            let (ahead, behind) = (slope_at(1e-5), slope_at(-1e-5));
+            for (at, curvature) in root.second_derivative([&one, &other]).into_iter().enumerate() {
+                let difference = (ahead[at] - behind[at]) / 2e-5;
+                assert!((curvature - difference).abs() < 1e-8 * (1.0 + curvature.abs()), "{curvature} {difference}");
+            }
+        }
+    }
 }
