@@ -53,7 +53,7 @@ impl SavedWhitening {
     /// let dx = layer.backward(&x, &dy, &trained.saved)?.dx;
     /// // dx is proportional to gamma: where gamma moves with itself, dx moves with itself.
     /// let still = View::new(&[0.0; 6], &[3, 2], Axes::NCHW)?;
-    /// let mut moved = [9.0; 6];
+    /// let mut moved = [9.0f64; 6];
     /// let mut out = ViewMut::new(&mut moved, &[3, 2], Axes::NCHW)?;
     /// let with_gamma = ParameterDirection { gamma: layer.gamma(), ..ParameterDirection::default() };
     /// trained.saved.hvp(&x, &dy, &still, with_gamma, &mut out)?;

@@ -39,7 +39,7 @@ impl SavedWhitening {
     /// let saved = layer.forward_train(&x)?.saved;
     /// // A shift of the whole batch moves nothing.
     /// let shift = View::new(&[1.0, -2.0, 1.0, -2.0, 1.0, -2.0], &[3, 2], Axes::NCHW)?;
-    /// let mut moved = [9.0; 6];
+    /// let mut moved = [9.0f64; 6];
     /// let mut out = ViewMut::new(&mut moved, &[3, 2], Axes::NCHW)?;
     /// saved.jvp(&x, &shift, ParameterDirection::default(), &mut out)?;
     /// assert!(moved.iter().all(|moved| moved.abs() < 1e-15));
