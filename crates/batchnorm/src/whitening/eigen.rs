@@ -286,7 +286,7 @@ mod tests {
         }
     }
 
-    /// Unequal eigenvalues, from 1e-2 to 1e2: the second derivative against differences of the first.
+    /// The second derivative against differences of the first, where eigenvalues are unequal.
     #[test]
     fn the_second_derivative_is_that_of_the_first() {
         for d in [1, 3, 8] {

@@ -44,8 +44,8 @@ use batchnorm_kernel::{Element, Moments, Parameter, View, ViewMut};
 /// cubes of the deviations, eps included, are such numbers (1e-100 to 1e100).
 ///
 /// **Cost.** d multiplications and additions for each value in a sweep of sums, and d in one that writes y; backward d
-/// and 2 d; `jvp` d and 2 d, `hvp` 3 d (in three sweeps) and 3 d; some 30 d^3 for the eigenvalues of each group. Matrices of d x d numbers for each group and a fixed scratch
-/// for each thread, no copy of the input.
+/// and 2 d; `jvp` d and 2 d; `hvp` 3 d, in three sweeps, and 3 d; some 30 d^3 for the eigenvalues of each group.
+/// Matrices of d x d numbers for each group and a fixed scratch for each thread, no copy of the input.
 ///
 /// ```
 /// use batchnorm::{Axes, Decorrelated, View};
