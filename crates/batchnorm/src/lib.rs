@@ -113,7 +113,7 @@
 //! 9. **[`SampleNorm`]**: layer, group, instance and RMS norm, which do not look at the batch; [`SampleNormalizer`]
 //!    without state. **[`Decorrelated`]** removes the correlations between the channels of a group too.
 //! 10. **Derivatives beyond the backward pass**: along a direction ([`Saved::jvp`]), of second order ([`Saved::hvp`],
-//!     [`Saved::double_backward`]); of the siblings too ([`SampleSaved`]).
+//!     [`Saved::double_backward`]); of the siblings too ([`SampleSaved`], [`SavedWhitening`]).
 //! 11. **[`Convention`]** and [`Conversion`] tell whose checkpoint a file is, and convert its statistics to another
 //!     framework's convention.
 //! 12. **[`mod@reference`]** is the readable twin in plain loops: closed form, computation graph, Jacobian.

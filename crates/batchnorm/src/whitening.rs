@@ -7,3 +7,5 @@ mod groups;
 pub mod layer;
 pub mod running;
 pub mod saved;
+mod second_order;
+mod tangent;

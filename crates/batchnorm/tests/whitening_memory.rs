@@ -3,7 +3,7 @@
 
 mod support;
 
-use batchnorm::{Axes, Decorrelated, View, ViewMut};
+use batchnorm::{Axes, Decorrelated, ParameterDirection, View, ViewMut};
 use peak_alloc::PeakAlloc;
 use support::{Random, pool};
 
@@ -28,6 +28,8 @@ fn matrices_and_a_scratch_for_each_thread() {
         pool(THREADS).install(|| {
             let (saved, _) = layer.forward_train_into(&x_view, &mut out).expect("a right call");
             saved.backward(&x_view, &x_view, &mut gradient).expect("a right call");
+            let (t, none) = (&x_view, ParameterDirection::default());
+            saved.double_backward(&x_view, &x_view, t, none, &mut gradient, &mut out).expect("a right call");
             layer.eval_into(&x_view, &mut out).expect("a right call");
         });
         let extra = MEMORY.peak_usage() - before;

@@ -1,4 +1,4 @@
-//! Eigenvalues of a covariance, its inverse square root, and that root's derivative.
+//! Eigenvalues of a covariance, its inverse square root, and that root's derivatives.
 //!
 //! By Jacobi's method (Jacobi 1846, in Rutishauser's form of 1966), not by tridiagonal QR as linear-algebra crates have
 //! it: Jacobi finds the small eigenvalues of a positive matrix to as many digits as the matrix determines them, also
@@ -82,7 +82,7 @@ fn rotate_rows_and_columns(matrix: &mut [f64], d: usize, [p, q]: [usize; 2], ang
     }
 }
 
-/// The inverse square root of a covariance, and what its derivative needs.
+/// The inverse square root of a covariance, and what its derivatives need.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct InverseRoot {
     /// Row k is the eigenvector k.
@@ -125,6 +125,26 @@ impl InverseRoot {
         let inner = conjugated(&self.vectors, direction, d);
         // One division after the other: the product of three roots may be too large or too small for an f64.
         symmetric(&self.vectors, d, |k, l| -inner[k * d + l] / roots[k] / roots[l] / (roots[k] + roots[l]))
+    }
+
+    /// The second derivative of the same f in two symmetric directions E and H, symmetric in both. In the basis of the
+    /// eigenvectors it is `sum_m f[k,m,l] (E_km H_ml + H_km E_ml)`, and the second divided differences of l^(-1/2) are
+    /// `f[k,m,l] = (rk + rm + rl) / (rk rm rl (rk + rm) (rm + rl) (rk + rl))`: again no difference is divided by.
+    pub fn second_derivative(&self, directions: [&[f64]; 2]) -> Vec<f64> {
+        let (d, roots) = (self.roots.len(), &self.roots);
+        let [one, other] = directions.map(|direction| {
+            let mut inner = conjugated(&self.vectors, direction, d);
+            inner.iter_mut().enumerate().for_each(|(at, value)| *value /= roots[at / d] + roots[at % d]);
+            inner
+        });
+        symmetric(&self.vectors, d, |k, l| {
+            let term = |m: usize| {
+                let products = one[k * d + m] * other[m * d + l] + other[k * d + m] * one[m * d + l];
+                // (rk + rm + rl) / (rm (rk + rl)).
+                products * (1.0 / roots[m] + 1.0 / (roots[k] + roots[l]))
+            };
+            (0..d).fold(0.0, |sum, m| sum + term(m)) / roots[k] / roots[l]
+        })
     }
 
     /// The inverse root for a group that is not finite: it makes all of its output NaN.
@@ -227,6 +247,61 @@ mod tests {
             for at in 0..d * d {
                 assert!((again[at] - matrix[at]).abs() < 3e-14);
                 assert!((unit[at] - if at % (d + 1) == 0 { 1.0 } else { 0.0 }).abs() < 1e-14);
+            }
+        }
+    }
+
+    /// A symmetric matrix of no particular kind.
+    fn wavy(d: usize, phase: f64) -> Vec<f64> {
+        (0..d * d)
+            .map(|at| ((at / d + at % d) as f64 + phase).sin() + ((at / d * (at % d)) as f64 * phase).cos())
+            .collect()
+    }
+
+    /// The symmetric product EH + HE.
+    fn both_products(one: &[f64], other: &[f64], d: usize) -> Vec<f64> {
+        let product = |one: &[f64], other: &[f64], at: usize| -> f64 {
+            (0..d).map(|m| one[at / d * d + m] * other[m * d + at % d]).sum()
+        };
+        (0..d * d).map(|at| product(one, other, at) + product(other, one, at)).collect()
+    }
+
+    /// Where C = c I, all eigenvalues are equal: the second derivative is 3/8 c^(-5/2) (EH + HE), the first
+    /// -1/2 c^(-3/2) E. So they are beside one that is equal but for the last bit.
+    #[test]
+    fn equal_eigenvalues_do_not_disturb_derivatives() {
+        for d in [1, 2, 5, 16] {
+            let (c, one, other) = (3.0f64, wavy(d, 0.3), wavy(d, 1.1));
+            let products = both_products(&one, &other, d);
+            for last_bit in [0.0, 2.0 * f64::EPSILON] {
+                let covariance: Vec<f64> = (0..d * d).map(|at| if at % (d + 1) == 0 { c } else { 0.0 }).collect();
+                let covariance = [&[c + last_bit], &covariance[1..]].concat();
+                let root = InverseRoot::of_covariance(&covariance, d, 0.0, false).expect("it has an inverse");
+                let (slope, curvature) = (root.derivative(&one), root.second_derivative([&one, &other]));
+                for at in 0..d * d {
+                    assert!((slope[at] + 0.5 * c.powf(-1.5) * one[at]).abs() < 1e-14);
+                    assert!((curvature[at] - 0.375 * c.powf(-2.5) * products[at]).abs() < 1e-14 * d as f64);
+                }
+            }
+        }
+    }
+
+    /// The second derivative against differences of the first, where eigenvalues are unequal.
+    #[test]
+    fn the_second_derivative_is_that_of_the_first() {
+        for d in [1, 3, 8] {
+            let mut covariance = both_products(&wavy(d, 0.7), &wavy(d, 0.7), d);
+            (0..d).for_each(|k| covariance[k * d + k] += 0.01 + k as f64);
+            let (one, other) = (wavy(d, 0.3), wavy(d, 1.1));
+            let slope_at = |step: f64| {
+                let moved: Vec<f64> = covariance.iter().zip(&other).map(|(c, by)| c + step * by).collect();
+                InverseRoot::of_covariance(&moved, d, 0.5, false).expect("it has an inverse").derivative(&one)
+            };
+            let root = InverseRoot::of_covariance(&covariance, d, 0.5, false).expect("it has an inverse");
+            let (ahead, behind) = (slope_at(1e-5), slope_at(-1e-5));
+            for (at, curvature) in root.second_derivative([&one, &other]).into_iter().enumerate() {
+                let difference = (ahead[at] - behind[at]) / 2e-5;
+                assert!((curvature - difference).abs() < 1e-8 * (1.0 + curvature.abs()), "{curvature} {difference}");
             }
         }
     }

@@ -37,11 +37,15 @@ use batchnorm_kernel::{Element, Moments, Parameter, View, ViewMut};
 /// **Accuracy.** With u = 2^-53 and kappa the condition number of C + eps I scaled to a diagonal of ones, y errs by at
 /// most 9 u kappa (|gamma| max|xhat| + |beta|) before it is rounded, and the gradients likewise; the sizes and means of
 /// the channels play no part, as long as their squares are `f64` numbers with all digits (deviations of 1e-150 to
-/// 1e150). (A test on groups of 1 to 16 channels with kappa up to 3e11.)
+/// 1e150). (A test on groups of 1 to 16 channels with kappa up to 3e11.) So do the derivatives along a direction x',
+/// with Z = max_i sum_j |W_ij| max|x'_j|: y' of [`SavedWhitening::jvp`] by at most
+/// 9 u kappa (|gamma| Z + |gamma'| max|xhat| + |beta'|), dx' of [`SavedWhitening::hvp`] by
+/// 9 u kappa sum_j |W_ij| (max|gamma dy| Z + max|gamma' dy|) (measured: 2.4 u kappa and 1.3 u kappa), as long as the
+/// cubes of the deviations, eps included, are such numbers (1e-100 to 1e100).
 ///
 /// **Cost.** d multiplications and additions for each value in a sweep of sums, and d in one that writes y; backward d
-/// and 2 d; some 30 d^3 for the eigenvalues of each group. Matrices of d x d numbers for each group and a fixed scratch
-/// for each thread, no copy of the input.
+/// and 2 d; `jvp` d and 2 d; `hvp` 3 d, in three sweeps, and 3 d; some 30 d^3 for the eigenvalues of each group.
+/// Matrices of d x d numbers for each group and a fixed scratch for each thread, no copy of the input.
 ///
 /// ```
 /// use batchnorm::{Axes, Decorrelated, View};

@@ -7,6 +7,7 @@ use crate::whitening::eigen::InverseRoot;
 use crate::whitening::groups::{groups, of_each_group};
 use batchnorm_kernel::passes::{Call, Centered, Machine, Room};
 use batchnorm_kernel::{Element, View, ViewMut};
+use std::ops::Range;
 
 /// The values that a forward pass saves for its backward pass: of each channel the mean and gamma, of each group the
 /// whitening matrix with its eigenvectors. The input itself is not kept; backward takes it again.
@@ -55,7 +56,7 @@ impl SavedWhitening {
 
     /// Writes y = gamma * W (x - mean) + beta.
     pub(super) fn apply<T: Element>(&self, x: &View<T>, beta: &[f64], y: &mut ViewMut<T>) {
-        let scaled = |(range, root): (std::ops::Range<usize>, &InverseRoot)| {
+        let scaled = |(range, root): (Range<usize>, &InverseRoot)| {
             let (d, gamma) = (range.len(), &self.gamma[range]);
             root.matrix.iter().enumerate().map(|(at, w)| gamma[at / d] * w).collect()
         };
@@ -90,13 +91,7 @@ impl SavedWhitening {
         let zeros = vec![[0.0; 2]; self.channels()];
         let centered = Centered { array: x.memory(), centers: &self.centers };
         let upstream = Centered { array: dy.memory(), centers: &zeros };
-        let mut sums = T::operations().products(&self.machine, upstream, Some(centered), self.group);
-        let ranges: Vec<_> = groups(self.channels(), self.group).collect();
-        // The loops give no sums for an empty batch: they are 0.
-        sums.resize_with(ranges.len(), Vec::new);
-        for (sums, range) in sums.iter_mut().zip(&ranges) {
-            sums.resize(range.len() * (range.len() + 1), 0.0);
-        }
+        let sums = self.products(upstream, centered);
         // dgamma_i = sum_j W_ij sum(dy_i xc_j), dbeta_i = sum(dy_i), which stands behind the products of its row.
         let mut gradients = ParameterGradients { dgamma: Vec::new(), dbeta: Vec::new() };
         for (sums, root) in sums.iter().zip(&self.roots) {
@@ -106,16 +101,49 @@ impl SavedWhitening {
                 gradients.dbeta.push(row[d]);
             }
         }
-        let sizes: Vec<usize> = ranges.iter().map(|range| range.len()).collect();
-        let matrix = |group: usize| self.input_gradient(ranges[group].start, &self.roots[group], &sums[group]);
-        let matrices = of_each_group(&self.machine, &sizes, matrix);
+        let matrix =
+            |group: usize, range: Range<usize>| self.input_gradient(range.start, &self.roots[group], &sums[group]);
+        let matrices = self.of_each_group(matrix);
         let shift = vec![0.0; self.channels()];
-        let n = self.count.max(1) as f64;
-        let means: Vec<[f64; 2]> = gradients.dbeta.iter().map(|sum| [sum / n, 0.0]).collect();
+        let means = self.row_means(&sums);
         let centered_both = [Centered { centers: &means, ..upstream }, centered];
         let inputs = if self.by_batch { &centered_both[..] } else { &[upstream] };
         T::operations().mix(&self.machine, inputs, &matrices, &shift, self.group, dx.memory());
         Ok(gradients)
+    }
+
+    /// Of each group, for each row of an array the sums of its products with the rows of another, and behind them its
+    /// own sum.
+    pub(super) fn products<T: Element>(&self, array: Centered<T>, other: Centered<T>) -> Vec<Vec<f64>> {
+        let mut sums = T::operations().products(&self.machine, array, Some(other), self.group);
+        let ranges = groups(self.channels(), self.group);
+        // The loops give no sums for an empty batch: they are 0.
+        sums.resize_with(ranges.len(), Vec::new);
+        for (sums, range) in sums.iter_mut().zip(ranges) {
+            sums.resize(range.len() * (range.len() + 1), 0.0);
+        }
+        sums
+    }
+
+    /// Mean of each row of the array of [`products`](Self::products), as a high part and a low part of 0.
+    pub(super) fn row_means(&self, sums: &[Vec<f64>]) -> Vec<[f64; 2]> {
+        let n = self.count.max(1) as f64;
+        let of_group = |(range, sums): (Range<usize>, &Vec<f64>)| -> Vec<[f64; 2]> {
+            sums.chunks_exact(range.len() + 1).map(|row| [row[range.len()] / n, 0.0]).collect()
+        };
+        groups(self.channels(), self.group).zip(sums).flat_map(of_group).collect()
+    }
+
+    /// What work on each group gives, from the group's number and its channels.
+    pub(super) fn of_each_group<R: Send>(&self, work: impl Fn(usize, Range<usize>) -> R + Sync) -> Vec<R> {
+        let ranges: Vec<Range<usize>> = groups(self.channels(), self.group).collect();
+        let sizes: Vec<usize> = ranges.iter().map(|range| range.len()).collect();
+        of_each_group(&self.machine, &sizes, |group| work(group, ranges[group].clone()))
+    }
+
+    /// Factor of the gradient of a channel: 0 where it is declared to be 0.
+    pub(super) fn gradient_factor(&self, channel: usize) -> f64 {
+        if self.without_gradient[channel] { 0.0 } else { 1.0 }
     }
 
     /// The matrix that gives dx of a group from dy, and from xc too where the statistics are the batch's; `first` is
@@ -130,16 +158,19 @@ impl SavedWhitening {
         }
         let product = |i: usize, j: usize| gamma[i] * sums[i * (d + 1) + j];
         // G, the symmetric part of sum g xc^T.
-        let outer: Vec<f64> =
-            (0..d * d).map(|at| (at / d, at % d)).map(|(i, j)| 0.5 * (product(i, j) + product(j, i))).collect();
-        let derivative = root.derivative(&outer);
+        let derivative = root.derivative(&symmetric_part(d, product));
         let factor = 2.0 / self.count.max(1) as f64;
         let mut matrix = Vec::with_capacity(2 * d * d);
         for i in 0..d {
-            let factor_of_row = if self.without_gradient[first + i] { 0.0 } else { 1.0 };
+            let factor_of_row = self.gradient_factor(first + i);
             matrix.extend((0..d).map(|j| factor_of_row * scaled(i * d + j)));
             matrix.extend((0..d).map(|j| factor_of_row * (factor * derivative[i * d + j])));
         }
         matrix
     }
+}
+
+/// The symmetric part of a d x d matrix, whose elements `element` gives; row after row.
+pub(super) fn symmetric_part(d: usize, element: impl Fn(usize, usize) -> f64) -> Vec<f64> {
+    (0..d * d).map(|at| (at / d, at % d)).map(|(i, j)| 0.5 * (element(i, j) + element(j, i))).collect()
 }

@@ -2,7 +2,7 @@
 
 use crate::support::layout::{ORDERS, Order, Sizes};
 use crate::support::{Random, pool};
-use batchnorm::{Decorrelated, Element, Tier, WhiteningConfig};
+use batchnorm::{Decorrelated, Element, ParameterDirection, Tier, WhiteningConfig};
 
 fn bits(values: impl IntoIterator<Item = f64>) -> Vec<u64> {
     values.into_iter().map(|value| if value.is_nan() { f64::NAN.to_bits() } else { value.to_bits() }).collect()
@@ -22,9 +22,21 @@ fn step<T: Element<Param: Into<f64>>>(layer: &Decorrelated, order: Order, sizes:
     let of_eval = layer.eval_into(&x, &mut order.view_mut(&mut eval, sizes)).expect("a right call");
     let mut dx_eval = order.blank(sizes);
     of_eval.backward(&x, &dy, &mut order.view_mut(&mut dx_eval, sizes)).expect("a right backward call");
+    // Derivatives along a direction, for which y serves, of both passes.
+    let t = order.view(&y, sizes);
+    let of_gamma: Vec<f64> = (0..sizes.c).map(|channel| 0.5 - channel as f64 / 9.0).collect();
+    let parameters = ParameterDirection { gamma: Some(&of_gamma), beta: Some(&of_gamma) };
+    let along = [&saved, &of_eval].map(|saved| {
+        let [mut moved, mut curved] = [(); 2].map(|()| order.blank(sizes));
+        saved.jvp(&x, &t, parameters, &mut order.view_mut(&mut moved, sizes)).expect("a right call");
+        let of = saved.hvp(&x, &dy, &t, parameters, &mut order.view_mut(&mut curved, sizes)).expect("a right call");
+        ([moved, curved].map(|data| order.back(data, sizes)), of.dgamma)
+    });
     let running = layer.running().expect("tracked");
     let arrays = [y, dx, eval, dx_eval].map(|data| order.back(data, sizes));
-    let numbers = arrays.iter().flatten().map(|value| value.to_f64());
+    let arrays = arrays.iter().chain(along.iter().flat_map(|(arrays, _)| arrays));
+    let numbers = arrays.flatten().map(|value| value.to_f64());
+    let numbers = numbers.chain(along.iter().flat_map(|(_, dgamma)| dgamma.clone()));
     let numbers = numbers.chain(gradients.dgamma).chain(gradients.dbeta).chain(running.mean().to_vec());
     bits(numbers.chain(running.covariances().concat()))
 }
