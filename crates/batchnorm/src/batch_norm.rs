@@ -4,6 +4,7 @@ pub mod admission;
 pub mod buffers;
 pub mod channel_vectors;
 pub mod collective;
+pub mod correction;
 pub mod forward;
 pub mod ghost;
 pub mod in_place;

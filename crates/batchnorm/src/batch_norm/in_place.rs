@@ -82,7 +82,7 @@ impl Normalizer {
             }
             None => {
                 let saved = self.saved_in_training(&batch, count, InputKind::Plain, &widened, running)?;
-                widened = saved.all_to_batch_norm(widened);
+                widened = saved.all_batch_norm_parameters(widened);
                 let parameters = widened.gamma.iter().zip(widened.beta.iter());
                 let reciprocals = parameters
                     .zip(batch.channels())

@@ -160,7 +160,7 @@ impl<T: Element + Parameter> Invertible<T> {
         let (machine, activation) = (&saved.machine, saved.activation);
         let pass = OutputBackward { machine, activation, beta, gamma_reciprocal: reciprocal, y: y.memory() };
         let sums = T::output_operations().backward_of_output(pass, dy.memory(), &coefficients);
-        let mut gradients = saved.from_batch_norm(ParameterGradients::from_sums(sums, saved.channels()));
+        let mut gradients = saved.corrected_gradients(ParameterGradients::from_sums(sums, saved.channels()));
         if let Some((dx, of_kept)) = of_kept {
             put_channels(machine, rows(&dx).memory(), self.kept_channels(), dy.memory());
             for (row, &channel) in self.kept_channels().iter().enumerate() {

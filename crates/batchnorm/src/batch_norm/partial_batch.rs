@@ -118,6 +118,10 @@ impl Normalizer {
             let none = || vec![Moments::EMPTY; x.channels()].into();
             return Ok((saved.switched(switches), whole.map_or_else(none, |whole| self.without_singles(whole))));
         }
+        let to_mix = match normalize_by {
+            NormalizeBy::Mix(weight) => Some((weight, running.ok_or(NOTHING_TO_MIX_WITH)?)),
+            _ => None,
+        };
         self.check_belongs(input, whole)?;
         let single = whole.channels().iter().any(Moments::is_single);
         let by_running = single && self.policies.single_value == SingleValue::UseRunning && running.is_some();
@@ -127,16 +131,12 @@ impl Normalizer {
         let whole = self.check_finite(whole.clone())?;
         let is_empty = whole.channels().iter().all(|moments| moments.count() == 0);
         let (count, kind) = (x.count(), input.kind());
-        let saved = match (normalize_by, running) {
-            (_, Some(running)) if by_running => {
-                self.saved_of_running(x.channels(), count, kind, parameters, running)?
-            }
-            (NormalizeBy::Mix(_), None) => return Err(NOTHING_TO_MIX_WITH),
+        let saved = match (to_mix, running) {
             // No value has no statistics to mix in.
-            (NormalizeBy::Mix(_), Some(running)) if is_empty => {
+            (_, Some(running)) if by_running || (to_mix.is_some() && is_empty) => {
                 self.saved_of_running(x.channels(), count, kind, parameters, running)?
             }
-            (NormalizeBy::Mix(weight), Some(running)) => {
+            (Some((weight, running)), _) => {
                 same_length("running_mean", x.channels(), running.channels())?;
                 self.saved_of_mix(count, kind, &widened, weight, running, &whole)
             }

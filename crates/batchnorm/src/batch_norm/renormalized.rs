@@ -1,18 +1,17 @@
 //! Batch renormalisation: a training pass by the batch, corrected towards the running statistics. What it is, and its formulas, are
 //! at [`Renormalization`](crate::Renormalization).
 //!
-//! With r and d as constants, y = gamma * (r xhat + d) + beta is batch norm with the parameters gamma r and beta + gamma d: so all
-//! that follows a forward pass is batch norm's, but for what goes to and comes from gamma. To keep the digits where d and xhat
-//! cancel, y is computed as (x - m') s' + beta, with m' = m - d s / r, which is the running mean where nothing is at its limit.
+//! To keep the digits where d and xhat cancel, y is computed as (x - m') s' + beta, with m' = m - d s / r, which is the running
+//! mean where nothing is at its limit.
 
 use crate::affine::inverse_deviation;
 use crate::batch_norm::channel_vectors::Corrected;
+use crate::batch_norm::correction::Correction;
 use crate::batch_norm::input::InputKind;
 use crate::batch_norm::normalizer::Normalizer;
 use crate::batch_norm::saved::Saved;
 use crate::call_error::CallError;
 use crate::check::same_length;
-use crate::gradients::ParameterGradients;
 use crate::options::renormalization::RenormalizationLimits;
 use crate::parameters::WideParameters;
 use crate::statistics::batch::BatchMoments;
@@ -23,77 +22,6 @@ use batchnorm_kernel::passes::two_sum;
 /// Reason in the error of a batch that is to be renormalised by nothing, and its mend.
 const RUNNING_TO_CORRECT_BY: &str = "batch renormalisation corrects the batch by them; install them (`RunningStatistics::start` before \
                                      the first batch), or train without `renormalization`";
-
-/// r and d of each channel: what takes xhat by the batch to r xhat + d.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Correction {
-    r: Vec<f64>,
-    d: Vec<f64>,
-}
-
-impl Correction {
-    /// Those of some of the channels.
-    pub fn selected(&self, channels: &[usize]) -> Self {
-        let of = |values: &[f64]| channels.iter().map(|&channel| values[channel]).collect();
-        Correction { r: of(&self.r), d: of(&self.d) }
-    }
-
-    /// gamma and beta with which batch norm does the same, or their directions, of a channel. (Neither 1 nor 0 is multiplied by, so
-    /// that what is infinite or negative zero stays.)
-    pub fn parameters(&self, channel: usize, [gamma, beta]: [f64; 2]) -> [f64; 2] {
-        let (r, d) = (self.r[channel], self.d[channel]);
-        [if r == 1.0 { gamma } else { gamma * r }, if d == 0.0 { beta } else { beta + gamma * d }]
-    }
-
-    /// The parameters' gradients, or how fast they move, from those of batch norm.
-    fn gradients(&self, mut of: ParameterGradients) -> ParameterGradients {
-        for ((dgamma, dbeta), (&r, &d)) in of.dgamma.iter_mut().zip(&of.dbeta).zip(self.r.iter().zip(&self.d)) {
-            let scaled = if r == 1.0 { *dgamma } else { *dgamma * r };
-            *dgamma = if d == 0.0 { scaled } else { scaled + d * dbeta };
-        }
-        of
-    }
-
-    /// The sum of dz xhat by the batch, from the gradients of gamma and beta.
-    fn sum_by_batch(&self, channel: usize, dgamma: f64, dbeta: f64) -> f64 {
-        match (self.r[channel], self.d[channel]) {
-            // The batch has no spread, and xhat is 0.
-            (0.0, _) => 0.0,
-            (r, 0.0) => dgamma / r,
-            (r, d) => (dgamma - d * dbeta) / r,
-        }
-    }
-}
-
-impl Saved {
-    /// gamma and beta of a channel, or their directions, to the loops, which know batch norm alone.
-    pub(crate) fn to_batch_norm(&self, channel: usize, parameters: [f64; 2]) -> [f64; 2] {
-        self.correction.as_ref().map_or(parameters, |correction| correction.parameters(channel, parameters))
-    }
-
-    /// The parameters' gradients, from those of the loops.
-    pub(crate) fn from_batch_norm(&self, gradients: ParameterGradients) -> ParameterGradients {
-        match &self.correction {
-            Some(correction) => correction.gradients(gradients),
-            None => gradients,
-        }
-    }
-
-    /// The parameters of a pass to the loops.
-    pub(crate) fn all_to_batch_norm(&self, mut parameters: WideParameters) -> WideParameters {
-        if let Some(correction) = &self.correction {
-            for (channel, (gamma, beta)) in parameters.gamma.iter_mut().zip(parameters.beta.iter_mut()).enumerate() {
-                [*gamma, *beta] = correction.parameters(channel, [*gamma, *beta]);
-            }
-        }
-        parameters
-    }
-
-    /// The sum of dz xhat of a channel to the loops, from the gradients of gamma and beta.
-    pub(crate) fn sum_to_batch_norm(&self, channel: usize, dgamma: f64, dbeta: f64) -> f64 {
-        self.correction.as_ref().map_or(dgamma, |correction| correction.sum_by_batch(channel, dgamma, dbeta))
-    }
-}
 
 /// What corrects one channel.
 struct ChannelCorrection {

@@ -2,12 +2,13 @@
 
 use crate::batch_norm::buffers::GradientBuffers;
 use crate::batch_norm::channel_vectors::ChannelVectors;
+use crate::batch_norm::correction::Correction;
 use crate::batch_norm::input::{Input, InputKind};
-use crate::batch_norm::renormalized::Correction;
 use crate::call_error::CallError;
 use crate::check::{same_batch, same_length, same_shape};
 use crate::gradients::ParameterGradients;
 use crate::options::switches::Switches;
+use crate::parameters::WideParameters;
 use batchnorm_kernel::passes::{
     Backward, BatchStatistics, Beside, Call, ChannelConstants, GradientSums, Layout, Machine, NormalizeVectors,
     Statistics,
@@ -136,7 +137,7 @@ impl Saved {
         buffers.check(input.x().layout(), self.kind)?;
         let pass = self.pass(input.x(), beside.as_beside());
         let sums = T::operations().backward(pass, dy.memory(), buffers.outputs());
-        Ok(self.from_batch_norm(ParameterGradients::from_sums(sums, self.channels())))
+        Ok(self.corrected_gradients(ParameterGradients::from_sums(sums, self.channels())))
     }
 
     /// [`backward`](Self::backward), dx over `dy`: the same bits, and no third array. Of passes without a residual and
@@ -157,7 +158,7 @@ impl Saved {
         self.check_arrays(x, dy.layout())?;
         let pass = self.pass(x, Beside::Nothing);
         let sums = T::operations().backward_in_place(pass, dy.memory());
-        Ok(self.from_batch_norm(ParameterGradients::from_sums(sums, self.channels())))
+        Ok(self.corrected_gradients(ParameterGradients::from_sums(sums, self.channels())))
     }
 
     /// dgamma and dbeta alone, where nobody asks for dx: one sweep over the input and `dy`, and nothing is written. The
@@ -176,7 +177,7 @@ impl Saved {
         self.check_arrays(input.x(), dy.layout())?;
         let pass = self.pass(input.x(), beside.as_beside());
         let sums = T::operations().gradient_sums(pass, dy.memory());
-        Ok(self.from_batch_norm(ParameterGradients::from_sums(sums, self.channels())))
+        Ok(self.corrected_gradients(ParameterGradients::from_sums(sums, self.channels())))
     }
 
     /// The backward pass of a part of a batch ([`Normalizer::train_part`](crate::Normalizer::train_part)), dx into a
@@ -209,7 +210,7 @@ impl Saved {
         let pass = self.pass(input.x(), beside.as_beside());
         let of_channel = |channel: usize| {
             let (dgamma, dbeta) = (whole.dgamma[channel], whole.dbeta[channel]);
-            GradientSums { dy: dbeta, dy_xhat: self.sum_to_batch_norm(channel, dgamma, dbeta) }
+            GradientSums { dy: dbeta, dy_xhat: self.sum_of_batch_norm(channel, dgamma, dbeta) }
         };
         let sums: Vec<GradientSums> = (0..self.channels()).map(of_channel).collect();
         T::operations().input_gradient(pass, dy.memory(), &sums, buffers.outputs());
@@ -282,6 +283,34 @@ impl Saved {
             xhat_low: self.channels.xhat_low(),
             about: self.channels.about(),
         }
+    }
+
+    /// gamma and beta of a channel, or their directions, to the loops, which know batch norm alone.
+    pub(crate) fn batch_norm_parameters(&self, channel: usize, parameters: [f64; 2]) -> [f64; 2] {
+        self.correction.as_ref().map_or(parameters, |correction| correction.parameters(channel, parameters))
+    }
+
+    /// The parameters' gradients, from those of the loops.
+    pub(crate) fn corrected_gradients(&self, gradients: ParameterGradients) -> ParameterGradients {
+        match &self.correction {
+            Some(correction) => correction.gradients(gradients),
+            None => gradients,
+        }
+    }
+
+    /// The parameters of a pass to the loops.
+    pub(crate) fn all_batch_norm_parameters(&self, mut parameters: WideParameters) -> WideParameters {
+        if let Some(correction) = &self.correction {
+            for (channel, (gamma, beta)) in parameters.gamma.iter_mut().zip(parameters.beta.iter_mut()).enumerate() {
+                [*gamma, *beta] = correction.parameters(channel, [*gamma, *beta]);
+            }
+        }
+        parameters
+    }
+
+    /// The sum of dz xhat of a channel to the loops, from the gradients of gamma and beta.
+    pub(crate) fn sum_of_batch_norm(&self, channel: usize, dgamma: f64, dbeta: f64) -> f64 {
+        self.correction.as_ref().map_or(dgamma, |correction| correction.sum_by_batch(channel, dgamma, dbeta))
     }
 
     /// Errors after the pass of a part of a batch: dx depends on the sums over the whole batch, not on the part's own.

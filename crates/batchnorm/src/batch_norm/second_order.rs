@@ -115,7 +115,7 @@ impl Saved {
             product: products.get(channel).map_or(0.0, |sums| sums.dy_xhat),
         };
         let coefficients = |channel| {
-            let [gamma_t, _] = self.to_batch_norm(channel, parameters.at(channel));
+            let [gamma_t, _] = self.batch_norm_parameters(channel, parameters.at(channel));
             self.gradient_along_coefficients(channel, sums(channel), gamma_t)
         };
         T::operations().gradient_along(machine, activation, arrays, beside.weights(), out.memory(), &coefficients);
@@ -125,7 +125,7 @@ impl Saved {
                 * self.curvature(channel, sums(channel))
         };
         let channels = 0..self.channels();
-        Ok(self.from_batch_norm(ParameterGradients {
+        Ok(self.corrected_gradients(ParameterGradients {
             // 0 for an empty batch, as its gradients are: the formula divides by n = 0.
             dgamma: channels.clone().map(|channel| if self.count == 0 { 0.0 } else { dgamma(channel) }).collect(),
             dbeta: channels.map(|_| 0.0).collect(),

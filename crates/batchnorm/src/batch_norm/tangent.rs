@@ -68,7 +68,7 @@ impl Saved {
         let beside = self.check_directional(&JVP_ALTERNATIVES, input, parameters, &others)?;
         let sums = self.used_batch_statistics().then(|| self.direction_sums(input.x(), direction, beside.weights()));
         let coefficients = |channel: usize| {
-            let parameters = self.to_batch_norm(channel, parameters.at(channel));
+            let parameters = self.batch_norm_parameters(channel, parameters.at(channel));
             self.tangent_coefficients(channel, sums.as_ref().map(|sums| sums[channel]), parameters)
         };
         let arrays = [input.x().memory(), direction.memory()];

@@ -12,6 +12,7 @@ mod jvp;
 mod micro_batches;
 mod odd_views;
 mod parameter_types;
+mod parts_and_groups;
 mod passes;
 mod policies;
 mod renormalization;

@@ -47,6 +47,9 @@ fn with_r_max_1_and_d_max_0_every_form_is_batch_norm_to_the_bit() {
     }
 }
 
+/// y, dx, dgamma and dbeta.
+type Step = (Vec<f64>, Vec<f64>, Option<Vec<f64>>, Option<Vec<f64>>);
+
 /// A training of 30 steps by weights, ghost batches, parts and the invertible form: outputs, gradients and running statistics.
 #[test]
 fn a_training_at_those_limits_is_one_of_batch_norm_to_the_bit() {
@@ -92,7 +95,7 @@ fn a_training_at_those_limits_is_one_of_batch_norm_to_the_bit() {
                 (y, dx, Some(of.dgamma), Some(of.dbeta))
             }
         });
-        let bits = |(y, dx, dgamma, dbeta): &(Vec<f64>, Vec<f64>, Option<Vec<f64>>, Option<Vec<f64>>)| -> Vec<u64> {
+        let bits = |(y, dx, dgamma, dbeta): &Step| -> Vec<u64> {
             y.iter().chain(dx).chain(dgamma.iter().flatten()).chain(dbeta.iter().flatten()).map(|&v| bits(v)).collect()
         };
         assert_eq!(bits(&both[0]), bits(&both[1]), "step {step}");
