@@ -105,7 +105,7 @@ pub enum CallError {
         call: &'static str,
     },
     /// A backward pass with another kind of input than the forward pass had.
-    #[error("the saved forward pass was {forward}: its backward pass takes `{input}`")]
+    #[error("the saved forward pass was {forward}: what comes behind it takes `{input}`")]
     OtherInput {
         /// The forward pass, in words.
         forward: &'static str,

@@ -202,7 +202,7 @@ pub enum ConfigError {
     },
     /// A running variance that is less than what is left in it of its start value 1.
     #[error(
-        "{argument}[{channel}]: expected at least {share:e}, which is what {updates} updates leave of the start value 1, got {got:?}; give the update weight and the number of updates of the training"
+        "{argument}[{channel}]: expected at least {share:e}, which is what {updates} updates leave of the start value, got {got:?}; give the update weight and the number of updates of the training"
     )]
     BelowStart {
         /// The argument's name.

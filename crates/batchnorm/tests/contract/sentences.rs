@@ -5,9 +5,10 @@ use super::errors::{calls, configurations, views};
 use crate::support::sentences::{as_read, holds};
 use batchnorm::{
     Activation, Affine, Axes, BatchMoments, BatchNorm, Collective, CollectiveError, Config, ConfigError, Convention,
-    Conversion, Decorrelated, EmptyBatch, Estimator, GradientBuffers, Input, Moments, NonFinite, ParameterDirection,
-    Parameters, Policies, Population, RunningCovariance, RunningStatistics, SampleConfig, SampleNorm, SingleValue,
-    Switches, Tier, View, ViewMut, Weights, WhiteningConfig,
+    Conversion, Decorrelated, EmptyBatch, Estimator, GradientBuffers, Input, Moments, NonFinite, NormalizeBy,
+    ParameterDirection, Parameters, Policies, Population, Renormalization, RunningCovariance, RunningStatistics,
+    SampleConfig, SampleNorm, SingleValue, StartValues, Switches, Tier, UpdateWeight, View, ViewMut, Weights,
+    WhiteningConfig,
 };
 use std::fmt::Write;
 use std::num::NonZeroUsize;
@@ -86,7 +87,7 @@ fn passes() -> Vec<(&'static str, String)> {
         ),
         ("backward of another batch", said(layer.backward(&view(&X[..9], &[3, 3]), &view(&X[..9], &[3, 3]), &plain))),
         ("jvp of a part", jvps[0].clone()),
-        ("jvp of weights", jvps[1].clone()),
+        ("jvp without the weights", jvps[1].clone()),
         ("train_part, a whole of fewer values", said(part(&less))),
         ("train_part, a whole of uneven channels", said(part(&uneven.into()))),
     ];
@@ -244,6 +245,29 @@ fn statistics() -> Vec<(&'static str, String)> {
     ]
 }
 
+fn renormalization() -> Vec<(&'static str, String)> {
+    let limits = Renormalization::new(3.0, 5.0).expect("limits");
+    let config = Config::pytorch().renormalization(limits);
+    let rule = config.clone().normalizer().expect("a rule");
+    let x = view(&X, &[4, 3]);
+    let mut buffer = [0.0; 12];
+    let mut y = ViewMut::new(&mut buffer, &[4, 3], Axes::NCHW).expect("an array");
+    let none = Parameters::<f64> { gamma: None, beta: None };
+    let mix = NormalizeBy::Mix(UpdateWeight::of_new(0.5).expect("a weight"));
+    let (whole, mix) = (rule.moments(&x), Switches { normalize_by: mix, ..Switches::train() });
+    let running = RunningStatistics::from_parts(&[0.0], &[0.5], 2).expect("statistics");
+    let tenth = UpdateWeight::of_new(0.1).expect("a weight");
+    vec![
+        ("renormalization, r_max below 1", said(Renormalization::new(0.5, 5.0))),
+        ("renormalization, d_max below 0", said(Renormalization::new(3.0, -1.0))),
+        ("renormalization, a warm-up that ends before it begins", said(limits.warm_up(10, 9, 20))),
+        ("renormalization without running statistics", said(config.track_running_statistics(false).build())),
+        ("train, nothing to renormalise by", said(rule.train(&x, none, None, &mut y))),
+        ("forward_part, nothing to mix with", said(rule.forward_part(&x, none, mix, &whole, None, &mut y))),
+        ("a start that cannot have been", said(running.without_start(tenth, StartValues::default()))),
+    ]
+}
+
 /// The texts of all `#[error(..)]` of a source.
 fn texts(source: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -267,7 +291,7 @@ fn texts(source: &str) -> Vec<String> {
 fn every_sentence_appears_and_is_the_one_that_was_read() {
     let catalogues = [views(), configurations(), calls()];
     let bad = catalogues.iter().flatten().map(|bad| (bad.what, bad.sentence()));
-    let all = bad.chain(passes()).chain(siblings()).chain(whitening()).chain(statistics());
+    let all = bad.chain(passes()).chain(siblings()).chain(whitening()).chain(statistics()).chain(renormalization());
     let mut table = String::new();
     for (what, sentence) in all {
         assert!(!sentence.contains('\n'), "{what}: one line");
