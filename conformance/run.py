@@ -37,6 +37,9 @@ def give_up(reason):
     sys.exit(2)
 
 
+MUST_BE_ASKED = ("activation", "renormalization", "average")
+
+
 class Case:
     """What a function gets, its own to overwrite. `x`, `dy`, `gamma`, `beta`, `weights`, `direction`, `running_mean` and `running_variance` are
     numpy arrays, or None where the case has none; `batches` is the list x0, x1, .. of the operations `updates` and
@@ -51,18 +54,27 @@ class Case:
         self.channel_axis = self.roles.index("channel")
         self.update, self.layers = entry.get("update"), entry.get("layers", 1)
         self.inputs = inputs
-        self._activation, self.asked_for_activation = entry.get("activation"), False
+        # What a function must ask for: one that never does cannot have computed it, and is not judged where there is one.
+        self._entry, self.unasked = entry, {name for name in MUST_BE_ASKED if entry.get(name) is not None}
+
+    def _asked(self, name):
+        self.unasked.discard(name)
+        return self._entry.get(name)
 
     @property
     def activation(self):
-        """What follows the normalisation: "relu" or None. A function that never asks cannot have computed it, and is
-        not judged where there is one."""
-        self.asked_for_activation = True
-        return self._activation
+        """What follows the normalisation: "relu" or None."""
+        return self._asked("activation")
 
     @property
-    def is_misunderstood(self):
-        return self._activation is not None and not self.asked_for_activation
+    def renormalization(self):
+        """{"r_max": .., "d_max": ..} of batch renormalisation, or None."""
+        return self._asked("renormalization")
+
+    @property
+    def average(self):
+        """The running average, where it is not the exponential one: "debiased" or None."""
+        return self._asked("average")
 
     def __getattr__(self, name):
         if name in ("x", "dy", "gamma", "beta", "weights", "direction", "running_mean", "running_variance"):
@@ -270,8 +282,8 @@ def judge(entry, arrays, function, factor, known):
         if not known.answers(function, entry):
             return ends("refused", f"{reason} (it answers no case of this kind, so that it refuses says nothing)")
         return ends("passed", reason)
-    if case.is_misunderstood:
-        return ends("skipped", f"the function does not ask for case.activation, which is '{case.activation}'")
+    for name in sorted(case.unasked):
+        return ends("skipped", f"the function does not ask for case.{name}, which is {entry[name]!r}")
     failures = [f"gives {name}" for name in known.misspelt(outputs)]
     if entry["refusal"] == "required":
         if failures:
@@ -322,7 +334,7 @@ def find(what):
     folder = pathlib.Path(what)
     if folder.is_dir():
         def read(case):
-            _ = case.activation  # the program that wrote the folder left out what it does not know
+            case.unasked.clear()  # the program that wrote the folder left out what it does not know
             path = folder / f"{case.name}.npz"
             if not path.exists():
                 raise NotImplementedError("no file")

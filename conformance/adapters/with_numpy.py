@@ -27,8 +27,10 @@ def solve(case):
         return trained(case)
     running = {name: case.inputs.get(name) for name in ("running_mean", "running_variance")}
     if case.operation == "updates":
+        # What the updates so far weigh together; of an average that holds its start always 1.
+        share = 0.0 if case.average == "debiased" else 1.0
         for x in case.batches:
-            running = updated(x, case, running)
+            running, share = updated(x, case, running, share)
         return running
     raise NotImplementedError(case.operation)
 
@@ -43,15 +45,17 @@ def others(case):
     return tuple(axis for axis in range(len(case.roles)) if axis != case.channel_axis)
 
 
-def updated(x, case, running):
+def updated(x, case, running, share=1.0):
     axes, weight = others(case), case.update["weight_of_new"]
     n = x.size // x.shape[case.channel_axis]
     if n == 0:
-        return running
+        return running, share
     x = x.astype(np.float64)
     variance = x.var(axis=axes) * (n / (n - 1) if case.update["variance"] == "sample" else 1)
-    return {"running_mean": (1 - weight) * running["running_mean"] + weight * x.mean(axis=axes),
-            "running_variance": (1 - weight) * running["running_variance"] + weight * variance}
+    new_share = (1 - weight) * share + weight
+    follow = lambda old, new: ((1 - weight) * share * old + weight * new) / new_share
+    return {"running_mean": follow(running["running_mean"], x.mean(axis=axes)),
+            "running_variance": follow(running["running_variance"], variance)}, new_share
 
 
 def behind(z, case):
@@ -68,15 +72,23 @@ def trained(case):
     mean, variance = x.mean(axis=axes, keepdims=True), x.var(axis=axes, keepdims=True)
     inverse = 1 / np.sqrt(variance + case.epsilon)
     xhat = (x - mean) * inverse
-    y = xhat * (1 if gamma is None else gamma) + (0 if beta is None else beta)
+    r, d = 1.0, 0.0
+    if case.renormalization is not None:
+        r_max, d_max = case.renormalization["r_max"], case.renormalization["d_max"]
+        deviation = np.sqrt(of_channels(case.running_variance, case) + case.epsilon)
+        r = np.clip(np.sqrt(variance + case.epsilon) / deviation, 1 / r_max, r_max)
+        d = np.clip((mean - of_channels(case.running_mean, case)) / deviation, -d_max, d_max)
+    corrected = r * xhat + d
+    y = corrected * (1 if gamma is None else gamma) + (0 if beta is None else beta)
     y, dy = behind(y, case)
     outputs = {"y": rounded(y, case), "mean": mean.ravel(), "variance": variance.ravel()}
     if case.update is not None:
-        outputs |= updated(case.x, case, {"running_mean": case.running_mean, "running_variance": case.running_variance})
+        running = {"running_mean": case.running_mean, "running_variance": case.running_variance}
+        outputs |= updated(case.x, case, running)[0]
     if dy is not None:
         g = dy * (1 if gamma is None else gamma)
-        dx = inverse * (g - g.mean(axis=axes, keepdims=True) - xhat * (g * xhat).mean(axis=axes, keepdims=True))
-        outputs |= {"dx": rounded(dx, case), "dgamma": (dy * xhat).sum(axis=axes), "dbeta": dy.sum(axis=axes)}
+        dx = r * inverse * (g - g.mean(axis=axes, keepdims=True) - xhat * (g * xhat).mean(axis=axes, keepdims=True))
+        outputs |= {"dx": rounded(dx, case), "dgamma": (dy * corrected).sum(axis=axes), "dbeta": dy.sum(axis=axes)}
     return outputs
 
 

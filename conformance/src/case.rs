@@ -87,6 +87,26 @@ pub enum Activation {
     Relu,
 }
 
+/// Batch renormalisation (Ioffe 2017), in training: with the batch's mean m and s = sqrt(variance + epsilon), and M and
+/// S = sqrt(V + epsilon) of the running statistics before this batch, y = gamma (r (x - m) / s + d) + beta with r = s / S kept in
+/// 1 / r_max ..= r_max and d = (m - M) / S in -d_max ..= d_max, both constants to the gradient.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Renormalization {
+    /// The limit of r.
+    pub r_max: f64,
+    /// The limit of d.
+    pub d_max: f64,
+}
+
+/// A running average other than the usual one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Average {
+    /// What is left of the start is taken out: behind k updates sum w (1 - w)^(k - i) batch_i / (1 - (1 - w)^k).
+    Debiased,
+}
+
 /// The variance that running statistics hold, by its divisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -134,6 +154,10 @@ pub struct Problem {
     pub epsilon: f64,
     /// The update of the running statistics, where the operation has one.
     pub update: Option<Update>,
+    /// The average that the update is of, if not the exponential one.
+    pub average: Option<Average>,
+    /// The correction of training towards the running statistics, if there is one (batch norm of one batch alone).
+    pub renormalization: Option<Renormalization>,
     /// What follows the normalisation, if anything does (batch norm of one batch alone).
     pub activation: Option<Activation>,
     /// Number of layers in a chain.
@@ -277,6 +301,12 @@ impl Case {
         }
         if problem.activation == Some(Activation::Relu) {
             needs.push("relu");
+        }
+        if problem.average == Some(Average::Debiased) {
+            needs.push("debiased");
+        }
+        if problem.renormalization.is_some() {
+            needs.push("renormalization");
         }
         if problem.inputs.values().any(|input| input.strides.is_some()) {
             needs.push("strides");

@@ -15,6 +15,7 @@ mod outliers;
 mod parameters;
 mod rectified;
 mod refusals;
+mod renormalization;
 mod running;
 mod siblings;
 mod sizes;
@@ -32,6 +33,7 @@ pub fn all() -> Vec<Case> {
         gradients::cases,
         evaluation::cases,
         running::cases,
+        renormalization::cases,
         layouts::cases,
         rectified::cases,
         offsets::cases,

@@ -7,7 +7,8 @@ use batchnorm_io::npy::Numbers;
 
 use crate::array::Input;
 use crate::case::{
-    Activation, Bound, Case, Estimator, Expected, Level, Norm, Operation, Problem, Refusal, Twin, Unit, Update,
+    Activation, Average, Bound, Case, Estimator, Expected, Level, Norm, Operation, Problem, Refusal, Renormalization,
+    Twin, Unit, Update,
 };
 use crate::kinds::{Element, Role};
 use crate::recipe::{Recipe, Values};
@@ -46,6 +47,8 @@ pub fn case(name: &'static str, level: Level, what: &str, why: &str) -> Draft {
             roles: Vec::new(),
             epsilon: 1e-5,
             update: None,
+            average: None,
+            renormalization: None,
             activation: None,
             layers: 1,
             inputs: BTreeMap::new(),
@@ -263,6 +266,18 @@ impl Draft {
     pub fn running_from(mut self, mean: &[f64], var: &[f64], weight_of_new: f64, variance: Estimator) -> Draft {
         self.problem.update = Some(Update { weight_of_new, variance });
         self.statistics(mean, var)
+    }
+
+    /// Averages without what is left of their start.
+    pub fn debiased(mut self) -> Draft {
+        self.problem.average = Some(Average::Debiased);
+        self
+    }
+
+    /// Training corrected towards these running statistics, within these limits of r and d.
+    pub fn renormalized(mut self, r_max: f64, d_max: f64, mean: &[f64], variance: &[f64]) -> Draft {
+        self.problem.renormalization = Some(Renormalization { r_max, d_max });
+        self.statistics(mean, variance)
     }
 
     /// Several batches, each with its number of samples, mean and deviation; the other axes are those of the shape.

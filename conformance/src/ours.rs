@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use batchnorm::{
-    Activation, Affine, Axes, AxisRole, BatchNorm, Config, Estimator as LayerEstimator, Gradients, Input as LayerInput,
-    ParameterDirection, Population, RunningStatistics, SampleConfig, SampleNorm, Tensor, UpdateWeight, View, ViewMut,
-    Weights,
+    Activation, Affine, Averaging, Axes, AxisRole, BatchNorm, Config, Estimator as LayerEstimator, Gradients,
+    Input as LayerInput, ParameterDirection, Population, Renormalization, RunningStatistics, SampleConfig, SampleNorm,
+    Tensor, UpdateWeight, View, ViewMut, Weights,
 };
 use batchnorm_io::npy::Numbers;
 use half::{bf16, f16};
 
 use crate::array::Input;
-use crate::case::{Activation as Follows, Estimator, Norm, Operation, Problem};
+use crate::case::{Activation as Follows, Average, Estimator, Norm, Operation, Problem, Renormalization as Limits};
 use crate::judge::{Answer, Implementation, Outputs};
 use crate::kinds::{Element, Role};
 
@@ -116,10 +116,16 @@ fn config(problem: &Problem) -> Result<Config, String> {
         Some(Follows::Relu) => config.activation(Activation::Relu),
         None => config,
     };
-    match problem.update {
-        Some(update) => Ok(config.averaging(UpdateWeight::of_new(update.weight_of_new).map_err(words)?)),
-        None => Ok(config),
-    }
+    let config = match problem.renormalization {
+        Some(Limits { r_max, d_max }) => config.renormalization(Renormalization::new(r_max, d_max).map_err(words)?),
+        None => config,
+    };
+    let Some(update) = problem.update else { return Ok(config) };
+    let weight = UpdateWeight::of_new(update.weight_of_new).map_err(words)?;
+    Ok(match problem.average {
+        Some(Average::Debiased) => config.averaging(Averaging::Debiased(weight)),
+        None => config.averaging(weight),
+    })
 }
 
 /// The layer with the problem's parameters and running statistics.
@@ -132,7 +138,9 @@ fn layer(problem: &Problem) -> Result<BatchNorm, String> {
         layer.set_beta(&beta).map_err(words)?;
     }
     if let Some((mean, variance)) = parameter(problem, "running_mean").zip(parameter(problem, "running_variance")) {
-        layer.set_running(RunningStatistics::from_parts(&mean, &variance, 1).map_err(words)?).map_err(words)?;
+        // A debiased average begins where nothing has been taken in.
+        let updates = u64::from(problem.average.is_none());
+        layer.set_running(RunningStatistics::from_parts(&mean, &variance, updates).map_err(words)?).map_err(words)?;
     }
     Ok(layer)
 }

@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::array::Input;
-use crate::case::{Activation, Bound, Case, Expected, Level, Norm, Operation, Problem, Refusal, Twin, Unit, Update};
+use crate::case::{
+    Activation, Average, Bound, Case, Expected, Level, Norm, Operation, Problem, Refusal, Renormalization, Twin, Unit,
+    Update,
+};
 use crate::judge::{Answer, Implementation};
 use crate::kinds::{Element, Role};
 use crate::recipe::Recipe;
@@ -80,6 +83,10 @@ struct Entry {
     epsilon: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     update: Option<Update>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    average: Option<Average>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    renormalization: Option<Renormalization>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     activation: Option<Activation>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -188,6 +195,8 @@ fn entry(case: &Case) -> Entry {
         roles: problem.roles.clone(),
         epsilon: problem.epsilon,
         update: problem.update,
+        average: problem.average,
+        renormalization: problem.renormalization,
         activation: problem.activation,
         layers: (problem.operation == Operation::Chain).then_some(problem.layers),
         refusal: case.refusal,
@@ -278,6 +287,19 @@ fn read_case(folder: &Path, entry: Entry) -> Result<Case, StoreError> {
     if entry.activation.is_some() && !one_batch {
         return Err(broken("an activation may follow batch norm in training and evaluation alone"));
     }
+    let has = |name: &str| entry.inputs.contains_key(name);
+    if let Some(Renormalization { r_max, d_max }) = entry.renormalization {
+        let trains = entry.norm == Norm::Batch && entry.operation == Operation::Train;
+        let plain = !has("weights") && !has("direction");
+        if !(trains && plain && has("running_mean") && has("running_variance") && r_max >= 1.0 && d_max >= 0.0) {
+            return Err(broken(
+                "renormalization is of training by batch norm, with running statistics, r_max >= 1 and d_max >= 0, without weights",
+            ));
+        }
+    }
+    if entry.average.is_some() && entry.update.is_none() {
+        return Err(broken("an average without an update"));
+    }
     if entry.twin.as_ref().is_some_and(|twin| !entry.inputs.contains_key(&twin.x)) {
         return Err(broken("it has no such input as its twin names"));
     }
@@ -357,6 +379,8 @@ fn read_case(folder: &Path, entry: Entry) -> Result<Case, StoreError> {
         roles: entry.roles,
         epsilon: entry.epsilon,
         update: entry.update,
+        average: entry.average,
+        renormalization: entry.renormalization,
         activation: entry.activation,
         layers: entry.layers.unwrap_or(1),
         inputs,

@@ -62,6 +62,27 @@ pub fn cases() -> Vec<Case> {
         .bf16()
         .running(0.01, Population)
         .batches(Operation::Updates, &[(6, 10.0, 1.0); 60]),
+        case(
+            "updates-debiased",
+            Easy,
+            "three batches, the start taken out",
+            "Haiku's averages; the first batch replaces the start",
+        )
+        .with(several)
+        .running(0.1, Population)
+        .debiased()
+        .batches(Operation::Updates, &three),
+        case("updates-debiased-one", Easy, "one batch, the start taken out", "the running statistics are the batch's")
+            .with(several)
+            .running(0.01, Sample)
+            .debiased()
+            .batches(Operation::Updates, &[(7, 3.0, 2.0)]),
+        case("updates-debiased-f64", Hard, "forty batches by weight 0.003, f64", "1 - 0.997^k, to the last digit")
+            .f64()
+            .with(several)
+            .running(0.003, Sample)
+            .debiased()
+            .batches(Operation::Updates, &[(5, 10.0, 1.0); 40]),
         case("updates-an-empty-batch", Hard, "an empty batch between two others", "an empty batch changes nothing")
             .with(several)
             .running(0.1, Sample)

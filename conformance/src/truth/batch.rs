@@ -2,6 +2,7 @@
 
 use batchnorm::reference::compact::{self, Gradients};
 use batchnorm::reference::mixed::Statistics;
+use batchnorm::reference::renormalized::{self, Correction};
 use batchnorm::reference::tangent::{Direction, tangent};
 use batchnorm::reference::whole::{Rows, repeated};
 use batchnorm::reference::{Real, weighted};
@@ -9,7 +10,7 @@ use batchnorm::reference::{Real, weighted};
 use super::number::{D, d, largest, wide};
 use super::output::{Truth, Truths, along};
 use super::running::{insert_running, moved};
-use crate::case::{Activation, Estimator, Operation, Problem, Update};
+use crate::case::{Activation, Estimator, Operation, Problem, Renormalization, Update};
 use crate::kinds::Element;
 
 /// The inputs of a channel.
@@ -25,6 +26,7 @@ struct Channel {
     /// Running mean and variance.
     running: Option<[f64; 2]>,
     update: Option<Update>,
+    renormalization: Option<Renormalization>,
 }
 
 /// The outputs of a channel, each with the scale of its error.
@@ -72,6 +74,7 @@ pub fn of(problem: &Problem) -> (Truths, f64) {
             epsilon: problem.epsilon,
             running: running.as_ref().map(|(mean, variance)| [mean[c], variance[c]]),
             update: problem.update,
+            renormalization: problem.renormalization,
         };
         let normalized = if problem.operation == Operation::Eval { evaluated } else { trained };
         outputs.push(match problem.activation {
@@ -163,6 +166,26 @@ fn rectified(channel: &Channel, normalized: impl Fn(&Channel) -> Outputs, elemen
 
 const UNJUDGED: f64 = f64::INFINITY;
 
+/// r and d of a channel of these statistics, if it is renormalised.
+fn correction(channel: &Channel, mean: D, variance: D) -> Option<Correction<D>> {
+    let Renormalization { r_max, d_max } = channel.renormalization?;
+    let [running_mean, running_variance] = channel.running.expect("what it is corrected by").map(d);
+    let root = |variance: D| (variance + d(channel.epsilon)).sqrt();
+    let limited = |value: D, low: D, high: D| {
+        if value < low {
+            low
+        } else if high < value {
+            high
+        } else {
+            value
+        }
+    };
+    Some(Correction {
+        r: limited(root(variance) / root(running_variance), d(1.0) / d(r_max), d(r_max)),
+        d: limited((mean - running_mean) / root(running_variance), d(-d_max), d(d_max)),
+    })
+}
+
 fn trained(channel: &Channel) -> Outputs {
     let Channel { x, gamma, beta, epsilon, .. } = channel;
     let counts = |i: usize| channel.weights.as_ref().is_none_or(|weights| weights[i] > 0.0);
@@ -215,6 +238,11 @@ fn trained(channel: &Channel) -> Outputs {
         outputs.dx_scale =
             if *epsilon > 0.0 { gamma.abs() / epsilon.sqrt() * largest(dy.iter().copied()) } else { 0.0 };
         outputs.gradients = Some((gradients(vec![d(0.0); x.len()], d(0.0)), derivative));
+        if let Some(Correction { d: shift, .. }) = correction(channel, mean, variance) {
+            outputs.y = elementwise(&|_| d(*gamma) * shift + d(*beta));
+            outputs.gradients = Some((gradients(vec![d(0.0); x.len()], shift * dbeta), None));
+            (outputs.dx_scale, outputs.dgamma_scale) = (0.0, shift.to_f64().abs() * sums);
+        }
     } else {
         let (values, upstream) = (wide(x), wide(&dy));
         let (g, b, e) = (d(*gamma), d(*beta), d(*epsilon));
@@ -225,11 +253,18 @@ fn trained(channel: &Channel) -> Outputs {
             None => (compact::forward(&values, g, b, e), compact::backward(&values, g, e, &upstream)),
         };
         (mean, variance) = (forward.mean, forward.variance);
-        let inverse = forward.inverse_deviation.to_f64();
+        let corrected = correction(channel, mean, variance);
+        let inverse = forward.inverse_deviation.to_f64() * corrected.map_or(1.0, |corrected| corrected.r.to_f64());
         outputs.dx_scale = gamma.abs() * inverse * largest(counting.iter().map(|&i| dy[i]));
         outputs.dgamma_scale = counting.iter().map(|&i| (upstream[i] * forward.normalized[i]).to_f64().abs()).sum();
         outputs.y = forward.y;
         outputs.gradients = Some((backward, None));
+        if let Some(corrected) = corrected {
+            let normalized = renormalized::forward(&values, d(1.0), d(0.0), e, corrected);
+            outputs.dgamma_scale = upstream.iter().zip(normalized).map(|(&dy, xhat)| (dy * xhat).to_f64().abs()).sum();
+            outputs.y = renormalized::forward(&values, g, b, e, corrected);
+            outputs.gradients = Some((renormalized::backward(&values, g, e, corrected, &upstream), None));
+        }
         outputs.ratio = mean.to_f64().abs() * inverse;
         outputs.jvp = channel.direction.as_ref().map(|direction| {
             let statistics = Statistics { running: [d(0.0), d(1.0)], share: d(1.0) };

@@ -4,7 +4,7 @@ use batchnorm::reference::compact;
 
 use super::number::{D, d, largest, wide};
 use super::output::{Truth, Truths, along};
-use super::running::{insert_running, moved};
+use super::running::insert_running;
 use crate::case::{Estimator, Problem, Update};
 
 /// The values of each channel in every batch.
@@ -35,6 +35,8 @@ pub fn updates(problem: &Problem) -> (Truths, f64) {
     let start = |name: &str| wide(&problem.given(name).expect("where they start"));
     let (mut mean, mut variance) = (start("running_mean"), start("running_variance"));
     let mut ratio = 0.0f64;
+    // What the updates of each channel weigh together; of an average that holds its start always 1.
+    let mut share = vec![d(if problem.average.is_some() { 0.0 } else { 1.0 }); mean.len()];
     for batch in batches(problem) {
         for (c, x) in batch.iter().enumerate() {
             // A channel with NaN leaves its statistics alone; a batch without values leaves all.
@@ -43,8 +45,12 @@ pub fn updates(problem: &Problem) -> (Truths, f64) {
             }
             let [m, v] = moments(x);
             ratio = ratio.max(m.to_f64().abs() / (v.to_f64() + problem.epsilon).sqrt());
-            mean[c] = moved(mean[c], m, weight_of_new);
-            variance[c] = moved(variance[c], estimated_by(estimator, v, x.len()), weight_of_new);
+            let w = d(weight_of_new);
+            let new_share = (d(1.0) - w) * share[c] + w;
+            let follow = |old: D, new: D| ((d(1.0) - w) * share[c] * old + w * new) / new_share;
+            mean[c] = follow(mean[c], m);
+            variance[c] = follow(variance[c], estimated_by(estimator, v, x.len()));
+            share[c] = new_share;
         }
     }
     let mut truths = Truths::new();

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use batchnorm::{Config as Options, ConfigError, Estimator, LastBatch, Policies, Switches, UpdateWeight};
+use batchnorm::{
+    Averaged, Averaging, Config as Options, ConfigError, Estimator, LastBatch, Policies, Renormalization, Switches,
+    UpdateWeight,
+};
 use burn::config::{Config, config_to_json};
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +53,15 @@ pub struct BatchNormConfig {
     /// The variance that the running variance estimates.
     #[serde(default, skip_serializing_if = "RunningVariance::is_default")]
     pub running_variance: RunningVariance,
+    /// The average by which the running statistics follow the batches.
+    #[serde(default, skip_serializing_if = "RunningAverage::is_default")]
+    pub averaging: RunningAverage,
+    /// The measure of spread that is averaged.
+    #[serde(default, skip_serializing_if = "is_variance")]
+    pub averaged: Averaged,
+    /// Batch renormalisation in training ([`Renormalization`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renormalization: Option<Renormalization>,
     /// Name of the layer in errors, beside its path ([`LayerName`](crate::LayerName)).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -67,6 +79,39 @@ pub struct BatchNormConfig {
 
 impl Config for BatchNormConfig {}
 
+/// The average by which running statistics follow the batches, with [`momentum`](BatchNormConfig::momentum) as the weight of the
+/// new value.
+#[derive(Config, Debug, Copy, PartialEq, Eq)]
+pub enum RunningAverage {
+    /// Exponential, from mean 0 and variance 1: Burn's and PyTorch's.
+    Exponential,
+    /// Exponential, with what is left of the start taken out ([`Averaging::Debiased`]): right from the first batch on.
+    Debiased,
+    /// The plain mean of all batches ([`Averaging::Cumulative`], PyTorch's `momentum=None`); `momentum` plays no part.
+    Cumulative,
+}
+
+impl RunningAverage {
+    pub(crate) fn averaging(self, weight: UpdateWeight) -> Averaging {
+        match self {
+            RunningAverage::Exponential => Averaging::Exponential(weight),
+            RunningAverage::Debiased => Averaging::Debiased(weight),
+            RunningAverage::Cumulative => Averaging::Cumulative,
+        }
+    }
+
+    fn is_default(&self) -> bool {
+        *self == RunningAverage::default()
+    }
+}
+
+impl Default for RunningAverage {
+    /// Burn's.
+    fn default() -> Self {
+        RunningAverage::Exponential
+    }
+}
+
 impl BatchNormConfig {
     /// The defaults of Burn and PyTorch for so many channels: epsilon 1e-5, momentum 0.1; the running variance as in
     /// PyTorch.
@@ -76,6 +121,9 @@ impl BatchNormConfig {
             epsilon: 1e-5,
             momentum: 0.1,
             running_variance: RunningVariance::default(),
+            averaging: RunningAverage::default(),
+            averaged: Averaged::default(),
+            renormalization: None,
             name: None,
             policies: None,
             pinned: None,
@@ -96,6 +144,27 @@ impl BatchNormConfig {
     /// Sets the variance that the running variance estimates.
     pub fn with_running_variance(self, running_variance: RunningVariance) -> Self {
         BatchNormConfig { running_variance, ..self }
+    }
+
+    /// Sets the average by which the running statistics follow the batches.
+    pub fn with_averaging(self, averaging: RunningAverage) -> Self {
+        BatchNormConfig { averaging, ..self }
+    }
+
+    /// Sets the measure of spread that is averaged.
+    pub fn with_averaged(self, averaged: Averaged) -> Self {
+        BatchNormConfig { averaged, ..self }
+    }
+
+    /// Sets batch renormalisation in training.
+    ///
+    /// ```
+    /// use batchnorm_burn::{BatchNormConfig, Renormalization};
+    /// let config = BatchNormConfig::new(64).with_renormalization(Renormalization::paper());
+    /// # let _ = config;
+    /// ```
+    pub fn with_renormalization(self, renormalization: impl Into<Option<Renormalization>>) -> Self {
+        BatchNormConfig { renormalization: renormalization.into(), ..self }
     }
 
     /// Sets a name of the layer in errors, which need not be its path.
@@ -151,7 +220,11 @@ impl fmt::Display for BatchNormConfig {
     }
 }
 
-/// The options as the core takes them, policies at their defaults.
+fn is_variance(averaged: &Averaged) -> bool {
+    *averaged == Averaged::Variance
+}
+
+/// The options as the core takes them, what only this project has at its defaults.
 pub(crate) fn options(epsilon: f64, momentum: f64, running_variance: RunningVariance) -> Result<Options, ConfigError> {
     Ok(Options::pytorch()
         .epsilon(epsilon)

@@ -3,10 +3,10 @@
 //! Values are taken over as they are. Burn's running variance estimates the population variance, so a layer that comes
 //! from Burn says so and goes on that way; [`BatchNorm::convert_running_variance`] makes it the sample variance.
 
-use batchnorm::Threads;
+use batchnorm::{Averaged, Threads};
 use burn::module::Module;
 
-use crate::config::RunningVariance;
+use crate::config::{RunningAverage, RunningVariance};
 use crate::module::BatchNorm;
 use crate::name::LayerName;
 use crate::running::{RunningTensor, dequantized};
@@ -29,6 +29,10 @@ impl From<burn::nn::BatchNorm> for BatchNorm {
             running_mean: RunningTensor::with_id(ids[0], state(theirs.running_mean)),
             running_var: RunningTensor::with_id(ids[1], state(theirs.running_var)),
             momentum: theirs.momentum,
+            averaging: RunningAverage::Exponential,
+            averaged: Averaged::Variance,
+            renormalization: None,
+            updates: None,
             epsilon: theirs.epsilon,
             running_variance: RunningVariance::Population,
             name: LayerName::built_here("BatchNorm", None),

@@ -175,7 +175,7 @@ fn evaluate<T: Native>(
     residual: Option<&FlexTensor>,
     [gamma, beta]: [&FlexTensor; 2],
     pass: &BatchNormPass,
-    cells: &[Cell; 2],
+    cells: &[Cell],
 ) -> Result<FlexTensor, Reason> {
     let (x_view, residual) = (view::<T>(x), residual.map(view::<T>));
     let parameters = Parameters { gamma: Some(values::<T>(gamma)), beta: Some(values::<T>(beta)) };

@@ -314,8 +314,9 @@ impl<const D: usize> Fused<'_, D> {
         let normalizer =
             if adds_behind { options.clone().activation(Activation::Identity).normalizer()? } else { normalizer };
         // Of many channels and few samples, reading and checking them takes as long as the pass.
-        let by_batch =
-            switches.normalize_by == NormalizeBy::Batch && norm.policies.single_value != SingleValue::UseRunning;
+        let by_batch = switches.normalize_by == NormalizeBy::Batch
+            && norm.policies.single_value != SingleValue::UseRunning
+            && norm.renormalization.is_none();
         let running = (!by_batch).then(|| norm.cells());
         let prepared = (norm.held.prepared(), norm.epsilon);
         let pass = BatchNormPass { normalizer, switches, running, prepared, scope, layer: norm.name.handle() };
@@ -329,7 +330,7 @@ impl<const D: usize> Fused<'_, D> {
                 (y, report.moments())
             }
             Arithmetic::TensorOperations => {
-                let (z, batch) = portable::forward(x, gamma, beta, norm.epsilon, norm.policies, &pass)?;
+                let (z, batch) = portable::forward(x, gamma, beta, norm, &pass)?;
                 (portable::add_and_activate(z, residual, activation), (Some(batch), None))
             }
         };
@@ -399,18 +400,17 @@ fn scope(
     ghost: Option<usize>,
     participant: Option<Participant>,
 ) -> Result<Scope, Reason> {
-    const WEIGHTS: &str = "weights";
-    const GHOST: &str = "ghost batches";
     const PARTICIPANTS: &str = "participants";
     let exclude = |one, other| Err(Reason::Apart { one, other });
     match (weights, ghost, participant) {
         (None, None, None) => Ok(Scope::Batch),
         (Some(weights), None, None) => Ok(Scope::Weights(Arc::new(weights))),
-        (None, Some(samples), None) => Ok(Scope::Ghost(NonZeroUsize::new(samples).ok_or(Reason::Ghost)?)),
+        (weights, Some(samples), None) => {
+            Ok(Scope::Ghost(NonZeroUsize::new(samples).ok_or(Reason::Ghost)?, weights.map(Arc::new)))
+        }
         (None, None, Some(participant)) => Ok(Scope::Participants(participant)),
-        (Some(_), Some(_), _) => exclude(WEIGHTS, GHOST),
-        (Some(_), _, Some(_)) => exclude(WEIGHTS, PARTICIPANTS),
-        (_, Some(_), Some(_)) => exclude(GHOST, PARTICIPANTS),
+        (_, Some(_), Some(_)) => exclude("ghost batches", PARTICIPANTS),
+        (Some(_), None, Some(_)) => exclude("weights", PARTICIPANTS),
     }
 }
 

@@ -5,11 +5,12 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering as Atomic};
 use std::sync::{Arc, OnceLock};
 
-use batchnorm::{BatchMoments, Config, Moments, NormalizeBy, Population, RunningStatistics};
+use batchnorm::{BatchMoments, Config, Moments, NormalizeBy, Population};
 
 use crate::error::Reason;
 use crate::ledger::{Fate, Ledger, Life, Rule};
 use crate::prepared::LastPrepared;
+use crate::running::statistics;
 
 /// The batches of a layer, and what becomes of them.
 ///
@@ -167,14 +168,15 @@ impl Rule for Config {
         one.channels().iter().map(parts).cmp(other.channels().iter().map(parts))
     }
 
-    fn take_in(&self, running: [&[f64]; 2], batch: &BatchMoments) -> Result<([Vec<f32>; 2], Vec<usize>), Reason> {
-        // The number of batches is for cumulative averages, which this module does not offer.
-        let [old_mean, old_variance] = running;
-        let mut new = RunningStatistics::from_parts(old_mean, old_variance, 0)?;
+    fn take_in(&self, running: &[Vec<f64>], batch: &BatchMoments) -> Result<(Vec<Vec<f32>>, Vec<usize>), Reason> {
+        let (old_mean, old_variance, old_updates) = (&running[0], &running[1], running.get(2));
+        let mut new = statistics(old_mean, old_variance, old_updates.map(Vec::as_slice))?;
         let mut not_updated = new.update(batch, self)?;
 
         let rounded = |new: &[f64]| new.iter().map(|&value| value as f32).collect::<Vec<f32>>();
         let (mut means, mut variances) = (rounded(new.mean()), rounded(new.variance()));
+        let mut updates =
+            old_updates.map(|_| new.updates().iter().map(|&updates| updates as f32).collect::<Vec<f32>>());
         // The core's average comes to the mean of a constant channel, to the bit. So does what is rounded: where that stays short
         // of the batch's mean because a step is lost to rounding, the next `f32` is taken.
         let channels = means.iter_mut().zip(old_mean.iter().zip(new.mean())).zip(batch.channels());
@@ -191,11 +193,14 @@ impl Rule for Config {
         {
             // The old values came from `f32` and go back unchanged.
             (means[channel], variances[channel]) = (old_mean[channel] as f32, old_variance[channel] as f32);
+            if let (Some(new), Some(old)) = (&mut updates, old_updates) {
+                new[channel] = old[channel] as f32;
+            }
             not_updated.push(channel);
         }
         not_updated.sort_unstable();
         not_updated.dedup();
-        Ok(([means, variances], not_updated))
+        Ok(([means, variances].into_iter().chain(updates).collect(), not_updated))
     }
 
     fn observe(observation: &mut Observation, batch: &BatchMoments) -> Result<Vec<usize>, Reason> {

@@ -14,9 +14,9 @@ use burn::tensor::Tensor;
 
 use crate::error::Reason;
 use crate::lineage::{Lineage, Moment, Origin, locked};
-use crate::running::{Cell, values, vector};
+use crate::running::{Cell, Locked, values, vector};
 
-/// The way in which a batch is taken into two vectors of running statistics.
+/// The way in which a batch is taken into the vectors of running statistics, of which a layer has two or more.
 pub(crate) trait Rule: Clone + Send + Sync + 'static {
     /// Statistics of a batch.
     type Batch: Clone + Send + 'static;
@@ -30,7 +30,7 @@ pub(crate) trait Rule: Clone + Send + Sync + 'static {
     fn order(one: &Self::Batch, other: &Self::Batch) -> Ordering;
 
     /// The running statistics with a batch taken in, and the channels or groups that were not updated.
-    fn take_in(&self, running: [&[f64]; 2], batch: &Self::Batch) -> Result<([Vec<f32>; 2], Vec<usize>), Reason>;
+    fn take_in(&self, running: &[Vec<f64>], batch: &Self::Batch) -> Result<(Vec<Vec<f32>>, Vec<usize>), Reason>;
 
     /// Observes a batch; gives the channels that are left out of it.
     fn observe(observation: &mut Self::Observation, batch: &Self::Batch) -> Result<Vec<usize>, Reason>;
@@ -119,13 +119,13 @@ pub(crate) struct Life<R: Rule>(Arc<Ledger<R>>);
 struct State<R: Rule> {
     fate: Fate<R>,
     /// The running statistics, known from the first pass or clone on.
-    cells: Option<[Cell; 2]>,
+    cells: Option<Vec<Cell>>,
     /// The batches that the layer owes to its origin, as one.
     owed: Option<Seen<R>>,
     /// What clones have given since the last step, each with its number.
     given: Vec<(u64, Seen<R>)>,
     /// The running statistics before and with `given`.
-    around_given: Option<[[Vec<f64>; 2]; 2]>,
+    around_given: Option<[Vec<Vec<f64>>; 2]>,
     /// How often the layer has made a step, and clones have given something.
     moment: Moment,
     /// Whether the layer itself has taken in a batch over several participants.
@@ -155,9 +155,9 @@ impl<R: Rule> Life<R> {
 impl<R: Rule> Ledger<R> {
     /// The life of a clone of the layer, and its running statistics: those of the layer, which are in `cells`, as one of
     /// its steps has left both of them.
-    pub fn cloned(&self, cells: [Cell; 2]) -> (Arc<Life<R>>, [Tensor<1>; 2]) {
+    pub fn cloned(&self, cells: Vec<Cell>) -> (Arc<Life<R>>, Vec<Tensor<1>>) {
         let mut state = locked(&self.state);
-        let values = both(&cells);
+        let values = all(&cells);
         state.cells = Some(cells);
         let (fate, moment) = (state.fate_of_copy(true), state.moment);
         drop(state);
@@ -165,9 +165,9 @@ impl<R: Rule> Ledger<R> {
     }
 
     /// The same of a copy that is a model of its own.
-    pub fn copied(&self, cells: [Cell; 2]) -> (Arc<Life<R>>, [Tensor<1>; 2]) {
+    pub fn copied(&self, cells: Vec<Cell>) -> (Arc<Life<R>>, Vec<Tensor<1>>) {
         let state = locked(&self.state);
-        let values = both(&cells);
+        let values = all(&cells);
         (Life::from_origin(state.fate_of_copy(false), None), values)
     }
 
@@ -202,7 +202,7 @@ impl<R: Rule> Ledger<R> {
     }
 
     /// Takes in the batches that are held, by a rule, and goes on holding.
-    pub fn commit_held(&self, cells: [Cell; 2], rule: &R) -> Result<Vec<usize>, Reason> {
+    pub fn commit_held(&self, cells: Vec<Cell>, rule: &R) -> Result<Vec<usize>, Reason> {
         let owes = self.owes();
         let mut state = locked(&self.state);
         state.step(cells, owes);
@@ -220,7 +220,7 @@ impl<R: Rule> Ledger<R> {
 
     /// Statistics of a training pass, of a layer with its running statistics in `cells`: taken into these, held or
     /// observed. Gives the channels or groups that were not updated.
-    pub fn train(&self, cells: [Cell; 2], seen: Now<R>) -> Result<Vec<usize>, Reason> {
+    pub fn train(&self, cells: Vec<Cell>, seen: Now<R>) -> Result<Vec<usize>, Reason> {
         let owes = self.owes();
         let mut state = locked(&self.state);
         if seen.part.is_some() {
@@ -246,7 +246,7 @@ impl<R: Rule> Ledger<R> {
     }
 
     /// Takes a batch in, whatever happens to others.
-    pub fn commit(&self, cells: [Cell; 2], seen: Now<R>) -> Result<Vec<usize>, Reason> {
+    pub fn commit(&self, cells: Vec<Cell>, seen: Now<R>) -> Result<Vec<usize>, Reason> {
         let owes = self.owes();
         let mut state = locked(&self.state);
         state.step(cells, owes);
@@ -263,7 +263,7 @@ impl<R: Rule> Ledger<R> {
 
     /// The layer goes on as a model of its own (an optimizer steps on it, a record is loaded, it is quantised): it owes
     /// nothing from here on, and will go on for its origin.
-    pub fn go_on(&self, cells: [Cell; 2]) {
+    pub fn go_on(&self, cells: Vec<Cell>) {
         {
             let mut state = locked(&self.state);
             state.keep_given();
@@ -337,10 +337,26 @@ impl<R: Rule> Ledger<R> {
     }
 }
 
-/// Both running statistics, as they are at one time.
-fn both(cells: &[Cell; 2]) -> [Tensor<1>; 2] {
-    let vectors = cells.each_ref().map(|cell| cell.lock());
-    vectors.each_ref().map(|vector| (**vector).clone())
+/// The running statistics, as they are at one time.
+fn all(cells: &[Cell]) -> Vec<Tensor<1>> {
+    locked_all(cells).iter().map(|vector| (**vector).clone()).collect()
+}
+
+/// All vectors held, so that no reader sees an old one and a new one.
+fn locked_all(cells: &[Cell]) -> Vec<Locked<'_>> {
+    cells.iter().map(Cell::lock).collect()
+}
+
+/// The numbers in all of them.
+fn all_values(vectors: &[Locked]) -> Vec<Vec<f64>> {
+    vectors.iter().map(|vector| values(vector)).collect()
+}
+
+/// Writes all of them.
+fn write(vectors: &mut [Locked], new: Vec<Vec<f32>>) {
+    for (old, new) in vectors.iter_mut().zip(new) {
+        **old = vector(new, &old.device());
+    }
 }
 
 /// More batches than these are pooled before the others of the step have come.
@@ -358,7 +374,7 @@ impl<R: Rule> State<R> {
     }
 
     /// A step of the layer itself: what clones have given before it is one batch of its own.
-    fn step(&mut self, cells: [Cell; 2], owes: bool) {
+    fn step(&mut self, cells: Vec<Cell>, owes: bool) {
         self.keep_given();
         self.end_given(owes);
         self.cells = Some(cells);
@@ -392,13 +408,9 @@ impl<R: Rule> State<R> {
     /// Takes a batch into the running statistics.
     fn take_in(&mut self, seen: Now<R>, owes: bool) -> Result<Vec<usize>, Reason> {
         let Some(cells) = &self.cells else { return Ok(Vec::new()) };
-        // Both held, so that no reader sees one old and one new.
-        let mut vectors = cells.each_ref().map(|cell| cell.lock());
-        let [first, second] = vectors.each_ref().map(|vector| values(vector));
-        let (new, not_updated) = seen.rule.take_in([&first, &second], seen.batch)?;
-        for (old, new) in vectors.iter_mut().zip(new) {
-            **old = vector(new, &old.device());
-        }
+        let mut vectors = locked_all(cells);
+        let (new, not_updated) = seen.rule.take_in(&all_values(&vectors), seen.batch)?;
+        write(&mut vectors, new);
         drop(vectors);
         if owes {
             self.owe(seen.owed());
@@ -427,11 +439,10 @@ impl<R: Rule> State<R> {
             return;
         }
         if let (Some(cells), Some([before, after])) = (&self.cells, self.around_given.take()) {
-            let mut vectors = cells.each_ref().map(|cell| cell.lock());
-            if vectors.each_ref().map(|vector| values(vector)) == after {
-                for (old, before) in vectors.iter_mut().zip(before) {
-                    **old = vector(before.into_iter().map(|value| value as f32).collect(), &old.device());
-                }
+            let mut vectors = locked_all(cells);
+            if all_values(&vectors) == after {
+                let narrowed = |values: Vec<f64>| values.into_iter().map(|value| value as f32).collect();
+                write(&mut vectors, before.into_iter().map(narrowed).collect());
             }
         }
         self.given = others;
@@ -441,8 +452,8 @@ impl<R: Rule> State<R> {
     /// Shows in the running statistics what clones have given; those from `new` on are not in them.
     fn show_given(&mut self, new: usize) {
         let Some(cells) = self.cells.clone().filter(|_| matches!(self.fate, Fate::AtOnce)) else { return };
-        let mut vectors = cells.each_ref().map(|cell| cell.lock());
-        let now = vectors.each_ref().map(|vector| values(vector));
+        let mut vectors = locked_all(&cells);
+        let now = all_values(&vectors);
         let before = match self.around_given.take() {
             Some([before, after]) if after == now => before,
             // Somebody has told the layer other statistics since: the batches before are not in them.
@@ -454,11 +465,9 @@ impl<R: Rule> State<R> {
         };
         let Some(pooled) = self.pooled() else { return };
         // A batch that cannot be taken in stays out, as it would in a training pass; there is nobody to tell.
-        let Ok((new, _)) = pooled.rule.take_in([&before[0], &before[1]], &pooled.batch) else { return };
-        let after = new.each_ref().map(|values| values.iter().copied().map(f64::from).collect());
-        for (old, new) in vectors.iter_mut().zip(new) {
-            **old = vector(new, &old.device());
-        }
+        let Ok((new, _)) = pooled.rule.take_in(&before, &pooled.batch) else { return };
+        let after = new.iter().map(|values| values.iter().copied().map(f64::from).collect()).collect();
+        write(&mut vectors, new);
         self.around_given = Some([before, after]);
     }
 }

@@ -235,12 +235,12 @@ mod walk;
 mod whitening;
 
 pub use batchnorm::{
-    Activation, Affine, ConstantChannel, EmptyBatch, Executor, Grouping, NonFinite, NormalizeBy, Policies, SingleValue,
-    Switches, Threads, UpdateWeight,
+    Activation, Affine, Averaged, ConstantChannel, EmptyBatch, Executor, Grouping, NonFinite, NormalizeBy, Policies,
+    Renormalization, SingleValue, Switches, Threads, UpdateWeight,
 };
 
 pub use batch_count::save_with_batch_count;
-pub use config::{BatchNormConfig, RunningVariance};
+pub use config::{BatchNormConfig, RunningAverage, RunningVariance};
 pub use error::{ForwardError, Reason};
 pub use fold::Foldable;
 pub use fused::{Fused, Trained};

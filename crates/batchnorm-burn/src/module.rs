@@ -1,10 +1,10 @@
 //! The module [`BatchNorm`]: its state, how it is built, and how it is shown.
 
-use batchnorm::{Activation, ConfigError, Policies, Switches, Threads};
+use batchnorm::{Activation, Averaged, ConfigError, Policies, Renormalization, Switches, Threads, UpdateWeight};
 use burn::module::{Content, DisplaySettings, Flag, Initializer, ModuleDisplay, Param};
 use burn::tensor::{Device, Tensor};
 
-use crate::config::{BatchNormConfig, RunningVariance, options};
+use crate::config::{BatchNormConfig, RunningAverage, RunningVariance, options};
 use crate::error::{ForwardError, Reason};
 use crate::held::Held;
 use crate::name::LayerName;
@@ -76,6 +76,15 @@ pub struct BatchNorm {
     pub running_var: RunningTensor,
     /// Weight of the new value in the running statistics.
     pub momentum: f64,
+    /// The average by which the running statistics follow the batches.
+    pub averaging: RunningAverage,
+    /// The measure of spread that is averaged.
+    pub averaged: Averaged,
+    /// Batch renormalisation in training.
+    pub renormalization: Option<Renormalization>,
+    /// Updates of each channel so far, in a layer whose average or renormalisation depends on them; a part of its record then. (A
+    /// `f32` counts them up to 2^24, where nothing of a start is left.)
+    pub updates: Option<RunningTensor>,
     /// Added to the variance inside the square root.
     pub epsilon: f64,
     /// The variance that `running_var` estimates.
@@ -127,6 +136,11 @@ impl BatchNormConfig {
             running_mean: RunningTensor::new(Tensor::zeros([channels], device)),
             running_var: RunningTensor::new(Tensor::ones([channels], device)),
             momentum,
+            averaging: self.averaging,
+            averaged: self.averaged,
+            renormalization: self.renormalization,
+            updates: (self.averaging != RunningAverage::Exponential || self.renormalization.is_some())
+                .then(|| RunningTensor::new(Tensor::zeros([channels], device))),
             epsilon,
             running_variance,
             name: LayerName::built_here("BatchNorm", self.name.clone()),
@@ -172,7 +186,10 @@ impl BatchNorm {
 
     /// The options as the core takes them.
     pub(crate) fn options(&self, activation: Activation) -> Result<batchnorm::Config, ConfigError> {
-        let options = options(self.epsilon, self.momentum, self.running_variance)?;
+        let options = options(self.epsilon, self.momentum, self.running_variance)?
+            .averaging(self.averaging.averaging(UpdateWeight::of_new(self.momentum)?))
+            .averaged(self.averaged)
+            .renormalization(self.renormalization);
         Ok(options.policies(self.policies).activation(activation).threads(self.threads.clone()))
     }
 }
@@ -189,6 +206,14 @@ impl ModuleDisplay for BatchNorm {
             .add("momentum", &self.momentum)
             .add("epsilon", &self.epsilon)
             .add_debug_attribute("running_variance", &self.running_variance);
+        let content = match self.averaging {
+            RunningAverage::Exponential => content,
+            other => content.add_debug_attribute("averaging", &other),
+        };
+        let content = match &self.renormalization {
+            Some(renormalization) => content.add_debug_attribute("renormalization", renormalization),
+            None => content,
+        };
         let content = match self.name.is_known() {
             true => content.add("name", &self.name.to_string()),
             false => content,

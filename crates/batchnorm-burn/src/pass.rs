@@ -14,7 +14,8 @@ use crate::error::Reason;
 use crate::name::LayerName;
 use crate::participant::Participant;
 use crate::prepared::LastPrepared;
-use crate::running::{Cell, values};
+use crate::running::Cell;
+use crate::statistics::statistics_in;
 
 /// A forward pass of one of the layers.
 #[derive(Debug, Clone)]
@@ -37,7 +38,7 @@ pub struct BatchNormPass {
     pub normalizer: Normalizer,
     pub switches: Switches,
     /// Where the running statistics stand, if the pass may go by them.
-    pub running: Option<[Cell; 2]>,
+    pub running: Option<Vec<Cell>>,
     /// What the layer's last evaluation prepared, and epsilon, which that depends on too.
     pub prepared: (LastPrepared, f64),
     pub scope: Scope,
@@ -75,8 +76,8 @@ pub enum Scope {
     Batch,
     /// The input, each value by its weight.
     Weights(Arc<WeightValues>),
-    /// Each group of so many samples by itself.
-    Ghost(NonZeroUsize),
+    /// Each group of so many samples by itself, values maybe by their weights.
+    Ghost(NonZeroUsize, Option<Arc<WeightValues>>),
     /// The inputs of all participants together.
     Participants(Participant),
 }
@@ -106,7 +107,7 @@ impl WeightValues {
 pub enum SavedPass {
     Whole(Saved),
     Weighted(Saved, Arc<WeightValues>),
-    Ghost(Ghost),
+    Ghost(Ghost, Option<Arc<WeightValues>>),
     /// A participant's part of a batch, with the layer's name.
     Part(Saved, Participant, LayerName),
     Sample(SampleSaved),
@@ -186,51 +187,47 @@ impl BatchNormPass {
                 })?;
                 Ok((SavedPass::Weighted(saved, weights.clone()), batch, None))
             }
-            Scope::Ghost(size) => {
-                let trained = normalizer.train_ghost(x, *size, parameters, running.as_ref(), y);
-                let (ghost, batch) = trained.map_err(|error| Reason::from(error).of_ghost(size.get()))?;
+            Scope::Ghost(size, weights) => {
+                let trained = match weights {
+                    None => normalizer.train_ghost(input, *size, parameters, running.as_ref(), y).map_err(Reason::from),
+                    Some(weights) => weights.call_with(|weights| {
+                        let input = Input::weighted(x, weights);
+                        normalizer.train_ghost(input, *size, parameters, running.as_ref(), y)
+                    }),
+                };
+                let (ghost, batch) = trained.map_err(|reason| reason.of_ghost(size.get()))?;
                 let flows = switches.gradient_through_statistics;
                 let ghost = if flows { ghost } else { ghost.with_constant_statistics() };
-                Ok((SavedPass::Ghost(ghost), self.to_take_in(batch), None))
+                Ok((SavedPass::Ghost(ghost, weights.clone()), self.to_take_in(batch), None))
             }
             Scope::Participants(participant) => {
                 let of_all = |part: &BatchMoments| part.across(participant.collective(), layer.tag());
-                match switches.normalize_by {
-                    NormalizeBy::Batch => {
-                        let part = normalizer.moments(x);
-                        let whole = of_all(&part)?;
-                        let saved = normalizer.train_part(input, parameters, &whole, y)?;
-                        let flows = switches.gradient_through_statistics;
-                        let saved = if flows { saved } else { saved.with_constant_statistics() };
-                        let saved = SavedPass::Part(saved, participant.clone(), layer.handle());
-                        Ok((saved, self.to_take_in(whole), self.to_take_in(part)))
-                    }
-                    NormalizeBy::Running => {
-                        let part = switches.update_running.then(|| normalizer.moments(x));
-                        let whole = part.as_ref().map(of_all).transpose()?;
-                        let without_update = Switches { update_running: false, ..*switches };
-                        let (saved, _) =
-                            normalizer.forward_by_switches(input, parameters, without_update, running.as_ref(), y)?;
-                        Ok((SavedPass::Whole(saved), whole, part))
-                    }
-                    NormalizeBy::Mix(_) => Err(Reason::Apart { one: "normalising by a mix", other: "participants" }),
+                if switches.normalize_by == NormalizeBy::Running {
+                    let part = switches.update_running.then(|| normalizer.moments(x));
+                    let whole = part.as_ref().map(of_all).transpose()?;
+                    let without_update = Switches { update_running: false, ..*switches };
+                    let (saved, _) =
+                        normalizer.forward_by_switches(input, parameters, without_update, running.as_ref(), y)?;
+                    return Ok((SavedPass::Whole(saved), whole, part));
                 }
+                let part = normalizer.moments(x);
+                let whole = of_all(&part)?;
+                let (saved, _) = normalizer.forward_part(input, parameters, *switches, &whole, running.as_ref(), y)?;
+                let saved = SavedPass::Part(saved, participant.clone(), layer.handle());
+                Ok((saved, self.to_take_in(whole), self.to_take_in(part)))
             }
         }
     }
 
     /// The running statistics, where the pass may go by them.
     pub fn running(&self) -> Result<Option<RunningStatistics>, Reason> {
-        let Some([mean, variance]) = &self.running else { return Ok(None) };
-        let (mean, variance) = (mean.lock(), variance.lock());
-        // The number of batches is for cumulative averages, which this module does not offer.
-        Ok(Some(RunningStatistics::from_parts(&values(&mean), &values(&variance), 0)?))
+        Ok(self.running.as_deref().map(statistics_in).transpose()?)
     }
 
     /// Where the running statistics stand, if the pass normalises by them and does nothing else.
-    pub fn evaluates_by(&self) -> Option<&[Cell; 2]> {
+    pub fn evaluates_by(&self) -> Option<&[Cell]> {
         let alone = matches!(self.scope, Scope::Batch) && !self.switches.update_running;
-        self.running.as_ref().filter(|_| alone && self.switches.normalize_by == NormalizeBy::Running)
+        self.running.as_deref().filter(|_| alone && self.switches.normalize_by == NormalizeBy::Running)
     }
 
     /// The batch's moments, or none where the running statistics are not to be updated.
@@ -259,7 +256,10 @@ impl SavedPass {
             SavedPass::Sample(saved) => Ok(saved.backward(x, dy, dx)?),
             SavedPass::Whitening(saved) => Ok(saved.backward(x, dy, dx)?),
             SavedPass::Whole(saved) => Ok(saved.backward(x, dy, dx)?),
-            SavedPass::Ghost(ghost) => Ok(ghost.backward(x, dy, dx)?),
+            SavedPass::Ghost(ghost, None) => Ok(ghost.backward(x, dy, dx)?),
+            SavedPass::Ghost(ghost, Some(weights)) => {
+                weights.call_with(|weights| ghost.backward(Input::weighted(x, weights), dy, dx))
+            }
             SavedPass::Weighted(saved, weights) => {
                 weights.call_with(|weights| saved.backward(Input::weighted(x, weights), dy, dx))
             }
@@ -282,7 +282,10 @@ impl SavedPass {
         Ok(Some(match self {
             SavedPass::Sample(_) | SavedPass::Whitening(_) => return Ok(None),
             SavedPass::Whole(saved) | SavedPass::Part(saved, ..) => saved.parameter_gradients(x, dy)?,
-            SavedPass::Ghost(ghost) => ghost.parameter_gradients(x, dy)?,
+            SavedPass::Ghost(ghost, None) => ghost.parameter_gradients(x, dy)?,
+            SavedPass::Ghost(ghost, Some(weights)) => {
+                weights.call_with(|weights| ghost.parameter_gradients(Input::weighted(x, weights), dy))?
+            }
             SavedPass::Weighted(saved, weights) => {
                 weights.call_with(|weights| saved.parameter_gradients(Input::weighted(x, weights), dy))?
             }

@@ -2,13 +2,14 @@
 
 use batchnorm::{
     Activation, BatchMoments, CallError, EmptyBatch, Grouping, Moments, NonFinite, NormalizeBy, Policies,
-    RunningStatistics, SingleValue, Switches,
+    RenormalizationLimits, RunningStatistics, SingleValue, Switches,
 };
 use burn::backend::DispatchDevice;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::error::Reason;
-use crate::pass::{BatchNormPass, Scope};
+use crate::module::BatchNorm;
+use crate::pass::{BatchNormPass, Scope, WeightValues};
 
 /// The arithmetic by which a layer computes on a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,8 +52,7 @@ pub fn forward<const D: usize>(
     x: Tensor<D>,
     gamma: Tensor<1>,
     beta: Tensor<1>,
-    epsilon: f64,
-    policies: Policies,
+    norm: &BatchNorm,
     pass: &BatchNormPass,
 ) -> Result<(Tensor<D>, BatchMoments), Reason> {
     let (samples, channels) = (x.dims()[0], x.dims()[1]);
@@ -61,33 +61,45 @@ pub fn forward<const D: usize>(
     if let Some(running) = &running {
         same_length("running_mean", channels, running.channels())?;
     }
-    let layer = Layer { gamma, beta, epsilon, policies, pass, running };
+    let limits = norm.renormalization.zip(running.as_ref());
+    let limits = limits.map(|(renormalization, running)| renormalization.limits(running.batches()));
+    let layer = Layer { gamma, beta, epsilon: norm.epsilon, policies: norm.policies, pass, running, limits };
     match &pass.scope {
         Scope::Participants(_) => Err(Reason::NeedsContract { what: "participants" }),
         Scope::Weights(weights) => {
-            let shape: Vec<usize> = x.dims().to_vec();
-            let fits = |(&got, &length): (&usize, &usize)| got == length || got == 1;
-            if !weights.shape.iter().zip(&shape).all(fits) {
-                return Err(CallError::WeightsShape { expected: shape, got: weights.shape.clone() }.into());
-            }
-            let data = TensorData::new(weights.values.clone(), weights.shape.clone());
-            let weights = Tensor::from_data(data, (&x.device(), x.dtype()));
+            let weights = tensor_of(weights, &x)?;
             layer.forward(x, Some(weights))
         }
-        Scope::Ghost(size) if samples > 0 => {
+        Scope::Ghost(size, weights) if samples > 0 => {
+            let weights = weights.as_ref().map(|weights| tensor_of(weights, &x)).transpose()?;
             let mut whole: Option<BatchMoments> = None;
             let mut outputs = Vec::new();
             for start in (0..samples).step_by(size.get()) {
                 let end = samples.min(start.saturating_add(size.get()));
-                let group = layer.forward(x.clone().narrow(0, start, end - start), None);
+                let of_group = |weights: &Tensor<D>| match weights.dims()[0] {
+                    1 => weights.clone(),
+                    _ => weights.clone().narrow(0, start, end - start),
+                };
+                let group = layer.forward(x.clone().narrow(0, start, end - start), weights.as_ref().map(of_group));
                 let (y, batch) = group.map_err(|reason| reason.of_ghost(size.get()))?;
                 outputs.push(y);
                 whole = Some(whole.map_or_else(|| Ok(batch.clone()), |whole| whole.merge(&batch))?);
             }
             Ok((Tensor::cat(outputs, 0), whole.expect("there are samples")))
         }
-        Scope::Batch | Scope::Ghost(_) => layer.forward(x, None),
+        Scope::Batch | Scope::Ghost(..) => layer.forward(x, None),
     }
+}
+
+/// Weights on the device and in the number type of x, if they fit it.
+fn tensor_of<const D: usize>(weights: &WeightValues, x: &Tensor<D>) -> Result<Tensor<D>, CallError> {
+    let shape: Vec<usize> = x.dims().to_vec();
+    let fits = |(&got, &length): (&usize, &usize)| got == length || got == 1;
+    if !weights.shape.iter().zip(&shape).all(fits) {
+        return Err(CallError::WeightsShape { expected: shape, got: weights.shape.clone() });
+    }
+    let data = TensorData::new(weights.values.clone(), weights.shape.clone());
+    Ok(Tensor::from_data(data, (&x.device(), x.dtype())))
 }
 
 /// Parameters and options of a pass.
@@ -98,6 +110,8 @@ struct Layer<'p> {
     policies: Policies,
     pass: &'p BatchNormPass,
     running: Option<RunningStatistics>,
+    /// Limits of a pass that is renormalised.
+    limits: Option<RenormalizationLimits>,
 }
 
 impl Layer<'_> {
@@ -149,8 +163,19 @@ impl Layer<'_> {
         let statistic = |tensor: Tensor<D>| if gradient_through_statistics { tensor } else { tensor.detach() };
         let parameter =
             |tensor: &Tensor<1>| by_channel(if train_parameters { tensor.clone() } else { tensor.clone().detach() });
-        let deviation = (statistic(variance) + self.epsilon).sqrt();
-        let y = (x - statistic(mean)) / deviation * parameter(&self.gamma) + parameter(&self.beta);
+        let deviation = (statistic(variance.clone()) + self.epsilon).sqrt();
+        let normalized = (x.clone() - statistic(mean.clone())) / deviation;
+        let normalized = match self.limits {
+            Some(RenormalizationLimits { r_max, d_max }) if !by_running && old == 0.0 => {
+                let [running_mean, running_variance] = self.running::<D>(&x);
+                let deviation = (running_variance + self.epsilon).sqrt();
+                let r = (variance.detach() + self.epsilon).sqrt() / deviation.clone();
+                let d = (mean.detach() - running_mean) / deviation;
+                normalized * r.clamp(1.0 / r_max, r_max) + d.clamp(-d_max, d_max)
+            }
+            _ => normalized,
+        };
+        let y = normalized * parameter(&self.gamma) + parameter(&self.beta);
         let y = match masked {
             Some(masked) => y.mask_fill(masked, 0.0),
             None => y,

@@ -21,13 +21,13 @@ struct Kept {
 /// What something was prepared of. The tensors are kept, so that nobody writes to their memory.
 struct Sources {
     parameters: [FlexTensor; 2],
-    cells: [Cell; 2],
+    cells: Vec<Cell>,
     versions: [u64; 2],
     epsilon: f64,
 }
 
 impl Sources {
-    fn are(&self, parameters: [&FlexTensor; 2], cells: &[Cell; 2], versions: [u64; 2], epsilon: f64) -> bool {
+    fn are(&self, parameters: [&FlexTensor; 2], cells: &[Cell], versions: [u64; 2], epsilon: f64) -> bool {
         let same = |one: &FlexTensor, other: &FlexTensor| {
             let memory = |tensor: &FlexTensor| (tensor.bytes().as_ptr(), tensor.layout().clone(), tensor.dtype());
             memory(one) == memory(other)
@@ -47,7 +47,7 @@ impl LastPrepared {
         epsilon: f64,
         tensors: [&FlexTensor; 2],
         parameters: Parameters<P>,
-        cells: &[Cell; 2],
+        cells: &[Cell],
     ) -> Result<Arc<Prepared>, Reason> {
         let (mean, variance) = (cells[0].lock(), cells[1].lock());
         let versions = [mean.version(), variance.version()];
@@ -59,7 +59,7 @@ impl LastPrepared {
         }
         let running = RunningStatistics::from_parts(&values(&mean), &values(&variance), 0)?;
         let prepared = Arc::new(normalizer.prepare(parameters, &running)?);
-        let of = Sources { parameters: tensors.map(FlexTensor::clone), cells: cells.clone(), versions, epsilon };
+        let of = Sources { parameters: tensors.map(FlexTensor::clone), cells: cells.to_vec(), versions, epsilon };
         *last = Some(Kept { of, prepared: prepared.clone() });
         Ok(prepared)
     }

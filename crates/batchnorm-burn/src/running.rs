@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use batchnorm::{ConfigError, RunningStatistics};
 use burn::module::{
     Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor, Param, ParamId,
 };
@@ -149,6 +150,19 @@ pub(crate) fn values(vector: &Tensor<1>) -> Vec<f64> {
         Ok(values) => values.iter().copied().map(f64::from).collect(),
         Err(_) => data.iter::<f64>().collect(),
     }
+}
+
+/// Running statistics out of the numbers of a layer's vectors; the updates of each channel where the layer counts them.
+pub(crate) fn statistics(
+    mean: &[f64],
+    variance: &[f64],
+    updates: Option<&[f64]>,
+) -> Result<RunningStatistics, ConfigError> {
+    let Some(updates) = updates else { return RunningStatistics::from_parts(mean, variance, 0) };
+    // (What is negative or no number counts as 0.)
+    let updates: Vec<u64> = updates.iter().map(|&updates| updates as u64).collect();
+    let batches = updates.iter().copied().max().unwrap_or(0);
+    RunningStatistics::from_parts(mean, variance, batches)?.with_updates(&updates)
 }
 
 /// Whether a value can be stored.

@@ -2,12 +2,11 @@
 //! committed.
 
 use batchnorm::{Activation, BatchMoments, ConfigError, RunningStatistics};
-use burn::tensor::Tensor;
 
 use crate::error::ForwardError;
 use crate::ledger::Now;
 use crate::module::BatchNorm;
-use crate::running::{Cell, fits_f32, values, vector};
+use crate::running::{Cell, RunningTensor, fits_f32, statistics, values, vector};
 
 impl BatchNorm {
     /// The running statistics, as the crate `batchnorm` takes them.
@@ -19,7 +18,8 @@ impl BatchNorm {
     }
 
     /// Installs running statistics, rounded to `f32`; the variance is that of
-    /// [`running_variance`](Self::running_variance)'s estimator.
+    /// [`running_variance`](Self::running_variance)'s estimator. A layer that counts the [updates](Self::updates) of each channel goes on
+    /// from theirs.
     ///
     /// # Errors
     /// Another number of channels; a value beyond `f32`. The layer is unchanged then.
@@ -28,9 +28,13 @@ impl BatchNorm {
         let rounded = |values: &[f64]| values.iter().map(|&value| value as f32).collect();
         self.ledger().end_given();
         let (mut mean, mut variance) = (self.running_mean.lock(), self.running_var.lock());
-        // Both held, so that no reader sees one old and one new.
+        let mut updates = self.updates.as_ref().map(RunningTensor::lock);
+        // All held, so that no reader sees an old one and a new one.
         *mean = vector(rounded(running.mean()), &mean.device());
         *variance = vector(rounded(running.variance()), &variance.device());
+        if let Some(updates) = &mut updates {
+            **updates = vector(running.updates().iter().map(|&updates| updates as f32).collect(), &updates.device());
+        }
         Ok(())
     }
 
@@ -122,17 +126,18 @@ impl BatchNorm {
 
     /// The running statistics as the core takes them.
     pub(crate) fn running(&self) -> Result<RunningStatistics, ConfigError> {
-        statistics(&self.running_mean.lock(), &self.running_var.lock())
+        statistics_in(&self.cells())
     }
 
     /// Where the running statistics stand.
-    pub(crate) fn cells(&self) -> [Cell; 2] {
-        [self.running_mean.cell(), self.running_var.cell()]
+    pub(crate) fn cells(&self) -> Vec<Cell> {
+        [&self.running_mean, &self.running_var].into_iter().chain(&self.updates).map(RunningTensor::cell).collect()
     }
 }
 
-/// Running statistics out of a layer's tensors.
-fn statistics(mean: &Tensor<1>, variance: &Tensor<1>) -> Result<RunningStatistics, ConfigError> {
-    // The number of batches is for cumulative averages, which this module does not offer.
-    RunningStatistics::from_parts(&values(mean), &values(variance), 0)
+/// Running statistics out of a layer's [cells](BatchNorm::cells).
+pub(crate) fn statistics_in(cells: &[Cell]) -> Result<RunningStatistics, ConfigError> {
+    let vectors: Vec<_> = cells.iter().map(Cell::lock).collect();
+    let vectors: Vec<Vec<f64>> = vectors.iter().map(|vector| values(vector)).collect();
+    statistics(&vectors[0], &vectors[1], vectors.get(2).map(Vec::as_slice))
 }

@@ -16,21 +16,24 @@ use crate::walk;
 use crate::whitening::{Decorrelated, WhiteningRule};
 
 macro_rules! stateful_module {
-    ($layer:ident, $rule:ty, running: [$($running:ident),*], plain: [$($plain:ident),*], life: $life:ident, $to:expr, $from:expr, found: $found:expr) => {
+    ($layer:ident, $rule:ty, running: [$($running:ident),*], optional: [$($optional:ident),*], plain: [$($plain:ident),*], life: $life:ident, $to:expr, $from:expr, found: $found:expr) => {
         impl $layer {
             pub(crate) fn ledger(&self) -> &Arc<Ledger<$rule>> {
                 $to(&self.$life)
             }
 
             /// The layer's parameters and options, with another life and running statistics of their own.
-            fn with_life(&self, (life, running): (Arc<Life<$rule>>, [Tensor<1>; 2])) -> $layer {
-                let [$($running),*] = running;
+            fn with_life(&self, (life, running): (Arc<Life<$rule>>, Vec<Tensor<1>>)) -> $layer {
+                // In the order of the layer's cells.
+                let mut running = running.into_iter();
+                let mut own = |of: &RunningTensor| Some(RunningTensor::with_id(of.id(), running.next()?));
                 $layer {
                     gamma: self.gamma.clone(),
                     beta: self.beta.clone(),
                     training: self.training.clone(),
                     name: self.name.clone(),
-                    $($running: RunningTensor::with_id(self.$running.id(), $running),)*
+                    $($running: own(&self.$running).expect("each vector has a cell"),)*
+                    $($optional: self.$optional.as_ref().and_then(&mut own),)*
                     $($plain: self.$plain.clone(),)*
                     $life: $from(life),
                 }
@@ -61,6 +64,9 @@ macro_rules! stateful_module {
                 visit!(beta);
                 visit!(training);
                 $(visit!($running);)*
+                $(if self.$optional.is_some() {
+                    visit!($optional);
+                })*
             }
 
             fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
@@ -82,6 +88,9 @@ macro_rules! stateful_module {
                 map!(beta);
                 map!(training);
                 $(map!($running);)*
+                $(if layer.$optional.is_some() {
+                    map!($optional);
+                })*
                 layer
             }
 
@@ -90,6 +99,7 @@ macro_rules! stateful_module {
                     gamma: self.gamma.to_device(device),
                     beta: self.beta.to_device(device),
                     $($running: self.$running.to_device(device),)*
+                    $($optional: self.$optional.map(|own| own.to_device(device)),)*
                     ..self
                 }
             }
@@ -99,6 +109,7 @@ macro_rules! stateful_module {
                     gamma: self.gamma.fork(device),
                     beta: self.beta.fork(device),
                     $($running: self.$running.fork(device),)*
+                    $($optional: self.$optional.map(|own| own.fork(device)),)*
                     ..self
                 }
             }
@@ -116,6 +127,7 @@ macro_rules! stateful_module {
                     beta: self.beta.valid(),
                     training: self.training.valid(),
                     $($running: copy.$running.valid(),)*
+                    $($optional: copy.$optional.as_ref().map(Module::valid),)*
                     ..copy
                 }
             }
@@ -127,6 +139,7 @@ macro_rules! stateful_module {
                     beta: self.beta.train(),
                     training: self.training.train(),
                     $($running: self.$running.train(),)*
+                    $($optional: self.$optional.map(Module::train),)*
                     ..self
                 }
             }
@@ -158,7 +171,8 @@ stateful_module!(
     BatchNorm,
     Config,
     running: [running_mean, running_var],
-    plain: [momentum, epsilon, running_variance, pinned, policies, ghost, participant, threads],
+    optional: [updates],
+    plain: [momentum, averaging, averaged, renormalization, epsilon, running_variance, pinned, policies, ghost, participant, threads],
     life: held, Held::ledger, Held::of,
     found: BatchNorm::handle
 );
@@ -167,6 +181,7 @@ stateful_module!(
     Decorrelated,
     WhiteningRule,
     running: [running_mean, running_covariance],
+    optional: [],
     plain: [group, momentum, epsilon, estimator, threads],
     life: life, Life::<WhiteningRule>::ledger, std::convert::identity,
     found: |_: &Decorrelated| ()
@@ -181,6 +196,7 @@ impl BatchNorm {
             training: self.training.clone(),
             running_mean: self.running_mean.alias(),
             running_var: self.running_var.alias(),
+            updates: self.updates.as_ref().map(RunningTensor::alias),
             name: self.name.handle(),
             participant: self.participant.clone(),
             threads: self.threads.clone(),

@@ -270,8 +270,8 @@ impl Decorrelated {
     }
 
     /// Where the running statistics stand.
-    pub(crate) fn cells(&self) -> [Cell; 2] {
-        [self.running_mean.cell(), self.running_covariance.cell()]
+    pub(crate) fn cells(&self) -> Vec<Cell> {
+        vec![self.running_mean.cell(), self.running_covariance.cell()]
     }
 }
 
@@ -302,8 +302,8 @@ impl Rule for WhiteningRule {
         numbers(one).cmp(&numbers(other))
     }
 
-    fn take_in(&self, before: [&[f64]; 2], batch: &BatchComoments) -> Result<([Vec<f32>; 2], Vec<usize>), Reason> {
-        let mut running = RunningCovariance::from_parts(before[0], before[1], self.group, 0)?;
+    fn take_in(&self, before: &[Vec<f64>], batch: &BatchComoments) -> Result<(Vec<Vec<f32>>, Vec<usize>), Reason> {
+        let mut running = RunningCovariance::from_parts(&before[0], &before[1], self.group, 0)?;
         let mut skipped: BTreeSet<usize> = running.update(batch, &self.options)?.into_iter().collect();
         let mut means: Vec<f32> = running.mean().iter().map(|&value| value as f32).collect();
         let (mut covariances, group) = (flat(running.covariances()), running.group());
@@ -319,7 +319,7 @@ impl Rule for WhiteningRule {
                 entries.for_each(|at| covariances[at] = before[1][at] as f32);
             }
         }
-        Ok(([means, covariances], skipped.into_iter().collect()))
+        Ok((vec![means, covariances], skipped.into_iter().collect()))
     }
 
     fn observe(observation: &mut Infallible, _batch: &BatchComoments) -> Result<Vec<usize>, Reason> {

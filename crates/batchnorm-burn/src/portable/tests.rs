@@ -4,8 +4,8 @@ use burn::module::Param;
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 
 use crate::{
-    Activation, Arithmetic, BatchNormConfig, EmptyBatch, NormalizeBy, Policies, SampleNormConfig, SingleValue,
-    Switches, UpdateWeight,
+    Activation, Arithmetic, BatchNormConfig, EmptyBatch, NormalizeBy, Policies, Renormalization, SampleNormConfig,
+    SingleValue, Switches, UpdateWeight,
 };
 
 fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
@@ -109,15 +109,18 @@ fn switches_weights_and_ghosts_are_the_same() {
         }
     }
     for switches in combinations {
-        for kind in 0..3 {
+        for kind in 0..5 {
             let run = |by: Arithmetic| {
-                let mut norm = BatchNormConfig::new(3).init(&device);
-                norm.ghost = (kind == 0).then_some(4);
+                let renormalization = Renormalization::new(1.1, 0.2).unwrap();
+                let config = BatchNormConfig::new(3).with_renormalization((kind == 4).then_some(renormalization));
+                let mut norm = config.init(&device);
+                norm.ghost = [0, 3].contains(&kind).then_some(4);
                 norm.running_var.update(Tensor::from_floats([0.5, 2.0, 1.5], &device));
                 let x = x.clone().require_grad();
                 let fused = match kind {
                     0 => norm.adding(residual.clone()),
-                    1 => norm.weighing(weights.clone()),
+                    1 | 3 => norm.weighing(weights.clone()),
+                    4 => norm.then(Activation::Relu),
                     _ => norm.counting(weights.clone().greater_elem(0.0)),
                 };
                 let y = fused.then(Activation::Relu).pass(x.clone(), switches, true, by).unwrap().output;
