@@ -257,12 +257,12 @@ pub fn sample_norm<const D: usize>(
     }
     let rows = match grouping {
         Grouping::Layer { .. } | Grouping::Rms { .. } => shape[..D - 1].iter().product(),
-        Grouping::Group { groups } => shape[0] * groups,
+        Grouping::Group { groups } | Grouping::GroupRms { groups } => shape[0] * groups,
         Grouping::Instance => shape[0] * shape[1],
     };
     let values: Tensor<2> = x.reshape([rows, shape.iter().product::<usize>() / rows]);
     let centered = match grouping {
-        Grouping::Rms { .. } => values,
+        Grouping::Rms { .. } | Grouping::GroupRms { .. } => values,
         _ => values.clone() - values.mean_dim(1),
     };
     let deviation = (centered.clone().square().mean_dim(1) + epsilon).sqrt();

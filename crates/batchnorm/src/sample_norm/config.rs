@@ -16,12 +16,12 @@ use batchnorm_kernel::{Threads, Tier};
 pub struct SampleConfig {
     /// The values that are normalised together.
     pub grouping: Grouping,
-    /// Added to the variance (of [`Grouping::Rms`]: to the mean square) inside the square root; finite and >= 0.
+    /// Added to the variance (of the RMS norms: to the mean square) inside the square root; finite and >= 0.
     pub epsilon: f64,
     /// The parameters that the layer has.
     pub affine: Affine,
     /// The policies for degenerate cases, in the words of all norms. What is normalised together is what a channel is there;
-    /// of [`Grouping::Rms`] it is constant where it is 0, and one value is as good as many.
+    /// of the RMS norms it is constant where it is 0, and one value is as good as many.
     /// There are no running statistics: [`SingleValue::UseRunning`] is refused, `SkipUpdate` says what `Population` says
     /// (y = beta, dx = 0), as [`NonFinite`](crate::NonFinite)'s `Update` what `Skip` says.
     pub policies: Policies,
@@ -33,11 +33,11 @@ pub struct SampleConfig {
 
 impl SampleConfig {
     /// The options of this norm by default. Instance norm refuses one value, as batch norm does; the others give beta
-    /// (RMS norm gamma times its sign, and beta).
+    /// (the RMS norms gamma times its sign, and beta).
     pub fn of(grouping: Grouping) -> SampleConfig {
         let (affine, single_value) = match grouping {
             Grouping::Layer { .. } | Grouping::Group { .. } => (Affine::ScaleAndShift, SingleValue::Population),
-            Grouping::Rms { .. } => (Affine::ScaleOnly, SingleValue::Population),
+            Grouping::Rms { .. } | Grouping::GroupRms { .. } => (Affine::ScaleOnly, SingleValue::Population),
             Grouping::Instance => (Affine::Neither, SingleValue::Error),
         };
         let policies = Policies { single_value, ..Policies::default() };
@@ -58,6 +58,11 @@ impl SampleConfig {
     /// Group norm: eps 1e-5, gamma and beta.
     pub fn group(groups: usize) -> SampleConfig {
         SampleConfig::of(Grouping::Group { groups })
+    }
+
+    /// Grouped RMS norm: eps 1e-5, gamma alone, as in Mamba-2.
+    pub fn group_rms(groups: usize) -> SampleConfig {
+        SampleConfig::of(Grouping::GroupRms { groups })
     }
 
     /// Instance norm: eps 1e-5, neither gamma nor beta, as in PyTorch.

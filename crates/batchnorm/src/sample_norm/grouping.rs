@@ -11,6 +11,7 @@ use batchnorm_kernel::{Element, View, ViewMut};
 /// | [`Layer`](Self::Layer) | the last axes, for each index of the others | of each element of the last axes |
 /// | [`Rms`](Self::Rms) | the same; the mean counts as 0 | the same |
 /// | [`Group`](Self::Group) | a sample's channels of a group, at all positions | of each channel |
+/// | [`GroupRms`](Self::GroupRms) | the same; the mean counts as 0 | the same |
 /// | [`Instance`](Self::Instance) | one channel of a sample, at all positions | of each channel |
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -33,6 +34,12 @@ pub enum Grouping {
         /// Number of groups; a divisor of the channels.
         groups: usize,
     },
+    /// Grouped root mean square norm: group norm without the mean, as in Mamba-2 (Dao and Gu 2024), whose norm in front of
+    /// the output projection has a group for each device.
+    GroupRms {
+        /// Number of groups; a divisor of the channels.
+        groups: usize,
+    },
     /// Instance norm (Ulyanov, Vedaldi and Lempitsky 2016): each channel of each sample by itself.
     Instance,
 }
@@ -42,9 +49,14 @@ impl Grouping {
     pub fn together(self) -> &'static str {
         match self {
             Grouping::Layer { .. } | Grouping::Rms { .. } => "the last axes",
-            Grouping::Group { .. } => "a sample's channels of a group, at all positions",
+            Grouping::Group { .. } | Grouping::GroupRms { .. } => "a sample's channels of a group, at all positions",
             Grouping::Instance => "a sample's channel, at all positions",
         }
+    }
+
+    /// Whether the mean is taken off: by all but the two RMS norms, which divide by the root mean square alone.
+    pub fn is_centred(self) -> bool {
+        !matches!(self, Grouping::Rms { .. } | Grouping::GroupRms { .. })
     }
 }
 
@@ -93,9 +105,12 @@ impl RowPlan {
                     by_channels: false,
                 })
             }
-            Grouping::Group { .. } | Grouping::Instance => {
+            Grouping::Group { .. } | Grouping::GroupRms { .. } | Grouping::Instance => {
                 let channels = layout.channels();
-                let groups = if let Grouping::Group { groups } = grouping { groups } else { channels };
+                let groups = match grouping {
+                    Grouping::Group { groups } | Grouping::GroupRms { groups } => groups,
+                    _ => channels,
+                };
                 if !channels.is_multiple_of(groups) {
                     return Err(CallError::Groups { groups, channels, shape, axis: layout.channel_axis });
                 }

@@ -13,12 +13,12 @@ use crate::sample_norm::saved::SampleSaved;
 use crate::tensor::Tensor;
 use batchnorm_kernel::{Element, MAX_CHANNELS, Parameter, View, ViewMut};
 
-/// A norm that does not look at the batch: layer, group, instance or RMS norm. Of all values that are normalised
+/// A norm that does not look at the batch: layer, group, instance, RMS or grouped RMS norm. Of all values that are normalised
 /// together,
 ///
 /// ```text
 /// y = gamma * (x - mean) / sqrt(variance + eps) + beta       mean = 1/n sum x, variance = 1/n sum (x - mean)^2
-/// y = gamma * x / sqrt(1/n sum x^2 + eps) + beta              (RMS norm)
+/// y = gamma * x / sqrt(1/n sum x^2 + eps) + beta              (RMS and grouped RMS norm)
 /// ```
 ///
 /// with the population variance. What is normalised together is a [`Grouping`]; a sample's output never depends on
@@ -74,6 +74,24 @@ impl SampleNorm {
     /// No groups or no channels, groups that do not divide the channels evenly.
     pub fn group(groups: usize, channels: usize) -> Result<SampleNorm, ConfigError> {
         SampleConfig::group(groups).build(&[channels])
+    }
+
+    /// Grouped RMS norm: so many groups of so many channels in all.
+    ///
+    /// ```
+    /// use batchnorm::{Axes, SampleNorm, View};
+    /// let norm = SampleNorm::group_rms(2, 4)?; // two groups of two channels
+    /// let x = View::new(&[3.0f64, 4.0, 0.5, -0.5], &[1, 4], Axes::NCHW)?;
+    /// let y = norm.forward(&x)?.0;
+    /// assert!((y.data()[0] - 3.0 / (12.5f64 + 1e-5).sqrt()).abs() < 1e-15);
+    /// assert!((y.data()[3] + 0.5 / (0.25f64 + 1e-5).sqrt()).abs() < 1e-15);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`group`](Self::group).
+    pub fn group_rms(groups: usize, channels: usize) -> Result<SampleNorm, ConfigError> {
+        SampleConfig::group_rms(groups).build(&[channels])
     }
 
     /// Instance norm of so many channels.
@@ -151,7 +169,9 @@ impl SampleNorm {
                 Err(CallError::LastShape { expected: self.shape.clone(), shape: x.shape().to_vec() })
             }
             Grouping::Layer { .. } | Grouping::Rms { .. } => Ok(()),
-            Grouping::Group { .. } | Grouping::Instance => same_channels("x", self.shape[0], x),
+            Grouping::Group { .. } | Grouping::GroupRms { .. } | Grouping::Instance => {
+                same_channels("x", self.shape[0], x)
+            }
         }
     }
 
@@ -214,7 +234,7 @@ impl SampleConfig {
             Grouping::Layer { axes } | Grouping::Rms { axes } if axes != shape.len() => {
                 return wrong("a length for each axis that is normalised over");
             }
-            Grouping::Group { .. } | Grouping::Instance if shape.len() != 1 => {
+            Grouping::Group { .. } | Grouping::GroupRms { .. } | Grouping::Instance if shape.len() != 1 => {
                 return wrong("one length, the number of channels");
             }
             _ => {}
@@ -223,7 +243,7 @@ impl SampleConfig {
         if elements.is_none_or(|elements| elements == 0 || elements > MAX_CHANNELS) {
             return wrong("at least one element, and no more than 2^28");
         }
-        if let Grouping::Group { groups } = self.grouping
+        if let Grouping::Group { groups } | Grouping::GroupRms { groups } = self.grouping
             && !shape[0].is_multiple_of(groups)
         {
             return Err(ConfigError::Groups { groups, channels: shape[0] });

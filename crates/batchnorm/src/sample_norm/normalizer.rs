@@ -85,7 +85,7 @@ impl SampleNormalizer {
         });
         Ok(SampleSaved {
             machine: self.machine.clone(),
-            centred: self.is_centred(),
+            centred: self.grouping.is_centred(),
             input: x.layout().logical_shape(),
             numbers: numbers.collect(),
             gamma: widened.gamma,
@@ -100,7 +100,7 @@ impl SampleNormalizer {
             let refused = policies.empty_batch == EmptyBatch::Error;
             return if refused { Err(CallError::EmptyBatch { shape: shape() }) } else { Ok(()) };
         }
-        if plan.count == 1 && self.is_centred() && policies.single_value == SingleValue::Error {
+        if plan.count == 1 && self.grouping.is_centred() && policies.single_value == SingleValue::Error {
             return Err(CallError::SingleTogether { together: self.grouping.together(), shape: shape() });
         }
         if policies.non_finite == NonFinite::Error {
@@ -122,29 +122,29 @@ impl SampleNormalizer {
         self.policies.constant_channel == ConstantChannel::ZeroGradient
     }
 
-    /// True if the mean is subtracted: of all norms but RMS norm.
-    fn is_centred(&self) -> bool {
-        !matches!(self.grouping, Grouping::Rms { .. })
-    }
-
-    /// True if a row has variance 0, or of RMS norm mean square 0.
+    /// True if a row has variance 0, or of the RMS norms mean square 0.
     fn has_no_spread(&self, moments: &Moments) -> bool {
-        moments.is_constant() && (self.is_centred() || moments.mean() == 0.0)
+        moments.is_constant() && (self.grouping.is_centred() || moments.mean() == 0.0)
     }
 
-    /// The numbers from which xhat of a row is computed; NaN where the row is not finite, so that all of its output is.
-    fn row_numbers(&self, moments: &Moments) -> RowNumbers {
-        if self.is_centred() {
+    /// High and low part of what is taken off x of a row, and the inverse of what that is divided by; NaN where the row is
+    /// not finite, so that all of its output is.
+    fn mean_and_inverse(&self, moments: &Moments) -> ([f64; 2], f64) {
+        if self.grouping.is_centred() {
             let (mean, mean_low) = mean_or_nan(moments);
-            let inverse_deviation = inverse_deviation(moments.population_variance(), self.epsilon);
-            return RowNumbers { mean, inverse_deviation, xhat_low: mean_low * inverse_deviation };
+            return ([mean, mean_low], inverse_deviation(moments.population_variance(), self.epsilon));
         }
-        // RMS norm: the mean square is mean^2 + variance, and nothing is subtracted from x.
+        // The RMS norms: the mean square is mean^2 + variance, and nothing is taken off x.
         let (mean, mean_low) = moments.mean_pair();
         let mean = mean + mean_low;
         let square = mean * mean + moments.population_variance();
-        let inverse_deviation = if square.is_finite() { inverse_deviation(square, self.epsilon) } else { f64::NAN };
-        RowNumbers { mean: 0.0, inverse_deviation, xhat_low: 0.0 }
+        ([0.0; 2], if square.is_finite() { inverse_deviation(square, self.epsilon) } else { f64::NAN })
+    }
+
+    /// The numbers from which xhat of a row is computed.
+    fn row_numbers(&self, moments: &Moments) -> RowNumbers {
+        let ([mean, mean_low], inverse_deviation) = self.mean_and_inverse(moments);
+        RowNumbers { mean, inverse_deviation, xhat_low: mean_low * inverse_deviation }
     }
 
     /// The forward pass by the kernels of rows; gives the moments of each row.
@@ -176,8 +176,8 @@ impl SampleNormalizer {
     ) -> Vec<Moments> {
         let (parts, outs) = in_parts([x], y, &plan.with_channels_for_rows());
         let coefficients = |moments: &Moments, channel: usize| {
-            let (mean, mean_low) = mean_or_nan(moments);
-            let scale = gamma[channel] * inverse_deviation(moments.population_variance(), self.epsilon);
+            let ([mean, mean_low], inverse_deviation) = self.mean_and_inverse(moments);
+            let scale = gamma[channel] * inverse_deviation;
             NormalizeCoefficients { mean, scale, shift: corrected_shift(beta[channel], mean_low, scale) }
         };
         let pass = Forward { machine: &self.machine, activation: Activation::Identity, beside: Beside::Nothing };
@@ -223,7 +223,9 @@ impl SampleConfig {
         }
         match self.grouping {
             Grouping::Layer { axes: 0 } | Grouping::Rms { axes: 0 } => Err(ConfigError::Zero { argument: "axes" }),
-            Grouping::Group { groups: 0 } => Err(ConfigError::Zero { argument: "groups" }),
+            Grouping::Group { groups: 0 } | Grouping::GroupRms { groups: 0 } => {
+                Err(ConfigError::Zero { argument: "groups" })
+            }
             _ => Ok(()),
         }?;
         let machine = machine(self.tier, &self.threads)?;

@@ -47,7 +47,7 @@ impl SampleSaved {
     /// The backward pass, dx into a buffer. With r = 1 / sqrt(variance + eps), xhat the normalised input, the means
     /// over what was normalised together, and the sums over all that has the same gamma and beta:
     ///
-    /// - `dx = r * (gamma * dy - mean(gamma * dy) - xhat * mean(gamma * dy * xhat))` (RMS norm: without the first
+    /// - `dx = r * (gamma * dy - mean(gamma * dy) - xhat * mean(gamma * dy * xhat))` (RMS norms: without the first
     ///   mean),
     /// - `dgamma = sum(dy * xhat)`, `dbeta = sum(dy)`.
     ///
@@ -131,7 +131,7 @@ impl SampleSaved {
     /// moves with x' (`direction`), gamma with gamma' and beta with beta'. It is the transpose of
     /// [`backward`](Self::backward); the means are over what was normalised together:
     ///
-    /// `y' = gamma * r * (x' - mean(x') - xhat * mean(x' * xhat)) + gamma' * xhat + beta'` (RMS norm: without the first
+    /// `y' = gamma * r * (x' - mean(x') - xhat * mean(x' * xhat)) + gamma' * xhat + beta'` (RMS norms: without the first
     /// mean).
     ///
     /// # Errors

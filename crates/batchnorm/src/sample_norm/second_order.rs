@@ -20,7 +20,7 @@ impl SampleSaved {
     /// - `dx' = r * (g' - mean(g') - xhat * mean(g' * xhat)) - r * (p * (g - mean(g)) + q * w + (k - 2 * p * q) * xhat)`,
     /// - `dgamma' = sum(dy * (w - xhat * p))`
     ///
-    /// (RMS norm: without mean(x'), mean(g) and mean(g')). See [`Saved::hvp`](crate::Saved::hvp).
+    /// (RMS norms: without mean(x'), mean(g) and mean(g')). See [`Saved::hvp`](crate::Saved::hvp).
     ///
     /// # Errors
     /// As [`jvp`](Self::jvp). `out` is untouched then.

@@ -43,6 +43,8 @@ fn the_bits_do_not_depend_on_threads() {
         (Kind::Rms(1), sizes(40_000, 1, 3)),
         (Kind::Group(2), sizes(500, 20, 9)),
         (Kind::Group(4), sizes(9, 20, 500)),
+        (Kind::GroupRms(4), sizes(9, 20, 500)),
+        (Kind::GroupRms(2), sizes(500, 20, 9)),
         (Kind::Instance, sizes(7, 5, 2100)),
     ];
     for (kind, sizes) in large {
@@ -57,7 +59,7 @@ fn the_bits_do_not_depend_on_threads() {
 #[test]
 fn no_sample_sees_another() {
     let mut random = Random::new(2211);
-    for kind in [Kind::Layer(1), Kind::Layer(2), Kind::Rms(1), Kind::Group(3), Kind::Instance] {
+    for kind in [Kind::Layer(1), Kind::Layer(2), Kind::Rms(1), Kind::Group(3), Kind::GroupRms(2), Kind::Instance] {
         for plane in [5, 30] {
             let all = Case::<f32>::new(kind, sizes(6, 6, plane), 1.0, &mut random);
             let together = all.dense();

@@ -1,4 +1,4 @@
-//! Second derivatives of layer, group, instance and RMS norm: against the twin, whose own are checked against differences,
+//! Second derivatives of layer, group, instance and the RMS norms: against the twin, whose own are checked against differences,
 //! and as a symmetric Hessian. Their bits: `bits.rs`, whose steps take them too.
 
 use crate::support::Random;
@@ -18,6 +18,7 @@ fn table() -> Vec<(Kind, Sizes)> {
             all.extend([(Kind::Layer(axes), sizes(4, 6, plane)), (Kind::Rms(axes), sizes(4, 6, plane))]);
         }
         all.extend([1, 2, 6].map(|groups| (Kind::Group(groups), sizes(3, 6, plane))));
+        all.extend([1, 2].map(|groups| (Kind::GroupRms(groups), sizes(3, 6, plane))));
         if plane > 1 {
             all.push((Kind::Instance, sizes(3, 6, plane)));
         }

@@ -14,6 +14,7 @@ pub fn table() -> Vec<(Kind, Sizes)> {
         }
         let sizes = if plane > 100 { sizes(1, 6, plane) } else { sizes(3, 6, plane) };
         all.extend([1, 2, 6].map(|groups| (Kind::Group(groups), sizes)));
+        all.extend([1, 2, 6].map(|groups| (Kind::GroupRms(groups), sizes)));
         if plane > 1 {
             all.push((Kind::Instance, sizes));
         }
@@ -30,6 +31,8 @@ pub fn table() -> Vec<(Kind, Sizes)> {
     all.extend([
         (Kind::Group(4), sizes(70, 12, 3)),
         (Kind::Group(3), sizes(40, 9, 20)),
+        (Kind::GroupRms(4), sizes(70, 12, 3)),
+        (Kind::GroupRms(3), sizes(40, 9, 20)),
         (Kind::Instance, sizes(40, 9, 16)),
     ]);
     all

@@ -27,6 +27,7 @@ pub enum Kind {
     Layer(usize),
     Rms(usize),
     Group(usize),
+    GroupRms(usize),
     Instance,
 }
 
@@ -36,6 +37,7 @@ impl Kind {
             Kind::Layer(axes) => SampleConfig::layer(axes),
             Kind::Rms(axes) => SampleConfig::rms(axes),
             Kind::Group(groups) => SampleConfig::group(groups),
+            Kind::GroupRms(groups) => SampleConfig::group_rms(groups),
             Kind::Instance => SampleConfig::instance(),
         }
     }
@@ -46,14 +48,14 @@ impl Kind {
 
     /// Whether the mean is taken off.
     pub fn centred(self) -> bool {
-        !matches!(self, Kind::Rms(_))
+        !matches!(self, Kind::Rms(_) | Kind::GroupRms(_))
     }
 
     /// What is normalised together.
     pub fn rows(self, Sizes { n, c, plane }: Sizes) -> Rows {
         let together = match self {
             Kind::Layer(axes) | Kind::Rms(axes) => Together::LastAxes(axes),
-            Kind::Group(groups) => Together::Groups(groups),
+            Kind::Group(groups) | Kind::GroupRms(groups) => Together::Groups(groups),
             Kind::Instance => Together::Instance,
         };
         Rows::new(&[n, c, plane], &Role::around(1, 3), together)
