@@ -143,6 +143,11 @@ impl RowPlan {
         (number / channels * groups + channel / (channels / groups), channel)
     }
 
+    /// The channel of an element of a row.
+    pub fn channel_of(&self, row: usize, element: usize) -> usize {
+        row % self.period * (self.shape[0] / self.period) + element / self.positions
+    }
+
     /// The channels of a row, counted through all samples.
     pub fn channels_of(&self, row: usize) -> std::ops::Range<usize> {
         let per_row = self.shape[0] / self.period;
@@ -180,10 +185,23 @@ pub(crate) fn in_parts<'a, T: Element, const N: usize>(
     out: &'a mut ViewMut<T>,
     arrangement: &Arrangement,
 ) -> Parts<'a, T, N> {
-    let joined = Layout::joined(arrays.map(View::layout), arrangement).min(Layout::joined([out.layout()], arrangement));
+    let (parts, outs) = all_in_parts(&arrays.map(|array| (array.layout(), array.memory())), out, arrangement);
+    let of_part = |part: Vec<_>| part.try_into().unwrap_or_else(|_| unreachable!("as many as there are arrays"));
+    (parts.into_iter().map(of_part).collect(), outs)
+}
+
+/// The same of any number of arrays, with how each lies.
+pub(crate) fn all_in_parts<'a, T: Element>(
+    arrays: &[(&Layout, &'a Readable<T>)],
+    out: &'a mut ViewMut<T>,
+    arrangement: &Arrangement,
+) -> (Vec<Vec<Readable<'a, T>>>, Vec<Writable<'a, T>>) {
     let layout = out.layout().clone();
+    let joined = Layout::joined(arrays.iter().map(|array| array.0).chain([&layout]), arrangement);
     let outs = out.memory().rearranged(&layout, arrangement, joined);
-    let mut parts = arrays.map(|array| array.memory().rearranged(array.layout(), arrangement, joined).into_iter());
-    let next = |_: &_| parts.each_mut().map(|parts| parts.next().expect("all arrays have as many parts"));
+    let of =
+        |&(layout, memory): &(&Layout, &'a Readable<T>)| memory.rearranged(layout, arrangement, joined).into_iter();
+    let mut parts: Vec<_> = arrays.iter().map(of).collect();
+    let next = |_: &_| parts.iter_mut().map(|parts| parts.next().expect("all arrays have as many parts")).collect();
     (outs.iter().map(next).collect(), outs)
 }

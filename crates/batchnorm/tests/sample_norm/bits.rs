@@ -1,7 +1,7 @@
 //! The same bits in every layout, on every instruction set, over every number of threads, beside other samples and through
 //! views of other arrays.
 
-use super::table::table;
+use super::table::{table, varied};
 use crate::support::Random;
 use crate::support::layout::sizes;
 use crate::support::samples::{Case, Kind, view, view_mut};
@@ -11,8 +11,10 @@ use batchnorm::{Axes, View, ViewMut};
 use batchnorm::{Element, SampleNorm};
 
 fn bits<T: Element>(every: usize, first: usize, random: &mut Random) {
-    for (kind, sizes) in table().into_iter().skip(first).step_by(every) {
-        Case::<T>::new(kind, sizes, 5.0, random).same_bits_everywhere(&[1]);
+    for (turn, (kind, sizes)) in table().into_iter().enumerate().skip(first).step_by(every) {
+        let case = Case::<T>::new(kind, sizes, 5.0, random);
+        case.same_bits_everywhere(&[1]);
+        varied(case, turn / every, random).same_bits_everywhere(&[1]);
     }
 }
 
@@ -47,8 +49,10 @@ fn the_bits_do_not_depend_on_threads() {
         (Kind::GroupRms(2), sizes(500, 20, 9)),
         (Kind::Instance, sizes(7, 5, 2100)),
     ];
-    for (kind, sizes) in large {
-        Case::<f32>::new(kind, sizes, 5.0, &mut random).same_bits_everywhere(&[1, 2, 3, 8]);
+    for (turn, (kind, sizes)) in large.into_iter().enumerate() {
+        let case = Case::<f32>::new(kind, sizes, 5.0, &mut random);
+        case.same_bits_everywhere(&[1, 2, 3, 8]);
+        varied(case, turn, &mut random).same_bits_everywhere(&[1, 2, 8]);
     }
     // As many totals as there may be.
     let most = sizes(MAX_BLOCKS * TASK_ELEMENTS / 64, 1, 64);
@@ -66,8 +70,7 @@ fn no_sample_sees_another() {
             for sample in 0..6 {
                 let range = sample * 6 * plane..(sample + 1) * 6 * plane;
                 let (x, dy) = (all.x[range.clone()].to_vec(), all.dy[range.clone()].to_vec());
-                let (gamma, beta) = (all.gamma.clone(), all.beta.clone());
-                let alone = Case { kind, sizes: sizes(1, 6, plane), x, dy, gamma, beta }.dense();
+                let alone = Case { sizes: sizes(1, 6, plane), x, dy, ..all.clone() }.dense();
                 assert_eq!(alone.y, together.y[range.clone()], "{kind:?}");
                 assert_eq!(alone.dx, together.dx[range], "{kind:?}");
             }

@@ -1,6 +1,7 @@
 //! Layer, group, instance and RMS norm, which do not look at the batch.
 
 mod accuracy;
+mod activation;
 mod bits;
 mod degenerate_rows;
 mod errors;

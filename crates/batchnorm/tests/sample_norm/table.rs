@@ -1,8 +1,20 @@
 //! Sizes at which the kernels of rows change their way, for each norm.
 
+use crate::support::Random;
 use crate::support::layout::{Sizes, sizes};
-use crate::support::samples::Kind;
+use crate::support::samples::{Case, Kind};
 use batchnorm::thresholds::{ROWS_A_FLUSH, TILE_ROWS};
+use batchnorm::{Activation, Element};
+
+/// The same with something beside the norm, in turn: an activation, weights, or both.
+pub fn varied<T: Element>(case: Case<T>, turn: usize, random: &mut Random) -> Case<T> {
+    match turn % 4 {
+        0 => case.behind(Activation::Relu),
+        1 => case.weighted(random),
+        2 => case.behind(Activation::LeakyRelu(0.25)),
+        _ => case.weighted(random).behind([Activation::LeakyRelu(0.25), Activation::Relu][turn / 4 % 2]),
+    }
+}
 
 /// Edges of lanes, runs, chunks and tiles; one row and many.
 pub fn table() -> Vec<(Kind, Sizes)> {
