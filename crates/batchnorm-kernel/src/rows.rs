@@ -366,9 +366,8 @@ impl<T: Stored> RowTask<T, 2> for Gradients<'_> {
         values: [&[T]; 2],
         out: &mut [T],
     ) {
-        let Scaling { activation, .. } = self.summed.scaling;
-        let elements = self.summed.scaling.of(row, piece);
-        GradientBehind(activation).map(self.isa, numbers, elements, values, out);
+        let (scaling, elements) = (self.summed.scaling, self.summed.scaling.of(row, piece));
+        GradientBehind(scaling.activation).map(self.isa, numbers, elements, values, out);
         sums.add(self.isa, row, &self.summed, piece, values);
     }
     fn mapped(&self, sums: &mut ParameterSums, rows: usize) {

@@ -4,7 +4,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use crate::activation::{Activate, Activation, leaky, with_activation};
-use crate::lanes::{in_groups, load_all, load_last, load_pair};
+use crate::lanes::{eight, in_groups, load_all, load_last, load_pair};
 use crate::machine::isa::{Isa, Kernel};
 use crate::machine::vector::{Vector, WIDTH, splat_all};
 use crate::number::Stored;
@@ -208,10 +208,12 @@ impl<A: Activate, T: Stored> Kernel<[f64; 2]> for SumPiece<'_, A, T> {
         let (row, zero, len) = (splat_all::<V, 3>(row.in_order()), V::splat(0.0), elements[0].len());
         let (mut even, mut odd) = ([zero; 2], [zero; 2]);
         let whole = len / LANES;
-        let (from, of) = (in_groups(values, 0, whole), in_groups(elements, 0, whole));
+        let (from, of) = (in_groups(values, 0, whole), in_groups::<f64, 2, LANES>(elements, 0, whole));
         for group in 0..whole {
             let [left, right] = load_pair::<V, T, 2>(from, group, [0; 2]);
-            let [of_left, of_right] = load_pair::<V, f64, 2>(of, group, [0; 2]);
+            let [gamma, beta] = [&of[0][group], &of[1][group]];
+            let of_left = [V::from_f64(eight(gamma)), V::from_f64(eight(beta))];
+            let of_right = [V::from_f64(eight(&gamma[WIDTH..])), V::from_f64(eight(&beta[WIDTH..]))];
             let (left, right) = (terms(f, row, of_left, left), terms(f, row, of_right, right));
             for s in 0..2 {
                 (even[s], odd[s]) = (even[s].add(left[s]), odd[s].add(right[s]));

@@ -159,26 +159,25 @@ impl PlainRows<'_> {
         directions.into_iter().flatten().collect()
     }
 
-    /// xhat of a value that counts, and z as the forward pass computed it.
-    fn xhat_and_z<T: Stored>(&self, row: usize, at: usize, x: f64) -> [f64; 2] {
-        let RowNumbers { mean, inverse_deviation, xhat_low } = self.numbers[row];
-        let xhat = (x - mean) * inverse_deviation - xhat_low;
-        let Some(of_z) = self.of_z else {
-            let [gamma, beta] = self.scaling.map(|of| of[row % self.period * self.count + at]);
-            return [xhat, xhat * gamma + beta];
-        };
-        let NormalizeCoefficients { mean, scale, shift } = of_z(row, at);
-        [xhat, one(T::Arithmetic::affine(Plain::splat(x - mean), Plain::splat(scale), Plain::splat(shift)))]
+    /// Numbers of the elements of a row.
+    fn of_row<'e>(&self, row: usize, elements: &'e [f64]) -> &'e [f64] {
+        &elements[row % self.period * self.count..][..self.count]
     }
 
-    /// x to xhat, z, and dz for dy.
-    fn normalize<T: Stored>(&self, row: usize, [x, dy]: [&mut Vec<f64>; 2], z: &mut Vec<f64>, weights: &[f64]) {
-        let f = leaky::<T>(self.activation);
+    /// x to xhat, z as the forward pass computed it, and dy to dz, if there is one.
+    fn normalize<T: Stored>(&self, row: usize, x: &mut [f64], z: &mut Vec<f64>, dy: &mut [f64], weights: &[f64]) {
+        let (f, [gamma, beta]) = (leaky::<T>(self.activation), self.scaling.map(|of| self.of_row(row, of)));
+        let RowNumbers { mean, inverse_deviation, xhat_low } = self.numbers[row];
         z.clear();
-        for (at, x) in x.iter_mut().enumerate() {
-            let [xhat, of_value] = self.xhat_and_z::<T>(row, at, *x);
-            *x = xhat;
-            z.push(of_value);
+        if let Some(of_z) = self.of_z {
+            z.extend(x.iter().enumerate().map(|(at, x)| {
+                let NormalizeCoefficients { mean, scale, shift } = of_z(row, at);
+                one(T::Arithmetic::affine(Plain::splat(x - mean), Plain::splat(scale), Plain::splat(shift)))
+            }));
+        }
+        x.iter_mut().for_each(|x| *x = (*x - mean) * inverse_deviation - xhat_low);
+        if self.of_z.is_none() {
+            z.extend(x.iter().zip(gamma).zip(beta).map(|((xhat, gamma), beta)| xhat * gamma + beta));
         }
         unmasked(x, weights);
         dy.iter_mut().zip(&*z).for_each(|(dy, &z)| *dy = one(f.backward(Plain::splat(z), Plain::splat(*dy))));
@@ -188,15 +187,13 @@ impl PlainRows<'_> {
     fn row<T: Stored>(&self, pass: PlainPass, number: usize, scratch: &mut Scratch<T>) -> RowDirection {
         let (count, f, inverse) = (self.count, leaky::<T>(self.activation), self.numbers[number].inverse_deviation);
         let total = self.total_weights.map_or(count as f64, |totals| totals[number]);
-        let first = number % self.period * count;
-        let of = |elements: &'_ [f64], at: usize| elements[first + at];
         let mean = |term: &dyn Fn(usize) -> f64| pairwise_sum(count, term) / total;
         let Scratch { tile, rows: [xhat, second, third], weights: w, z, of_dz: [g, g_t] } = scratch;
-        let [gamma, _] = self.scaling;
+        let gamma = self.of_row(number, self.scaling[0]);
         // What is taken off an upstream gradient: of each value its share of the sum, if the mean was taken off x.
         let upstream = |into: &mut Vec<f64>, gamma: &[f64], dz: &[f64]| {
             into.clear();
-            into.extend(dz.iter().enumerate().map(|(at, dz)| of(gamma, at) * dz));
+            into.extend(gamma.iter().zip(dz).map(|(gamma, dz)| gamma * dz));
             let offset = if self.centred { mean(&|at| into[at]) } else { 0.0 };
             into.iter_mut().zip(&*w).for_each(|(value, w)| *value -= w * offset);
         };
@@ -210,34 +207,35 @@ impl PlainRows<'_> {
         let mut direction = RowDirection::default();
         match pass {
             PlainPass::Normalize => {
-                self.normalize::<T>(number, [xhat, &mut Vec::new()], z, w);
+                self.normalize::<T>(number, xhat, z, &mut [], w);
                 for (out, &z) in tile.iter_mut().zip(&*z) {
                     *out = T::from_f64(one(f.forward(Plain::splat(z))));
                 }
             }
             PlainPass::Gradient => {
-                self.normalize::<T>(number, [xhat, second], z, w);
+                self.normalize::<T>(number, xhat, z, second, w);
                 upstream(g, gamma, second);
                 let q = mean(&|at| g[at] * xhat[at]);
                 for (at, out) in tile.iter_mut().enumerate() {
                     *out = T::from_f64(inverse * (g[at] - w[at] * (xhat[at] * q)));
                 }
             }
-            PlainPass::Tangent([gamma_t, beta_t]) => {
-                self.normalize::<T>(number, [xhat, &mut Vec::new()], z, w);
+            PlainPass::Tangent(elements) => {
+                let [gamma_t, beta_t] = elements.map(|of| self.of_row(number, of));
+                self.normalize::<T>(number, xhat, z, &mut [], w);
                 let u = second;
                 moved(u);
                 let p = mean(&|at| u[at] * xhat[at] * w[at]);
                 for (at, out) in tile.iter_mut().enumerate() {
-                    let own = of(gamma, at) * (u[at] - xhat[at] * p);
-                    let moved = own + of(gamma_t, at) * xhat[at] + of(beta_t, at);
+                    let own = gamma[at] * (u[at] - xhat[at] * p);
+                    let moved = own + gamma_t[at] * xhat[at] + beta_t[at];
                     *out = T::from_f64(one(f.backward(Plain::splat(z[at]), Plain::splat(moved))));
                 }
             }
             PlainPass::SecondOrder(gamma_t) => {
-                self.normalize::<T>(number, [xhat, second], z, w);
+                self.normalize::<T>(number, xhat, z, second, w);
                 upstream(g, gamma, second);
-                upstream(g_t, gamma_t, second);
+                upstream(g_t, self.of_row(number, gamma_t), second);
                 let u = third;
                 let offset = moved(u);
                 let p = mean(&|at| u[at] * xhat[at] * w[at]);
@@ -270,7 +268,7 @@ impl PlainRows<'_> {
             for row in number * block..((number + 1) * block).min(rows) {
                 scratch.load(row % each, parts[row / each], self.count);
                 let Scratch { rows: [xhat, dz, x_t], weights, z, .. } = &mut *scratch;
-                self.normalize::<T>(row, [xhat, dz], z, weights);
+                self.normalize::<T>(row, xhat, z, dz, weights);
                 let (first, inverse) = (row % self.period * self.count, self.numbers[row].inverse_deviation);
                 let [of_dz, of_products] = sums.each_mut().map(|sums| &mut sums[first..][..self.count]);
                 for at in (0..self.count).filter(|&at| weights[at] != 0.0) {

@@ -160,14 +160,13 @@ impl<'i, 'v, T: Element> Input<'i, 'v, T> {
     /// The weights of the input of a norm that takes no residual, placed over the array; errors where it has a residual, or
     /// is of another kind than the forward pass's.
     pub(crate) fn check_sibling(&self, forward: Option<InputKind>) -> Result<Option<PlacedWeights<'i, T>>, CallError> {
-        match self.kind() {
-            InputKind::WithResidual => return Err(CallError::NoResidual),
-            kind if forward.is_some_and(|forward| forward != kind) => {
-                let forward = forward.unwrap_or(kind);
-                let (forward, input) = (forward.description(), forward.backward_input());
-                return Err(CallError::OtherInput { forward, input });
-            }
-            _ => {}
+        let kind = self.kind();
+        if kind == InputKind::WithResidual {
+            return Err(CallError::NoResidual);
+        }
+        if let Some(forward) = forward.filter(|&forward| forward != kind) {
+            let (forward, input) = (forward.description(), forward.backward_input());
+            return Err(CallError::OtherInput { forward, input });
         }
         self.weights().map(|weights| weights.repeated_over(self.x.layout())).transpose()
     }

@@ -76,14 +76,14 @@ impl SampleNormalizer {
         let plan = RowPlan::new(self.grouping, x.layout())?;
         let weights = input.check_sibling(None)?;
         same_shape("y", x.layout(), y.layout())?;
-        let of_weighted = self.admit(&plan, x, weights.as_ref())?;
+        let measured = self.admit(&plan, x, weights.as_ref())?;
         let widened = parameters.widened(plan.parameters()).map_err(|error| plan.in_elements(error))?;
-        let total_weights = weights.as_ref().map(|_| of_weighted.iter().map(Moments::weight).collect());
+        let total_weights = weights.as_ref().map(|_| measured.iter().map(Moments::weight).collect());
         let moments = if x.layout().is_empty() {
             Vec::new()
         } else if let Some(weights) = &weights {
-            self.weighted_forward(&plan, x, weights, &of_weighted, &widened, y);
-            of_weighted
+            self.weighted_forward(&plan, x, weights, &measured, &widened, y);
+            measured
         } else if plan.by_channels {
             self.channels_forward(&plan, x, &widened, y)
         } else {

@@ -299,18 +299,15 @@ impl SampleSaved {
         let channels_a_part = self.plan.rows / self.plan.period * self.gamma.len() / arrays.len();
         let mut sums = Vec::with_capacity(channels_a_part * arrays.len());
         for (part, arrays) in arrays.iter().enumerate() {
-            let of_channels = |number: &dyn Fn(usize, usize) -> f64| {
-                let of_channel = |at| {
-                    let (row, channel) = self.plan.row_and_channel(part * channels_a_part + at);
-                    number(row, channel)
-                };
-                (0..channels_a_part).map(of_channel).collect::<Vec<f64>>()
+            let first = part * channels_a_part;
+            let vector = |number: &(dyn Fn(usize, usize) -> f64 + Sync)| {
+                (0..channels_a_part).map(self.of_channels(first, &number)).collect::<Vec<f64>>()
             };
-            let mean = &of_channels(&|row, _| self.numbers[row].mean)[..];
-            let inverse_deviation = &of_channels(&|row, _| self.numbers[row].inverse_deviation)[..];
-            let xhat_low = &of_channels(&|row, _| self.numbers[row].xhat_low)[..];
-            let scale = &of_channels(&|row, channel| self.of_z(row, channel).scale)[..];
-            let shift = &of_channels(&|row, channel| self.of_z(row, channel).shift)[..];
+            let mean = &vector(&|row, _| self.numbers[row].mean)[..];
+            let inverse_deviation = &vector(&|row, _| self.numbers[row].inverse_deviation)[..];
+            let xhat_low = &vector(&|row, _| self.numbers[row].xhat_low)[..];
+            let scale = &vector(&|row, channel| self.of_z(row, channel).scale)[..];
+            let shift = &vector(&|row, channel| self.of_z(row, channel).shift)[..];
             let pass = Backward {
                 machine: &self.machine,
                 activation,

@@ -12,3 +12,4 @@ mod second_order;
 #[path = "../support/mod.rs"]
 mod support;
 mod table;
+mod weights;

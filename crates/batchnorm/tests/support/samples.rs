@@ -205,9 +205,12 @@ impl<T: Element> Case<T> {
         (0..y.len()).map(of).collect()
     }
 
-    /// What second derivatives are taken along.
+    /// What second derivatives are taken along; NaN where x is NaN and masked.
     pub fn direction(&self) -> Vec<T> {
-        (0..self.x.len()).map(|i| T::from_f64((0.7 * i as f64).sin() + 0.2)).collect()
+        let masked = |i: usize| self.weights.as_ref().is_some_and(|weights| weights[i].to_f64() == 0.0);
+        let spoiled = |i: usize| masked(i) && self.x[i].to_f64().is_nan();
+        let of = |i: usize| if spoiled(i) { f64::NAN } else { (0.7 * i as f64).sin() + 0.2 };
+        (0..self.x.len()).map(|i| T::from_f64(of(i))).collect()
     }
 
     /// Forward, backward, the directional derivative (along dy and the parameters) and the second one, in those places.
