@@ -34,8 +34,8 @@ use batchnorm_kernel::{Element, MAX_CHANNELS, Parameter, View, ViewMut};
 ///
 /// so that a token's masked features, or a sequence's padding, play no part: they are not looked at and may be NaN, and their y
 /// and dx are 0. Where all is masked [`EmptyBatch`](crate::EmptyBatch) decides, where values count once together or less,
-/// [`SingleValue`](crate::SingleValue). Such a pass takes plain loops, so it is some times slower than one without weights
-/// (`docs/situations/padding.md` has figures).
+/// [`SingleValue`](crate::SingleValue). Such a pass takes plain loops, about ten times as long as one without
+/// weights (`docs/situations/padding.md` has figures).
 ///
 /// Everything else is as with [`BatchNorm`](crate::BatchNorm): arrays of any [`Element`] type, rank and layout; `f64`
 /// inside, rounded once; the same bits over threads, instruction sets and layouts. Where all values that are normalised
