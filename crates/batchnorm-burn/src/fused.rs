@@ -330,7 +330,9 @@ impl<const D: usize> Fused<'_, D> {
                 (y, report.moments())
             }
             Arithmetic::TensorOperations => {
-                let (z, batch) = portable::forward(x, gamma, beta, norm, &pass)?;
+                let BatchNorm { epsilon, policies, renormalization, .. } = *norm;
+                let options = portable::Options { epsilon, policies, renormalization };
+                let (z, batch) = portable::forward(x, gamma, beta, options, &pass)?;
                 (portable::add_and_activate(z, residual, activation), (Some(batch), None))
             }
         };

@@ -14,8 +14,7 @@ use crate::error::Reason;
 use crate::name::LayerName;
 use crate::participant::Participant;
 use crate::prepared::LastPrepared;
-use crate::running::Cell;
-use crate::statistics::statistics_in;
+use crate::running::{Cell, statistics_in};
 
 /// A forward pass of one of the layers.
 #[derive(Debug, Clone)]

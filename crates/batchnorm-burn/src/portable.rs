@@ -2,13 +2,12 @@
 
 use batchnorm::{
     Activation, BatchMoments, CallError, EmptyBatch, Grouping, Moments, NonFinite, NormalizeBy, Policies,
-    RenormalizationLimits, RunningStatistics, SingleValue, Switches,
+    Renormalization, RenormalizationLimits, RunningStatistics, SingleValue, Switches,
 };
 use burn::backend::DispatchDevice;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::error::Reason;
-use crate::module::BatchNorm;
 use crate::pass::{BatchNormPass, Scope, WeightValues};
 
 /// The arithmetic by which a layer computes on a device.
@@ -46,13 +45,21 @@ fn same_length(argument: &'static str, expected: usize, got: usize) -> Result<()
     if got == expected { Ok(()) } else { Err(CallError::Length { argument, expected, got }) }
 }
 
+/// The options of a layer that a pass goes by.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    pub epsilon: f64,
+    pub policies: Policies,
+    pub renormalization: Option<Renormalization>,
+}
+
 /// A forward pass without residual and activation: its output, and the moments that the running statistics are to take
 /// in, in the accuracy of the tensors' number type.
 pub fn forward<const D: usize>(
     x: Tensor<D>,
     gamma: Tensor<1>,
     beta: Tensor<1>,
-    norm: &BatchNorm,
+    options: Options,
     pass: &BatchNormPass,
 ) -> Result<(Tensor<D>, BatchMoments), Reason> {
     let (samples, channels) = (x.dims()[0], x.dims()[1]);
@@ -61,9 +68,10 @@ pub fn forward<const D: usize>(
     if let Some(running) = &running {
         same_length("running_mean", channels, running.channels())?;
     }
-    let limits = norm.renormalization.zip(running.as_ref());
+    let Options { epsilon, policies, renormalization } = options;
+    let limits = renormalization.zip(running.as_ref());
     let limits = limits.map(|(renormalization, running)| renormalization.limits(running.batches()));
-    let layer = Layer { gamma, beta, epsilon: norm.epsilon, policies: norm.policies, pass, running, limits };
+    let layer = Layer { gamma, beta, epsilon, policies, pass, running, limits };
     match &pass.scope {
         Scope::Participants(_) => Err(Reason::NeedsContract { what: "participants" }),
         Scope::Weights(weights) => {
@@ -282,12 +290,12 @@ pub fn sample_norm<const D: usize>(
     }
     let rows = match grouping {
         Grouping::Layer { .. } | Grouping::Rms { .. } => shape[..D - 1].iter().product(),
-        Grouping::Group { groups } => shape[0] * groups,
+        Grouping::Group { groups } | Grouping::GroupRms { groups } => shape[0] * groups,
         Grouping::Instance => shape[0] * shape[1],
     };
     let values: Tensor<2> = x.reshape([rows, shape.iter().product::<usize>() / rows]);
     let centered = match grouping {
-        Grouping::Rms { .. } => values,
+        Grouping::Rms { .. } | Grouping::GroupRms { .. } => values,
         _ => values.clone() - values.mean_dim(1),
     };
     let deviation = (centered.clone().square().mean_dim(1) + epsilon).sqrt();

@@ -165,6 +165,13 @@ pub(crate) fn statistics(
     RunningStatistics::from_parts(mean, variance, batches)?.with_updates(&updates)
 }
 
+/// Running statistics out of a layer's vectors, wherever they stand.
+pub(crate) fn statistics_in(cells: &[Cell]) -> Result<RunningStatistics, ConfigError> {
+    let vectors: Vec<_> = cells.iter().map(Cell::lock).collect();
+    let vectors: Vec<Vec<f64>> = vectors.iter().map(|vector| values(vector)).collect();
+    statistics(&vectors[0], &vectors[1], vectors.get(2).map(Vec::as_slice))
+}
+
 /// Whether a value can be stored.
 pub(crate) fn fits_f32(value: f64) -> bool {
     (value as f32).is_finite()

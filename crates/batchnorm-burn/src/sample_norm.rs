@@ -259,10 +259,12 @@ impl SampleParts<'_> {
         }
         let together = match self.grouping {
             Grouping::Layer { .. } | Grouping::Rms { .. } => expected,
-            Grouping::Group { groups } => expected / groups * shape[2..].iter().product::<usize>(),
+            Grouping::Group { groups } | Grouping::GroupRms { groups } => {
+                expected / groups * shape[2..].iter().product::<usize>()
+            }
             Grouping::Instance => shape[2..].iter().product(),
         };
-        let centred = !matches!(self.grouping, Grouping::Rms { .. });
+        let centred = self.grouping.is_centred();
         if shape.contains(&0) {
             if self.policies.empty_batch == EmptyBatch::Error {
                 return Err(CallError::EmptyBatch { shape }.into());

@@ -6,7 +6,7 @@ use batchnorm::{Activation, BatchMoments, ConfigError, RunningStatistics};
 use crate::error::ForwardError;
 use crate::ledger::Now;
 use crate::module::BatchNorm;
-use crate::running::{Cell, RunningTensor, fits_f32, statistics, values, vector};
+use crate::running::{Cell, RunningTensor, fits_f32, statistics_in, vector};
 
 impl BatchNorm {
     /// The running statistics, as the crate `batchnorm` takes them.
@@ -133,11 +133,4 @@ impl BatchNorm {
     pub(crate) fn cells(&self) -> Vec<Cell> {
         [&self.running_mean, &self.running_var].into_iter().chain(&self.updates).map(RunningTensor::cell).collect()
     }
-}
-
-/// Running statistics out of a layer's [cells](BatchNorm::cells).
-pub(crate) fn statistics_in(cells: &[Cell]) -> Result<RunningStatistics, ConfigError> {
-    let vectors: Vec<_> = cells.iter().map(Cell::lock).collect();
-    let vectors: Vec<Vec<f64>> = vectors.iter().map(|vector| values(vector)).collect();
-    statistics(&vectors[0], &vectors[1], vectors.get(2).map(Vec::as_slice))
 }

@@ -119,7 +119,7 @@ impl Problem {
         Self::new(x, dy, gamma, epsilon, Kind::Batch, Together::Channel, Some(weights))
     }
 
-    /// Layer, group, instance or RMS norm. gamma has a value for each element of the last axes (layer, RMS norm) or for
+    /// Layer, group, instance, RMS or grouped RMS norm. gamma has a value for each element of the last axes (layer, RMS norm) or for
     /// each channel.
     ///
     /// ```
@@ -144,7 +144,7 @@ impl Problem {
         epsilon: f64,
     ) -> Result<Problem, ProblemError> {
         let together = together(grouping, &Axes::of(x))?;
-        let kind = if matches!(grouping, Grouping::Rms { .. }) { Kind::RootMeanSquare } else { Kind::Sample };
+        let kind = if grouping.is_centred() { Kind::Sample } else { Kind::RootMeanSquare };
         Self::new(x, dy, gamma, epsilon, kind, together, None)
     }
 
@@ -290,10 +290,10 @@ fn together(grouping: Grouping, axes: &Axes) -> Result<Together, CallError> {
             Err(CallError::LastAxes { expected: axes, shape })
         }
         Grouping::Layer { axes } | Grouping::Rms { axes } => Ok(Together::LastAxes(axes)),
-        Grouping::Group { groups } if !channels.is_multiple_of(groups) => {
+        Grouping::Group { groups } | Grouping::GroupRms { groups } if !channels.is_multiple_of(groups) => {
             Err(CallError::Groups { groups, channels, shape, axis: axes.channel_axis() })
         }
-        Grouping::Group { groups } => Ok(Together::Groups(groups)),
+        Grouping::Group { groups } | Grouping::GroupRms { groups } => Ok(Together::Groups(groups)),
         Grouping::Instance => Ok(Together::Instance),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::arithmetic::Arithmetic;
 use crate::machine::vector::Vector;
+use crate::number::Stored;
 use std::marker::PhantomData;
 
 /// What follows the normalisation in the same pass over memory: y = f(gamma * xhat + beta), and
@@ -63,6 +64,31 @@ impl<M: Arithmetic> Activate for Linear<M> {
         y
     }
 }
+
+/// The activation as the loops take it, the identity as a rectifier that leaks everything.
+///
+/// Passes that wait for memory, or that are rare, take the identity this way too, with the same bits: loops of their own for
+/// it would take a user half a minute to compile.
+pub(crate) fn leaky<T: Stored>(activation: Activation) -> Leaky<T::Arithmetic> {
+    Leaky { slope: activation.slope(), rounds_to_zero: T::ROUNDS_TO_ZERO, arithmetic: PhantomData }
+}
+
+/// An expression with the activation as the loops of `T` take it, where the identity has loops without arithmetic of its own.
+macro_rules! with_activation {
+    ($activation:expr, |$f:ident| $call:expr) => {
+        match $activation {
+            $crate::activation::Activation::Identity => {
+                let $f = $crate::activation::Linear::<T::Arithmetic>(std::marker::PhantomData);
+                $call
+            }
+            other => {
+                let $f = $crate::activation::leaky::<T>(other);
+                $call
+            }
+        }
+    };
+}
+pub(crate) use with_activation;
 
 /// z where it is positive, slope * z where not: the leaky rectifier, and with slope 0 the rectifier. NaN stays NaN.
 #[derive(Clone, Copy)]

@@ -1,14 +1,14 @@
 //! Which loops each operation takes: decided once for a call.
 
-use crate::activation::{Activation, Leaky, Linear};
+use crate::activation::{Activation, Linear, leaky, with_activation};
 use crate::arithmetic::Stepwise;
 use crate::array::memory::{Readable, Writable};
 use crate::machine::Machine;
 use crate::map::coefficients::Coefficients;
 use crate::map::formulas::{
-    GradientAlong, GradientAlongCoefficients, InOrder, InputGradient, InputGradientOfOutput, InputGradientWeighted,
-    Mask, Normalize, NormalizeAdding, NormalizeCoefficients, NormalizeWeighted, OutputGradientCoefficients, Scale,
-    Tangent, TangentCoefficients,
+    GradientAlong, GradientAlongCoefficients, GroupGradient, GroupGradientCoefficients, InOrder, InputGradient,
+    InputGradientOfOutput, InputGradientWeighted, Mask, Normalize, NormalizeAdding, NormalizeCoefficients,
+    NormalizeWeighted, OutputGradientCoefficients, Scale, Tangent, TangentCoefficients,
 };
 use crate::map::loops::MapLoops;
 use crate::map::source::{Map, Source};
@@ -28,38 +28,14 @@ use crate::reduce::moments::{
 };
 use crate::reduce::reduction::{ChunkReduction, Joined, Reduction};
 use crate::reduce::{joined, reduce};
-use crate::rows::formulas::{Elements, RowGradient, RowNumbers, RowTangent};
-use crate::rows::second_order::{RowDirection, RowSecondDerivatives};
-use crate::rows::{self, Summed};
+use crate::rows::formulas::{Elements, GradientBehind, RowNumbers, TangentBehind};
+use crate::rows::plain::{PlainArrays, PlainPass, PlainRows, RowDirection};
+use crate::rows::{self, Scaling, Summed};
 use crate::whitening::{self, Centered};
 use std::marker::PhantomData;
 
 /// The one implementation: the loops of this crate.
 pub(crate) struct Loops;
-
-/// The activation as the loops take it, the identity as a rectifier that leaks everything.
-///
-/// Passes that wait for memory, or that are rare, take the identity this way too, with the same bits: loops of their own for
-/// it would take a user half a minute to compile.
-fn leaky<T: Stored>(activation: Activation) -> Leaky<T::Arithmetic> {
-    Leaky { slope: activation.slope(), rounds_to_zero: T::ROUNDS_TO_ZERO, arithmetic: PhantomData }
-}
-
-/// An expression with the activation as the loops take it, where the identity has loops without arithmetic of its own.
-macro_rules! with_activation {
-    ($activation:expr, |$f:ident| $call:expr) => {
-        match $activation {
-            Activation::Identity => {
-                let $f = Linear::<T::Arithmetic>(PhantomData);
-                $call
-            }
-            other => {
-                let $f = leaky::<T>(other);
-                $call
-            }
-        }
-    };
-}
 
 /// An expression with the activation as a rectifier and the sums that the backward pass needs, over x and dy or over x, dy and
 /// the output: of products where these are exact.
@@ -354,16 +330,31 @@ impl<T: Stored> Operations<T> for Loops {
         coefficients: OfChannel<TangentCoefficients>,
     ) {
         let all = Coefficients::new(out.geometry().channels, coefficients);
+        let formula = &Tangent(leaky::<T>(activation));
         match weights {
-            None => with_activation!(activation, |f| {
-                let arrays = [x, t].map(Source::Array);
-                map(Map { machine, formula: &Tangent(f), arrays }, [out.reborrow()], all);
-            }),
+            None => map(Map { machine, formula, arrays: [x, t].map(Source::Array) }, [out.reborrow()], all),
             Some(weights) => {
-                let (formula, arrays) = (&Tangent(leaky::<T>(activation)), [x, t, weights].map(Source::Array));
+                let arrays = [x, t, weights].map(Source::Array);
                 map(Map { machine, formula, arrays }, [out.reborrow()], all);
             }
         }
+    }
+
+    fn group_gradient(
+        &self,
+        machine: &Machine,
+        activation: Activation,
+        arrays: [&Readable<T>; 2],
+        dx: &mut Writable<T>,
+        coefficients: OfChannel<GroupGradientCoefficients>,
+    ) {
+        let all = Coefficients::new(dx.geometry().channels, coefficients);
+        let arrays = arrays.map(Source::Array);
+        with_activation!(activation, |f| map(
+            Map { machine, formula: &GroupGradient(f), arrays },
+            [dx.reborrow()],
+            all
+        ));
     }
 
     fn sums_along(
@@ -403,18 +394,18 @@ impl<T: Stored> Operations<T> for Loops {
     fn normalize_rows(
         &self,
         machine: &Machine,
-        first: usize,
+        scaling: Scaling,
         x: &Readable<T>,
         y: &mut Writable<T>,
-        elements: Elements<2>,
         coefficients: OfReduced<Moments, RowNumbers>,
     ) -> Vec<Moments> {
         let reduction = |x: &[T]| ChunkMoments(machine.isa).run(0, &Chunk::Slice([x]));
-        rows::normalize(machine, first, x, y, elements, reduction, coefficients)
+        rows::normalize(machine, scaling, x, y, reduction, coefficients)
     }
 
     fn input_gradient_rows(&self, machine: &Machine, summed: Summed, arrays: [&Readable<T>; 2], dx: &mut Writable<T>) {
-        rows::by_sums(machine, RowGradient, summed, summed.weights, arrays, dx);
+        let Scaling { activation, elements, .. } = summed.scaling;
+        rows::by_sums(machine, GradientBehind(activation), summed, elements, arrays, dx);
     }
 
     fn backward_rows(
@@ -430,40 +421,36 @@ impl<T: Stored> Operations<T> for Loops {
     fn tangent_rows(
         &self,
         machine: &Machine,
+        activation: Activation,
         summed: Summed,
-        elements: Elements<3>,
+        elements: Elements<4>,
         arrays: [&Readable<T>; 2],
         out: &mut Writable<T>,
     ) {
-        rows::by_sums(machine, RowTangent, summed, elements, arrays, out);
+        rows::by_sums(machine, TangentBehind(activation), summed, elements, arrays, out);
     }
 
-    fn parameter_rows(
-        &self,
-        machine: &Machine,
-        parts: &[[&Readable<T>; 2]],
-        numbers: &[RowNumbers],
-        period: usize,
-    ) -> [Vec<f64>; 2] {
-        rows::parameter_sums(machine, parts, numbers, period)
+    fn parameter_rows(&self, machine: &Machine, parts: &[[&Readable<T>; 2]], summed: Summed) -> [Vec<f64>; 2] {
+        rows::parameter_sums(machine, parts, summed)
     }
 
-    fn rows_along(
+    fn plain_rows(
         &self,
-        rows: &RowSecondDerivatives,
+        rows: &PlainRows,
+        pass: PlainPass,
         part: usize,
-        arrays: [&Readable<T>; 3],
+        arrays: PlainArrays<T>,
         out: &mut Writable<T>,
     ) -> Vec<RowDirection> {
-        rows.along(part, arrays, out)
+        rows.map(pass, part, arrays, out)
     }
 
-    fn parameter_rows_along(
+    fn plain_parameter_rows(
         &self,
-        rows: &RowSecondDerivatives,
-        parts: &[[&Readable<T>; 3]],
-        directions: &[RowDirection],
-    ) -> Vec<f64> {
+        rows: &PlainRows,
+        parts: &[PlainArrays<T>],
+        directions: Option<&[RowDirection]>,
+    ) -> [Vec<f64>; 2] {
         rows.parameter_sums(parts, directions)
     }
 

@@ -61,7 +61,8 @@ pub mod passes {
     pub use crate::kept::{Room, Vectors};
     pub use crate::machine::Machine;
     pub use crate::map::formulas::{
-        GradientAlongCoefficients, NormalizeCoefficients, OutputGradientCoefficients, TangentCoefficients,
+        GradientAlongCoefficients, GroupGradientCoefficients, NormalizeCoefficients, OutputGradientCoefficients,
+        TangentCoefficients,
     };
     pub use crate::moments::two_sum;
     pub use crate::operations::{Operations, OutputOperations};
@@ -72,8 +73,8 @@ pub mod passes {
     pub use crate::reduce::gradients::{ChannelConstants, GradientSums, about};
     pub use crate::reduce::tree::{Merge, joined_pairwise, pairwise_sum};
     pub use crate::rows::formulas::{Elements, RowMeans, RowNumbers};
-    pub use crate::rows::second_order::{RowDirection, RowSecondDerivatives};
-    pub use crate::rows::{Summed, at_once};
+    pub use crate::rows::plain::{PlainArrays, PlainPass, PlainRows, RowDirection};
+    pub use crate::rows::{Scaling, Summed, at_once};
     pub use crate::threads::Call;
     pub use crate::whitening::Centered;
 }

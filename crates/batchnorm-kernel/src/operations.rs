@@ -5,14 +5,15 @@ use crate::activation::Activation;
 use crate::array::memory::{Readable, Writable};
 use crate::machine::Machine;
 use crate::map::formulas::{
-    GradientAlongCoefficients, NormalizeCoefficients, OutputGradientCoefficients, TangentCoefficients,
+    GradientAlongCoefficients, GroupGradientCoefficients, NormalizeCoefficients, OutputGradientCoefficients,
+    TangentCoefficients,
 };
 use crate::moments::Moments;
 use crate::pass::{Backward, Forward, GradientOutputs, NormalizeVectors, OfChannel, OfReduced, OutputBackward};
 use crate::reduce::gradients::{ChannelConstants, GradientSums};
-use crate::rows::Summed;
 use crate::rows::formulas::{Elements, RowNumbers};
-use crate::rows::second_order::{RowDirection, RowSecondDerivatives};
+use crate::rows::plain::{PlainArrays, PlainPass, PlainRows, RowDirection};
+use crate::rows::{Scaling, Summed};
 use crate::whitening::Centered;
 
 /// The passes over arrays of one number type.
@@ -78,6 +79,16 @@ pub trait Operations<T>: Sync {
         coefficients: OfChannel<TangentCoefficients>,
     );
 
+    /// dx of a norm whose channels share the sums of a group, of arrays x and dy.
+    fn group_gradient(
+        &self,
+        machine: &Machine,
+        activation: Activation,
+        arrays: [&Readable<T>; 2],
+        dx: &mut Writable<T>,
+        coefficients: OfChannel<GroupGradientCoefficients>,
+    );
+
     /// The sums of dz (as `dy`) and of dz t (as `dy_xhat`) of each channel, of the values that count.
     fn sums_along(
         &self,
@@ -99,14 +110,13 @@ pub trait Operations<T>: Sync {
         coefficients: OfChannel<GradientAlongCoefficients>,
     );
 
-    /// y of rows by their own moments, which are returned; the first row is number `first` among all. Elements: gamma, beta.
+    /// y of rows by their own moments, which are returned.
     fn normalize_rows(
         &self,
         machine: &Machine,
-        first: usize,
+        scaling: Scaling,
         x: &Readable<T>,
         y: &mut Writable<T>,
-        elements: Elements<2>,
         coefficients: OfReduced<Moments, RowNumbers>,
     ) -> Vec<Moments>;
 
@@ -122,41 +132,40 @@ pub trait Operations<T>: Sync {
         dx: &mut Writable<T>,
     ) -> [Vec<f64>; 2];
 
-    /// The directional derivative of rows of x along t; the weights of the sums are ones. Elements: gamma, gamma', beta'.
+    /// The directional derivative of rows of x along t, behind this activation; the sums are those of t alone: without an
+    /// activation, by gammas of 1. Elements: gamma, beta, gamma', beta'.
     fn tangent_rows(
         &self,
         machine: &Machine,
+        activation: Activation,
         summed: Summed,
-        elements: Elements<3>,
+        elements: Elements<4>,
         arrays: [&Readable<T>; 2],
         out: &mut Writable<T>,
     );
 
-    /// Sums over rows of dy and of dy xhat, of each element: of parts [x, dy] with the rows one after the other.
-    fn parameter_rows(
-        &self,
-        machine: &Machine,
-        parts: &[[&Readable<T>; 2]],
-        numbers: &[RowNumbers],
-        period: usize,
-    ) -> [Vec<f64>; 2];
+    /// Sums over rows of dz and of dz xhat, of each element: of parts [x, dy] with the rows one after the other.
+    fn parameter_rows(&self, machine: &Machine, parts: &[[&Readable<T>; 2]], summed: Summed) -> [Vec<f64>; 2];
 
-    /// dx' of the rows of a part of the arrays x, dy and x'; all parts have as many rows.
-    fn rows_along(
+    /// A pass over the rows of a part of the arrays, in plain loops; all parts have as many rows. How the rows move, of a pass
+    /// along a direction.
+    fn plain_rows(
         &self,
-        rows: &RowSecondDerivatives,
+        rows: &PlainRows,
+        pass: PlainPass,
         part: usize,
-        arrays: [&Readable<T>; 3],
+        arrays: PlainArrays<T>,
         out: &mut Writable<T>,
     ) -> Vec<RowDirection>;
 
-    /// The sums over rows of dy xhat', of each element of `period` rows.
-    fn parameter_rows_along(
+    /// The sums over rows of dz and of dz xhat, of each element of `period` rows; along directions of the rows, of dz xhat'
+    /// alone (as the second).
+    fn plain_parameter_rows(
         &self,
-        rows: &RowSecondDerivatives,
-        parts: &[[&Readable<T>; 3]],
-        directions: &[RowDirection],
-    ) -> Vec<f64>;
+        rows: &PlainRows,
+        parts: &[PlainArrays<T>],
+        directions: Option<&[RowDirection]>,
+    ) -> [Vec<f64>; 2];
 
     /// Sums of products between the channels of each group of `group` channels (the last one is what is left): of an array
     /// with itself the lower triangle row by row, with `other` all rows, each with the sum of the array's own row behind.

@@ -4,8 +4,8 @@
 //!
 //! ```text
 //! forward:    moments of x, in the tree of `reduce`; numbers of the row from them; y[j] of the numbers, gamma[j], beta[j]
-//! backward:   sums of w[j] dy[j] and w[j] dy[j] xhat[j], in the same tree; numbers from them; dx[j]
-//! parameters: dbeta[j] = sum over rows of dy[j], dgamma[j] = sum over rows of dy[j] xhat[j]:
+//! backward:   dz[j] = dy[j] f'(z[j]); sums of gamma[j] dz[j] and gamma[j] dz[j] xhat[j], in the same tree; numbers from them; dx[j]
+//! parameters: dbeta[j] = sum over rows of dz[j], dgamma[j] = sum over rows of dz[j] xhat[j]:
 //!             rows in blocks that follow from the sizes alone, in a block ROWS_A_FLUSH rows at a time, each in order
 //!             (whichever columns a task takes)
 //! ```
@@ -14,8 +14,9 @@
 //! read in order where rows are neighbours in it. The bits are the same.
 
 pub mod formulas;
-pub mod second_order;
+pub mod plain;
 
+use crate::activation::{Activation, with_activation};
 use crate::array::geometry::Geometry;
 use crate::array::grid::Grid;
 use crate::array::memory::{Readable, Writable};
@@ -26,7 +27,9 @@ use crate::number::Stored;
 use crate::reduce::CHUNK_VALUES;
 use crate::reduce::gradients::GradientSums;
 use crate::reduce::tree::{Merge, Tree};
-use formulas::{AddToSums, Elements, MapPiece, NormalizeRow, RowFormula, RowGradient, RowMeans, RowNumbers, SumPiece};
+use formulas::{
+    AddToSums, Elements, GradientBehind, MapPiece, NormalizeRow, RowMeans, RowNumbers, SumPiece, SummedFormula,
+};
 use std::ops::Range;
 
 /// Rows that are taken together: those of a tile.
@@ -195,10 +198,7 @@ fn share<T: Stored, const N: usize>(arrays: [&Readable<T>; N]) -> usize {
 /// The forward pass of rows by what is reduced of each.
 struct Normalizing<'p, R, C> {
     isa: Isa,
-    /// The number of the first row among all.
-    first: usize,
-    /// gamma and beta.
-    elements: Elements<'p, 2>,
+    scaling: Scaling<'p>,
     reduce: R,
     numbers: C,
 }
@@ -229,42 +229,59 @@ where
         values: [&[T]; 1],
         out: &mut [T],
     ) {
-        let elements = self.elements.of(self.first + row, piece);
-        self.isa.run(MapPiece { formula: NormalizeRow, row: numbers.in_order(), elements, values, out });
+        let (row, elements) = (numbers.in_order(), self.scaling.of(row, piece));
+        with_activation!(self.scaling.activation, |f| {
+            self.isa.run(MapPiece { formula: NormalizeRow(f), row, elements, values, out })
+        });
     }
 }
 
-/// The forward pass: rows by the numbers that `numbers` makes of a piece's values reduced by `reduce`. `first` is the number
-/// of the first row among all.
+/// The forward pass: rows by the numbers that `numbers` makes of a piece's values reduced by `reduce`.
 pub(crate) fn normalize<T: Stored, V: Merge>(
     machine: &Machine,
-    first: usize,
+    scaling: Scaling,
     x: &Readable<T>,
     y: &mut Writable<T>,
-    elements: Elements<2>,
     reduce: impl Fn(&[T]) -> V + Sync,
     numbers: impl Fn(usize, V) -> RowNumbers + Sync,
 ) -> Vec<V> {
-    each_row(machine, &Normalizing { isa: machine.isa, first, elements, reduce, numbers }, [x], y, share([x])).0
+    each_row(machine, &Normalizing { isa: machine.isa, scaling, reduce, numbers }, [x], y, share([x])).0
+}
+
+/// What rows make of xhat: y = f(z), z = gamma xhat + beta.
+#[derive(Clone, Copy)]
+pub struct Scaling<'e> {
+    /// f.
+    pub activation: Activation,
+    /// The number of the first row among all.
+    pub first: usize,
+    /// gamma and beta.
+    pub elements: Elements<'e, 2>,
+}
+
+impl<'e> Scaling<'e> {
+    /// gamma and beta of a piece of a row.
+    fn of(&self, row: usize, piece: &Range<usize>) -> [&'e [f64]; 2] {
+        self.elements.of(self.first + row, piece)
+    }
 }
 
 /// Rows of x and dy, or of x and t, and what their sums are made of.
 #[derive(Clone, Copy)]
 pub struct Summed<'r> {
-    /// The number of the first row among all.
-    pub first: usize,
+    /// What the forward pass made of xhat.
+    pub scaling: Scaling<'r>,
     /// Numbers of each row here.
     pub numbers: &'r [RowNumbers],
-    /// Factors of dy.
-    pub weights: Elements<'r, 1>,
     /// From the sums of a row to what is taken off it.
     pub means: &'r (dyn Fn(GradientSums) -> RowMeans + Sync),
 }
 
 impl Summed<'_> {
     fn reduce<T: Stored>(&self, isa: Isa, row: usize, piece: &Range<usize>, values: [&[T]; 2]) -> GradientSums {
-        let [weights] = self.weights.of(self.first + row, piece);
-        let [dy, dy_xhat] = isa.run(SumPiece { row: self.numbers[row], weights, values });
+        let (row, elements) = (self.numbers[row], self.scaling.of(row, piece));
+        let [dy, dy_xhat] =
+            with_activation!(self.scaling.activation, |f| isa.run(SumPiece { activation: f, row, elements, values }));
         GradientSums { dy, dy_xhat }
     }
 
@@ -275,7 +292,7 @@ impl Summed<'_> {
     }
 }
 
-/// A formula by sums over the row.
+/// A formula by sums over the row, and what it takes.
 struct BySums<'r, F, const E: usize> {
     isa: Isa,
     formula: F,
@@ -283,7 +300,7 @@ struct BySums<'r, F, const E: usize> {
     elements: Elements<'r, E>,
 }
 
-impl<T: Stored, F: RowFormula<2, 5, E>, const E: usize> RowTask<T, 2> for BySums<'_, F, E> {
+impl<T: Stored, F: SummedFormula<E>, const E: usize> RowTask<T, 2> for BySums<'_, F, E> {
     type Reduced = GradientSums;
     type Numbers = [f64; 5];
     type Left = ();
@@ -303,13 +320,13 @@ impl<T: Stored, F: RowFormula<2, 5, E>, const E: usize> RowTask<T, 2> for BySums
         values: [&[T]; 2],
         out: &mut [T],
     ) {
-        let elements = self.elements.of(self.summed.first + row, piece);
-        self.isa.run(MapPiece { formula: self.formula, row: numbers, elements, values, out });
+        let elements = self.elements.of(self.summed.scaling.first + row, piece);
+        self.formula.map(self.isa, numbers, elements, values, out);
     }
 }
 
 /// A formula by sums over the row: x and dy, or x and t, to dx, or y'.
-pub(crate) fn by_sums<T: Stored, F: RowFormula<2, 5, E>, const E: usize>(
+pub(crate) fn by_sums<T: Stored, F: SummedFormula<E>, const E: usize>(
     machine: &Machine,
     formula: F,
     summed: Summed,
@@ -339,7 +356,7 @@ impl<T: Stored> RowTask<T, 2> for Gradients<'_> {
         self.summed.numbers(row, sums)
     }
     fn begin(&self) -> ParameterSums {
-        ParameterSums::new(self.summed.weights.period, 0..self.count)
+        ParameterSums::new(self.summed.scaling.elements.period, 0..self.count)
     }
     fn map(
         &self,
@@ -349,9 +366,9 @@ impl<T: Stored> RowTask<T, 2> for Gradients<'_> {
         values: [&[T]; 2],
         out: &mut [T],
     ) {
-        let elements = self.summed.weights.of(row, piece);
-        self.isa.run(MapPiece { formula: RowGradient, row: numbers, elements, values, out });
-        sums.add(self.isa, row, self.summed.numbers[row], piece, values);
+        let (scaling, elements) = (self.summed.scaling, self.summed.scaling.of(row, piece));
+        GradientBehind(scaling.activation).map(self.isa, numbers, elements, values, out);
+        sums.add(self.isa, row, &self.summed, piece, values);
     }
     fn mapped(&self, sums: &mut ParameterSums, rows: usize) {
         sums.done(rows);
@@ -367,20 +384,20 @@ pub(crate) fn gradients<T: Stored>(
 ) -> [Vec<f64>; 2] {
     let &Geometry { channels, count, .. } = arrays[0].geometry();
     // The blocks of `parameter_sums`, whose order of summation this is.
-    let block = channels.div_ceil(blocks(channels, count, summed.weights.period));
+    let block = channels.div_ceil(blocks(channels, count, summed.scaling.elements.period));
     let (_, sums) = each_row(machine, &Gradients { isa: machine.isa, summed, count }, arrays, dx, block);
     ParameterSums::joined(sums.into_iter().map(ParameterSums::finished))
 }
 
-/// SumPiece over rows of dy and dy xhat, of each element of `period` rows. All parts have as many rows.
+/// Sums over rows of dz and dz xhat, of each element of `period` rows. All parts have as many rows.
 pub(crate) fn parameter_sums<T: Stored>(
     machine: &Machine,
     parts: &[[&Readable<T>; 2]],
-    rows: &[RowNumbers],
-    period: usize,
+    summed: Summed,
 ) -> [Vec<f64>; 2] {
+    let period = summed.scaling.elements.period;
     let &Geometry { channels: each, count, .. } = parts[0][0].geometry();
-    let (together, total) = (together(parts[0]), rows.len());
+    let (together, total) = (together(parts[0]), summed.numbers.len());
     let block = total.div_ceil(blocks(total, count, period));
     let crew = machine.crew(total * count);
     // Columns are cut where blocks alone are too few for the threads.
@@ -399,7 +416,7 @@ pub(crate) fn parameter_sums<T: Stored>(
                 let values = tiles.load(part, parts[part], &local, &piece);
                 for at in 0..local.len() {
                     let values = values.each_ref().map(|rows| rows[at]);
-                    sums.add(machine.isa, row + at, rows[row + at], &piece, values);
+                    sums.add(machine.isa, row + at, &summed, &piece, values);
                 }
             }
             sums.done(local.len());
@@ -422,7 +439,7 @@ pub(crate) fn parameter_sums<T: Stored>(
     joined
 }
 
-/// SumPiece of dy and dy xhat of each element in some columns over the rows of a block.
+/// Sums of dz and dz xhat of each element in some columns over the rows of a block.
 struct ParameterSums {
     total: [Vec<f64>; 2],
     /// Sums of the rows since the last flush.
@@ -438,10 +455,11 @@ impl ParameterSums {
         ParameterSums { total: zeros(), fresh: zeros(), rows: 0, period, columns }
     }
 
-    fn add<T: Stored>(&mut self, isa: Isa, number: usize, row: RowNumbers, piece: &Range<usize>, values: [&[T]; 2]) {
+    fn add<T: Stored>(&mut self, isa: Isa, number: usize, of: &Summed, piece: &Range<usize>, values: [&[T]; 2]) {
+        let (row, elements) = (of.numbers[number], of.scaling.of(number, piece));
         let first = number % self.period * self.columns.len() + piece.start - self.columns.start;
         let sums = self.fresh.each_mut().map(|sums| &mut sums[first..][..piece.len()]);
-        isa.run(AddToSums { row, values, sums });
+        with_activation!(of.scaling.activation, |f| isa.run(AddToSums { activation: f, row, elements, values, sums }));
     }
 
     /// Rows until the fresh ones go to the total.

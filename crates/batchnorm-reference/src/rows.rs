@@ -2,7 +2,7 @@
 //! and a beta of each element; in group and instance norm an element has those of its channel.
 
 use super::compact::Gradients as OfFeature;
-use super::{Real, compact, mean, sum};
+use super::{Real, compact, mean, sum, weighted};
 
 /// The forward pass of one row.
 #[derive(Debug, Clone)]
@@ -95,4 +95,64 @@ pub fn rms_backward<R: Real>(x: &[R], gamma: &[R], epsilon: R, dy: &[R]) -> Grad
 
 fn inverse_root<R: Real>(x: &[R], epsilon: R) -> R {
     R::constant(1.0) / (mean(x.iter().map(|&x| x * x)) + epsilon).sqrt()
+}
+
+/// Layer, group and instance norm of values with weights: xhat = (x - m) / sqrt(v + eps) with m = 1/W sum w x and
+/// v = 1/W sum w (x - m)^2, W = sum w; where a weight is 0 the value is masked, and y is 0.
+///
+/// ```
+/// use batchnorm_reference::rows;
+/// let row = rows::weighted_forward(&[1.0, 3.0, f64::NAN], &[1.0, 1.0, 0.0], &[1.0, 2.0, 1.0], &[0.0, 0.5, 7.0], 0.0);
+/// assert_eq!(row.y, [-1.0, 2.5, 0.0]);
+/// ```
+pub fn weighted_forward<R: Real>(x: &[R], weights: &[f64], gamma: &[R], beta: &[R], epsilon: R) -> Forward<R> {
+    let plain = weighted::forward(x, weights, R::constant(1.0), R::constant(0.0), epsilon);
+    let Forward { normalized, y } = scaled(plain.normalized, gamma, beta);
+    Forward { normalized, y: counting(&y, weights) }
+}
+
+/// dx_i = r (g_i - w_i/W sum g - xhat_i w_i/W sum g xhat) with g_i = gamma_i dy_i, the sums over what is not masked; all 0 where
+/// w_i = 0.
+pub fn weighted_backward<R: Real>(x: &[R], weights: &[f64], gamma: &[R], epsilon: R, dy: &[R]) -> Gradients<R> {
+    let (zero, one, dy) = (R::constant(0.0), R::constant(1.0), counting(dy, weights));
+    let OfFeature { dx, .. } = weighted::backward(x, weights, one, epsilon, &products(gamma, &dy));
+    let normalized = weighted::forward(x, weights, one, zero, epsilon).normalized;
+    Gradients { dx, dgamma: products(&dy, &normalized), dbeta: dy }
+}
+
+/// RMS norm of values with weights: xhat = x / sqrt(1/W sum w x^2 + eps); 0 where the weight is 0.
+pub fn weighted_rms_forward<R: Real>(x: &[R], weights: &[f64], gamma: &[R], beta: &[R], epsilon: R) -> Forward<R> {
+    let (x, r) = (counting(x, weights), weighted_inverse_root(x, weights, epsilon));
+    let normalized: Vec<R> = x.iter().map(|&x| x * r).collect();
+    let Forward { normalized, y } = scaled(counting(&normalized, weights), gamma, beta);
+    Forward { normalized, y: counting(&y, weights) }
+}
+
+/// dx_i = r (g_i - xhat_i w_i/W sum g xhat) with g_i = gamma_i dy_i; 0 where w_i = 0.
+///
+/// ```
+/// use batchnorm_reference::rows;
+/// // A weight of 2 is the value twice.
+/// let weighted = rows::weighted_rms_backward(&[3.0f64, 4.0], &[2.0, 1.0], &[1.0, 1.0], 0.1, &[0.5, 2.0]);
+/// let twice = rows::rms_backward(&[3.0, 3.0, 4.0], &[1.0; 3], 0.1, &[0.25, 0.25, 2.0]);
+/// assert!((weighted.dx[1] - twice.dx[2]).abs() < 1e-15);
+/// ```
+pub fn weighted_rms_backward<R: Real>(x: &[R], weights: &[f64], gamma: &[R], epsilon: R, dy: &[R]) -> Gradients<R> {
+    let (x, dy, r) = (counting(x, weights), counting(dy, weights), weighted_inverse_root(x, weights, epsilon));
+    let normalized = counting(&x.iter().map(|&x| x * r).collect::<Vec<R>>(), weights);
+    let g = products(gamma, &dy);
+    let turn = sum(products(&g, &normalized)) / R::constant(weights.iter().sum());
+    let share = |(i, &w): (usize, &f64)| r * (g[i] - R::constant(w) * normalized[i] * turn);
+    let dx: Vec<R> = weights.iter().enumerate().map(share).collect();
+    Gradients { dx: counting(&dx, weights), dgamma: products(&dy, &normalized), dbeta: dy }
+}
+
+/// The values that are not masked, 0 for the others.
+fn counting<R: Real>(values: &[R], weights: &[f64]) -> Vec<R> {
+    values.iter().zip(weights).map(|(&value, &w)| if w > 0.0 { value } else { R::constant(0.0) }).collect()
+}
+
+fn weighted_inverse_root<R: Real>(x: &[R], weights: &[f64], epsilon: R) -> R {
+    let squares = counting(x, weights).into_iter().zip(weights).map(|(x, &w)| R::constant(w) * x * x);
+    R::constant(1.0) / (sum(squares) / R::constant(weights.iter().sum()) + epsilon).sqrt()
 }

@@ -37,13 +37,15 @@ pub enum By<'a, R> {
     Weights(&'a [f64]),
     /// Mean square of the row: RMS norm.
     MeanSquare,
+    /// Mean square of the row, by the weight of each value of the array.
+    WeightedMeanSquare(&'a [f64]),
     /// Covariance of so many neighbouring channels: decorrelated batch norm.
     Covariance(usize),
 }
 
 /// A norm of whole arrays.
 ///
-/// Constants, statistics and weights are those of channels: rows are [`Together::Channel`], [`Together::Ghost`] or
+/// Constants and statistics are those of channels: rows are [`Together::Channel`], [`Together::Ghost`] or
 /// [`Together::Instance`] then, and [`Together::Channel`] by a covariance. All passes panic otherwise, and unless every array has
 /// a value for each element of the shape and every vector one for each of its channels or [parameters](Rows::parameters).
 #[derive(Debug, Clone, Copy)]
@@ -121,6 +123,10 @@ impl<R: Real> Norm<'_, R> {
                 }
                 By::Mixed(statistics, _) => mixed::forward(&x, one, zero, epsilon, statistics[channel]),
                 By::Weights(weights) => weighted::forward(&x, &gather(&places, weights), one, zero, epsilon).normalized,
+                By::WeightedMeanSquare(weights) => {
+                    let (ones, zeros) = (vec![one; x.len()], vec![zero; x.len()]);
+                    rows::weighted_rms_forward(&x, &gather(&places, weights), &ones, &zeros, epsilon).normalized
+                }
                 By::MeanSquare | By::Covariance(_) => {
                     rows::rms_forward(&x, &vec![one; x.len()], &vec![zero; x.len()], epsilon).normalized
                 }
@@ -132,7 +138,10 @@ impl<R: Real> Norm<'_, R> {
 
     /// y = gamma xhat + beta; 0 where the weight is 0.
     pub fn forward(&self, x: &[R], gamma: &[R], beta: &[R]) -> Vec<R> {
-        let counts = |place: usize| !matches!(self.by, By::Weights(weights) if weights[place] == 0.0);
+        let counts = |place: usize| match self.by {
+            By::Weights(weights) | By::WeightedMeanSquare(weights) => weights[place] != 0.0,
+            _ => true,
+        };
         let y = |(place, xhat): (usize, R)| {
             let own = self.rows.parameter(place);
             if counts(place) { gamma[own] * xhat + beta[own] } else { R::constant(0.0) }
@@ -195,11 +204,19 @@ impl<R: Real> Norm<'_, R> {
 
     /// Of rows whose values have gammas of their own.
     fn backward_by_elements(&self, x: &[R], gamma: &[R], dy: &[R]) -> Gradients<R> {
-        let backward = if matches!(self.by, By::MeanSquare) { rows::rms_backward } else { rows::backward };
         let mut whole = Gradients::zeros(x.len(), self.rows.parameters());
         for places in self.rows.all() {
             let parameters: Vec<usize> = places.iter().map(|&place| self.rows.parameter(place)).collect();
-            let own = backward(&gather(&places, x), &gather(&parameters, gamma), self.epsilon, &gather(&places, dy));
+            let (x, gamma, dy) = (gather(&places, x), gather(&parameters, gamma), gather(&places, dy));
+            let weights = |weights: &[f64]| gather(&places, weights);
+            let own = match self.by {
+                By::MeanSquare => rows::rms_backward(&x, &gamma, self.epsilon, &dy),
+                By::Weights(all) => rows::weighted_backward(&x, &weights(all), &gamma, self.epsilon, &dy),
+                By::WeightedMeanSquare(all) => {
+                    rows::weighted_rms_backward(&x, &weights(all), &gamma, self.epsilon, &dy)
+                }
+                _ => rows::backward(&x, &gamma, self.epsilon, &dy),
+            };
             scatter(&places, &own.dx, &mut whole.dx);
             for (i, &parameter) in parameters.iter().enumerate() {
                 whole.add(parameter, own.dgamma[i], own.dbeta[i]);
@@ -233,7 +250,7 @@ impl<R: Real> Norm<'_, R> {
             let (places, channel) = (self.rows.places(row), self.rows.channel(row));
             let [x, x_t, dy] = [x, direction.x, dy].map(|values| gather(&places, values));
             let (statistics, flows) = match self.by {
-                By::Weights(_) | By::Covariance(_) => return None,
+                By::Weights(_) | By::WeightedMeanSquare(_) | By::Covariance(_) => return None,
                 By::Row | By::MeanSquare => (Statistics { running: [zero, one], share: one }, true),
                 By::Constants(mean, variance) => {
                     (Statistics { running: [mean[channel], variance[channel]], share: zero }, true)
@@ -262,8 +279,8 @@ impl<R: Real> Norm<'_, R> {
     fn check(&self) {
         let of_channels = matches!(self.rows.together(), Together::Channel | Together::Ghost(_) | Together::Instance);
         let fits = match self.by {
-            By::Row | By::MeanSquare => true,
-            By::Constants(..) | By::Mixed(..) | By::Weights(_) => of_channels,
+            By::Row | By::MeanSquare | By::Weights(_) | By::WeightedMeanSquare(_) => true,
+            By::Constants(..) | By::Mixed(..) => of_channels,
             By::Covariance(_) => self.rows.together() == Together::Channel,
         };
         assert!(fits, "what rows are normalised by does not belong to {:?}", self.rows.together());
@@ -272,6 +289,6 @@ impl<R: Real> Norm<'_, R> {
     /// Whether the values of a row have one gamma, by the formulas of one feature.
     fn has_gamma_of_row(&self) -> bool {
         let one = matches!(self.rows.together(), Together::Channel | Together::Ghost(_) | Together::Instance);
-        one && !matches!(self.by, By::MeanSquare)
+        one && !matches!(self.by, By::MeanSquare | By::WeightedMeanSquare(_))
     }
 }

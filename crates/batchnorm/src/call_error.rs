@@ -122,6 +122,11 @@ pub enum CallError {
         "input: an output is for the backward pass; a forward pass with a residual takes `Input::adding(&x, &residual)`"
     )]
     BackwardInput,
+    /// A residual in a pass of a norm that takes none.
+    #[error(
+        "input: layer, group, instance and RMS norm take no residual; add it to the output y, and its gradient is dy"
+    )]
+    NoResidual,
     /// No buffer for the residual's gradient after a forward pass with a residual, or one after a pass without.
     #[error("{}", if *expected {
         "dresidual: the saved forward pass was with a residual, expected a buffer for its gradient, got none: \
@@ -246,6 +251,32 @@ pub enum CallError {
     EmptyBatch {
         /// The input's shape.
         shape: Vec<usize>,
+    },
+    /// A norm that does not look at the batch, where weights leave a set of values that is normalised together with values that
+    /// count once together, or less.
+    #[error(
+        "weights: normalising needs values that count more than once together in each of the sets that are normalised together ({together}), got {count} with the sum of weights {weight:?} in number {row}; mask less, scale the weights to sum up to the number of values, or choose `SingleValue::Population`"
+    )]
+    SingleWeightedTogether {
+        /// What is normalised together, in words.
+        together: &'static str,
+        /// The first set concerned, in the order of the array.
+        row: usize,
+        /// Values that count.
+        count: u64,
+        /// The sum of their weights.
+        weight: f64,
+    },
+    /// A norm that does not look at the batch, where a set of values that is normalised together is all masked, under
+    /// [`EmptyBatch::Error`](crate::EmptyBatch::Error).
+    #[error(
+        "weights: expected values that count in each of the sets that are normalised together ({together}), got none in number {row}; leave it out or choose `EmptyBatch::Pass`"
+    )]
+    AllMaskedTogether {
+        /// What is normalised together, in words.
+        together: &'static str,
+        /// The first set concerned, in the order of the array.
+        row: usize,
     },
     /// NaN or infinity under [`NonFinite::Error`](crate::NonFinite::Error).
     #[error("x: expected finite values, got NaN, infinity or an overflowing variance in {} channel(s), the first is channel {}; find the source or choose `NonFinite::Skip`", channels.len(), channels[0])]

@@ -110,8 +110,8 @@
 //! 8. **In place**, where memory is short: [`BatchNorm::eval_in_place`], [`BatchNorm::backward_in_place`] with the same
 //!    bits, and [`BatchNorm::train_invertible`], whose backward pass takes its output instead of its input and has a
 //!    bound of its own ([`Invertible`]).
-//! 9. **[`SampleNorm`]**: layer, group, instance and RMS norm, which do not look at the batch; [`SampleNormalizer`]
-//!    without state. **[`Decorrelated`]** removes the correlations between the channels of a group too.
+//! 9. **[`SampleNorm`]**: layer, group, instance, RMS and grouped RMS norm, which do not look at the batch, with an
+//!    activation, weights and masks as batch norm has them; [`SampleNormalizer`] without state. **[`Decorrelated`]** removes the correlations between the channels of a group too.
 //! 10. **Derivatives beyond the backward pass**: along a direction ([`Saved::jvp`]), of second order ([`Saved::hvp`],
 //!     [`Saved::double_backward`]); of the siblings too ([`SampleSaved`], [`SavedWhitening`]).
 //! 11. **[`Convention`]** and [`Conversion`] tell whose checkpoint a file is, and convert its statistics to another

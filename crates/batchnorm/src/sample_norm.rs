@@ -4,5 +4,6 @@ pub mod config;
 pub mod grouping;
 pub mod layer;
 pub mod normalizer;
+pub mod plain;
 pub mod saved;
 pub mod second_order;

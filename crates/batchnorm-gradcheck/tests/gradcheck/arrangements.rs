@@ -290,9 +290,13 @@ fn samples_of_other_norms_in_another_order_are_named() {
     let order = [3, 0, 1, 2, 5, 4];
     let shuffled =
         |values: &[f64]| order.iter().flat_map(|&sample| values[sample * 12..][..12].to_vec()).collect::<Vec<f64>>();
-    for grouping in
-        [Grouping::Layer { axes: 2 }, Grouping::Rms { axes: 2 }, Grouping::Group { groups: 2 }, Grouping::Instance]
-    {
+    for grouping in [
+        Grouping::Layer { axes: 2 },
+        Grouping::Rms { axes: 2 },
+        Grouping::Group { groups: 2 },
+        Grouping::GroupRms { groups: 2 },
+        Grouping::Instance,
+    ] {
         let parameters = if matches!(grouping, Grouping::Layer { .. } | Grouping::Rms { .. }) { 12 } else { 4 };
         let gamma: Vec<f64> = (0..parameters).map(|_| 0.5 + random.uniform()).collect();
         for (other_x, other_dy) in [(shuffled(&x), dy.clone()), (x.clone(), shuffled(&dy))] {

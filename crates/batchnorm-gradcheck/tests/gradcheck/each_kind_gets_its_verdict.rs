@@ -166,17 +166,18 @@ fn siblings_right_and_wrong() {
         Grouping::Layer { axes: 2 },
         Grouping::Rms { axes: 2 },
         Grouping::Group { groups: 3 },
+        Grouping::GroupRms { groups: 3 },
         Grouping::Instance,
     ] {
-        let rms = matches!(grouping, Grouping::Rms { .. });
+        let rms = !grouping.is_centred();
         // Rows are neighbours in all of them.
         let (count, of_parameters): (usize, usize) = match grouping {
             Grouping::Layer { axes: 1 } => (5, 5),
             Grouping::Layer { .. } | Grouping::Rms { .. } => (30, 30),
-            Grouping::Group { .. } => (10, 6),
+            Grouping::Group { .. } | Grouping::GroupRms { .. } => (10, 6),
             Grouping::Instance => (5, 6),
         };
-        let by_channel = matches!(grouping, Grouping::Group { .. } | Grouping::Instance);
+        let by_channel = of_parameters == 6;
         let parameter = |at: usize| if by_channel { at / 5 % 6 } else { at % count };
         let (x, dy) = (random.normals(120, 1.0, 1.5), random.normals(120, 0.3, 1.0));
         let gamma: Vec<f64> = (0..of_parameters).map(|_| 0.4 + random.uniform()).collect();

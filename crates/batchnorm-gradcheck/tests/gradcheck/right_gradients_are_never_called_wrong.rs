@@ -195,13 +195,14 @@ fn right_gradients_of_siblings_and_evaluation_in_plain_f32() {
             Grouping::Layer { axes: 2 },
             Grouping::Rms { axes: 2 },
             Grouping::Group { groups: 2 },
+            Grouping::GroupRms { groups: 2 },
             Grouping::Instance,
         ];
         for grouping in groupings.into_iter().map(Some).chain([None]) {
             let by_channel = !matches!(grouping, Some(Grouping::Layer { .. } | Grouping::Rms { .. }));
             let count = match grouping {
                 Some(Grouping::Layer { axes: 1 } | Grouping::Instance) => shape[2],
-                Some(Grouping::Group { .. }) => shape[1] / 2 * shape[2],
+                Some(Grouping::Group { .. } | Grouping::GroupRms { .. }) => shape[1] / 2 * shape[2],
                 _ => shape[1] * shape[2],
             };
             let parameters = if by_channel { shape[1] } else { count };
@@ -218,7 +219,7 @@ fn right_gradients_of_siblings_and_evaluation_in_plain_f32() {
                 let (x, dy) = (&x[first..first + count], &dy[first..first + count]);
                 let own: Vec<f32> = (first..first + count).map(|at| gamma[parameter(at)]).collect();
                 let gradients = match grouping {
-                    Some(Grouping::Rms { .. }) => rows::rms_backward(x, &own, epsilon, dy),
+                    Some(grouping) if !grouping.is_centred() => rows::rms_backward(x, &own, epsilon, dy),
                     Some(_) => rows::backward(x, &own, epsilon, dy),
                     None => {
                         let of = |i: usize| {

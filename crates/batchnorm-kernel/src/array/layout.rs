@@ -225,14 +225,14 @@ impl Layout {
     }
 
     /// Number of axes of the rows, from the innermost one outwards, that step as one in each of some arrays of one shape.
-    pub fn joined<const N: usize>(layouts: [&Layout; N], arrangement: &Arrangement) -> usize {
+    pub fn joined<'l>(layouts: impl IntoIterator<Item = &'l Layout>, arrangement: &Arrangement) -> usize {
         let joined = |layout: &Layout| {
             let [rows, _] = layout.sides(arrangement);
             let steps = |pair: &[(usize, isize)]| pair[0].1 == pair[1].1.wrapping_mul(pair[1].0 as isize);
             let pairs = rows.windows(2).rev().take_while(|pair| steps(pair)).count();
             if rows.is_empty() { 0 } else { pairs + 1 }
         };
-        layouts.map(joined).into_iter().min().unwrap_or(0)
+        layouts.into_iter().map(joined).min().unwrap_or(0)
     }
 
     /// The array in parts, each with some of the rows for channels, as many as the innermost `joined` axes of the rows

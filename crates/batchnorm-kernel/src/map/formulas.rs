@@ -185,8 +185,6 @@ impl InOrder<7> for TangentCoefficients {
 
 /// The directional derivative y' = f'(z) * z' of y = f(z) along t, z computed again from x. Coefficients:
 /// [`TangentCoefficients`].
-///
-/// Without an activation it is also dx of a norm whose channels share the sums of a group: there t stands for dy.
 #[derive(Clone, Copy)]
 pub(crate) struct Tangent<A>(pub A);
 
@@ -206,6 +204,42 @@ impl<A: Activate> Pointwise<3, 7, 1> for Tangent<A> {
     fn apply<V: Vector>(self, all: [V; 7], [x, t, weight]: [V; 3]) -> [V; 1] {
         let [moved] = self.apply(all, [x, t]);
         [counted(weight, moved)]
+    }
+}
+
+/// Coefficients of z as in [`NormalizeCoefficients`], and of
+/// dx = scale * dz + (x - mean) * inverse_deviation * xhat_factor + constant.
+#[derive(Debug, Clone, Copy)]
+pub struct GroupGradientCoefficients {
+    /// Those of z.
+    pub z: NormalizeCoefficients,
+    /// 1 / sqrt(variance + eps).
+    pub inverse_deviation: f64,
+    /// Factor of xhat.
+    pub xhat_factor: f64,
+    /// Added to all values: the mean of gamma dz over the group, and what the low part of the mean takes off xhat.
+    pub constant: f64,
+}
+
+impl InOrder<6> for GroupGradientCoefficients {
+    fn in_order(self) -> [f64; 6] {
+        let NormalizeCoefficients { mean, scale, shift } = self.z;
+        [mean, scale, shift, self.inverse_deviation, self.xhat_factor, self.constant]
+    }
+}
+
+/// dx of a norm whose channels share the sums of a group, dz = dy f'(z) with z computed again from x. Coefficients:
+/// [`GroupGradientCoefficients`].
+#[derive(Clone, Copy)]
+pub(crate) struct GroupGradient<A>(pub A);
+
+impl<A: Activate> Pointwise<2, 6, 1> for GroupGradient<A> {
+    #[inline(always)]
+    fn apply<V: Vector>(self, all: [V; 6], [x, dy]: [V; 2]) -> [V; 1] {
+        let [mean, scale, shift, inverse, xhat_factor, constant] = all;
+        let dz = self.0.backward(normalized::<A, V>(x, [mean, scale, shift]), dy);
+        let by_xhat = unless_zero(xhat_factor, x.sub(mean).mul(inverse).mul(xhat_factor));
+        [scale.mul(dz).add(by_xhat).add(constant)]
     }
 }
 

@@ -3,8 +3,9 @@
 
 #![allow(clippy::needless_range_loop)]
 
-use crate::lanes::{in_groups, load_all, load_last, load_pair};
-use crate::machine::isa::Kernel;
+use crate::activation::{Activate, Activation, leaky, with_activation};
+use crate::lanes::{eight, in_groups, load_all, load_last, load_pair};
+use crate::machine::isa::{Isa, Kernel};
 use crate::machine::vector::{Vector, WIDTH, splat_all};
 use crate::number::Stored;
 use crate::reduce::chunk::{LANES, fold};
@@ -31,9 +32,9 @@ impl RowNumbers {
 /// Means that are taken off the gradient of a row: `offset + xhat * xhat_factor`.
 #[derive(Debug, Clone, Copy)]
 pub struct RowMeans {
-    /// The mean of gamma dy; 0 where the mean of the row is not taken off.
+    /// The mean of gamma dz; 0 where the mean of the row is not taken off.
     pub offset: f64,
-    /// The mean of gamma dy xhat.
+    /// The mean of gamma dz xhat.
     pub xhat_factor: f64,
 }
 
@@ -65,43 +66,50 @@ fn normalized<V: Vector>(x: V, [mean, inverse, xhat_low]: [V; 3]) -> V {
     x.sub(mean).mul(inverse).sub(xhat_low)
 }
 
-/// y = xhat * gamma + beta. Row: mean, inverse deviation, low part of xhat; element: gamma, beta.
-#[derive(Clone, Copy)]
-pub(crate) struct NormalizeRow;
+/// z = xhat * gamma + beta.
+#[inline(always)]
+fn scaled<V: Vector>(xhat: V, [gamma, beta]: [V; 2]) -> V {
+    xhat.mul(gamma).add(beta)
+}
 
-impl RowFormula<1, 3, 2> for NormalizeRow {
+/// y = f(xhat * gamma + beta). Row: mean, inverse deviation, low part of xhat; element: gamma, beta.
+#[derive(Clone, Copy)]
+pub(crate) struct NormalizeRow<A>(pub A);
+
+impl<A: Activate> RowFormula<1, 3, 2> for NormalizeRow<A> {
     #[inline(always)]
-    fn apply<V: Vector>(self, row: [V; 3], [gamma, beta]: [V; 2], [x]: [V; 1]) -> V {
-        normalized(x, row).mul(gamma).add(beta)
+    fn apply<V: Vector>(self, row: [V; 3], element: [V; 2], [x]: [V; 1]) -> V {
+        self.0.forward(scaled(normalized(x, row), element))
     }
 }
 
-/// dx = inverse * ((gamma * dy - mean of that) - xhat * mean of that times xhat). Row: mean, inverse deviation, low part of xhat, and the two
-/// means; element: gamma.
+/// dx = inverse * ((gamma * dz - mean of that) - xhat * mean of that times xhat), dz = dy f'(z) with z computed again. Row: mean,
+/// inverse deviation, low part of xhat, and the two means; element: gamma, beta.
 #[derive(Clone, Copy)]
-pub(crate) struct RowGradient;
+pub(crate) struct RowGradient<A>(pub A);
 
-impl RowFormula<2, 5, 1> for RowGradient {
+impl<A: Activate> RowFormula<2, 5, 2> for RowGradient<A> {
     #[inline(always)]
-    fn apply<V: Vector>(self, row: [V; 5], [gamma]: [V; 1], [x, dy]: [V; 2]) -> V {
+    fn apply<V: Vector>(self, row: [V; 5], [gamma, beta]: [V; 2], [x, dy]: [V; 2]) -> V {
         let [mean, inverse, xhat_low, offset, xhat_factor] = row;
         let xhat = normalized(x, [mean, inverse, xhat_low]);
-        inverse.mul(gamma.mul(dy).sub(offset).sub(xhat.mul(xhat_factor)))
+        let dz = self.0.backward(scaled(xhat, [gamma, beta]), dy);
+        inverse.mul(gamma.mul(dz).sub(offset).sub(xhat.mul(xhat_factor)))
     }
 }
 
-/// y' = gamma * inverse * ((t - mean t) - xhat * mean of t xhat) + gamma' * xhat + beta'. Row: mean, inverse deviation, low part of xhat, and the
-/// two means; element: gamma, gamma', beta'.
+/// y' = f'(z) * (gamma * inverse * ((t - mean t) - xhat * mean of t xhat) + gamma' * xhat + beta'). Row: mean, inverse deviation, low
+/// part of xhat, and the two means; element: gamma, beta, gamma', beta'.
 #[derive(Clone, Copy)]
-pub(crate) struct RowTangent;
+pub(crate) struct RowTangent<A>(pub A);
 
-impl RowFormula<2, 5, 3> for RowTangent {
+impl<A: Activate> RowFormula<2, 5, 4> for RowTangent<A> {
     #[inline(always)]
-    fn apply<V: Vector>(self, row: [V; 5], [gamma, gamma_t, beta_t]: [V; 3], [x, t]: [V; 2]) -> V {
+    fn apply<V: Vector>(self, row: [V; 5], [gamma, beta, gamma_t, beta_t]: [V; 4], [x, t]: [V; 2]) -> V {
         let [mean, inverse, xhat_low, offset, xhat_factor] = row;
         let xhat = normalized(x, [mean, inverse, xhat_low]);
         let own = inverse.mul(t.sub(offset).sub(xhat.mul(xhat_factor))).mul(gamma);
-        own.add(xhat.mul(gamma_t)).add(beta_t)
+        self.0.backward(scaled(xhat, [gamma, beta]), own.add(xhat.mul(gamma_t)).add(beta_t))
     }
 }
 
@@ -145,39 +153,76 @@ where
     }
 }
 
-/// The sums of w dy and w dy xhat of a chunk of a row, in the lanes of `reduce::chunk`.
-pub(crate) struct SumPiece<'v, T> {
+/// A formula by sums over the row, with loops for each activation, of which a piece takes one.
+pub(crate) trait SummedFormula<const E: usize>: Copy + Sync {
+    fn map<T: Stored>(self, isa: Isa, row: [f64; 5], elements: [&[f64]; E], values: [&[T]; 2], out: &mut [T]);
+}
+
+/// [`RowGradient`].
+#[derive(Clone, Copy)]
+pub(crate) struct GradientBehind(pub Activation);
+
+impl SummedFormula<2> for GradientBehind {
+    fn map<T: Stored>(self, isa: Isa, row: [f64; 5], elements: [&[f64]; 2], values: [&[T]; 2], out: &mut [T]) {
+        with_activation!(self.0, |f| isa.run(MapPiece { formula: RowGradient(f), row, elements, values, out }));
+    }
+}
+
+/// [`RowTangent`], which is rare.
+#[derive(Clone, Copy)]
+pub(crate) struct TangentBehind(pub Activation);
+
+impl SummedFormula<4> for TangentBehind {
+    fn map<T: Stored>(self, isa: Isa, row: [f64; 5], elements: [&[f64]; 4], values: [&[T]; 2], out: &mut [T]) {
+        isa.run(MapPiece { formula: RowTangent(leaky::<T>(self.0)), row, elements, values, out });
+    }
+}
+
+/// The sums of gamma dz and gamma dz xhat of a chunk of a row, dz = dy f'(z), in the lanes of `reduce::chunk`.
+pub(crate) struct SumPiece<'v, A, T> {
+    pub activation: A,
     pub row: RowNumbers,
-    pub weights: &'v [f64],
+    /// gamma and beta.
+    pub elements: [&'v [f64]; 2],
     pub values: [&'v [T]; 2],
 }
 
+/// dz and xhat of x and dy.
 #[inline(always)]
-fn terms<V: Vector>(row: [V; 3], weight: V, [x, dy]: [V; 2]) -> [V; 2] {
-    let dz = weight.mul(dy);
-    [dz, dz.mul(normalized(x, row))]
+fn upstream<A: Activate, V: Vector>(f: A, row: [V; 3], element: [V; 2], [x, dy]: [V; 2]) -> [V; 2] {
+    let xhat = normalized(x, row);
+    [f.backward(scaled(xhat, element), dy), xhat]
 }
 
-impl<T: Stored> Kernel<[f64; 2]> for SumPiece<'_, T> {
+#[inline(always)]
+fn terms<A: Activate, V: Vector>(f: A, row: [V; 3], element: [V; 2], values: [V; 2]) -> [V; 2] {
+    let [dz, xhat] = upstream(f, row, element, values);
+    let weighted = element[0].mul(dz);
+    [weighted, weighted.mul(xhat)]
+}
+
+impl<A: Activate, T: Stored> Kernel<[f64; 2]> for SumPiece<'_, A, T> {
     #[inline(always)]
     fn run<V: Vector>(self) -> [f64; 2] {
-        let SumPiece { row, weights, values } = self;
-        let (row, zero, len) = (splat_all::<V, 3>(row.in_order()), V::splat(0.0), weights.len());
+        let SumPiece { activation: f, row, elements, values } = self;
+        let (row, zero, len) = (splat_all::<V, 3>(row.in_order()), V::splat(0.0), elements[0].len());
         let (mut even, mut odd) = ([zero; 2], [zero; 2]);
         let whole = len / LANES;
-        let (from, of) = (in_groups(values, 0, whole), in_groups([weights], 0, whole));
+        let (from, of) = (in_groups(values, 0, whole), in_groups::<f64, 2, LANES>(elements, 0, whole));
         for group in 0..whole {
             let [left, right] = load_pair::<V, T, 2>(from, group, [0; 2]);
-            let [[of_left], [of_right]] = load_pair::<V, f64, 1>(of, group, [0]);
-            let (left, right) = (terms(row, of_left, left), terms(row, of_right, right));
+            let [gamma, beta] = [&of[0][group], &of[1][group]];
+            let of_left = [V::from_f64(eight(gamma)), V::from_f64(eight(beta))];
+            let of_right = [V::from_f64(eight(&gamma[WIDTH..])), V::from_f64(eight(&beta[WIDTH..]))];
+            let (left, right) = (terms(f, row, of_left, left), terms(f, row, of_right, right));
             for s in 0..2 {
                 (even[s], odd[s]) = (even[s].add(left[s]), odd[s].add(right[s]));
             }
         }
         let mut at = whole * LANES;
         if at + WIDTH <= len {
-            let [weight] = load_all::<V, f64, 1>([weights], at);
-            let all = terms(row, weight, load_all::<V, T, 2>(values, at));
+            let element = load_all::<V, f64, 2>(elements, at);
+            let all = terms(f, row, element, load_all::<V, T, 2>(values, at));
             for s in 0..2 {
                 even[s] = even[s].add(all[s]);
             }
@@ -185,8 +230,8 @@ impl<T: Stored> Kernel<[f64; 2]> for SumPiece<'_, T> {
         }
         if at < len {
             // Computed in all lanes, added in those that there are.
-            let [weight] = load_last::<V, f64, 1>([weights], at);
-            let all = terms(row, weight, load_last::<V, T, 2>(values, at));
+            let element = load_last::<V, f64, 2>(elements, at);
+            let all = terms(f, row, element, load_last::<V, T, 2>(values, at));
             let numbers = V::from_f64(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
             let last = V::splat((len - at) as f64 - 1.0);
             let lanes = if at.is_multiple_of(LANES) { &mut even } else { &mut odd };
@@ -198,31 +243,36 @@ impl<T: Stored> Kernel<[f64; 2]> for SumPiece<'_, T> {
     }
 }
 
-/// dy and dy xhat of a piece of a row, added to the sums of each element.
-pub(crate) struct AddToSums<'v, T> {
+/// dz and dz xhat of a piece of a row, dz = dy f'(z), added to the sums of each element.
+pub(crate) struct AddToSums<'v, A, T> {
+    pub activation: A,
     pub row: RowNumbers,
+    /// gamma and beta.
+    pub elements: [&'v [f64]; 2],
     pub values: [&'v [T]; 2],
     pub sums: [&'v mut [f64]; 2],
 }
 
-impl<T: Stored> Kernel<()> for AddToSums<'_, T> {
+impl<A: Activate, T: Stored> Kernel<()> for AddToSums<'_, A, T> {
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let AddToSums { row, values, sums: [dy_sums, product_sums] } = self;
-        let (row, one, len) = (splat_all::<V, 3>(row.in_order()), V::splat(1.0), dy_sums.len());
+        let AddToSums { activation: f, row, elements, values, sums: [dy_sums, product_sums] } = self;
+        let (row, len) = (splat_all::<V, 3>(row.in_order()), dy_sums.len());
         let whole = len / WIDTH;
-        let from = in_groups::<T, 2, WIDTH>(values, 0, whole);
+        let (from, of) = (in_groups::<T, 2, WIDTH>(values, 0, whole), in_groups::<f64, 2, WIDTH>(elements, 0, whole));
         let to = dy_sums.as_chunks_mut::<WIDTH>().0.iter_mut().zip(product_sums.as_chunks_mut::<WIDTH>().0);
         for (group, (dy_sums, product_sums)) in to.enumerate() {
-            let [dy, product] = terms(row, one, [T::load(&from[0][group]), T::load(&from[1][group])]);
-            V::from_f64(dy_sums).add(dy).to_f64(dy_sums);
-            V::from_f64(product_sums).add(product).to_f64(product_sums);
+            let element = [V::from_f64(&of[0][group]), V::from_f64(&of[1][group])];
+            let [dz, xhat] = upstream(f, row, element, [T::load(&from[0][group]), T::load(&from[1][group])]);
+            V::from_f64(dy_sums).add(dz).to_f64(dy_sums);
+            V::from_f64(product_sums).add(dz.mul(xhat)).to_f64(product_sums);
         }
         let at = whole * WIDTH;
         if at < len {
-            let [dy, product] = terms(row, one, load_last::<V, T, 2>(values, at));
-            add_first(&mut dy_sums[at..], dy);
-            add_first(&mut product_sums[at..], product);
+            let element = load_last::<V, f64, 2>(elements, at);
+            let [dz, xhat] = upstream(f, row, element, load_last::<V, T, 2>(values, at));
+            add_first(&mut dy_sums[at..], dz);
+            add_first(&mut product_sums[at..], dz.mul(xhat));
         }
     }
 }

@@ -148,11 +148,15 @@ where
     let (mean, variance) = (of(&case.mean), of(&case.variance));
     let of_channel = |(&mean, &variance)| Statistics { running: [mean, variance], share: T::constant(0.3) };
     let statistics: Vec<Statistics<T>> = mean.iter().zip(&variance).map(of_channel).collect();
-    let mut ways = vec![("row", By::Row), ("mean square", By::MeanSquare)];
+    let mut ways = vec![
+        ("row", By::Row),
+        ("mean square", By::MeanSquare),
+        ("weights", By::Weights(&case.weights)),
+        ("weighted mean square", By::WeightedMeanSquare(&case.weights)),
+    ];
     if matches!(rows.together(), Together::Channel | Together::Ghost(_) | Together::Instance) {
         ways.push(("constants", By::Constants(&mean, &variance)));
         ways.push(("mixed", By::Mixed(&statistics, true)));
-        ways.push(("weights", By::Weights(&case.weights)));
     }
     if rows.together() == Together::Channel {
         ways.push(("covariance", By::Covariance(2)));
@@ -231,7 +235,7 @@ fn second_order_is_the_derivative_of_the_gradients() {
         let mut moved = moved.into_iter();
         norms::<Dual<D>>(&rows, &case, |name, norm| {
             let got = moved.next().expect("as many norms");
-            if matches!(name, "weights" | "covariance") {
+            if matches!(name, "weights" | "weighted mean square" | "covariance") {
                 assert_eq!(got, None);
                 return;
             }

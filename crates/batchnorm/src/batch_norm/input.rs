@@ -15,6 +15,8 @@ use std::ops::Range;
 /// | with a residual, which is added behind scale and shift and before the activation | [`Input::adding(&x, &residual)`](Self::adding) | [`Input::with_output(&x, &y)`](Self::with_output) |
 /// | with weights or a mask | [`Input::weighted(&x, &weights)`](Self::weighted) | the same |
 ///
+/// (Norms that do not look at the batch, [`SampleNorm`](crate::SampleNorm), take the first and the last.)
+///
 /// ```
 /// use batchnorm::{Activation, Axes, Config, Input, View};
 /// let mut layer = Config::pytorch().activation(Activation::Relu).channels(1).build()?;
@@ -156,6 +158,20 @@ impl<'i, 'v, T: Element> Input<'i, 'v, T> {
         }
     }
 
+    /// The weights of the input of a norm that takes no residual, placed over the array; errors where it has a residual, or
+    /// is of another kind than the forward pass's.
+    pub(crate) fn check_sibling(&self, forward: Option<InputKind>) -> Result<Option<PlacedWeights<'i, T>>, CallError> {
+        let kind = self.kind();
+        if kind == InputKind::WithResidual {
+            return Err(CallError::NoResidual);
+        }
+        if let Some(forward) = forward.filter(|&forward| forward != kind) {
+            let (forward, input) = (forward.description(), forward.backward_input());
+            return Err(CallError::OtherInput { forward, input });
+        }
+        self.weights().map(|weights| weights.repeated_over(self.x.layout())).transpose()
+    }
+
     /// The second array, checked to fit the first.
     fn beside_memory(&self) -> Result<BesideMemory<'i, 'v, T>, CallError> {
         Ok(match self.beside {
@@ -168,7 +184,7 @@ impl<'i, 'v, T: Element> Input<'i, 'v, T> {
                 same_shape("y", self.x.layout(), y.layout())?;
                 BesideMemory::Residual(y.memory())
             }
-            Beside::Weights(weights) => BesideMemory::Weights(weights.repeated_over(self.x.layout())?),
+            Beside::Weights(weights) => BesideMemory::Weights(weights.repeated_over(self.x.layout())?.1),
         })
     }
 }
@@ -214,6 +230,9 @@ impl<T: Element> InputOfSamples<'_, T> {
         }
     }
 }
+
+/// Weights as an array of the input's shape, and how it lies.
+pub(crate) type PlacedWeights<'w, T> = (Layout, Readable<'w, T>);
 
 /// The second array of a pass, checked to fit the first.
 pub(crate) enum BesideMemory<'i, 'v, T> {

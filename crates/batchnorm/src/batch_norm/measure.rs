@@ -25,7 +25,7 @@ impl Normalizer {
         let _call = Call::begin();
         let input = input.into();
         let weights = input.weights().map(|weights| weights.repeated_over(input.x().layout())).transpose()?;
-        Ok(self.moments_by(input.x(), weights.as_ref()))
+        Ok(self.moments_by(input.x(), weights.as_ref().map(|(_, memory)| memory)))
     }
 
     /// Moments of each channel, by weights that fit or without any.

@@ -118,18 +118,20 @@ impl<'w, T: Element> Weights<'w, T> {
         Weights { values: Cow::Owned(values), shape }
     }
 
-    /// The weights as an array of the input's shape, repeated along axes of length 1 by a stride of 0.
+    /// The weights as an array of the input's shape, repeated along axes of length 1 by a stride of 0, and how it lies.
     ///
     /// # Errors
     /// A shape that cannot be repeated to the input's.
-    pub(crate) fn repeated_over(&self, x: &Layout) -> Result<Readable<'_, T>, CallError> {
+    pub(crate) fn repeated_over(&self, x: &Layout) -> Result<(Layout, Readable<'_, T>), CallError> {
         let fits = |(&length, &x_length): (&usize, &usize)| length == x_length || length == 1;
         if self.shape.len() != x.shape.len() || !self.shape.iter().zip(&x.shape).all(fits) {
             return Err(CallError::WeightsShape { expected: x.shape.clone(), got: self.shape.clone() });
         }
         let dense = row_major(&self.shape).into_iter().zip(&self.shape);
         let strides = dense.map(|(stride, &length)| if length == 1 { 0 } else { stride }).collect();
-        Ok(Readable::from_slice(&self.values, 0, &Layout { strides, ..x.clone() }))
+        let layout = Layout { strides, ..x.clone() };
+        let memory = Readable::from_slice(&self.values, 0, &layout);
+        Ok((layout, memory))
     }
 }
 

@@ -199,13 +199,16 @@ impl Config {
         if !(self.epsilon.is_finite() && self.epsilon >= 0.0) {
             return Err(ConfigError::Epsilon { got: self.epsilon });
         }
-        let slope = self.activation.slope();
-        if !(slope.is_finite() && slope >= 0.0) {
-            return Err(ConfigError::Slope { got: slope });
-        }
+        check_slope(self.activation)?;
         self.channels.map_or(Ok(()), check_channels)?;
         machine(self.tier, &self.threads)
     }
+}
+
+/// Errors unless the activation's slope is one.
+pub(crate) fn check_slope(activation: Activation) -> Result<(), ConfigError> {
+    let slope = activation.slope();
+    if slope.is_finite() && slope >= 0.0 { Ok(()) } else { Err(ConfigError::Slope { got: slope }) }
 }
 
 /// What runs the passes on these.

@@ -11,6 +11,7 @@ use batchnorm_kernel::{Element, View, ViewMut};
 /// | [`Layer`](Self::Layer) | the last axes, for each index of the others | of each element of the last axes |
 /// | [`Rms`](Self::Rms) | the same; the mean counts as 0 | the same |
 /// | [`Group`](Self::Group) | a sample's channels of a group, at all positions | of each channel |
+/// | [`GroupRms`](Self::GroupRms) | the same; the mean counts as 0 | the same |
 /// | [`Instance`](Self::Instance) | one channel of a sample, at all positions | of each channel |
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -33,6 +34,12 @@ pub enum Grouping {
         /// Number of groups; a divisor of the channels.
         groups: usize,
     },
+    /// Grouped root mean square norm: group norm without the mean, as in Mamba-2 (Dao and Gu 2024), whose norm in front of
+    /// the output projection has a group for each device.
+    GroupRms {
+        /// Number of groups; a divisor of the channels.
+        groups: usize,
+    },
     /// Instance norm (Ulyanov, Vedaldi and Lempitsky 2016): each channel of each sample by itself.
     Instance,
 }
@@ -42,9 +49,14 @@ impl Grouping {
     pub fn together(self) -> &'static str {
         match self {
             Grouping::Layer { .. } | Grouping::Rms { .. } => "the last axes",
-            Grouping::Group { .. } => "a sample's channels of a group, at all positions",
+            Grouping::Group { .. } | Grouping::GroupRms { .. } => "a sample's channels of a group, at all positions",
             Grouping::Instance => "a sample's channel, at all positions",
         }
+    }
+
+    /// Whether the mean is taken off: by all but the two RMS norms, which divide by the root mean square alone.
+    pub fn is_centred(self) -> bool {
+        !matches!(self, Grouping::Rms { .. } | Grouping::GroupRms { .. })
     }
 }
 
@@ -93,9 +105,12 @@ impl RowPlan {
                     by_channels: false,
                 })
             }
-            Grouping::Group { .. } | Grouping::Instance => {
+            Grouping::Group { .. } | Grouping::GroupRms { .. } | Grouping::Instance => {
                 let channels = layout.channels();
-                let groups = if let Grouping::Group { groups } = grouping { groups } else { channels };
+                let groups = match grouping {
+                    Grouping::Group { groups } | Grouping::GroupRms { groups } => groups,
+                    _ => channels,
+                };
                 if !channels.is_multiple_of(groups) {
                     return Err(CallError::Groups { groups, channels, shape, axis: layout.channel_axis });
                 }
@@ -126,6 +141,11 @@ impl RowPlan {
         let (channels, groups) = (self.shape[0], self.period);
         let channel = number % channels;
         (number / channels * groups + channel / (channels / groups), channel)
+    }
+
+    /// The channel of an element of a row.
+    pub fn channel_of(&self, row: usize, element: usize) -> usize {
+        row % self.period * (self.shape[0] / self.period) + element / self.positions
     }
 
     /// The channels of a row, counted through all samples.
@@ -165,10 +185,23 @@ pub(crate) fn in_parts<'a, T: Element, const N: usize>(
     out: &'a mut ViewMut<T>,
     arrangement: &Arrangement,
 ) -> Parts<'a, T, N> {
-    let joined = Layout::joined(arrays.map(View::layout), arrangement).min(Layout::joined([out.layout()], arrangement));
+    let (parts, outs) = all_in_parts(&arrays.map(|array| (array.layout(), array.memory())), out, arrangement);
+    let of_part = |part: Vec<_>| part.try_into().unwrap_or_else(|_| unreachable!("as many as there are arrays"));
+    (parts.into_iter().map(of_part).collect(), outs)
+}
+
+/// The same of any number of arrays, with how each lies.
+pub(crate) fn all_in_parts<'a, T: Element>(
+    arrays: &[(&Layout, &'a Readable<T>)],
+    out: &'a mut ViewMut<T>,
+    arrangement: &Arrangement,
+) -> (Vec<Vec<Readable<'a, T>>>, Vec<Writable<'a, T>>) {
     let layout = out.layout().clone();
+    let joined = Layout::joined(arrays.iter().map(|array| array.0).chain([&layout]), arrangement);
     let outs = out.memory().rearranged(&layout, arrangement, joined);
-    let mut parts = arrays.map(|array| array.memory().rearranged(array.layout(), arrangement, joined).into_iter());
-    let next = |_: &_| parts.each_mut().map(|parts| parts.next().expect("all arrays have as many parts"));
+    let of =
+        |&(layout, memory): &(&Layout, &'a Readable<T>)| memory.rearranged(layout, arrangement, joined).into_iter();
+    let mut parts: Vec<_> = arrays.iter().map(of).collect();
+    let next = |_: &_| parts.iter_mut().map(|parts| parts.next().expect("all arrays have as many parts")).collect();
     (outs.iter().map(next).collect(), outs)
 }

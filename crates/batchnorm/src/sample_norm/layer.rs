@@ -1,5 +1,6 @@
 //! The layer of a norm that does not look at the batch: parameters around a [`SampleNormalizer`].
 
+use crate::batch_norm::input::Input;
 use crate::call_error::CallError;
 use crate::check::same_channels;
 use crate::gradients::{Gradients, ParameterGradients};
@@ -13,16 +14,28 @@ use crate::sample_norm::saved::SampleSaved;
 use crate::tensor::Tensor;
 use batchnorm_kernel::{Element, MAX_CHANNELS, Parameter, View, ViewMut};
 
-/// A norm that does not look at the batch: layer, group, instance or RMS norm. Of all values that are normalised
+/// A norm that does not look at the batch: layer, group, instance, RMS or grouped RMS norm. Of all values that are normalised
 /// together,
 ///
 /// ```text
 /// y = gamma * (x - mean) / sqrt(variance + eps) + beta       mean = 1/n sum x, variance = 1/n sum (x - mean)^2
-/// y = gamma * x / sqrt(1/n sum x^2 + eps) + beta              (RMS norm)
+/// y = gamma * x / sqrt(1/n sum x^2 + eps) + beta              (RMS and grouped RMS norm)
 /// ```
 ///
-/// with the population variance. What is normalised together is a [`Grouping`]; a sample's output never depends on
+/// with the population variance, and behind it an [activation](SampleConfig::activation), if one is asked for. What is normalised together is a [`Grouping`]; a sample's output never depends on
 /// another sample, so training and evaluation are the same call, and nothing is kept between calls.
+///
+/// Values may have [`Weights`](crate::Weights), or be masked ([`Input::weighted`]): with W = sum w over all that is normalised
+/// together,
+///
+/// ```text
+/// mean = 1/W sum w x, variance = 1/W sum w (x - mean)^2                  (RMS norms: 1/W sum w x^2)
+/// ```
+///
+/// so that a token's masked features, or a sequence's padding, play no part: they are not looked at and may be NaN, and their y
+/// and dx are 0. Where all is masked [`EmptyBatch`](crate::EmptyBatch) decides, where values count once together or less,
+/// [`SingleValue`](crate::SingleValue). Such a pass takes plain loops, about ten times as long as one without
+/// weights (`docs/situations/padding.md` has figures).
 ///
 /// Everything else is as with [`BatchNorm`](crate::BatchNorm): arrays of any [`Element`] type, rank and layout; `f64`
 /// inside, rounded once; the same bits over threads, instruction sets and layouts. Where all values that are normalised
@@ -76,6 +89,24 @@ impl SampleNorm {
         SampleConfig::group(groups).build(&[channels])
     }
 
+    /// Grouped RMS norm: so many groups of so many channels in all.
+    ///
+    /// ```
+    /// use batchnorm::{Axes, SampleNorm, View};
+    /// let norm = SampleNorm::group_rms(2, 4)?; // two groups of two channels
+    /// let x = View::new(&[3.0f64, 4.0, 0.5, -0.5], &[1, 4], Axes::NCHW)?;
+    /// let y = norm.forward(&x)?.0;
+    /// assert!((y.data()[0] - 3.0 / (12.5f64 + 1e-5).sqrt()).abs() < 1e-15);
+    /// assert!((y.data()[3] + 0.5 / (0.25f64 + 1e-5).sqrt()).abs() < 1e-15);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`group`](Self::group).
+    pub fn group_rms(groups: usize, channels: usize) -> Result<SampleNorm, ConfigError> {
+        SampleConfig::group_rms(groups).build(&[channels])
+    }
+
     /// Instance norm of so many channels.
     ///
     /// # Errors
@@ -127,21 +158,32 @@ impl SampleNorm {
         self.parameters.set_beta(|argument| checked_elements(argument, beta, shape))
     }
 
-    /// The forward pass: y, and what the backward pass needs.
+    /// The forward pass: y, and what the backward pass needs. The input is a `&View`, or with [`Weights`](crate::Weights) or a
+    /// mask an [`Input::weighted`].
     ///
     /// # Errors
-    /// Other last axes, or another number of channels, than the layer's; what the policies refuse, by default instance norm of one position.
-    pub fn forward<T: Element>(&self, x: &View<T>) -> Result<(Tensor<T>, SampleSaved), CallError> {
-        Tensor::filled(x.layout(), |y| self.forward_into(x, y))
+    /// Other last axes, or another number of channels, than the layer's; weights that do not fit; a residual; what the policies
+    /// refuse, by default instance norm of one position.
+    pub fn forward<'i, 'v: 'i, T: Element>(
+        &self,
+        input: impl Into<Input<'i, 'v, T>>,
+    ) -> Result<(Tensor<T>, SampleSaved), CallError> {
+        let input = input.into();
+        Tensor::filled(input.x().layout(), |y| self.forward_into(input, y))
     }
 
     /// [`forward`](Self::forward) into the caller's buffer.
     ///
     /// # Errors
     /// As `forward`, and a buffer of another shape; `y` is untouched then.
-    pub fn forward_into<T: Element>(&self, x: &View<T>, y: &mut ViewMut<T>) -> Result<SampleSaved, CallError> {
-        self.check(x)?;
-        self.normalizer.forward(x, self.parameters.as_parameters(), y)
+    pub fn forward_into<'i, 'v: 'i, T: Element>(
+        &self,
+        input: impl Into<Input<'i, 'v, T>>,
+        y: &mut ViewMut<T>,
+    ) -> Result<SampleSaved, CallError> {
+        let input = input.into();
+        self.check(input.x())?;
+        self.normalizer.forward(input, self.parameters.as_parameters(), y)
     }
 
     /// Errors unless the array's last axes, or its channels, are the layer's.
@@ -151,22 +193,26 @@ impl SampleNorm {
                 Err(CallError::LastShape { expected: self.shape.clone(), shape: x.shape().to_vec() })
             }
             Grouping::Layer { .. } | Grouping::Rms { .. } => Ok(()),
-            Grouping::Group { .. } | Grouping::Instance => same_channels("x", self.shape[0], x),
+            Grouping::Group { .. } | Grouping::GroupRms { .. } | Grouping::Instance => {
+                same_channels("x", self.shape[0], x)
+            }
         }
     }
 
-    /// The backward pass of the forward pass that left `saved`; `x` is that pass's input again. The formulas are at
-    /// [`SampleSaved::backward`].
+    /// The backward pass of the forward pass that left `saved`; the input is that pass's again, with its weights if it had
+    /// some. The formulas are at [`SampleSaved::backward`].
     ///
     /// # Errors
-    /// Shapes that do not fit each other or the forward pass.
-    pub fn backward<T: Element>(
+    /// Shapes that do not fit each other or the forward pass; another kind of input than that pass's.
+    pub fn backward<'i, 'v: 'i, T: Element>(
         &self,
-        x: &View<T>,
+        input: impl Into<Input<'i, 'v, T>>,
         dy: &View<T>,
         saved: &SampleSaved,
     ) -> Result<Gradients<T>, CallError> {
-        let (dx, parameters) = Tensor::filled(x.layout(), |dx| self.backward_into(x, dy, saved, dx))?;
+        let input = input.into();
+        let fill = |dx: &mut ViewMut<T>| self.backward_into(input, dy, saved, dx);
+        let (dx, parameters) = Tensor::filled(input.x().layout(), fill)?;
         Ok(Gradients::rounded(self.config.affine, dx, None, parameters))
     }
 
@@ -175,15 +221,16 @@ impl SampleNorm {
     ///
     /// # Errors
     /// As `backward`; `dx` is untouched then.
-    pub fn backward_into<T: Element>(
+    pub fn backward_into<'i, 'v: 'i, T: Element>(
         &self,
-        x: &View<T>,
+        input: impl Into<Input<'i, 'v, T>>,
         dy: &View<T>,
         saved: &SampleSaved,
         dx: &mut ViewMut<T>,
     ) -> Result<ParameterGradients, CallError> {
-        self.check(x)?;
-        saved.backward(x, dy, dx)
+        let input = input.into();
+        self.check(input.x())?;
+        saved.backward(input, dy, dx)
     }
 }
 
@@ -214,7 +261,7 @@ impl SampleConfig {
             Grouping::Layer { axes } | Grouping::Rms { axes } if axes != shape.len() => {
                 return wrong("a length for each axis that is normalised over");
             }
-            Grouping::Group { .. } | Grouping::Instance if shape.len() != 1 => {
+            Grouping::Group { .. } | Grouping::GroupRms { .. } | Grouping::Instance if shape.len() != 1 => {
                 return wrong("one length, the number of channels");
             }
             _ => {}
@@ -223,7 +270,7 @@ impl SampleConfig {
         if elements.is_none_or(|elements| elements == 0 || elements > MAX_CHANNELS) {
             return wrong("at least one element, and no more than 2^28");
         }
-        if let Grouping::Group { groups } = self.grouping
+        if let Grouping::Group { groups } | Grouping::GroupRms { groups } = self.grouping
             && !shape[0].is_multiple_of(groups)
         {
             return Err(ConfigError::Groups { groups, channels: shape[0] });

@@ -6,11 +6,14 @@
 //! - groups with `MIN_RUN` positions or more: by the kernels of batch norm, with each channel of each sample for a
 //!   channel; moments and sums of a row's channels are joined here, in a fixed order;
 //! - all others: by the kernels of rows, where each element of a row has parameters of its own.
+//!
+//! Where values have weights, all rows take plain loops (`plain`).
 
 use crate::affine::{corrected_shift, inverse_deviation, mean_or_nan};
+use crate::batch_norm::input::{Input, PlacedWeights};
 use crate::call_error::CallError;
 use crate::check::same_shape;
-use crate::options::config::machine;
+use crate::options::config::{check_slope, machine};
 use crate::options::error::ConfigError;
 use crate::options::policies::{ConstantChannel, EmptyBatch, NonFinite, Policies, SingleValue};
 use crate::parameters::{Parameters, WideParameters};
@@ -18,7 +21,7 @@ use crate::sample_norm::config::SampleConfig;
 use crate::sample_norm::grouping::{Grouping, RowPlan, in_parts};
 use crate::sample_norm::saved::SampleSaved;
 use batchnorm_kernel::passes::{
-    Beside, Call, Elements, Forward, Layout, Machine, NormalizeCoefficients, NormalizeVectors, RowNumbers,
+    Beside, Call, Elements, Forward, Layout, Machine, NormalizeCoefficients, NormalizeVectors, RowNumbers, Scaling,
     joined_pairwise,
 };
 use batchnorm_kernel::{Activation, Element, Moments, Parameter, Threads, View, ViewMut};
@@ -42,6 +45,7 @@ use batchnorm_kernel::{Activation, Element, Moments, Parameter, Threads, View, V
 pub struct SampleNormalizer {
     pub(crate) grouping: Grouping,
     pub(crate) epsilon: f64,
+    pub(crate) activation: Activation,
     pub(crate) policies: Policies,
     pub(crate) machine: Machine,
 }
@@ -53,25 +57,33 @@ impl SampleNormalizer {
         SampleNormalizer { machine: Machine { threads, ..self.machine }, ..self }
     }
 
-    /// The forward pass, into `y`; what it computes is at [`SampleNorm`](crate::SampleNorm). Absent parameters count as
-    /// 1 and 0. The lengths of gamma and beta are the product of the last axes (last axis fastest), or the channels.
+    /// The forward pass of a `&View`, or of an [`Input::weighted`], into `y`; what it computes is at
+    /// [`SampleNorm`](crate::SampleNorm). Absent parameters count as 1 and 0. The lengths of gamma and beta are the product of
+    /// the last axes (last axis fastest), or the channels.
     ///
     /// # Errors
-    /// Shapes and lengths that do not fit, groups that do not divide the channels, and what the policies refuse (by
-    /// default instance norm of one position). `y` is untouched then.
-    pub fn forward<T: Element, P: Parameter>(
+    /// Shapes and lengths that do not fit, groups that do not divide the channels, a residual, and what the policies refuse
+    /// (by default instance norm of one position). `y` is untouched then.
+    pub fn forward<'i, 'v: 'i, T: Element, P: Parameter>(
         &self,
-        x: &View<T>,
+        input: impl Into<Input<'i, 'v, T>>,
         parameters: Parameters<P>,
         y: &mut ViewMut<T>,
     ) -> Result<SampleSaved, CallError> {
         let _call = Call::begin();
+        let input = input.into();
+        let x = input.x();
         let plan = RowPlan::new(self.grouping, x.layout())?;
+        let weights = input.check_sibling(None)?;
         same_shape("y", x.layout(), y.layout())?;
-        self.admit(&plan, x)?;
+        let measured = self.admit(&plan, x, weights.as_ref())?;
         let widened = parameters.widened(plan.parameters()).map_err(|error| plan.in_elements(error))?;
+        let total_weights = weights.as_ref().map(|_| measured.iter().map(Moments::weight).collect());
         let moments = if x.layout().is_empty() {
             Vec::new()
+        } else if let Some(weights) = &weights {
+            self.weighted_forward(&plan, x, weights, &measured, &widened, y);
+            measured
         } else if plan.by_channels {
             self.channels_forward(&plan, x, &widened, y)
         } else {
@@ -83,38 +95,89 @@ impl SampleNormalizer {
             let declared = self.declares_zero() && self.has_no_spread(moments);
             RowNumbers { inverse_deviation: if declared { 0.0 } else { numbers.inverse_deviation }, ..numbers }
         });
+        let mean_low = |moments: &Moments| self.mean_and_inverse(moments).0[1];
         Ok(SampleSaved {
             machine: self.machine.clone(),
-            centred: self.is_centred(),
+            centred: self.grouping.is_centred(),
+            activation: self.activation,
             input: x.layout().logical_shape(),
             numbers: numbers.collect(),
+            means_low: if plan.by_channels { moments.iter().map(mean_low).collect() } else { Vec::new() },
+            total_weights,
             gamma: widened.gamma,
+            beta: widened.beta,
             plan,
         })
     }
 
-    /// Errors where the policies refuse an array, before anything is written.
-    fn admit<T: Element>(&self, plan: &RowPlan, x: &View<T>) -> Result<(), CallError> {
+    /// Errors where the policies refuse an array, before anything is written; the moments of each row, where values have
+    /// weights.
+    fn admit<T: Element>(
+        &self,
+        plan: &RowPlan,
+        x: &View<T>,
+        weights: Option<&PlacedWeights<T>>,
+    ) -> Result<Vec<Moments>, CallError> {
         let (policies, shape) = (self.policies, || x.shape().to_vec());
         if x.layout().is_empty() {
             let refused = policies.empty_batch == EmptyBatch::Error;
-            return if refused { Err(CallError::EmptyBatch { shape: shape() }) } else { Ok(()) };
+            return if refused { Err(CallError::EmptyBatch { shape: shape() }) } else { Ok(Vec::new()) };
         }
-        if plan.count == 1 && self.is_centred() && policies.single_value == SingleValue::Error {
+        if weights.is_some() {
+            // How many values of a row count is known from the moments alone.
+            let moments = self.row_moments(plan, x, weights);
+            self.check_weights(&moments)?;
+            return self.check_finite(moments);
+        }
+        if plan.count == 1 && self.grouping.is_centred() && policies.single_value == SingleValue::Error {
             return Err(CallError::SingleTogether { together: self.grouping.together(), shape: shape() });
         }
         if policies.non_finite == NonFinite::Error {
-            // Only this policy needs the moments before the pass: a sweep of its own, with rows for channels.
-            let joined = Layout::joined([x.layout()], &plan.arrangement);
-            let parts = x.memory().rearranged(x.layout(), &plan.arrangement, joined);
-            let moments = parts.iter().flat_map(|x| T::operations().moments(&self.machine, x, None));
-            let rows: Vec<usize> =
-                moments.enumerate().filter(|(_, moments)| !moments.is_finite()).map(|(row, _)| row).collect();
-            if !rows.is_empty() {
-                return Err(CallError::NonFiniteTogether { together: self.grouping.together(), rows });
-            }
+            // Only this policy needs the moments before the pass.
+            self.check_finite(self.row_moments(plan, x, None))?;
         }
-        Ok(())
+        Ok(Vec::new())
+    }
+
+    /// The moments of each row, by a sweep of its own with rows for channels.
+    fn row_moments<T: Element>(&self, plan: &RowPlan, x: &View<T>, weights: Option<&PlacedWeights<T>>) -> Vec<Moments> {
+        let layouts = [x.layout()].into_iter().chain(weights.map(|(layout, _)| layout));
+        let joined = Layout::joined(layouts, &plan.arrangement);
+        let parts = x.memory().rearranged(x.layout(), &plan.arrangement, joined);
+        let weights = weights.map(|(layout, memory)| memory.rearranged(layout, &plan.arrangement, joined));
+        let of_part = |(part, x)| {
+            let weights = weights.as_ref().map(|weights| &weights[part]);
+            T::operations().moments(&self.machine, x, weights)
+        };
+        parts.iter().enumerate().flat_map(of_part).collect()
+    }
+
+    /// Errors where the policies refuse rows of weighted values, because none of a row counts, or only one.
+    fn check_weights(&self, moments: &[Moments]) -> Result<(), CallError> {
+        let (policies, together) = (self.policies, self.grouping.together());
+        match moments.iter().position(|moments| moments.count() == 0) {
+            Some(row) if policies.empty_batch == EmptyBatch::Error => {
+                return Err(CallError::AllMaskedTogether { together, row });
+            }
+            _ => {}
+        }
+        match moments.iter().position(Moments::is_single) {
+            Some(row) if self.grouping.is_centred() && policies.single_value == SingleValue::Error => {
+                let (count, weight) = (moments[row].count(), moments[row].weight());
+                Err(CallError::SingleWeightedTogether { together, row, count, weight })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The moments given, unless the policy refuses rows that are not finite.
+    fn check_finite(&self, moments: Vec<Moments>) -> Result<Vec<Moments>, CallError> {
+        let is_wrong = |row: &usize| !moments[*row].is_finite();
+        let rows: Vec<usize> = (0..moments.len()).filter(is_wrong).collect();
+        if self.policies.non_finite == NonFinite::Error && !rows.is_empty() {
+            return Err(CallError::NonFiniteTogether { together: self.grouping.together(), rows });
+        }
+        Ok(moments)
     }
 
     /// True if dx of a row without spread is 0 by declaration.
@@ -122,29 +185,29 @@ impl SampleNormalizer {
         self.policies.constant_channel == ConstantChannel::ZeroGradient
     }
 
-    /// True if the mean is subtracted: of all norms but RMS norm.
-    fn is_centred(&self) -> bool {
-        !matches!(self.grouping, Grouping::Rms { .. })
-    }
-
-    /// True if a row has variance 0, or of RMS norm mean square 0.
+    /// True if a row has variance 0, or of the RMS norms mean square 0.
     fn has_no_spread(&self, moments: &Moments) -> bool {
-        moments.is_constant() && (self.is_centred() || moments.mean() == 0.0)
+        moments.is_constant() && (self.grouping.is_centred() || moments.mean() == 0.0)
     }
 
-    /// The numbers from which xhat of a row is computed; NaN where the row is not finite, so that all of its output is.
-    fn row_numbers(&self, moments: &Moments) -> RowNumbers {
-        if self.is_centred() {
+    /// High and low part of what is taken off x of a row, and the inverse of what that is divided by; NaN where the row is
+    /// not finite, so that all of its output is.
+    fn mean_and_inverse(&self, moments: &Moments) -> ([f64; 2], f64) {
+        if self.grouping.is_centred() {
             let (mean, mean_low) = mean_or_nan(moments);
-            let inverse_deviation = inverse_deviation(moments.population_variance(), self.epsilon);
-            return RowNumbers { mean, inverse_deviation, xhat_low: mean_low * inverse_deviation };
+            return ([mean, mean_low], inverse_deviation(moments.population_variance(), self.epsilon));
         }
-        // RMS norm: the mean square is mean^2 + variance, and nothing is subtracted from x.
+        // The RMS norms: the mean square is mean^2 + variance, and nothing is taken off x.
         let (mean, mean_low) = moments.mean_pair();
         let mean = mean + mean_low;
         let square = mean * mean + moments.population_variance();
-        let inverse_deviation = if square.is_finite() { inverse_deviation(square, self.epsilon) } else { f64::NAN };
-        RowNumbers { mean: 0.0, inverse_deviation, xhat_low: 0.0 }
+        ([0.0; 2], if square.is_finite() { inverse_deviation(square, self.epsilon) } else { f64::NAN })
+    }
+
+    /// The numbers from which xhat of a row is computed.
+    pub(crate) fn row_numbers(&self, moments: &Moments) -> RowNumbers {
+        let ([mean, mean_low], inverse_deviation) = self.mean_and_inverse(moments);
+        RowNumbers { mean, inverse_deviation, xhat_low: mean_low * inverse_deviation }
     }
 
     /// The forward pass by the kernels of rows; gives the moments of each row.
@@ -161,7 +224,8 @@ impl SampleNormalizer {
         let mut moments = Vec::with_capacity(plan.rows);
         for ([x], mut y) in parts.iter().zip(outs) {
             let numbers = |_, moments: Moments| self.row_numbers(&moments);
-            moments.extend(T::operations().normalize_rows(&self.machine, moments.len(), x, &mut y, elements, &numbers));
+            let scaling = Scaling { activation: self.activation, first: moments.len(), elements };
+            moments.extend(T::operations().normalize_rows(&self.machine, scaling, x, &mut y, &numbers));
         }
         moments
     }
@@ -176,11 +240,11 @@ impl SampleNormalizer {
     ) -> Vec<Moments> {
         let (parts, outs) = in_parts([x], y, &plan.with_channels_for_rows());
         let coefficients = |moments: &Moments, channel: usize| {
-            let (mean, mean_low) = mean_or_nan(moments);
-            let scale = gamma[channel] * inverse_deviation(moments.population_variance(), self.epsilon);
+            let ([mean, mean_low], inverse_deviation) = self.mean_and_inverse(moments);
+            let scale = gamma[channel] * inverse_deviation;
             NormalizeCoefficients { mean, scale, shift: corrected_shift(beta[channel], mean_low, scale) }
         };
-        let pass = Forward { machine: &self.machine, activation: Activation::Identity, beside: Beside::Nothing };
+        let pass = Forward { machine: &self.machine, activation: self.activation, beside: Beside::Nothing };
         if plan.count == plan.positions {
             // A row is one channel: each is measured and normalised at once.
             let mut moments = Vec::with_capacity(plan.rows);
@@ -216,20 +280,24 @@ impl SampleConfig {
     /// Checks the options and gives the formula without state. `affine` does not matter to it.
     ///
     /// # Errors
-    /// eps not finite or negative, no axes or no groups, [`SingleValue::UseRunning`], a tier this machine lacks.
+    /// eps not finite or negative, a slope that is none, no axes or no groups, [`SingleValue::UseRunning`], a tier this machine lacks.
     pub fn normalizer(&self) -> Result<SampleNormalizer, ConfigError> {
         if !(self.epsilon.is_finite() && self.epsilon >= 0.0) {
             return Err(ConfigError::Epsilon { got: self.epsilon });
         }
         match self.grouping {
             Grouping::Layer { axes: 0 } | Grouping::Rms { axes: 0 } => Err(ConfigError::Zero { argument: "axes" }),
-            Grouping::Group { groups: 0 } => Err(ConfigError::Zero { argument: "groups" }),
+            Grouping::Group { groups: 0 } | Grouping::GroupRms { groups: 0 } => {
+                Err(ConfigError::Zero { argument: "groups" })
+            }
             _ => Ok(()),
         }?;
+        check_slope(self.activation)?;
         let machine = machine(self.tier, &self.threads)?;
         if self.policies.single_value == SingleValue::UseRunning {
             return Err(ConfigError::NoRunningStatistics);
         }
-        Ok(SampleNormalizer { grouping: self.grouping, epsilon: self.epsilon, policies: self.policies, machine })
+        let SampleConfig { grouping, epsilon, activation, policies, .. } = *self;
+        Ok(SampleNormalizer { grouping, epsilon, activation, policies, machine })
     }
 }

@@ -1,13 +1,13 @@
 //! Second derivatives of norms that do not look at the batch.
 
+use crate::batch_norm::input::Input;
 use crate::batch_norm::second_order::hvp_and_jvp;
 use crate::call_error::CallError;
 use crate::check::same_shape;
 use crate::gradients::ParameterGradients;
 use crate::parameters::ParameterDirection;
-use crate::sample_norm::grouping::in_parts;
 use crate::sample_norm::saved::SampleSaved;
-use batchnorm_kernel::passes::{Call, RowDirection, RowSecondDerivatives, pairwise_sum};
+use batchnorm_kernel::passes::{Call, PlainPass};
 use batchnorm_kernel::{Element, View, ViewMut};
 
 impl SampleSaved {
@@ -20,48 +20,35 @@ impl SampleSaved {
     /// - `dx' = r * (g' - mean(g') - xhat * mean(g' * xhat)) - r * (p * (g - mean(g)) + q * w + (k - 2 * p * q) * xhat)`,
     /// - `dgamma' = sum(dy * (w - xhat * p))`
     ///
-    /// (RMS norm: without mean(x'), mean(g) and mean(g')). See [`Saved::hvp`](crate::Saved::hvp).
+    /// (RMS norms: without mean(x'), mean(g) and mean(g')). Behind an activation f, dy stands for
+    /// `dy * f'(gamma * xhat + beta)`, and f' counts as constant. With weights, p and mean(x') are weighted means, the sums in
+    /// q, k, mean(g) and mean(g') are divided by the sum of the weights, and each value's weight stands before what these make
+    /// of it: `dx' = r * (g' - w * mean(g') - xhat * w * mean(g' * xhat)) - r * (p * (g - w * mean(g)) + w * q * u + w * (k - 2 * p * q) * xhat)`,
+    /// where u is what is w above, and k is with g - w * mean(g). See [`Saved::hvp`](crate::Saved::hvp).
     ///
     /// # Errors
     /// As [`jvp`](Self::jvp). `out` is untouched then.
-    pub fn hvp<T: Element>(
+    pub fn hvp<'i, 'v: 'i, T: Element>(
         &self,
-        x: &View<T>,
+        input: impl Into<Input<'i, 'v, T>>,
         dy: &View<T>,
         direction: &View<T>,
         parameters: ParameterDirection,
         out: &mut ViewMut<T>,
     ) -> Result<ParameterGradients, CallError> {
         let _call = Call::begin();
-        self.check(x, ("direction", direction), ("out", out.layout()))?;
+        let input = input.into();
+        let (x, weights) = (input.x(), self.check(input, ("direction", direction), ("out", out.layout()))?);
         same_shape("dy", x.layout(), dy.layout())?;
         parameters.check(self.gamma.len()).map_err(|error| self.plan.in_elements(error))?;
         let zeros = ParameterGradients::zeros(self.gamma.len());
         if x.layout().is_empty() {
             return Ok(zeros);
         }
-        let plan = &self.plan;
         let gamma_t: Vec<f64> = (0..self.gamma.len()).map(|at| parameters.at(at)[0]).collect();
-        let gammas = [&self.gamma[..], &gamma_t].map(|values| plan.elements(values));
-        let rows = RowSecondDerivatives {
-            machine: &self.machine,
-            numbers: &self.numbers,
-            count: plan.count,
-            period: plan.period,
-            centred: self.centred,
-            gammas: gammas.each_ref().map(|values| &values[..]),
-        };
-        let (parts, outs) = in_parts([x, dy, direction], out, &plan.arrangement);
-        let arrays: Vec<_> = parts.iter().map(|arrays| arrays.each_ref()).collect();
-        let directions: Vec<RowDirection> = arrays
-            .iter()
-            .zip(outs)
-            .enumerate()
-            .flat_map(|(part, (&arrays, mut out))| T::operations().rows_along(&rows, part, arrays, &mut out))
-            .collect();
-        let sums = T::operations().parameter_rows_along(&rows, &arrays, &directions);
-        // A gamma belongs to all positions of its channel.
-        let dgamma = sums.chunks(plan.positions).map(|sums| pairwise_sum(sums.len(), &|at| sums[at])).collect();
+        let gamma_t = self.plan.elements(&gamma_t);
+        let pass = PlainPass::SecondOrder(&gamma_t);
+        let [_, dgamma] = self.plain_pass(pass, &[x, dy, direction], weights, out);
         Ok(ParameterGradients { dgamma, ..zeros })
     }
 
@@ -70,9 +57,9 @@ impl SampleSaved {
     ///
     /// # Errors
     /// As [`jvp`](Self::jvp). `by_x` and `by_dy` are untouched then.
-    pub fn double_backward<T: Element>(
+    pub fn double_backward<'i, 'v: 'i, T: Element>(
         &self,
-        x: &View<T>,
+        input: impl Into<Input<'i, 'v, T>>,
         dy: &View<T>,
         of_dx: &View<T>,
         of_parameters: ParameterDirection,
@@ -80,8 +67,9 @@ impl SampleSaved {
         by_dy: &mut ViewMut<T>,
     ) -> Result<Vec<f64>, CallError> {
         let _call = Call::begin();
-        let hvp = |by_x: &mut ViewMut<T>| self.hvp(x, dy, of_dx, of_parameters, by_x);
-        let jvp = |by_dy: &mut ViewMut<T>| self.jvp(x, of_dx, of_parameters, by_dy);
-        hvp_and_jvp([x, of_dx], by_x, by_dy, hvp, jvp)
+        let input = input.into();
+        let hvp = |by_x: &mut ViewMut<T>| self.hvp(input, dy, of_dx, of_parameters, by_x);
+        let jvp = |by_dy: &mut ViewMut<T>| self.jvp(input, of_dx, of_parameters, by_dy);
+        hvp_and_jvp([input.x(), of_dx], by_x, by_dy, hvp, jvp)
     }
 }

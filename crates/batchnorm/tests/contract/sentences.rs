@@ -109,6 +109,10 @@ fn siblings() -> Vec<(&'static str, String)> {
     let refusing = |grouping: SampleConfig| grouping.policies(strict()).build(&[3]).expect("a layer");
     let nan = [f64::NAN; 12];
     let mut group = SampleNorm::group(3, 3).expect("a layer");
+    let padded = Weights::mask(&[true, true, false, true], &[4, 1]).expect("a mask");
+    let mut features = [true; 12];
+    (features[4], features[5]) = (false, false);
+    let single = Weights::mask(&features, &[4, 3]).expect("a mask");
     let running = Policies { single_value: SingleValue::UseRunning, ..Policies::default() };
     vec![
         ("group norm, groups that do not divide", said(SampleNorm::group(2, 3))),
@@ -154,6 +158,15 @@ fn siblings() -> Vec<(&'static str, String)> {
         ),
         ("layer norm of nothing that is refused", said(refusing(SampleConfig::layer(1)).forward(&view(&[], &[0, 3])))),
         ("layer norm, NaN that is refused", said(refusing(SampleConfig::layer(1)).forward(&view(&nan, &[4, 3])))),
+        ("layer norm with a residual", said(refusing(SampleConfig::layer(1)).forward(Input::adding(&x, &x)))),
+        (
+            "layer norm, a token that is all masked",
+            said(refusing(SampleConfig::layer(1)).forward(Input::weighted(&x, &padded))),
+        ),
+        (
+            "layer norm, a token with one feature left",
+            said(refusing(SampleConfig::layer(1)).forward(Input::weighted(&x, &single))),
+        ),
         ("layer norm by running statistics", said(SampleConfig::layer(1).policies(running).normalizer())),
         ("RMS norm, beta of a layer without", said(SampleNorm::rms(&[3]).expect("a layer").set_beta(&[0.0; 3]))),
     ]

@@ -8,7 +8,9 @@ mod executors;
 mod support;
 
 use batchnorm::thresholds::{CHUNK_VALUES, MAX_ROW_CHANNELS, MIN_RUN, STREAM_BYTES, STREAM_RUN_BYTES, WORTH_THREADS};
-use batchnorm::{Axes, BatchNorm, Config, Moments, Parameters, RunningStatistics, Tier, View, WhiteningConfig};
+use batchnorm::{
+    Activation, Axes, BatchNorm, Config, Moments, Parameters, RunningStatistics, Tier, View, WhiteningConfig,
+};
 use support::Random;
 use support::layout::{ORDERS, Order, Sizes, sizes};
 use support::place::Place;
@@ -210,6 +212,7 @@ fn norms_that_do_not_look_at_the_batch() {
         (Kind::Rms(3), sizes(2, 3, 5)),
         (Kind::Group(2), sizes(3, 6, MIN_RUN - 1)),
         (Kind::Group(2), sizes(3, 6, MIN_RUN + 1)),
+        (Kind::GroupRms(2), sizes(3, 6, MIN_RUN + 1)),
         (Kind::Instance, sizes(2, 3, MIN_RUN)),
     ];
     let large = [
@@ -221,13 +224,17 @@ fn norms_that_do_not_look_at_the_batch() {
     ];
     let runs = small.map(|case| (case, 1)).into_iter().chain(large.map(|case| (case, 3)));
     for ((kind, sizes), threads) in runs {
-        let case = SampleCase::<f32>::new(kind, sizes, 1.0, &mut random);
-        let step =
-            |threads, tier, place: &Place| pooled(threads, || case.step(kind.config().tier(tier), [place; 2]).bits());
-        let places = tight_places(kind, sizes);
-        let expected = step(1, Tier::Baseline, &places[0]);
-        for place in &places {
-            assert!(step(threads, Tier::best(), place) == expected, "{kind:?} {sizes:?} {place:?}");
+        let plain = SampleCase::<f32>::new(kind, sizes, 1.0, &mut random);
+        let activated = plain.clone().behind(Activation::Relu);
+        let weighted = plain.clone().weighted(&mut random).behind(Activation::LeakyRelu(0.25));
+        for case in [plain, activated, weighted] {
+            let config = |tier| kind.config().tier(tier);
+            let step = |threads, tier, place: &Place| pooled(threads, || case.step(config(tier), [place; 2]).bits());
+            let places = tight_places(kind, sizes);
+            let expected = step(1, Tier::Baseline, &places[0]);
+            for place in &places {
+                assert!(step(threads, Tier::best(), place) == expected, "{kind:?} {sizes:?} {place:?}");
+            }
         }
     }
 }

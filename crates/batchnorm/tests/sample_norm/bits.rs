@@ -1,7 +1,7 @@
 //! The same bits in every layout, on every instruction set, over every number of threads, beside other samples and through
 //! views of other arrays.
 
-use super::table::table;
+use super::table::{table, varied};
 use crate::support::Random;
 use crate::support::layout::sizes;
 use crate::support::samples::{Case, Kind, view, view_mut};
@@ -11,8 +11,10 @@ use batchnorm::{Axes, View, ViewMut};
 use batchnorm::{Element, SampleNorm};
 
 fn bits<T: Element>(every: usize, first: usize, random: &mut Random) {
-    for (kind, sizes) in table().into_iter().skip(first).step_by(every) {
-        Case::<T>::new(kind, sizes, 5.0, random).same_bits_everywhere(&[1]);
+    for (turn, (kind, sizes)) in table().into_iter().enumerate().skip(first).step_by(every) {
+        let case = Case::<T>::new(kind, sizes, 5.0, random);
+        case.same_bits_everywhere(&[1]);
+        varied(case, turn / every, random).same_bits_everywhere(&[1]);
     }
 }
 
@@ -43,10 +45,14 @@ fn the_bits_do_not_depend_on_threads() {
         (Kind::Rms(1), sizes(40_000, 1, 3)),
         (Kind::Group(2), sizes(500, 20, 9)),
         (Kind::Group(4), sizes(9, 20, 500)),
+        (Kind::GroupRms(4), sizes(9, 20, 500)),
+        (Kind::GroupRms(2), sizes(500, 20, 9)),
         (Kind::Instance, sizes(7, 5, 2100)),
     ];
-    for (kind, sizes) in large {
-        Case::<f32>::new(kind, sizes, 5.0, &mut random).same_bits_everywhere(&[1, 2, 3, 8]);
+    for (turn, (kind, sizes)) in large.into_iter().enumerate() {
+        let case = Case::<f32>::new(kind, sizes, 5.0, &mut random);
+        case.same_bits_everywhere(&[1, 2, 3, 8]);
+        varied(case, turn, &mut random).same_bits_everywhere(&[1, 2, 8]);
     }
     // As many totals as there may be.
     let most = sizes(MAX_BLOCKS * TASK_ELEMENTS / 64, 1, 64);
@@ -57,15 +63,14 @@ fn the_bits_do_not_depend_on_threads() {
 #[test]
 fn no_sample_sees_another() {
     let mut random = Random::new(2211);
-    for kind in [Kind::Layer(1), Kind::Layer(2), Kind::Rms(1), Kind::Group(3), Kind::Instance] {
+    for kind in [Kind::Layer(1), Kind::Layer(2), Kind::Rms(1), Kind::Group(3), Kind::GroupRms(2), Kind::Instance] {
         for plane in [5, 30] {
             let all = Case::<f32>::new(kind, sizes(6, 6, plane), 1.0, &mut random);
             let together = all.dense();
             for sample in 0..6 {
                 let range = sample * 6 * plane..(sample + 1) * 6 * plane;
                 let (x, dy) = (all.x[range.clone()].to_vec(), all.dy[range.clone()].to_vec());
-                let (gamma, beta) = (all.gamma.clone(), all.beta.clone());
-                let alone = Case { kind, sizes: sizes(1, 6, plane), x, dy, gamma, beta }.dense();
+                let alone = Case { sizes: sizes(1, 6, plane), x, dy, ..all.clone() }.dense();
                 assert_eq!(alone.y, together.y[range.clone()], "{kind:?}");
                 assert_eq!(alone.dx, together.dx[range], "{kind:?}");
             }

@@ -38,7 +38,19 @@ fn constant_rows_give_beta_and_no_gradient() {
     let (_, saved) = steep.forward(&x).expect("a right call");
     let dx = steep.backward(&x, &View::new(&[1.0f32, 0.0], &[1, 2], Axes::NCHW).expect("a view"), &saved);
     assert!((dx.expect("a right call").dx.data()[0] - 158.11).abs() < 0.01);
-    // RMS norm has nothing to go by where all is 0; one value of its own is its sign.
+    // The RMS norms have nothing to go by where all is 0; one value of its own is its sign.
+    for positions in [4, 64] {
+        let x: Vec<f64> = (0..4 * positions).map(|i| if i < 2 * positions { 0.0 } else { 3.0 + i as f64 }).collect();
+        let x = View::new(&x, &[1, 4, positions], Axes::NCHW).expect("a view");
+        let grouped = SampleNorm::group_rms(2, 4).expect("a layer");
+        let (y, saved) = grouped.forward(&x).expect("a right call");
+        let dy = vec![1.0; 4 * positions];
+        let dy = View::new(&dy, &[1, 4, positions], Axes::NCHW).expect("a view");
+        let dx = grouped.backward(&x, &dy, &saved).expect("a right call").dx;
+        for values in [y.data(), dx.data()] {
+            assert!(values.iter().enumerate().all(|(i, &value)| (value == 0.0) == (i < 2 * positions)));
+        }
+    }
     let rms = SampleNorm::rms(&[1]).expect("a layer");
     let x = View::new(&[0.0f64, -7.0], &[2, 1], Axes::NCHW).expect("a view");
     let (y, saved) = rms.forward(&x).expect("a right call");
@@ -49,7 +61,7 @@ fn constant_rows_give_beta_and_no_gradient() {
 
 #[test]
 fn with_eps_0_nothing_is_divided_by_0() {
-    for config in [SampleConfig::layer(1), SampleConfig::rms(1), SampleConfig::group(1)] {
+    for config in [SampleConfig::layer(1), SampleConfig::rms(1), SampleConfig::group(1), SampleConfig::group_rms(1)] {
         let norm = steep(config.epsilon(0.0)).build(&[4]).expect("a layer");
         let x = View::new(&[0.0f32, 0.0, 0.0, 0.0, 1.0, -1.0, 1.0, -1.0], &[2, 4], Axes::NCHW).expect("a view");
         let (y, saved) = norm.forward(&x).expect("a right call");
@@ -67,18 +79,14 @@ fn what_is_not_finite_stays_in_its_row() {
             (Kind::Rms(2), sizes(5, 3, 40)),
             (Kind::Group(3), sizes(5, 6, 9)),
             (Kind::Group(3), sizes(5, 6, 40)),
+            (Kind::GroupRms(3), sizes(5, 6, 9)),
+            (Kind::GroupRms(3), sizes(5, 6, 40)),
             (Kind::Instance, sizes(5, 6, 40)),
             (Kind::Layer(1), sizes(7, 5, 2000)),
         ] {
             let case = Case::<f32>::new(kind, sizes, 2.0, &mut random);
             let rows = kind.rows(sizes);
-            let mut spoiled = Case {
-                x: case.x.clone(),
-                dy: case.dy.clone(),
-                gamma: case.gamma.clone(),
-                beta: case.beta.clone(),
-                ..case
-            };
+            let mut spoiled = case.clone();
             spoiled.x[rows.places(2)[3]] = bad;
             for place in places(kind, sizes) {
                 let [clean, got] = [&case, &spoiled].map(|case| case.step(kind.config(), [&place; 2]));
@@ -103,9 +111,13 @@ fn what_is_not_finite_stays_in_its_row() {
 #[test]
 fn very_large_values_are_no_trouble() {
     let mut random = Random::new(2209);
-    for (kind, sizes) in
-        [(Kind::Layer(1), sizes(2, 1, 900)), (Kind::Rms(1), sizes(2, 1, 900)), (Kind::Group(1), sizes(2, 3, 300))]
-    {
+    for (kind, sizes) in [
+        (Kind::Layer(1), sizes(2, 1, 900)),
+        (Kind::Rms(1), sizes(2, 1, 900)),
+        (Kind::Group(1), sizes(2, 3, 300)),
+        (Kind::GroupRms(1), sizes(2, 3, 300)),
+        (Kind::GroupRms(1), sizes(2, 100, 9)),
+    ] {
         for deviation in [1e19, 1e30, 1e37] {
             let mut case = Case::<f32>::new(kind, sizes, 0.0, &mut random);
             case.x = random.normals_f32(case.x.len(), 0.0, deviation);
@@ -121,7 +133,7 @@ fn very_large_values_are_no_trouble() {
     }
     // f64 whose variance overflows is told by NaN, not by zeros.
     let x = View::new(&[1e200f64, -1e200], &[1, 2], Axes::NCHW).expect("a view");
-    for norm in [SampleNorm::layer(&[2]), SampleNorm::rms(&[2]), SampleNorm::group(1, 2)] {
+    for norm in [SampleNorm::layer(&[2]), SampleNorm::rms(&[2]), SampleNorm::group(1, 2), SampleNorm::group_rms(1, 2)] {
         let y = norm.expect("a layer").forward(&x).expect("a right call").0;
         assert!(y.data().iter().all(|y| y.is_nan()));
     }
@@ -133,6 +145,7 @@ fn of_nothing_comes_nothing() {
         (SampleNorm::layer(&[3]), vec![0, 3]),
         (SampleNorm::rms(&[3]), vec![2, 0, 3]),
         (SampleNorm::group(3, 3), vec![0, 3, 4]),
+        (SampleNorm::group_rms(3, 3), vec![0, 3, 4]),
         (SampleNorm::instance(3), vec![2, 3, 0]),
     ] {
         let norm = norm.expect("a layer");

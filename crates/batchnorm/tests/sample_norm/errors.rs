@@ -22,6 +22,8 @@ fn options_that_cannot_be() {
     assert_eq!(error, ConfigError::Groups { groups: 4, channels: 6 });
     assert!(error.to_string().contains("a divisor of the 6 channels, got 4"), "{error}");
     assert_eq!(SampleNorm::group(0, 6).expect_err("none"), ConfigError::Zero { argument: "groups" });
+    assert_eq!(SampleNorm::group_rms(4, 6).expect_err("6 / 4"), ConfigError::Groups { groups: 4, channels: 6 });
+    assert_eq!(SampleNorm::group_rms(0, 6).expect_err("none"), ConfigError::Zero { argument: "groups" });
     assert_eq!(SampleNorm::layer(&[]).expect_err("none"), ConfigError::Zero { argument: "axes" });
     assert_eq!(SampleNorm::rms(&[]).expect_err("none"), ConfigError::Zero { argument: "axes" });
     for wrong in [
@@ -32,6 +34,7 @@ fn options_that_cannot_be() {
         SampleNorm::layer(&[1 << 20, 1 << 20]),
         SampleConfig::layer(2).build(&[3]),
         SampleConfig::group(2).build(&[2, 2]),
+        SampleConfig::group_rms(2).build(&[2, 2]),
         SampleConfig::instance().build(&[]),
     ] {
         let error = wrong.expect_err("no shape");
@@ -82,6 +85,8 @@ fn arrays_that_do_not_fit_leave_buffers_alone() {
     assert!(matches!(error, CallError::LastShape { .. }), "as many elements, but others: {error}");
     let error = refused(&SampleNorm::rms(&[1, 2, 6, 4]).expect("a layer"), &x);
     assert!(matches!(error, CallError::LastShape { .. }), "more axes than there are: {error}");
+    let error = refused(&SampleNorm::group_rms(2, 4).expect("a layer"), &x);
+    assert!(matches!(error, CallError::Channels { argument: "x", expected: 4, got: 6, .. }), "{error}");
     let error = refused(&SampleNorm::group(2, 4).expect("a layer"), &x);
     assert!(matches!(error, CallError::Channels { argument: "x", expected: 4, got: 6, .. }), "{error}");
     let less = View::new(&[1.0f32; 24], &[1, 6, 4], Axes::NCHW).expect("a view");

@@ -1,6 +1,7 @@
 //! Layer, group, instance and RMS norm, which do not look at the batch.
 
 mod accuracy;
+mod activation;
 mod bits;
 mod degenerate_rows;
 mod errors;
@@ -11,3 +12,4 @@ mod second_order;
 #[path = "../support/mod.rs"]
 mod support;
 mod table;
+mod weights;

@@ -18,6 +18,15 @@ fn they_agree_where_they_should() {
     let [group, layer] =
         [SampleNorm::group(1, 6), SampleNorm::layer(&[6, 20])].map(|norm| forward(norm.expect("a layer")));
     assert!(group.iter().zip(&layer).all(|(group, layer)| (group - layer).abs() < 1e-14));
+    // Grouped RMS norm of one group over a plane is RMS norm of a sample with the gammas of its channels; of one value each,
+    // of groups of all channels, of (N, C) RMS norm itself.
+    let [group, rms] =
+        [SampleNorm::group_rms(1, 6), SampleNorm::rms(&[6, 20])].map(|norm| forward(norm.expect("a layer")));
+    assert!(group.iter().zip(&rms).all(|(group, rms)| (group - rms).abs() < 1e-14));
+    let flat = View::new(&x, &[80, 6], Axes::NCHW).expect("a view");
+    let [group, rms] = [SampleNorm::group_rms(1, 6), SampleNorm::rms(&[6])]
+        .map(|norm| norm.expect("a layer").forward(&flat).expect("a right call").0.into_data());
+    assert_eq!(group, rms);
     // Two sample axes, as (time, batch), or the batch last as in MATLAB: roles say which.
     let roles = [AxisRole::Sample, AxisRole::Channel, AxisRole::Space, AxisRole::Sample];
     let norm = SampleNorm::group(2, 6).expect("a layer");

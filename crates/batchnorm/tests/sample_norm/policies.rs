@@ -7,13 +7,15 @@ use batchnorm::{
 };
 
 /// Every grouping, for 6 channels (or last elements), with a shape that leaves one value to normalise.
-fn of_one_value() -> [(Grouping, usize, Vec<usize>); 6] {
+fn of_one_value() -> [(Grouping, usize, Vec<usize>); 8] {
     [
         (Grouping::Layer { axes: 1 }, 1, vec![4, 1]),
         (Grouping::Layer { axes: 2 }, 1, vec![4, 1, 1]),
         (Grouping::Rms { axes: 1 }, 1, vec![4, 1]),
         (Grouping::Group { groups: 6 }, 6, vec![4, 6]),
         (Grouping::Group { groups: 6 }, 6, vec![4, 6, 1, 1]),
+        (Grouping::GroupRms { groups: 6 }, 6, vec![4, 6]),
+        (Grouping::GroupRms { groups: 6 }, 6, vec![4, 6, 1, 1]),
         (Grouping::Instance, 6, vec![4, 6, 1]),
     ]
 }
@@ -38,7 +40,7 @@ fn one_value_is_refused_or_gives_beta() {
             let config = SampleConfig::of(grouping);
             let policies = Policies { single_value, ..config.policies };
             let norm = built(config.affine(batchnorm::Affine::ScaleAndShift).policies(policies), elements);
-            let is_rms = matches!(grouping, Grouping::Rms { .. });
+            let is_rms = !grouping.is_centred();
             match norm.forward(&x) {
                 Err(error) => {
                     println!("{error}");
@@ -93,6 +95,8 @@ fn what_is_not_finite_is_refused_where_that_is_asked_for() {
         (Grouping::Rms { axes: 1 }, 7, vec![5, 3, 7], 7),
         (Grouping::Group { groups: 2 }, 6, vec![5, 6, 3, 3], 27),
         (Grouping::Group { groups: 3 }, 6, vec![5, 6, 9, 9], 162),
+        (Grouping::GroupRms { groups: 2 }, 6, vec![5, 6, 3, 3], 27),
+        (Grouping::GroupRms { groups: 3 }, 6, vec![5, 6, 9, 9], 162),
         (Grouping::Instance, 6, vec![5, 6, 25], 25),
     ] {
         let values = random.normals_f32(shape.iter().product(), 0.0, 1.0);

@@ -1,12 +1,14 @@
-//! Second derivatives of layer, group, instance and RMS norm: against the twin, whose own are checked against differences,
+//! Second derivatives of layer, group, instance and the RMS norms: against the twin, whose own are checked against differences,
 //! and as a symmetric Hessian. Their bits: `bits.rs`, whose steps take them too.
 
+use super::table::varied;
 use crate::support::Random;
 use crate::support::layout::{Sizes, sizes};
 use crate::support::measure::ulp;
 use crate::support::samples::{Case, Kind, places, steep, view, view_mut};
-use crate::support::wide::{largest, largest_wide, wide, widened};
-use batchnorm::reference::whole::Direction;
+use crate::support::wide::{DoubleDouble, largest, largest_wide, wide, widened};
+use batchnorm::reference::number::Dual;
+use batchnorm::reference::whole::{Direction, Gradients};
 use batchnorm::{
     Axes, CallError, Element, ParameterDirection, Parameters, SampleConfig, SampleNorm, SampleSaved, View, ViewMut,
 };
@@ -18,6 +20,7 @@ fn table() -> Vec<(Kind, Sizes)> {
             all.extend([(Kind::Layer(axes), sizes(4, 6, plane)), (Kind::Rms(axes), sizes(4, 6, plane))]);
         }
         all.extend([1, 2, 6].map(|groups| (Kind::Group(groups), sizes(3, 6, plane))));
+        all.extend([1, 2].map(|groups| (Kind::GroupRms(groups), sizes(3, 6, plane))));
         if plane > 1 {
             all.push((Kind::Instance, sizes(3, 6, plane)));
         }
@@ -28,24 +31,45 @@ fn table() -> Vec<(Kind, Sizes)> {
     all
 }
 
+/// dx' and dgamma' by the twin: in closed form, where it has one, and by dual numbers through its gradients.
+fn truth<T: Element>(case: &Case<T>, y: &[T]) -> Gradients<DoubleDouble> {
+    let rows = case.kind.rows(case.sizes);
+    let (x, t, weights) = (widened(&case.x), widened(&case.direction()), case.each_weight());
+    let (gamma, gamma_t) = (widened(&case.gamma), widened(&case.beta));
+    let dy: Vec<DoubleDouble> = case.dz(y).into_iter().map(wide).collect();
+    let direction = Direction { x: &t, gamma: &gamma_t };
+    case.twin(&rows, &weights).second_order(&x, &gamma, &dy, direction).unwrap_or_else(|| {
+        let along = |values: &[DoubleDouble], by: &[DoubleDouble]| -> Vec<Dual<DoubleDouble>> {
+            values.iter().zip(by).map(|(&value, &by)| Dual(value, by)).collect()
+        };
+        let still = vec![wide(0.0); dy.len()];
+        let (x, gamma, dy) = (along(&x, &t), along(&gamma, &gamma_t), along(&dy, &still));
+        let moved = case.twin::<Dual<DoubleDouble>>(&rows, &weights).backward(&x, &gamma, &dy);
+        let of = |values: Vec<Dual<DoubleDouble>>| values.into_iter().map(|value| value.1).collect();
+        Gradients { dx: of(moved.dx), dgamma: of(moved.dgamma), dbeta: of(moved.dbeta) }
+    })
+}
+
 /// The worst errors of dx' and dgamma', in units of what their terms are at most; of dx' less the rounding to the type.
 fn errors<T: Element>(case: &Case<T>) -> [f64; 2] {
     let got = case.dense();
     let rows = case.kind.rows(case.sizes);
     let (x, dy, t) = (widened(&case.x), widened(&case.dy), widened(&case.direction()));
-    let (gamma, gamma_t) = (widened(&case.gamma), widened(&case.beta));
-    let direction = Direction { x: &t, gamma: &gamma_t };
-    let truth = case.twin(&rows).second_order(&x, &gamma, &dy, direction).expect("a norm of rows");
-    let mut terms = vec![0.0; gamma.len()];
+    let (truth, weights) = (truth(case, &got.y), case.each_weight());
+    let mut terms = vec![0.0; case.gamma.len()];
     let mut worst = [0.0f64; 2];
     for row in 0..rows.count() {
         let places = rows.places(row);
         let [most_dy, most_t] = [&dy, &t].map(|of| largest_wide(&rows.gather(row, of)));
         let most_of = |parameters: &[f64]| largest(places.iter().map(|&i| parameters[rows.parameter(i)]));
-        let r = case.kind.inverse(&rows.gather(row, &x));
+        let r = case.kind.inverse(&rows.gather(row, &x), &rows.gather(row, &weights));
         let scale = (most_of(&case.gamma) * r * most_t + most_of(&case.beta)) * r * most_dy;
         let scale = scale * (places.len() as f64).sqrt();
         for &i in &places {
+            if weights[i] == 0.0 {
+                assert_eq!(got.curved[i].to_f64(), 0.0, "masked");
+                continue;
+            }
             let rounding = if size_of::<T>() == 8 { 0.0 } else { ulp::<T>(truth.dx[i].to_f64().abs()) / 2.0 };
             let error = (wide(got.curved[i].to_f64()) - truth.dx[i]).to_f64().abs();
             assert!(error.is_finite());
@@ -63,17 +87,24 @@ fn errors<T: Element>(case: &Case<T>) -> [f64; 2] {
 fn it_is_what_the_twin_says() {
     let mut random = Random::new(2500);
     let mut worst = [0.0f64; 2];
-    for mean in [0.0, 3.0, 1e4, 1e6] {
-        for (kind, sizes) in table() {
-            let errors = errors(&Case::<f64>::new(kind, sizes, mean, &mut random));
-            assert!(errors.iter().all(|&error| error <= 1e-13), "{kind:?} {sizes:?}, mean {mean}: {errors:?}");
-            worst = [worst[0].max(errors[0]), worst[1].max(errors[1])];
+    for (times, mean) in [0.0, 3.0, 1e4, 1e6].into_iter().enumerate() {
+        for (turn, (kind, sizes)) in table().into_iter().enumerate() {
+            let plain = Case::<f64>::new(kind, sizes, mean, &mut random);
+            for case in [plain.clone(), varied(plain, turn + times, &mut random)] {
+                let errors = errors(&case);
+                let what = format!("{kind:?} {sizes:?} {:?}, mean {mean}", case.activation);
+                assert!(errors.iter().all(|&error| error <= 1e-13), "{what}: {errors:?}");
+                worst = [worst[0].max(errors[0]), worst[1].max(errors[1])];
+            }
         }
     }
     println!("worst errors against the twin, dx' {:.1e}, dgamma' {:.1e}", worst[0], worst[1]);
     for (kind, sizes) in table() {
-        let errors = errors(&Case::<f32>::new(kind, sizes, 3.0, &mut random));
-        assert!(errors.iter().all(|&error| error <= 1e-13), "f32, {kind:?} {sizes:?}: {errors:?}");
+        let plain = Case::<f32>::new(kind, sizes, 3.0, &mut random);
+        for case in [plain.clone(), varied(plain, kind.rows(sizes).count(), &mut random)] {
+            let errors = errors(&case);
+            assert!(errors.iter().all(|&error| error <= 1e-13), "f32, {kind:?} {sizes:?}: {errors:?}");
+        }
     }
 }
 

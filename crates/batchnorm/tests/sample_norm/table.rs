@@ -1,8 +1,20 @@
 //! Sizes at which the kernels of rows change their way, for each norm.
 
+use crate::support::Random;
 use crate::support::layout::{Sizes, sizes};
-use crate::support::samples::Kind;
+use crate::support::samples::{Case, Kind};
 use batchnorm::thresholds::{ROWS_A_FLUSH, TILE_ROWS};
+use batchnorm::{Activation, Element};
+
+/// The same with something beside the norm, in turn: an activation, weights, or both.
+pub fn varied<T: Element>(case: Case<T>, turn: usize, random: &mut Random) -> Case<T> {
+    match turn % 4 {
+        0 => case.behind(Activation::Relu),
+        1 => case.weighted(random),
+        2 => case.behind(Activation::LeakyRelu(0.25)),
+        _ => case.weighted(random).behind([Activation::LeakyRelu(0.25), Activation::Relu][turn / 4 % 2]),
+    }
+}
 
 /// Edges of lanes, runs, chunks and tiles; one row and many.
 pub fn table() -> Vec<(Kind, Sizes)> {
@@ -14,6 +26,7 @@ pub fn table() -> Vec<(Kind, Sizes)> {
         }
         let sizes = if plane > 100 { sizes(1, 6, plane) } else { sizes(3, 6, plane) };
         all.extend([1, 2, 6].map(|groups| (Kind::Group(groups), sizes)));
+        all.extend([1, 2, 6].map(|groups| (Kind::GroupRms(groups), sizes)));
         if plane > 1 {
             all.push((Kind::Instance, sizes));
         }
@@ -30,6 +43,8 @@ pub fn table() -> Vec<(Kind, Sizes)> {
     all.extend([
         (Kind::Group(4), sizes(70, 12, 3)),
         (Kind::Group(3), sizes(40, 9, 20)),
+        (Kind::GroupRms(4), sizes(70, 12, 3)),
+        (Kind::GroupRms(3), sizes(40, 9, 20)),
         (Kind::Instance, sizes(40, 9, 16)),
     ]);
     all

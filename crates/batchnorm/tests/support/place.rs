@@ -123,6 +123,18 @@ impl Place {
         (shape, strides, if last { Axes::NHWC } else { Axes::Channel(channel as isize) })
     }
 
+    /// Values in the order of the axes as a view names them, dense, and the lengths of these axes.
+    pub fn as_named<T: Copy>(&self, values: &[T]) -> (Vec<T>, Vec<usize>) {
+        let (shape, ..) = self.geometry();
+        let mut strides = vec![1; shape.len()];
+        for (at, &axis) in self.named.iter().enumerate() {
+            strides[axis] = shape[at + 1..].iter().product::<usize>() as isize;
+        }
+        let mut named = values.to_vec();
+        Place::new(&self.lengths, &strides, self.channel, [0; 2]).each(|number, place| named[place] = values[number]);
+        (named, shape)
+    }
+
     pub fn view<'a, T: Element>(&self, data: &'a [T]) -> View<'a, T> {
         let (shape, strides, axes) = self.geometry();
         View::with_strides(data, &shape, &strides, self.offset, axes).expect("a right view")

@@ -6,10 +6,11 @@ use super::measure::ulp;
 use super::place::{Place, bits};
 use super::wide::{DoubleDouble, largest, largest_wide, wide, widened};
 use super::{Random, pool};
+use batchnorm::reference::Real;
 use batchnorm::reference::whole::{By, Norm, Role, Rows, Together};
 use batchnorm::{
-    Axes, ConstantChannel, Element, ParameterDirection, ParameterGradients, Parameters, Policies, SampleConfig, Tier,
-    View, ViewMut,
+    Activation, Axes, ConstantChannel, Element, Input, ParameterDirection, ParameterGradients, Parameters, Policies,
+    SampleConfig, SingleValue, Tier, View, ViewMut, Weights,
 };
 
 pub const EPSILON: f64 = 1e-5;
@@ -27,6 +28,7 @@ pub enum Kind {
     Layer(usize),
     Rms(usize),
     Group(usize),
+    GroupRms(usize),
     Instance,
 }
 
@@ -36,6 +38,7 @@ impl Kind {
             Kind::Layer(axes) => SampleConfig::layer(axes),
             Kind::Rms(axes) => SampleConfig::rms(axes),
             Kind::Group(groups) => SampleConfig::group(groups),
+            Kind::GroupRms(groups) => SampleConfig::group_rms(groups),
             Kind::Instance => SampleConfig::instance(),
         }
     }
@@ -46,27 +49,29 @@ impl Kind {
 
     /// Whether the mean is taken off.
     pub fn centred(self) -> bool {
-        !matches!(self, Kind::Rms(_))
+        !matches!(self, Kind::Rms(_) | Kind::GroupRms(_))
     }
 
     /// What is normalised together.
     pub fn rows(self, Sizes { n, c, plane }: Sizes) -> Rows {
         let together = match self {
             Kind::Layer(axes) | Kind::Rms(axes) => Together::LastAxes(axes),
-            Kind::Group(groups) => Together::Groups(groups),
+            Kind::Group(groups) | Kind::GroupRms(groups) => Together::Groups(groups),
             Kind::Instance => Together::Instance,
         };
         Rows::new(&[n, c, plane], &Role::around(1, 3), together)
     }
 
-    /// 1 / sqrt(variance + eps) of a row, or of its mean square.
-    pub fn inverse(self, row: &[DoubleDouble]) -> f64 {
+    /// 1 / sqrt(variance + eps) of a row, or of its mean square, by weights; 0 where all is masked.
+    pub fn inverse(self, row: &[DoubleDouble], weights: &[f64]) -> f64 {
+        let total: f64 = weights.iter().sum();
+        let counting = || row.iter().zip(weights).filter(|(_, w)| **w > 0.0);
         let mean = |values: &mut dyn Iterator<Item = DoubleDouble>| {
-            values.fold(wide(0.0), |sum, value| sum + value) / wide(row.len() as f64)
+            values.fold(wide(0.0), |sum, value| sum + value) / wide(total)
         };
-        let center = if self.centred() { mean(&mut row.iter().copied()) } else { wide(0.0) };
-        let square = mean(&mut row.iter().map(|&x| (x - center) * (x - center)));
-        1.0 / (square.to_f64() + EPSILON).sqrt()
+        let center = if self.centred() { mean(&mut counting().map(|(&x, &w)| x * wide(w))) } else { wide(0.0) };
+        let square = mean(&mut counting().map(|(&x, &w)| (x - center) * (x - center) * wide(w)));
+        if total == 0.0 { 0.0 } else { 1.0 / (square.to_f64() + EPSILON).sqrt() }
     }
 }
 
@@ -98,7 +103,8 @@ fn places_within(kind: Kind, Sizes { n, c, plane }: Sizes, margins: [usize; 2]) 
     ]
 }
 
-/// The arrays of a step, in NCHW order.
+/// The arrays of a step, in NCHW order, and what is in it beside the norm.
+#[derive(Clone)]
 pub struct Case<T> {
     pub kind: Kind,
     pub sizes: Sizes,
@@ -106,6 +112,9 @@ pub struct Case<T> {
     pub dy: Vec<T>,
     pub gamma: Vec<f64>,
     pub beta: Vec<f64>,
+    pub activation: Activation,
+    /// Of each value.
+    pub weights: Option<Vec<T>>,
 }
 
 /// What a step gives, in NCHW order.
@@ -163,29 +172,71 @@ impl<T: Element> Case<T> {
         let gamma = (0..each).map(|at| 0.7 - (at % 11) as f64 * 0.3).collect();
         // None near 0: where gamma xhat is 0 too, an ulp of y would be next to nothing.
         let beta = (0..each).map(|at| 0.1 * (at % 13) as f64 - 0.35).collect();
-        Case { kind, sizes, x, dy, gamma, beta }
+        Case { kind, sizes, x, dy, gamma, beta, activation: Activation::Identity, weights: None }
     }
 
-    /// What second derivatives are taken along.
+    /// The same with an activation behind the norm.
+    pub fn behind(self, activation: Activation) -> Self {
+        Case { activation, ..self }
+    }
+
+    /// The same with weights from 0 to 3, of which a quarter are 0.
+    pub fn weighted(self, random: &mut Random) -> Self {
+        // Exact in every number type.
+        let weight = |_| if random.below(4) == 0 { 0.0 } else { (1 + random.below(24)) as f64 / 8.0 };
+        let weights = (0..self.x.len()).map(weight).map(T::from_f64).collect();
+        Case { weights: Some(weights), ..self }
+    }
+
+    /// The weight of each value.
+    pub fn each_weight(&self) -> Vec<f64> {
+        let ones = || vec![1.0; self.x.len()];
+        self.weights.as_ref().map_or_else(ones, |weights| weights.iter().map(|w| w.to_f64()).collect())
+    }
+
+    /// dz of each value, by the side of the kink that an output is on; 0 where a value is masked.
+    pub fn dz(&self, y: &[T]) -> Vec<f64> {
+        let (slope, weights) = (self.activation.slope(), self.each_weight());
+        let of = |i: usize| {
+            let dy = self.dy[i].to_f64();
+            let side = if y[i].to_f64() > 0.0 || y[i].to_f64().is_nan() { dy } else { slope * dy };
+            if weights[i] > 0.0 { side } else { 0.0 }
+        };
+        (0..y.len()).map(of).collect()
+    }
+
+    /// What second derivatives are taken along; NaN where x is NaN and masked.
     pub fn direction(&self) -> Vec<T> {
-        (0..self.x.len()).map(|i| T::from_f64((0.7 * i as f64).sin() + 0.2)).collect()
+        let masked = |i: usize| self.weights.as_ref().is_some_and(|weights| weights[i].to_f64() == 0.0);
+        let spoiled = |i: usize| masked(i) && self.x[i].to_f64().is_nan();
+        let of = |i: usize| if spoiled(i) { f64::NAN } else { (0.7 * i as f64).sin() + 0.2 };
+        (0..self.x.len()).map(|i| T::from_f64(of(i))).collect()
     }
 
     /// Forward, backward, the directional derivative (along dy and the parameters) and the second one, in those places.
     pub fn step(&self, config: SampleConfig, [inputs, outputs]: [&Place; 2]) -> Outcome<T> {
+        // (Weights may leave a row a single value.)
+        let policies = match self.weights {
+            Some(_) => Policies { single_value: SingleValue::Population, ..config.policies },
+            None => config.policies,
+        };
+        let config = config.policies(policies).activation(self.activation);
         let rule = config.normalizer().expect("a right configuration");
         let (x, dy) = (inputs.filled(&self.x), inputs.filled(&self.dy));
-        let (x, dy) = (inputs.view(&x), inputs.view(&dy));
+        let (x, dy) = (&inputs.view(&x), inputs.view(&dy));
+        let weights = self.weights.as_ref().map(|weights| inputs.as_named(weights));
+        let weights = weights.as_ref().map(|(values, shape)| Weights::new(values, shape).expect("right weights"));
+        let input = || weights.as_ref().map_or(Input::from(x), |weights| Input::weighted(x, weights));
         let [mut y, mut dx, mut moved] = [outputs.blank(), outputs.blank(), outputs.blank()];
         let parameters = Parameters { gamma: Some(&self.gamma[..]), beta: Some(&self.beta[..]) };
-        let saved = rule.forward(&x, parameters, &mut outputs.view_mut(&mut y)).expect("a right call");
+        let saved = rule.forward(input(), parameters, &mut outputs.view_mut(&mut y)).expect("a right call");
         assert_eq!(saved.rows(), self.kind.rows(self.sizes).count());
-        let gradients = saved.backward(&x, &dy, &mut outputs.view_mut(&mut dx)).expect("a right call");
+        let gradients = saved.backward(input(), &dy, &mut outputs.view_mut(&mut dx)).expect("a right call");
         let direction = ParameterDirection { gamma: Some(&self.beta), beta: Some(&self.gamma) };
-        saved.jvp(&x, &dy, direction, &mut outputs.view_mut(&mut moved)).expect("a right call");
+        saved.jvp(input(), &dy, direction, &mut outputs.view_mut(&mut moved)).expect("a right call");
         let (t, mut curved) = (inputs.filled(&self.direction()), outputs.blank());
         let out = &mut outputs.view_mut(&mut curved);
-        let curved_gamma = saved.hvp(&x, &dy, &inputs.view(&t), direction, out).expect("a right call").dgamma;
+        let curved_gamma = saved.hvp(input(), &dy, &inputs.view(&t), direction, out).expect("a right call").dgamma;
         let [y, dx, moved, curved] = [y, dx, moved, curved].map(|array| outputs.taken(array));
         let ParameterGradients { dgamma, dbeta } = gradients;
         Outcome { y, dx, moved, curved, dgamma, dbeta, curved_gamma }
@@ -196,24 +247,38 @@ impl<T: Element> Case<T> {
         self.step(steep(self.kind.config()).epsilon(EPSILON), [place; 2])
     }
 
-    /// The twin of these rows.
-    pub fn twin<'a>(&self, rows: &'a Rows) -> Norm<'a, DoubleDouble> {
-        let by = if self.kind.centred() { By::Row } else { By::MeanSquare };
-        Norm { rows, by, epsilon: wide(EPSILON) }
+    /// The twin of these rows, by these [weights](Self::each_weight) where values have some, over any number type.
+    pub fn twin<'a, R: Real>(&self, rows: &'a Rows, weights: &'a [f64]) -> Norm<'a, R> {
+        let by = match (self.kind.centred(), self.weights.is_some()) {
+            (true, false) => By::Row,
+            (true, true) => By::Weights(weights),
+            (false, false) => By::MeanSquare,
+            (false, true) => By::WeightedMeanSquare(weights),
+        };
+        Norm { rows, by, epsilon: R::constant(EPSILON) }
     }
 
     /// The worst errors against the twin in double-double arithmetic.
     pub fn errors(&self, got: &Outcome<T>) -> Worst {
         let rows = self.kind.rows(self.sizes);
-        let twin = self.twin(&rows);
-        let (x, dy, gamma, beta) = (widened(&self.x), widened(&self.dy), widened(&self.gamma), widened(&self.beta));
-        let (normalized, y) = (twin.normalized(&x), twin.forward(&x, &gamma, &beta));
+        let (weights, slope) = (self.each_weight(), self.activation.slope());
+        let twin = self.twin(&rows, &weights);
+        let (x, gamma, beta) = (widened(&self.x), widened(&self.gamma), widened(&self.beta));
+        let dy: Vec<DoubleDouble> = self.dz(&got.y).into_iter().map(wide).collect();
+        let behind = |z: DoubleDouble| if z.to_f64() > 0.0 { z } else { z * wide(slope) };
+        let y: Vec<DoubleDouble> = twin.forward(&x, &gamma, &beta).into_iter().map(behind).collect();
+        let normalized = twin.normalized(&x);
         let truth = twin.backward(&x, &gamma, &dy);
         let distance = |got: f64, truth: DoubleDouble| (wide(got) - truth).to_f64().abs();
         let relative = |error: f64, scale: f64| if error == 0.0 { 0.0 } else { error / scale };
         let mut worst = Worst::default();
         let (mut products, mut sums) = (vec![0.0; gamma.len()], vec![0.0; gamma.len()]);
         for i in 0..x.len() {
+            if weights[i] == 0.0 {
+                let masked = [got.y[i], got.dx[i], got.moved[i], got.curved[i]].map(|value| value.to_f64());
+                assert_eq!(masked, [0.0; 4], "masked");
+                continue;
+            }
             let parameter = rows.parameter(i);
             let scale = y[i].to_f64().abs().max(self.beta[parameter].abs());
             let error = distance(got.y[i].to_f64(), y[i]);
@@ -227,7 +292,8 @@ impl<T: Element> Case<T> {
         for row in 0..rows.count() {
             let places = rows.places(row);
             let most = largest(places.iter().map(|&i| self.gamma[rows.parameter(i)]));
-            let scale = most * self.kind.inverse(&rows.gather(row, &x)) * largest_wide(&rows.gather(row, &dy));
+            let inverse = self.kind.inverse(&rows.gather(row, &x), &rows.gather(row, &weights));
+            let scale = most * inverse * largest_wide(&rows.gather(row, &dy));
             for i in places {
                 let error = distance(got.dx[i].to_f64(), truth.dx[i]);
                 worst.join(Worst { dx: relative(error, scale), ..Worst::default() });
