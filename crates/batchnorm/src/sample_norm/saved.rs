@@ -31,8 +31,8 @@ pub struct SampleSaved {
     /// True if the mean is subtracted.
     pub(crate) centred: bool,
     pub(crate) plan: RowPlan,
-    /// The input's axes in logical order.
-    pub(crate) input: Vec<usize>,
+    /// Lengths of the input's axes in logical order, the channel axes apart.
+    pub(crate) input: [Vec<usize>; 2],
     /// The numbers that give xhat, of each row; the inverse deviation is 0 where the gradient is declared to be 0.
     pub(crate) numbers: Vec<RowNumbers>,
     pub(crate) gamma: Room,
