@@ -142,15 +142,11 @@ pub enum ViewError {
     },
 }
 
-/// Channel axes in the words of an error: `channel axis 1`, or `channel axes 1 and 3`.
+/// Channel axes in the words of an error: `channel axis 1`, or `channel axes [1, 3]`.
 pub fn channel_axes(axes: &[usize]) -> String {
     match axes {
-        [] => "no channel axis".into(),
         [axis] => format!("channel axis {axis}"),
-        [first @ .., last] => {
-            let first: Vec<String> = first.iter().map(usize::to_string).collect();
-            format!("channel axes {} and {last}", first.join(", "))
-        }
+        axes => format!("channel axes {axes:?}"),
     }
 }
 

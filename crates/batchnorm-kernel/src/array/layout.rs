@@ -34,8 +34,9 @@ pub enum AxisRole {
 ///
 /// Of several channel axes each combination of their indices is a channel, with statistics over all other axes. The channels are
 /// numbered through the axes as they are listed, the last one fastest; gamma, beta and all statistics are flat, in that order.
-/// (Flax' `axis=(1, 3)` keeps them in the shape of these axes, row-major, which has the same order; so has tf.keras, which puts
-/// axes of length 1 in between.) The results have the bits of the array that one would transpose to (others.., channels) and
+/// (Flax' and tf.keras' `axis=(1, 3)` are always in the order of the shape: Flax keeps parameters and statistics as an array of
+/// these axes, tf.keras puts axes of length 1 in place of the others. Either one, flattened row-major, is what belongs here for
+/// axes that are listed ascending.) The results have the bits of the array that one would transpose to (others.., channels) and
 /// reshape oneself; nothing is copied.
 ///
 /// ```
