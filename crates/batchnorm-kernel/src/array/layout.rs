@@ -231,7 +231,6 @@ impl Layout {
 
     /// Cuts the channels into groups of neighbours: the axes (length, stride) that number the groups, and those that number the
     /// channels of a group. `None` where a group is not made of whole axes and equal parts of one, wherever the elements lie.
-    #[allow(clippy::type_complexity)]
     fn grouped(&self, groups: usize) -> Option<[Vec<(usize, isize)>; 2]> {
         let (mut of_groups, mut of_channels) = (Vec::new(), Vec::new());
         let mut left = groups;

@@ -120,9 +120,9 @@ impl<'a, T: Copy> Readable<'a, T> {
 
     /// Prefetches values of one channel that come in runs.
     pub fn prefetch(&self, channel: usize, range: Range<usize>) {
+        let first = self.first.wrapping_offset(self.geometry.channel_offset(channel));
         for (offset, len) in self.geometry.runs(range) {
-            let first = self.first.wrapping_offset(offset + self.geometry.channel_offset(channel));
-            prefetch(first, len);
+            prefetch(first.wrapping_offset(offset), len);
         }
     }
 
@@ -434,8 +434,9 @@ impl<'g, T: Copy> Cell<'g, T> {
         assert!(self.part.0.contains(&channel) && within(&self.part, &self.part.0, &range));
         assert!(from.len() == range.len());
         let (stride, mut from) = (self.geometry.inner().1, from.iter());
+        let channel_offset = self.geometry.channel_offset(channel);
         for (offset, len) in self.geometry.runs(range) {
-            let first = offset + self.geometry.channel_offset(channel);
+            let first = channel_offset + offset;
             for (at, &value) in from.by_ref().take(len).enumerate() {
                 // SAFETY: the element exists (fact 1) and belongs to this cell alone (fact 2).
                 unsafe { *self.first.offset(first + at as isize * stride) = value };
