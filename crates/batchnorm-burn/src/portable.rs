@@ -271,7 +271,7 @@ fn check_policies(
             let (count, weight) = (channels[channel].count(), channels[channel].weight());
             Err(CallError::SingleWeighted { channel, count, weight })
         }
-        (Some(_), _) if refuses_one => Err(CallError::SingleValue { shape: shape.to_vec(), axis: 1 }),
+        (Some(_), _) if refuses_one => Err(CallError::SingleValue { shape: shape.to_vec(), axes: vec![1] }),
         _ => Ok(()),
     }
 }

@@ -84,7 +84,7 @@ impl Job {
 
     fn run<T: Element + Number>(&self, x: Typed<T>) -> Result<(), Failure> {
         let Arguments { input, gradient, weights, channel_axis, threads, .. } = &self.arguments;
-        let axes = Axes::Channel(*channel_axis);
+        let axes = Axes::Channels(channel_axis);
         let view = x.view(axes).map_err(|error| match error {
             ViewError::ChannelAxis { rank, axis } => Failure::input(format!(
                 "{}: --channel-axis: expected -{rank}..={} (shape {:?}), got {axis}",
@@ -92,9 +92,19 @@ impl Job {
                 rank - 1,
                 x.shape
             )),
+            ViewError::RepeatedChannelAxis { axis, given } => Failure::input(format!(
+                "{}: --channel-axis: expected each axis once, got {given:?}, in which axis {axis} stands twice",
+                input.display()
+            )),
+            ViewError::NothingTogether { .. } => Failure::input(format!(
+                "{}: --channel-axis: expected an axis beside them to take statistics over (shape {:?}), got all axes",
+                input.display(),
+                x.shape
+            )),
             other => Failure::input(format!("{}: {other}", input.display())),
         })?;
-        let mut layer = self.layer(view.channels())?;
+        let lengths: Vec<usize> = view.channel_axes().iter().map(|&axis| x.shape[axis]).collect();
+        let mut layer = self.layer(&lengths)?;
         let dy = match gradient {
             None => None,
             Some(path) => Some((path, self.files.like::<T>(path)?)),
@@ -113,7 +123,7 @@ impl Job {
         };
         let weights = match weights {
             None => None,
-            Some(path) => Some((path, self.files.weights::<T>(path, &x.shape, view.channel_axis())?)),
+            Some(path) => Some((path, self.files.weights::<T>(path, &x.shape, view.channel_axes())?)),
         };
         let weights = match &weights {
             Some((path, (shape, values))) => {
@@ -158,9 +168,10 @@ impl Job {
         Ok(())
     }
 
-    /// The layer with the parameters and statistics of the files.
-    fn layer(&self, channels: usize) -> Result<BatchNorm, Failure> {
-        let mut layer = self.config.clone().channels(channels).build().map_err(Failure::usage)?;
+    /// The layer with the parameters and statistics of the files, for channel axes of these lengths.
+    fn layer(&self, channels: &[usize]) -> Result<BatchNorm, Failure> {
+        let count = channels.iter().product();
+        let mut layer = self.config.clone().channels(count).build().map_err(Failure::usage)?;
         let Arguments { gamma, beta, running_mean, running_var, .. } = &self.arguments;
         let named = |path: &Path, error: batchnorm::ConfigError| Failure::input(format!("{}: {error}", path.display()));
         if let Some(path) = gamma {
@@ -169,7 +180,7 @@ impl Job {
         if let Some(path) = beta {
             layer.set_beta(&self.files.vector(path, channels)?).map_err(|error| named(path, error))?;
         }
-        let start = RunningStatistics::start(channels).map_err(Failure::input)?;
+        let start = RunningStatistics::start(count).map_err(Failure::input)?;
         let (mut mean, mut variance) = (start.mean().to_vec(), start.variance().to_vec());
         // Checked one at a time, so that an error names the right file.
         if let Some(path) = running_mean {
@@ -220,7 +231,7 @@ impl Job {
             None => None,
             Some(dy) => {
                 let mut dx = vec![T::default(); y.data().len()];
-                let mut out = ViewMut::new(&mut dx, x.shape(), Axes::Channel(x.channel_axis() as isize))
+                let mut out = ViewMut::new(&mut dx, x.shape(), Axes::Channels(&self.arguments.channel_axis))
                     .expect("a dense buffer of the input's shape");
                 let parameters = match (&saved, weights) {
                     (SavedPass::Batch(saved), Some(weights)) => {
@@ -285,9 +296,10 @@ impl Job {
                      ghosts of {size} leave {left}; {better}{drop}, or choose with --on-single-value"
                 )
             }
-            CallError::SingleValue { shape, axis } => format!(
-                "{input}: expected at least 2 values a channel, got 1 (shape {shape:?}, channel axis {axis}); \
-                 pass a larger batch or choose with --on-single-value"
+            CallError::SingleValue { shape, axes } => format!(
+                "{input}: expected at least 2 values a channel, got 1 (shape {shape:?}, channel {}); \
+                 pass a larger batch or choose with --on-single-value",
+                if let [axis] = axes[..] { format!("axis {axis}") } else { format!("axes {axes:?}") }
             ),
             CallError::EmptyBatch { shape } => format!(
                 "{input}: expected values to normalise, got an empty array (shape {shape:?}); pass another batch or choose \
@@ -356,7 +368,7 @@ impl Job {
             "mode": mode.name(),
             "shape": x.shape(),
             "type": T::TYPE.to_string(),
-            "channel_axis": x.channel_axis(),
+            "channel_axis": if let &[axis] = x.channel_axes() { json!(axis) } else { json!(x.channel_axes()) },
             "channels": x.channels(),
             "values_a_channel": x.count(),
             "weights": weights.as_ref().map(|path| text::path(path)),

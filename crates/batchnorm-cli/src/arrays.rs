@@ -103,15 +103,15 @@ impl Files {
     }
 
     /// Weights that go with an input of type `T`, in C order, and their shape: each axis of the input's length or 1, or without
-    /// the channel axis.
+    /// the channel axes.
     pub fn weights<T: Element + Number>(
         &self,
         path: &Path,
         shape: &[usize],
-        channel_axis: usize,
+        channel_axes: &[usize],
     ) -> Result<(Vec<usize>, Vec<T>), Failure> {
         let weights = self.like::<T>(path)?;
-        let shape = shape_of_weights(path, shape, channel_axis, &weights.shape)?;
+        let shape = shape_of_weights(path, shape, channel_axes, &weights.shape)?;
         Ok((shape, weights.in_c_order().into_owned()))
     }
 
@@ -125,7 +125,7 @@ impl Files {
         channel_axis: usize,
     ) -> Result<Vec<f64>, Failure> {
         let Doubles { shape: given, values, .. } = self.doubles(path, most, |_| Ok(()))?;
-        let given = shape_of_weights(path, shape, channel_axis, &given)?;
+        let given = shape_of_weights(path, shape, &[channel_axis], &given)?;
         if let Some(at) = values.iter().position(|weight| !(0.0..f64::INFINITY).contains(weight)) {
             let got = values[at];
             return Err(Failure::input(format!("{}: expected weights >= 0, got {got} (value {at})", path.display())));
@@ -146,12 +146,12 @@ impl Files {
         Ok(Doubles { shape: typed.shape, values, names })
     }
 
-    /// One value for each channel.
-    pub fn vector(&self, path: &Path, channels: usize) -> Result<Vec<f64>, Failure> {
+    /// One value for each channel: a vector, or in the shape of the channel axes.
+    pub fn vector(&self, path: &Path, channels: &[usize]) -> Result<Vec<f64>, Failure> {
         let fits = |got: &[usize]| {
-            fits(&[channels], got).then_some(()).ok_or_else(|| {
+            fits(channels, got).then_some(()).ok_or_else(|| {
                 Failure::input(format!(
-                    "{}: expected shape [{channels}], one value for each channel of the input (axes of length 1 do not \
+                    "{}: expected shape {channels:?}, one value for each channel of the input (axes of length 1 do not \
                      matter), got {got:?}",
                     path.display()
                 ))
@@ -200,6 +200,19 @@ impl Files {
     }
 }
 
+/// Parses the channel axis of a command that takes one alone.
+pub fn one_axis(text: &str) -> Result<isize, String> {
+    match text.parse() {
+        Ok(axis) => Ok(axis),
+        Err(_) if text.contains(',') => {
+            Err("expected one axis here, for channels are shown and judged along one (`batchnorm apply` takes \
+             several); reshape the array so that one axis holds the channels"
+                .into())
+        }
+        Err(_) => Err(format!("expected a whole number, got `{text}`")),
+    }
+}
+
 /// Whether both shapes are the same but for axes of length 1, or the second one a vector of as many values.
 pub fn fits(expected: &[usize], got: &[usize]) -> bool {
     let long = |shape: &[usize]| shape.iter().copied().filter(|&length| length != 1).collect::<Vec<usize>>();
@@ -208,18 +221,26 @@ pub fn fits(expected: &[usize], got: &[usize]) -> bool {
 }
 
 /// The shape of weights with as many axes as the input.
-fn shape_of_weights(path: &Path, shape: &[usize], channel_axis: usize, got: &[usize]) -> Result<Vec<usize>, Failure> {
+fn shape_of_weights(
+    path: &Path,
+    shape: &[usize],
+    channel_axes: &[usize],
+    got: &[usize],
+) -> Result<Vec<usize>, Failure> {
     let repeats = |got: &[usize]| {
         got.len() == shape.len() && got.iter().zip(shape).all(|(&got, &length)| got == length || got == 1)
     };
+    let mut axes = channel_axes.to_vec();
+    axes.sort_unstable();
     let mut with_channels = got.to_vec();
-    with_channels.insert(channel_axis.min(got.len()), 1);
+    axes.iter().for_each(|&axis| with_channels.insert(axis.min(with_channels.len()), 1));
     [got.to_vec(), with_channels].into_iter().find(|shape| repeats(shape)).ok_or_else(|| {
-        let mut without = shape.to_vec();
-        without.remove(channel_axis);
+        let others = (0..shape.len()).filter(|axis| !axes.contains(axis));
+        let without: Vec<usize> = others.map(|axis| shape[axis]).collect();
+        let named = if axes.len() == 1 { "axis" } else { "axes" };
         Failure::input(format!(
             "{}: expected the input's shape {shape:?}, with lengths of 1 where weights are repeated, or {without:?} without the \
-             channel axis, got {got:?}",
+             channel {named}, got {got:?}",
             path.display()
         ))
     })
@@ -277,12 +298,16 @@ mod tests {
 
     #[test]
     fn weights_may_lack_the_channel_axis() {
-        let of = |got: &[usize]| shape_of_weights(Path::new("w.npy"), &[4, 3, 5], 1, got).ok();
+        let of = |got: &[usize]| shape_of_weights(Path::new("w.npy"), &[4, 3, 5], &[1], got).ok();
         assert_eq!(of(&[4, 3, 5]), Some(vec![4, 3, 5]));
         assert_eq!(of(&[4, 1, 1]), Some(vec![4, 1, 1]));
         assert_eq!(of(&[4, 5]), Some(vec![4, 1, 5]));
         assert_eq!(of(&[4, 1]), Some(vec![4, 1, 1]));
         assert_eq!(of(&[4, 3]), None);
         assert_eq!(of(&[4]), None);
+        let of = |got: &[usize]| shape_of_weights(Path::new("w.npy"), &[4, 3, 5, 2], &[3, 1], got).ok();
+        assert_eq!(of(&[4, 1, 5, 2]), Some(vec![4, 1, 5, 2]));
+        assert_eq!(of(&[4, 5]), Some(vec![4, 1, 5, 1]));
+        assert_eq!(of(&[4, 5, 2]), None);
     }
 }

@@ -55,6 +55,64 @@ fn vectors_of_channels_have_any_shape_that_is_one() {
 }
 
 #[test]
+fn several_channel_axes_are_as_the_array_reshaped() {
+    let folder = Folder::new();
+    // Samples, 2 x 4 channels on axes 1 and 3, 3 places; and as (samples, places, channels).
+    let mut values = x();
+    values[5] = f32::NAN;
+    let moved: Vec<f32> = (0..48)
+        .map(|at| {
+            let [sample, place, outer, inner] = [at / 24, at / 8 % 3, at / 4 % 2, at % 4];
+            values[((sample * 2 + outer) * 3 + place) * 4 + inner]
+        })
+        .collect();
+    let gamma: Vec<f64> = (0..8).map(|channel| 0.5 - f64::from(channel)).collect();
+    folder.save("x.npy", &[2, 2, 3, 4], &values);
+    folder.save("moved.npy", &[2, 3, 8], &moved);
+    folder.save("flat.npy", &[8], &gamma);
+    folder.save("axes.npy", &[2, 4], &gamma);
+    folder.save("keras.npy", &[1, 2, 1, 4], &gamma);
+    folder.save("w.npy", &[2, 3], &[1.0f32, 1.0, 0.0, 1.0, 1.0, 1.0]);
+    for more in [&[][..], &["--weights", "w.npy"]] {
+        let expected =
+            ["--input", "moved.npy", "--gradient", "moved.npy", "--channel-axis", "-1", "--gamma", "flat.npy"];
+        let plain = folder.run(&[&expected, more, &["--output-dir", "plain"]].concat());
+        let warning = |output: &std::process::Output| {
+            let all = stderr(output);
+            let own = all.lines().find(|line| line.contains("warning")).map(str::to_owned);
+            own.unwrap_or_default().replace("moved.npy", "x.npy")
+        };
+        assert!(!warning(&plain).is_empty(), "{}", stderr(&plain));
+        for gamma in ["flat.npy", "axes.npy", "keras.npy"] {
+            for axes in ["1,3", "-3,-1"] {
+                let own = ["--input", "x.npy", "--gradient", "x.npy", "--channel-axis", axes, "--gamma", gamma];
+                let output = folder.run(&[&own, more, &["--output-dir", "out"]].concat());
+                assert_eq!(warning(&output), warning(&plain));
+                for name in folder.names("plain") {
+                    let [own, plain] = ["out", "plain"].map(|of| folder.numbers(&format!("{of}/{name}")));
+                    let in_order: Vec<f64> = match own.len() {
+                        48 => {
+                            (0..48).map(|at| own[((at / 24 * 2 + at / 4 % 2) * 3 + at / 8 % 3) * 4 + at % 4]).collect()
+                        }
+                        _ => own,
+                    };
+                    let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<u64>>();
+                    assert_eq!(bits(&in_order), bits(&plain), "{name} {axes} {gamma} {more:?}");
+                }
+            }
+        }
+    }
+    folder.save("g.npy", &[4, 2], &gamma);
+    let output =
+        folder.apply(&["--input", "x.npy", "--channel-axis", "1,3", "--gamma", "g.npy", "--output-dir", "bad"]);
+    assert!(
+        stderr(&output).contains("g.npy: expected shape [2, 4], one value for each channel"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
 fn masks_are_of_any_type_and_with_or_without_the_channel_axis() {
     let folder = Folder::new();
     let mut values = x();

@@ -2,6 +2,7 @@
 //!
 //! All of this is index arithmetic of its own, over what [`View`] gives to everybody: the judge shares none with the judged.
 
+use crate::error::ProblemError;
 use batchnorm::{AxisRole, CallError, Element, View, Weights};
 use batchnorm_reference::whole::{Role, Rows, repeated, transposed};
 
@@ -41,6 +42,14 @@ impl Axes {
     /// The axis of the channels.
     pub fn channel_axis(&self) -> usize {
         self.roles.iter().position(|&role| role == Role::Channel).expect("every view has an axis of channels")
+    }
+}
+
+/// Errors unless an array has one channel axis.
+pub(crate) fn one_channel_axis<T: Element>(argument: &'static str, view: &View<T>) -> Result<(), ProblemError> {
+    match view.channel_axes() {
+        [_] => Ok(()),
+        axes => Err(ProblemError::ChannelAxes { argument, axes: axes.to_vec(), shape: view.shape().to_vec() }),
     }
 }
 

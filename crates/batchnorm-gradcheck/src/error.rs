@@ -10,6 +10,18 @@ pub enum ProblemError {
     /// Arrays that do not fit each other, or a grouping that does not fit the shape.
     #[error(transparent)]
     Call(#[from] CallError),
+    /// Several channel axes: the usual mistakes, such as a wrong axis, are told apart for one.
+    #[error(
+        "{argument}: expected one channel axis, along which mistakes are looked for, got the axes {axes:?} (shape {shape:?}); copy the channels to one axis"
+    )]
+    ChannelAxes {
+        /// The argument's name.
+        argument: &'static str,
+        /// The channel axes.
+        axes: Vec<usize>,
+        /// The shape.
+        shape: Vec<usize>,
+    },
     /// A vector of another length than there are parameters.
     #[error("{argument}: expected {expected} values, one for each parameter, got {got}{hint}")]
     Length {

@@ -1,6 +1,6 @@
 //! Somebody's gradients, beside the problem that they are of.
 
-use crate::array::{Axes, by_rows, same_shape};
+use crate::array::{Axes, by_rows, one_channel_axis, same_shape};
 use crate::error::ProblemError;
 use crate::precision::{Held, Precision};
 use crate::problem::Problem;
@@ -46,6 +46,7 @@ impl Given<'_> {
     /// Another shape.
     pub fn dx<T: Element>(mut self, dx: &View<T>) -> Result<Self, ProblemError> {
         let problem = self.problem;
+        one_channel_axis("dx", dx)?;
         same_shape("dx", &problem.axes, &Axes::of(dx))?;
         let values = by_rows(dx, &problem.axes, &problem.rows);
         let held = Held::of(&values, Precision::of_type::<T>(), false);

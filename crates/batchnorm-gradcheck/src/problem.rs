@@ -1,6 +1,6 @@
 //! The problem whose gradients are judged: x, dy, parameters, and which values are normalised together.
 
-use crate::array::{Axes, by_rows, check_weights, same_shape, weights_by_rows};
+use crate::array::{Axes, by_rows, check_weights, one_channel_axis, same_shape, weights_by_rows};
 use crate::error::ProblemError;
 use crate::precision::{Held, Precision};
 use batchnorm::{CallError, Element, Grouping, View, Weights};
@@ -143,6 +143,7 @@ impl Problem {
         gamma: &[f64],
         epsilon: f64,
     ) -> Result<Problem, ProblemError> {
+        one_channel_axis("x", x)?;
         let together = together(grouping, &Axes::of(x))?;
         let kind = if grouping.is_centred() { Kind::Sample } else { Kind::RootMeanSquare };
         Self::new(x, dy, gamma, epsilon, kind, together, None)
@@ -161,6 +162,8 @@ impl Problem {
             let (expected, index) = ("a finite number >= 0", Vec::new());
             return Err(ProblemError::Number { argument: "epsilon", expected, index, got: epsilon });
         }
+        one_channel_axis("x", x)?;
+        one_channel_axis("dy", dy)?;
         let axes = Axes::of(x);
         same_shape("dy", &axes, &Axes::of(dy))?;
         let (values, shape) = (axes.len(), axes.shape.clone());
@@ -291,7 +294,7 @@ fn together(grouping: Grouping, axes: &Axes) -> Result<Together, CallError> {
         }
         Grouping::Layer { axes } | Grouping::Rms { axes } => Ok(Together::LastAxes(axes)),
         Grouping::Group { groups } | Grouping::GroupRms { groups } if !channels.is_multiple_of(groups) => {
-            Err(CallError::Groups { groups, channels, shape, axis: axes.channel_axis() })
+            Err(CallError::Groups { groups, channels, shape, axes: vec![axes.channel_axis()] })
         }
         Grouping::Group { groups } | Grouping::GroupRms { groups } => Ok(Together::Groups(groups)),
         Grouping::Instance => Ok(Together::Instance),

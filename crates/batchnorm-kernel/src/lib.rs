@@ -55,6 +55,7 @@ pub use threads::executor::Executor;
 /// interface for others.
 pub mod passes {
     pub use crate::array::channels::{put_channels, take_channels};
+    pub use crate::array::error::{channel_axes, right_axes};
     pub use crate::array::geometry::{Geometry, MIN_RUN};
     pub use crate::array::layout::{Arrangement, Layout, elements, row_major};
     pub use crate::array::memory::{Readable, Writable};

@@ -21,7 +21,7 @@ pub mod formulas;
 pub mod loops;
 pub mod source;
 
-use crate::array::geometry::{Geometry, MIN_RUN, plane_in_rows};
+use crate::array::geometry::{Geometry, MIN_RUN, are_neighbours, in_neighbourhoods, plane_in_rows};
 use crate::array::grid::Grid;
 use crate::array::memory::{Cell, Segments, SegmentsMut, Writable};
 use crate::array::prefetch_distance::DistancesOfTwoPasses;
@@ -260,6 +260,16 @@ impl<T: Stored, const N: usize, const K: usize, const O: usize> Runs<'_, T, N, K
         }
         let geometries = cells.each_ref().map(|cell| cell.geometry());
         let inputs = arrays.map(|array| array.geometry(geometries[0]));
+        // What is one stride in each array: these numbers divide each other, as products of the last channel axes.
+        let all = geometries.iter().chain(&inputs);
+        let neighbours = all.fold(usize::MAX, |least, geometry| least.min(geometry.neighbours));
+        if !are_neighbours(&channels, neighbours) {
+            for part in in_neighbourhoods(channels.clone(), neighbours) {
+                let of = part.start - channels.start..part.end - channels.start;
+                self.map(own, cells, part, range.clone(), &coefficients[of]);
+            }
+            return;
+        }
         let alike = geometries.iter().chain(&inputs).all(|geometry| geometry.has_runs_of(geometries[0]));
         let length = geometries[0].inner().0;
         let left = |index| {

@@ -1,6 +1,7 @@
 //! Errors of calls: arrays that do not fit, and what policies refuse.
 
 use crate::options::switches::Switches;
+use batchnorm_kernel::passes::{channel_axes, right_axes};
 use thiserror::Error;
 
 /// Reason in the error of an evaluation without running statistics, and its mend.
@@ -15,7 +16,9 @@ pub(crate) const NOTHING_TO_EVALUATE_BY: &str = "evaluation normalises by them; 
 pub enum CallError {
     /// The array's channel count is not the layer's.
     #[error(
-        "{argument}: expected {expected} channels, got {got} (shape {shape:?}, channel axis {axis}); is the channel axis right?"
+        "{argument}: expected {expected} channels, got {got} (shape {shape:?}, {}); {}",
+        channel_axes(axes),
+        right_axes(axes)
     )]
     Channels {
         /// The argument's name.
@@ -26,8 +29,22 @@ pub enum CallError {
         got: usize,
         /// The array's shape.
         shape: Vec<usize>,
-        /// The array's channel axis.
-        axis: usize,
+        /// The array's channel axes.
+        axes: Vec<usize>,
+    },
+    /// Two arrays of one pass differ in the number of their channel axes.
+    #[error(
+        "{argument}: expected as many channel axes as the input of the pass has ({expected}), got {got} (shape {shape:?}); name the same axes for both"
+    )]
+    ChannelAxes {
+        /// The argument's name.
+        argument: &'static str,
+        /// The input's number of channel axes.
+        expected: usize,
+        /// The array's number of channel axes.
+        got: usize,
+        /// The array's shape.
+        shape: Vec<usize>,
     },
     /// Two arrays of one pass differ in shape. (Their axes may stand in another order each: both shapes are in the argument's.)
     #[error(
@@ -196,7 +213,9 @@ pub enum CallError {
     },
     /// Groups that do not divide an array's channels evenly.
     #[error(
-        "x: expected a number of channels that {groups} groups divide evenly, got {channels} (shape {shape:?}, channel axis {axis}); is the channel axis right?"
+        "x: expected a number of channels that {groups} groups divide evenly, got {channels} (shape {shape:?}, {}); {}",
+        channel_axes(axes),
+        right_axes(axes)
     )]
     Groups {
         /// Number of groups.
@@ -205,8 +224,23 @@ pub enum CallError {
         channels: usize,
         /// The array's shape.
         shape: Vec<usize>,
-        /// The array's channel axis.
-        axis: usize,
+        /// The array's channel axes.
+        axes: Vec<usize>,
+    },
+    /// Groups that hold parts of several channel axes: such channels are no block of the array.
+    #[error(
+        "x: expected groups of channels that are made of whole channel axes, and of equal parts of one, got {groups} groups of {channels} channels (shape {shape:?}, {}); choose another number of groups, or copy the channels to one axis",
+        channel_axes(axes)
+    )]
+    StraddlingGroups {
+        /// Number of groups.
+        groups: usize,
+        /// The array's number of channels.
+        channels: usize,
+        /// The array's shape.
+        shape: Vec<usize>,
+        /// The array's channel axes.
+        axes: Vec<usize>,
     },
     /// Fewer axes than are to be normalised over.
     #[error("x: expected at least {expected} axes, the last ones to normalise over, got shape {shape:?}")]
@@ -236,13 +270,14 @@ pub enum CallError {
     },
     /// Training on one value a channel: it has no spread to normalise by.
     #[error(
-        "x: normalising by the batch needs at least 2 values a channel, got 1 (shape {shape:?}, channel axis {axis}); use a larger batch, drop the last one, or choose another `SingleValue` policy"
+        "x: normalising by the batch needs at least 2 values a channel, got 1 (shape {shape:?}, {}); use a larger batch, drop the last one, or choose another `SingleValue` policy",
+        channel_axes(axes)
     )]
     SingleValue {
         /// The input's shape.
         shape: Vec<usize>,
-        /// The input's channel axis.
-        axis: usize,
+        /// The input's channel axes.
+        axes: Vec<usize>,
     },
     /// Training on an empty batch under [`EmptyBatch::Error`](crate::EmptyBatch::Error).
     #[error(

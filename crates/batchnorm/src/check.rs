@@ -11,6 +11,9 @@ pub(crate) fn same_length(argument: &'static str, expected: usize, got: usize) -
 
 /// Errors unless an array has the input's axes, compared in their logical order.
 pub(crate) fn same_shape(argument: &'static str, x: &Layout, other: &Layout) -> Result<(), CallError> {
+    if x.is_shaped_like(other) {
+        return Ok(());
+    }
     same_logical_shape(argument, &x.logical_shape(), other).map_err(|error| match error {
         // With another number of axes there is no order but the input's.
         CallError::Shape { argument, got, .. } if got.len() != x.shape.len() => {
@@ -20,17 +23,24 @@ pub(crate) fn same_shape(argument: &'static str, x: &Layout, other: &Layout) -> 
     })
 }
 
-/// Errors unless an array has axes of these lengths, given in logical order. The error has them in the order of the array's
+/// Errors unless an array has axes of these lengths, given as [`Layout::logical_shape`]. The error has them in the order of the array's
 /// own axes, which is that of the caller.
-pub(crate) fn same_logical_shape(argument: &'static str, expected: &[usize], array: &Layout) -> Result<(), CallError> {
-    if expected == array.logical_shape() {
+pub(crate) fn same_logical_shape(
+    argument: &'static str,
+    expected: &[Vec<usize>; 2],
+    array: &Layout,
+) -> Result<(), CallError> {
+    if *expected == array.logical_shape() {
         return Ok(());
     }
-    let got = array.shape.clone();
-    let mut in_order = expected.to_vec();
-    if expected.len() == got.len() {
-        let axes = array.others.iter().copied().chain([array.channel_axis]);
-        axes.zip(expected).for_each(|(axis, &length)| in_order[axis] = length);
+    let (got, channel_axes) = (array.shape.clone(), expected[1].len());
+    let mut in_order = expected.concat();
+    if in_order.len() == got.len() {
+        if channel_axes != array.channel_axes.len() {
+            let got = array.channel_axes.len();
+            return Err(CallError::ChannelAxes { argument, expected: channel_axes, got, shape: array.shape.clone() });
+        }
+        array.logical_axes().zip(expected.iter().flatten()).for_each(|(axis, &length)| in_order[axis] = length);
     }
     Err(CallError::Shape { argument, expected: in_order, got })
 }
@@ -45,8 +55,8 @@ pub(crate) fn same_channels<T: Element>(
     if expected == got {
         return Ok(());
     }
-    let (shape, axis) = (array.shape().to_vec(), array.channel_axis());
-    Err(CallError::Channels { argument, expected, got, shape, axis })
+    let (shape, axes) = (array.shape().to_vec(), array.channel_axes().to_vec());
+    Err(CallError::Channels { argument, expected, got, shape, axes })
 }
 
 /// Errors unless an array has the channels of the forward pass, and as many values in each.

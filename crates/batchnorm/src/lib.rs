@@ -90,7 +90,7 @@
 //! # A tour, in the order in which data flows
 //!
 //! 1. **[`View`] and [`ViewMut`]** borrow any array: a slice with a shape, any strides, an `ndarray` view.
-//!    [`Axes`] says which axis holds the channels.
+//!    [`Axes`] says which axis holds the channels, or which axes together.
 //! 2. **[`Input`]** is what a pass takes: a `&View` alone, or one with a residual ([`Input::adding`]) or with
 //!    [`Weights`], which also mask ([`Input::weighted`]).
 //! 3. **[`Moments`]**: count, mean and M2 of each channel, the first that is computed. They merge, in any grouping, to
@@ -145,7 +145,7 @@
 //!   vanishing share of cases), f64 within 1e-13 (1 + mean/std) (measured: 2e-15, whatever mean/std); all bounds are in
 //!   `docs/numerics.md` and each is a test.
 //! - **Reproducibility**: the same bits over any number of threads, over the instruction sets of [`Tier`], and
-//!   wherever the channel axis stands.
+//!   wherever the channel axis stands, or several.
 //! - **No surprises**: what happens with one value a channel, an empty batch, NaN or constant channels is declared
 //!   in [`Policies`]; a failed call changes nothing.
 //!

@@ -134,8 +134,8 @@ impl<T: Element> Arrays<T> {
 fn every_call<T: Element>(make: impl Fn(f64) -> T + Copy, also: impl Fn(&mut Arrays<T>, &mut Checked)) {
     for sizes in SIZES {
         let mut checked = Checked { sizes, bytes: sizes.n * sizes.c * sizes.plane * size_of::<T>(), worst: 0 };
-        for (i, order) in ORDERS.into_iter().enumerate() {
-            for orders in [[order; 2], [order, ORDERS[(i + 1) % 4]]] {
+        for order in ORDERS {
+            for orders in [[order; 2], [order, order.beside(1)]] {
                 let mut arrays = Arrays::new(sizes, orders, make);
                 arrays.ordinary(&mut checked);
                 also(&mut arrays, &mut checked);

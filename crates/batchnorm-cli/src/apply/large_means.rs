@@ -1,6 +1,6 @@
 //! Means of finite values whose sums leave the range of f64: the layer says that such a channel is not finite, but its mean is.
 
-use super::warnings::weight_at;
+use super::warnings::{channel_of, weight_at};
 use batchnorm::{Element, View, Weights};
 
 /// Puts the mean of each channel whose sums overflowed in its place. `x` is in C order.
@@ -8,10 +8,9 @@ pub(super) fn put_in<T: Element>(mean: &mut [f64], view: &View<T>, x: &[T], weig
     if mean.iter().all(|mean| mean.is_finite()) {
         return;
     }
-    let inner: usize = view.shape()[view.channel_axis() + 1..].iter().product();
+    let channel_of = channel_of(view);
     let weight = weight_at(view, weights);
     let channels = mean.len();
-    let channel_of = |at: usize| at / inner % channels;
     let (mut finite, mut total) = (vec![true; channels], vec![0.0f64; channels]);
     for (at, value) in x.iter().enumerate().filter(|(at, _)| weight(*at) > 0.0) {
         finite[channel_of(at)] &= value.to_f64().is_finite();

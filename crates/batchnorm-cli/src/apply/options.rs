@@ -27,9 +27,10 @@ pub struct Arguments {
     /// Whether the first line of tables names their columns; absent: they tell it, or are refused.
     #[arg(long, value_enum)]
     pub header: Option<HeaderName>,
-    /// Which axis holds the channels; negative counts from the end.
-    #[arg(long, value_name = "K", default_value_t = 1, allow_negative_numbers = true)]
-    pub channel_axis: isize,
+    /// Which axis holds the channels; negative counts from the end. Of several, such as 1,3, each combination of their indices is
+    /// a channel, the last axis fastest: parameters and statistics are read in the shape of these axes or flat, and written flat.
+    #[arg(long, value_name = "K", value_delimiter = ',', default_values_t = [1], allow_hyphen_values = true)]
+    pub channel_axis: Vec<isize>,
     /// Normalise by the batch and update the running statistics, or normalise by the running statistics.
     #[arg(long, value_enum, default_value_t = Mode::Train)]
     pub mode: Mode,

@@ -39,18 +39,24 @@ impl Warning {
     }
 }
 
+/// The channel of each value of an array in C order, by its number.
+pub(super) fn channel_of<T: Element>(x: &View<T>) -> impl Fn(usize) -> usize {
+    let inner = |axis: usize| x.shape()[axis + 1..].iter().product::<usize>();
+    let axes: Vec<[usize; 2]> = x.channel_axes().iter().map(|&axis| [inner(axis), x.shape()[axis]]).collect();
+    move |at| axes.iter().fold(0, |channel, [inner, length]| channel * length + at / inner % length)
+}
+
 /// How many values of each channel are NaN or infinity, of arrays in C order.
 struct NonFinite(Vec<usize>);
 
 impl NonFinite {
     /// Where `counts` says so.
     fn of<T: Element>(x: &View<T>, values: &[T], counts: impl Fn(usize) -> bool) -> NonFinite {
-        let (shape, axis) = (x.shape(), x.channel_axis());
-        let inner: usize = shape[axis + 1..].iter().product();
+        let channel_of = channel_of(x);
         let mut of = vec![0; x.channels()];
         for (at, value) in values.iter().enumerate() {
             if !value.to_f64().is_finite() && counts(at) {
-                of[at / inner % shape[axis]] += 1;
+                of[channel_of(at)] += 1;
             }
         }
         NonFinite(of)

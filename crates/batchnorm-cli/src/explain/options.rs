@@ -1,6 +1,6 @@
 //! The flags of `explain`.
 
-use crate::arrays::{HeaderName, header_without_tables};
+use crate::arrays::{HeaderName, header_without_tables, one_axis};
 use crate::failure::Failure;
 use crate::layer_name::LayerName;
 use clap::{Args, ValueEnum};
@@ -26,7 +26,7 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = LayerName::Batch)]
     pub layer: LayerName,
     /// Which axis holds the channels; negative counts from the end; absent: 1.
-    #[arg(long, value_name = "K", allow_negative_numbers = true)]
+    #[arg(long, value_name = "K", allow_hyphen_values = true, value_parser = one_axis)]
     pub channel_axis: Option<isize>,
     /// Of batch norm: which channel, counted from 0. Absent: 0.
     #[arg(long, value_name = "C")]

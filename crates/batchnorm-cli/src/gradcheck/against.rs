@@ -219,7 +219,7 @@ impl Job<'_> {
             None => match &arguments.weights {
                 None => Problem::batch_norm(x, &dy, &gamma, epsilon),
                 Some(path) => {
-                    let (shape, values) = self.files.weights::<T>(path, x.shape(), x.channel_axis())?;
+                    let (shape, values) = self.files.weights::<T>(path, x.shape(), x.channel_axes())?;
                     let weights = Weights::new(&values, &shape)
                         .map_err(|error| Failure::input(format!("{}: {error}", path.display())))?;
                     Problem::weighted(x, &dy, &gamma, epsilon, &weights)

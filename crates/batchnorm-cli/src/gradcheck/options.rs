@@ -1,7 +1,7 @@
 //! The flags of `gradcheck`.
 
 use super::layer::Layer;
-use crate::arrays::{Files, HeaderName, header_without_tables};
+use crate::arrays::{Files, HeaderName, header_without_tables, one_axis};
 use crate::failure::Failure;
 use clap::{Args, ValueEnum};
 use std::num::NonZeroUsize;
@@ -33,7 +33,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DY")]
     pub gradient: Option<PathBuf>,
     /// Which axis holds the channels; negative counts from the end; absent: 1.
-    #[arg(long, value_name = "K", allow_negative_numbers = true)]
+    #[arg(long, value_name = "K", allow_hyphen_values = true, value_parser = one_axis)]
     pub channel_axis: Option<isize>,
     /// Which layer; absent: all that the shape allows, or with --against batch norm.
     #[arg(long, value_enum)]

@@ -417,3 +417,23 @@ fn what_cannot_be_judged_is_refused() {
     let error = huge.given().dgamma(&[1.0]).unwrap().diagnose().unwrap_err().to_string();
     assert!(error.contains("channel 0"), "{error}");
 }
+
+#[test]
+fn arrays_of_several_channel_axes_are_refused() {
+    let values: Vec<f64> = (0..24).map(f64::from).collect();
+    let [one, two] =
+        [Axes::NCHW, Axes::Channels(&[1, 2])].map(|axes| View::new(&values, &[2, 3, 4], axes).expect("an array"));
+    let of = |argument| ProblemError::ChannelAxes { argument, axes: vec![1, 2], shape: vec![2, 3, 4] };
+    assert_eq!(Problem::batch_norm(&two, &two, &[1.0; 12], 1e-5).unwrap_err(), of("x"));
+    assert_eq!(Problem::batch_norm(&one, &two, &[1.0; 3], 1e-5).unwrap_err(), of("dy"));
+    let grouping = Grouping::Group { groups: 3 };
+    assert_eq!(Problem::sample_norm(grouping, &two, &two, &[1.0; 12], 1e-5).unwrap_err(), of("x"));
+    let problem = Problem::batch_norm(&one, &one, &[1.0; 3], 1e-5).expect("a problem");
+    let error = problem.given().dx(&two).map(|_| ()).unwrap_err();
+    assert_eq!(error, of("dx"));
+    assert_eq!(
+        error.to_string(),
+        "dx: expected one channel axis, along which mistakes are looked for, got the axes [1, 2] (shape [2, 3, 4]); copy the channels \
+         to one axis"
+    );
+}

@@ -24,9 +24,35 @@ pub enum ViewError {
         /// Number of axes.
         rank: usize,
     },
-    /// Not one role for each axis, or not exactly one channel axis.
+    /// A channel axis that is named twice.
     #[error(
-        "roles: expected {rank} roles with exactly one Channel, got {given} roles with {channels}; name each axis of the shape once"
+        "channel_axes: expected each axis once, got {given:?}, in which axis {axis} stands twice; leave one of them out"
+    )]
+    RepeatedChannelAxis {
+        /// The axis, counted from the front.
+        axis: usize,
+        /// Axes given; negative ones count from the end.
+        given: Vec<isize>,
+    },
+    /// An empty list of channel axes.
+    #[error(
+        "channel_axes: expected at least 1 of {rank} axes, got none; name one, or give the array an axis of length 1 for it"
+    )]
+    NoChannelAxis {
+        /// Number of axes.
+        rank: usize,
+    },
+    /// Every axis is a channel axis: each value would be a channel of its own.
+    #[error(
+        "channel_axes: expected an axis beside them to take statistics over, but all {rank} axes hold channels; leave one out, or add an axis of length 1 for the samples"
+    )]
+    NothingTogether {
+        /// Number of axes.
+        rank: usize,
+    },
+    /// Not one role for each axis, or no channel axis.
+    #[error(
+        "roles: expected {rank} roles with at least one Channel, got {given} roles with {channels}; name each axis of the shape once"
     )]
     Roles {
         /// Number of axes.
@@ -37,24 +63,26 @@ pub enum ViewError {
         channels: usize,
     },
     /// A channel axis of length zero.
-    #[error("shape: the channel axis (axis {axis}) must have at least 1 channel, got 0 in shape {shape:?}")]
+    #[error("shape: axis {axis} holds channels and must have at least 1, got 0 in shape {shape:?}")]
     NoChannels {
-        /// The channel axis.
+        /// The channel axis, or the first of several that has length 0.
         axis: usize,
         /// The shape given.
         shape: Vec<usize>,
     },
     /// More channels than a layer may have, or than an array without elements may.
     #[error(
-        "shape: expected at most {limit} channels (axis {axis}) here, got {channels} in shape {shape:?}; is the channel axis right?"
+        "shape: expected at most {limit} channels ({}) here, got {channels} in shape {shape:?}; {}",
+        channel_axes(axes),
+        right_axes(axes)
     )]
     TooManyChannels {
         /// Number of channels.
         channels: usize,
         /// How many there may be: fewer for an array without elements, whose statistics would be larger than it.
         limit: usize,
-        /// The channel axis.
-        axis: usize,
+        /// The channel axes.
+        axes: Vec<usize>,
         /// The shape given.
         shape: Vec<usize>,
     },
@@ -112,4 +140,17 @@ pub enum ViewError {
         /// The strides given, in elements.
         strides: Vec<isize>,
     },
+}
+
+/// Channel axes in the words of an error: `channel axis 1`, or `channel axes [1, 3]`.
+pub fn channel_axes(axes: &[usize]) -> String {
+    match axes {
+        [axis] => format!("channel axis {axis}"),
+        axes => format!("channel axes {axes:?}"),
+    }
+}
+
+/// The question whether these channel axes are the right ones.
+pub fn right_axes(axes: &[usize]) -> &'static str {
+    if axes.len() == 1 { "is the channel axis right?" } else { "are the channel axes right?" }
 }

@@ -10,8 +10,13 @@ pub const MIN_RUN: usize = 16;
 pub struct Geometry {
     /// Number of channels.
     pub channels: usize,
-    /// Elements from a channel to the next.
+    /// Elements from a channel to the next of its neighbours.
     pub channel_stride: isize,
+    /// Channels at that distance from each other, from every multiple of this number on: a divisor of the channels. It is all of
+    /// them, but where several channel axes do not nest.
+    pub neighbours: usize,
+    /// (length, stride) of the channel axes around the neighbours, outermost first: nearly always none.
+    pub(crate) outer_channels: Vec<(usize, isize)>,
     /// Values a channel.
     pub count: usize,
     /// (length, stride) in logical order, innermost last; never empty.
@@ -19,6 +24,40 @@ pub struct Geometry {
 }
 
 impl Geometry {
+    /// Of channel axes, outermost first, and of the axes of a channel's values, in logical order: (length, stride) each.
+    pub(crate) fn new(
+        channel_axes: impl Iterator<Item = (usize, isize)>,
+        value_axes: impl Iterator<Item = (usize, isize)>,
+    ) -> Geometry {
+        let (outer_channels, (neighbours, channel_stride)) = nested(channel_axes);
+        let (mut axes, inner) = nested(value_axes);
+        axes.push(inner);
+        let (channels, count) = (lengths(&outer_channels) * neighbours, lengths(&axes));
+        Geometry { channels, channel_stride, neighbours, outer_channels, count, axes }
+    }
+
+    /// From the first value of channel 0 to that of another one.
+    #[inline(always)]
+    pub fn channel_offset(&self, channel: usize) -> isize {
+        if self.outer_channels.is_empty() {
+            channel as isize * self.channel_stride
+        } else {
+            self.offset_by_axes(channel)
+        }
+    }
+
+    /// The same where channel axes do not nest: the index along each, times its stride.
+    #[cold]
+    fn offset_by_axes(&self, channel: usize) -> isize {
+        let mut offset = (channel % self.neighbours) as isize * self.channel_stride;
+        let mut rest = channel / self.neighbours;
+        for &(length, stride) in self.outer_channels.iter().rev() {
+            offset += (rest % length) as isize * stride;
+            rest /= length;
+        }
+        offset
+    }
+
     /// Length and stride of the innermost axis: a channel's values come in runs of this kind.
     pub fn inner(&self) -> (usize, isize) {
         self.axes[self.axes.len() - 1]
@@ -26,16 +65,17 @@ impl Geometry {
 
     /// Number of values that lie on one innermost axis from a logical index on; the same for all channels.
     pub fn left(&self, index: usize) -> usize {
-        self.locate(0, index).1
+        self.locate(index).1
     }
 
     /// Offset of a logical index in channel 0, from where on `len` values lie side by side in each of some channels.
     ///
     /// # Panics
-    /// Unless there are these channels, and from there on so many values in each, side by side.
+    /// Unless there are these channels, neighbours of each other, and from there on so many values in each, side by side.
     pub fn side_by_side(&self, channels: &Range<usize>, index: usize, len: usize) -> isize {
-        let (offset, left) = self.locate(0, index);
+        let (offset, left) = self.locate(index);
         assert!(channels.end <= self.channels && index < self.count && len <= left && self.inner().1 == 1);
+        assert!(are_neighbours(channels, self.neighbours));
         offset
     }
 
@@ -63,7 +103,7 @@ impl Geometry {
 
     /// True where the array is a dense table with one row of all channels for each logical index.
     pub fn is_dense_rows(&self) -> bool {
-        (self.channels == 1 || self.channel_stride == 1)
+        (self.channels == 1 || self.channel_stride == 1 && self.neighbours == self.channels)
             && self.axes.len() == 1
             && (self.count <= 1 || self.axes[0].1 == self.channels as isize)
     }
@@ -78,14 +118,14 @@ impl Geometry {
             [(samples, stride), _] if stride == width as isize => samples,
             _ => return None,
         };
-        let dense = self.channels > 1 && stride == 1 && self.channel_stride == plane as isize;
-        let axes = vec![(samples, if samples == 1 { 1 } else { width as isize })];
-        dense.then_some(Geometry { channels: width, channel_stride: 1, count: samples, axes })
+        let all = self.channels > 1 && self.neighbours == self.channels;
+        let dense = all && stride == 1 && self.channel_stride == plane as isize;
+        dense.then(|| Geometry::new([(width, 1)].into_iter(), [(samples, width as isize)].into_iter()))
     }
 
-    /// Offset of a logical index, and how many values from there on lie on the same innermost axis.
-    pub fn locate(&self, channel: usize, index: usize) -> (isize, usize) {
-        let mut offset = channel as isize * self.channel_stride;
+    /// Offset of a logical index in channel 0, and how many values from there on lie on the same innermost axis.
+    pub fn locate(&self, index: usize) -> (isize, usize) {
+        let mut offset = 0;
         let mut rest = index;
         let mut left = 0;
         for (position, &(length, stride)) in self.axes.iter().enumerate().rev() {
@@ -99,6 +139,28 @@ impl Geometry {
         }
         (offset, left)
     }
+}
+
+/// True where some channels are neighbours of each other, in arrays where each `neighbours` of them are.
+#[inline(always)]
+pub(crate) fn are_neighbours(channels: &Range<usize>, neighbours: usize) -> bool {
+    channels.end <= neighbours || is_in_one(channels, neighbours)
+}
+
+/// True where some channels lie between two multiples of `neighbours`.
+#[cold]
+fn is_in_one(channels: &Range<usize>, neighbours: usize) -> bool {
+    channels.len() <= neighbours - channels.start % neighbours
+}
+
+/// The parts of some channels that are neighbours of each other, where each `neighbours` of them are.
+pub(crate) fn in_neighbourhoods(channels: Range<usize>, neighbours: usize) -> impl Iterator<Item = Range<usize>> {
+    let mut start = channels.start;
+    std::iter::from_fn(move || {
+        let part = start..channels.end.min((start / neighbours + 1) * neighbours);
+        start = part.end;
+        (!part.is_empty()).then_some(part)
+    })
 }
 
 /// Values of a plane, where those of all channels follow each other, alike in all of some arrays of one shape
@@ -128,7 +190,7 @@ impl Iterator for Runs<'_> {
             return None;
         }
         let (length, stride) = self.geometry.inner();
-        let located = || self.geometry.locate(0, self.range.start);
+        let located = || self.geometry.locate(self.range.start);
         let (offset, left) = self.next.map_or_else(located, |offset| (offset, length));
         let len = left.min(self.range.len());
         self.range.start += len;
@@ -139,23 +201,26 @@ impl Iterator for Runs<'_> {
     }
 }
 
-/// Axes (length, stride), outermost first, as the kernels want them: those of length 1 are gone, those that nest are one.
-pub(crate) fn nested(all: impl Iterator<Item = (usize, isize)>) -> Vec<(usize, isize)> {
-    let mut axes: Vec<(usize, isize)> = Vec::new();
-    for (length, stride) in all {
-        if length == 1 {
-            continue;
-        }
-        match axes.last_mut() {
+/// Number of elements of some axes (length, stride).
+fn lengths(axes: &[(usize, isize)]) -> usize {
+    axes.iter().map(|axis| axis.0).product()
+}
+
+/// Axes (length, stride), outermost first, as the kernels want them: those of length 1 are gone, those that nest are one. The
+/// innermost one apart.
+fn nested(all: impl Iterator<Item = (usize, isize)>) -> (Vec<(usize, isize)>, (usize, isize)) {
+    let (mut around, mut inner) = (Vec::new(), None);
+    for (length, stride) in all.filter(|axis| axis.0 != 1) {
+        inner = match inner {
             // The outer axis steps exactly over this one: walk the two as one.
-            Some(outer) if length > 0 && outer.1 == stride.wrapping_mul(length as isize) => {
-                *outer = (outer.0 * length, stride);
+            Some((outer, step)) if length > 0 && step == stride.wrapping_mul(length as isize) => {
+                Some((outer * length, stride))
             }
-            _ => axes.push((length, stride)),
-        }
+            outer => {
+                around.extend(outer);
+                Some((length, stride))
+            }
+        };
     }
-    if axes.is_empty() {
-        axes.push((1, 1));
-    }
-    axes
+    (around, inner.unwrap_or((1, 1)))
 }

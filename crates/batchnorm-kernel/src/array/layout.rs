@@ -2,7 +2,7 @@
 //! in logical order.
 
 use super::error::ViewError;
-use super::geometry::{Geometry, nested};
+use super::geometry::Geometry;
 use std::ops::Range;
 
 /// What an axis of an array means to batch norm.
@@ -16,7 +16,7 @@ pub enum AxisRole {
     Space,
 }
 
-/// Which axis holds the channels, and in which order the others are walked.
+/// Which axis holds the channels, or which axes do, and in which order the others are walked.
 ///
 /// A channel's values are numbered through the sample axes first, then the space axes, each in the order of the
 /// shape, the last one fastest. The order matters for nothing but the last bits of sums: two arrays with the same
@@ -31,11 +31,29 @@ pub enum AxisRole {
 /// assert_eq!((first.samples(), first.count()), (last.samples(), last.count()));
 /// # Ok::<(), batchnorm_kernel::ViewError>(())
 /// ```
+///
+/// Of several channel axes each combination of their indices is a channel, with statistics over all other axes. The channels are
+/// numbered through the axes as they are listed, the last one fastest; gamma, beta and all statistics are flat, in that order.
+/// (Flax' and tf.keras' `axis=(1, 3)` are always in the order of the shape: Flax keeps parameters and statistics as an array of
+/// these axes, tf.keras puts axes of length 1 in place of the others. Either one, flattened row-major, is what belongs here for
+/// axes that are listed ascending.) The results have the bits of the array that one would transpose to (others.., channels) and
+/// reshape oneself; nothing is copied.
+///
+/// ```
+/// use batchnorm_kernel::{Axes, View};
+/// let x = [0.0f32; 8 * 3 * 5 * 4]; // samples, sensors, time, bands: statistics of each band of each sensor
+/// let x = View::new(&x, &[8, 3, 5, 4], Axes::Channels(&[1, -1]))?;
+/// assert_eq!((x.channel_axes(), x.channels(), x.count()), (&[1, 3][..], 3 * 4, 8 * 5)); // band 2 of sensor 1 is channel 1 * 4 + 2
+/// # Ok::<(), batchnorm_kernel::ViewError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Axes<'r> {
     /// The channel axis by number; negative counts from the end. The first other axis is the samples.
     Channel(isize),
-    /// A role for every axis.
+    /// Several channel axes by their numbers, at least one of them; negative ones count from the end. The first axis that is none
+    /// of them is the samples.
+    Channels(&'r [isize]),
+    /// A role for every axis. Several channel axes count in the order of the shape.
     Roles(&'r [AxisRole]),
 }
 
@@ -61,8 +79,8 @@ pub struct Layout {
     pub shape: Vec<usize>,
     /// Elements from one index of each axis to the next.
     pub strides: Vec<isize>,
-    /// The channel axis, counted from the front.
-    pub channel_axis: usize,
+    /// The channel axes, counted from the front: at least one, the one whose index changes fastest from channel to channel last.
+    pub channel_axes: Vec<usize>,
     /// The other axes in logical order, outermost first.
     pub others: Vec<usize>,
     /// Number of these that are samples; the others are positions.
@@ -70,15 +88,15 @@ pub struct Layout {
 }
 
 /// An array as rows of values: what is normalised together is a row. Axes by their place in the logical order, the
-/// channels last.
+/// channel axes last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arrangement {
     /// Axes that number the rows, outermost first.
     pub rows: Vec<usize>,
     /// Axes that number the values of a row, outermost first.
     pub values: Vec<usize>,
-    /// Into how many groups the channels are cut, if the channel axis is none of the above: the groups are the innermost
-    /// axis of the rows, the channels of a group the outermost of the values.
+    /// Into how many groups the channels are cut, if no channel axis is one of the above: the groups are innermost in the rows,
+    /// the channels of a group outermost in the values.
     pub groups: Option<usize>,
 }
 
@@ -86,8 +104,8 @@ impl Layout {
     /// Resolves the roles of the axes, and checks shape and strides against each other.
     ///
     /// # Errors
-    /// Rank below 2, another number of strides, more elements than can be addressed, roles that do not fit the rank, no
-    /// channel or too many.
+    /// Rank below 2, another number of strides, more elements than can be addressed, roles or channel axes that do not fit the
+    /// rank or leave no other axis, no channel or too many.
     pub fn new(shape: &[usize], strides: Vec<isize>, axes: Axes) -> Result<Layout, ViewError> {
         let rank = shape.len();
         if rank < 2 {
@@ -97,16 +115,16 @@ impl Layout {
             return Err(ViewError::StrideCount { rank, got: strides.len() });
         }
         elements(shape)?;
-        let (channel_axis, others, samples) = resolve(axes, rank)?;
-        let channels = shape[channel_axis];
-        if channels == 0 {
-            return Err(ViewError::NoChannels { axis: channel_axis, shape: shape.to_vec() });
+        let (channel_axes, others, samples) = resolve(axes, rank)?;
+        if let Some(&axis) = channel_axes.iter().find(|&&axis| shape[axis] == 0) {
+            return Err(ViewError::NoChannels { axis, shape: shape.to_vec() });
         }
+        let channels = channel_axes.iter().map(|&axis| shape[axis]).product();
         let limit = if shape.contains(&0) { MAX_EMPTY_CHANNELS } else { MAX_CHANNELS };
         if channels > limit {
-            return Err(ViewError::TooManyChannels { channels, limit, axis: channel_axis, shape: shape.to_vec() });
+            return Err(ViewError::TooManyChannels { channels, limit, axes: channel_axes, shape: shape.to_vec() });
         }
-        Ok(Layout { shape: shape.to_vec(), strides, channel_axis, others, samples })
+        Ok(Layout { shape: shape.to_vec(), strides, channel_axes, others, samples })
     }
 
     /// The same array laid out densely in row-major (C) order, with the same roles.
@@ -133,12 +151,33 @@ impl Layout {
 
     /// Number of channels.
     pub fn channels(&self) -> usize {
-        self.shape[self.channel_axis]
+        self.channel_axes.iter().map(|&axis| self.shape[axis]).product()
     }
 
-    /// Lengths in logical order, channels last: what two arrays of one call must share.
-    pub fn logical_shape(&self) -> Vec<usize> {
-        self.others.iter().chain([&self.channel_axis]).map(|&axis| self.shape[axis]).collect()
+    /// All axes in logical order, the channel axes last.
+    pub fn logical_axes(&self) -> impl Iterator<Item = usize> {
+        self.others.iter().chain(&self.channel_axes).copied()
+    }
+
+    /// Place of an axis in the logical order.
+    pub fn place(&self, axis: usize) -> usize {
+        self.logical_axes().position(|other| other == axis).expect("an axis of the array")
+    }
+
+    /// Lengths in logical order, of the other axes and of the channel axes: what two arrays of one call must share.
+    pub fn logical_shape(&self) -> [Vec<usize>; 2] {
+        [&self.others, &self.channel_axes].map(|axes| axes.iter().map(|&axis| self.shape[axis]).collect())
+    }
+
+    /// Whether [`logical_shape`](Self::logical_shape) is another layout's.
+    pub fn is_shaped_like(&self, other: &Layout) -> bool {
+        self.others.len() == other.others.len()
+            && self.logical_axes().map(|axis| self.shape[axis]).eq(other.logical_axes().map(|axis| other.shape[axis]))
+    }
+
+    /// Length and stride of an axis.
+    fn step(&self, axis: usize) -> (usize, isize) {
+        (self.shape[axis], self.strides[axis])
     }
 
     /// Lowest and highest element reached, relative to the first logical one; `None` for an empty array.
@@ -191,13 +230,35 @@ impl Layout {
 
     /// The layout as the loops see it.
     pub fn geometry(&self) -> Geometry {
-        let axes = nested(self.others.iter().map(|&axis| (self.shape[axis], self.strides[axis])));
-        Geometry {
-            channels: self.channels(),
-            channel_stride: self.strides[self.channel_axis],
-            count: if self.is_empty() { 0 } else { axes.iter().map(|axis| axis.0).product() },
-            axes,
+        let [channels, values] =
+            [&self.channel_axes, &self.others].map(|axes| axes.iter().map(|&axis| self.step(axis)));
+        Geometry::new(channels, values)
+    }
+
+    /// Cuts the channels into groups of neighbours: the axes (length, stride) that number the groups, and those that number the
+    /// channels of a group. `None` where a group is not made of whole axes and equal parts of one, wherever the elements lie.
+    fn grouped(&self, groups: usize) -> Option<[Vec<(usize, isize)>; 2]> {
+        let (mut of_groups, mut of_channels) = (Vec::new(), Vec::new());
+        let mut left = groups;
+        for &axis in &self.channel_axes {
+            let (length, stride) = self.step(axis);
+            // So many parts of this axis are of different groups: its single indices, as long as there are groups enough.
+            let parts = left.min(length);
+            if parts == 0 || !left.is_multiple_of(parts) || !length.is_multiple_of(parts) {
+                return None;
+            }
+            left /= parts;
+            let each = length / parts;
+            of_groups.push((parts, stride.wrapping_mul(each as isize)));
+            of_channels.push((each, stride));
         }
+        (left == 1).then_some([of_groups, of_channels])
+    }
+
+    /// Whether the channels can be cut into groups of this number: evenly, and with several channel axes so that each group is
+    /// made of whole axes and an equal part of one. Wherever the elements lie.
+    pub fn has_groups(&self, groups: usize) -> bool {
+        self.grouped(groups).is_some()
     }
 
     /// Length and stride of the axes that number the rows, but those of length 1, and of those that number the values.
@@ -205,20 +266,18 @@ impl Layout {
     /// # Panics
     /// Unless the arrangement has every axis once, and cuts the channels evenly.
     fn sides(&self, Arrangement { rows, values, groups }: &Arrangement) -> [Vec<(usize, isize)>; 2] {
-        let channels = self.others.len();
-        let mut all: Vec<usize> = rows.iter().chain(values).copied().chain(groups.map(|_| channels)).collect();
+        let rank = self.shape.len();
+        let channels = if groups.is_some() { self.others.len()..rank } else { 0..0 };
+        let mut all: Vec<usize> = rows.iter().chain(values).copied().chain(channels).collect();
         all.sort_unstable();
-        assert!(all.into_iter().eq(0..self.shape.len()), "every axis once");
-        let of = |&place: &usize| {
-            let axis = self.others.get(place).copied().unwrap_or(self.channel_axis);
-            (self.shape[axis], self.strides[axis])
-        };
+        assert!(all.into_iter().eq(0..rank), "every axis once");
+        let axes: Vec<usize> = self.logical_axes().collect();
+        let of = |&place: &usize| self.step(axes[place]);
         let [mut of_rows, mut of_values] = [rows, values].map(|axes| axes.iter().map(of).collect::<Vec<_>>());
         if let &Some(groups) = groups {
-            let (length, stride) = of(&channels);
-            assert!(groups > 0 && length.is_multiple_of(groups), "groups of one size");
-            of_rows.push((groups, stride.wrapping_mul((length / groups) as isize)));
-            of_values.insert(0, (length / groups, stride));
+            let [of_groups, of_channels] = self.grouped(groups).expect("groups of one size");
+            of_rows.extend(of_groups);
+            of_values.splice(0..0, of_channels);
         }
         of_rows.retain(|axis| axis.0 != 1);
         [of_rows, of_values]
@@ -249,14 +308,7 @@ impl Layout {
             let steps = |&offset: &isize| (0..length).map(move |at| offset + at as isize * stride);
             offsets = offsets.iter().flat_map(steps).collect();
         }
-        let axes = nested(values.into_iter());
-        let geometry = Geometry {
-            channels: inner.iter().map(|axis| axis.0).product(),
-            channel_stride: inner.last().map_or(1, |axis| axis.1),
-            count: axes.iter().map(|axis| axis.0).product(),
-            axes,
-        };
-        (offsets, geometry)
+        (offsets, Geometry::new(inner.iter().copied(), values.into_iter()))
     }
 }
 
@@ -291,27 +343,39 @@ pub fn elements(shape: &[usize]) -> Result<usize, ViewError> {
     Ok(if shape.contains(&0) { 0 } else { nonzero })
 }
 
-/// The channel axis, the others, and how many of those are samples.
-fn resolve(axes: Axes, rank: usize) -> Result<(usize, Vec<usize>, usize), ViewError> {
-    match axes {
-        Axes::Channel(axis) => {
-            let counted = if axis < 0 { axis.checked_add(rank as isize) } else { Some(axis) };
-            let channel = counted
-                .and_then(|axis| usize::try_from(axis).ok())
-                .filter(|&axis| axis < rank)
-                .ok_or(ViewError::ChannelAxis { axis, rank })?;
-            Ok((channel, (0..rank).filter(|&other| other != channel).collect(), 1))
-        }
+/// The channel axes, the others, and how many of those are samples.
+fn resolve(axes: Axes, rank: usize) -> Result<(Vec<usize>, Vec<usize>, usize), ViewError> {
+    let (channels, others, samples) = match axes {
+        Axes::Channel(axis) => by_number(&[axis], rank)?,
+        Axes::Channels(axes) => by_number(axes, rank)?,
         Axes::Roles(roles) => {
             let with = |role| (0..roles.len()).filter(move |&axis| roles[axis] == role);
-            let channels = with(AxisRole::Channel).count();
-            match with(AxisRole::Channel).next() {
-                Some(channel) if channels == 1 && roles.len() == rank => {
-                    let others = with(AxisRole::Sample).chain(with(AxisRole::Space)).collect();
-                    Ok((channel, others, with(AxisRole::Sample).count()))
-                }
-                _ => Err(ViewError::Roles { rank, given: roles.len(), channels }),
+            let channels: Vec<usize> = with(AxisRole::Channel).collect();
+            if channels.is_empty() || roles.len() != rank {
+                return Err(ViewError::Roles { rank, given: roles.len(), channels: channels.len() });
             }
+            let others = with(AxisRole::Sample).chain(with(AxisRole::Space)).collect();
+            (channels, others, with(AxisRole::Sample).count())
         }
+    };
+    if others.is_empty() { Err(ViewError::NothingTogether { rank }) } else { Ok((channels, others, samples)) }
+}
+
+/// The same, of channel axes by their numbers.
+fn by_number(axes: &[isize], rank: usize) -> Result<(Vec<usize>, Vec<usize>, usize), ViewError> {
+    let mut channels = Vec::with_capacity(axes.len());
+    for &axis in axes {
+        let counted = if axis < 0 { axis.checked_add(rank as isize) } else { Some(axis) };
+        let counted = counted.and_then(|axis| usize::try_from(axis).ok()).filter(|&axis| axis < rank);
+        let channel = counted.ok_or(ViewError::ChannelAxis { axis, rank })?;
+        if channels.contains(&channel) {
+            return Err(ViewError::RepeatedChannelAxis { axis: channel, given: axes.to_vec() });
+        }
+        channels.push(channel);
     }
+    if channels.is_empty() {
+        return Err(ViewError::NoChannelAxis { rank });
+    }
+    let others = (0..rank).filter(|axis| !channels.contains(axis)).collect();
+    Ok((channels, others, 1))
 }

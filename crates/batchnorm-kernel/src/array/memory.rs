@@ -4,7 +4,9 @@
 //! `machine::x86` and `machine::prefetch` do with `unsafe`:
 //! 1. A [`Readable`] or [`Writable`] is only made where every element of its geometry was checked to lie in the
 //!    borrowed memory (or where `ndarray` guarantees it), so an offset computed from a channel below `channels` and
-//!    an index below `count` is valid; both are asserted here.
+//!    an index below `count` is valid; both are asserted here. (Several channel axes that do not nest make no difference: a
+//!    channel's offset is the sum of an index below the length of each of them times its stride, [`Geometry::channel_offset`];
+//!    and slices at one distance from each other are those of channels asserted to be neighbours, [`Geometry::side_by_side`].)
 //! 2. A `Writable`'s elements have distinct places, so cells of disjoint channels or indices are disjoint memory;
 //!    [`Writable::for_each_cell`] gives each cell of a [`Grid`] out once.
 //! 3. An `Isa` exists only for instruction sets that this machine was found to have.
@@ -85,13 +87,14 @@ impl<'a, T: Copy> Readable<'a, T> {
         (narrow, memory)
     }
 
-    /// `len` values from a logical index on of each of some channels, side by side. The innermost stride must be 1.
+    /// `len` values from a logical index on of each of some neighbouring channels, side by side. The innermost stride must be 1.
     #[inline]
     pub fn runs(&self, channels: Range<usize>, index: usize, len: usize) -> Segments<'_, T> {
         assert!(within(&self.part, &channels, &(index..index + len)));
         let (offset, stride) = (self.geometry.side_by_side(&channels, index, len), self.geometry.channel_stride);
-        // The elements `index..index + len` of each channel exist (fact 1) and are adjacent, as was asserted.
-        let next = self.first.wrapping_offset(offset + channels.start as isize * stride);
+        // The elements `index..index + len` of each channel exist (fact 1) and are adjacent, and the channels are neighbours, as was
+        // asserted.
+        let next = self.first.wrapping_offset(offset + self.geometry.channel_offset(channels.start));
         Segments { next, stride, len, left: channels.len(), borrow: PhantomData }
     }
 
@@ -101,7 +104,7 @@ impl<'a, T: Copy> Readable<'a, T> {
         assert!(self.part.0.contains(&channel) && within(&self.part, &self.part.0, &range));
         assert!(self.geometry.inner().1 == 1);
         let runs = self.geometry.runs(range);
-        let first = self.first.wrapping_offset(channel as isize * self.geometry.channel_stride);
+        let first = self.first.wrapping_offset(self.geometry.channel_offset(channel));
         Pieces { first, runs, borrow: PhantomData }
     }
 
@@ -110,16 +113,16 @@ impl<'a, T: Copy> Readable<'a, T> {
     pub fn rows(&self, range: Range<usize>) -> &[T] {
         let geometry = &self.geometry;
         assert!(geometry.is_dense_rows() && !range.is_empty() && within(&self.part, &(0..geometry.channels), &range));
-        let (offset, _) = geometry.locate(0, range.start);
+        let (offset, _) = geometry.locate(range.start);
         // SAFETY: all elements of these rows exist (fact 1) and dense rows follow each other without gaps.
         unsafe { std::slice::from_raw_parts(self.first.offset(offset), range.len() * geometry.channels) }
     }
 
     /// Prefetches values of one channel that come in runs.
     pub fn prefetch(&self, channel: usize, range: Range<usize>) {
+        let first = self.first.wrapping_offset(self.geometry.channel_offset(channel));
         for (offset, len) in self.geometry.runs(range) {
-            let first = self.first.wrapping_offset(offset + channel as isize * self.geometry.channel_stride);
-            prefetch(first, len);
+            prefetch(first.wrapping_offset(offset), len);
         }
     }
 
@@ -136,7 +139,7 @@ impl<'a, T: Copy> Readable<'a, T> {
                     let into = &mut tile[row * pitch + done..][..len];
                     // SAFETY: the `len` elements from here on, `stride` apart, exist (fact 1).
                     unsafe {
-                        let source = self.first.offset(offset + channel as isize * geometry.channel_stride);
+                        let source = self.first.offset(offset + geometry.channel_offset(channel));
                         if stride == 1 {
                             prefetch(source.wrapping_offset(distance), len);
                             into.copy_from_slice(std::slice::from_raw_parts(source, len));
@@ -410,8 +413,8 @@ impl<'g, T: Copy> Cell<'g, T> {
         assert!(within(&self.part, &channels, &(index..index + len)));
         let (offset, stride) = (self.geometry.side_by_side(&channels, index, len), self.geometry.channel_stride);
         // These elements exist (fact 1), are adjacent, as was asserted, and belong to this cell alone (fact 2), each
-        // channel's to its own segment.
-        let next = self.first.wrapping_offset(offset + channels.start as isize * stride);
+        // channel's to its own segment; the channels are neighbours, as was asserted.
+        let next = self.first.wrapping_offset(offset + self.geometry.channel_offset(channels.start));
         SegmentsMut { next, stride, len, left: channels.len(), borrow: PhantomData }
     }
 
@@ -421,7 +424,7 @@ impl<'g, T: Copy> Cell<'g, T> {
         let geometry = self.geometry;
         let (channels, range) = &self.part;
         assert!(geometry.is_dense_rows() && *channels == (0..geometry.channels) && !range.is_empty());
-        let (offset, _) = geometry.locate(0, range.start);
+        let (offset, _) = geometry.locate(range.start);
         // SAFETY: as in `Readable::rows`, and the rows belong to this cell alone (fact 2).
         unsafe { std::slice::from_raw_parts_mut(self.first.offset(offset), range.len() * geometry.channels) }
     }
@@ -431,8 +434,9 @@ impl<'g, T: Copy> Cell<'g, T> {
         assert!(self.part.0.contains(&channel) && within(&self.part, &self.part.0, &range));
         assert!(from.len() == range.len());
         let (stride, mut from) = (self.geometry.inner().1, from.iter());
+        let channel_offset = self.geometry.channel_offset(channel);
         for (offset, len) in self.geometry.runs(range) {
-            let first = offset + channel as isize * self.geometry.channel_stride;
+            let first = channel_offset + offset;
             for (at, &value) in from.by_ref().take(len).enumerate() {
                 // SAFETY: the element exists (fact 1) and belongs to this cell alone (fact 2).
                 unsafe { *self.first.offset(first + at as isize * stride) = value };

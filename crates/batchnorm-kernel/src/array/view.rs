@@ -51,7 +51,7 @@ impl<'a, T: Number> View<'a, T> {
     /// A dense array in row-major (C) order.
     ///
     /// # Errors
-    /// Rank below 2, no such channel axis, zero channels, a buffer of another length than the shape's product.
+    /// Rank below 2, no such channel axis, no other axis, zero channels, a buffer of another length than the shape's product.
     pub fn new(data: &'a [T], shape: &[usize], axes: Axes) -> Result<Self, ViewError> {
         let layout = Layout::new(shape, row_major(shape), axes)?;
         check_dense(shape, data.len())?;
@@ -91,7 +91,7 @@ impl<'a, T: Number> View<'a, T> {
     /// The view of an `ndarray` array of any strides, without copying.
     ///
     /// # Errors
-    /// Rank below 2, no such channel axis, zero channels.
+    /// Rank below 2, no such channel axis, no other axis, zero channels.
     #[cfg(feature = "ndarray")]
     pub fn of<D: ndarray::Dimension>(array: ndarray::ArrayView<'a, T, D>, axes: Axes) -> Result<Self, ViewError> {
         let layout = Layout::new(array.shape(), array.strides().to_vec(), axes)?;
@@ -147,16 +147,21 @@ impl<'a, T: Number> View<'a, T> {
         &self.layout.shape
     }
 
-    /// The channel axis, counted from the front.
+    /// The channel axis, counted from the front; the first one listed where there are several.
     pub fn channel_axis(&self) -> usize {
-        self.layout.channel_axis
+        self.layout.channel_axes[0]
     }
 
-    /// What each axis means, in the order of the shape.
+    /// The channel axes, counted from the front, in the order in which they number the channels: the last one fastest.
+    pub fn channel_axes(&self) -> &[usize] {
+        &self.layout.channel_axes
+    }
+
+    /// What each axis means, in the order of the shape. (In which order several channel axes count, [`channel_axes`](Self::channel_axes) says.)
     pub fn roles(&self) -> Vec<AxisRole> {
-        let Layout { channel_axis, others, samples, .. } = &self.layout;
+        let Layout { channel_axes, others, samples, .. } = &self.layout;
         let mut roles = vec![AxisRole::Space; self.shape().len()];
-        roles[*channel_axis] = AxisRole::Channel;
+        channel_axes.iter().for_each(|&axis| roles[axis] = AxisRole::Channel);
         others[..*samples].iter().for_each(|&axis| roles[axis] = AxisRole::Sample);
         roles
     }
@@ -174,8 +179,7 @@ impl<'a, T: Number> View<'a, T> {
             return Vec::new();
         }
         // All axes number the values of one row, in the order of the shape.
-        let place = |axis: usize| self.layout.others.iter().position(|&other| other == axis);
-        let values = (0..self.shape().len()).map(|axis| place(axis).unwrap_or(self.layout.others.len())).collect();
+        let values = (0..self.shape().len()).map(|axis| self.layout.place(axis)).collect();
         let arrangement = Arrangement { rows: Vec::new(), values, groups: None };
         let len = self.layout.len();
         let mut all = vec![T::default(); len];

@@ -62,7 +62,8 @@ pub enum Together {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rows {
     shape: Vec<usize>,
-    channel_axis: usize,
+    channel_axes: Vec<usize>,
+    parameter_shape: Vec<usize>,
     sample_axes: Vec<usize>,
     space_axes: Vec<usize>,
     together: Together,
@@ -70,21 +71,29 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Rows of an array of this shape, each axis with its role.
+    /// Rows of an array of this shape, each axis with its role. Of several axes of channels each combination of their indices is a
+    /// channel, numbered in the order of the shape, the last axis fastest.
     ///
     /// # Panics
-    /// Unless there is one role for each axis and one axis of channels, with as many channels as groups divide evenly.
+    /// Unless there is one role for each axis and an axis of channels, with as many channels as groups divide evenly.
     pub fn new(shape: &[usize], roles: &[Role], together: Together) -> Rows {
         assert_eq!(shape.len(), roles.len(), "a role for each axis");
         let with = |role: Role| (0..roles.len()).filter(|&axis| roles[axis] == role).collect::<Vec<usize>>();
-        let [channel_axis] = with(Role::Channel)[..] else { panic!("one axis of channels, not {roles:?}") };
-        let (shape, sample_axes, space_axes) = (shape.to_vec(), with(Role::Sample), with(Role::Space));
-        let rows = Rows { shape, channel_axis, sample_axes, space_axes, together, sorted: false };
+        let (channel_axes, sample_axes, space_axes) = (with(Role::Channel), with(Role::Sample), with(Role::Space));
+        assert!(!channel_axes.is_empty(), "an axis of channels, not {roles:?}");
+        let parameter_shape = match together {
+            Together::LastAxes(axes) => {
+                assert!(axes <= shape.len(), "{axes} of the axes {shape:?}");
+                shape[shape.len() - axes..].to_vec()
+            }
+            _ => channel_axes.iter().map(|&axis| shape[axis]).collect(),
+        };
+        let shape = shape.to_vec();
+        let rows = Rows { shape, channel_axes, parameter_shape, sample_axes, space_axes, together, sorted: false };
         match together {
             Together::Groups(groups) => assert!(rows.channels().is_multiple_of(groups), "{groups} groups of one size"),
             Together::Ghost(samples) => assert!(samples > 0, "a sample at least in each group"),
-            Together::LastAxes(axes) => assert!(axes <= rows.shape.len(), "{axes} of the axes {:?}", rows.shape),
-            Together::Channel | Together::Instance => (),
+            Together::Channel | Together::Instance | Together::LastAxes(_) => (),
         }
         rows
     }
@@ -174,10 +183,7 @@ impl Rows {
 
     /// Lengths of the axes whose elements have a gamma and a beta each.
     pub fn parameter_shape(&self) -> &[usize] {
-        match self.together {
-            Together::LastAxes(axes) => &self.shape[self.shape.len() - axes..],
-            _ => &self.shape[self.channel_axis..=self.channel_axis],
-        }
+        &self.parameter_shape
     }
 
     /// Number of gammas, and of betas.
@@ -218,7 +224,7 @@ impl Rows {
 
     /// Number of channels.
     pub fn channels(&self) -> usize {
-        self.shape[self.channel_axis]
+        self.channel_axes.iter().map(|&axis| self.shape[axis]).product()
     }
 
     /// Number of positions of a sample: the product of the axes of space.
@@ -231,7 +237,8 @@ impl Rows {
     }
 
     fn channel_of(&self, place: usize) -> usize {
-        place / self.stride(self.channel_axis) % self.channels()
+        let index = |axis: usize| place / self.stride(axis) % self.shape[axis];
+        self.channel_axes.iter().fold(0, |channel, &axis| channel * self.shape[axis] + index(axis))
     }
 
     /// How far apart neighbours along an axis stand.
@@ -243,11 +250,10 @@ impl Rows {
     fn block(&self, samples: std::ops::Range<usize>, channels: std::ops::Range<usize>) -> Vec<usize> {
         let positions: Vec<usize> = (0..self.positions()).map(|at| self.first_place(&self.space_axes, at)).collect();
         let samples: Vec<usize> = samples.map(|at| self.first_place(&self.sample_axes, at)).collect();
-        let channel_stride = self.stride(self.channel_axis);
         let mut places = Vec::with_capacity(channels.len() * samples.len() * positions.len());
-        for channel in channels {
+        for channel in channels.map(|at| self.first_place(&self.channel_axes, at)) {
             for sample in &samples {
-                places.extend(positions.iter().map(|position| channel * channel_stride + sample + position));
+                places.extend(positions.iter().map(|position| channel + sample + position));
             }
         }
         places

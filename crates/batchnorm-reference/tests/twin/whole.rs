@@ -8,7 +8,7 @@ use batchnorm_reference::random::Random;
 use batchnorm_reference::whole::{By, Direction, Norm, Role, Rows, Together, repeated, transposed};
 use batchnorm_reference::{Real, staged};
 
-/// Arrays with their roles: every place of the channels, several axes of samples and none, lengths of 1 and of 0.
+/// Arrays with their roles: every place of the channels, on one axis and on several, several axes of samples and none, lengths of 1 and of 0.
 fn arrays() -> Vec<(Vec<usize>, Vec<Role>)> {
     vec![
         (vec![5, 6], vec![Sample, Channel]),
@@ -20,6 +20,8 @@ fn arrays() -> Vec<(Vec<usize>, Vec<Role>)> {
         (vec![1, 4, 1], vec![Sample, Channel, Space]),
         (vec![2, 4, 3], vec![Space, Channel, Space]),
         (vec![0, 4, 3], vec![Sample, Channel, Space]),
+        (vec![2, 3, 5, 2], vec![Channel, Sample, Space, Channel]),
+        (vec![3, 2, 2, 3, 2], vec![Sample, Channel, Space, Channel, Channel]),
     ]
 }
 
@@ -36,17 +38,19 @@ const ALL: [Together; 9] = [
 ];
 
 /// What two values must share to be normalised together, by their indices.
-fn shared(together: Together, roles: &[Role], index: &[usize]) -> Vec<usize> {
+fn shared(together: Together, shape: &[usize], roles: &[Role], index: &[usize]) -> Vec<usize> {
     let of =
         |role: Role| index.iter().zip(roles).filter(|(_, own)| **own == role).map(|(&at, _)| at).collect::<Vec<_>>();
     let (samples, channel) = (of(Sample), of(Channel));
+    let lengths = shape.iter().zip(roles).filter(|(_, role)| **role == Channel).map(|(&length, _)| length);
+    let number = channel.iter().zip(lengths).fold(0, |number, (&at, length)| number * length + at);
     match together {
         Together::Channel => channel,
-        Together::Ghost(size) => [samples.first().map_or(0, |first| first / size), channel[0]].to_vec(),
+        Together::Ghost(size) => [samples.first().map_or(0, |first| first / size), number].to_vec(),
         Together::Instance => [samples, channel].concat(),
         Together::Groups(groups) => {
-            let channels = [4, 6].into_iter().find(|length| channel[0] < *length && length % groups == 0).unwrap();
-            [samples, vec![channel[0] / (channels / groups)]].concat()
+            let channels = [4, 6].into_iter().find(|length| number < *length && length % groups == 0).unwrap();
+            [samples, vec![number / (channels / groups)]].concat()
         }
         Together::LastAxes(axes) => index[..index.len() - axes].to_vec(),
     }
@@ -57,7 +61,7 @@ fn values_are_in_one_row_if_they_share_what_is_said() {
     for (shape, roles) in arrays() {
         let len: usize = shape.iter().product();
         // (Group sizes below are those of 4 channels.)
-        let four = shape[roles.iter().position(|&role| role == Channel).unwrap()] == 4;
+        let four = Rows::new(&shape, &roles, Together::Channel).channels() == 4;
         for together in ALL.into_iter().filter(|together| four || !matches!(together, Together::Groups(_))) {
             let rows = Rows::new(&shape, &roles, together);
             let what = format!("{shape:?} {roles:?} {together:?}");
@@ -70,7 +74,8 @@ fn values_are_in_one_row_if_they_share_what_is_said() {
                     assert_eq!(std::mem::replace(&mut row_of[place], row), usize::MAX, "{what}: {place} twice");
                 }
             }
-            let keys: Vec<Vec<usize>> = (0..len).map(|place| shared(together, &roles, &rows.index(place))).collect();
+            let keys: Vec<Vec<usize>> =
+                (0..len).map(|place| shared(together, &shape, &roles, &rows.index(place))).collect();
             for one in 0..len {
                 for other in 0..len {
                     assert_eq!(row_of[one] == row_of[other], keys[one] == keys[other], "{what}: {one}, {other}");

@@ -82,8 +82,8 @@ impl Normalizer {
                 Err(CallError::EmptyBatch { shape: x.shape().to_vec() })
             }
             1 if matches!(self.policies.single_value, SingleValue::Error | SingleValue::UseRunning) => {
-                let (shape, axis) = (x.shape().to_vec(), x.channel_axis());
-                Err(CallError::SingleValue { shape, axis })
+                let (shape, axes) = (x.shape().to_vec(), x.channel_axes().to_vec());
+                Err(CallError::SingleValue { shape, axes })
             }
             _ => Ok(()),
         }

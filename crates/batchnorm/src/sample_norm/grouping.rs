@@ -29,7 +29,7 @@ pub enum Grouping {
         axes: usize,
     },
     /// Group norm (Wu and He 2018): neighbouring channels in groups of one size. The [`Axes`](crate::Axes) say which
-    /// axes are samples, channels and positions.
+    /// axes are samples, channels and positions. With several channel axes a group is made of whole axes and an equal part of one.
     Group {
         /// Number of groups; a divisor of the channels.
         groups: usize,
@@ -81,7 +81,7 @@ impl RowPlan {
     /// The rows of an array of this layout.
     ///
     /// # Errors
-    /// Too few axes; groups that do not divide the channels evenly.
+    /// Too few axes; groups that do not divide the channels evenly, or hold parts of several axes.
     pub fn new(grouping: Grouping, layout: &Layout) -> Result<RowPlan, CallError> {
         let shape = layout.shape.clone();
         match grouping {
@@ -91,8 +91,8 @@ impl RowPlan {
                     return Err(CallError::LastAxes { expected: axes, shape });
                 }
                 // Axes by their place in the logical order, for the other arrays of a call may have them in another
-                // order of their own. The channel axis, which is none of `others`, is the last one there.
-                let place = |axis: usize| layout.others.iter().position(|&other| other == axis).unwrap_or(rank - 1);
+                // order of their own.
+                let place = |axis: usize| layout.place(axis);
                 let split = rank - axes;
                 let (rows, values) = ((0..split).map(place).collect(), (split..rank).map(place).collect());
                 Ok(RowPlan {
@@ -112,7 +112,15 @@ impl RowPlan {
                     _ => channels,
                 };
                 if !channels.is_multiple_of(groups) {
-                    return Err(CallError::Groups { groups, channels, shape, axis: layout.channel_axis });
+                    return Err(CallError::Groups { groups, channels, shape, axes: layout.channel_axes.clone() });
+                }
+                if !layout.has_groups(groups) {
+                    return Err(CallError::StraddlingGroups {
+                        groups,
+                        channels,
+                        shape,
+                        axes: layout.channel_axes.clone(),
+                    });
                 }
                 let length = |axes: &[usize]| axes.iter().map(|&axis| shape[axis]).product::<usize>();
                 let (samples, spaces) = layout.others.split_at(layout.samples);

@@ -35,8 +35,8 @@ pub struct SampleSaved {
     pub(crate) centred: bool,
     pub(crate) activation: Activation,
     pub(crate) plan: RowPlan,
-    /// The input's axes in logical order.
-    pub(crate) input: Vec<usize>,
+    /// Lengths of the input's axes in logical order, the channel axes apart.
+    pub(crate) input: [Vec<usize>; 2],
     /// The numbers that give xhat, of each row; the inverse deviation is 0 where the gradient is declared to be 0.
     pub(crate) numbers: Vec<RowNumbers>,
     /// The low part of each row's mean, of rows by the kernels of batch norm.

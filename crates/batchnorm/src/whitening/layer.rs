@@ -191,7 +191,7 @@ impl Decorrelated {
         match count {
             0 if policies.empty_batch == EmptyBatch::Error => return Err(CallError::EmptyBatch { shape }),
             1 if policies.single_value == SingleValue::Error => {
-                return Err(CallError::SingleValue { shape, axis: x.channel_axis() });
+                return Err(CallError::SingleValue { shape, axes: x.channel_axes().to_vec() });
             }
             1 if use_running && self.running.is_none() => {
                 let reason = "one value a channel under SingleValue::UseRunning; keep running statistics, or choose \

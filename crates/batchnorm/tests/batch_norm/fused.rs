@@ -49,7 +49,7 @@ fn bits<T: Element>(values: &[T]) -> Vec<u64> {
 fn one_pass_is_two<T: Stepping>(random: &mut Random) {
     for sizes in SIZES {
         let case = case::<T>(sizes, random);
-        let order = ORDERS[random.below(4)];
+        let order = ORDERS[random.below(ORDERS.len())];
         let fused = step(&case, pass(Activation::Relu, false), order, Tier::best());
         let plain = pass(Activation::Identity, false);
         let z = step(&case, plain, order, Tier::best()).y;
@@ -84,7 +84,7 @@ fn against_the_twin<T: Stepping>(bound: f64, random: &mut Random) {
         for activation in [Activation::Relu, Activation::LeakyRelu(0.2), Activation::Identity] {
             let adding = activation == Activation::Identity || number % 2 == 0;
             let case = case::<T>(sizes, random);
-            let order = ORDERS[random.below(4)];
+            let order = ORDERS[random.below(ORDERS.len())];
             let stepped = step(&case, pass(activation, adding), order, Tier::best());
             let Stepped { y, dx, dresidual, dgamma, dbeta, .. } = stepped;
             let slope = D::from(activation.slope());
@@ -212,7 +212,7 @@ fn evaluation_takes_activations_and_residuals_too() {
 fn parts_are_the_whole<T: Stepping>(random: &mut Random) {
     for sizes in SIZES {
         let case = case::<T>(sizes, random);
-        let order = ORDERS[random.below(4)];
+        let order = ORDERS[random.below(ORDERS.len())];
         for activation in [Activation::Relu, Activation::LeakyRelu(0.2), Activation::Identity] {
             let rule = rule(activation);
             let whole = step(&case, pass(activation, true), order, Tier::best());

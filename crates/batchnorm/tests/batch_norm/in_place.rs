@@ -139,7 +139,7 @@ fn same_bits<T: Element>(make: impl Fn(f64) -> T + Copy, random: &mut Random) {
         let case = Case::new(sizes, make, random);
         for (i, order) in ORDERS.into_iter().enumerate() {
             // Each pair of orders comes up for some size.
-            let orders = [order, ORDERS[(i + number) % 4]];
+            let orders = [order, order.beside(number)];
             for (round, activation) in ACTIVATIONS.into_iter().enumerate() {
                 let tiers = Tier::available();
                 for (threads, tier) in [(1, Tier::best()), (3, Tier::best()), (2, tiers[(i + round) % tiers.len()])] {

@@ -211,9 +211,9 @@ fn the_same_bits_over_threads_tiers_and_layouts() {
                 pool.install(|| (hashed(&case.invertible(&rule, orders)), hashed(&wide.invertible(&rule, orders))))
             };
             let first = run(1, [Order::Nchw; 2], Tier::Baseline);
-            for (i, order) in ORDERS.into_iter().enumerate() {
+            for order in ORDERS {
                 for (j, threads) in [1, 2, 3, 8].into_iter().enumerate() {
-                    let orders = [order, ORDERS[(i + j) % 4]];
+                    let orders = [order, order.beside(j)];
                     assert!(run(threads, orders, Tier::best()) == first, "{n}x{plane} {orders:?} {threads} threads");
                 }
                 for tier in Tier::available() {

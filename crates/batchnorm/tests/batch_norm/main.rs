@@ -1,5 +1,6 @@
 //! Batch norm: each form of the layer against its formulas and against the ordinary form.
 
+mod channel_axes;
 mod collective;
 mod constant_statistics;
 mod forms_agree;

@@ -1,18 +1,19 @@
 //! Masks and weights: the formulas against the twin, and what they are worth in other words.
 
-use crate::support::layout::{ORDERS, Order, Sizes};
+use crate::support::layout::{ORDERS, Order, Sizes, factors};
 use crate::support::measure::ulp;
 use crate::support::wide::{DoubleDouble, wide, widened};
 use crate::support::{Random, channel_of, pool};
 use batchnorm::reference::weighted;
+use batchnorm::reference::whole::transposed;
 use batchnorm::{
     Activation, Axes, BatchMoments, BatchNorm, Config, Element, Input, Moments, Normalizer, ParameterGradients,
     Parameters, Tier, View, ViewMut, Weights,
 };
 
 const EPSILON: f64 = 1e-5;
-const GAMMA: [f64; 3] = [0.7, -1.3, 2.0];
-const BETA: [f64; 3] = [0.1, 0.0, -4.0];
+const GAMMA: [f64; 6] = [0.7, -1.3, 2.0, 0.1, -5.0, 1.0];
+const BETA: [f64; 6] = [0.1, 0.0, -4.0, 2.0, -0.3, 1.5];
 
 /// Shapes of weights over samples, channels and plane.
 const SHAPES: [[bool; 3]; 6] = [
@@ -24,8 +25,8 @@ const SHAPES: [[bool; 3]; 6] = [
     [true, true, false],
 ];
 
-fn parameters() -> Parameters<'static, f64> {
-    Parameters { gamma: Some(&GAMMA), beta: Some(&BETA) }
+fn parameters(channels: usize) -> Parameters<'static, f64> {
+    Parameters { gamma: Some(&GAMMA[..channels]), beta: Some(&BETA[..channels]) }
 }
 
 /// Of each channel at least two values count where `masks`; else any weights from 0 to 3.
@@ -80,25 +81,22 @@ fn step<T: Element>(
     let (x, dy) = (order.arranged(x, sizes), order.arranged(dy, sizes));
     let (mut y, mut dx) = (order.blank(sizes), order.blank(sizes));
     let (values, shape) = weights;
-    let narrow = |values: Vec<f64>| values.into_iter().map(T::from_f64).collect::<Vec<T>>();
     // The axes in the order in which a view of this arrangement names them.
-    let (values, shape) = match order {
-        Order::Nhwc => {
-            let [n, c, p] = [shape[0], shape[1], shape[2]];
-            let moved = |i: usize| values[(i / (p * c)) * c * p + (i % c) * p + i / c % p];
-            (narrow((0..n * c * p).map(moved).collect()), vec![n, p, c])
-        }
-        Order::ChannelsFirst => {
-            let [n, c, p] = [shape[0], shape[1], shape[2]];
-            let moved = |i: usize| values[(i / p % n) * c * p + (i / (n * p)) * p + i % p];
-            (narrow((0..n * c * p).map(moved).collect()), vec![c, n, p])
-        }
-        _ => (narrow(values.to_vec()), shape.to_vec()),
+    let &[n, c, p] = shape else { panic!("samples, channels and plane") };
+    let (outer, inner) = factors(c);
+    let (shape, named): (&[usize], &[usize]) = match order {
+        Order::Nchw | Order::Strided => (&[n, c, p], &[0, 1, 2]),
+        Order::Nhwc => (&[n, c, p], &[0, 2, 1]),
+        Order::ChannelsFirst => (&[n, c, p], &[1, 0, 2]),
+        Order::TwoAxes => (&[n, outer, inner, p], &[1, 0, 2, 3]),
+        Order::TwoAxesLast => (&[n, outer, inner, p], &[0, 1, 3, 2]),
     };
+    let values: Vec<T> = transposed(values, shape, named).into_iter().map(T::from_f64).collect();
+    let shape: Vec<usize> = named.iter().map(|&axis| shape[axis]).collect();
     let weights = Weights::new(&values, &shape).expect("right weights");
     let (seen, upstream) = (order.view(&x, sizes), order.view(&dy, sizes));
     let input = Input::weighted(&seen, &weights);
-    let trained = rule.train(input, parameters(), None, &mut order.view_mut(&mut y, sizes));
+    let trained = rule.train(input, parameters(sizes.c), None, &mut order.view_mut(&mut y, sizes));
     let (saved, batch) = trained.expect("a right call");
     let mut out = order.view_mut(&mut dx, sizes);
     let gradients = saved.backward(Input::weighted(&seen, &weights), &upstream, &mut out).expect("a right call");
@@ -124,7 +122,7 @@ fn weights_of_every_shape_are_what_the_twin_says_and_masked_slots_may_hold_nan()
                 let mut x = random.normals(all.len(), mean, 1.5);
                 let dy = random.normals(all.len(), 0.2, 1.0);
                 all.iter().zip(&mut x).filter(|(w, _)| **w == 0.0).for_each(|(_, x)| *x = f64::NAN);
-                let order = ORDERS[(case + kind) % 4];
+                let order = ORDERS[(case + kind) % ORDERS.len()];
                 let got = step(&rule(activation), order, sizes, &x, &dy, (&values, &shape));
                 for channel in 0..c {
                     check_channel(&got, channel, sizes, [&x, &dy, &all], activation, mean);
@@ -216,10 +214,10 @@ fn same_bits<T: Element>(one: &Step<T>, other: &Step<T>, what: &str) {
 #[test]
 fn bits_do_not_depend_on_threads_tier_or_layout() {
     fn check<T: Element>(random: &mut Random) {
-        for (plane, shape) in [(900, [31, 1, 900]), (49, [31, 1, 1]), (1, [31, 3, 1]), (900, [31, 3, 900])] {
-            let sizes = Sizes { n: 31, c: 3, plane };
+        for (plane, shape) in [(900, [31, 1, 900]), (49, [31, 1, 1]), (1, [31, 6, 1]), (900, [31, 6, 900])] {
+            let sizes = Sizes { n: 31, c: 6, plane };
             let narrow = |values: Vec<f64>| values.into_iter().map(T::from_f64).collect::<Vec<T>>();
-            let len = 31 * 3 * plane;
+            let len = 31 * 6 * plane;
             let (x, dy) = (narrow(random.normals(len, 3.0, 1.0)), narrow(random.normals(len, 0.0, 1.0)));
             let values = weights(&shape, false, random);
             let of = |tier: Tier, order: Order| {

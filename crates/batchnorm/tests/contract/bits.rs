@@ -146,8 +146,8 @@ fn each_array_of_a_call_may_lie_in_an_order_of_its_own() {
         let running = RunningStatistics::start(sizes.c).unwrap();
         let none = Parameters::<f32>::default();
         let mut results = Vec::new();
-        for (i, order) in ORDERS.into_iter().enumerate() {
-            let [other, third] = [ORDERS[(i + 1) % 4], ORDERS[(i + 2) % 4]];
+        for order in ORDERS {
+            let [other, third] = [order.beside(1), order.beside(2)];
             let (x, dy) = (order.arranged(&x, sizes), other.arranged(&dy, sizes));
             let (x, dy) = (order.view(&x, sizes), other.view(&dy, sizes));
             let (mut y, mut dx, mut evaluated) = (third.blank(sizes), third.blank(sizes), other.blank(sizes));

@@ -121,11 +121,29 @@ pub fn views() -> Vec<Bad> {
         bad("roles too few", &["roles", "expected 2", "got 1"], |_| {
             fails(View::new(&X, &[8, 3], Axes::Roles(&[AxisRole::Channel])))
         }),
-        bad("roles without a channel", &["roles", "exactly one Channel", "with 0"], |_| {
+        bad("roles without a channel", &["roles", "at least one Channel", "with 0"], |_| {
             fails(View::new(&X, &[8, 3], Axes::Roles(&[AxisRole::Sample, AxisRole::Space])))
         }),
-        bad("roles with two channels", &["roles", "exactly one Channel", "with 2"], |_| {
+        bad("roles of channels alone", &["channel_axes", "all 2 axes hold channels"], |_| {
             fails(View::new(&X, &[8, 3], Axes::Roles(&[AxisRole::Channel; 2])))
+        }),
+        bad("all axes for channels", &["channel_axes", "all 3 axes hold channels"], |_| {
+            fails(View::new(&X, &[4, 2, 3], Axes::Channels(&[0, 2, 1])))
+        }),
+        bad("a channel axis twice", &["channel_axes", "[1, -2]", "axis 1 stands twice"], |_| {
+            fails(View::new(&X, &[4, 2, 3], Axes::Channels(&[1, -2])))
+        }),
+        bad("no channel axis", &["channel_axes", "at least 1 of 2 axes", "got none"], |_| {
+            fails(View::new(&X, &[8, 3], Axes::Channels(&[])))
+        }),
+        bad("one of two channel axes too large", &["channel_axis", "-3..=2", "got 3"], |_| {
+            fails(View::new(&X, &[4, 2, 3], Axes::Channels(&[1, 3])))
+        }),
+        bad("one of two channel axes of length 0", &["axis 2", "at least 1", "got 0"], |_| {
+            fails(View::<f32>::new(&[], &[4, 2, 0], Axes::Channels(&[1, 2])))
+        }),
+        bad("two axes of more channels than a layer may have", &["at most 268435456", "channel axes [1, 2]"], |_| {
+            fails(View::with_strides(&[1.0f32], &[2, 1 << 20, 1 << 20], &[0; 3], 0, Axes::Channels(&[1, 2])))
         }),
         bad("MATLAB roles on three axes", &["roles", "expected 3", "got 4"], |_| {
             fails(View::new(&X, &[2, 4, 3], Axes::MATLAB))

@@ -9,7 +9,7 @@ fn a_place_knows_what_is_written_and_what_is_not() {
         assert_ne!(bits(poison::<T>()), bits(T::from_f64(f64::NAN)));
         assert_eq!(bits(poison::<T>()), bits(T::from_f64(poison::<T>().to_f64())));
         // Two rows of two, the rows from the end, every second place.
-        let place = Place::new(&[2, 2], &[-5, 2], 1, [3, 1]);
+        let place = Place::new(&[2, 2], &[-5, 2], &[1], [3, 1]);
         let values = [1.0, 2.0, 3.0, 4.0].map(T::from_f64);
         let right = place.filled(&values);
         assert_eq!((right.len(), right[8].to_f64(), right[5].to_f64()), (12, 1.0, 4.0));

@@ -16,7 +16,7 @@ proptest! {
 
     #[test]
     fn any_size_order_and_offset_meets_the_contract_in_both_types(
-        n in 1usize..40, c in 1usize..40, plane in 1usize..70, order in 0usize..4, seed: u64,
+        n in 1usize..40, c in 1usize..40, plane in 1usize..70, order in 0..ORDERS.len(), seed: u64,
         ratio in prop::sample::select(vec![0.0, 1.0, 1e2, 1e4]), beta in -10.0f64..10.0, gamma in -3.0f64..3.0,
     ) {
         prop_assume!(n * plane > 1);

@@ -67,6 +67,9 @@ fn passes() -> Vec<(&'static str, String)> {
     };
     let jvps = [jvp(&of_part), jvp(&weighted)];
     let mut dx = ViewMut::new(&mut buffer, &[4, 3], Axes::NCHW).expect("an array");
+    let several = |shape: &[usize], axes: Axes| View::new(&X, shape, axes).expect("an array");
+    let [of_one_axis, of_two_axes] = [Axes::NCHW, Axes::Channels(&[1, 2])].map(|axes| several(&[2, 3, 2], axes));
+    let single_of_two_axes = View::new(&X[..3], &[1, 3, 1], Axes::Channels(&[1, 2])).expect("an array");
     let mut all = vec![
         ("train, an empty batch that is refused", said(layer.train(&view(&[], &[0, 3])))),
         ("train, NaN that is refused", said(layer.train(&view(&nan, &[4, 3])))),
@@ -85,6 +88,9 @@ fn passes() -> Vec<(&'static str, String)> {
             "backward, no buffer for the residual's gradient",
             said(added.backward(Input::with_output(&x, &x), &x, &mut dx)),
         ),
+        ("train, other channels of two axes", said(layer.train(&of_two_axes))),
+        ("train, one value a channel of two axes", said(layer.train(&single_of_two_axes))),
+        ("backward, an array of two channel axes", said(layer.backward(&of_one_axis, &of_two_axes, &plain))),
         ("backward of another batch", said(layer.backward(&view(&X[..9], &[3, 3]), &view(&X[..9], &[3, 3]), &plain))),
         ("jvp of a part", jvps[0].clone()),
         ("jvp without the weights", jvps[1].clone()),
@@ -122,6 +128,14 @@ fn siblings() -> Vec<(&'static str, String)> {
                 &x,
                 Parameters::<f64> { gamma: None, beta: None },
                 &mut ViewMut::new(&mut [0.0; 12], &[4, 3], Axes::NCHW).expect("an array"),
+            )),
+        ),
+        (
+            "group norm, groups of parts of two channel axes",
+            said(SampleConfig::group(2).normalizer().expect("a rule").forward(
+                &View::new(&X, &[2, 3, 2], Axes::Channels(&[1, 2])).expect("an array"),
+                Parameters::<f64> { gamma: None, beta: None },
+                &mut ViewMut::new(&mut [0.0; 12], &[2, 3, 2], Axes::Channels(&[1, 2])).expect("an array"),
             )),
         ),
         ("layer norm, no axes", said(layer(SampleConfig::layer(0), &[]))),

@@ -2,7 +2,7 @@
 //! type, on every instruction set, in every layout and over several pools, between margins that must stay as they are:
 //! right by the twin, and always the same bits.
 
-use crate::support::layout::{Order, Sizes, sizes};
+use crate::support::layout::{Order, Sizes, factors, sizes};
 use crate::support::step::{ARRANGEMENTS, Case, PASSES, Pass, Places, Stepping};
 use crate::support::{Random, pool};
 use batchnorm::Tier;
@@ -25,12 +25,6 @@ struct Edge {
 
 fn edge(what: &'static str, edge: usize, sizes: impl Fn(usize) -> Sizes) -> Edge {
     Edge { what, sizes: [edge - 1, edge, edge + 1].map(sizes).to_vec() }
-}
-
-/// Two factors of a number, as near to each other as can be; the smaller one first.
-fn factors(number: usize) -> (usize, usize) {
-    let smaller = (1..=number.isqrt()).rev().find(|&factor| number.is_multiple_of(factor)).expect("1 is a factor");
-    (smaller, number / smaller)
 }
 
 /// A new edge is a line here.

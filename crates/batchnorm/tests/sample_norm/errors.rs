@@ -117,7 +117,7 @@ fn without_state_too() {
         error
     };
     let error = refused(SampleConfig::group(4), none);
-    assert_eq!(error, CallError::Groups { groups: 4, channels: 6, shape: vec![2, 6, 4], axis: 1 });
+    assert_eq!(error, CallError::Groups { groups: 4, channels: 6, shape: vec![2, 6, 4], axes: vec![1] });
     let error = refused(SampleConfig::layer(4), none);
     assert_eq!(error, CallError::LastAxes { expected: 4, shape: vec![2, 6, 4] });
     let error = refused(SampleConfig::layer(2), Parameters { gamma: Some(&[1.0; 6]), beta: None });

@@ -11,9 +11,22 @@ pub enum Order {
     Strided,
     /// Channels first: (C, N, plane).
     ChannelsFirst,
+    /// Two channel axes around the samples: (C1, N, C2, plane).
+    TwoAxes,
+    /// Two channel axes around the plane: (N, C1, plane, C2).
+    TwoAxesLast,
 }
 
-pub const ORDERS: [Order; 4] = [Order::Nchw, Order::Nhwc, Order::Strided, Order::ChannelsFirst];
+pub const ORDERS: [Order; 6] =
+    [Order::Nchw, Order::Nhwc, Order::Strided, Order::ChannelsFirst, Order::TwoAxes, Order::TwoAxesLast];
+/// Those of one channel axis.
+const OF_ONE_AXIS: usize = 4;
+
+/// Two factors of a number, as near to each other as can be; the smaller one first.
+pub fn factors(number: usize) -> (usize, usize) {
+    let smaller = (1..=number.isqrt()).rev().find(|&factor| number.is_multiple_of(factor)).expect("1 is a factor");
+    (smaller, number / smaller)
+}
 
 /// Lengths of the axes.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +41,14 @@ pub const fn sizes(n: usize, c: usize, plane: usize) -> Sizes {
 }
 
 impl Order {
+    /// The order `turn` places further on, of arrays that may be in the same call as those of this one: they have as many channel
+    /// axes.
+    pub fn beside(self, turn: usize) -> Order {
+        let at = ORDERS.iter().position(|&order| order == self).expect("all orders are listed");
+        let alike = if at < OF_ONE_AXIS { &ORDERS[..OF_ONE_AXIS] } else { &ORDERS[OF_ONE_AXIS..] };
+        alike[(at + turn) % alike.len()]
+    }
+
     /// Where an array of this order lies, with margins of many lengths, so that arrays begin at many alignments.
     pub fn place(self, sizes: Sizes) -> Place {
         let mix = 31 * sizes.n + 7 * sizes.c + sizes.plane;
@@ -39,13 +60,21 @@ impl Order {
         let [samples, channels, values] = [n, c, plane].map(|length| length as isize);
         // One row of padding after each plane.
         let step = 2 * values + 3;
-        let (strides, named) = match self {
-            Order::Nchw => ([channels * values, values, 1], [0, 1, 2]),
-            Order::Nhwc => ([channels * values, 1, channels], [0, 2, 1]),
-            Order::Strided => ([-step * channels, -step, -2], [0, 1, 2]),
-            Order::ChannelsFirst => ([values, samples * values, 1], [1, 0, 2]),
-        };
-        Place::new(&[n, c, plane], &strides, 1, margins).named(&named)
+        let of_one =
+            |strides: [isize; 3], named: [usize; 3]| Place::new(&[n, c, plane], &strides, &[1], margins).named(&named);
+        let (outer, inner) = factors(c);
+        let lengths = [n, outer, inner, plane];
+        let near = inner as isize;
+        let of_two =
+            |strides: [isize; 4], named: [usize; 4]| Place::new(&lengths, &strides, &[1, 2], margins).named(&named);
+        match self {
+            Order::Nchw => of_one([channels * values, values, 1], [0, 1, 2]),
+            Order::Nhwc => of_one([channels * values, 1, channels], [0, 2, 1]),
+            Order::Strided => of_one([-step * channels, -step, -2], [0, 1, 2]),
+            Order::ChannelsFirst => of_one([values, samples * values, 1], [1, 0, 2]),
+            Order::TwoAxes => of_two([near * values, samples * near * values, values, 1], [1, 0, 2, 3]),
+            Order::TwoAxesLast => of_two([channels * values, values * near, 1, near], [0, 1, 3, 2]),
+        }
     }
 
     /// A buffer with an array's values, given in NCHW order, in their places.

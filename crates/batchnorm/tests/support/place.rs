@@ -20,8 +20,8 @@ pub struct Place {
     lengths: Vec<usize>,
     /// Of each axis, in elements.
     strides: Vec<isize>,
-    /// The channel axis.
-    channel: usize,
+    /// The channel axes, the last one fastest.
+    channels: Vec<usize>,
     /// The axes in the order in which a view names them.
     named: Vec<usize>,
     /// Whether there is a margin before the array.
@@ -32,7 +32,7 @@ pub struct Place {
 
 impl Place {
     /// With so many elements before the lowest and behind the highest that belongs to the array.
-    pub fn new(lengths: &[usize], strides: &[isize], channel: usize, margins: [usize; 2]) -> Place {
+    pub fn new(lengths: &[usize], strides: &[isize], channels: &[usize], margins: [usize; 2]) -> Place {
         let reach = |negative: bool| -> usize {
             let axes = lengths.iter().zip(strides).filter(|(_, stride)| (**stride < 0) == negative);
             axes.map(|(length, stride)| (length - 1) * stride.unsigned_abs()).sum()
@@ -41,7 +41,7 @@ impl Place {
         Place {
             lengths: lengths.to_vec(),
             strides: strides.to_vec(),
-            channel,
+            channels: channels.to_vec(),
             named: (0..lengths.len()).collect(),
             margin: margins[0] > 0,
             offset,
@@ -114,13 +114,19 @@ impl Place {
         }
     }
 
-    /// Shape and strides as a view names them, and the channel axis.
-    fn geometry(&self) -> (Vec<usize>, Vec<isize>, Axes<'static>) {
+    /// Shape and strides as a view names them, and the channel axes: the last axis counted from the end.
+    fn geometry(&self) -> (Vec<usize>, Vec<isize>, Vec<isize>) {
         let shape = self.named.iter().map(|&axis| self.lengths[axis]).collect();
         let strides = self.named.iter().map(|&axis| self.strides[axis]).collect();
-        let channel = self.named.iter().position(|&axis| axis == self.channel).expect("every axis is named");
-        let last = channel + 1 == self.named.len();
-        (shape, strides, if last { Axes::NHWC } else { Axes::Channel(channel as isize) })
+        let number = |&channel: &usize| {
+            let at = self.named.iter().position(|&axis| axis == channel).expect("every axis is named");
+            if at + 1 == self.named.len() { -1 } else { at as isize }
+        };
+        (shape, strides, self.channels.iter().map(number).collect())
+    }
+
+    fn axes(channels: &[isize]) -> Axes<'_> {
+        if let &[channel] = channels { Axes::Channel(channel) } else { Axes::Channels(channels) }
     }
 
     /// Values in the order of the axes as a view names them, dense, and the lengths of these axes.
@@ -131,17 +137,17 @@ impl Place {
             strides[axis] = shape[at + 1..].iter().product::<usize>() as isize;
         }
         let mut named = values.to_vec();
-        Place::new(&self.lengths, &strides, self.channel, [0; 2]).each(|number, place| named[place] = values[number]);
+        Place::new(&self.lengths, &strides, &self.channels, [0; 2]).each(|number, place| named[place] = values[number]);
         (named, shape)
     }
 
     pub fn view<'a, T: Element>(&self, data: &'a [T]) -> View<'a, T> {
-        let (shape, strides, axes) = self.geometry();
-        View::with_strides(data, &shape, &strides, self.offset, axes).expect("a right view")
+        let (shape, strides, channels) = self.geometry();
+        View::with_strides(data, &shape, &strides, self.offset, Self::axes(&channels)).expect("a right view")
     }
 
     pub fn view_mut<'a, T: Element>(&self, data: &'a mut [T]) -> ViewMut<'a, T> {
-        let (shape, strides, axes) = self.geometry();
-        ViewMut::with_strides(data, &shape, &strides, self.offset, axes).expect("a right view")
+        let (shape, strides, channels) = self.geometry();
+        ViewMut::with_strides(data, &shape, &strides, self.offset, Self::axes(&channels)).expect("a right view")
     }
 }

@@ -90,7 +90,7 @@ fn places_within(kind: Kind, Sizes { n, c, plane }: Sizes, margins: [usize; 2]) 
     let step = 2 * values + 3;
     let lengths = [n, c, plane];
     let place = |strides: [isize; 3], named: &[usize]| {
-        let own = Place::new(&lengths, &strides, 1, margins);
+        let own = Place::new(&lengths, &strides, &[1], margins);
         if kind.by_shape() { own } else { own.named(named) }
     };
     vec![

@@ -38,7 +38,7 @@ pub const PASSES: [Pass; 8] = [
 ];
 
 /// Orders of the arrays that are read and of those that are written: alike, and different.
-pub const ARRANGEMENTS: [[Order; 2]; 7] = [
+pub const ARRANGEMENTS: [[Order; 2]; 9] = [
     [Order::Nchw, Order::Nchw],
     [Order::Nhwc, Order::Nhwc],
     [Order::Strided, Order::Strided],
@@ -46,6 +46,8 @@ pub const ARRANGEMENTS: [[Order; 2]; 7] = [
     [Order::Nchw, Order::Nhwc],
     [Order::Nhwc, Order::Nchw],
     [Order::Nhwc, Order::Strided],
+    [Order::TwoAxes, Order::TwoAxes],
+    [Order::TwoAxesLast, Order::TwoAxes],
 ];
 
 impl Pass {
