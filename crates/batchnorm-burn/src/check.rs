@@ -11,7 +11,7 @@ pub(crate) fn check_channels<const D: usize>(input: &Tensor<D>, expected: usize)
     match shape.get(1) {
         None => Err(ViewError::Rank { rank: D, shape }.into()),
         Some(&got) if got != expected => {
-            Err(CallError::Channels { argument: "input", expected, got, shape, axis: 1 }.into())
+            Err(CallError::Channels { argument: "input", expected, got, shape, axes: vec![1] }.into())
         }
         Some(_) => Ok(()),
     }

@@ -87,6 +87,11 @@ pub enum Reason {
         /// The other one.
         other: &'static str,
     },
+    /// No count of updates, on which the layer's average or renormalisation depends.
+    #[error(
+        "updates: expected the updates of each channel, on which the layer's average or renormalisation depends, got None; set these by `averaging_by` and `renormalizing`, not in the fields"
+    )]
+    NoUpdates,
     /// Ghost batches of no samples.
     #[error("ghost: expected 1 sample a group or more, got 0; `None` is no ghost batches")]
     Ghost,

@@ -289,6 +289,7 @@ impl<const D: usize> Fused<'_, D> {
         arithmetic: Arithmetic,
     ) -> Result<Passed<D>, Reason> {
         let Fused { norm, residual, weights, activation } = self;
+        norm.check_updates()?;
         let observed = norm.held.observed_by();
         let switches = observed.map_or(switches, |normalize_by| Switches { normalize_by, ..Switches::train() });
         let training = training && observed.is_none();

@@ -139,8 +139,7 @@ impl BatchNormConfig {
             averaging: self.averaging,
             averaged: self.averaged,
             renormalization: self.renormalization,
-            updates: (self.averaging != RunningAverage::Exponential || self.renormalization.is_some())
-                .then(|| RunningTensor::new(Tensor::zeros([channels], device))),
+            updates: None,
             epsilon,
             running_variance,
             name: LayerName::built_here("BatchNorm", self.name.clone()),
@@ -150,7 +149,8 @@ impl BatchNormConfig {
             participant: None,
             threads: Threads::default(),
             held: Held::default(),
-        })
+        }
+        .counting_updates())
     }
 }
 
@@ -172,6 +172,51 @@ impl BatchNorm {
     #[must_use]
     pub fn pin(self, switches: Option<Switches>) -> Self {
         BatchNorm { pinned: switches, ..self }
+    }
+
+    /// Sets the average by which the running statistics follow the batches from here on. What they hold of their start by now stays
+    /// in them ([`RunningStatistics::without_start`](batchnorm::RunningStatistics::without_start) takes it out).
+    #[must_use]
+    pub fn averaging_by(self, averaging: RunningAverage) -> Self {
+        BatchNorm { averaging, ..self }.counting_updates()
+    }
+
+    /// Sets batch renormalisation from here on; `None` for batch norm. Its warm-up begins with the next batch.
+    ///
+    /// ```
+    /// use batchnorm_burn::{BatchNormConfig, Renormalization, map_norms};
+    /// # #[derive(burn::module::Module, Debug)]
+    /// # struct Model {
+    /// #     norm: batchnorm_burn::BatchNorm,
+    /// # }
+    /// # let model = Model { norm: BatchNormConfig::new(3).init(&Default::default()) };
+    /// let limits = Renormalization::new(3.0, 5.0)?.warm_up(500, 4000, 2500)?;
+    /// let model = map_norms(model, |_, norm| norm.renormalizing(limits)); // all norms of somebody's model
+    /// # let _ = model;
+    /// # Ok::<(), batchnorm::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn renormalizing(self, renormalization: impl Into<Option<Renormalization>>) -> Self {
+        BatchNorm { renormalization: renormalization.into(), ..self }.counting_updates()
+    }
+
+    /// Whether its average or renormalisation depends on the number of updates.
+    fn needs_updates(&self) -> bool {
+        self.averaging != RunningAverage::Exponential || self.renormalization.is_some()
+    }
+
+    /// The layer with a count of updates, if it needs one.
+    fn counting_updates(mut self) -> Self {
+        if self.needs_updates() && self.updates.is_none() {
+            let ([channels], device) = (self.gamma.dims(), self.running_mean.lock().device());
+            self.updates = Some(RunningTensor::new(Tensor::zeros([channels], &device)));
+        }
+        self
+    }
+
+    /// Errors if the layer needs a count of updates and has none.
+    pub(crate) fn check_updates(&self) -> Result<(), Reason> {
+        if self.needs_updates() && self.updates.is_none() { Err(Reason::NoUpdates) } else { Ok(()) }
     }
 
     pub(crate) fn error(&self, reason: Reason) -> ForwardError {

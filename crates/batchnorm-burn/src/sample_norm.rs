@@ -250,7 +250,7 @@ impl SampleParts<'_> {
         };
         let (expected, got) = (self.size, shape[axis]);
         if got != expected {
-            return Err(CallError::Channels { argument: "input", expected, got, shape, axis }.into());
+            return Err(CallError::Channels { argument: "input", expected, got, shape, axes: vec![axis] }.into());
         }
         for (argument, param) in [("gamma", self.gamma), ("beta", self.beta)] {
             if let Some([got]) = param.map(|param| param.dims()).filter(|dims| *dims != [expected]) {

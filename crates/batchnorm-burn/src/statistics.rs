@@ -99,6 +99,7 @@ impl BatchNorm {
 
     /// Checks that [`commit_held`](Self::commit_held) would not fail.
     pub(crate) fn may_commit_held(&self) -> Result<(), ForwardError> {
+        self.check_updates().map_err(|reason| self.error(reason))?;
         self.options(Activation::Identity).map_err(|error| self.error(error.into()))?;
         self.running_statistics().map(drop)
     }
@@ -119,6 +120,7 @@ impl BatchNorm {
     /// # Errors
     /// Another number of channels; invalid options or running statistics. The layer is unchanged then.
     pub fn commit(&self, batch: &BatchMoments) -> Result<Vec<usize>, ForwardError> {
+        self.check_updates().map_err(|reason| self.error(reason))?;
         let rule = self.options(Activation::Identity).map_err(|error| self.error(error.into()))?;
         let seen = Now { rule: &rule, batch, part: None };
         self.ledger().commit(self.cells(), seen).map_err(|reason| self.error(reason))

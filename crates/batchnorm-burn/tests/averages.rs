@@ -229,3 +229,18 @@ fn participants_renormalise_and_mix_as_one_batch() {
         assert!(close, "{switches:?}");
     }
 }
+
+#[test]
+fn a_count_that_is_missing_is_told_and_made_by_the_methods() {
+    let x = batches(4507, 1).remove(0);
+    let norm = BatchNormConfig::new(3).init(&device());
+    let by_field = BatchNorm { averaging: RunningAverage::Cumulative, ..norm.clone().unfreeze() };
+    let error = by_field.try_forward_train(x.clone()).map(drop).unwrap_err().to_string();
+    assert!(error.contains("updates: expected the updates of each channel"), "{error}");
+    assert_eq!(state(&by_field), state(&norm));
+    let limits = Renormalization::new(3.0, 5.0).unwrap();
+    for norm in [norm.clone().averaging_by(RunningAverage::Debiased), norm.clone().renormalizing(limits)] {
+        norm.forward_train(x.clone());
+        assert_eq!(norm.running_statistics().unwrap().updates(), [1; 3]);
+    }
+}

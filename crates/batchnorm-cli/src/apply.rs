@@ -211,7 +211,7 @@ impl Job {
                 (trained.y, SavedPass::Batch(trained.saved), Some(trained.batch))
             }
             (Mode::Train, Some(size)) => {
-                let trained = layer.train_ghost(x, size)?;
+                let trained = layer.train_ghost(input, size)?;
                 (trained.y, SavedPass::Groups(trained.saved), Some(trained.batch))
             }
             (Mode::Eval, _) => {
@@ -233,12 +233,9 @@ impl Job {
                 let mut dx = vec![T::default(); y.data().len()];
                 let mut out = ViewMut::new(&mut dx, x.shape(), Axes::Channels(&self.arguments.channel_axis))
                     .expect("a dense buffer of the input's shape");
-                let parameters = match (&saved, weights) {
-                    (SavedPass::Batch(saved), Some(weights)) => {
-                        saved.backward(batchnorm::Input::weighted(x, weights), dy, &mut out)?
-                    }
-                    (SavedPass::Batch(saved), None) => saved.backward(x, dy, &mut out)?,
-                    (SavedPass::Groups(ghost), _) => ghost.backward(x, dy, &mut out)?,
+                let parameters = match &saved {
+                    SavedPass::Batch(saved) => saved.backward(input, dy, &mut out)?,
+                    SavedPass::Groups(ghost) => ghost.backward(input, dy, &mut out)?,
                 };
                 Some((dx, parameters))
             }
@@ -305,6 +302,11 @@ impl Job {
                 "{input}: expected values to normalise, got an empty array (shape {shape:?}); pass another batch or choose \
                  --on-empty pass"
             ),
+            CallError::SingleWeighted { channel, count, weight } if let Some(size) = self.arguments.ghost => format!(
+                "{weights}: expected values in each channel of every group of {size} samples of {input} that count more than once together, \
+                 got a group with {count} of the sum of weights {weight:?} in channel {channel}; mask less, take larger ghosts, or choose \
+                 with --on-single-value"
+            ),
             CallError::SingleWeighted { channel, count, weight } => format!(
                 "{weights}: expected values in each channel of {input} that count more than once together, got {count} with the sum of weights \
                  {weight:?} in channel {channel}; mask less, scale the weights, or choose with --on-single-value"
@@ -327,17 +329,18 @@ impl Job {
         match (self.arguments.mode, &self.config.averaging) {
             (Mode::Eval, _) => String::new(),
             (Mode::Train, Averaging::Cumulative) => String::from(", running statistics: the average of all batches"),
-            (Mode::Train, Averaging::Exponential(weight)) => format!(
-                ", running statistics: {} of the old value and {} of the new one",
+            (Mode::Train, averaging @ (Averaging::Exponential(weight) | Averaging::Debiased(weight))) => format!(
+                ", running statistics: {} of the old value and {} of the new one{}",
                 rounded(weight.old_value()),
-                rounded(weight.new_value())
+                rounded(weight.new_value()),
+                if matches!(averaging, Averaging::Debiased(_)) { ", without what is left of their start" } else { "" }
             ),
         }
     }
 
     fn report<T: Element + Number>(&self, x: &View<T>, results: &Results<T>, written: &[&str], warnings: &[Warning]) {
         let Arguments { mode, output_dir, json, weights, ghost, .. } = &self.arguments;
-        let Config { epsilon, averaging, estimator, policies, tier, .. } = &self.config;
+        let Config { epsilon, averaging, renormalization, estimator, policies, tier, .. } = &self.config;
         for warning in warnings {
             tell(format_args!("batchnorm: warning: {warning}"));
         }
@@ -361,7 +364,11 @@ impl Job {
             Averaging::Exponential(weight) => {
                 json!({"weight_of_new": weight.new_value(), "weight_of_old": weight.old_value()})
             }
+            Averaging::Debiased(weight) => {
+                json!({"weight_of_new": weight.new_value(), "weight_of_old": weight.old_value(), "debiased": true})
+            }
         };
+        let limits = renormalization.map(|renormalization| renormalization.limits(0));
         let summary = json!({
             "command": "apply",
             "version": env!("CARGO_PKG_VERSION"),
@@ -373,6 +380,7 @@ impl Job {
             "values_a_channel": x.count(),
             "weights": weights.as_ref().map(|path| text::path(path)),
             "ghost": ghost,
+            "renormalization": limits.map(|limits| json!({"r_max": limits.r_max, "d_max": limits.d_max})),
             "epsilon": epsilon,
             "averaging": averaging,
             "running_estimator": format!("{estimator:?}").to_lowercase(),

@@ -2,8 +2,8 @@
 
 use crate::arrays::{HeaderName, header_without_tables};
 use batchnorm::{
-    Averaging, Config, ConstantChannel, Convention, EmptyBatch, Estimator, NonFinite, Policies, SingleValue, Tier,
-    UpdateWeight,
+    Averaging, Config, ConstantChannel, Convention, EmptyBatch, Estimator, NonFinite, Policies, Renormalization,
+    SingleValue, Tier, UpdateWeight,
 };
 use clap::{Args, ValueEnum};
 use std::num::NonZeroUsize;
@@ -43,8 +43,12 @@ pub struct Arguments {
     pub weights: Option<PathBuf>,
     /// Train by ghost batches: groups of so many samples (along the first axis that is not the channels'), each normalised by
     /// its own statistics; the running ones are those of all.
-    #[arg(long, value_name = "N", conflicts_with = "weights")]
+    #[arg(long, value_name = "N")]
     pub ghost: Option<NonZeroUsize>,
+    /// Train by batch renormalisation: the batch corrected towards --running-mean and --running-var (absent: 0 and 1) by r within
+    /// 1/R..=R and d within -D..=D; `1,0` is batch norm, the paper's are `3,5`.
+    #[arg(long, value_name = "R,D")]
+    pub renorm: Option<String>,
     /// Scale of each channel; absent: 1.
     #[arg(long, value_name = "G")]
     pub gamma: Option<PathBuf>,
@@ -57,7 +61,8 @@ pub struct Arguments {
     /// Running variance of each channel; in train absent: 1, which is said beside --running-mean.
     #[arg(long, value_name = "V")]
     pub running_var: Option<PathBuf>,
-    /// Batches that went into --running-mean and --running-var, for --update-weight cumulative to go on from.
+    /// Batches that went into --running-mean and --running-var, for an average that counts them (--update-weight cumulative or
+    /// debiased, --preset haiku) to go on from.
     #[arg(long, value_name = "N")]
     pub batches: Option<u64>,
     /// Conventions: eps, update weight and running estimator of a framework.
@@ -67,8 +72,8 @@ pub struct Arguments {
     #[arg(long, value_name = "E", allow_hyphen_values = true)]
     pub epsilon: Option<f64>,
     /// Weight in the running average: `new:W` of the new value (PyTorch's and Burn's momentum), `old:W` of the old one (all
-    /// others'); a bare W is the new value's, and refused beside a preset of the other kind. `cumulative` averages all
-    /// batches alike. Wins over the preset.
+    /// others'); a bare W is the new value's, and refused beside a preset of the other kind. `debiased:W` is the same without what
+    /// is left of the start, `cumulative` averages all batches alike. Wins over the preset.
     #[arg(long, value_name = "W", allow_hyphen_values = true)]
     pub update_weight: Option<String>,
     /// Variance that the running variance estimates: divided by n - 1 (sample) or n (population); wins over the
@@ -135,7 +140,7 @@ pub enum Preset {
     Mindspore,
     /// eps 1e-5, weight of the old value 0.9, population variance
     Gluon,
-    /// eps 1e-5, weight of the old value 0.9 (the layer has no default: its ResNets'), population variance
+    /// eps 1e-5, weight of the old value 0.9 (the layer has no default: its ResNets'), debiased, population variance
     Haiku,
 }
 
@@ -223,11 +228,17 @@ impl Arguments {
         let train = self.mode == Mode::Train;
         let statistics = self.running_mean.is_some() || self.running_var.is_some();
         let both = self.running_mean.is_some() && self.running_var.is_some();
-        let cumulative = self.update_weight.as_deref() == Some("cumulative");
+        let convention = self.preset.convention();
+        let averaging = match &self.update_weight {
+            Some(text) => averaging(text, convention)?,
+            None => convention.config().averaging,
+        };
+        let counts = train && !matches!(averaging, Averaging::Exponential(_));
         let updates = "evaluation updates no running statistics";
         let by_batch = "evaluation takes no statistics from the input";
         for (flag, given, why) in [
             ("--ghost", self.ghost.is_some(), "evaluation knows no groups"),
+            ("--renorm", self.renorm.is_some(), "evaluation has nothing to correct"),
             ("--update-weight", self.update_weight.is_some(), updates),
             ("--batches", self.batches.is_some(), updates),
             ("--running-estimator", self.running_estimator.is_some(), updates),
@@ -260,16 +271,20 @@ impl Arguments {
                         leave the statistics out"
                 .into());
         }
-        if self.batches.is_some() && !(cumulative && statistics) {
-            return Err("--batches: expected with --update-weight cumulative and the statistics that so many batches went into \
-                        (--running-mean, --running-var), for no other average counts them; leave it out"
+        if self.batches.is_some() && !(counts && statistics) {
+            return Err("--batches: expected with an average that counts them (--update-weight cumulative or debiased:W, --preset haiku) \
+                        and the statistics that so many batches went into (--running-mean, --running-var); leave it out"
                 .into());
         }
-        if cumulative && statistics && self.batches.is_none() {
-            return Err("--update-weight cumulative: expected --batches N beside --running-mean and --running-var, the batches that \
-                        went into them, for the average weighs them by their number; give it (a checkpoint has it as \
-                        num_batches_tracked)"
-                .into());
+        if counts && statistics && self.batches.is_none() {
+            let average = match &self.update_weight {
+                Some(text) => format!("--update-weight {text}"),
+                None => format!("--preset {}", self.preset.to_possible_value().expect("a preset").get_name()),
+            };
+            return Err(format!(
+                "{average}: expected --batches N beside --running-mean and --running-var, the batches that went into them, for the \
+                 average weighs them by their number; give it (a checkpoint has it as num_batches_tracked or counter)"
+            ));
         }
         Ok(())
     }
@@ -295,6 +310,9 @@ impl Arguments {
                 RunningEstimator::Sample => Estimator::Sample,
                 RunningEstimator::Population => Estimator::Population,
             });
+        }
+        if let Some(text) = &self.renorm {
+            config = config.renormalization(renormalization(text)?);
         }
         config.tier = self.tier.map(Tier::from);
         Ok(config.policies(Policies {
@@ -322,9 +340,32 @@ impl Arguments {
     }
 }
 
-/// `0.1`, `new:0.1`, `old:0.9` or `cumulative`.
+/// `3,5`: the limits of r and d.
+fn renormalization(text: &str) -> Result<Renormalization, String> {
+    let malformed = || format!("--renorm: expected two numbers R,D, the limits of r and d, such as 3,5, got `{text}`");
+    let (r_max, d_max) = text.split_once(',').ok_or_else(malformed)?;
+    let number = |text: &str| text.trim().parse::<f64>().map_err(|_| malformed());
+    Renormalization::new(number(r_max)?, number(d_max)?).map_err(|error| format!("--renorm: {error}"))
+}
+
+/// `0.1`, `new:0.1`, `old:0.9`, each behind `debiased:` too, or `cumulative`.
 fn averaging(text: &str, preset: Convention) -> Result<Averaging, String> {
-    let malformed = || format!("--update-weight: expected a number in 0..=1, new:W, old:W or cumulative, got `{text}`");
+    match text.strip_prefix("debiased:") {
+        Some("cumulative") => Err(String::from(
+            "--update-weight: expected debiased:W with a weight, got debiased:cumulative, an average that has no start; leave out one",
+        )),
+        Some(weight) => averaging(weight, preset).map(|averaging| match averaging {
+            Averaging::Exponential(weight) => Averaging::Debiased(weight),
+            other => other,
+        }),
+        None => plain_averaging(text, preset),
+    }
+}
+
+/// The same without `debiased:`.
+fn plain_averaging(text: &str, preset: Convention) -> Result<Averaging, String> {
+    let malformed =
+        || format!("--update-weight: expected a number in 0..=1, new:W, old:W, debiased:W or cumulative, got `{text}`");
     let number = |text: &str| text.parse::<f64>().map_err(|_| malformed());
     let weight = match text.split_once(':') {
         None if text == "cumulative" => return Ok(Averaging::Cumulative),
