@@ -11,6 +11,9 @@ pub(crate) fn same_length(argument: &'static str, expected: usize, got: usize) -
 
 /// Errors unless an array has the input's axes, compared in their logical order.
 pub(crate) fn same_shape(argument: &'static str, x: &Layout, other: &Layout) -> Result<(), CallError> {
+    if x.is_shaped_like(other) {
+        return Ok(());
+    }
     same_logical_shape(argument, &x.logical_shape(), other).map_err(|error| match error {
         // With another number of axes there is no order but the input's.
         CallError::Shape { argument, got, .. } if got.len() != x.shape.len() => {

@@ -47,6 +47,7 @@ impl Geometry {
     }
 
     /// The same where channel axes do not nest: the index along each, times its stride.
+    #[cold]
     fn offset_by_axes(&self, channel: usize) -> isize {
         let mut offset = (channel % self.neighbours) as isize * self.channel_stride;
         let mut rest = channel / self.neighbours;
@@ -64,7 +65,7 @@ impl Geometry {
 
     /// Number of values that lie on one innermost axis from a logical index on; the same for all channels.
     pub fn left(&self, index: usize) -> usize {
-        self.locate(0, index).1
+        self.locate(index).1
     }
 
     /// Offset of a logical index in channel 0, from where on `len` values lie side by side in each of some channels.
@@ -72,7 +73,7 @@ impl Geometry {
     /// # Panics
     /// Unless there are these channels, neighbours of each other, and from there on so many values in each, side by side.
     pub fn side_by_side(&self, channels: &Range<usize>, index: usize, len: usize) -> isize {
-        let (offset, left) = self.locate(0, index);
+        let (offset, left) = self.locate(index);
         assert!(channels.end <= self.channels && index < self.count && len <= left && self.inner().1 == 1);
         assert!(are_neighbours(channels, self.neighbours));
         offset
@@ -122,9 +123,9 @@ impl Geometry {
         dense.then(|| Geometry::new([(width, 1)].into_iter(), [(samples, width as isize)].into_iter()))
     }
 
-    /// Offset of a logical index, and how many values from there on lie on the same innermost axis.
-    pub fn locate(&self, channel: usize, index: usize) -> (isize, usize) {
-        let mut offset = self.channel_offset(channel);
+    /// Offset of a logical index in channel 0, and how many values from there on lie on the same innermost axis.
+    pub fn locate(&self, index: usize) -> (isize, usize) {
+        let mut offset = 0;
         let mut rest = index;
         let mut left = 0;
         for (position, &(length, stride)) in self.axes.iter().enumerate().rev() {
@@ -143,7 +144,13 @@ impl Geometry {
 /// True where some channels are neighbours of each other, in arrays where each `neighbours` of them are.
 #[inline(always)]
 pub(crate) fn are_neighbours(channels: &Range<usize>, neighbours: usize) -> bool {
-    channels.end <= neighbours || channels.len() <= neighbours - channels.start % neighbours
+    channels.end <= neighbours || is_in_one(channels, neighbours)
+}
+
+/// True where some channels lie between two multiples of `neighbours`.
+#[cold]
+fn is_in_one(channels: &Range<usize>, neighbours: usize) -> bool {
+    channels.len() <= neighbours - channels.start % neighbours
 }
 
 /// The parts of some channels that are neighbours of each other, where each `neighbours` of them are.
@@ -183,7 +190,7 @@ impl Iterator for Runs<'_> {
             return None;
         }
         let (length, stride) = self.geometry.inner();
-        let located = || self.geometry.locate(0, self.range.start);
+        let located = || self.geometry.locate(self.range.start);
         let (offset, left) = self.next.map_or_else(located, |offset| (offset, length));
         let len = left.min(self.range.len());
         self.range.start += len;

@@ -169,6 +169,12 @@ impl Layout {
         [&self.others, &self.channel_axes].map(|axes| axes.iter().map(|&axis| self.shape[axis]).collect())
     }
 
+    /// Whether [`logical_shape`](Self::logical_shape) is another layout's.
+    pub fn is_shaped_like(&self, other: &Layout) -> bool {
+        self.others.len() == other.others.len()
+            && self.logical_axes().map(|axis| self.shape[axis]).eq(other.logical_axes().map(|axis| other.shape[axis]))
+    }
+
     /// Length and stride of an axis.
     fn step(&self, axis: usize) -> (usize, isize) {
         (self.shape[axis], self.strides[axis])

@@ -113,7 +113,7 @@ impl<'a, T: Copy> Readable<'a, T> {
     pub fn rows(&self, range: Range<usize>) -> &[T] {
         let geometry = &self.geometry;
         assert!(geometry.is_dense_rows() && !range.is_empty() && within(&self.part, &(0..geometry.channels), &range));
-        let (offset, _) = geometry.locate(0, range.start);
+        let (offset, _) = geometry.locate(range.start);
         // SAFETY: all elements of these rows exist (fact 1) and dense rows follow each other without gaps.
         unsafe { std::slice::from_raw_parts(self.first.offset(offset), range.len() * geometry.channels) }
     }
@@ -424,7 +424,7 @@ impl<'g, T: Copy> Cell<'g, T> {
         let geometry = self.geometry;
         let (channels, range) = &self.part;
         assert!(geometry.is_dense_rows() && *channels == (0..geometry.channels) && !range.is_empty());
-        let (offset, _) = geometry.locate(0, range.start);
+        let (offset, _) = geometry.locate(range.start);
         // SAFETY: as in `Readable::rows`, and the rows belong to this cell alone (fact 2).
         unsafe { std::slice::from_raw_parts_mut(self.first.offset(offset), range.len() * geometry.channels) }
     }
