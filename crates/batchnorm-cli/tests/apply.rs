@@ -256,7 +256,7 @@ fn bad_arguments_and_files_say_so_in_one_line_and_leave_nothing() {
         (vec!["--input", "/dev/zero"], 3, vec!["/dev/zero"]),
         (vec!["--input", "flat.npy"], 3, vec!["flat.npy", "2 axes", "got 1"]),
         (vec!["--input", "scalar.npy"], 3, vec!["scalar.npy", "2 axes", "got 0"]),
-        (vec!["--input", "none.npy"], 3, vec!["none.npy", "at least 1 channel", "got 0"]),
+        (vec!["--input", "none.npy"], 3, vec!["none.npy", "axis 1 holds channels and must have at least 1", "got 0"]),
         (vec!["--input", "x.npy", "--channel-axis", "3"], 3, vec!["x.npy", "-3..=2", "got 3"]),
         (vec!["--input", "x.npy", "--channel-axis", "-4"], 3, vec!["x.npy", "-3..=2", "got -4"]),
         (vec!["--input", "x.npy", "--gradient", "other.npy"], 3, vec!["other.npy", "[2, 3, 8]", "[2, 3, 7]"]),

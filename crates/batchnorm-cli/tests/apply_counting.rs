@@ -65,7 +65,7 @@ fn weights_that_do_not_fit_or_leave_too_little_are_named() {
     told("--weights none.npy --on-empty error", 4, &["x.npy", "channel 0", "--on-empty pass"]);
     folder.save("light.npy", &[1, 1, 1], &[0.125f32]);
     told("--weights light.npy", 4, &["1.0", "channel 0", "--on-single-value"]);
-    told("--weights light.npy --ghost 2", 2, &["--weights", "--ghost"]);
+    told("--weights light.npy --ghost 2", 4, &["every group of 2 samples", "channel 0", "--on-single-value"]);
     told("--ghost 0", 2, &["--ghost"]);
     told("--ghost 2 --mode eval --running-mean x.npy --running-var x.npy", 2, &["--ghost", "--mode train"]);
     run(&folder, "--weights none.npy");
@@ -83,4 +83,47 @@ fn ghost_batches_are_normalised_each_by_itself() {
     assert_eq!(numbers(&folder, "y.npy"), [-1.0, 1.0, -1.0, 1.0, 0.0]);
     assert_eq!(numbers(&folder, "mean.npy"), [7.0], "of all");
     assert_eq!(numbers(&folder, "dx.npy")[2..], [0.0; 3]);
+    // With weights: a value of weight 2 is there twice, one of weight 0 not at all.
+    folder.save("x4.npy", &[4, 1], &[0.0f64, 3.0, 10.0, 14.0]);
+    folder.save("w4.npy", &[4, 1], &[2.0f64, 1.0, 1.0, 0.0]);
+    let weighted = ["--input", "x4.npy", "--weights", "w4.npy", "--ghost", "2", "--on-single-value", "population"];
+    folder.run(&[&weighted[..], &["--epsilon", "0", "--output-dir", "out"]].concat());
+    let y = numbers(&folder, "y.npy");
+    assert!(
+        (y[0] + 0.5f64.sqrt()).abs() < 1e-15 && (y[1] - 2f64.sqrt()).abs() < 1e-15 && y[2..] == [0.0, 0.0],
+        "{y:?}"
+    );
+}
+
+#[test]
+fn renormalisation_corrects_towards_the_running_statistics() {
+    let folder = Folder::new();
+    folder.save("x.npy", &[2, 1], &[2.0f64, 4.0]);
+    folder.save("dy.npy", &[2, 1], &[1.0f64, 0.0]);
+    folder.save("m.npy", &[1], &[1.0f64]);
+    folder.save("v.npy", &[1], &[4.0f64]);
+    let statistics = "--running-mean m.npy --running-var v.npy --epsilon 0";
+    // Mean 3, deviation 1; running 1 and 2: r = 1 / 2, d = 1.
+    run(&folder, &format!("--renorm 3,5 --gradient dy.npy {statistics}"));
+    assert_eq!((numbers(&folder, "y.npy"), numbers(&folder, "dgamma.npy")), (vec![0.5, 1.5], vec![0.5]));
+    run(&folder, &format!("--renorm 1,0.25 {statistics}"));
+    assert_eq!(numbers(&folder, "y.npy"), [-0.75, 1.25]);
+    run(&folder, &format!("--renorm 1,0 {statistics}"));
+    assert_eq!(numbers(&folder, "y.npy"), [-1.0, 1.0]);
+    assert_eq!(numbers(&folder, "running_mean.npy"), [1.2], "they take in the batch as it is");
+}
+
+#[test]
+fn a_debiased_average_goes_on_from_its_number_of_batches() {
+    let folder = Folder::new();
+    folder.save("x.npy", &[2, 1], &[2.0f64, 4.0]);
+    run(&folder, "--update-weight debiased:new:0.5");
+    assert_eq!((numbers(&folder, "running_mean.npy"), numbers(&folder, "running_var.npy")), (vec![3.0], vec![2.0]));
+    folder.save("m.npy", &[1], &[0.0f64]);
+    folder.save("v.npy", &[1], &[1.0f64]);
+    // Behind one batch the weights are 1/3 and 2/3.
+    run(&folder, "--update-weight debiased:0.5 --running-mean m.npy --running-var v.npy --batches 1");
+    assert_eq!(numbers(&folder, "running_mean.npy"), [2.0]);
+    run(&folder, "--preset haiku --running-mean m.npy --running-var v.npy --batches 1000");
+    assert!((numbers(&folder, "running_mean.npy")[0] - 0.3).abs() < 1e-15);
 }

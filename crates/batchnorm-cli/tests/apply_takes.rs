@@ -237,6 +237,8 @@ fn flags_that_do_not_go_together_are_refused() {
     let with = |flags: &[&'static str], more: &[&'static str]| [flags, more].concat();
     for (flags, says) in [
         (with(eval, &["--ghost", "2"]), "--ghost: expected --mode train"),
+        (with(eval, &["--renorm", "3,5"]), "--renorm: expected --mode train"),
+        (with(statistics, &["--preset", "haiku"]), "--preset haiku: expected --batches N"),
         (with(eval, &["--update-weight", "0.1"]), "--update-weight: expected --mode train"),
         (with(eval, &["--batches", "3"]), "--batches: expected --mode train"),
         (with(eval, &["--running-estimator", "sample"]), "--running-estimator: expected --mode train"),
@@ -247,11 +249,11 @@ fn flags_that_do_not_go_together_are_refused() {
         (vec!["--mode", "eval"], "--mode eval: expected --running-mean and --running-var"),
         (vec!["--on-constant", "zero"], "--on-constant: expected --gradient"),
         (vec!["--on-single-value", "use-running"], "use-running: expected --running-mean and --running-var"),
-        (vec!["--batches", "3"], "--batches: expected with --update-weight cumulative"),
-        (with(statistics, &["--batches", "3"]), "--batches: expected with --update-weight cumulative"),
+        (vec!["--batches", "3"], "--batches: expected with an average that counts them"),
+        (with(statistics, &["--batches", "3"]), "--batches: expected with an average that counts them"),
         (
             vec!["--batches", "3", "--update-weight", "cumulative"],
-            "--batches: expected with --update-weight cumulative",
+            "--batches: expected with an average that counts them",
         ),
         (with(statistics, &["--update-weight", "cumulative"]), "expected --batches N"),
         (

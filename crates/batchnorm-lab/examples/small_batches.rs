@@ -21,7 +21,7 @@ const SEEDS: [u64; 5] = [1, 2, 3, 4, 5];
 fn accuracy(digits: &Digits, renormalization: Option<Renormalization>, batch_size: usize, rate: f64, seed: u64) -> f64 {
     let plan = Plan { batch_size, learning_rate: rate, seed, ..Plan::of(true) };
     let network = map_norms(plan.start(), |_, norm| norm.renormalizing(renormalization));
-    let mut training = plan.training(network, 0, &digits.training);
+    let mut training = plan.training(network, 0, &digits.train);
     for _ in 0..PASSES * TRAINING_IMAGES / batch_size {
         training.step();
     }

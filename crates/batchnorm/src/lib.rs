@@ -96,7 +96,7 @@
 //! 3. **[`Moments`]**: count, mean and M2 of each channel, the first that is computed. They merge, in any grouping, to
 //!    the moments of the whole (to about 1e-15). Pooled over batches they are a [`Population`].
 //! 4. **[`Config`]** holds the options as types: [`Affine`], [`Averaging`] with [`UpdateWeight`], [`Estimator`],
-//!    [`Policies`], and presets for the conventions of PyTorch, Keras, Flax, ONNX and Burn. It is checked once.
+//!    [`Policies`], [`Renormalization`], and presets for the conventions of PyTorch, Keras, Flax, ONNX and Burn. It is checked once.
 //! 5. **[`BatchNorm`]** is the layer: parameters and [`RunningStatistics`]. Training, evaluation and the backward
 //!    pass are calls of their own; there is no mode to forget. What a pass does with its batch can also be chosen by
 //!    four independent [`Switches`], for a call or pinned.
@@ -104,7 +104,7 @@
 //!    the output in the residual's place ([`Input::with_output`]). Gradients are returned as [`Gradients`], or written
 //!    to the caller's [`GradientBuffers`].
 //! 7. **[`Normalizer`]** is the same without state, for frameworks that keep parameters and statistics themselves.
-//!    [`Normalizer::train_part`] and [`Saved::backward_part`] make one batch of parts that are never in memory
+//!    [`Normalizer::forward_part`] and [`Saved::backward_part`] make one batch of parts that are never in memory
 //!    together; a [`Collective`] exchanges the numbers that all parts must know. [`Ghost`] does the opposite: it
 //!    normalises one large batch in small groups.
 //! 8. **In place**, where memory is short: [`BatchNorm::eval_in_place`], [`BatchNorm::backward_in_place`] with the same
@@ -156,7 +156,7 @@
 //! | `ndarray` | yes | views of and into `ndarray` arrays | the crate `ndarray` |
 //! | `half` | yes | arrays of `f16` and `bf16` | the crate `half` |
 //! | `rayon` | yes | work spread over the threads of a rayon pool, or as many beside it ([`Threads`] tells, and has others) | the crates `rayon`, on Linux `rustix` |
-//! | `serde` | no | [`Policies`] and [`Switches`] as data | the crate `serde` |
+//! | `serde` | no | [`Policies`], [`Switches`] and [`Renormalization`] as data | the crate `serde` |
 
 mod affine;
 mod batch_norm;
@@ -251,6 +251,8 @@ mod situations {
     struct Siblings;
     #[doc = include_str!("../../../docs/situations/small-batches.md")]
     struct SmallBatches;
+    #[doc = include_str!("../../../docs/situations/start-of-averages.md")]
+    struct StartOfAverages;
     #[doc = include_str!("../../../docs/situations/whitening.md")]
     struct Whitening;
 }
