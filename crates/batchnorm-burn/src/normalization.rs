@@ -43,6 +43,7 @@ pub enum NormalizationConfig {
 /// ```
 #[derive(Module, Debug)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "the variants hold the layers themselves, as Burn's do")]
 pub enum Normalization {
     /// No norm.
     Identity(Identity),
