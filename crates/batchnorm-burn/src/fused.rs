@@ -15,6 +15,7 @@ use crate::participant::Participant;
 use crate::pass::{BatchNormPass, Pass, Scope, WeightValues};
 use crate::portable::{self, Arithmetic};
 use crate::running::dequantized;
+use crate::weights::WeightTensor;
 
 /// A [`BatchNorm`] with a residual and an activation, computed in one pass over memory:
 ///
@@ -96,14 +97,6 @@ pub(crate) struct Passed<const D: usize> {
     pub output: Tensor<D>,
     pub batch: Option<BatchMoments>,
     pub not_updated: Vec<usize>,
-}
-
-/// Weights of values, as the caller gave them.
-#[derive(Debug, Clone)]
-enum WeightTensor<const D: usize> {
-    Weights(Tensor<D>),
-    /// True where a value counts.
-    Mask(Tensor<D, Bool>),
 }
 
 impl BatchNorm {
@@ -414,27 +407,5 @@ fn scope(
         (None, None, Some(participant)) => Ok(Scope::Participants(participant)),
         (_, Some(_), Some(_)) => exclude("ghost batches", PARTICIPANTS),
         (Some(_), None, Some(_)) => exclude("weights", PARTICIPANTS),
-    }
-}
-
-impl<const D: usize> WeightTensor<D> {
-    /// Reads the weights from their device; `expected` is the number type of the input.
-    fn read(self, expected: DType) -> Result<WeightValues, Reason> {
-        let (values, shape) = match self {
-            WeightTensor::Weights(weights) => {
-                let (got, shape) = (weights.dtype(), weights.dims());
-                if got != expected {
-                    return Err(Reason::WeightsType { expected, got });
-                }
-                (weights.into_data().iter::<f64>().collect(), shape)
-            }
-            WeightTensor::Mask(counts) => {
-                let shape = counts.dims();
-                (counts.into_data().iter::<bool>().map(|counts| f64::from(u8::from(counts))).collect(), shape)
-            }
-        };
-        let weights = WeightValues { values, shape: shape.to_vec() };
-        weights.check()?;
-        Ok(weights)
     }
 }

@@ -232,6 +232,7 @@ mod siblings;
 mod statistics;
 mod traversal;
 mod walk;
+mod weights;
 mod whitening;
 
 pub use batchnorm::{
@@ -253,7 +254,7 @@ pub use portable::Arithmetic;
 pub use reach::{Norm, Norms, map_norms, name_layers, norms};
 pub use recalibration::{Measured, Recalibrated, RecalibratedLayer, Recalibration, RecalibrationError};
 pub use running::RunningTensor;
-pub use sample_norm::{SampleNorm, SampleNormConfig};
+pub use sample_norm::{FusedSample, SampleNorm, SampleNormConfig};
 pub use siblings::{
     GroupNorm, GroupNormConfig, InstanceNorm, InstanceNormConfig, LayerNorm, LayerNormConfig, RmsNorm, RmsNormConfig,
 };

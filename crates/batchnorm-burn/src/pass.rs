@@ -20,8 +20,12 @@ use crate::running::{Cell, statistics_in};
 #[derive(Debug, Clone)]
 pub enum Pass {
     BatchNorm(Box<BatchNormPass>),
-    /// Layer, group, instance or RMS norm, with the layer's name.
-    Sample(SampleNormalizer, LayerName),
+    /// A norm that does not look at the batch, with the layer's name.
+    Sample {
+        normalizer: SampleNormalizer,
+        weights: Option<Arc<WeightValues>>,
+        name: LayerName,
+    },
     /// Decorrelated batch norm; gamma and beta are in `layer`.
     Whitening {
         layer: Box<Decorrelated>,
@@ -109,7 +113,7 @@ pub enum SavedPass {
     Ghost(Ghost, Option<Arc<WeightValues>>),
     /// A participant's part of a batch, with the layer's name.
     Part(Saved, Participant, LayerName),
-    Sample(SampleSaved),
+    Sample(SampleSaved, Option<Arc<WeightValues>>),
     Whitening(SavedWhitening),
 }
 
@@ -127,8 +131,14 @@ impl Pass {
                 let (saved, batch, part) = pass.run(x, residual, parameters, y)?;
                 Ok((saved, BatchReport::Moments { batch, part }))
             }
-            Pass::Sample(normalizer, _) => {
-                Ok((SavedPass::Sample(normalizer.forward(x, parameters, y)?), BatchReport::Nothing))
+            Pass::Sample { normalizer, weights, .. } => {
+                let saved = match weights {
+                    None => normalizer.forward(x, parameters, y)?,
+                    Some(weights) => {
+                        weights.call_with(|weights| normalizer.forward(Input::weighted(x, weights), parameters, y))?
+                    }
+                };
+                Ok((SavedPass::Sample(saved, weights.clone()), BatchReport::Nothing))
             }
             Pass::Whitening { layer, training: true, .. } => {
                 let (saved, batch) = layer.forward_train_into(x, y)?;
@@ -142,7 +152,7 @@ impl Pass {
     pub fn layer(&self) -> &LayerName {
         match self {
             Pass::BatchNorm(pass) => &pass.layer,
-            Pass::Sample(_, name) | Pass::Whitening { name, .. } => name,
+            Pass::Sample { name, .. } | Pass::Whitening { name, .. } => name,
         }
     }
 
@@ -252,7 +262,10 @@ impl SavedPass {
         dx: &mut ViewMut<T>,
     ) -> Result<ParameterGradients, Reason> {
         match self {
-            SavedPass::Sample(saved) => Ok(saved.backward(x, dy, dx)?),
+            SavedPass::Sample(saved, None) => Ok(saved.backward(x, dy, dx)?),
+            SavedPass::Sample(saved, Some(weights)) => {
+                weights.call_with(|weights| saved.backward(Input::weighted(x, weights), dy, dx))
+            }
             SavedPass::Whitening(saved) => Ok(saved.backward(x, dy, dx)?),
             SavedPass::Whole(saved) => Ok(saved.backward(x, dy, dx)?),
             SavedPass::Ghost(ghost, None) => Ok(ghost.backward(x, dy, dx)?),
@@ -279,7 +292,7 @@ impl SavedPass {
         dy: &View<T>,
     ) -> Result<Option<ParameterGradients>, Reason> {
         Ok(Some(match self {
-            SavedPass::Sample(_) | SavedPass::Whitening(_) => return Ok(None),
+            SavedPass::Sample(..) | SavedPass::Whitening(_) => return Ok(None),
             SavedPass::Whole(saved) | SavedPass::Part(saved, ..) => saved.parameter_gradients(x, dy)?,
             SavedPass::Ghost(ghost, None) => ghost.parameter_gradients(x, dy)?,
             SavedPass::Ghost(ghost, Some(weights)) => {

@@ -1,18 +1,23 @@
-//! Norms that do not look at the batch: layer, group, instance and RMS norm.
+//! Norms that do not look at the batch: layer, group, instance, RMS and grouped RMS norm.
 
-use batchnorm::{Affine, CallError, ConfigError, EmptyBatch, Grouping, Policies, SampleConfig, SingleValue, Threads};
+use std::sync::Arc;
+
+use batchnorm::{
+    Activation, Affine, CallError, ConfigError, EmptyBatch, Grouping, Policies, SampleConfig, SingleValue, Threads,
+};
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Bool, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::check::computed_in;
 use crate::error::{ForwardError, Reason};
 use crate::extension;
 use crate::name::LayerName;
-use crate::pass::Pass;
+use crate::pass::{Pass, WeightValues};
 use crate::portable::{self, Arithmetic};
 use crate::running::dequantized;
+use crate::weights::WeightTensor;
 
 /// Configuration of a [`SampleNorm`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -78,6 +83,11 @@ impl SampleNormConfig {
     /// Instance norm (Ulyanov et al. 2016) of tensors `[samples, channels, ...]`.
     pub fn instance(channels: usize) -> Self {
         Self::new(Grouping::Instance, channels)
+    }
+
+    /// Grouped RMS norm of tensors `[samples, channels, ...]`: group norm without the mean, with gamma alone.
+    pub fn group_rms(groups: usize, channels: usize) -> Self {
+        Self::new(Grouping::GroupRms { groups }, channels).with_affine(Affine::ScaleOnly)
     }
 
     /// The layer on a device: gamma 1, beta 0.
@@ -172,7 +182,35 @@ impl SampleNorm {
     /// A rank below 2; another size of the last axis, or number of channels; another number type; what the policies
     /// refuse, by default instance norm of a single position; invalid options or parameters.
     pub fn try_forward<const D: usize>(&self, input: Tensor<D>) -> Result<Tensor<D>, ForwardError> {
-        self.parts().forward(input)
+        self.parts().fused().try_forward(input)
+    }
+
+    /// The layer and an activation behind it, in one pass: `norm.then(Activation::Relu).forward(x)` is
+    /// `relu(norm.forward(x))`.
+    pub fn then<const D: usize>(&self, activation: Activation) -> FusedSample<'_, D> {
+        self.parts().fused().then(activation)
+    }
+
+    /// The layer over values that count by their weights, as [`BatchNorm::weighing`](crate::BatchNorm::weighing).
+    pub fn weighing<const D: usize>(&self, weights: Tensor<D>) -> FusedSample<'_, D> {
+        self.parts().fused().weighing(weights)
+    }
+
+    /// The layer over the values where `counts` is true, as [`BatchNorm::counting`](crate::BatchNorm::counting).
+    ///
+    /// ```
+    /// use batchnorm_burn::SampleNormConfig;
+    /// use burn::tensor::{Bool, Device, Tensor};
+    /// let device = Device::default();
+    /// let norm = SampleNormConfig::instance(1).init(&device);
+    /// // Two sequences, the second one a step shorter; what pads it is not data.
+    /// let x = Tensor::<3>::from_floats([[[1.0, 2.0, 3.0]], [[5.0, 9.0, f32::NAN]]], &device);
+    /// let counts = Tensor::<3, Bool>::from_data([[[true; 3]], [[true, true, false]]], &device);
+    /// let y = norm.counting(counts).forward(x).into_data();
+    /// assert!(y.iter::<f32>().all(|y| y.is_finite()));
+    /// ```
+    pub fn counting<const D: usize>(&self, counts: Tensor<D, Bool>) -> FusedSample<'_, D> {
+        self.parts().fused().counting(counts)
     }
 
     pub(crate) fn parts(&self) -> SampleParts<'_> {
@@ -191,7 +229,61 @@ impl SampleNorm {
     }
 }
 
+/// A norm that does not look at the batch with an activation, weights or a mask, computed in one pass; made by
+/// [`SampleNorm::then`], [`weighing`](SampleNorm::weighing) and [`counting`](SampleNorm::counting), and by those of [`LayerNorm`],
+/// [`GroupNorm`], [`InstanceNorm`] and [`RmsNorm`]. Weights and masks are computed by the crate `batchnorm` alone (on Flex); their
+/// passes take plain loops, some ten times the time of those without.
+///
+/// [`LayerNorm`]: crate::LayerNorm
+/// [`GroupNorm`]: crate::GroupNorm
+/// [`InstanceNorm`]: crate::InstanceNorm
+/// [`RmsNorm`]: crate::RmsNorm
+#[derive(Debug, Clone)]
+#[must_use = "nothing is computed before the forward pass"]
+pub struct FusedSample<'n, const D: usize> {
+    norm: SampleParts<'n>,
+    weights: Option<WeightTensor<D>>,
+    activation: Activation,
+}
+
+impl<const D: usize> FusedSample<'_, D> {
+    /// Sets the activation, which comes last; it replaces an earlier one.
+    pub fn then(self, activation: Activation) -> Self {
+        FusedSample { activation, ..self }
+    }
+
+    /// Sets how often each value counts; no gradient goes to the weights.
+    pub fn weighing(self, weights: Tensor<D>) -> Self {
+        FusedSample { weights: Some(WeightTensor::Weights(weights)), ..self }
+    }
+
+    /// Sets which values count.
+    pub fn counting(self, counts: Tensor<D, Bool>) -> Self {
+        FusedSample { weights: Some(WeightTensor::Mask(counts)), ..self }
+    }
+
+    /// The forward pass.
+    ///
+    /// # Panics
+    /// Where [`try_forward`](Self::try_forward) errs, with its message.
+    pub fn forward(self, input: Tensor<D>) -> Tensor<D> {
+        self.try_forward(input).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// [`forward`](Self::forward) with errors as values.
+    ///
+    /// # Errors
+    /// As those of the layer; weights that do not fit the input, or leave too little; weights on another backend than Flex; a leaky
+    /// rectifier's slope that is not finite or is negative.
+    pub fn try_forward(self, input: Tensor<D>) -> Result<Tensor<D>, ForwardError> {
+        let FusedSample { norm, weights, activation } = self;
+        let name = norm.name;
+        norm.fused_pass(input, weights, activation).map_err(|reason| name.error(reason))
+    }
+}
+
 /// What a layer, group, instance or RMS norm computes by, whatever its module is called.
+#[derive(Debug, Clone)]
 pub(crate) struct SampleParts<'n> {
     pub gamma: Option<&'n Param<Tensor<1>>>,
     pub beta: Option<&'n Param<Tensor<1>>>,
@@ -203,26 +295,43 @@ pub(crate) struct SampleParts<'n> {
     pub threads: &'n Threads,
 }
 
-impl SampleParts<'_> {
-    pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Result<Tensor<D>, ForwardError> {
-        let arithmetic = Arithmetic::on(&input.device());
-        let over_last_axis = matches!(self.grouping, Grouping::Layer { .. } | Grouping::Rms { .. });
-        let y = if D == 1 && over_last_axis {
-            // One row, which Burn's own norms of the last axis take too.
-            let shape = input.dims();
-            self.pass(input.reshape([1, shape[0]]), arithmetic).map(|y: Tensor<2>| y.reshape(shape))
-        } else {
-            self.pass(input, arithmetic)
-        };
-        y.map_err(|reason| self.name.error(reason))
+impl<'n> SampleParts<'n> {
+    /// The norm without weights and activation.
+    pub fn fused<const D: usize>(self) -> FusedSample<'n, D> {
+        FusedSample { norm: self, weights: None, activation: Activation::Identity }
     }
 
-    pub fn pass<const D: usize>(&self, input: Tensor<D>, arithmetic: Arithmetic) -> Result<Tensor<D>, Reason> {
+    fn fused_pass<const D: usize>(
+        self,
+        input: Tensor<D>,
+        weights: Option<WeightTensor<D>>,
+        activation: Activation,
+    ) -> Result<Tensor<D>, Reason> {
+        let arithmetic = Arithmetic::on(&input.device());
+        let weights = weights.map(|weights| weights.read(input.dtype())).transpose()?;
+        let over_last_axis = matches!(self.grouping, Grouping::Layer { .. } | Grouping::Rms { .. });
+        if D == 1 && over_last_axis {
+            // One row, which Burn's own norms of the last axis take too.
+            let shape = input.dims();
+            let weights = weights.map(|weights| WeightValues { shape: vec![1, weights.shape[0]], ..weights });
+            let y: Tensor<2> = self.pass(input.reshape([1, shape[0]]), weights, activation, arithmetic)?;
+            return Ok(y.reshape(shape));
+        }
+        self.pass(input, weights, activation, arithmetic)
+    }
+
+    pub fn pass<const D: usize>(
+        &self,
+        input: Tensor<D>,
+        weights: Option<WeightValues>,
+        activation: Activation,
+        arithmetic: Arithmetic,
+    ) -> Result<Tensor<D>, Reason> {
         let input = dequantized(input);
         let input_type = input.dtype();
         let computed = computed_in("input", input_type)?;
         let options = SampleConfig::of(self.grouping).epsilon(self.epsilon).policies(self.policies);
-        let options = options.threads(self.threads.clone());
+        let options = options.activation(activation).threads(self.threads.clone());
         let (normalizer, device) = (options.normalizer()?, input.device());
         self.check(&input)?;
         let vector = |param: Option<&Param<Tensor<1>>>, absent: f64| match param {
@@ -232,9 +341,16 @@ impl SampleParts<'_> {
         let (x, gamma, beta) = (input.cast(computed), vector(self.gamma, 1.0), vector(self.beta, 0.0));
         let y = match arithmetic {
             Arithmetic::Contract => {
-                extension::forward(x, None, gamma, beta, Pass::Sample(normalizer, self.name.handle()))?.0
+                let pass = Pass::Sample { normalizer, weights: weights.map(Arc::new), name: self.name.handle() };
+                extension::forward(x, None, gamma, beta, pass)?.0
             }
-            Arithmetic::TensorOperations => portable::sample_norm(x, gamma, beta, self.grouping, self.epsilon),
+            Arithmetic::TensorOperations if weights.is_some() => {
+                return Err(Reason::NeedsContract { what: "weights of a norm that does not look at the batch" });
+            }
+            Arithmetic::TensorOperations => {
+                let z = portable::sample_norm(x, gamma, beta, self.grouping, self.epsilon);
+                portable::add_and_activate(z, None, activation)
+            }
         };
         Ok(y.cast(input_type))
     }

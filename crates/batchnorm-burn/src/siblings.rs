@@ -3,17 +3,17 @@
 
 use std::fmt;
 
-use batchnorm::{ConfigError, Grouping, Policies, SampleConfig, Threads};
+use batchnorm::{Activation, ConfigError, Grouping, Policies, SampleConfig, Threads};
 use burn::config::Config;
 use burn::module::{
     Content, Devices, DisplaySettings, Initializer, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper,
     ModuleVisitor, Param,
 };
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Bool, Device, Tensor};
 
 use crate::error::ForwardError;
 use crate::name::LayerName;
-use crate::sample_norm::SampleParts;
+use crate::sample_norm::{FusedSample, SampleParts};
 
 /// Configuration of a [`LayerNorm`], with the fields of Burn's.
 #[derive(Config, Debug)]
@@ -385,7 +385,22 @@ macro_rules! sibling {
             #[doc = concat!("Another ", $axis, " than the layer's; another number type; what the policies refuse; options")]
             /// or parameters that were set and are invalid.
             pub fn try_forward<const D: usize>(&self, input: Tensor<D>) -> Result<Tensor<D>, ForwardError> {
-                self.parts().forward(input)
+                self.parts().fused().try_forward(input)
+            }
+
+            /// The layer and an activation behind it, in one pass.
+            pub fn then<const D: usize>(&self, activation: Activation) -> FusedSample<'_, D> {
+                self.parts().fused().then(activation)
+            }
+
+            /// The layer over values that count by their weights ([`SampleNorm::weighing`](crate::SampleNorm::weighing)).
+            pub fn weighing<const D: usize>(&self, weights: Tensor<D>) -> FusedSample<'_, D> {
+                self.parts().fused().weighing(weights)
+            }
+
+            /// The layer over the values where `counts` is true ([`SampleNorm::counting`](crate::SampleNorm::counting)).
+            pub fn counting<const D: usize>(&self, counts: Tensor<D, Bool>) -> FusedSample<'_, D> {
+                self.parts().fused().counting(counts)
             }
         }
 

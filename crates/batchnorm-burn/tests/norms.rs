@@ -4,14 +4,15 @@
 
 mod support;
 
-use batchnorm::{Axes, SampleConfig, View};
+use batchnorm::{Activation, Axes, Input, SampleConfig, View, Weights};
 use batchnorm_burn::{
-    Affine, BatchNormConfig, Decorrelated, DecorrelatedConfig, EmptyBatch, Executor, Policies, SampleNorm,
+    Affine, BatchNormConfig, Decorrelated, DecorrelatedConfig, EmptyBatch, Executor, FusedSample, Policies, SampleNorm,
     SampleNormConfig, SingleValue, Threads,
 };
 use burn::module::{Module, Param};
 use burn::nn::{GroupNormConfig, InstanceNormConfig, LayerNormConfig, RmsNormConfig};
-use burn::tensor::{DType, Device, Distribution, Tensor};
+use burn::tensor::activation::leaky_relu;
+use burn::tensor::{Bool, DType, Device, Distribution, Tensor, TensorData};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use support::{Source, bits, floats, vector};
@@ -112,6 +113,126 @@ fn bits_are_the_cores_in_every_type_and_records_and_configurations_come_back() {
     assert_eq!((back.grouping, back.epsilon, back.affine), (config.grouping, 1e-3, Affine::ScaleOnly));
     let layer = back.init(&device);
     assert_eq!(layer.clone().load_record(layer.into_record()).grouping, config.grouping);
+}
+
+/// One of each kind, for tensors `[_, 6, 8]`.
+fn each_kind() -> [SampleNormConfig; 5] {
+    [
+        SampleNormConfig::layer(8),
+        SampleNormConfig::rms(8),
+        SampleNormConfig::group(3, 6),
+        SampleNormConfig::group_rms(3, 6),
+        SampleNormConfig::instance(6),
+    ]
+}
+
+#[test]
+fn a_grouped_rms_norm_is_an_rms_norm_of_each_group() {
+    let device = Device::default();
+    let mut source = Source::new(4307);
+    let x: Tensor<3> = source.tensor(&[4, 6, 8], &device) + 0.5;
+    let gamma = source.values(6, 1.0, 0.5);
+    let norm = with(SampleNormConfig::group_rms(3, 6).init(&device), &gamma, &[], &device);
+    assert!(norm.beta.is_none());
+    let each = SampleNormConfig::rms(16).with_affine(Affine::Neither).init(&device);
+    let expected = each.forward(x.clone().reshape([12, 16])).reshape([4, 6, 8]);
+    let expected = expected * vector(&gamma, &device).reshape([1, 6, 1]);
+    near("group_rms", &floats(norm.forward(x)), &floats(expected));
+}
+
+#[test]
+fn an_activation_in_the_pass_is_the_one_behind_it() {
+    let device = Device::default().autodiff();
+    let mut source = Source::new(4308);
+    for config in each_kind() {
+        let (x, dy) = (source.tensor::<3>(&[4, 6, 8], &device), source.tensor::<3>(&[4, 6, 8], &device));
+        let norm = config.init(&device);
+        let count = norm.gamma.as_ref().unwrap().dims()[0];
+        let norm = with(norm, &source.values(count, 1.0, 0.5), &source.values(count, 0.0, 1.0), &device);
+        let parameters = [&norm.gamma, &norm.beta];
+        for slope in [0.0, 0.1] {
+            let activation = if slope == 0.0 { Activation::Relu } else { Activation::LeakyRelu(slope) };
+            let got = step(|x| norm.then(activation).forward(x), &x, &dy, &parameters);
+            let expected = step(|x| leaky_relu(norm.forward(x), slope), &x, &dy, &parameters);
+            let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&got[0]), bits(&expected[0]), "y of {:?}", norm.grouping);
+            got.iter().zip(&expected).for_each(|(got, expected)| near("gradients", got, expected));
+        }
+        // The last one set is the one that holds.
+        let both = norm.then(Activation::Relu).then(Activation::Identity).forward(x.clone());
+        assert_eq!(bits(both), bits(norm.forward(x)));
+    }
+}
+
+#[test]
+fn weighted_passes_are_the_cores_and_masked_values_change_nothing() {
+    let device = Device::default().autodiff();
+    let mut source = Source::new(4309);
+    for (at, config) in each_kind().into_iter().enumerate() {
+        let shape = [4, 6, 8];
+        let norm = config.init(&device);
+        let count = norm.gamma.as_ref().unwrap().dims()[0];
+        let (gamma, beta) = (source.values(count, 1.0, 0.5), source.values(count, 0.0, 1.0));
+        let norm = with(norm, &gamma, &beta, &device);
+        let (x, dy) = (source.tensor::<3>(&shape, &device), source.tensor::<3>(&shape, &device));
+        let weights: Vec<f32> = (0..192).map(|i| [1.0, 0.0, 2.0, 0.5, 1.0][(i * 7 + i / 8 + at) % 5]).collect();
+        let [values, dy_values] = [&x, &dy].map(|tensor| floats(tensor.clone()));
+
+        let activation = Activation::LeakyRelu(0.1);
+        let core = SampleConfig::of(norm.grouping).affine(config.affine).activation(activation);
+        let mut core = core.build(&[count]).unwrap();
+        core.set_gamma(&gamma).unwrap();
+        if norm.beta.is_some() {
+            core.set_beta(&beta).unwrap();
+        }
+        let axes = Axes::NCHW;
+        let [view, dy_view] = [&values, &dy_values].map(|values| View::new(values, &shape, axes).unwrap());
+        let weighted = Weights::new(&weights, &shape).unwrap();
+        let (y, saved) = core.forward(Input::weighted(&view, &weighted)).unwrap();
+        let gradients = core.backward(Input::weighted(&view, &weighted), &dy_view, &saved).unwrap();
+
+        let tensor = |values: &[f32]| Tensor::<1>::from_floats(values, &device).reshape(shape);
+        let by_weights = |x| norm.weighing(tensor(&weights)).then(activation).forward(x);
+        let got = step(by_weights, &x, &dy, &[&norm.gamma, &norm.beta]);
+        assert_eq!(got[0], y.data(), "{:?}", norm.grouping);
+        assert_eq!(got[1], gradients.dx.data(), "{:?}", norm.grouping);
+        let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
+        assert_eq!(got[2], narrow(&gradients.dgamma.unwrap()), "{:?}", norm.grouping);
+
+        // What counts nothing may be anything, and a mask is weights of 0 and 1.
+        let counts: Vec<bool> = weights.iter().map(|&weight| weight > 0.0).collect();
+        let counts = Tensor::<3, Bool>::from_data(TensorData::new(counts, shape), &device);
+        let poisoned = x.clone().mask_fill(counts.clone().bool_not(), f32::NAN);
+        let by_mask = |x| norm.counting(counts.clone()).forward(x);
+        let clean = step(by_mask, &x, &dy, &[&norm.gamma, &norm.beta]);
+        assert_eq!(step(by_mask, &poisoned, &dy, &[&norm.gamma, &norm.beta]), clean, "{:?}", norm.grouping);
+        assert!(clean[0].iter().zip(&weights).all(|(y, weight)| (*weight == 0.0) <= (*y == 0.0)));
+        let ones = norm.weighing(counts.float()).forward(x.clone());
+        assert_eq!(floats(ones), clean[0], "{:?}", norm.grouping);
+    }
+}
+
+#[test]
+fn what_weighted_sample_norms_refuse_is_named() {
+    let device = Device::default();
+    let x = || Tensor::<3>::ones([2, 6, 8], &device);
+    let norm = SampleNormConfig::layer(8).with_name("block.norm").init(&device);
+    let refusal = |fused: FusedSample<'_, 3>| fused.try_forward(x()).map(drop).unwrap_err().to_string();
+    let shape = refusal(norm.weighing(Tensor::ones([2, 5, 8], &device)));
+    assert!(shape.starts_with("block.norm: weights: ") && shape.contains("[2, 5, 8]"), "{shape}");
+    let number_type = refusal(norm.weighing(Tensor::ones([2, 6, 8], &device).cast(DType::F64)));
+    assert!(number_type.starts_with("block.norm: weights: ") && number_type.contains("F64"), "{number_type}");
+    assert!(refusal(norm.weighing(-Tensor::ones([2, 6, 8], &device))).contains("weights"));
+    assert!(refusal(norm.then(Activation::LeakyRelu(-1.0))).contains("-1"));
+    // One value left of what an instance norm normalises together.
+    let counts = Tensor::<3, Bool>::from_data([[[true, false, false, false, false, false, false, false]]], &device);
+    let instance = SampleNormConfig::instance(6).init(&device);
+    assert!(instance.counting(counts.clone()).try_forward(x()).is_err());
+    // A mask of one row is a row's.
+    let row = Tensor::<1>::from_floats([1.0, 2.0, 4.0, 9.0, 0.0, 0.0, 0.0, f32::NAN], &device);
+    let counts = Tensor::<1, Bool>::from_data([true, true, true, true, false, false, false, false], &device);
+    let four = SampleNormConfig::layer(4).init(&device).forward(row.clone().narrow(0, 0, 4));
+    assert_eq!(bits(norm.counting(counts).forward(row).narrow(0, 0, 4)), bits(four));
 }
 
 #[test]

@@ -38,6 +38,7 @@
 mod arithmetic;
 mod arrangement;
 mod array;
+mod correction;
 mod decision;
 mod diagnose;
 mod error;
@@ -48,6 +49,7 @@ mod parameter_sums;
 mod precision;
 mod problem;
 mod rearranged;
+mod renormalized;
 mod rounding;
 mod row;
 mod sample_order;

@@ -5,6 +5,7 @@
 //! of a mistake go by its name.
 
 use crate::problem::{Kind, Problem};
+use crate::renormalized::through_correction;
 use crate::row::{Line, Multiplier, Row};
 use crate::variants::*;
 
@@ -59,11 +60,23 @@ pub(crate) const fn mistake(name: &'static str, missing: &'static str, mend: &'s
 /// The formula of evaluation, by the statistics of the batch; `Given::diagnose` finds it by other statistics too.
 pub(crate) const CONSTANTS: Mistake = Mistake {
     applies: Problem::is_centred,
-    dx: |row| vec![row.line(row.inverse, 0.0, 0.0)],
+    dx: |row| vec![row.line(row.factors(row.inverse)[0], 0.0, 0.0)],
     ..mistake(
         "statistics treated as constants",
         "mean and variance are functions of x, and both their terms are missing (the formula of evaluation)",
         "subtract mean(dy) and xhat * mean(dy * xhat); do not detach the statistics, nor compute them without gradient",
+    )
+};
+
+/// Batch norm's gradient in place of batch renormalisation's.
+pub(crate) const UNCORRECTED: Mistake = Mistake {
+    applies: Problem::is_renormalized,
+    dx: |row| vec![row.right().times(1.0 / row.r())],
+    dgamma: |row| [(1.0, 0.0), (row.r(), 0.0), (1.0, row.d())].map(|(r, d)| by(r * row.inverse, d)).to_vec(),
+    ..mistake(
+        "r or d left out",
+        "what gamma multiplies is r * xhat + d: r is missing, or d, or both (the gradient of batch norm)",
+        "dx has r in front, r * gamma / sqrt(variance + eps) * (...), and dgamma is sum(dy * (r * xhat + d))",
     )
 };
 
@@ -113,6 +126,16 @@ pub static MISTAKES: &[Mistake] = &[
         )
     },
     CONSTANTS,
+    UNCORRECTED,
+    Mistake {
+        applies: Problem::is_renormalized,
+        dx: through_correction,
+        ..mistake(
+            "gradient through r and d",
+            "r and d count as constants: here the gradient goes through one of them or both (unlimited, it is that of evaluation)",
+            "detach r and d: tf.stop_gradient, torch.no_grad, jax.lax.stop_gradient",
+        )
+    },
     Mistake {
         applies: |problem| matches!(problem.kind, Kind::Constants { .. }),
         dx: training_in_evaluation,

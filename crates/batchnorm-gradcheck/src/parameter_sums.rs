@@ -2,7 +2,7 @@
 
 use crate::arithmetic::ByArithmetic;
 use crate::decision::{Fit, Fits};
-use crate::mistakes::Mistake;
+use crate::mistakes::{Mistake, UNCORRECTED};
 use crate::rounding::{Allowance, Derived, Seen};
 use crate::row::{Multiplier, Row};
 use crate::score::part;
@@ -17,20 +17,30 @@ pub(crate) enum Which {
 }
 
 impl Which {
-    /// The multiplier of the right sum: sum(dy (x - m) r) or sum(dy).
+    /// The multiplier of the right sum: sum(dy (x - m) r), of batch renormalisation sum(dy (r xhat + d)), or sum(dy).
     fn right(self, row: &Row) -> Multiplier {
         match self {
-            Which::Gamma => Multiplier { slope: row.inverse, level: 0.0, power: 0 },
+            Which::Gamma => Multiplier { slope: row.r() * row.inverse, level: row.d(), power: 0 },
             Which::Beta => Multiplier { slope: 0.0, level: 1.0, power: 0 },
         }
     }
 
     /// The multipliers that a mistake may have in place of the right one.
     fn wrong(self, mistake: &Mistake, row: &Row) -> Vec<Multiplier> {
-        match self {
+        let mut wrong = match self {
             Which::Gamma => (mistake.dgamma)(row),
             Which::Beta => (mistake.dbeta)(row),
+        };
+        // What is done wrong with batch norm's xhat may be done with r xhat + d.
+        if row.correction.is_some() && *mistake != UNCORRECTED {
+            let corrected = |multiplier: &Multiplier| {
+                let Multiplier { slope, level, power } = *multiplier;
+                let r = if slope == 0.0 { 1.0 } else { row.r() };
+                Multiplier { slope: r * slope, level: r * level + row.d() * part(slope, row.inverse), power }
+            };
+            wrong.extend(wrong.iter().map(corrected).collect::<Vec<Multiplier>>());
         }
+        wrong
     }
 }
 
@@ -100,7 +110,11 @@ impl Sums {
         for i in (0..row.x.len()).filter(|&i| row.counts(i)) {
             let parameter = i / row.positions;
             let term = match self.which {
-                Which::Gamma => DoubleDouble::product(row.dy[i], row.centered[i]) * DoubleDouble::from(row.inverse),
+                Which::Gamma => {
+                    let scaled = DoubleDouble::from(row.inverse) * DoubleDouble::from(row.r());
+                    let product = DoubleDouble::product(row.dy[i], row.centered[i]) * scaled;
+                    if row.d() == 0.0 { product } else { product + DoubleDouble::product(row.dy[i], row.d()) }
+                }
                 Which::Beta => DoubleDouble::from(row.dy[i]),
             };
             self.right[first + parameter] = self.right[first + parameter] + term;
@@ -115,7 +129,7 @@ impl Sums {
         let right = self.which.right(row);
         for (parameter, absolute) in (row.problem.first_parameter(row.number)..).zip(absolute) {
             self.terms[parameter] += match self.which {
-                Which::Gamma => absolute.products * row.inverse,
+                Which::Gamma => absolute.products * (row.r() * row.inverse) + absolute.dy * row.d().abs(),
                 Which::Beta => absolute.dy,
             };
             for (allowance, allowed) in allowances.iter().zip(&mut self.allowed) {
@@ -210,7 +224,7 @@ fn allowed_of_row(
 ) -> ByArithmetic<f64> {
     let (slope, constant_terms) = (multiplier.slope.abs(), multiplier.level.abs() * absolute.dy);
     // A sum made with a larger inverse deviation has larger rounding errors.
-    let larger = part(slope, row.inverse).max(1.0);
+    let larger = part(slope, row.r() * row.inverse).max(1.0);
     // The twin's sums are those of this row: where the parameter has other rows too, the derived bound stands alone.
     let twin_applies = row.gamma.len() == 1 && row.problem.values_a_parameter() == row.x.len();
     let seen = |seen: &Seen| match multiplier.slope {

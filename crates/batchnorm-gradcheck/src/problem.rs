@@ -1,6 +1,7 @@
 //! The problem whose gradients are judged: x, dy, parameters, and which values are normalised together.
 
 use crate::array::{Axes, by_rows, check_weights, one_channel_axis, same_shape, weights_by_rows};
+use crate::correction::Correction;
 use crate::error::ProblemError;
 use crate::precision::{Held, Precision};
 use batchnorm::{CallError, Element, Grouping, View, Weights};
@@ -31,6 +32,8 @@ pub struct Problem {
     pub(crate) weights: Option<Vec<f64>>,
     pub(crate) gamma: Vec<f64>,
     pub(crate) epsilon: f64,
+    /// What batch renormalisation corrects each channel by.
+    pub(crate) corrections: Option<Vec<Correction>>,
     /// Whether the input's type is narrower than f64, or its numbers are: gradients may have been computed in f32 then.
     pub(crate) narrow_input: bool,
     /// Whether x's numbers are those of f16 or bf16.
@@ -89,17 +92,7 @@ impl Problem {
         mean: &[f64],
         variance: &[f64],
     ) -> Result<Problem, ProblemError> {
-        for (argument, values) in [("mean", mean), ("variance", variance)] {
-            check_vector(argument, values, x.channels())?;
-        }
-        if let Some((channel, &got)) = variance.iter().enumerate().find(|(_, variance)| **variance < 0.0) {
-            return Err(ProblemError::Number {
-                argument: "variance",
-                expected: "variances >= 0",
-                index: vec![channel],
-                got,
-            });
-        }
+        Self::check_running(mean, variance, x.channels())?;
         let kind = Kind::Constants { mean: mean.to_vec(), variance: variance.to_vec() };
         Self::new(x, dy, gamma, epsilon, kind, Together::Channel, None)
     }
@@ -149,6 +142,20 @@ impl Problem {
         Self::new(x, dy, gamma, epsilon, kind, together, None)
     }
 
+    /// Errors unless these are running statistics of so many channels.
+    pub(crate) fn check_running(mean: &[f64], variance: &[f64], channels: usize) -> Result<(), ProblemError> {
+        for (argument, values) in [("mean", mean), ("variance", variance)] {
+            check_vector(argument, values, channels)?;
+        }
+        match variance.iter().enumerate().find(|(_, variance)| **variance < 0.0) {
+            None => Ok(()),
+            Some((channel, &got)) => {
+                let (argument, expected) = ("variance", "variances >= 0");
+                Err(ProblemError::Number { argument, expected, index: vec![channel], got })
+            }
+        }
+    }
+
     fn new<T: Element, U: Element>(
         x: &View<T>,
         dy: &View<U>,
@@ -192,6 +199,7 @@ impl Problem {
             rows,
             gamma: gamma.to_vec(),
             epsilon,
+            corrections: None,
             narrow_input: size_of::<T>() < 8 || of_x.max(of_dy) < Precision::Double,
             half_input: of_x < Precision::Single,
         };

@@ -59,6 +59,10 @@ impl Problem {
         arrays: [&[f64]; 2],
         weights: Option<&[f64]>,
     ) -> Option<Problem> {
+        // r and d are those of the channels as they are.
+        if self.corrections.is_some() {
+            return None;
+        }
         let channels = roles.iter().position(|&role| role == Role::Channel).map_or(1, |axis| shape[axis]);
         if matches!(together, Together::Groups(groups) if !channels.is_multiple_of(groups)) {
             return None;
@@ -88,6 +92,7 @@ impl Problem {
             rows,
             gamma,
             epsilon: self.epsilon,
+            corrections: None,
             narrow_input: self.narrow_input,
             half_input: self.half_input,
         })

@@ -17,6 +17,9 @@
 //! dbeta:             s sum|dy|
 //! ```
 //!
+//! Batch renormalisation takes its r and d from the same mean and variance: dx and dgamma have another d + 6 u, and dgamma
+//! another a, in running deviations.
+//!
 //! - *Careful*: s = 4 u, as with sums in pairs, in blocks or in a wider type.
 //! - *Plain*: a running sum in the precision itself. Its n roundings are of any sign, s = 2 sqrt(n) u (six standard
 //!   deviations), until an ulp of the sum is a quarter of the terms' spread; from there on all terms are rounded the same
@@ -26,10 +29,11 @@
 //!   are careful (from a half on, all of it, and anything may come of that); what running sums lose is tried out too.
 
 use crate::arithmetic::{Arithmetic, ByArithmetic};
+use crate::correction::Correction;
 use crate::precision::{Held, Precision, significant_bits};
 use crate::problem::Kind;
 use crate::row::{Line, Row, Sizes};
-use batchnorm_reference::{Real, compact, mean, rows, staged, sum, weighted};
+use batchnorm_reference::{Real, compact, mean, renormalized, rows, staged, sum, weighted};
 
 /// The errors that are allowed of a right gradient of one row, by one kind of arithmetic.
 #[derive(Debug, Clone, Copy)]
@@ -145,7 +149,7 @@ impl<'r> Derivation<'r> {
         Derivation {
             row,
             unit: precision.unit(),
-            measure: r * max_g * if max_gamma == 0.0 { 0.0 } else { 1.0 },
+            measure: row.r() * r * max_g * if max_gamma == 0.0 { 0.0 } else { 1.0 },
             constants: matches!(row.problem.kind, Kind::Constants { .. }),
             x: Terms::of_row(row, |i| row.x[i]),
             squares: Terms::of_row(row, |i| row.centered[i] * row.centered[i]),
@@ -188,7 +192,14 @@ impl<'r> Derivation<'r> {
         let of_sums = if constants { 0.0 } else { s_g * q + max_xhat * (s_gc * p + q * (a + f) + p * d) };
         let of_xhat = if constants { 0.0 } else { p * (a + max_xhat * (d + 2.0 * unit)) };
         let dx = 6.0 * unit + of_sums + of_xhat + d * self.size;
-        Derived { dx: dx * self.measure, scale: d + s_gc + 4.0 * unit, shift: a + f, sum: s_g }
+        let (of_r, of_d) =
+            row.correction.map_or((0.0, 0.0), |correction| (d + 6.0 * unit, a * correction.ratio / correction.r));
+        Derived {
+            dx: (dx + of_r * self.size) * self.measure,
+            scale: d + s_gc + 4.0 * unit + of_r,
+            shift: a + f + of_d,
+            sum: s_g,
+        }
     }
 
     /// The part of the variance that mean(x^2) - mean(x)^2 loses. From a half on nothing may be left of the variance, and
@@ -244,7 +255,7 @@ impl Row<'_> {
 
     /// The errors of the twin in a number type, plain and in one pass, each the larger one of both orders of the values.
     /// (Plain is the closed form in order, and the staged form from the end.)
-    fn seen<R: Real + Into<f64>>(&self) -> [Seen; 2] {
+    fn seen<R: Real + PartialOrd + Into<f64>>(&self) -> [Seen; 2] {
         let right = self.right();
         let mut plain = Seen::default();
         for reversed in [false, true] {
@@ -260,7 +271,7 @@ impl Row<'_> {
     }
 
     /// Runs the twin on the row, from the first value or from the last.
-    fn run<R: Real + Into<f64>>(&self, reversed: bool, one_pass: bool) -> Gradients {
+    fn run<R: Real + PartialOrd + Into<f64>>(&self, reversed: bool, one_pass: bool) -> Gradients {
         let order: Vec<usize> = if reversed { (0..self.x.len()).rev().collect() } else { (0..self.x.len()).collect() };
         let ordered = |values: &[f64]| order.iter().map(|&i| R::constant(values[i])).collect::<Vec<R>>();
         let (x, dy, epsilon) = (ordered(self.x), ordered(self.dy), R::constant(self.problem.epsilon));
@@ -282,6 +293,7 @@ impl Row<'_> {
                     let weights: Vec<f64> = order.iter().map(|&i| weights[i]).collect();
                     weighted::backward(&x, &weights, gamma, epsilon, &dy)
                 }
+                _ if self.correction.is_some() => self.renormalized(&x, gamma, epsilon, &dy, one_pass),
                 _ if one_pass => in_one_pass(&x, gamma, epsilon, &dy),
                 _ if reversed => staged::backward(&staged::forward(&x, gamma, gamma, epsilon), gamma, &dy).gradients,
                 _ => compact::backward(&x, gamma, epsilon, &dy),
@@ -304,6 +316,29 @@ impl Row<'_> {
     }
 }
 
+impl Row<'_> {
+    /// Batch renormalisation, with r and d by the twin's own mean and deviation.
+    fn renormalized<R: Real + PartialOrd>(
+        &self,
+        x: &[R],
+        gamma: R,
+        epsilon: R,
+        dy: &[R],
+        one_pass: bool,
+    ) -> compact::Gradients<R> {
+        let Some(Correction { running, limits, .. }) = self.correction else {
+            return compact::backward(x, gamma, epsilon, dy);
+        };
+        let correction = renormalized::Correction::of(x, epsilon, running.map(R::constant), limits);
+        if !one_pass {
+            return renormalized::backward(x, gamma, epsilon, correction, dy);
+        }
+        let renormalized::Correction { r, d } = correction;
+        let own = in_one_pass(x, gamma * r, epsilon, dy);
+        compact::Gradients { dgamma: r * own.dgamma + d * own.dbeta, ..own }
+    }
+}
+
 /// The twin's gradients of a row.
 struct Gradients {
     dx: Vec<f64>,
@@ -319,7 +354,8 @@ impl Gradients {
             worse(&mut seen.dx, (dx - row.at(right, i)).abs());
         }
         if let Some([dgamma, dbeta]) = self.parameters {
-            worse(&mut seen.dgamma, (dgamma - row.products[0] * row.inverse).abs());
+            let right = row.r() * row.inverse * row.products[0] + row.d() * row.sums[0];
+            worse(&mut seen.dgamma, (dgamma - right).abs());
             worse(&mut seen.dbeta, (dbeta - row.sums[0]).abs());
         }
         seen

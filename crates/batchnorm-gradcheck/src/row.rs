@@ -7,8 +7,10 @@
 //! ```
 //!
 //! So a right or a wrong gradient is a [`Line`]: three numbers a row. Where gamma is another for each element (layer
-//! norm), each may also come with a power of gamma; where values have weights, b and d come with the weight.
+//! norm), each may also come with a power of gamma; where values have weights, b and d come with the weight. Batch
+//! renormalisation multiplies all three by its r.
 
+use crate::correction::Correction;
 use crate::error::ProblemError;
 use crate::problem::{Kind, Problem};
 use batchnorm_reference::Real;
@@ -93,6 +95,8 @@ pub(crate) struct Row<'p> {
     pub variance: f64,
     /// 1 / sqrt(variance + eps).
     pub inverse: f64,
+    /// What batch renormalisation corrects xhat by.
+    pub correction: Option<Correction>,
     /// Mean and variance of the values themselves, without weights.
     pub unweighted: Moments,
     /// Whether all values that count are alike.
@@ -164,6 +168,7 @@ impl<'p> Row<'p> {
             centered: x.iter().map(|&x| (x - mean.0) - mean.1).collect(),
             variance,
             inverse: inverse_deviation(problem, number, variance, constant)?,
+            correction: problem.corrections.as_ref().map(|corrections| corrections[number]),
             unweighted,
             constant,
             sums: [0.0; 3],
@@ -262,9 +267,20 @@ impl<'p> Row<'p> {
 
     /// The factors of the three terms of the right dx, made with an inverse standard deviation.
     pub fn factors(&self, inverse: f64) -> [f64; 3] {
-        let level = if self.has_mean_term() { inverse / self.n } else { 0.0 };
-        let slope = if self.has_variance_term() { inverse * inverse * inverse / self.n } else { 0.0 };
-        [inverse, level, slope]
+        let direct = self.r() * inverse;
+        let level = if self.has_mean_term() { direct / self.n } else { 0.0 };
+        let slope = if self.has_variance_term() { direct * inverse * inverse / self.n } else { 0.0 };
+        [direct, level, slope]
+    }
+
+    /// What xhat is multiplied by, 1 but for batch renormalisation.
+    pub fn r(&self) -> f64 {
+        self.correction.map_or(1.0, |correction| correction.r)
+    }
+
+    /// What is added to xhat, 0 but for batch renormalisation.
+    pub fn d(&self) -> f64 {
+        self.correction.map_or(0.0, |correction| correction.d)
     }
 
     /// dx, by the formula.

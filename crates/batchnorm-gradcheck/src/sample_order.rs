@@ -110,7 +110,8 @@ pub(crate) fn candidates(given: &Given) -> Result<Vec<Rearranged>, ProblemError>
     if matches!(problem.kind, Kind::Sample | Kind::RootMeanSquare) {
         return of_norms_by_sample(problem, dx);
     }
-    let applies = problem.kind == Kind::Batch && problem.weights.is_none() && problem.axes.len() > 3;
+    let plain = problem.weights.is_none() && problem.corrections.is_none();
+    let applies = problem.kind == Kind::Batch && plain && problem.axes.len() > 3;
     let Some(slices) = Slices::new(problem).filter(|_| applies) else { return Ok(Vec::new()) };
     let values = problem.rows.values();
     let mut channels = Vec::new();

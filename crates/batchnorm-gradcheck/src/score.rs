@@ -25,9 +25,9 @@ pub(crate) fn part(error: f64, whole: f64) -> f64 {
 }
 
 impl Row<'_> {
-    /// The measure of dx's errors: max|gamma| r max|dy|.
+    /// The measure of dx's errors: max|gamma| r max|dy|, of batch renormalisation times its r.
     pub fn measure(&self) -> f64 {
-        self.sizes.max_gamma * self.inverse * self.sizes.max_terms[0]
+        self.sizes.max_gamma * (self.r() * self.inverse) * self.sizes.max_terms[0]
     }
 
     /// The greatest distance between dx and a line, and its place in the row.

@@ -47,7 +47,7 @@ pub(crate) fn with_deviation(row: &Row, other: f64) -> Vec<Line> {
         let [front, level, _] = row.factors(front);
         for count in counts {
             let cube = (0..3).map(|factor| if factor < count { other } else { right }).product::<f64>();
-            variants.push(row.line(front, level, cube / row.n).with(other));
+            variants.push(row.line(front, level, row.r() * cube / row.n).with(other));
         }
     }
     variants
@@ -190,8 +190,9 @@ pub(crate) fn uncentred(row: &Row) -> Vec<Line> {
         variants.push(line.less(slope * by_c, m, slope * size));
         variants.push(line.less(slope * by_x, m, slope * size));
         let root = rms_inverse(row);
-        let slope = root * root * root / row.n;
-        let line = row.line(root, if level == 0.0 { 0.0 } else { root / row.n }, 0.0);
+        let front = row.r() * root;
+        let slope = front * root * root / row.n;
+        let line = row.line(front, if level == 0.0 { 0.0 } else { front / row.n }, 0.0);
         variants.push(line.less(slope * by_x, m, slope * size));
     }
     variants

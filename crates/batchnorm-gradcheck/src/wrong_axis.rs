@@ -38,7 +38,7 @@ struct Groups {
 
 /// All wrong groups that a problem's axes admit.
 fn wrong_groups(problem: &Problem) -> Vec<Groups> {
-    if problem.kind != Kind::Batch || problem.weights.is_some() {
+    if problem.kind != Kind::Batch || problem.weights.is_some() || problem.corrections.is_some() {
         return Vec::new();
     }
     let [samples, positions] = problem.samples_and_positions();

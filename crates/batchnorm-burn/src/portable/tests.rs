@@ -190,19 +190,35 @@ fn sample_norms_are_the_same() {
         SampleNormConfig::layer(8),
         SampleNormConfig::rms(8),
         SampleNormConfig::group(2, 4),
+        SampleNormConfig::group_rms(2, 4),
         SampleNormConfig::instance(4),
     ] {
-        let run = |by: Arithmetic| {
-            let norm = config.init(&device);
-            let x = fixed([3, 4, 8], 701, &device).require_grad();
-            let y = norm.parts().pass(x.clone(), by).unwrap();
-            let gradients = (y.clone() * fixed([3, 4, 8], 179, &device)).sum().backward();
-            let gamma = values(norm.gamma.as_ref().unwrap().grad(&gradients).unwrap());
-            [values(y), values(x.grad(&gradients).unwrap()), gamma]
-        };
-        let ways = run(Arithmetic::TensorOperations).into_iter().zip(run(Arithmetic::Contract));
-        ways.for_each(|(ours, theirs)| close(&ours, &theirs));
+        for activation in [Activation::Identity, Activation::Relu, Activation::LeakyRelu(0.1)] {
+            let run = |by: Arithmetic| {
+                let norm = config.init(&device);
+                let x = fixed([3, 4, 8], 701, &device).require_grad();
+                let y = norm.parts().pass(x.clone(), None, activation, by).unwrap();
+                let gradients = (y.clone() * fixed([3, 4, 8], 179, &device)).sum().backward();
+                let gamma = values(norm.gamma.as_ref().unwrap().grad(&gradients).unwrap());
+                [values(y), values(x.grad(&gradients).unwrap()), gamma]
+            };
+            let ways = run(Arithmetic::TensorOperations).into_iter().zip(run(Arithmetic::Contract));
+            ways.for_each(|(ours, theirs)| close(&ours, &theirs));
+        }
     }
+}
+
+#[test]
+fn weights_of_sample_norms_need_the_contract() {
+    let device = Device::default();
+    let norm = SampleNormConfig::layer(2).with_name("norm").init(&device);
+    let run = |by: Arithmetic| {
+        let weights = WeightValues { values: vec![1.0, 0.0], shape: vec![2, 1] };
+        norm.parts().pass(fixed([2, 2], 701, &device), Some(weights), Activation::Identity, by)
+    };
+    assert!(run(Arithmetic::Contract).is_ok());
+    let refusal = run(Arithmetic::TensorOperations).unwrap_err().to_string();
+    assert!(refusal.contains("weights of a norm that does not look at the batch"), "{refusal}");
 }
 
 #[test]

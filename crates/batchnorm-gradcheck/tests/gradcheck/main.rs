@@ -5,6 +5,7 @@ mod each_kind_gets_its_verdict;
 mod orders;
 mod planted;
 mod planted_mistakes_are_named;
+mod renormalized;
 mod right_gradients_are_never_called_wrong;
 mod rounding_accuses_nobody;
 mod somebody;

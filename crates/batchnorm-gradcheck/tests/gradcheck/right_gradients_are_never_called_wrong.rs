@@ -7,11 +7,11 @@ use batchnorm_gradcheck::{Problem, Verdict};
 use batchnorm_reference::{Real, compact, rows};
 
 /// One channel with its right gradients, as somebody computed them.
-struct Channel {
-    x: Vec<f64>,
-    dy: Vec<f64>,
-    gamma: f64,
-    epsilon: f64,
+pub struct Channel {
+    pub x: Vec<f64>,
+    pub dy: Vec<f64>,
+    pub gamma: f64,
+    pub epsilon: f64,
 }
 
 /// How a right gradient is computed.
@@ -102,7 +102,7 @@ impl Channel {
 }
 
 /// Inputs from easy to cruel, exactly representable in f32.
-fn channel(case: usize, random: &mut Random) -> Channel {
+pub fn channel(case: usize, random: &mut Random) -> Channel {
     let n = match case % 25 {
         0 if case.is_multiple_of(75) => 20_000 + random.below(80_000),
         1..=3 => 500 + random.below(5000),

@@ -1,0 +1,29 @@
+//! What batch renormalisation multiplies xhat by and adds to it: constants to the gradient, though they come from x.
+
+/// r and d of a channel, and what they come from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Correction {
+    pub r: f64,
+    pub d: f64,
+    /// Mean and variance that they correct towards.
+    pub running: [f64; 2],
+    /// r_max and d_max.
+    pub limits: [f64; 2],
+    /// The batch's deviation over the running one, before the limits.
+    pub ratio: f64,
+    /// Whether r and d are between their limits, and so would move with x.
+    pub moves: [bool; 2],
+}
+
+impl Correction {
+    /// By the statistics of a channel's values, of which sqrt(variance + eps) is the deviation.
+    pub fn new([mean, deviation]: [f64; 2], running: [f64; 2], epsilon: f64, limits: [f64; 2]) -> Correction {
+        let [r_max, d_max] = limits;
+        let of_running = (running[1] + epsilon).sqrt();
+        // 0 of 0 needs no correction.
+        let part = |value: f64, none: f64| if value == 0.0 && of_running == 0.0 { none } else { value / of_running };
+        let (ratio, distance) = (part(deviation, 1.0), part(mean - running[0], 0.0));
+        let (r, d) = (ratio.clamp(1.0 / r_max, r_max), distance.clamp(-d_max, d_max));
+        Correction { r, d, running, limits, ratio, moves: [r == ratio, d == distance] }
+    }
+}
