@@ -368,6 +368,7 @@ def find(what):
 def stray(what, entries):
     """A line on the files of a folder that belong to no case, or None."""
     names = [entry["name"] for entry in entries]
+    names += [f"{entry['name']}.twin" for entry in entries if "twin" in entry]
     found = sorted(path.stem for path in pathlib.Path(what).glob("*.npz")) if pathlib.Path(what).is_dir() else []
     lost = [f"{name}.npz{meant(name, names)}" for name in found if name not in names]
     return f"belongs to no case: {', '.join(lost)}" if lost else None

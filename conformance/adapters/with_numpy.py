@@ -116,7 +116,7 @@ def by_rows(case):
         take = lambda a: a.reshape(rows)
     else:
         channels = shape[case.channel_axis]
-        groups = case.groups if case.norm == "group" else channels
+        groups = channels if case.norm == "instance" else case.groups
         moved = np.moveaxis(case.x, case.channel_axis, 1).shape
         take = lambda a: np.moveaxis(a, case.channel_axis, 1).reshape(moved[0] * groups, -1)
         back = lambda a: np.moveaxis(a.reshape(moved), 1, case.channel_axis)
@@ -124,14 +124,16 @@ def by_rows(case):
         of_x = lambda p, absent: of_channels(np.full(channels, absent) if p is None else p, case)
         spread = lambda p, absent: take(np.broadcast_to(of_x(p, absent), shape))
     x, gamma, beta = take(case.x.astype(np.float64)), spread(case.gamma, 1.0), spread(case.beta, 0.0)
-    centered = x if case.norm == "rms" else x - x.mean(1, keepdims=True)
+    uncentred = case.norm in ("rms", "group-rms")
+    centered = x if uncentred else x - x.mean(1, keepdims=True)
     inverse = 1 / np.sqrt((centered**2).mean(1, keepdims=True) + case.epsilon)
     xhat = centered * inverse
-    outputs = {"y": rounded(back(xhat * gamma + beta), case)}
-    if case.dy is not None:
-        dy = take(case.dy.astype(np.float64))
+    y, dy = behind(back(xhat * gamma + beta), case)
+    outputs = {"y": rounded(y, case)}
+    if dy is not None:
+        dy = take(dy)
         g = dy * gamma
         dx = g - xhat * (g * xhat).mean(1, keepdims=True)
-        dx = inverse * (dx if case.norm == "rms" else dx - g.mean(1, keepdims=True))
+        dx = inverse * (dx if uncentred else dx - g.mean(1, keepdims=True))
         outputs |= {"dx": rounded(back(dx), case), "dgamma": parameters(dy * xhat), "dbeta": parameters(dy)}
     return outputs

@@ -81,7 +81,10 @@ def evaluated(case):
 
 
 def forward(case):
-    def function(x, gamma, beta):
+    if case.norm == "group-rms":
+        raise NotImplementedError("torch has no grouped RMS norm")
+
+    def normalized(x, gamma, beta):
         if case.norm == "layer":
             return F.layer_norm(x, x.shape[-case.axes:], gamma, beta, case.epsilon)
         if case.norm == "rms":
@@ -94,6 +97,10 @@ def forward(case):
         else:
             y = F.instance_norm(moved, None, None, gamma, beta, True, 0.1, case.epsilon)
         return y.movedim(1, case.channel_axis)
+
+    def function(x, gamma, beta):
+        y = normalized(x, gamma, beta)
+        return F.relu(y) if case.activation == "relu" else y
     return differentiated(case, function, {})
 
 

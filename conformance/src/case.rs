@@ -56,6 +56,12 @@ pub enum Norm {
         /// Number of groups.
         groups: usize,
     },
+    /// The rows of `Group`, divided by their root mean square; no mean is taken off.
+    #[serde(rename = "group-rms")]
+    GroupRms {
+        /// Number of groups.
+        groups: usize,
+    },
     /// Each channel of each sample, over space; parameters for each channel.
     Instance,
 }
@@ -158,7 +164,7 @@ pub struct Problem {
     pub average: Option<Average>,
     /// The correction of training towards the running statistics, if there is one (batch norm of one batch alone).
     pub renormalization: Option<Renormalization>,
-    /// What follows the normalisation, if anything does (batch norm of one batch alone).
+    /// What follows the normalisation, if anything does (batch norm of one batch, and the norms that do not look at it).
     pub activation: Option<Activation>,
     /// Number of layers in a chain.
     pub layers: usize,
@@ -178,7 +184,7 @@ impl Problem {
         let together = match self.norm {
             Norm::Batch => Together::Channel,
             Norm::Layer { axes } | Norm::Rms { axes } => Together::LastAxes(axes),
-            Norm::Group { groups } => Together::Groups(groups),
+            Norm::Group { groups } | Norm::GroupRms { groups } => Together::Groups(groups),
             // As groups of one channel each: the expected values came of the formula of group norm.
             Norm::Instance => Together::Groups(shape[self.channel_axis()]),
         };
@@ -280,6 +286,7 @@ impl Case {
             Norm::Layer { .. } => "layer",
             Norm::Rms { .. } => "rms",
             Norm::Group { .. } => "group",
+            Norm::GroupRms { .. } => "group-rms",
             Norm::Instance => "instance",
         }];
         needs.push(match problem.operation {

@@ -227,8 +227,13 @@ fn forward<T: Stored>(problem: &Problem) -> Result<Outputs, String> {
         Norm::Layer { axes } => (SampleConfig::layer(axes), last(axes)),
         Norm::Rms { axes } => (SampleConfig::rms(axes), last(axes)),
         Norm::Group { groups } => (SampleConfig::group(groups), vec![x.channels()]),
+        Norm::GroupRms { groups } => (SampleConfig::group_rms(groups), vec![x.channels()]),
         Norm::Instance => (SampleConfig::instance(), vec![x.channels()]),
         Norm::Batch => return Err("batch norm has training and evaluation".to_string()),
+    };
+    let config = match problem.activation {
+        Some(Follows::Relu) => config.activation(Activation::Relu),
+        None => config,
     };
     let mut norm: SampleNorm = config.epsilon(problem.epsilon).affine(affine(problem)).build(&shape).map_err(words)?;
     if let Some(gamma) = parameter(problem, "gamma") {
@@ -237,11 +242,14 @@ fn forward<T: Stored>(problem: &Problem) -> Result<Outputs, String> {
     if let Some(beta) = parameter(problem, "beta") {
         norm.set_beta(&beta).map_err(words)?;
     }
-    let (y, saved) = norm.forward(&x).map_err(words)?;
+    let given = problem.inputs.get("weights").map(Array::<T>::of);
+    let weights = given.as_ref().map(|array| Weights::new(&array.data, &array.shape)).transpose().map_err(words)?;
+    let input = weights.as_ref().map_or(LayerInput::from(&x), |weights| LayerInput::weighted(&x, weights));
+    let (y, saved) = norm.forward(input).map_err(words)?;
     let mut outputs = Outputs::from([("y".to_string(), elements(y.data()))]);
     if let Some(dy) = problem.inputs.get("dy") {
         let dy = Array::of(dy);
-        let gradients = norm.backward(&x, &dy.view(&roles)?, &saved).map_err(words)?;
+        let gradients = norm.backward(input, &dy.view(&roles)?, &saved).map_err(words)?;
         insert_gradients(&mut outputs, gradients);
     }
     Ok(outputs)

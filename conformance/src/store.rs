@@ -284,8 +284,9 @@ fn read_case(folder: &Path, entry: Entry) -> Result<Case, StoreError> {
         return Err(broken("its roles must name each axis of x, and one as the channels"));
     }
     let one_batch = entry.norm == Norm::Batch && matches!(entry.operation, Operation::Train | Operation::Eval);
-    if entry.activation.is_some() && !one_batch {
-        return Err(broken("an activation may follow batch norm in training and evaluation alone"));
+    if entry.activation.is_some() && !(one_batch || entry.norm != Norm::Batch && entry.operation == Operation::Forward)
+    {
+        return Err(broken("an activation may follow train, eval and forward alone"));
     }
     let has = |name: &str| entry.inputs.contains_key(name);
     if let Some(Renormalization { r_max, d_max }) = entry.renormalization {

@@ -19,8 +19,8 @@ pub fn of(problem: &Problem) -> (Truths, f64) {
     let streamed = problem.inputs.get("x").is_some_and(|x| x.recipe.is_some());
     let one_batch = problem.norm == Norm::Batch && matches!(problem.operation, Operation::Train | Operation::Eval);
     assert!(
-        problem.activation.is_none() || one_batch && !streamed,
-        "an activation behind batch norm of one batch alone"
+        problem.activation.is_none() || (one_batch || problem.operation == Operation::Forward) && !streamed,
+        "an activation behind a norm of one batch, or of each sample"
     );
     match (problem.norm, problem.operation) {
         (Norm::Batch, Operation::Train | Operation::Eval) if streamed => stream::of(problem),

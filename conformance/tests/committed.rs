@@ -117,7 +117,7 @@ fn what_does_not_hold_together_is_refused() {
         (
             "\"operation\":\"train\"",
             "\"operation\":\"forward\",\"activation\":\"relu\"",
-            "an activation may follow batch norm in training and evaluation alone",
+            "an activation may follow train, eval and forward alone",
         ),
     ] {
         assert!(index.contains(from), "{from}");

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use batchnorm_conformance::case::{Activation, Case, Estimator, Level, Norm, Operation, Problem, Refusal};
+use batchnorm_conformance::case::{
+    Activation, Case, Estimator, Level, Norm, Operation, Problem, Refusal, Renormalization,
+};
 use batchnorm_conformance::judge::{Answer, Outcome, Outputs, Verdict, judge};
 use batchnorm_conformance::kinds::Element;
 use batchnorm_conformance::store;
@@ -38,6 +40,13 @@ enum Mistake {
     RectifierForgottenGoingBack,
     RectifierOpenAtZero,
     RectifierForgotten,
+    /// r and d of batch renormalisation forgotten.
+    CorrectionForgotten,
+    CorrectionForgottenInDgamma,
+    /// r and d without limits.
+    NoLimits,
+    /// d that counts as a function of x.
+    GradientThroughD,
 }
 
 /// Batch norm in f64 as it is written down, with a mistake.
@@ -145,7 +154,18 @@ fn step(problem: &Problem, mistake: Mistake, training: bool) -> Outputs {
         };
         let scale = if mistake == Mistake::AbsoluteGamma { gamma[c].abs() } else { gamma[c] };
         let shift = if mistake == Mistake::BetaForgotten { 0.0 } else { beta[c] };
-        let xhat = |i: usize| (x[i] - mean) * inverse;
+        let (mut r, mut d, mut moves) = (1.0, 0.0, false);
+        if let Some(Renormalization { r_max, d_max }) = problem.renormalization.filter(|_| training)
+            && mistake != Mistake::CorrectionForgotten
+        {
+            let [r_max, d_max] = if mistake == Mistake::NoLimits { [f64::INFINITY; 2] } else { [r_max, d_max] };
+            let deviation = (variance_before[c] + problem.epsilon).sqrt();
+            (r, d) = ((variance + problem.epsilon).sqrt() / deviation, (mean - mean_before[c]) / deviation);
+            moves = d.abs() <= d_max;
+            (r, d) = (r.clamp(1.0 / r_max, r_max), d.clamp(-d_max, d_max));
+        }
+        let by_batch = |i: usize| (x[i] - mean) * inverse;
+        let xhat = |i: usize| r * by_batch(i) + d;
         for &i in &places {
             let y = match mistake {
                 Mistake::OneMultiplication => {
@@ -177,16 +197,21 @@ fn step(problem: &Problem, mistake: Mistake, training: bool) -> Outputs {
         }
         let Some(dy) = &dy else { continue };
         let dy: Vec<f64> = (0..count).map(|i| if open[i] { dy[i] } else { 0.0 }).collect();
-        let (dbeta, dgamma) = (sum(&|i| dy[i]), sum(&|i| dy[i] * xhat(i)));
+        let (dbeta, products) = (sum(&|i| dy[i]), sum(&|i| dy[i] * by_batch(i)));
+        let dgamma = match mistake {
+            Mistake::CorrectionForgottenInDgamma => products,
+            _ => sum(&|i| dy[i] * xhat(i)),
+        };
         let divisor = if mistake == Mistake::MeansForSums { n } else { 1.0 };
         put("dbeta", dbeta / divisor);
         put("dgamma", dgamma / divisor);
         let flows = training && mistake != Mistake::StatisticsAsConstants;
         let mean_term = if flows && mistake != Mistake::NoMeanTerm { dbeta / n } else { 0.0 };
-        let variance_term = if flows && mistake != Mistake::NoVarianceTerm { dgamma / n } else { 0.0 };
+        let mean_term = if mistake == Mistake::GradientThroughD && moves { 0.0 } else { mean_term };
+        let variance_term = if flows && mistake != Mistake::NoVarianceTerm { products / n } else { 0.0 };
         let outer = if mistake == Mistake::GammaForgottenInDx { inverse } else { gamma[c] * inverse };
         for &i in &places {
-            let dx = outer * (dy[i] - mean_term - xhat(i) * variance_term);
+            let dx = r * outer * (dy[i] - mean_term - by_batch(i) * variance_term);
             outputs.get_mut("dx").expect("there")[i] = element.round(dx);
         }
     }
@@ -258,6 +283,10 @@ fn every_planted_mistake_is_found() {
         (Mistake::TooFewValues, &["cs231n-4x5"]),
         (Mistake::RectifierForgotten, &["whole-0-to-10-relu", "pixels-eval-relu", "denormal-relu"]),
         (Mistake::RectifierForgottenGoingBack, &["whole-0-to-10-relu", "pixels-eval-relu", "one-element-relu"]),
+        (Mistake::CorrectionForgotten, &["renorm-within-limits", "renorm-two-samples", "renorm-constant-channel"]),
+        (Mistake::CorrectionForgottenInDgamma, &["renorm-within-limits", "renorm-r-at-its-limits"]),
+        (Mistake::NoLimits, &["renorm-closed", "renorm-r-at-its-limits", "renorm-d-at-its-limits", "renorm-r-alone"]),
+        (Mistake::GradientThroughD, &["renorm-within-limits", "renorm-running"]),
         (Mistake::RectifierOpenAtZero, &["whole-0-to-10-relu", "one-hot-eval-relu", "whole-at-1e6-relu"]),
     ] {
         let spoilt = verdicts(&cases, mistake);

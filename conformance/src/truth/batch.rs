@@ -7,7 +7,7 @@ use batchnorm::reference::tangent::{Direction, tangent};
 use batchnorm::reference::whole::{Rows, repeated};
 use batchnorm::reference::{Real, weighted};
 
-use super::number::{D, d, largest, wide};
+use super::number::{D, d, is_open, largest, wide};
 use super::output::{Truth, Truths, along};
 use super::running::{insert_running, moved};
 use crate::case::{Activation, Estimator, Operation, Problem, Renormalization, Update};
@@ -150,15 +150,10 @@ fn rectified(channel: &Channel, normalized: impl Fn(&Channel) -> Outputs, elemen
     assert!(channel.direction.is_none(), "no directional derivative behind a rectifier");
     let z = normalized(channel).y;
     let most = largest(z.iter().map(|z| z.to_f64()));
-    for z in z.iter().map(|z| z.to_f64()).filter(|&z| z != 0.0) {
-        // A z about 0 by chance would have a gradient that rounding decides, in whatever arithmetic it is computed.
-        let clear = z.abs() > 1e-9 * most && element.round(z) != 0.0;
-        assert!(clear, "no telling which side of 0 the input of the rectifier is on: {z:e}");
-    }
-    let open = |z: &D| z.to_f64() > 0.0;
-    let gated = |dy: &Vec<f64>| z.iter().zip(dy).map(|(z, &dy)| if open(z) { dy } else { 0.0 }).collect();
+    let open: Vec<bool> = z.iter().map(|z| is_open(z, most, element)).collect();
+    let gated = |dy: &Vec<f64>| open.iter().zip(dy).map(|(&open, &dy)| if open { dy } else { 0.0 }).collect();
     let mut outputs = normalized(&Channel { dy: channel.dy.as_ref().map(gated), ..channel.clone() });
-    for y in outputs.y.iter_mut().filter(|z| z.to_f64() <= 0.0) {
+    for (y, _) in outputs.y.iter_mut().zip(&open).filter(|(_, open)| !**open) {
         *y = d(0.0);
     }
     outputs
@@ -232,16 +227,16 @@ fn trained(channel: &Channel) -> Outputs {
     if counting.iter().all(|&i| x[i] == first) {
         // No information: y = beta, and by declaration no gradient; or the derivative of the formula, if it has one.
         (mean, variance) = (d(first), d(0.0));
-        let slope = d(*gamma) / d(*epsilon).sqrt();
+        let corrected = correction(channel, mean, variance);
+        let (r, shift) = corrected.map_or((d(1.0), d(0.0)), |corrected| (corrected.r, corrected.d));
+        let slope = d(*gamma) * r / d(*epsilon).sqrt();
         let derivative =
             (*epsilon > 0.0).then(|| elementwise(&|i| slope * (d(dy[i]) - d(weight(i)) / d(total) * dbeta)));
-        outputs.dx_scale =
-            if *epsilon > 0.0 { gamma.abs() / epsilon.sqrt() * largest(dy.iter().copied()) } else { 0.0 };
-        outputs.gradients = Some((gradients(vec![d(0.0); x.len()], d(0.0)), derivative));
-        if let Some(Correction { d: shift, .. }) = correction(channel, mean, variance) {
+        outputs.dx_scale = if *epsilon > 0.0 { slope.to_f64().abs() * largest(dy.iter().copied()) } else { 0.0 };
+        outputs.gradients = Some((gradients(vec![d(0.0); x.len()], shift * dbeta), derivative));
+        if corrected.is_some() {
             outputs.y = elementwise(&|_| d(*gamma) * shift + d(*beta));
-            outputs.gradients = Some((gradients(vec![d(0.0); x.len()], shift * dbeta), None));
-            (outputs.dx_scale, outputs.dgamma_scale) = (0.0, shift.to_f64().abs() * sums);
+            outputs.dgamma_scale = shift.to_f64().abs() * sums;
         }
     } else {
         let (values, upstream) = (wide(x), wide(&dy));

@@ -6,7 +6,7 @@ use batchnorm_io::npy::Numbers;
 use super::number::{D, d, wide};
 use super::{batch, stream};
 use crate::array::Input;
-use crate::case::{Case, Expected, Norm, Operation, Refusal};
+use crate::case::{Case, Expected, Norm, Operation, Refusal, Renormalization};
 use crate::{draft, store};
 
 fn committed() -> Vec<Case> {
@@ -38,13 +38,32 @@ fn the_computation_graph_gives_what_the_closed_form_gave() {
             }
             let parameter = |name: &str, absent: f64| problem.given(name).map_or(d(absent), |values| d(values[c]));
             let (gamma, beta) = (parameter("gamma", 1.0), parameter("beta", 0.0));
-            let nodes = staged::forward(&of_channel(&x), gamma, beta, d(problem.epsilon));
+            let mut nodes = staged::forward(&of_channel(&x), gamma, beta, d(problem.epsilon));
+            // Batch renormalisation is batch norm by gamma r and beta + gamma d.
+            let (mut r, mut shift) = (d(1.0), d(0.0));
+            if let Some(Renormalization { r_max, d_max }) = problem.renormalization {
+                let running = |name: &str| d(problem.given(name).expect("what it is corrected by")[c]);
+                let deviation = (running("running_variance") + d(problem.epsilon)).sqrt();
+                let limited = |value: D, low: D, high: D| {
+                    if value < low {
+                        low
+                    } else if high < value {
+                        high
+                    } else {
+                        value
+                    }
+                };
+                r = limited(nodes.deviation / deviation, d(1.0) / d(r_max), d(r_max));
+                shift = limited((nodes.mean - running("running_mean")) / deviation, d(-d_max), d(d_max));
+                nodes = staged::forward(&of_channel(&x), gamma * r, beta + gamma * shift, d(problem.epsilon));
+            }
             // Behind a rectifier: the gradient by what it lets through, and y cut off.
             let closed = |k: usize| problem.activation.is_some() && nodes.y[k].to_f64() <= 0.0;
             let behind = |values: Vec<D>| -> Vec<D> {
                 values.into_iter().enumerate().map(|(k, value)| if closed(k) { d(0.0) } else { value }).collect()
             };
-            let gradients = staged::backward(&nodes, gamma, &behind(of_channel(&dy))).gradients;
+            let mut gradients = staged::backward(&nodes, gamma * r, &behind(of_channel(&dy))).gradients;
+            gradients.dgamma = r * gradients.dgamma + shift * gradients.dbeta;
             let y = behind(nodes.y.clone());
             // As far apart as the storage keeps them: 1e-15 where one word is stored, far less where two are.
             let most = if case.expected["y"].low.is_some() { 1e-24 } else { 2e-16 };
@@ -54,17 +73,23 @@ fn the_computation_graph_gives_what_the_closed_form_gave() {
                 let most = most * (1.0 + nodes.mean.to_f64().abs() / nodes.deviation.to_f64()) * scale + 1e-320;
                 assert!(error <= most, "{} {name}, channel {c}, place {i}: {error:e} > {most:e}", case.name);
             };
-            let inverse = gamma.to_f64().abs() / nodes.deviation.to_f64();
+            let inverse = (gamma * r).to_f64().abs() / nodes.deviation.to_f64();
             let largest = channel.iter().map(|&i| dy[i].abs()).fold(0.0, f64::max) * channel.len() as f64;
             for (k, &i) in channel.iter().enumerate() {
-                let scale = (gamma * nodes.normalized[k]).to_f64().abs() + beta.to_f64().abs();
+                let scale = (gamma * r * nodes.normalized[k]).to_f64().abs()
+                    + (beta.to_f64().abs() + (gamma * shift).to_f64().abs());
                 check("y", i, y[k], scale);
                 check("dx", i, gradients.dx[k], inverse * largest * (1.0 + nodes.normalized[k].to_f64().abs()));
             }
             check("mean", c, nodes.mean, nodes.mean.to_f64().abs() + nodes.deviation.to_f64());
             check("variance", c, nodes.variance, nodes.variance.to_f64());
             check("dbeta", c, gradients.dbeta, largest);
-            check("dgamma", c, gradients.dgamma, largest * channel.len() as f64);
+            check(
+                "dgamma",
+                c,
+                gradients.dgamma,
+                largest * channel.len() as f64 * (r + shift * shift + d(1.0)).to_f64(),
+            );
             channels += 1;
         }
     }

@@ -1,9 +1,10 @@
 //! The flags of `apply`, and the configuration they stand for.
 
 use crate::arrays::{HeaderName, header_without_tables};
+use crate::flags::renormalization;
 use batchnorm::{
-    Averaging, Config, ConstantChannel, Convention, EmptyBatch, Estimator, NonFinite, Policies, Renormalization,
-    SingleValue, Tier, UpdateWeight,
+    Averaging, Config, ConstantChannel, Convention, EmptyBatch, Estimator, NonFinite, Policies, SingleValue, Tier,
+    UpdateWeight,
 };
 use clap::{Args, ValueEnum};
 use std::num::NonZeroUsize;
@@ -338,14 +339,6 @@ impl Arguments {
             ..Policies::default()
         }))
     }
-}
-
-/// `3,5`: the limits of r and d.
-fn renormalization(text: &str) -> Result<Renormalization, String> {
-    let malformed = || format!("--renorm: expected two numbers R,D, the limits of r and d, such as 3,5, got `{text}`");
-    let (r_max, d_max) = text.split_once(',').ok_or_else(malformed)?;
-    let number = |text: &str| text.trim().parse::<f64>().map_err(|_| malformed());
-    Renormalization::new(number(r_max)?, number(d_max)?).map_err(|error| format!("--renorm: {error}"))
 }
 
 /// `0.1`, `new:0.1`, `old:0.9`, each behind `debiased:` too, or `cumulative`.

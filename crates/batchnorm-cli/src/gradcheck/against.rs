@@ -6,7 +6,7 @@ use super::parameters::{fits, parameters};
 use super::verdict;
 use crate::arrays::{Any, Files, TABLES, Typed, is_npz};
 use crate::failure::Failure;
-use crate::layer_name::LayerName;
+use crate::flags::renormalization;
 use crate::terminal::put;
 use batchnorm::{Axes, Element, Grouping, View, Weights};
 use batchnorm_gradcheck::{Given, MAX_VALUES, Problem, ProblemError};
@@ -19,19 +19,16 @@ use std::path::{Path, PathBuf};
 const GRADIENTS: [&str; 3] = ["dx", "dgamma", "dbeta"];
 
 pub fn run(arguments: &Arguments, folder: &Path) -> Result<(), Failure> {
-    let layer = match arguments.layer {
-        None | Some(Layer::Batch | Layer::Evaluation) => LayerName::Batch,
-        Some(Layer::Norm) => LayerName::Norm,
-        Some(Layer::Group) => LayerName::Group,
-        Some(Layer::Instance) => LayerName::Instance,
-        Some(Layer::Rms) => LayerName::Rms,
-        Some(other) => {
-            return Err(Failure::usage(format!(
-                "--layer {}: expected batch, norm, group, instance or rms beside --against; mistakes are known of these",
-                other.name()
-            )));
-        }
-    };
+    let layer = arguments.layer.unwrap_or(Layer::Batch);
+    let judged = layer.grouping(2, NonZeroUsize::MIN).is_some()
+        || matches!(layer, Layer::Batch | Layer::Evaluation | Layer::Renormalized);
+    if !judged {
+        return Err(Failure::usage(format!(
+            "--layer {}: expected batch, renormalized, norm, group, instance, rms or group-rms beside --against; mistakes are known of \
+             these",
+            layer.name()
+        )));
+    }
     let evaluation = arguments.mode == Mode::Eval || arguments.layer == Some(Layer::Evaluation);
     if evaluation && (arguments.running_mean.is_none() || arguments.running_var.is_none()) {
         let flag = if arguments.mode == Mode::Eval { "--mode eval" } else { "--layer evaluation" };
@@ -122,7 +119,7 @@ fn in_folder(folder: &Path) -> Result<[Option<PathBuf>; 3], Failure> {
 struct Job<'a> {
     arguments: &'a Arguments,
     files: Files,
-    layer: LayerName,
+    layer: Layer,
     evaluation: bool,
     input: &'a Path,
     gradient: &'a Path,
@@ -143,7 +140,7 @@ impl Job<'_> {
         let diagnosis = self.given(&problem, axes, &shape)?.diagnose().map_err(|error| self.refusal(&error))?;
         let subject = verdict::Subject {
             input: self.input,
-            layer: if self.evaluation { "evaluation".to_owned() } else { self.layer_name() },
+            layer: if self.evaluation { Layer::Evaluation } else { self.layer }.name(),
             shape: &x.shape,
             number: T::TYPE.to_string(),
             channel_axis: view.channel_axis(),
@@ -166,16 +163,9 @@ impl Job<'_> {
         }
     }
 
-    fn layer_name(&self) -> String {
-        self.arguments.layer.unwrap_or(Layer::Batch).name()
-    }
-
     /// The shape of gamma and beta.
     fn parameter_shape(&self, shape: &[usize], channels: usize) -> Vec<usize> {
-        match self.layer {
-            LayerName::Norm | LayerName::Rms => shape[1..].to_vec(),
-            _ => vec![channels],
-        }
+        if self.layer.has_element_parameters() { shape[1..].to_vec() } else { vec![channels] }
     }
 
     fn problem<T: Element + Number, U: Element>(&self, x: &View<T>, dy: &Typed<U>) -> Result<Problem, Failure> {
@@ -199,7 +189,7 @@ impl Job<'_> {
         let epsilon = arguments.epsilon;
         let problem = match self.layer.grouping(x.shape().len(), arguments.groups.unwrap_or(NonZeroUsize::MIN)) {
             Some(grouping) => {
-                if let Grouping::Group { groups } = grouping
+                if let Grouping::Group { groups } | Grouping::GroupRms { groups } = grouping
                     && !x.channels().is_multiple_of(groups)
                 {
                     let channels = x.channels();
@@ -209,12 +199,18 @@ impl Job<'_> {
                 }
                 Problem::sample_norm(grouping, x, &dy, &gamma, epsilon)
             }
-            None if self.evaluation => {
+            None if self.evaluation || self.layer == Layer::Renormalized => {
                 let statistics = |path: &Option<PathBuf>| {
                     path.as_ref().map_or(Ok(Vec::new()), |path| parameters(&self.files, path, &shape))
                 };
                 let (mean, variance) = (statistics(&arguments.running_mean)?, statistics(&arguments.running_var)?);
-                Problem::evaluation(x, &dy, &gamma, epsilon, &mean, &variance)
+                match &arguments.renorm {
+                    None => Problem::evaluation(x, &dy, &gamma, epsilon, &mean, &variance),
+                    Some(text) => {
+                        let limits = renormalization(text).map_err(Failure::usage)?.limits(0);
+                        Problem::renormalized(x, &dy, &gamma, epsilon, &mean, &variance, limits)
+                    }
+                }
             }
             None => match &arguments.weights {
                 None => Problem::batch_norm(x, &dy, &gamma, epsilon),

@@ -5,9 +5,11 @@ use super::setup::{Direction, Setup};
 use crate::failure::Failure;
 use batchnorm::{
     Activation, Affine, Axes, BatchNorm, Config, ConstantChannel, GradientBuffers, Input, ParameterDirection,
-    ParameterGradients, Policies, RunningStatistics, SampleConfig, SampleNorm, SampleSaved, Saved, Switches,
-    UpdateWeight, View, ViewMut, Weights, WhiteningConfig,
+    ParameterGradients, Policies, Renormalization, RunningStatistics, SampleConfig, SampleNorm, SampleSaved, Saved,
+    SavedWhitening, Switches, UpdateWeight, View, ViewMut, Weights, WhiteningConfig,
 };
+use batchnorm_reference::compact;
+use batchnorm_reference::renormalized::Correction;
 use batchnorm_reference::whole::{Gradients, Together};
 use std::error::Error;
 use std::num::NonZeroUsize;
@@ -19,7 +21,9 @@ type Along = (Vec<f64>, Gradients<f64>);
 /// What a forward pass leaves, of those that have directional and second derivatives.
 enum SavedPass {
     Batch(Box<Saved>),
+    Weighted(Box<Saved>),
     Sample(Box<SampleSaved>),
+    Whitening(Box<SavedWhitening>),
 }
 
 /// A pass through a layer.
@@ -62,10 +66,30 @@ impl Setup {
         Ok(layer)
     }
 
+    /// Batch renormalisation without limits, beside running statistics by which r and d of x are those that are held.
+    fn renormalized_layer(&self, x: &[f64], gamma: &[f64], beta: &[f64]) -> Outcome<BatchNorm> {
+        let limits = Renormalization::new(f64::INFINITY, f64::INFINITY)?;
+        let mut layer = self.config().renormalization(limits).channels(gamma.len()).build()?;
+        layer.set_gamma(gamma)?;
+        layer.set_beta(beta)?;
+        let (mut running_mean, mut running_variance) = (self.running_mean.clone(), self.running_variance.clone());
+        let corrections = self.corrections.iter().flatten().zip(self.rows.all());
+        for (channel, (Correction { r, d }, places)) in corrections.enumerate().filter(|_| x != self.x) {
+            let values: Vec<f64> = places.iter().map(|&place| x[place]).collect();
+            let batch = compact::forward(&values, 1.0, 0.0, self.epsilon);
+            let deviation = (batch.variance + self.epsilon).sqrt() / r;
+            running_mean[channel] = batch.mean - d * deviation;
+            running_variance[channel] = (deviation * deviation - self.epsilon).max(0.0);
+        }
+        layer.set_running(RunningStatistics::from_parts(&running_mean, &running_variance, 1)?)?;
+        Ok(layer)
+    }
+
     fn sample_norm(&self, gamma: &[f64], beta: &[f64]) -> Outcome<SampleNorm> {
         let config = match self.rows.together() {
             Together::LastAxes(axes) if self.layer == Layer::Rms => SampleConfig::rms(axes),
             Together::LastAxes(axes) => SampleConfig::layer(axes),
+            Together::Groups(groups) if self.layer == Layer::GroupRms => SampleConfig::group_rms(groups),
             Together::Groups(groups) => SampleConfig::group(groups),
             _ => SampleConfig::instance(),
         };
@@ -94,7 +118,7 @@ impl Setup {
             Ok(Passed { y, gradients, saved })
         };
         match self.layer {
-            Layer::Norm | Layer::Group | Layer::Instance | Layer::Rms => {
+            Layer::Norm | Layer::Group | Layer::Instance | Layer::Rms | Layer::GroupRms => {
                 let norm = self.sample_norm(gamma, beta)?;
                 let (y, saved) = norm.forward(&view)?;
                 let mut out = self.view_mut(&mut dx)?;
@@ -110,7 +134,7 @@ impl Setup {
                 let pass = layer.forward_train(&view)?;
                 let mut out = self.view_mut(&mut dx)?;
                 let parameters = backward.then(|| pass.saved.backward(&view, &dy, &mut out)).transpose()?;
-                passed(pass.y.into_data(), dx, parameters, None)
+                passed(pass.y.into_data(), dx, parameters, Some(SavedPass::Whitening(Box::new(pass.saved))))
             }
             Layer::Ghost => {
                 let size = NonZeroUsize::new(self.ghost).ok_or("a ghost batch of no samples")?;
@@ -136,7 +160,7 @@ impl Setup {
                 let parameters = backward
                     .then(|| pass.saved.backward(Input::weighted(&view, &weights), &dy, &mut out))
                     .transpose()?;
-                passed(pass.y.into_data(), dx, parameters, None)
+                passed(pass.y.into_data(), dx, parameters, Some(SavedPass::Weighted(Box::new(pass.saved))))
             }
             Layer::Residual => {
                 let residual = self.view(&self.residual)?;
@@ -152,8 +176,12 @@ impl Setup {
                     .transpose()?;
                 passed(pass.y.into_data(), dx, parameters, None)
             }
-            _ => {
-                let pass = self.layer(gamma, beta)?.forward(&view, self.switches()?)?;
+            layer => {
+                let mut layer = match layer {
+                    Layer::Renormalized => self.renormalized_layer(x, gamma, beta)?,
+                    _ => self.layer(gamma, beta)?,
+                };
+                let pass = layer.forward(&view, self.switches()?)?;
                 let mut out = self.view_mut(&mut dx)?;
                 let parameters = backward.then(|| pass.saved.backward(&view, &dy, &mut out)).transpose()?;
                 passed(pass.y.into_data(), dx, parameters, Some(SavedPass::Batch(Box::new(pass.saved))))
@@ -184,6 +212,16 @@ impl Setup {
         let (mut moved, mut dx) = (vec![0.0; self.x.len()], vec![0.0; self.x.len()]);
         let parameters_hvp = match self.run(&self.x, &self.gamma, &self.beta, false)?.saved {
             Some(SavedPass::Batch(saved)) => {
+                saved.jvp(&x, &t, parameters, &mut self.view_mut(&mut moved)?)?;
+                saved.hvp(&x, &dy, &t, parameters, &mut self.view_mut(&mut dx)?)?
+            }
+            Some(SavedPass::Weighted(saved)) => {
+                let weights = Weights::new(&self.weights, self.rows.shape())?;
+                let input = Input::weighted(&x, &weights);
+                saved.jvp(input, &t, parameters, &mut self.view_mut(&mut moved)?)?;
+                saved.hvp(input, &dy, &t, parameters, &mut self.view_mut(&mut dx)?)?
+            }
+            Some(SavedPass::Whitening(saved)) => {
                 saved.jvp(&x, &t, parameters, &mut self.view_mut(&mut moved)?)?;
                 saved.hvp(&x, &dy, &t, parameters, &mut self.view_mut(&mut dx)?)?
             }

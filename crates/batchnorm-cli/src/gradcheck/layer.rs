@@ -1,6 +1,8 @@
 //! The layers whose gradients are checked, by the names of `--layer`.
 
+use batchnorm::Grouping;
 use clap::ValueEnum;
+use std::num::NonZeroUsize;
 
 /// Slope of the leaky rectifier below 0.
 pub const LEAKY_SLOPE: f64 = 0.1;
@@ -39,6 +41,10 @@ pub enum Layer {
     Rms,
     /// decorrelated batch norm
     Whitening,
+    /// batch renormalisation: batch norm corrected towards the running statistics by r and d, which are constants to the gradient
+    Renormalized,
+    /// RMS norm of groups of channels
+    GroupRms,
 }
 
 impl Layer {
@@ -49,6 +55,30 @@ impl Layer {
     /// Whether each element has a gamma and beta of its own, not each channel.
     pub fn has_element_parameters(self) -> bool {
         matches!(self, Layer::Norm | Layer::Rms)
+    }
+
+    /// Whether it is normalised by the root mean square, without the mean.
+    pub fn is_root_mean_square(self) -> bool {
+        matches!(self, Layer::Rms | Layer::GroupRms)
+    }
+
+    /// Whether it has groups of channels.
+    pub fn has_groups(self) -> bool {
+        matches!(self, Layer::Group | Layer::GroupRms)
+    }
+
+    /// The grouping of a norm that looks at each sample by itself, in arrays of `rank` axes, the first one the samples'; `None` of
+    /// the others.
+    pub fn grouping(self, rank: usize, groups: NonZeroUsize) -> Option<Grouping> {
+        let (axes, groups) = (rank - 1, groups.get());
+        match self {
+            Layer::Norm => Some(Grouping::Layer { axes }),
+            Layer::Rms => Some(Grouping::Rms { axes }),
+            Layer::Group => Some(Grouping::Group { groups }),
+            Layer::GroupRms => Some(Grouping::GroupRms { groups }),
+            Layer::Instance => Some(Grouping::Instance),
+            _ => None,
+        }
     }
 
     /// Slope of the activation below 0; `None` without an activation.

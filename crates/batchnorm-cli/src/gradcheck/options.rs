@@ -38,7 +38,7 @@ pub struct Arguments {
     /// Which layer; absent: all that the shape allows, or with --against batch norm.
     #[arg(long, value_enum)]
     pub layer: Option<Layer>,
-    /// Groups of group norm; a divisor of the channels. Absent: the largest one below them.
+    /// Groups of group norm and of grouped RMS norm; a divisor of the channels. Absent: the largest one below them.
     #[arg(long, value_name = "G")]
     pub groups: Option<NonZeroUsize>,
     /// Normalise by the batch, or by the running statistics.
@@ -51,12 +51,16 @@ pub struct Arguments {
     /// Shift, as gamma; absent: 0, or random. (No gradient but behind an activation depends on it.)
     #[arg(long, value_name = "B")]
     pub beta: Option<PathBuf>,
-    /// Running mean of each channel, for --mode eval.
+    /// Running mean of each channel, for --mode eval and --layer renormalized.
     #[arg(long, value_name = "M")]
     pub running_mean: Option<PathBuf>,
-    /// Running variance of each channel, for --mode eval.
+    /// Running variance of each channel, likewise.
     #[arg(long, value_name = "V")]
     pub running_var: Option<PathBuf>,
+    /// Limits of r and d, for --layer renormalized beside --against, as `apply` takes them: --renorm 3,5. (Our own layer is checked
+    /// without limits.)
+    #[arg(long, value_name = "R,D")]
+    pub renorm: Option<String>,
     /// How often each value counts, as `apply` takes it; 0 masks.
     #[arg(long, value_name = "W")]
     pub weights: Option<PathBuf>,
@@ -135,13 +139,29 @@ impl Arguments {
                 "--channel-axis: expected with layers of channels, for layer and RMS norm take all axes but the first; leave it out",
             );
         }
-        if self.against.is_some() && self.layer == Some(Layer::Group) && self.groups.is_none() {
+        let has_groups = self.layer.is_some_and(Layer::has_groups);
+        if self.against.is_some() && has_groups && self.groups.is_none() {
             return refuse(
-                "--layer group: expected --groups G beside --against, the groups that the gradients are of; give it",
+                "--layer group, --layer group-rms: expected --groups G beside --against, the groups that the gradients are of; give it",
             );
         }
-        if self.groups.is_some() && !(all_layers || self.layer == Some(Layer::Group)) {
-            return refuse("--groups: expected with --layer group; leave it out");
+        if self.groups.is_some() && !(all_layers || has_groups) {
+            return refuse("--groups: expected with --layer group or group-rms; leave it out");
+        }
+        let renormalized = self.layer == Some(Layer::Renormalized);
+        if self.renorm.is_some() && !(renormalized && self.against.is_some()) {
+            return refuse("--renorm: expected with --layer renormalized beside --against; leave it out");
+        }
+        if renormalized && self.against.is_some() && [&self.running_mean, &self.running_var].contains(&&None) {
+            return refuse(
+                "--layer renormalized: expected --running-mean and --running-var beside --against, the statistics before the step, that were \
+                 corrected towards; give both",
+            );
+        }
+        if renormalized && self.against.is_some() && self.renorm.is_none() {
+            return refuse(
+                "--layer renormalized: expected --renorm R,D beside --against, the limits of that step; give it",
+            );
         }
         let takes_weights = match self.layer {
             None => true,
@@ -153,19 +173,22 @@ impl Arguments {
                  other layers take no weights",
             );
         }
-        let by_running = evaluates || all_layers || (self.against.is_none() && self.layer == Some(Layer::Mixed));
+        let by_running =
+            evaluates || all_layers || renormalized || (self.against.is_none() && self.layer == Some(Layer::Mixed));
         let statistics = self.running_mean.is_some() || self.running_var.is_some();
         if statistics
-            && self.layer.is_some_and(|layer| !matches!(layer, Layer::Batch | Layer::Evaluation | Layer::Mixed))
+            && self.layer.is_some_and(|layer| {
+                !matches!(layer, Layer::Batch | Layer::Evaluation | Layer::Mixed | Layer::Renormalized)
+            })
         {
             return refuse(
-                "--running-mean, --running-var: expected with --mode eval of batch norm (or --layer mixed), for no other is normalised by them; \
+                "--running-mean, --running-var: expected with --mode eval of batch norm (or --layer mixed or renormalized), for no other is normalised by them; \
                  leave them out",
             );
         }
         if statistics && !by_running {
             return refuse(
-                "--running-mean, --running-var: expected with --mode eval (or --layer mixed), for training normalises by the \
+                "--running-mean, --running-var: expected with --mode eval (or --layer mixed or renormalized), for training normalises by the \
                  batch; give --mode eval or leave them out",
             );
         }

@@ -34,7 +34,7 @@ pub fn setup(arguments: &Arguments, inputs: &Inputs, layer: Layer) -> Result<Set
     let ghost = shape[usize::from(channel_axis == 0)].div_ceil(2);
     let together = match layer {
         Layer::Norm | Layer::Rms => Together::LastAxes(shape.len() - 1),
-        Layer::Group => Together::Groups(groups),
+        Layer::Group | Layer::GroupRms => Together::Groups(groups),
         Layer::Instance => Together::Instance,
         Layer::Ghost => Together::Ghost(ghost),
         _ => Together::Channel,
@@ -54,6 +54,7 @@ pub fn setup(arguments: &Arguments, inputs: &Inputs, layer: Layer) -> Result<Set
         weights,
         residual,
         ghost,
+        corrections: None,
         whitened: (1..=channels.min(4)).rev().find(|&group| channels.is_multiple_of(group)).unwrap_or(1),
         slopes: vec![1.0; len],
         kinks: vec![false; len],
@@ -78,6 +79,9 @@ pub fn setup(arguments: &Arguments, inputs: &Inputs, layer: Layer) -> Result<Set
     }
     expect_in_range(arguments, &setup)?;
     expect_spread(&setup)?;
+    if layer == Layer::Renormalized {
+        setup.corrections = Some(setup.unlimited_corrections());
+    }
     set_slopes(&mut setup);
     Ok(setup)
 }
@@ -89,11 +93,13 @@ fn too_few(arguments: &Arguments, shape: &[usize], got: usize, what: &str) -> Fa
     ))
 }
 
-/// `--groups`; without it, of group norm, the largest divisor below the channels, so that groups are seen.
+/// `--groups`; without it, of layers that have groups, the largest divisor below the channels, so that groups are seen.
 fn groups(arguments: &Arguments, layer: Layer, channels: usize) -> Result<usize, Failure> {
     match (arguments.groups.map(NonZeroUsize::get), layer) {
-        (None, Layer::Group) => Ok((1..channels).rev().find(|groups| channels.is_multiple_of(*groups)).unwrap_or(1)),
-        (Some(groups), Layer::Group) if !channels.is_multiple_of(groups) => {
+        (None, layer) if layer.has_groups() => {
+            Ok((1..channels).rev().find(|groups| channels.is_multiple_of(*groups)).unwrap_or(1))
+        }
+        (Some(groups), layer) if layer.has_groups() && !channels.is_multiple_of(groups) => {
             Err(Failure::usage(format!("--groups {groups}: expected a divisor of {channels} channels")))
         }
         (groups, _) => Ok(groups.unwrap_or(1)),
@@ -192,11 +198,12 @@ fn expect_in_range(arguments: &Arguments, setup: &Setup) -> Result<(), Failure> 
 fn expect_spread(setup: &Setup) -> Result<(), Failure> {
     let all_alike = |row: usize| {
         let places = setup.counting(row);
-        let first = if setup.layer == Layer::Rms { 0.0 } else { setup.x[places[0]] };
+        let first = if setup.layer.is_root_mean_square() { 0.0 } else { setup.x[places[0]] };
         places.iter().all(|&place| setup.x[place] == first)
     };
     let no_spread = |row: usize| match setup.layer {
         Layer::Evaluation | Layer::Mixed => setup.running_variance[setup.rows.channel(row)] == 0.0,
+        Layer::Renormalized => all_alike(row) || setup.running_variance[setup.rows.channel(row)] == 0.0,
         _ => all_alike(row),
     };
     match (0..setup.rows.count()).find(|&row| setup.epsilon == 0.0 && no_spread(row)) {

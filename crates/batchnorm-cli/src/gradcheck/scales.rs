@@ -76,7 +76,8 @@ impl Measure {
             |value: &dyn Fn(usize) -> f64| places.iter().fold(0.0f64, |most, &place| most.max(value(place).abs()));
         let Statistics { batch_mean, mean, variance } = Statistics::new(setup, setup.rows.channel(row), &places);
         let deviation = (variance + setup.epsilon).sqrt();
-        let unit_dx = largest(&|place| dz[place]) / deviation;
+        let r = setup.corrections.as_ref().map_or(1.0, |corrections| corrections[row].r);
+        let unit_dx = r * largest(&|place| dz[place]) / deviation;
         let dx = largest(&|place| setup.gamma[setup.rows.parameter(place)]) * unit_dx;
         let far = mean.abs().max(batch_mean.abs()) / deviation;
         let largest_xhat = largest(&|place| setup.x[place] - mean) / deviation;
@@ -119,7 +120,7 @@ impl Statistics {
                 let variance = variance_about(batch_mean);
                 (mix(setup.running_mean[channel], batch_mean), mix(setup.running_variance[channel], variance))
             }
-            Layer::Rms => (0.0, variance_about(0.0)),
+            layer if layer.is_root_mean_square() => (0.0, variance_about(0.0)),
             _ => (batch_mean, variance_about(batch_mean)),
         };
         Statistics { batch_mean, mean, variance }

@@ -2,6 +2,7 @@
 
 use super::layer::Layer;
 use batchnorm_reference::random::Random;
+use batchnorm_reference::renormalized::Correction;
 use batchnorm_reference::whole::Rows;
 
 /// Arrays in C order, and how the layer is set.
@@ -16,6 +17,8 @@ pub struct Setup {
     pub epsilon: f64,
     pub running_mean: Vec<f64>,
     pub running_variance: Vec<f64>,
+    /// r and d of each channel, which are held whatever x becomes; of batch renormalisation.
+    pub corrections: Option<Vec<Correction<f64>>>,
     pub weights: Vec<f64>,
     pub residual: Vec<f64>,
     /// Samples of a ghost batch.
@@ -49,6 +52,16 @@ impl Setup {
     /// The places of a row whose values count.
     pub fn counting(&self, row: usize) -> Vec<usize> {
         self.rows.places(row).into_iter().filter(|&place| self.counts(place)).collect()
+    }
+
+    /// r and d of each channel without limits.
+    pub fn unlimited_corrections(&self) -> Vec<Correction<f64>> {
+        let of_channel = |(channel, places): (usize, &Vec<usize>)| {
+            let x: Vec<f64> = places.iter().map(|&place| self.x[place]).collect();
+            let running = [self.running_mean[channel], self.running_variance[channel]];
+            Correction::of(&x, self.epsilon, running, [f64::INFINITY; 2])
+        };
+        self.rows.all().iter().enumerate().map(of_channel).collect()
     }
 
     /// The upstream gradient behind the activation.

@@ -45,6 +45,14 @@ fn flags_that_cannot_be_or_do_not_go_together() {
     refused(&own(&["--layer", "batch", "--weights", "gamma.npy"]), 2, &["--weights", "--layer weighted"]);
     refused(&own(&["--layer", "relu", "--groups", "3"]), 2, &["--groups", "--layer group"]);
     refused(&own(&["--layer", "ghost", "--running-var", "gamma.npy"]), 2, &["--running-var", "--mode eval"]);
+    let renormalized = ["--layer", "renormalized", "--running-mean", "gamma.npy", "--running-var", "gamma.npy"];
+    refused(&with(folder, &renormalized), 2, &["--layer renormalized", "--renorm R,D"]);
+    refused(&with(folder, &[&renormalized[..4], &["--renorm", "3,5"]].concat()), 2, &["--running-var", "give both"]);
+    refused(&with(folder, &[&renormalized[..], &["--renorm", "3"]].concat()), 2, &["--renorm", "two numbers", "`3`"]);
+    refused(&with(folder, &[&renormalized[..], &["--renorm", "0.5,1"]].concat()), 2, &["--renorm", "r_max", "0.5"]);
+    refused(&with(folder, &["--renorm", "3,5"]), 2, &["--renorm", "--layer renormalized"]);
+    refused(&own(&["--layer", "renormalized", "--renorm", "3,5"]), 2, &["--renorm", "--against"]);
+    refused(&with(folder, &["--layer", "group-rms"]), 2, &["--groups G"]);
     refused(&own(&["--channel-axis", "5"]), 3, &["x.npy: ", "--channel-axis", "5"]);
     let output = gradcheck(folder, &["--against", "theirs"]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));

@@ -43,9 +43,9 @@ fn our_layers_are_right_on_given_arrays() {
         layers
     };
     let (value, code) = json(&case.folder, &input);
-    assert_eq!((code, layers(&value).len()), (0, 14));
+    assert_eq!((code, layers(&value).len()), (0, 16));
     let (value, code) = json(&case.folder, &[&input[..], &["--gamma", "gamma.npy"]].concat());
-    assert_eq!((code, layers(&value).len()), (0, 12));
+    assert_eq!((code, layers(&value).len()), (0, 14));
     let left_out = value["left_out"].as_array().unwrap();
     assert_eq!(left_out.iter().map(|one| &one["layer"]).collect::<Vec<_>>(), ["norm", "rms"]);
     case.folder.save("mean.npy", &[3], &[0.5, 0.2, -0.1]);
@@ -56,6 +56,8 @@ fn our_layers_are_right_on_given_arrays() {
     case.folder.save("w.npy", &[6, 1, 5], &(0..30).map(|i| f64::from(i % 4)).collect::<Vec<f64>>());
     let (value, code) = json(&case.folder, &[&input[..], &["--weights", "w.npy"]].concat());
     assert_eq!((code, layers(&value)), (0, vec!["weighted".to_owned()]));
+    let (value, code) = json(&case.folder, &[&input[..], &running[..4], &["--layer", "renormalized"]].concat());
+    assert_eq!((code, layers(&value)), (0, vec!["renormalized".to_owned()]));
     // Channels last, and values that are all alike.
     let (_, code) = json(&case.folder, &[&input[..], &["--channel-axis", "-1"]].concat());
     assert_eq!(code, 0);
@@ -77,7 +79,12 @@ fn no_right_layer_is_called_wrong_on_inputs_of_any_kind() {
             // Dead features, whose mean no sum of them gives: all alike, and all but one.
             x.iter_mut().skip(1).step_by(3).for_each(|x| *x = 0.1);
             folder.save("x.npy", &[16, 3], &x);
-            for more in [&[][..], &["--layer", "residual", "--seed", "832"], &["--layer", "weighted"]] {
+            for more in [
+                &[][..],
+                &["--layer", "residual", "--seed", "832"],
+                &["--layer", "weighted"],
+                &["--layer", "renormalized", "--seed", "7"],
+            ] {
                 let (value, code) = json(&folder, &[&["--input", "x.npy", "--epsilon", epsilon], more].concat());
                 let failing = |check: &&Value| check["tells"] == true && check["holds"] == false;
                 let failing: Vec<&Value> =

@@ -1,7 +1,7 @@
 //! Judged besides batch norm in training on .npy files: sibling norms, evaluation, tables of numbers.
 
 use crate::arrays::Folder;
-use crate::somebody::{AGAINST, Case, EPSILON, SHAPE, Somebody, names};
+use crate::somebody::{AGAINST, Case, EPSILON, SHAPE, Somebody, names, theirs};
 use crate::support::refused;
 use crate::{gradcheck, json, values_around};
 use batchnorm_io::npz::{Packing, Writer};
@@ -78,6 +78,77 @@ fn siblings_and_evaluation_are_judged_too() {
     let (value, code) = case.judged(&eval);
     // Constants, but those of the batch: not what this layer was normalised by.
     assert_eq!((code, names(&value["gradients"]["dx"])), (1, vec!["training formula used after evaluation"]));
+}
+
+#[test]
+fn batch_renormalisation_is_judged_with_r_and_d_held() {
+    let case = Case::new(51);
+    case.inputs::<f64>();
+    let (mean, variance) = ([0.5, 0.2, -0.1], [0.5, 2.0, 1.0]);
+    case.folder.save("mean.npy", &[3], &mean);
+    case.folder.save("variance.npy", &[3], &variance);
+    let judged = |renorm: &str| {
+        let statistics = ["--running-mean", "mean.npy", "--running-var", "variance.npy"];
+        case.judged(&[&["--layer", "renormalized", "--renorm", renorm][..], &statistics].concat())
+    };
+    let [dx, dgamma, dbeta] = theirs(&case.x, &case.dy, &case.gamma, Somebody::Right);
+    // Each channel's r and d, unlimited.
+    let corrections: Vec<[f64; 2]> = (0..3)
+        .map(|c| {
+            let values: Vec<f64> = (0..30).map(|i| case.x[(i / 5 * 3 + c) * 5 + i % 5]).collect();
+            let batch_mean = values.iter().sum::<f64>() / 30.0;
+            let batch_variance = values.iter().map(|x| (x - batch_mean).powi(2)).sum::<f64>() / 30.0;
+            let deviation = (variance[c] + EPSILON).sqrt();
+            [(batch_variance + EPSILON).sqrt() / deviation, (batch_mean - mean[c]) / deviation]
+        })
+        .collect();
+    let channel = |at: usize| at / 5 % 3;
+    let corrected: Vec<f64> = dx.iter().enumerate().map(|(at, dx)| dx * corrections[channel(at)][0]).collect();
+    let through: Vec<f64> =
+        (0..90).map(|at| case.gamma[channel(at)] * case.dy[at] / (variance[channel(at)] + EPSILON).sqrt()).collect();
+    let of_gamma: Vec<f64> = (0..3).map(|c| corrections[c][0] * dgamma[c] + corrections[c][1] * dbeta[c]).collect();
+    case.folder.save("theirs/dbeta.npy", &[3], &dbeta);
+    for (dx, of_gamma, names_of_both) in [
+        (&corrected, &of_gamma, [None, None]),
+        (&through, &of_gamma, [Some("gradient through r and d"), None]),
+        (&dx, &dgamma, [Some("r or d left out"), Some("r or d left out")]),
+    ] {
+        case.folder.save("theirs/dx.npy", &SHAPE, dx);
+        case.folder.save("theirs/dgamma.npy", &[3], of_gamma);
+        let (value, code) = judged("inf,inf");
+        assert_eq!(code, i32::from(names_of_both != [None, None]), "{value:#}");
+        assert_eq!(value["layer"], "renormalized");
+        for (gradient, name) in ["dx", "dgamma"].into_iter().zip(names_of_both) {
+            let named = names(&value["gradients"][gradient]);
+            assert_eq!(named.first().copied().is_some(), name.is_some(), "{named:?}");
+            assert!(name.is_none_or(|name| named.contains(&name)), "{gradient}: {named:?}");
+        }
+    }
+    // With limits that forbid any correction it is batch norm, of which the last gradients are right.
+    let (value, code) = judged("1,0");
+    assert_eq!(code, 0, "{value:#}");
+}
+
+#[test]
+fn grouped_rms_norm_is_judged_too() {
+    let case = Case::new(52);
+    case.inputs::<f64>();
+    let of_row = |x: &[f64], dy: &[f64], centred: bool| -> Vec<f64> {
+        let n = x.len() as f64;
+        let mean = if centred { x.iter().sum::<f64>() / n } else { 0.0 };
+        let r = 1.0 / (x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n + EPSILON).sqrt();
+        let level = if centred { dy.iter().sum::<f64>() / n } else { 0.0 };
+        let slope = dy.iter().zip(x).map(|(dy, x)| dy * (x - mean) * r).sum::<f64>() / n;
+        dy.iter().zip(x).map(|(dy, x)| r * (dy - level - (x - mean) * r * slope)).collect()
+    };
+    case.folder.save("gamma.npy", &[3], &[1.0, 1.0, 1.0]);
+    for (centred, expected) in [(false, vec![]), (true, vec!["centred as in layer norm"])] {
+        let rows = case.x.chunks(15).zip(case.dy.chunks(15));
+        let dx: Vec<f64> = rows.flat_map(|(x, dy)| of_row(x, dy, centred)).collect();
+        case.folder.save("theirs/dx.npy", &SHAPE, &dx);
+        let (value, code) = case.judged(&["--layer", "group-rms", "--groups", "1"]);
+        assert_eq!((code, names(&value["gradients"]["dx"])), (i32::from(centred), expected), "{value:#}");
+    }
 }
 
 /// The same gradients as .npy, as tables and in one .npz, whose names decide once for all whether a first line is a header.
