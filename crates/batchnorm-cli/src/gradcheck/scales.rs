@@ -14,8 +14,8 @@ pub struct Scales {
     pub dbeta: Vec<f64>,
     /// sqrt(variance + eps) of each value's row: a step of x by so much changes y by about gamma.
     pub length: Vec<f64>,
-    /// The factor by which each value's row is less accurate than f64: 1 + mean/deviation; where the statistics are not the
-    /// batch's own, times the largest xhat; for whitening the square of the condition number.
+    /// The factor by which each value's row is less accurate than f64: 1 + mean/deviation (of batch renormalisation with the running
+    /// mean, if that is larger); where the statistics are not the batch's own, times the largest xhat; for whitening the square of the condition number.
     pub loss: Vec<f64>,
     /// For each parameter, the largest loss of its values.
     pub parameter_loss: Vec<f64>,
@@ -79,7 +79,9 @@ impl Measure {
         let r = setup.corrections.as_ref().map_or(1.0, |corrections| corrections[row].r);
         let unit_dx = r * largest(&|place| dz[place]) / deviation;
         let dx = largest(&|place| setup.gamma[setup.rows.parameter(place)]) * unit_dx;
-        let far = mean.abs().max(batch_mean.abs()) / deviation;
+        // What is corrected is centred by the running mean first.
+        let corrected_towards = if setup.corrections.is_some() { setup.running_mean[row].abs() } else { 0.0 };
+        let far = mean.abs().max(batch_mean.abs()).max(corrected_towards) / deviation;
         let largest_xhat = largest(&|place| setup.x[place] - mean) / deviation;
         let mixed = if setup.layer == Layer::Mixed { largest_xhat } else { 0.0 };
         // The invertible form gets x back from y, by a bound of its own.
