@@ -3,6 +3,7 @@
 use burn::module::Param;
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 
+use crate::pass::WeightValues;
 use crate::{
     Activation, Arithmetic, BatchNormConfig, EmptyBatch, NormalizeBy, Policies, Renormalization, SampleNormConfig,
     SingleValue, Switches, UpdateWeight,
