@@ -161,24 +161,11 @@ fn rectified(channel: &Channel, normalized: impl Fn(&Channel) -> Outputs, elemen
 
 const UNJUDGED: f64 = f64::INFINITY;
 
-/// r and d of a channel of these statistics, if it is renormalised.
-fn correction(channel: &Channel, mean: D, variance: D) -> Option<Correction<D>> {
+/// r and d of a channel, if it is renormalised.
+fn correction(channel: &Channel) -> Option<Correction<D>> {
     let Renormalization { r_max, d_max } = channel.renormalization?;
-    let [running_mean, running_variance] = channel.running.expect("what it is corrected by").map(d);
-    let root = |variance: D| (variance + d(channel.epsilon)).sqrt();
-    let limited = |value: D, low: D, high: D| {
-        if value < low {
-            low
-        } else if high < value {
-            high
-        } else {
-            value
-        }
-    };
-    Some(Correction {
-        r: limited(root(variance) / root(running_variance), d(1.0) / d(r_max), d(r_max)),
-        d: limited((mean - running_mean) / root(running_variance), d(-d_max), d(d_max)),
-    })
+    let running = channel.running.expect("what it is corrected by").map(d);
+    Some(Correction::of(&wide(&channel.x), d(channel.epsilon), running, [r_max, d_max]))
 }
 
 fn trained(channel: &Channel) -> Outputs {
@@ -227,7 +214,7 @@ fn trained(channel: &Channel) -> Outputs {
     if counting.iter().all(|&i| x[i] == first) {
         // No information: y = beta, and by declaration no gradient; or the derivative of the formula, if it has one.
         (mean, variance) = (d(first), d(0.0));
-        let corrected = correction(channel, mean, variance);
+        let corrected = correction(channel);
         let (r, shift) = corrected.map_or((d(1.0), d(0.0)), |corrected| (corrected.r, corrected.d));
         let slope = d(*gamma) * r / d(*epsilon).sqrt();
         let derivative =
@@ -248,7 +235,7 @@ fn trained(channel: &Channel) -> Outputs {
             None => (compact::forward(&values, g, b, e), compact::backward(&values, g, e, &upstream)),
         };
         (mean, variance) = (forward.mean, forward.variance);
-        let corrected = correction(channel, mean, variance);
+        let corrected = correction(channel);
         let inverse = forward.inverse_deviation.to_f64() * corrected.map_or(1.0, |corrected| corrected.r.to_f64());
         outputs.dx_scale = gamma.abs() * inverse * largest(counting.iter().map(|&i| dy[i]));
         outputs.dgamma_scale = counting.iter().map(|&i| (upstream[i] * forward.normalized[i]).to_f64().abs()).sum();
