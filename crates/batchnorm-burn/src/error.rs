@@ -105,6 +105,14 @@ pub enum Reason {
         /// Shape of the group.
         shape: Vec<usize>,
     },
+    /// A ghost batch of too few values that count.
+    #[error("{} (in a ghost batch, a group of {size} samples: another `ghost` may leave no such group)", in_burns_words(.error))]
+    WeightsInGhost {
+        /// Samples of a ghost batch.
+        size: usize,
+        /// What is wrong in it.
+        error: CallError,
+    },
     /// A layer to fold into that has another number of output channels.
     #[error(
         "before: expected a layer of {expected} output channels to fold into, got {got}; is it the one before this norm?"
@@ -139,6 +147,9 @@ impl Reason {
     pub(crate) fn of_ghost(self, size: usize) -> Reason {
         match self {
             Reason::SingleValue { shape } => Reason::SingleInGhost { size, shape },
+            Reason::Call(error @ (CallError::AllMasked { .. } | CallError::SingleWeighted { .. })) => {
+                Reason::WeightsInGhost { size, error }
+            }
             other => other,
         }
     }

@@ -174,11 +174,31 @@ impl BatchNorm {
         BatchNorm { pinned: switches, ..self }
     }
 
-    /// Sets the average by which the running statistics follow the batches from here on. What they hold of their start by now stays
-    /// in them ([`RunningStatistics::without_start`](batchnorm::RunningStatistics::without_start) takes it out).
+    /// Sets the average by which the running statistics follow the batches from here on, behind so many `updates` of theirs: 0 of a
+    /// layer that has seen none, and `u64::MAX` where the number is not known. [`RunningAverage::Debiased`] takes the next batch
+    /// for the first one behind 0 updates, and the statistics for free of their start behind very many;
+    /// [`RunningAverage::Cumulative`] weighs them by that number. What they hold of their start by now stays in them
+    /// ([`RunningStatistics::without_start`](batchnorm::RunningStatistics::without_start) takes it out).
+    ///
+    /// ```
+    /// use batchnorm_burn::{BatchNormConfig, RunningAverage};
+    /// use burn::tensor::{Device, Tensor};
+    /// let trained = BatchNormConfig::new(1).init(&Device::default());
+    /// trained.forward_train(Tensor::<2>::from_floats([[4.0], [6.0]], &Device::default()));
+    /// let before = trained.running_mean.value().into_scalar::<f32>(); // 0.1 * 5
+    /// let norm = trained.averaging_by(RunningAverage::Debiased, u64::MAX);
+    /// norm.forward_train(Tensor::<2>::from_floats([[4.0], [6.0]], &Device::default()));
+    /// let after = norm.running_mean.value().into_scalar::<f32>();
+    /// assert!((after - (0.9 * before + 0.1 * 5.0)).abs() < 1e-6);
+    /// ```
     #[must_use]
-    pub fn averaging_by(self, averaging: RunningAverage) -> Self {
-        BatchNorm { averaging, ..self }.counting_updates()
+    pub fn averaging_by(mut self, averaging: RunningAverage, updates: u64) -> Self {
+        self.averaging = averaging;
+        if averaging != RunningAverage::Exponential {
+            let ([channels], device) = (self.gamma.dims(), self.running_mean.lock().device());
+            self.updates = Some(RunningTensor::new(Tensor::full([channels], updates as f32, &device)));
+        }
+        self.counting_updates()
     }
 
     /// Sets batch renormalisation from here on; `None` for batch norm. Its warm-up begins with the next batch.

@@ -239,8 +239,36 @@ fn a_count_that_is_missing_is_told_and_made_by_the_methods() {
     assert!(error.contains("updates: expected the updates of each channel"), "{error}");
     assert_eq!(state(&by_field), state(&norm));
     let limits = Renormalization::new(3.0, 5.0).unwrap();
-    for norm in [norm.clone().averaging_by(RunningAverage::Debiased), norm.clone().renormalizing(limits)] {
+    for norm in [norm.clone().averaging_by(RunningAverage::Debiased, 0), norm.clone().renormalizing(limits)] {
         norm.forward_train(x.clone());
         assert_eq!(norm.running_statistics().unwrap().updates(), [1; 3]);
+    }
+}
+
+/// What a layer has learned is not lost to the first batch of another average.
+#[test]
+fn another_average_goes_on_from_what_is_there() {
+    let x = batches(4508, 2);
+    let trained = BatchNormConfig::new(3).init(&device());
+    for _ in 0..50 {
+        trained.forward_train(x[0].clone());
+    }
+    let before = floats(trained.running_mean.value());
+    let batch: Vec<f64> = moments(&x[1]).channels().iter().map(|channel| channel.mean()).collect();
+    // Debiased behind 50 updates or an unknown number: a batch weighs about its 0.1; behind none it is all there is.
+    for (updates, share) in [(u64::MAX, 0.1), (49, 0.1 / (1.0 - 0.9f64.powi(50))), (0, 1.0)] {
+        let norm = trained.clone().train().averaging_by(RunningAverage::Debiased, updates);
+        norm.forward_train(x[1].clone());
+        let after = floats(norm.running_mean.value());
+        for ((before, after), batch) in before.iter().zip(&after).zip(&batch) {
+            let expected = f64::from(*before) * (1.0 - share) + batch * share;
+            assert!((f64::from(*after) - expected).abs() < 1e-5, "{updates}: {after} {expected}");
+        }
+    }
+    // A plain mean of 50 batches and one more.
+    let norm = trained.clone().train().averaging_by(RunningAverage::Cumulative, 50);
+    norm.forward_train(x[1].clone());
+    for ((before, after), batch) in before.iter().zip(floats(norm.running_mean.value())).zip(&batch) {
+        assert!((f64::from(after) - (f64::from(*before) * 50.0 + batch) / 51.0).abs() < 1e-5);
     }
 }

@@ -10,20 +10,30 @@ use crate::terminal::use_threads;
 use crate::text;
 use batchnorm::{
     Averaging, Axes, BatchMoments, BatchNorm, CallError, Config, Element, Ghost, ParameterGradients, Policies,
-    RunningStatistics, Saved, SingleValue, View, ViewError, ViewMut, Weights,
+    RenormalizationLimits, RunningStatistics, Saved, SingleValue, View, ViewError, ViewMut, Weights,
 };
 use batchnorm_io::atomic::FileSet;
 use batchnorm_io::npy::{self, Number};
+use options::Batches;
 use options::Mode;
 pub use options::{Arguments, TierName};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::Write;
 use std::path::Path;
 use warnings::{Run, Warning, first_few};
 
 /// Every file this command may write. Those that a run does not write are removed, so that none is left of an earlier run.
-const FILES: [&str; 8] =
-    ["y.npy", "dx.npy", "mean.npy", "variance.npy", "dgamma.npy", "dbeta.npy", "running_mean.npy", "running_var.npy"];
+const FILES: [&str; 9] = [
+    "y.npy",
+    "dx.npy",
+    "mean.npy",
+    "variance.npy",
+    "dgamma.npy",
+    "dbeta.npy",
+    "running_mean.npy",
+    "running_var.npy",
+    "updates.npy",
+];
 
 /// Reads, computes, and writes all files or none.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
@@ -191,10 +201,33 @@ impl Job {
             variance = self.files.vector(path, channels)?;
             RunningStatistics::from_parts(start.mean(), &variance, 0).map_err(|error| named(path, error))?;
         }
-        let running = RunningStatistics::from_parts(&mean, &variance, self.arguments.batches.unwrap_or(0))
+        let updates = self.updates(channels)?;
+        let batches = updates.iter().copied().max().unwrap_or(0);
+        let running = RunningStatistics::from_parts(&mean, &variance, batches)
+            .and_then(|running| running.with_updates(&updates))
             .map_err(Failure::input)?;
         layer.set_running(running).map_err(Failure::input)?;
         Ok(layer)
+    }
+
+    /// The batches behind the running statistics of each channel: `--batches`.
+    fn updates(&self, channels: &[usize]) -> Result<Vec<u64>, Failure> {
+        match &self.arguments.batches {
+            None => Ok(vec![0; channels.iter().product()]),
+            Some(Batches::OfAll(batches)) => Ok(vec![*batches; channels.iter().product()]),
+            Some(Batches::OfEach(path)) => {
+                let counts = self.files.vector(path, channels)?;
+                let is_count = |count: &f64| *count >= 0.0 && count.fract() == 0.0 && *count <= u64::MAX as f64;
+                match counts.iter().position(|count| !is_count(count)) {
+                    None => Ok(counts.iter().map(|&count| count as u64).collect()),
+                    Some(channel) => Err(Failure::input(format!(
+                        "--batches: {}: expected whole numbers >= 0, the batches of each channel, got {} in channel {channel}",
+                        path.display(),
+                        counts[channel]
+                    ))),
+                }
+            }
+        }
     }
 
     fn compute<T: Element>(
@@ -252,6 +285,8 @@ impl Job {
         shape: &[usize],
         results: &Results<T>,
     ) -> Result<Vec<&'static str>, batchnorm_io::atomic::WriteError> {
+        let updates = results.running.iter().flat_map(|running| running.updates().iter().map(|&count| count as f64));
+        let updates: Vec<f64> = updates.collect();
         let mut vectors = vec![("mean.npy", &results.mean[..]), ("variance.npy", &results.variance[..])];
         files.file("y.npy", |file| npy::write(file, shape, &results.y))?;
         let mut written = vec!["y.npy"];
@@ -264,6 +299,10 @@ impl Job {
         if let Some(running) = &results.running {
             vectors.push(("running_mean.npy", running.mean()));
             vectors.push(("running_var.npy", running.variance()));
+            // What a next step goes on from, by --batches.
+            if !matches!(self.config.averaging, Averaging::Exponential(_)) {
+                vectors.push(("updates.npy", &updates));
+            }
         }
         for (name, values) in vectors {
             files.file(name, |file| npy::write(file, &[values.len()], values))?;
@@ -311,6 +350,10 @@ impl Job {
                 "{weights}: expected values in each channel of {input} that count more than once together, got {count} with the sum of weights \
                  {weight:?} in channel {channel}; mask less, scale the weights, or choose with --on-single-value"
             ),
+            CallError::AllMasked { channel } if let Some(size) = self.arguments.ghost => format!(
+                "{weights}: expected values in each channel of every group of {size} samples of {input} that count, got a group with none in \
+                 channel {channel}; mask less, take larger ghosts, or choose --on-empty pass"
+            ),
             CallError::AllMasked { channel } => format!(
                 "{weights}: expected at least 2 values a channel of {input} that count, got 0 in channel {channel}; mask less or choose \
                  --on-empty pass"
@@ -321,6 +364,14 @@ impl Job {
                 first_few(channels)
             ),
             _ => return Failure::input(format!("{input}: {error}")),
+        })
+    }
+
+    /// The limits of batch renormalisation, for the summary.
+    fn renormalization_in_words(&self) -> String {
+        self.config.renormalization.map_or(String::new(), |renormalization| {
+            let RenormalizationLimits { r_max, d_max } = renormalization.limits(0);
+            format!(", renormalised with r up to {r_max} and d up to {d_max}")
         })
     }
 
@@ -346,12 +397,13 @@ impl Job {
         }
         if !json {
             tell(format_args!(
-                "{} {:?} {}: {} channels of {} values{}, wrote {} in {}",
+                "{} {:?} {}: {} channels of {} values{}{}, wrote {} in {}",
                 mode.name(),
                 x.shape(),
                 T::TYPE,
                 x.channels(),
                 x.count(),
+                self.renormalization_in_words(),
                 self.averaging_in_words(),
                 written.join(" "),
                 output_dir.display()
@@ -380,7 +432,8 @@ impl Job {
             "values_a_channel": x.count(),
             "weights": weights.as_ref().map(|path| text::path(path)),
             "ghost": ghost,
-            "renormalization": limits.map(|limits| json!({"r_max": limits.r_max, "d_max": limits.d_max})),
+            // (JSON has no infinity.)
+            "renormalization": limits.map(|limits| json!({"r_max": or_word(limits.r_max), "d_max": or_word(limits.d_max)})),
             "epsilon": epsilon,
             "averaging": averaging,
             "running_estimator": format!("{estimator:?}").to_lowercase(),
@@ -400,6 +453,11 @@ impl Job {
         // A closed pipe is the reader's choice, not a failure of the run.
         let _ = writeln!(std::io::stdout(), "{summary:#}");
     }
+}
+
+/// A limit, or the word for none.
+fn or_word(limit: f64) -> Value {
+    if limit.is_finite() { json!(limit) } else { json!("inf") }
 }
 
 /// A weight without the rounding of one minus the other.

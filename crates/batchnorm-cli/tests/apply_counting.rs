@@ -127,3 +127,43 @@ fn a_debiased_average_goes_on_from_its_number_of_batches() {
     run(&folder, "--preset haiku --running-mean m.npy --running-var v.npy --batches 1000");
     assert!((numbers(&folder, "running_mean.npy")[0] - 0.3).abs() < 1e-15);
 }
+
+/// A channel that is skipped has fewer updates than the others, and goes on from its own.
+#[test]
+fn a_debiased_average_goes_on_from_the_updates_of_each_channel() {
+    let folder = Folder::new();
+    let (first, second, third) = ([1.0, f64::NAN, 3.0, 4.0], [1.0, 5.0, 3.0, 7.0], [2.0, 8.0, 6.0, 1.0]);
+    let running = ["m.npy", "v.npy", "u.npy"];
+    let keep = || {
+        for (name, kept) in ["running_mean.npy", "running_var.npy", "updates.npy"].into_iter().zip(running) {
+            std::fs::copy(folder.path(&format!("out/{name}")), folder.path(kept)).expect("a file of the step before");
+        }
+    };
+    let go_on = "--running-mean m.npy --running-var v.npy --batches u.npy";
+    for average in ["debiased:0.25", "cumulative"] {
+        folder.save("x.npy", &[2, 2], &first);
+        run(&folder, &format!("--update-weight {average}"));
+        assert_eq!(numbers(&folder, "updates.npy"), [1.0, 0.0]);
+        keep();
+        folder.save("x.npy", &[2, 2], &second);
+        run(&folder, &format!("--update-weight {average} {go_on}"));
+        // The second channel's first batch is all that it has: 5 and 7.
+        assert_eq!(numbers(&folder, "running_mean.npy"), [2.0, 6.0]);
+        assert_eq!((numbers(&folder, "running_var.npy")[1], numbers(&folder, "updates.npy")), (2.0, vec![2.0, 1.0]));
+        keep();
+        folder.save("x.npy", &[2, 2], &third);
+        run(&folder, &format!("--update-weight {average} {go_on}"));
+        let mean = numbers(&folder, "running_mean.npy");
+        let weigh = |batches: &[f64]| {
+            let weight =
+                |at: usize| if average == "cumulative" { 1.0 } else { 0.75f64.powi((batches.len() - at) as i32) };
+            let total: f64 = (0..batches.len()).map(weight).sum();
+            batches.iter().enumerate().map(|(at, batch)| weight(at) * batch).sum::<f64>() / total
+        };
+        assert!((mean[0] - weigh(&[2.0, 2.0, 4.0])).abs() < 1e-14, "{mean:?}");
+        assert!((mean[1] - weigh(&[6.0, 4.5])).abs() < 1e-14, "{mean:?}");
+    }
+    // An average that counts nothing has no such file, and takes one of an earlier run away.
+    run(&folder, "");
+    assert!(!folder.path("out/updates.npy").exists());
+}

@@ -11,6 +11,8 @@ pub(crate) struct Correction {
     pub limits: [f64; 2],
     /// The batch's deviation over the running one, before the limits.
     pub ratio: f64,
+    /// The batch's mean less the running one, in running deviations, before the limits.
+    pub distance: f64,
     /// Whether r and d are between their limits, and so would move with x.
     pub moves: [bool; 2],
 }
@@ -24,6 +26,13 @@ impl Correction {
         let part = |value: f64, none: f64| if value == 0.0 && of_running == 0.0 { none } else { value / of_running };
         let (ratio, distance) = (part(deviation, 1.0), part(mean - running[0], 0.0));
         let (r, d) = (ratio.clamp(1.0 / r_max, r_max), distance.clamp(-d_max, d_max));
-        Correction { r, d, running, limits, ratio, moves: [r == ratio, d == distance] }
+        Correction { r, d, running, limits, ratio, distance, moves: [r == ratio, d == distance] }
+    }
+
+    /// The error of d, where the mean errs by this much: none where d is at its limit however the mean errs.
+    pub fn error_of_d(&self, of_mean: f64, epsilon: f64) -> f64 {
+        let error = of_mean / (self.running[1] + epsilon).sqrt();
+        let at_limit = self.distance.abs() - self.limits[1];
+        if self.distance.is_infinite() || at_limit > 2.0 * error { 0.0 } else { error }
     }
 }

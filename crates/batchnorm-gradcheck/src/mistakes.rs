@@ -5,7 +5,7 @@
 //! of a mistake go by its name.
 
 use crate::problem::{Kind, Problem};
-use crate::renormalized::through_correction;
+use crate::renormalized::{through_correction, uncorrected, without_r};
 use crate::row::{Line, Multiplier, Row};
 use crate::variants::*;
 
@@ -71,8 +71,8 @@ pub(crate) const CONSTANTS: Mistake = Mistake {
 /// Batch norm's gradient in place of batch renormalisation's.
 pub(crate) const UNCORRECTED: Mistake = Mistake {
     applies: Problem::is_renormalized,
-    dx: |row| vec![row.right().times(1.0 / row.r())],
-    dgamma: |row| [(1.0, 0.0), (row.r(), 0.0), (1.0, row.d())].map(|(r, d)| by(r * row.inverse, d)).to_vec(),
+    dx: without_r,
+    dgamma: uncorrected,
     ..mistake(
         "r or d left out",
         "what gamma multiplies is r * xhat + d: r is missing, or d, or both (the gradient of batch norm)",

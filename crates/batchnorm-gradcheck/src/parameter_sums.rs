@@ -237,10 +237,11 @@ fn allowed_of_row(
         if allowance.undefined && which == Which::Gamma {
             return f64::INFINITY;
         }
-        let Derived { scale, shift, sum, .. } = allowance.derived;
+        let Derived { scale, shift, sum, d, .. } = allowance.derived;
         let of_scale = scale * larger * (slope * absolute.products);
-        let of_shift = shift * part(slope, row.inverse) * absolute.dy + sum * constant_terms;
+        let of_shift = if slope == 0.0 { 0.0 } else { shift * part(slope, row.inverse) * absolute.dy };
         let of_constant = if multiplier.slope == 0.0 { 0.0 } else { scale * larger * constant_terms };
-        allowance.larger(of_scale + of_shift + of_constant, seen)
+        let of_level = sum * constant_terms + if which == Which::Gamma { d * absolute.dy } else { 0.0 };
+        allowance.larger(of_scale + of_shift + of_constant + of_level, seen)
     })
 }

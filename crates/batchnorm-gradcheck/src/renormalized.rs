@@ -3,7 +3,7 @@
 use crate::correction::Correction;
 use crate::error::ProblemError;
 use crate::problem::Problem;
-use crate::row::{Line, Row};
+use crate::row::{Line, Multiplier, Row};
 use batchnorm::{Element, RenormalizationLimits, View};
 
 impl Problem {
@@ -59,6 +59,12 @@ impl Problem {
     pub(crate) fn is_renormalized(&self) -> bool {
         self.corrections.is_some()
     }
+
+    /// Whether some r is not 1, and some d not 0.
+    fn corrections_differ(&self) -> [bool; 2] {
+        let any = |differs: fn(&Correction) -> bool| self.corrections.iter().flatten().any(differs);
+        [any(|correction| correction.r != 1.0), any(|correction| correction.d != 0.0)]
+    }
 }
 
 /// The gradient that comes of it where r, d or both are functions of x.
@@ -68,9 +74,31 @@ pub(crate) fn through_correction(row: &Row) -> Vec<Line> {
     // By the product rule r brings the variance term with 1 / S for r / s, and d the mean term.
     let part = ratio / r;
     let less = |moves: bool, factor: f64| if moves { factor - factor * part } else { factor };
-    vec![
-        row.line(direct, less(d_moves, level), less(r_moves, slope)),
-        row.line(direct, level, less(r_moves, slope)),
-        row.line(direct, less(d_moves, level), slope),
-    ]
+    let (through_d, through_r) = (less(d_moves, level), less(r_moves, slope));
+    // What is at its limit in every channel has no gradient that could go through it: that is no mistake.
+    match [0, 1].map(|which| row.problem.corrections.iter().flatten().any(|correction| correction.moves[which])) {
+        [true, true] => vec![
+            row.line(direct, through_d, through_r),
+            row.line(direct, level, through_r),
+            row.line(direct, through_d, slope),
+        ],
+        [true, false] => vec![row.line(direct, level, through_r)],
+        [false, true] => vec![row.line(direct, through_d, slope)],
+        [false, false] => Vec::new(),
+    }
+}
+
+/// dx without r, where some channel has another than 1.
+pub(crate) fn without_r(row: &Row) -> Vec<Line> {
+    if row.problem.corrections_differ()[0] { vec![row.right().times(1.0 / row.r())] } else { Vec::new() }
+}
+
+/// dgamma's xhat without r, without d, without both, as far as these change it in some channel.
+pub(crate) fn uncorrected(row: &Row) -> Vec<Multiplier> {
+    let by = |r: f64, d: f64| Multiplier { slope: r * row.inverse, level: d, power: 0 };
+    match row.problem.corrections_differ() {
+        [true, true] => vec![by(1.0, 0.0), by(row.r(), 0.0), by(1.0, row.d())],
+        [true, false] | [false, true] => vec![by(1.0, 0.0)],
+        [false, false] => Vec::new(),
+    }
 }

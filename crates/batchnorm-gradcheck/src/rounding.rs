@@ -18,7 +18,7 @@
 //! ```
 //!
 //! Batch renormalisation takes its r and d from the same mean and variance: dx and dgamma have another d + 6 u, and dgamma
-//! another a, in running deviations.
+//! the error of that mean in running deviations, times sum|dy|.
 //!
 //! - *Careful*: s = 4 u, as with sums in pairs, in blocks or in a wider type.
 //! - *Plain*: a running sum in the precision itself. Its n roundings are of any sign, s = 2 sqrt(n) u (six standard
@@ -59,6 +59,8 @@ pub(crate) struct Derived {
     pub shift: f64,
     /// Error of a sum of dy, as a part of sum|dy|.
     pub sum: f64,
+    /// Error of batch renormalisation's d, absolute.
+    pub d: f64,
 }
 
 /// Errors of the twin in a precision, absolute.
@@ -192,13 +194,14 @@ impl<'r> Derivation<'r> {
         let of_sums = if constants { 0.0 } else { s_g * q + max_xhat * (s_gc * p + q * (a + f) + p * d) };
         let of_xhat = if constants { 0.0 } else { p * (a + max_xhat * (d + 2.0 * unit)) };
         let dx = 6.0 * unit + of_sums + of_xhat + d * self.size;
-        let (of_r, of_d) =
-            row.correction.map_or((0.0, 0.0), |correction| (d + 6.0 * unit, a * correction.ratio / correction.r));
+        let of_r = if row.correction.is_some() { d + 6.0 * unit } else { 0.0 };
+        let of_mean = unit * (row.sizes.max_x + row.mean.abs()) + if constants { 0.0 } else { s(self.x) * mean_x };
         Derived {
             dx: (dx + of_r * self.size) * self.measure,
             scale: d + s_gc + 4.0 * unit + of_r,
-            shift: a + f + of_d,
+            shift: a + f,
             sum: s_g,
+            d: row.correction.map_or(0.0, |correction| correction.error_of_d(of_mean, row.problem.epsilon)),
         }
     }
 

@@ -9,6 +9,7 @@ use batchnorm::{
 use clap::{Args, ValueEnum};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// Run the layer on arrays in files.
 ///
@@ -63,9 +64,10 @@ pub struct Arguments {
     #[arg(long, value_name = "V")]
     pub running_var: Option<PathBuf>,
     /// Batches that went into --running-mean and --running-var, for an average that counts them (--update-weight cumulative or
-    /// debiased, --preset haiku) to go on from.
-    #[arg(long, value_name = "N")]
-    pub batches: Option<u64>,
+    /// debiased, --preset haiku) to go on from: a number, or a file with one for each channel, such as updates.npy of the step before
+    /// (a channel that is skipped has fewer).
+    #[arg(long, value_name = "N|FILE")]
+    pub batches: Option<Batches>,
     /// Conventions: eps, update weight and running estimator of a framework.
     #[arg(long, value_enum, default_value_t = Preset::Pytorch)]
     pub preset: Preset,
@@ -267,7 +269,7 @@ impl Arguments {
                         give both or choose another policy"
                 .into());
         }
-        if self.batches == Some(0) && statistics {
+        if self.batches == Some(Batches::OfAll(0)) && statistics {
             return Err("--batches: expected 1 or more beside --running-mean and --running-var, for after 0 batches there are none; \
                         leave the statistics out"
                 .into());
@@ -283,8 +285,8 @@ impl Arguments {
                 None => format!("--preset {}", self.preset.to_possible_value().expect("a preset").get_name()),
             };
             return Err(format!(
-                "{average}: expected --batches N beside --running-mean and --running-var, the batches that went into them, for the \
-                 average weighs them by their number; give it (a checkpoint has it as num_batches_tracked or counter)"
+                "{average}: expected --batches N|FILE beside --running-mean and --running-var, the batches that went into them, for the \
+                 average weighs them by their number; give it (updates.npy of the step before has it, a checkpoint as num_batches_tracked or counter)"
             ));
         }
         Ok(())
@@ -292,8 +294,13 @@ impl Arguments {
 
     /// Every file that is read.
     pub fn inputs(&self) -> impl Iterator<Item = &PathBuf> {
-        let Arguments { input, gradient, weights, gamma, beta, running_mean, running_var, .. } = self;
-        [gradient, weights, gamma, beta, running_mean, running_var].into_iter().flatten().chain([input])
+        let Arguments { input, gradient, weights, gamma, beta, running_mean, running_var, batches, .. } = self;
+        let batches = match batches {
+            Some(Batches::OfEach(path)) => Some(path),
+            _ => None,
+        };
+        let vectors = [gradient, weights, gamma, beta, running_mean, running_var].into_iter().flatten();
+        vectors.chain(batches).chain([input])
     }
 
     /// The configuration, not yet checked but for the update weight.
@@ -341,24 +348,48 @@ impl Arguments {
     }
 }
 
+/// The batches behind running statistics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Batches {
+    /// So many of every channel.
+    OfAll(u64),
+    /// In a file, those of each channel.
+    OfEach(PathBuf),
+}
+
+impl FromStr for Batches {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Batches, String> {
+        match text.parse() {
+            Ok(batches) => Ok(Batches::OfAll(batches)),
+            Err(_) if text.parse::<f64>().is_ok() => Err(format!("expected a whole number >= 0 or a file, got {text}")),
+            Err(_) => Ok(Batches::OfEach(PathBuf::from(text))),
+        }
+    }
+}
+
 /// `0.1`, `new:0.1`, `old:0.9`, each behind `debiased:` too, or `cumulative`.
 fn averaging(text: &str, preset: Convention) -> Result<Averaging, String> {
     match text.strip_prefix("debiased:") {
         Some("cumulative") => Err(String::from(
             "--update-weight: expected debiased:W with a weight, got debiased:cumulative, an average that has no start; leave out one",
         )),
-        Some(weight) => averaging(weight, preset).map(|averaging| match averaging {
+        Some(weight) => plain_averaging(weight, "debiased:", preset).map(|averaging| match averaging {
             Averaging::Exponential(weight) => Averaging::Debiased(weight),
             other => other,
         }),
-        None => plain_averaging(text, preset),
+        None => plain_averaging(text, "", preset),
     }
 }
 
-/// The same without `debiased:`.
-fn plain_averaging(text: &str, preset: Convention) -> Result<Averaging, String> {
-    let malformed =
-        || format!("--update-weight: expected a number in 0..=1, new:W, old:W, debiased:W or cumulative, got `{text}`");
+/// The same behind `debiased:` or nothing.
+fn plain_averaging(text: &str, front: &str, preset: Convention) -> Result<Averaging, String> {
+    let malformed = || {
+        format!(
+            "--update-weight: expected a number in 0..=1, new:W, old:W, debiased:W (or debiased:old:W) or cumulative, got `{front}{text}`"
+        )
+    };
     let number = |text: &str| text.parse::<f64>().map_err(|_| malformed());
     let weight = match text.split_once(':') {
         None if text == "cumulative" => return Ok(Averaging::Cumulative),
@@ -366,8 +397,8 @@ fn plain_averaging(text: &str, preset: Convention) -> Result<Averaging, String> 
             let weight = number(text)?;
             if !preset.weighs_the_new() {
                 return Err(format!(
-                    "--update-weight: expected old:{text} (as the momentum of {preset} is meant) or new:{text} (as PyTorch's is), got \
-                     {text} alone, which may be either beside this preset"
+                    "--update-weight: expected {front}old:{text} (as the momentum of {preset} is meant) or {front}new:{text} (as PyTorch's is), got \
+                     {front}{text} alone, which may be either beside this preset"
                 ));
             }
             UpdateWeight::of_new(weight)

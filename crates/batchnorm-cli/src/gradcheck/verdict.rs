@@ -161,7 +161,7 @@ pub fn as_table(subject: &Subject, diagnosis: &Diagnosis) -> String {
     let input = text::one_line(&input.to_string_lossy());
     format!(
         "{input} {shape:?} {number}, {layer}, channel axis {channel_axis}, eps {epsilon:e}\n{table}\n{text}{what}\n\
-         Errors: dx by max|gamma| max|dy| / sqrt(variance + eps) of its channel, dgamma by sum|dy xhat|, dbeta by sum|dy|.\n"
+         Errors: dx by max|gamma| max|dy| / deviation of what is normalised together, dgamma by sum|dy xhat|, dbeta by sum|dy|.\n"
     )
 }
 

@@ -20,7 +20,7 @@ const LIMITS: [[f64; 2]; 5] = [[3.0, 5.0], [1.0, 0.0], [1.3, 0.2], [f64::INFINIT
 
 impl Case {
     fn new(number: usize, random: &mut Random) -> Case {
-        let channel = channel(number, random);
+        let mut channel = channel(number, random);
         let single = |value: f64| f64::from(value as f32);
         let n = channel.x.len() as f64;
         let mean = channel.x.iter().sum::<f64>() / n;
@@ -28,8 +28,14 @@ impl Case {
         // From as good as the batch's own statistics to far away.
         let far = [1e-3, 0.3, 3.0][random.below(3)];
         let deviation = variance.sqrt() * (far * random.normal()).exp();
-        let running = [single(mean + far * variance.sqrt() * random.normal()), single(deviation * deviation)];
-        Case { channel, running, limits: LIMITS[random.below(LIMITS.len())] }
+        let mut running = [single(mean + far * variance.sqrt() * random.normal()), single(deviation * deviation)];
+        let limits = LIMITS[random.below(LIMITS.len())];
+        // No eps, and nothing to divide by: r and d are at their limits, if there are some.
+        if number.is_multiple_of(7) {
+            channel.epsilon = 0.0;
+            running[1] = if limits[0].is_finite() && number.is_multiple_of(2) { 0.0 } else { running[1] };
+        }
+        Case { channel, running, limits }
     }
 
     /// By the formula in R, with r and d by R too.
@@ -253,6 +259,19 @@ fn planted_mistakes_are_named() {
             }
         }
         println!("{flaw:?}: alone {alone}, among others {among}; {drawn} inputs drawn");
+    }
+}
+
+/// Where r and d are at their limits, or change nothing, there is no mistake that a right gradient could be taken for.
+#[test]
+fn right_gradients_at_the_limits_are_simply_right() {
+    let mut random = Random::new(644);
+    for limits in [[1.0, 0.0], [1.05, 0.1], [1.0, 0.1], [1.05, 0.0]] {
+        let x = random.normals(40, 3.0, 2.0);
+        let channel = Channel { x, dy: random.normals(40, 0.3, 1.0), gamma: 1.5, epsilon: 1e-5 };
+        let case = Case { channel, running: [0.0, 0.7], limits };
+        let verdicts = case.judged::<f64, f64>(&case.plain::<f64>(false));
+        assert!(verdicts.iter().all(|verdict| *verdict == Verdict::Right), "{limits:?}: {verdicts:?}");
     }
 }
 

@@ -103,7 +103,7 @@ impl Normalizer {
     }
 
     /// Errors where the policies refuse a batch with a channel that is all masked.
-    fn check_masks(&self, batch: &BatchMoments) -> Result<(), CallError> {
+    pub(crate) fn check_masks(&self, batch: &BatchMoments) -> Result<(), CallError> {
         match batch.channels().iter().position(|moments| moments.count() == 0) {
             Some(channel) if self.policies.empty_batch == EmptyBatch::Error => Err(CallError::AllMasked { channel }),
             _ => Ok(()),

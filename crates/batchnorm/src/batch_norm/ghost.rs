@@ -209,7 +209,7 @@ impl BatchNorm {
         self.check_channels(x)?;
         self.check_pinned("train_ghost", |switches| switches == Switches::train())?;
         let (y, (saved, batch)) = Tensor::filled(x.layout(), |y| {
-            let running = self.running_for(x);
+            let running = self.running_for(x, Switches::train());
             self.normalizer().train_ghost(input, size, self.parameters(), running.as_deref(), y)
         })?;
         self.commit(&batch)?;

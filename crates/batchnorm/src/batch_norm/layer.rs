@@ -204,14 +204,20 @@ impl BatchNorm {
         y: &mut ViewMut<T>,
     ) -> Result<(Saved, BatchMoments), CallError> {
         self.check_channels(input.x())?;
-        let running = self.running_for(input.x());
+        let running = self.running_for(input.x(), switches);
         self.normalizer.forward(input, self.parameters(), switches, running.as_deref(), y)
     }
 
-    /// The running statistics that a training pass over x goes by: where the number of channels is not known yet and the batch is
-    /// to be renormalised, those that it will start from.
-    pub(crate) fn running_for<T: Element>(&self, x: &View<T>) -> Option<Cow<'_, RunningStatistics>> {
-        let start = || RunningStatistics::start(x.channels()).ok().filter(|_| self.config.renormalization.is_some());
+    /// The running statistics that a pass over x goes by: where the number of channels is not known yet and a batch is to be
+    /// renormalised, those that it will start from.
+    pub(crate) fn running_for<T: Element>(
+        &self,
+        x: &View<T>,
+        switches: Switches,
+    ) -> Option<Cow<'_, RunningStatistics>> {
+        let by_batch = switches.normalize_by.simplified() == NormalizeBy::Batch;
+        let renormalized = by_batch && self.config.renormalization.is_some();
+        let start = || RunningStatistics::start(x.channels()).ok().filter(|_| renormalized);
         self.running.as_ref().map(Cow::Borrowed).or_else(|| start().map(Cow::Owned))
     }
 
@@ -308,8 +314,9 @@ impl BatchNorm {
         let input = input.into();
         self.check_channels(input.x())?;
         let switches = Switches { update_running: false, ..self.switches(Switches::evaluate()) };
+        let running = self.running_for(input.x(), switches);
         self.normalizer
-            .forward_by_switches(input, self.parameters(), switches, self.running.as_ref(), y)
+            .forward_by_switches(input, self.parameters(), switches, running.as_deref(), y)
             .map(|(saved, _)| saved)
     }
 
@@ -338,7 +345,7 @@ impl BatchNorm {
         let _call = Call::begin();
         self.check_channels(&x.as_view())?;
         self.check_pinned("train_invertible", |switches| switches == Switches::train())?;
-        let running = self.running_for(&x.as_view());
+        let running = self.running_for(&x.as_view(), Switches::train());
         let (saved, batch) = self.normalizer.train_invertible(x, self.parameters(), running.as_deref())?;
         drop(running);
         self.commit(&batch)?;

@@ -123,6 +123,9 @@ impl Normalizer {
             _ => None,
         };
         self.check_belongs(input, whole)?;
+        if input.weights().is_some() {
+            self.check_masks(whole)?;
+        }
         let single = whole.channels().iter().any(Moments::is_single);
         let by_running = single && self.policies.single_value == SingleValue::UseRunning && running.is_some();
         if !by_running {

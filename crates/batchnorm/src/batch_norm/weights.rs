@@ -112,7 +112,8 @@ impl<'w, T: Element> Weights<'w, T> {
             return self.borrowed();
         }
         let inner: usize = shape[axis + 1..].iter().product();
-        let of_each = self.values.chunks(shape[axis] * inner);
+        // (Of an axis of length 0 there are no weights to divide, nor pieces.)
+        let of_each = self.values.chunks((shape[axis] * inner).max(1));
         let values = of_each.flat_map(|values| &values[range.start * inner..range.end * inner]).copied().collect();
         shape[axis] = range.len();
         Weights { values: Cow::Owned(values), shape }

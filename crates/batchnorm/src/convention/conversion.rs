@@ -161,6 +161,8 @@ impl Conversion {
         config.check()?;
         let contradiction = batches.and_then(|batches| self.contradiction(&mean, &variance, batches));
         let batches = if contradiction.is_none() { batches } else { None };
+        let start = self.from.start_variance();
+        let moved = mean.iter().zip(&variance).any(|(&mean, &variance)| mean != 0.0 || variance != start);
         let updates = self.updates.or(batches);
         let mut notes = Vec::new();
         let mut note = |difference, sentence: Option<String>| {
@@ -174,7 +176,15 @@ impl Conversion {
         let (variance, sentence) = self.eps(variance);
         note(Difference::Epsilon, sentence);
         let (batches, sentence) = match contradiction {
+            Some(sentence) if self.to == Convention::Haiku => {
+                let (count, made) = self.counter(moved);
+                (Some(count), Some(format!("{sentence} {made}")))
+            }
             Some(sentence) => (self.updates.filter(|_| self.to.keys().batches.is_some()), Some(sentence)),
+            None if batches.is_none() && self.to == Convention::Haiku => {
+                let (count, made) = self.counter(moved);
+                (Some(count), Some(made))
+            }
             None => self.batches(batches),
         };
         note(Difference::Batches, sentence);
@@ -388,11 +398,30 @@ impl Conversion {
         }
     }
 
+    /// Haiku's count where the file has none, and the note on it: how its averages go on depends on it.
+    fn counter(&self, moved: bool) -> (u64, String) {
+        let made_of = |count: u64| (count, format!("Count: counter was made of the number of updates, {count}."));
+        match (self.updates, self.averaging.update_weight()) {
+            (Some(count), _) => made_of(count),
+            (None, Some(weight)) if moved => {
+                // Powers of two, up to what Haiku's 32 bits have room for beside a long training.
+                let gone = |count: &u64| weight.left_of_start(*count) < f64::EPSILON;
+                let count = (0..=30).map(|power| 1 << power).find(gone).unwrap_or(1 << 30);
+                let sentence = format!(
+                    "Count: counter was made up as {count}, after which nothing is left of a start, so that training goes on from these averages; the number of updates is not known."
+                );
+                (count, sentence)
+            }
+            _ => {
+                (0, String::from("Count: counter was made up as 0: these are statistics that no batch has gone into."))
+            }
+        }
+    }
+
     /// The count of batches for the target, and the note on it.
     fn batches(&self, batches: Option<u64>) -> (Option<u64>, Option<String>) {
         let kept_by = if self.to.keys().batches.is_some() { self.to } else { self.from };
         let name = kept_by.keys().batches.unwrap_or("the count of batches");
-        let matters_to = if kept_by == Convention::Haiku { "taking the start out of hidden" } else { "momentum=None" };
         match (self.to.keys().batches.is_some(), batches) {
             (false, None) => (None, None),
             (false, Some(count)) => {
@@ -401,7 +430,7 @@ impl Conversion {
             (true, Some(count)) => (Some(count), None),
             // A file from before the framework counted batches, which it reads as it is.
             (true, None) if self.from.keys().batches.is_some() => {
-                let sentence = format!("Count: {name} is absent, which is fine: it matters to {matters_to} alone.");
+                let sentence = format!("Count: {name} is absent, which is fine: it matters to momentum=None alone.");
                 (self.updates, Some(sentence))
             }
             (true, None) => match self.updates {
@@ -409,7 +438,7 @@ impl Conversion {
                     (Some(count), Some(format!("Count: {name} was made of the number of updates, {count}.")))
                 }
                 None => {
-                    let why = format!("for {} keeps none; it matters to {matters_to} alone", self.from);
+                    let why = format!("for {} keeps none; it matters to momentum=None alone", self.from);
                     (Some(0), Some(format!("Count: {name} was made up as 0, {why}.")))
                 }
             },

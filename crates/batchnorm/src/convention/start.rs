@@ -23,6 +23,16 @@ impl Default for StartValues {
 impl StartValues {
     /// Mean 0 and variance 0: averages that are written by hand, Darknet's, Haiku's `hidden`.
     pub const ZEROS: StartValues = StartValues { mean: 0.0, variance: 0.0 };
+
+    fn check(self) -> Result<(), ConfigError> {
+        let StartValues { mean, variance } = self;
+        for (argument, got) in [("start.mean", mean), ("start.variance", variance)] {
+            if !got.is_finite() || argument == "start.variance" && got < 0.0 {
+                return Err(ConfigError::Start { argument, got });
+            }
+        }
+        Ok(())
+    }
 }
 
 impl RunningStatistics {
@@ -46,9 +56,12 @@ impl RunningStatistics {
     /// # Ok::<(), batchnorm::ConfigError>(())
     /// ```
     ///
+    /// Of averages of the variance, not of the deviation ([`Averaged`](crate::Averaged)), whose start is another.
+    ///
     /// # Errors
-    /// A variance below what is left in it of its start: the updates, the weight or the start value were others.
+    /// A start that is not finite, or of negative variance. A variance below what is left in it of its start: the updates, the weight or the start value were others.
     pub fn without_start(&self, weight: UpdateWeight, start: StartValues) -> Result<Self, ConfigError> {
+        start.check()?;
         self.each_with_updates(|channel, [mean, variance], updates| {
             let (left, share) = (weight.left_of_start(updates), weight.share_of_updates(updates));
             if share == 0.0 {
@@ -70,6 +83,7 @@ impl RunningStatistics {
     /// # Errors
     /// A start that is not finite, or of negative variance.
     pub fn with_start(&self, weight: UpdateWeight, start: StartValues) -> Result<Self, ConfigError> {
+        start.check()?;
         self.each_with_updates(|_, [mean, variance], updates| {
             let (left, share) = (weight.left_of_start(updates), weight.share_of_updates(updates));
             Ok([share * mean + left * start.mean, share * variance + left * start.variance])

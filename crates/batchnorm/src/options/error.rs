@@ -216,6 +216,16 @@ pub enum ConfigError {
         /// The number of updates.
         updates: u64,
     },
+    /// A start of running statistics that none can have.
+    #[error(
+        "{argument}: expected a finite number, of a variance >= 0, got {got:?}; a mean starts at 0, a variance at 1 or 0"
+    )]
+    Start {
+        /// The argument's name.
+        argument: &'static str,
+        /// The value given.
+        got: f64,
+    },
     /// A policy that needs running statistics, for a norm that has none.
     #[error(
         "policies.single_value: expected Error, Population or SkipUpdate, got UseRunning; a norm that does not look at the batch keeps no running statistics"

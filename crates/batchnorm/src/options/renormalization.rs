@@ -23,7 +23,8 @@ use crate::options::error::ConfigError;
 /// that of the deviations ([`Averaged::Deviation`](crate::Averaged::Deviation)).
 ///
 /// Of a channel whose values are all alike y = gamma * d + beta and dx = 0 ([`ConstantChannel`](crate::ConstantChannel) has the
-/// other choice); if S is 0 too (with eps 0), r and d are 1 and 0 where s and m - M are 0, else at their limits.
+/// other choice). If S is 0 (with eps 0), r and d are 1 and 0 where s and m - M are 0, else at their limits; where those are
+/// infinite, y = beta and the gradients of the channel's x and gamma are 0, as in evaluation.
 /// What is not finite makes its channel NaN, as in batch norm.
 ///
 /// ```

@@ -126,7 +126,8 @@ impl RunningStatistics {
     pub fn update(&mut self, batch: &BatchMoments, config: &Config) -> Result<Vec<usize>, CallError> {
         same_length("batch", self.channels(), batch.channels().len())?;
         let mut skipped = Vec::new();
-        self.batches += u64::from(updates_any_channel(batch, &config.policies));
+        let counted = u64::from(updates_any_channel(batch, &config.policies));
+        self.batches = self.batches.saturating_add(counted);
         let regular = |moments: &Moments| updates_channel(moments, &config.policies) && moments.is_finite();
         if let Averaging::Exponential(weight) = config.averaging
             && batch.channels().iter().all(regular)
@@ -140,7 +141,7 @@ impl RunningStatistics {
                 let new = config.estimator.variance(moments);
                 *variance = config.averaged.average(weight, config.epsilon, *variance, new);
             }
-            self.updates.iter_mut().for_each(|updates| *updates += 1);
+            self.updates.iter_mut().for_each(|updates| *updates = updates.saturating_add(1));
             return Ok(skipped);
         }
         for (channel, moments) in batch.channels().iter().enumerate() {
@@ -151,7 +152,7 @@ impl RunningStatistics {
                 skipped.push(channel);
                 continue;
             }
-            self.updates[channel] += 1;
+            self.updates[channel] = self.updates[channel].saturating_add(1);
             let weight = config.averaging.weight_of_update(self.updates[channel]);
             self.mean[channel] = weight.average(self.mean[channel], moments.mean());
             let (old, new) = (self.variance[channel], config.estimator.variance(moments));

@@ -147,7 +147,8 @@ impl RunningCovariance {
             same_length("batch", range.len(), group.channels())?;
         }
         let is_update = |count: u64| enough_values(count, count == 1, &config.policies);
-        self.batches += u64::from(batch.groups().iter().any(|group| is_update(group.count())));
+        let counted = u64::from(batch.groups().iter().any(|group| is_update(group.count())));
+        self.batches = self.batches.saturating_add(counted);
         let mut skipped = Vec::new();
         for (number, (range, comoments)) in ranges.into_iter().zip(batch.groups()).enumerate() {
             if !is_update(comoments.count()) {

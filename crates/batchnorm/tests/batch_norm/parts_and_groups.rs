@@ -310,3 +310,38 @@ fn a_layer_takes_ghost_batches_with_weights_and_residual() {
         assert_eq!(layer.running().map(RunningStatistics::batches), Some(1));
     }
 }
+
+/// Arrays of samples without positions have no weights to divide among groups either.
+#[test]
+fn ghost_batches_of_no_values_go_by_the_policy_of_empty_batches() {
+    let x = View::<f64>::new(&[], &[4, 2, 0], Axes::NCHW).expect("an empty array");
+    let weights = Weights::new(&[], &[4, 1, 0]).expect("no weights");
+    let two = NonZeroUsize::new(2).expect("not 0");
+    let trained = BatchNorm::new(2).expect("a layer").train_ghost(Input::weighted(&x, &weights), two);
+    let trained = trained.expect("an empty batch passes");
+    assert!(trained.y.data().is_empty() && trained.batch.channels().iter().all(|moments| moments.count() == 0));
+    let policies = Policies { empty_batch: EmptyBatch::Error, ..Policies::default() };
+    let mut strict = Config::pytorch().policies(policies).channels(2).build().expect("a layer");
+    assert!(strict.train_ghost(Input::weighted(&x, &weights), two).is_err());
+}
+
+/// One channel with one value and one that is all masked: a part is refused where the whole is.
+#[test]
+fn a_part_with_a_masked_channel_is_refused_as_the_whole_is() {
+    let policies =
+        Policies { single_value: SingleValue::UseRunning, empty_batch: EmptyBatch::Error, ..Policies::default() };
+    let rule = Config::pytorch().policies(policies).normalizer().expect("a rule");
+    let x = [1.0, 2.0, 3.0, 4.0];
+    let x = View::new(&x, &[2, 2], Axes::NCHW).expect("an array");
+    let weights = Weights::new(&[1.0, 0.0, 0.0, 0.0], &[2, 2]).expect("right weights");
+    let (input, none) = (Input::weighted(&x, &weights), Parameters::<f64>::default());
+    let running = RunningStatistics::start(2).expect("two");
+    let mut y = [7.0; 4];
+    let mut out = ViewMut::new(&mut y, &[2, 2], Axes::NCHW).expect("an array");
+    let whole = rule.forward(input, none, Switches::train(), Some(&running), &mut out).expect_err("all masked");
+    let moments = rule.moments_of(input).expect("moments");
+    let part = rule.forward_part(input, none, Switches::train(), &moments, Some(&running), &mut out);
+    assert_eq!(part.expect_err("all masked"), whole);
+    assert!(matches!(whole, CallError::AllMasked { channel: 1 }), "{whole}");
+    assert_eq!(y, [7.0; 4]);
+}

@@ -10,8 +10,8 @@ use batchnorm::reference::renormalized::{self, Correction};
 use batchnorm::reference::{Real, sum};
 use batchnorm::{
     Activation, Averaged, Averaging, Axes, BatchNorm, CallError, Config, ConfigError, Element, Input, MissingRunning,
-    NonFinite, Normalizer, Parameters, Policies, Renormalization, RunningStatistics, SingleValue, Switches, Tier, View,
-    ViewMut, Weights,
+    NonFinite, Normalizer, Parameters, Policies, Renormalization, RunningStatistics, SingleValue, Switches, Tier,
+    UpdateWeight, View, ViewMut, Weights,
 };
 use std::num::NonZeroUsize;
 
@@ -388,5 +388,44 @@ fn a_resumed_training_goes_on_where_its_warm_up_was() {
             resumed.set_running(saved).expect("three");
         }
         assert_eq!(through.running(), resumed.running());
+    }
+}
+
+/// Evaluation of a layer that does not know its channels yet has nothing to go by, renormalised or not.
+#[test]
+fn a_layer_without_channels_is_not_evaluated_by_its_start() {
+    let data = [1.0, 3.0];
+    let x = nchw(&data, &[2, 1]);
+    let lazy = Config::pytorch().renormalization(limits(3.0, 5.0)).build().expect("a layer");
+    assert!(lazy.forward_train(&x).is_ok());
+    assert!(lazy.eval(&x).is_err());
+    let mut by_switches = lazy.clone();
+    assert!(by_switches.forward(&x, Switches::evaluate()).is_err());
+    assert!(by_switches.forward(&x, Switches::test_time(UpdateWeight::of_new(0.5).expect("a weight"))).is_err());
+    let mut pinned = lazy.clone();
+    pinned.pin(Some(Switches::evaluate()));
+    assert!(pinned.forward_train(&x).is_err());
+    // Pinned to the batch, evaluation does what training does.
+    let mut by_batch = lazy.clone();
+    by_batch.pin(Some(Switches { update_running: false, ..Switches::train() }));
+    assert_eq!(by_batch.eval(&x).expect("by the batch").y, lazy.forward_train(&x).expect("a right call").y);
+}
+
+/// Towards a running deviation of 0 without limits: y = beta, as in evaluation, and no gradient.
+#[test]
+fn without_limits_towards_no_deviation_it_is_what_evaluation_declares() {
+    for (r_max, d_max) in [(f64::INFINITY, f64::INFINITY), (3.0, f64::INFINITY), (f64::INFINITY, 5.0)] {
+        let config = Config::pytorch().epsilon(0.0).renormalization(limits(r_max, d_max)).channels(1);
+        let mut layer = config.build().expect("a layer");
+        layer.set_running(RunningStatistics::from_parts(&[0.5], &[0.0], 3).expect("statistics")).expect("one");
+        layer.set_beta(&[0.25]).expect("one");
+        let data = [1.0, 3.0, 4.0];
+        let x = nchw(&data, &[3, 1]);
+        let trained = layer.forward_train(&x).expect("a right call");
+        assert_eq!(trained.y.data(), [0.25; 3], "{r_max} {d_max}");
+        assert_eq!(trained.y, layer.eval(&x).expect("a right call").y);
+        let gradients = layer.backward(&x, &x, &trained.saved).expect("a right call");
+        assert_eq!(gradients.dx.data(), [0.0; 3]);
+        assert_eq!((gradients.dgamma, gradients.dbeta), (Some(vec![0.0]), Some(vec![8.0])));
     }
 }

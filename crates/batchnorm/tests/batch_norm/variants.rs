@@ -103,15 +103,8 @@ impl<T: Element> Case<T> {
         let sizes = self.sizes;
         let [x, dy, t] = [&self.x, &self.dy, &self.direction].map(|data| order.arranged(data, sizes));
         let [x, dy, t] = [&x, &dy, &t].map(|data| order.view(data, sizes));
-        // Weights are dense, of the shape that the view has.
-        let at = |n: usize, c: usize, p: usize| self.weights[(n * sizes.c + c) * sizes.plane + p];
-        let Sizes { n, c, plane } = sizes;
-        let values: Vec<T> = match order {
-            Order::Nhwc => (0..n * c * plane).map(|i| at(i / (c * plane), i % c, i / c % plane)).collect(),
-            Order::ChannelsFirst => (0..n * c * plane).map(|i| at(i / plane % n, i / (n * plane), i % plane)).collect(),
-            _ => self.weights.clone(),
-        };
-        let weights = Weights::new(&values, x.shape()).expect("right weights");
+        let (values, shape) = order.named(&self.weights, [sizes.n, sizes.c, sizes.plane]);
+        let weights = Weights::new(&values, &shape).expect("right weights");
         let input = if variant == Variant::Weights { Input::weighted(&x, &weights) } else { Input::from(&x) };
         let [mut y, mut dx, mut moved, mut curved] = [(); 4].map(|()| order.blank::<T>(sizes));
         let parameters = Parameters { gamma: Some(&self.gamma[..]), beta: Some(&self.beta[..]) };

@@ -1,11 +1,10 @@
 //! Masks and weights: the formulas against the twin, and what they are worth in other words.
 
-use crate::support::layout::{ORDERS, Order, Sizes, factors};
+use crate::support::layout::{ORDERS, Order, Sizes};
 use crate::support::measure::ulp;
 use crate::support::wide::{DoubleDouble, wide, widened};
 use crate::support::{Random, channel_of, pool};
 use batchnorm::reference::weighted;
-use batchnorm::reference::whole::transposed;
 use batchnorm::{
     Activation, Axes, BatchMoments, BatchNorm, Config, Element, Input, Moments, Normalizer, ParameterGradients,
     Parameters, Tier, View, ViewMut, Weights,
@@ -81,18 +80,8 @@ fn step<T: Element>(
     let (x, dy) = (order.arranged(x, sizes), order.arranged(dy, sizes));
     let (mut y, mut dx) = (order.blank(sizes), order.blank(sizes));
     let (values, shape) = weights;
-    // The axes in the order in which a view of this arrangement names them.
-    let &[n, c, p] = shape else { panic!("samples, channels and plane") };
-    let (outer, inner) = factors(c);
-    let (shape, named): (&[usize], &[usize]) = match order {
-        Order::Nchw | Order::Strided => (&[n, c, p], &[0, 1, 2]),
-        Order::Nhwc => (&[n, c, p], &[0, 2, 1]),
-        Order::ChannelsFirst => (&[n, c, p], &[1, 0, 2]),
-        Order::TwoAxes => (&[n, outer, inner, p], &[1, 0, 2, 3]),
-        Order::TwoAxesLast => (&[n, outer, inner, p], &[0, 1, 3, 2]),
-    };
-    let values: Vec<T> = transposed(values, shape, named).into_iter().map(T::from_f64).collect();
-    let shape: Vec<usize> = named.iter().map(|&axis| shape[axis]).collect();
+    let (values, shape) = order.named(values, shape.try_into().expect("samples, channels and plane"));
+    let values: Vec<T> = values.into_iter().map(T::from_f64).collect();
     let weights = Weights::new(&values, &shape).expect("right weights");
     let (seen, upstream) = (order.view(&x, sizes), order.view(&dy, sizes));
     let input = Input::weighted(&seen, &weights);

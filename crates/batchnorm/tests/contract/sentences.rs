@@ -292,6 +292,7 @@ fn renormalization() -> Vec<(&'static str, String)> {
         ("train, nothing to renormalise by", said(rule.train(&x, none, None, &mut y))),
         ("forward_part, nothing to mix with", said(rule.forward_part(&x, none, mix, &whole, None, &mut y))),
         ("a start that cannot have been", said(running.without_start(tenth, StartValues::default()))),
+        ("a start of no number", said(running.with_start(tenth, StartValues { mean: 0.0, variance: f64::NAN }))),
     ]
 }
 

@@ -160,7 +160,7 @@ fn a_start_that_cannot_have_been_is_refused_and_one_without_updates_stays() {
     assert_eq!(start.without_start(weight, StartValues::default()).as_ref(), Ok(&start));
     assert_eq!(start.with_start(weight, StartValues::default()).as_ref(), Ok(&start));
     let wrong = StartValues { mean: f64::NAN, variance: 1.0 };
-    assert!(matches!(running.with_start(weight, wrong), Err(ConfigError::NotFinite { .. })));
+    assert!(matches!(running.with_start(weight, wrong), Err(ConfigError::Start { argument: "start.mean", .. })));
 }
 
 /// Haiku's own: hidden = decay hidden + (1 - decay) batch from 0, average = hidden / (1 - decay^counter).
@@ -237,4 +237,59 @@ fn a_running_covariance_is_debiased_too() {
     let running: &RunningCovariance = layer.running().expect("tracked");
     assert_eq!(running.covariances()[0], batch.groups()[0].covariance(Estimator::Sample));
     assert_eq!(running.mean(), [2.0, 2.0]);
+}
+
+#[test]
+fn starts_that_cannot_be_are_refused_both_ways() {
+    let weight = UpdateWeight::of_new(0.1).expect("a weight");
+    let running = RunningStatistics::from_parts(&[5.0], &[4.0], 100).expect("statistics");
+    let starts = [(0.0, f64::NAN), (0.0, -1.0), (0.0, f64::INFINITY), (f64::NAN, 1.0), (f64::NEG_INFINITY, 1.0)];
+    for (mean, variance) in starts {
+        let start = StartValues { mean, variance };
+        for refused in [running.without_start(weight, start), running.with_start(weight, start)] {
+            let error = refused.expect_err("no start").to_string();
+            assert!(error.starts_with("start."), "{error}");
+        }
+    }
+}
+
+/// As many updates as can be counted are not exceeded.
+#[test]
+fn a_count_that_is_full_stays_full() {
+    for averaging in [Averaging::Cumulative, Averaging::Debiased(UpdateWeight::of_new(0.5).expect("a weight"))] {
+        let mut layer = layer(averaging);
+        layer
+            .set_running(RunningStatistics::from_parts(&[1.0; 2], &[2.0; 2], u64::MAX).expect("statistics"))
+            .expect("two");
+        train(&mut layer, &[3.0, 3.0, 5.0, 5.0]);
+        let running = layer.running().expect("tracked");
+        assert_eq!((running.batches(), running.updates()), (u64::MAX, &[u64::MAX; 2][..]));
+        let mean = if averaging == Averaging::Cumulative { 1.0 } else { 2.5 };
+        assert!((running.mean()[0] - mean).abs() < 1e-15 && running.variance()[0].is_finite(), "{running:?}");
+    }
+}
+
+/// An average that goes on in Haiku without a count would begin anew with its first batch: so a count is made up of which
+/// nothing of a start is left.
+#[test]
+fn haiku_goes_on_from_averages_whose_count_is_not_known() {
+    for from in [Convention::Keras, Convention::PyTorch, Convention::Haiku] {
+        let weight = UpdateWeight::of_new(0.01).expect("a weight");
+        let conversion = Conversion::new(from, Convention::Haiku).averaging(weight).values(1000);
+        let converted = conversion.statistics(&[5.0], &[4.0], None).expect("a conversion");
+        let mut running = converted.running().expect("statistics");
+        let batch = Moments::from_statistics(4, 4.0, 8.0, 0.5).expect("statistics");
+        running.update(&vec![batch].into(), &converted.config).expect("one channel");
+        let expected = 0.99 * converted.mean[0] + 0.01 * 8.0;
+        assert!((running.mean()[0] - expected).abs() < 1e-12, "{from}: {:?}", running.mean());
+        // Statistics at their start have none behind them.
+        let start = if from == Convention::Haiku { 0.0 } else { 1.0 };
+        let fresh = conversion.statistics(&[0.0], &[start], None).expect("a conversion");
+        assert_eq!(fresh.batches, Some(0), "{from}");
+        // A count that contradicts the statistics is not used, and not made 0 either.
+        if from == Convention::PyTorch {
+            let contradicted = conversion.statistics(&[5.0], &[4.0], Some(0)).expect("a conversion");
+            assert!(contradicted.batches > Some(1000));
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Where arrays given in NCHW order lie in memory.
 
 use super::place::Place;
+use batchnorm::reference::whole::transposed;
 use batchnorm::{Element, View, ViewMut};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -75,6 +76,20 @@ impl Order {
             Order::TwoAxes => of_two([near * values, samples * near * values, values, 1], [1, 0, 2, 3]),
             Order::TwoAxesLast => of_two([channels * values, values * near, 1, near], [0, 1, 3, 2]),
         }
+    }
+
+    /// Values of lengths `[samples, channels, plane]`, of which those may be 1 that are repeated, dense and with the axes in the order
+    /// in which a view of this arrangement names them; and their lengths.
+    pub fn named<T: Copy>(self, values: &[T], [n, c, p]: [usize; 3]) -> (Vec<T>, Vec<usize>) {
+        let (outer, inner) = factors(c);
+        let (shape, named): (&[usize], &[usize]) = match self {
+            Order::Nchw | Order::Strided => (&[n, c, p], &[0, 1, 2]),
+            Order::Nhwc => (&[n, c, p], &[0, 2, 1]),
+            Order::ChannelsFirst => (&[n, c, p], &[1, 0, 2]),
+            Order::TwoAxes => (&[n, outer, inner, p], &[1, 0, 2, 3]),
+            Order::TwoAxesLast => (&[n, outer, inner, p], &[0, 1, 3, 2]),
+        };
+        (transposed(values, shape, named), named.iter().map(|&axis| shape[axis]).collect())
     }
 
     /// A buffer with an array's values, given in NCHW order, in their places.
