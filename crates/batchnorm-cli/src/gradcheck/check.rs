@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn every_check_holds_and_fails_where_a_gradient_is_spoiled() {
-        assert_eq!(Layer::value_variants().len(), 14);
+        assert_eq!(Layer::value_variants().len(), 16);
         for &layer in Layer::value_variants() {
             let setup = setup(layer, &["--shape", "4,6,5", "--seed", "9"]);
             let clean = check(&setup, &|_, _| {}).unwrap();

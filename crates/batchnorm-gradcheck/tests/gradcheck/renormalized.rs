@@ -6,6 +6,7 @@ use batchnorm::{Axes, Config, Element, Renormalization, RenormalizationLimits, R
 use batchnorm_gradcheck::{Problem, ProblemError, Verdict};
 use batchnorm_reference::Real;
 use batchnorm_reference::renormalized::{Correction, backward};
+use half::f16;
 
 /// A channel beside running statistics and limits.
 struct Case {
@@ -36,6 +37,15 @@ impl Case {
             running[1] = if limits[0].is_finite() && number.is_multiple_of(2) { 0.0 } else { running[1] };
         }
         Case { channel, running, limits }
+    }
+
+    /// The same of numbers that f16 holds, unless some are too large for it.
+    fn in_halves(&self) -> Option<Case> {
+        let of = |values: &[f64]| values.iter().map(|&value| f16::from_f64(value).to_f64()).collect::<Vec<f64>>();
+        let Channel { x, dy, gamma, epsilon } = &self.channel;
+        let (x, dy) = (of(x), of(dy));
+        let fit = x.iter().chain(&dy).all(|value| value.is_finite());
+        fit.then(|| Case { channel: Channel { x, dy, gamma: *gamma, epsilon: *epsilon }, ..*self })
     }
 
     /// By the formula in R, with r and d by R too.
@@ -130,6 +140,16 @@ fn right_gradients_are_never_called_wrong() {
             if finite(&single) {
                 check("f32", case.judged::<f32, f32>(&single));
                 check("f32 saved as f64", case.judged::<f32, f64>(&single));
+            }
+        }
+        // In half precision no twin is run: what is derived must do.
+        if let Some(halves) = case.in_halves() {
+            for (what, own) in
+                [("f64 in f16 files", halves.plain::<f64>(false)), ("f32 in f16 files", halves.plain::<f32>(true))]
+            {
+                if own.0.iter().chain([&own.1, &own.2]).all(|value| value.abs() < 6e4) {
+                    check(what, halves.judged::<f16, f16>(&own));
+                }
             }
         }
         check("the layer in f64", case.judged::<f64, f64>(&case.kernel::<f64>()));

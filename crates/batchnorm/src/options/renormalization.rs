@@ -31,7 +31,7 @@ use crate::options::error::ConfigError;
 /// use batchnorm::{Axes, Config, Renormalization, RunningStatistics, View};
 /// let mut layer = Config::pytorch().renormalization(Renormalization::new(3.0, 5.0)?).channels(1).build()?;
 /// layer.set_running(RunningStatistics::from_parts(&[1.0], &[4.0], 100)?)?;
-/// let x = View::new(&[2.0, 4.0], &[2, 1], Axes::NCHW)?; // mean 3, deviation 1
+/// let x = View::new(&[2.0f64, 4.0], &[2, 1], Axes::NCHW)?; // mean 3, deviation 1
 /// let y = layer.forward_train(&x)?.y; // r = 1 / 2, d = 2 / 2
 /// assert_eq!(y.data(), layer.eval(&x)?.y.data());
 /// assert!((y.data()[0] - 0.5).abs() < 1e-5);
