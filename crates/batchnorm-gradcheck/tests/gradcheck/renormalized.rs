@@ -45,7 +45,7 @@ impl Case {
         let Channel { x, dy, gamma, epsilon } = &self.channel;
         let (x, dy) = (of(x), of(dy));
         let fit = x.iter().chain(&dy).all(|value| value.is_finite());
-        fit.then(|| Case { channel: Channel { x, dy, gamma: *gamma, epsilon: *epsilon }, ..*self })
+        fit.then_some(Case { channel: Channel { x, dy, gamma: *gamma, epsilon: *epsilon }, ..*self })
     }
 
     /// By the formula in R, with r and d by R too.
