@@ -18,7 +18,9 @@ pub use options::Arguments;
 /// A model that is missing or broken, paths without a picture, pictures that cannot be read; the others are answered first.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     if arguments.digits.is_none() && arguments.paths.is_empty() {
-        return Err(Failure::usage("PATH: expected a PNG picture, a folder of them or --digits test, got nothing"));
+        return Err(Failure::usage(
+            "PATH: expected a PNG or JPEG picture, a folder of them or --digits test, got nothing",
+        ));
     }
     let description = model_file::description(arguments.description.as_deref())?;
     let model = model_file::read(&arguments.model, description).map_err(|Unreadable { reason, mend }| {

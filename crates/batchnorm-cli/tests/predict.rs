@@ -121,6 +121,20 @@ fn one_picture_of_every_kind_is_shown_and_recognised() {
     assert_eq!(answers[0]["label"], Value::Null);
 }
 
+/// `docs/seven.png`, saved by PIL as JPEG (quality 85, grey).
+#[test]
+fn jpeg_pictures_are_recognised_too() {
+    let folder = folder();
+    let seven = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/seven.jpg");
+    std::fs::copy(&seven, folder.path().join("seven.JPEG")).unwrap();
+    for path in ["seven.JPEG", "."] {
+        assert_eq!(json(folder.path(), &[path])["answers"][0]["digit"], 7, "{path}");
+    }
+    let cut = std::fs::read(&seven).unwrap();
+    std::fs::write(folder.path().join("cut.jpg"), &cut[..cut.len() / 2]).unwrap();
+    refused(&predict(folder.path(), &["cut.jpg"]), 3, &["cut.jpg", "the JPEG picture is cut off after"]);
+}
+
 #[test]
 fn a_folder_by_digits_is_a_labelled_set_as_good_as_the_digits() {
     let folder = folder();

@@ -7,7 +7,8 @@
 //!    [`table`] reads a table of numbers as text as strictly, and names line and column;
 //! 2. [`npy::write()`] turns a slice into the bytes `np.save` would write; [`npz`] does both for several arrays in one
 //!    file;
-//! 3. [`picture`] reads a PNG picture of any kind, with its size looked at first; [`whole`] any small file;
+//! 3. [`picture`] reads a PNG or JPEG picture of any kind, with its size looked at first, and makes it another size;
+//!    [`idx`] and [`cifar`] read data sets of pictures item by item, as they are published; [`whole`] reads any small file;
 //! 4. [`atomic`] puts the bytes in place: [`atomic::write_file`] for one file, [`atomic::FileSet`] for
 //!    the several files of one run, all of them or none.
 //!
@@ -31,6 +32,8 @@
 //! ```
 
 pub mod atomic;
+pub mod cifar;
+pub mod idx;
 pub mod npy;
 pub mod npz;
 pub mod picture;

@@ -79,24 +79,24 @@ fn find(path: &Path, found: &mut Vec<(PathBuf, Option<u8>)>, failed: &mut Vec<St
     let before = (found.len(), failed.len());
     let entries = entries(path, failed);
     let labelled: Vec<(&PathBuf, u8)> = entries.iter().filter_map(|entry| label(entry).map(|of| (entry, of))).collect();
-    let pictures = pngs(&entries);
+    let pictures = pictures_of(&entries);
     match (labelled.is_empty(), pictures.is_empty()) {
         (true, _) => found.extend(pictures.into_iter().map(|path| (path, None))),
         (false, true) => {
             for (folder, label) in labelled {
-                let pictures = pngs(&self::entries(folder, failed));
+                let pictures = pictures_of(&self::entries(folder, failed));
                 found.extend(pictures.into_iter().map(|path| (path, Some(label))));
             }
         }
         (false, false) => failed.push(format!(
-            "{}: expected PNG pictures or subfolders 0 to 9, got both; give one of them, or each by its path",
+            "{}: expected PNG or JPEG pictures or subfolders 0 to 9, got both; give one of them, or each by its path",
             path.display()
         )),
     }
     if (found.len(), failed.len()) == before {
         let holds = if entries.is_empty() { "an empty folder" } else { "a folder without any" };
         failed.push(format!(
-            "{}: expected PNG pictures (*.png), or subfolders 0 to 9 with some, got {holds}",
+            "{}: expected PNG or JPEG pictures (*.png, *.jpg, *.jpeg), or subfolders 0 to 9 with some, got {holds}",
             path.display()
         ));
     }
@@ -113,10 +113,11 @@ fn entries(folder: &Path, failed: &mut Vec<String>) -> Vec<PathBuf> {
     entries
 }
 
-fn pngs(entries: &[PathBuf]) -> Vec<PathBuf> {
-    let is_png =
-        |path: &&PathBuf| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("png")) && !path.is_dir();
-    entries.iter().filter(is_png).cloned().collect()
+/// Those that are pictures by their names.
+fn pictures_of(entries: &[PathBuf]) -> Vec<PathBuf> {
+    let ends = |path: &PathBuf, with: &str| path.extension().is_some_and(|end| end.eq_ignore_ascii_case(with));
+    let is_picture = |path: &&PathBuf| ["png", "jpg", "jpeg"].iter().any(|with| ends(path, with)) && !path.is_dir();
+    entries.iter().filter(is_picture).cloned().collect()
 }
 
 /// The digit a folder is named by.

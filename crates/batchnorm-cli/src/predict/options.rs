@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 /// Recognise digits in pictures by a trained network.
 ///
-/// A PATH is a PNG picture of one digit, or a folder of them. A folder whose subfolders are named 0 to 9 is a labelled
+/// A PATH is a PNG or JPEG picture of one digit, or a folder of them. A folder whose subfolders are named 0 to 9 is a labelled
 /// set: accuracy, confusions and the worst mistakes are shown. Other subfolders, and pictures deeper down, are ignored. Dark on light or light on dark, any size up to 4096 x
 /// 4096: the digit is cut out, scaled and counted as those of the data set were; 8 x 8 pixels are taken as they are.
 ///
@@ -24,7 +24,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     pub description: Option<PathBuf>,
 
-    /// PNG pictures, folders of them, or folders with subfolders 0 to 9.
+    /// PNG or JPEG pictures, folders of them, or folders with subfolders 0 to 9.
     #[arg(value_name = "PATH", conflicts_with = "digits")]
     pub paths: Vec<PathBuf>,
 
