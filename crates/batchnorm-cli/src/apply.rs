@@ -14,9 +14,8 @@ use batchnorm::{
 };
 use batchnorm_io::atomic::FileSet;
 use batchnorm_io::npy::{self, Number};
-use options::Batches;
-use options::Mode;
 pub use options::{Arguments, TierName};
+use options::{Batches, Mode};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::Path;

@@ -1,8 +1,6 @@
 //! Names of the norms, as values of `--layer`.
 
-use batchnorm::Grouping;
 use clap::ValueEnum;
-use std::num::NonZeroUsize;
 
 /// Batch norm, and its siblings, which normalise each sample by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -18,20 +16,6 @@ pub enum LayerName {
     Instance,
     /// RMS norm: each sample divided by its root mean square, not centred
     Rms,
-}
-
-impl LayerName {
-    /// The grouping of a sibling norm in arrays of `rank` axes, the first one the samples'; `None` for batch norm.
-    pub fn grouping(self, rank: usize, groups: NonZeroUsize) -> Option<Grouping> {
-        let axes = rank - 1;
-        match self {
-            LayerName::Batch => None,
-            LayerName::Norm => Some(Grouping::Layer { axes }),
-            LayerName::Group => Some(Grouping::Group { groups: groups.get() }),
-            LayerName::Instance => Some(Grouping::Instance),
-            LayerName::Rms => Some(Grouping::Rms { axes }),
-        }
-    }
 }
 
 /// The word by which a norm is asked for.

@@ -1,5 +1,24 @@
 //! What batch renormalisation multiplies xhat by and adds to it: constants to the gradient, though they come from x.
 
+/// Those of all channels.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Corrections {
+    pub of_channels: Vec<Correction>,
+    /// Whether some r is not 1, and some d not 0.
+    pub differ: [bool; 2],
+    /// Whether some r and some d is between its limits.
+    pub some_move: [bool; 2],
+}
+
+impl Corrections {
+    pub fn new(of_channels: Vec<Correction>) -> Corrections {
+        let any = |is: &dyn Fn(&Correction) -> bool| of_channels.iter().any(is);
+        let differ = [any(&|one| one.r != 1.0), any(&|one| one.d != 0.0)];
+        let some_move = [0, 1].map(|which| any(&|one| one.moves[which]));
+        Corrections { of_channels, differ, some_move }
+    }
+}
+
 /// r and d of a channel, and what they come from.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Correction {

@@ -1,7 +1,7 @@
 //! The problem whose gradients are judged: x, dy, parameters, and which values are normalised together.
 
 use crate::array::{Axes, by_rows, check_weights, one_channel_axis, same_shape, weights_by_rows};
-use crate::correction::Correction;
+use crate::correction::Corrections;
 use crate::error::ProblemError;
 use crate::precision::{Held, Precision};
 use batchnorm::{CallError, Element, Grouping, View, Weights};
@@ -33,7 +33,7 @@ pub struct Problem {
     pub(crate) gamma: Vec<f64>,
     pub(crate) epsilon: f64,
     /// What batch renormalisation corrects each channel by.
-    pub(crate) corrections: Option<Vec<Correction>>,
+    pub(crate) corrections: Option<Corrections>,
     /// Whether the input's type is narrower than f64, or its numbers are: gradients may have been computed in f32 then.
     pub(crate) narrow_input: bool,
     /// Whether x's numbers are those of f16 or bf16.

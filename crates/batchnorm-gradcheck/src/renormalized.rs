@@ -1,6 +1,6 @@
 //! Batch renormalisation: its problem, and the mistakes that are made with r and d.
 
-use crate::correction::Correction;
+use crate::correction::{Correction, Corrections};
 use crate::error::ProblemError;
 use crate::problem::Problem;
 use crate::row::{Line, Multiplier, Row};
@@ -51,7 +51,7 @@ impl Problem {
             let batch = [row.mean, (row.variance + epsilon).sqrt()];
             corrections.push(Correction::new(batch, [mean, variance], epsilon, [r_max, d_max]));
         }
-        problem.corrections = Some(corrections);
+        problem.corrections = Some(Corrections::new(corrections));
         Ok(problem)
     }
 
@@ -59,24 +59,19 @@ impl Problem {
     pub(crate) fn is_renormalized(&self) -> bool {
         self.corrections.is_some()
     }
-
-    /// Whether some r is not 1, and some d not 0.
-    fn corrections_differ(&self) -> [bool; 2] {
-        let any = |differs: fn(&Correction) -> bool| self.corrections.iter().flatten().any(differs);
-        [any(|correction| correction.r != 1.0), any(|correction| correction.d != 0.0)]
-    }
 }
 
 /// The gradient that comes of it where r, d or both are functions of x.
 pub(crate) fn through_correction(row: &Row) -> Vec<Line> {
-    let Some(Correction { ratio, r, moves: [r_moves, d_moves], .. }) = row.correction else { return Vec::new() };
+    let (Some(correction), Some(all)) = (row.correction, &row.problem.corrections) else { return Vec::new() };
+    let Correction { ratio, r, moves: [r_moves, d_moves], .. } = correction;
     let [direct, level, slope] = row.factors(row.inverse);
     // By the product rule r brings the variance term with 1 / S for r / s, and d the mean term.
     let part = ratio / r;
     let less = |moves: bool, factor: f64| if moves { factor - factor * part } else { factor };
     let (through_d, through_r) = (less(d_moves, level), less(r_moves, slope));
     // What is at its limit in every channel has no gradient that could go through it: that is no mistake.
-    match [0, 1].map(|which| row.problem.corrections.iter().flatten().any(|correction| correction.moves[which])) {
+    match all.some_move {
         [true, true] => vec![
             row.line(direct, through_d, through_r),
             row.line(direct, level, through_r),
@@ -90,13 +85,14 @@ pub(crate) fn through_correction(row: &Row) -> Vec<Line> {
 
 /// dx without r, where some channel has another than 1.
 pub(crate) fn without_r(row: &Row) -> Vec<Line> {
-    if row.problem.corrections_differ()[0] { vec![row.right().times(1.0 / row.r())] } else { Vec::new() }
+    let differs = row.problem.corrections.as_ref().is_some_and(|all| all.differ[0]);
+    if differs { vec![row.right().times(1.0 / row.r())] } else { Vec::new() }
 }
 
 /// dgamma's xhat without r, without d, without both, as far as these change it in some channel.
 pub(crate) fn uncorrected(row: &Row) -> Vec<Multiplier> {
     let by = |r: f64, d: f64| Multiplier { slope: r * row.inverse, level: d, power: 0 };
-    match row.problem.corrections_differ() {
+    match row.problem.corrections.as_ref().map_or([false; 2], |all| all.differ) {
         [true, true] => vec![by(1.0, 0.0), by(row.r(), 0.0), by(1.0, row.d())],
         [true, false] | [false, true] => vec![by(1.0, 0.0)],
         [false, false] => Vec::new(),

@@ -296,7 +296,9 @@ impl Row<'_> {
                     let weights: Vec<f64> = order.iter().map(|&i| weights[i]).collect();
                     weighted::backward(&x, &weights, gamma, epsilon, &dy)
                 }
-                _ if self.correction.is_some() => self.renormalized(&x, gamma, epsilon, &dy, one_pass),
+                _ if let Some(correction) = self.correction => {
+                    renormalized_twin(correction, &x, gamma, epsilon, &dy, one_pass)
+                }
                 _ if one_pass => in_one_pass(&x, gamma, epsilon, &dy),
                 _ if reversed => staged::backward(&staged::forward(&x, gamma, gamma, epsilon), gamma, &dy).gradients,
                 _ => compact::backward(&x, gamma, epsilon, &dy),
@@ -319,27 +321,22 @@ impl Row<'_> {
     }
 }
 
-impl Row<'_> {
-    /// Batch renormalisation, with r and d by the twin's own mean and deviation.
-    fn renormalized<R: Real + PartialOrd>(
-        &self,
-        x: &[R],
-        gamma: R,
-        epsilon: R,
-        dy: &[R],
-        one_pass: bool,
-    ) -> compact::Gradients<R> {
-        let Some(Correction { running, limits, .. }) = self.correction else {
-            return compact::backward(x, gamma, epsilon, dy);
-        };
-        let correction = renormalized::Correction::of(x, epsilon, running.map(R::constant), limits);
-        if !one_pass {
-            return renormalized::backward(x, gamma, epsilon, correction, dy);
-        }
-        let renormalized::Correction { r, d } = correction;
-        let own = in_one_pass(x, gamma * r, epsilon, dy);
-        compact::Gradients { dgamma: r * own.dgamma + d * own.dbeta, ..own }
+/// Batch renormalisation, with r and d by the twin's own mean and deviation.
+fn renormalized_twin<R: Real + PartialOrd>(
+    Correction { running, limits, .. }: Correction,
+    x: &[R],
+    gamma: R,
+    epsilon: R,
+    dy: &[R],
+    one_pass: bool,
+) -> compact::Gradients<R> {
+    let correction = renormalized::Correction::of(x, epsilon, running.map(R::constant), limits);
+    if !one_pass {
+        return renormalized::backward(x, gamma, epsilon, correction, dy);
     }
+    let renormalized::Correction { r, d } = correction;
+    let own = in_one_pass(x, gamma * r, epsilon, dy);
+    compact::Gradients { dgamma: r * own.dgamma + d * own.dbeta, ..own }
 }
 
 /// The twin's gradients of a row.

@@ -168,7 +168,7 @@ impl<'p> Row<'p> {
             centered: x.iter().map(|&x| (x - mean.0) - mean.1).collect(),
             variance,
             inverse: inverse_deviation(problem, number, variance, constant)?,
-            correction: problem.corrections.as_ref().map(|corrections| corrections[number]),
+            correction: problem.corrections.as_ref().map(|corrections| corrections.of_channels[number]),
             unweighted,
             constant,
             sums: [0.0; 3],

@@ -1,11 +1,13 @@
 //! The published binary batches of CIFAR-10 and CIFAR-100: records of a fixed length, each some labels of a byte and 32 x 32 pixels,
 //! first all red ones, then green, then blue, row by row. There is no header: the length tells the number of records.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+
+use crate::items::{Items, Place, Unread};
+use crate::whole;
 
 /// Colours, rows and columns of a picture.
 pub const SHAPE: [usize; 3] = [3, 32, 32];
@@ -16,9 +18,7 @@ pub const PICTURE_BYTES: usize = 3 * 32 * 32;
 #[derive(Debug)]
 pub struct Batch {
     path: PathBuf,
-    file: File,
-    labels: usize,
-    records: usize,
+    records: Items,
 }
 
 /// A batch that could not be read: which, and why.
@@ -69,18 +69,18 @@ impl Batch {
     /// # Errors
     /// [`BatchError`], with the path: the file cannot be read, or is no whole number of records.
     pub fn open(path: &Path, labels: usize) -> Result<Batch, BatchError> {
-        let (file, records) = open(path, labels).map_err(|defect| BatchError { path: path.to_path_buf(), defect })?;
-        Ok(Batch { path: path.to_path_buf(), file, labels, records })
+        let records = open(path, labels).map_err(|defect| BatchError { path: path.to_path_buf(), defect })?;
+        Ok(Batch { path: path.to_path_buf(), records })
     }
 
     /// Number of records.
     pub fn records(&self) -> usize {
-        self.records
+        self.records.count
     }
 
     /// Bytes of a record.
     pub fn record_bytes(&self) -> usize {
-        self.labels + PICTURE_BYTES
+        self.records.bytes
     }
 
     /// Reads as many records as `into` has room for, from record `first` on.
@@ -88,27 +88,21 @@ impl Batch {
     /// # Errors
     /// Records that there are not, `into` of no whole number of records among them; a file that cannot be read any more.
     pub fn read(&mut self, first: usize, into: &mut [u8]) -> Result<(), BatchError> {
-        let (records, bytes) = (self.records, self.record_bytes());
-        let named = |defect| BatchError { path: self.path.clone(), defect };
-        let count = into.len() / bytes;
-        if count * bytes != into.len() || first.checked_add(count).is_none_or(|end| end > records) {
-            return Err(named(Defect::Records { records, first, count }));
-        }
-        let place = SeekFrom::Start((first * bytes) as u64);
-        self.file.seek(place).and_then(|_| self.file.read_exact(into)).map_err(|error| named(Defect::Read(error)))
+        self.records.read(first, into).map_err(|unread| {
+            let defect = match unread {
+                Unread::Absent(count) => Defect::Records { records: self.records.count, first, count },
+                Unread::System(error) => Defect::Read(error),
+            };
+            BatchError { path: self.path.clone(), defect }
+        })
     }
 }
 
-/// The file, and the number of its records.
-fn open(path: &Path, labels: usize) -> Result<(File, usize), Defect> {
-    let metadata = std::fs::metadata(path)?;
-    // Before it is opened, because opening a pipe waits for a writer.
-    if !metadata.is_file() {
-        return Err(Defect::Read(io::Error::other("expected a regular file, got a folder, pipe or device")));
-    }
-    let (record, got) = (labels + PICTURE_BYTES, metadata.len());
+fn open(path: &Path, labels: usize) -> Result<Items, Defect> {
+    let file = whole::open(path)?;
+    let (record, got) = (labels + PICTURE_BYTES, file.metadata()?.len());
     if got == 0 || !got.is_multiple_of(record as u64) {
         return Err(Defect::Length { labels, record, got });
     }
-    Ok((File::open(path)?, (got / record as u64) as usize))
+    Ok(Items { count: (got / record as u64) as usize, bytes: record, place: Place::OnDisk(file, 0) })
 }

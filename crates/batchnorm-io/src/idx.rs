@@ -4,12 +4,14 @@
 //! An array that is not packed stays on disk, and is read item by item. One that is packed is unpacked into memory, no further
 //! than its header says and the caller allows.
 
-use std::fs::File;
-use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, ErrorKind, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 use thiserror::Error;
+
+use crate::items::{Items, Place, Unread};
+use crate::whole;
 
 /// Axes of the array with the most: a picture's rows, columns and colours, by samples, and some.
 const MOST_AXES: usize = 8;
@@ -22,15 +24,7 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 pub struct Idx {
     path: PathBuf,
     shape: Vec<usize>,
-    numbers: Numbers,
-}
-
-/// The place of the numbers.
-#[derive(Debug)]
-enum Numbers {
-    /// In the file, from this byte on.
-    OnDisk(File, u64),
-    Unpacked(Vec<u8>),
+    items: Items,
 }
 
 /// An array that could not be read: which, and why.
@@ -110,8 +104,9 @@ impl Idx {
     /// says, or takes more than `most` bytes unpacked.
     pub fn open(path: &Path, most: u64) -> Result<Idx, IdxError> {
         let named = |defect| IdxError { path: path.to_path_buf(), defect };
-        let (shape, numbers) = open(path, most).map_err(named)?;
-        Ok(Idx { path: path.to_path_buf(), shape, numbers })
+        let (shape, place) = open(path, most).map_err(named)?;
+        let items = Items { count: shape[0], bytes: shape[1..].iter().product(), place };
+        Ok(Idx { path: path.to_path_buf(), shape, items })
     }
 
     /// The shape, as the header has it.
@@ -121,12 +116,12 @@ impl Idx {
 
     /// Number of items: the length of the first axis.
     pub fn items(&self) -> usize {
-        self.shape[0]
+        self.items.count
     }
 
     /// Bytes of an item: the product of the other lengths.
     pub fn item_bytes(&self) -> usize {
-        self.shape[1..].iter().product()
+        self.items.bytes
     }
 
     /// Reads as many items as `into` has room for, from item `first` on.
@@ -134,30 +129,19 @@ impl Idx {
     /// # Errors
     /// Items that there are not, `into` of no whole number of items among them; a file that cannot be read any more.
     pub fn read(&mut self, first: usize, into: &mut [u8]) -> Result<(), IdxError> {
-        let (items, bytes) = (self.items(), self.item_bytes());
-        let named = |defect| IdxError { path: self.path.clone(), defect };
-        let count = into.len().checked_div(bytes).unwrap_or(0);
-        if count * bytes != into.len() || first.checked_add(count).is_none_or(|end| end > items) {
-            return Err(named(Defect::Items { items, first, count }));
-        }
-        let start = first * bytes;
-        match &mut self.numbers {
-            Numbers::Unpacked(all) => into.copy_from_slice(&all[start..start + into.len()]),
-            Numbers::OnDisk(file, offset) => {
-                let place = SeekFrom::Start(*offset + start as u64);
-                file.seek(place).and_then(|_| file.read_exact(into)).map_err(|error| named(Defect::Read(error)))?;
-            }
-        }
-        Ok(())
+        self.items.read(first, into).map_err(|unread| {
+            let defect = match unread {
+                Unread::Absent(count) => Defect::Items { items: self.items.count, first, count },
+                Unread::System(error) => Defect::Read(error),
+            };
+            IdxError { path: self.path.clone(), defect }
+        })
     }
 }
 
-fn open(path: &Path, most: u64) -> Result<(Vec<usize>, Numbers), Defect> {
-    // Before it is opened, because opening a pipe waits for a writer.
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(Defect::Read(io::Error::other("expected a regular file, got a folder, pipe or device")));
-    }
-    let mut file = File::open(path)?;
+/// The shape, and where the numbers are.
+fn open(path: &Path, most: u64) -> Result<(Vec<usize>, Place), Defect> {
+    let mut file = whole::open(path)?;
     let mut begin = Vec::new();
     file.by_ref().take(GZIP.len() as u64).read_to_end(&mut begin)?;
     file.rewind()?;
@@ -167,7 +151,7 @@ fn open(path: &Path, most: u64) -> Result<(Vec<usize>, Numbers), Defect> {
         let (offset, expected) = (file.stream_position()?, bytes_of(&shape));
         let got = length.saturating_sub(offset);
         return match got == expected {
-            true => Ok((shape, Numbers::OnDisk(file, offset))),
+            true => Ok((shape, Place::OnDisk(file, offset))),
             false => Err(Defect::Length { shape, expected, got }),
         };
     }
@@ -187,7 +171,7 @@ fn open(path: &Path, most: u64) -> Result<(Vec<usize>, Numbers), Defect> {
     if got != expected {
         return Err(Defect::Length { shape, expected, got });
     }
-    Ok((shape, Numbers::Unpacked(numbers)))
+    Ok((shape, Place::InMemory(numbers)))
 }
 
 /// The shape in a header, of which the product of the lengths is below 2^63.

@@ -34,6 +34,7 @@
 pub mod atomic;
 pub mod cifar;
 pub mod idx;
+mod items;
 pub mod npy;
 pub mod npz;
 pub mod picture;

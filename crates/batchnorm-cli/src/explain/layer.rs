@@ -8,7 +8,6 @@ use batchnorm::{
     View, ViewMut,
 };
 use std::error::Error;
-use std::num::NonZeroUsize;
 
 /// The layer's outputs and gradients.
 pub struct Outcome {
@@ -61,12 +60,12 @@ fn of_feature(subject: &Subject) -> Result<Outcome, Box<dyn Error>> {
 /// The row is a sample of its own, in one group.
 fn of_row(subject: &Subject) -> Result<Outcome, Box<dyn Error>> {
     let Subject { layer, x, dy, gamma, beta, epsilon, positions, .. } = subject;
-    let shape = match layer {
-        LayerName::Group => vec![1, x.len() / positions, *positions],
-        LayerName::Instance => vec![1, 1, x.len()],
-        LayerName::Norm | LayerName::Rms | LayerName::Batch => vec![1, x.len()],
+    let (shape, grouping) = match layer {
+        LayerName::Group => (vec![1, x.len() / positions, *positions], Grouping::Group { groups: 1 }),
+        LayerName::Instance => (vec![1, 1, x.len()], Grouping::Instance),
+        LayerName::Rms => (vec![1, x.len()], Grouping::Rms { axes: 1 }),
+        LayerName::Norm | LayerName::Batch => (vec![1, x.len()], Grouping::Layer { axes: 1 }),
     };
-    let grouping = layer.grouping(shape.len(), NonZeroUsize::MIN).unwrap_or(Grouping::Layer { axes: 1 });
     let config = SampleConfig::of(grouping).epsilon(*epsilon);
     let policies = Policies { constant_channel: ConstantChannel::Derivative, ..config.policies };
     let normalizer = config.policies(policies).normalizer()?;

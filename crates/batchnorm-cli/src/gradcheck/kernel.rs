@@ -21,7 +21,6 @@ type Along = (Vec<f64>, Gradients<f64>);
 /// What a forward pass leaves, of those that have directional and second derivatives.
 enum SavedPass {
     Batch(Box<Saved>),
-    Weighted(Box<Saved>),
     Sample(Box<SampleSaved>),
     Whitening(Box<SavedWhitening>),
 }
@@ -55,34 +54,33 @@ impl Setup {
             _ => Activation::Identity,
         };
         let policies = Policies { constant_channel: ConstantChannel::Derivative, ..Policies::default() };
-        Config::pytorch().epsilon(self.epsilon).policies(policies).activation(activation)
+        let config = Config::pytorch().epsilon(self.epsilon).policies(policies).activation(activation);
+        match self.layer {
+            Layer::Renormalized => config.renormalization(Renormalization::new(f64::INFINITY, f64::INFINITY).ok()),
+            _ => config,
+        }
     }
 
-    fn layer(&self, gamma: &[f64], beta: &[f64]) -> Outcome<BatchNorm> {
+    fn layer(&self, x: &[f64], gamma: &[f64], beta: &[f64]) -> Outcome<BatchNorm> {
         let mut layer = self.config().channels(gamma.len()).build()?;
         layer.set_gamma(gamma)?;
         layer.set_beta(beta)?;
-        layer.set_running(RunningStatistics::from_parts(&self.running_mean, &self.running_variance, 1)?)?;
+        layer.set_running(self.running_of(x)?)?;
         Ok(layer)
     }
 
-    /// Batch renormalisation without limits, beside running statistics by which r and d of x are those that are held.
-    fn renormalized_layer(&self, x: &[f64], gamma: &[f64], beta: &[f64]) -> Outcome<BatchNorm> {
-        let limits = Renormalization::new(f64::INFINITY, f64::INFINITY)?;
-        let mut layer = self.config().renormalization(limits).channels(gamma.len()).build()?;
-        layer.set_gamma(gamma)?;
-        layer.set_beta(beta)?;
+    /// The running statistics that are given; of batch renormalisation those by which r and d of x are the ones that are held.
+    fn running_of(&self, x: &[f64]) -> Outcome<RunningStatistics> {
         let (mut running_mean, mut running_variance) = (self.running_mean.clone(), self.running_variance.clone());
-        let corrections = self.corrections.iter().flatten().zip(self.rows.all());
-        for (channel, (Correction { r, d }, places)) in corrections.enumerate().filter(|_| x != self.x) {
+        let held = self.corrections.iter().filter(|_| x != self.x).flatten();
+        for (channel, (Correction { r, d }, places)) in held.zip(self.rows.all()).enumerate() {
             let values: Vec<f64> = places.iter().map(|&place| x[place]).collect();
             let batch = compact::forward(&values, 1.0, 0.0, self.epsilon);
             let deviation = (batch.variance + self.epsilon).sqrt() / r;
             running_mean[channel] = batch.mean - d * deviation;
             running_variance[channel] = (deviation * deviation - self.epsilon).max(0.0);
         }
-        layer.set_running(RunningStatistics::from_parts(&running_mean, &running_variance, 1)?)?;
-        Ok(layer)
+        Ok(RunningStatistics::from_parts(&running_mean, &running_variance, 1)?)
     }
 
     fn sample_norm(&self, gamma: &[f64], beta: &[f64]) -> Outcome<SampleNorm> {
@@ -138,13 +136,13 @@ impl Setup {
             }
             Layer::Ghost => {
                 let size = NonZeroUsize::new(self.ghost).ok_or("a ghost batch of no samples")?;
-                let pass = self.layer(gamma, beta)?.train_ghost(&view, size)?;
+                let pass = self.layer(x, gamma, beta)?.train_ghost(&view, size)?;
                 let mut out = self.view_mut(&mut dx)?;
                 let parameters = backward.then(|| pass.saved.backward(&view, &dy, &mut out)).transpose()?;
                 passed(pass.y.into_data(), dx, parameters, None)
             }
             Layer::Invertible => {
-                let mut layer = self.layer(gamma, beta)?;
+                let mut layer = self.layer(x, gamma, beta)?;
                 let mut y = x.to_vec();
                 let (saved, _) = layer.train_invertible(&mut self.view_mut(&mut y)?)?;
                 dx.copy_from_slice(&self.dy);
@@ -155,16 +153,16 @@ impl Setup {
             }
             Layer::Weighted => {
                 let weights = Weights::new(&self.weights, self.rows.shape())?;
-                let pass = self.layer(gamma, beta)?.forward(Input::weighted(&view, &weights), self.switches()?)?;
+                let pass = self.layer(x, gamma, beta)?.forward(Input::weighted(&view, &weights), self.switches()?)?;
                 let mut out = self.view_mut(&mut dx)?;
                 let parameters = backward
                     .then(|| pass.saved.backward(Input::weighted(&view, &weights), &dy, &mut out))
                     .transpose()?;
-                passed(pass.y.into_data(), dx, parameters, Some(SavedPass::Weighted(Box::new(pass.saved))))
+                passed(pass.y.into_data(), dx, parameters, Some(SavedPass::Batch(Box::new(pass.saved))))
             }
             Layer::Residual => {
                 let residual = self.view(&self.residual)?;
-                let pass = self.layer(gamma, beta)?.forward(Input::adding(&view, &residual), self.switches()?)?;
+                let pass = self.layer(x, gamma, beta)?.forward(Input::adding(&view, &residual), self.switches()?)?;
                 let output = self.view(pass.y.data())?;
                 let mut dresidual = vec![0.0; x.len()];
                 let (mut out, mut beside) = (self.view_mut(&mut dx)?, self.view_mut(&mut dresidual)?);
@@ -176,12 +174,8 @@ impl Setup {
                     .transpose()?;
                 passed(pass.y.into_data(), dx, parameters, None)
             }
-            layer => {
-                let mut layer = match layer {
-                    Layer::Renormalized => self.renormalized_layer(x, gamma, beta)?,
-                    _ => self.layer(gamma, beta)?,
-                };
-                let pass = layer.forward(&view, self.switches()?)?;
+            _ => {
+                let pass = self.layer(x, gamma, beta)?.forward(&view, self.switches()?)?;
                 let mut out = self.view_mut(&mut dx)?;
                 let parameters = backward.then(|| pass.saved.backward(&view, &dy, &mut out)).transpose()?;
                 passed(pass.y.into_data(), dx, parameters, Some(SavedPass::Batch(Box::new(pass.saved))))
@@ -212,12 +206,9 @@ impl Setup {
         let (mut moved, mut dx) = (vec![0.0; self.x.len()], vec![0.0; self.x.len()]);
         let parameters_hvp = match self.run(&self.x, &self.gamma, &self.beta, false)?.saved {
             Some(SavedPass::Batch(saved)) => {
-                saved.jvp(&x, &t, parameters, &mut self.view_mut(&mut moved)?)?;
-                saved.hvp(&x, &dy, &t, parameters, &mut self.view_mut(&mut dx)?)?
-            }
-            Some(SavedPass::Weighted(saved)) => {
                 let weights = Weights::new(&self.weights, self.rows.shape())?;
-                let input = Input::weighted(&x, &weights);
+                let is_weighted = self.layer == Layer::Weighted;
+                let input = if is_weighted { Input::weighted(&x, &weights) } else { Input::from(&x) };
                 saved.jvp(input, &t, parameters, &mut self.view_mut(&mut moved)?)?;
                 saved.hvp(input, &dy, &t, parameters, &mut self.view_mut(&mut dx)?)?
             }

@@ -152,16 +152,18 @@ impl Arguments {
         if self.renorm.is_some() && !(renormalized && self.against.is_some()) {
             return refuse("--renorm: expected with --layer renormalized beside --against; leave it out");
         }
-        if renormalized && self.against.is_some() && [&self.running_mean, &self.running_var].contains(&&None) {
-            return refuse(
-                "--layer renormalized: expected --running-mean and --running-var beside --against, the statistics before the step, that were \
-                 corrected towards; give both",
-            );
-        }
-        if renormalized && self.against.is_some() && self.renorm.is_none() {
-            return refuse(
-                "--layer renormalized: expected --renorm R,D beside --against, the limits of that step; give it",
-            );
+        if renormalized && self.against.is_some() {
+            if self.running_mean.is_none() || self.running_var.is_none() {
+                return refuse(
+                    "--layer renormalized: expected --running-mean and --running-var beside --against, the statistics before the step, that were \
+                     corrected towards; give both",
+                );
+            }
+            if self.renorm.is_none() {
+                return refuse(
+                    "--layer renormalized: expected --renorm R,D beside --against, the limits of that step; give it",
+                );
+            }
         }
         let takes_weights = match self.layer {
             None => true,

@@ -14,8 +14,9 @@ pub struct Scales {
     pub dbeta: Vec<f64>,
     /// sqrt(variance + eps) of each value's row: a step of x by so much changes y by about gamma.
     pub length: Vec<f64>,
-    /// The factor by which each value's row is less accurate than f64: 1 + mean/deviation (of batch renormalisation with the running
-    /// mean, if that is larger); where the statistics are not the batch's own, times the largest xhat; for whitening the square of the condition number.
+    /// The factor by which each value's row is less accurate than f64: 1 + mean/deviation (of batch renormalisation with the
+    /// running mean, if that is larger); where the statistics are not the batch's own, times the largest xhat; for whitening
+    /// the square of the condition number.
     pub loss: Vec<f64>,
     /// For each parameter, the largest loss of its values.
     pub parameter_loss: Vec<f64>,

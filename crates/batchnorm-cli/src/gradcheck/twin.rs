@@ -29,10 +29,7 @@ impl Setup {
     pub fn normalized<R: Real>(&self, x: &[R]) -> Vec<R> {
         let (ones, zeros) = (vec![R::constant(1.0); self.gamma.len()], vec![R::constant(0.0); self.gamma.len()]);
         let (gamma, beta) = (self.scaled_by_r(&ones), self.shifted_by_d(&ones, &zeros));
-        match self.corrections {
-            None => self.with_norm(|norm| norm.normalized(x)),
-            Some(_) => self.with_norm(|norm| norm.forward(x, &gamma, &beta)),
-        }
+        self.with_norm(|norm| norm.forward(x, &gamma, &beta))
     }
 
     /// gamma r, with which batch norm does what batch renormalisation does.

@@ -112,8 +112,8 @@ impl Normalizer {
         let as_in_evaluation = r == ratio && d == distance;
         if r.is_infinite() || d.is_infinite() {
             // Without a limit, towards a running deviation of 0, to which evaluation gives y = beta.
-            let scale = Corrected { mean, mean_low, to_batch_mean: mean_low, variance, scale: 0.0, shift: 0.0 };
-            return ChannelCorrection { r: 0.0, d: 0.0, corrected: Some(scale) };
+            let beta = Corrected { mean, mean_low, to_batch_mean: mean_low, variance, scale: 0.0, shift: 0.0 };
+            return ChannelCorrection { r: 0.0, d: 0.0, corrected: Some(beta) };
         }
         if r == 1.0 && d == 0.0 && !as_in_evaluation {
             // The limits leave batch norm.

@@ -176,15 +176,12 @@ impl Conversion {
         let (variance, sentence) = self.eps(variance);
         note(Difference::Epsilon, sentence);
         let (batches, sentence) = match contradiction {
-            Some(sentence) if self.to == Convention::Haiku => {
+            contradiction if batches.is_none() && self.to == Convention::Haiku => {
                 let (count, made) = self.counter(moved);
-                (Some(count), Some(format!("{sentence} {made}")))
+                let said = contradiction.into_iter().chain([made]).collect::<Vec<String>>().join(" ");
+                (Some(count), Some(said))
             }
             Some(sentence) => (self.updates.filter(|_| self.to.keys().batches.is_some()), Some(sentence)),
-            None if batches.is_none() && self.to == Convention::Haiku => {
-                let (count, made) = self.counter(moved);
-                (Some(count), Some(made))
-            }
             None => self.batches(batches),
         };
         note(Difference::Batches, sentence);

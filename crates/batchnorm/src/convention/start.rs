@@ -59,7 +59,8 @@ impl RunningStatistics {
     /// Of averages of the variance, not of the deviation ([`Averaged`](crate::Averaged)), whose start is another.
     ///
     /// # Errors
-    /// A start that is not finite, or of negative variance. A variance below what is left in it of its start: the updates, the weight or the start value were others.
+    /// A start that is not finite, or of negative variance. A variance below what is left in it of its start: the updates, the
+    /// weight or the start value were others.
     pub fn without_start(&self, weight: UpdateWeight, start: StartValues) -> Result<Self, ConfigError> {
         start.check()?;
         self.each_with_updates(|channel, [mean, variance], updates| {
