@@ -5,6 +5,8 @@ mod arrays;
 mod bench;
 #[cfg(feature = "train")]
 mod compare;
+#[cfg(feature = "train")]
+mod data_set;
 mod explain;
 mod failure;
 #[cfg(feature = "train")]

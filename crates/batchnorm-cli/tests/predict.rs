@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::OnceLock;
 
-use batchnorm_lab::digits::{Digits, Images, PIXELS};
+use batchnorm_lab::data::Examples;
+use batchnorm_lab::digits::{Digits, PIXELS};
 use serde_json::Value;
 use support::{done, folder, png, refused, run, text};
 
@@ -57,9 +58,9 @@ fn dark(digit: &[f32]) -> Vec<u8> {
     png(width, 8, 0, &[], &rows)
 }
 
-fn first(images: &Images, class: u8) -> &[f32] {
+fn first(images: &Examples, class: u8) -> &[f32] {
     let at = images.classes.iter().position(|&of| of == class).unwrap();
-    &images.pixels[at * PIXELS..][..PIXELS]
+    &images.values[at * PIXELS..][..PIXELS]
 }
 
 #[test]
@@ -139,7 +140,7 @@ fn jpeg_pictures_are_recognised_too() {
 fn a_folder_by_digits_is_a_labelled_set_as_good_as_the_digits() {
     let folder = folder();
     let Digits { test, .. } = Digits::embedded();
-    for (at, digit) in test.pixels.as_chunks::<PIXELS>().0.iter().enumerate() {
+    for (at, digit) in test.values.as_chunks::<PIXELS>().0.iter().enumerate() {
         let of = folder.path().join("set").join(test.classes[at].to_string());
         std::fs::create_dir_all(&of).unwrap();
         std::fs::write(of.join(format!("{at}.png")), dark(digit)).unwrap();

@@ -11,8 +11,8 @@
 //! - **Permissions** are what [`File::create`](std::fs::File::create) gives: those of the file replaced,
 //!   else `0666` less the umask. The owner is who runs the program.
 //! - A **folder, device or pipe** (`/dev/null`, or a link to one) is refused, not replaced.
-//! - A process that is **killed** leaves its hidden files behind. A `.batchnorm-*.part` may be deleted; a
-//!   `.batchnorm-*.old` is what a target held before a commit that was cut off.
+//! - A process that is **killed** leaves its hidden files behind. A `.batchnorm-*.part` may be deleted, which
+//!   [`remove_abandoned`] does; a `.batchnorm-*.old` is what a target held before a commit that was cut off.
 
 mod error;
 mod part;
@@ -48,6 +48,12 @@ pub fn write_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<
     let mut part = Part::write(path, write)?;
     part.rename_into_place()?;
     part::sync_folder(&folder_of(path))
+}
+
+/// Removes what killed processes left beside `path`: the `.batchnorm-*.part` files in its folder that nobody holds any more. Those that
+/// another process is writing stay. Gives their number; a folder that cannot be read has none.
+pub fn remove_abandoned(path: &Path) -> usize {
+    part::remove_abandoned(&folder_of(path))
 }
 
 /// Makes sure, by trying, that [`write_file`] can put a file at `path`, and changes nothing: before a long

@@ -7,17 +7,18 @@
 
 use std::ops::ControlFlow;
 
-use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::digits::{Digits, Images};
+use crate::data::Examples;
+use crate::digits::Digits;
 use crate::machine::Machine;
 use crate::probe::{Answer, Probing};
 use crate::run::{Ending, Point, Progress, Reached, Run};
 pub use crate::setting::{Difference, SettingError};
 pub use crate::settings::{Arm, Settings};
 use crate::summary::Summary;
-use crate::training::Training;
+use crate::optimizer::{self, Rule, WeightDecay};
+use crate::training::{Batches, Training};
 
 /// Marks the files of this version of the crate.
 pub const FORMAT: &str = "batchnorm-compare 2";
@@ -149,13 +150,14 @@ impl Comparison {
 fn perform(
     settings: &Settings,
     task: &Task,
-    train: &Images,
-    test: &Images,
+    train: &Examples,
+    test: &Examples,
     observe: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> ControlFlow<(), Run> {
-    let device = Device::default().autodiff();
-    let network = settings.network.start(task.arm.batch_norm, task.seed, &device);
-    let mut training = Training::new(network, train, settings.batch_size, task.arm.learning_rate, task.seed, &device);
+    let network = settings.network.start(task.arm.batch_norm, task.seed, &Training::device());
+    let plain = optimizer::Settings { rule: Rule::PLAIN, decay: WeightDecay::default(), clip: None };
+    let mut training = Training::new(network, plain, task.seed, 0);
+    let mut batches = Batches::new(train.len(), settings.batch_size, task.seed);
     let mut probing = Probing::new(train, settings.batch_size);
     let mut evaluation = training.evaluate(test);
     probing.look(0, &training, &evaluation);
@@ -163,7 +165,7 @@ fn perform(
     let mut losses = Vec::new();
     let mut ending = Ending::Finished;
     for step in 1..=settings.steps {
-        let loss = training.step();
+        let loss = training.step(&train.select(batches.draw()), task.arm.learning_rate);
         if !loss.is_finite() {
             ending = Ending::Diverged { step };
             break;

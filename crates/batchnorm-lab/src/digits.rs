@@ -5,6 +5,7 @@ use std::io::Read;
 use flate2::read::GzDecoder;
 use rand::seq::SliceRandom;
 
+use crate::data::Examples;
 use crate::random::{Purpose, generator};
 
 /// Pixels of an image: 8 rows of 8.
@@ -24,38 +25,6 @@ const BRIGHTEST: f32 = 16.0;
 /// The split belongs to the data set: it is the same whatever the experiment's seeds.
 const SPLIT_SEED: u64 = 0;
 
-/// Images with their classes.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Images {
-    /// All pixels, [`PIXELS`] an image, each in 0..=1.
-    pub pixels: Vec<f32>,
-    /// The class of each image, 0 to 9.
-    pub classes: Vec<u8>,
-}
-
-impl Images {
-    /// Number of images.
-    pub fn len(&self) -> usize {
-        self.classes.len()
-    }
-
-    /// Tells whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.classes.is_empty()
-    }
-
-    /// The images at these places, in this order.
-    ///
-    /// # Panics
-    /// If there is no image at one of the places.
-    pub fn select(&self, places: &[usize]) -> Images {
-        Images {
-            pixels: places.iter().flat_map(|at| &self.pixels[at * PIXELS..][..PIXELS]).copied().collect(),
-            classes: places.iter().map(|&at| self.classes[at]).collect(),
-        }
-    }
-}
-
 /// The 1,797 images, split into 1,437 to train on and 360 to test with, 36 of each class.
 ///
 /// The split is drawn once: in each class the places of its images are shuffled by ChaCha8 from seed 0, and the first
@@ -63,9 +32,9 @@ impl Images {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Digits {
     /// The images to train on; all classes mixed, in the file's order.
-    pub train: Images,
+    pub train: Examples,
     /// The images to test with, never trained on; in the file's order.
-    pub test: Images,
+    pub test: Examples,
 }
 
 impl Digits {
@@ -77,18 +46,18 @@ impl Digits {
     }
 }
 
-fn parse(text: &str) -> Images {
-    let mut images = Images { pixels: Vec::new(), classes: Vec::new() };
+fn parse(text: &str) -> Examples {
+    let mut images = Examples { values: Vec::new(), classes: Vec::new() };
     for line in text.lines() {
         let (pixels, class) = line.rsplit_once(',').expect("a line has 64 pixels and a class");
         let number = |field: &str| field.parse::<u8>().expect("a field is a small number");
-        images.pixels.extend(pixels.split(',').map(|pixel| f32::from(number(pixel)) / BRIGHTEST));
+        images.values.extend(pixels.split(',').map(|pixel| f32::from(number(pixel)) / BRIGHTEST));
         images.classes.push(number(class));
     }
     images
 }
 
-fn split(images: &Images) -> Digits {
+fn split(images: &Examples) -> Digits {
     let mut generator = generator(SPLIT_SEED, Purpose::Split);
     let mut for_testing = vec![false; images.len()];
     for class in 0..CLASSES as u8 {
@@ -110,14 +79,14 @@ mod tests {
     fn the_split_is_stratified_and_loses_nothing() {
         let digits = Digits::embedded();
         assert_eq!((digits.train.len(), digits.test.len()), (TRAINING_IMAGES, 360));
-        let count = |images: &Images, class| images.classes.iter().filter(|&&other| other == class).count();
+        let count = |images: &Examples, class| images.classes.iter().filter(|&&other| other == class).count();
         for class in 0..10 {
             assert_eq!(count(&digits.test, class), 36);
         }
         assert_eq!(count(&digits.train, 0), 178 - 36);
         for images in [&digits.train, &digits.test] {
-            assert_eq!(images.pixels.len(), images.len() * PIXELS);
-            assert!(images.pixels.iter().all(|pixel| (0.0..=1.0).contains(pixel)));
+            assert_eq!(images.values.len(), images.len() * PIXELS);
+            assert!(images.values.iter().all(|pixel| (0.0..=1.0).contains(pixel)));
         }
         assert_eq!(digits, Digits::embedded());
     }
@@ -129,7 +98,7 @@ mod tests {
         let images = parse(&text);
         assert_eq!(images.len(), 1797);
         assert_eq!(images.classes[..5], [0, 1, 2, 3, 4]);
-        assert_eq!(images.pixels[..6], [0.0, 0.0, 5.0 / 16.0, 13.0 / 16.0, 9.0 / 16.0, 1.0 / 16.0]);
+        assert_eq!(images.values[..6], [0.0, 0.0, 5.0 / 16.0, 13.0 / 16.0, 9.0 / 16.0, 1.0 / 16.0]);
         assert_eq!(images.select(&[2, 0]).classes, [2, 0]);
     }
 }

@@ -36,16 +36,20 @@
 //! ```
 
 pub mod comparison;
+pub mod data;
+pub mod diagnosis;
 pub mod digits;
 pub mod machine;
 pub mod model;
 pub mod network;
+pub mod optimizer;
 pub mod picture;
 pub mod plan;
 pub mod probe;
 pub mod random;
 pub mod report;
 pub mod run;
+pub mod schedule;
 pub mod setting;
 mod settings;
 pub mod summary;

@@ -5,7 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::digits::{CLASSES, Images};
+use crate::data::Examples;
+use crate::digits::CLASSES;
 use crate::training::{Evaluation, Training, best};
 
 /// The percentiles of Ioffe and Szegedy's figure 1.
@@ -54,13 +55,13 @@ impl Answer {
 
 /// The looks into one training.
 pub(crate) struct Probing {
-    batch: Images,
+    batch: Examples,
     probes: Vec<Probe>,
 }
 
 impl Probing {
     /// No looks yet; the first `batch_size` images are the fixed batch.
-    pub fn new(images: &Images, batch_size: usize) -> Probing {
+    pub fn new(images: &Examples, batch_size: usize) -> Probing {
         let first: Vec<usize> = (0..batch_size.min(images.len())).collect();
         Probing { batch: images.select(&first), probes: Vec::new() }
     }
@@ -104,22 +105,27 @@ mod tests {
     use super::*;
     use crate::digits::Digits;
     use crate::network::Architecture;
-    use burn::tensor::Device;
+    use crate::optimizer::{Rule, Settings, WeightDecay};
+    use crate::training::Batches;
+
+    const PLAIN: Settings =
+        Settings { rule: Rule::PLAIN, decay: WeightDecay { penalty: 0.0, of_norms: false }, clip: None };
 
     #[test]
     fn looking_does_not_change_the_training() {
-        let (device, digits) = (Device::default().autodiff(), Digits::embedded());
+        let digits = Digits::embedded();
         for batch_norm in [false, true] {
             let trained = |looks: bool| {
-                let network = Architecture::default().start(batch_norm, 3, &device);
-                let mut training = Training::new(network, &digits.train, 60, 0.5, 3, &device);
+                let network = Architecture::default().start(batch_norm, 3, &Training::device());
+                let mut training = Training::new(network, PLAIN, 3, 0);
+                let mut batches = Batches::new(digits.train.len(), 60, 3);
                 let mut probing = Probing::new(&digits.train, 60);
                 let losses: Vec<u64> = (0..40)
                     .map(|step| {
                         if looks {
                             probing.look(step, &training, &training.evaluate(&digits.test));
                         }
-                        training.step().to_bits()
+                        training.step(&digits.train.select(batches.draw()), 0.5).to_bits()
                     })
                     .collect();
                 let score = training.evaluate(&digits.test).score;
@@ -134,13 +140,13 @@ mod tests {
     #[test]
     fn gradient_norms_are_those_of_small_differences() {
         // The loss falls by about rate * (sum of all squared gradients) in one step along them on the same batch.
-        let (device, digits) = (Device::default().autodiff(), Digits::embedded());
-        let network = Architecture { hidden: vec![], ..Architecture::default() }.start(false, 1, &device);
+        let digits = Digits::embedded();
+        let network = Architecture { hidden: vec![], ..Architecture::default() }.start(false, 1, &Training::device());
         let rate = 1e-3;
-        let mut training = Training::new(network, &digits.train, digits.train.len(), rate, 1, &device);
+        let mut training = Training::new(network, PLAIN, 1, 0);
         let norms = training.gradient_norms(&digits.train);
         assert_eq!(norms.len(), 1);
-        let (before, after) = (training.step(), training.step());
+        let (before, after) = (training.step(&digits.train, rate), training.step(&digits.train, rate));
         let squares = (before - after) / rate;
         // The bias's gradient, which is not in the norm, is small: the classes are of one size.
         assert!((norms[0] * norms[0] / squares - 1.0).abs() < 0.05, "{} {squares}", norms[0] * norms[0]);
@@ -157,7 +163,7 @@ mod tests {
 
     #[test]
     fn looks_are_spaced_by_growth() {
-        let mut probing = Probing { batch: Images { pixels: vec![], classes: vec![] }, probes: vec![] };
+        let mut probing = Probing { batch: Examples { values: vec![], classes: vec![] }, probes: vec![] };
         let mut steps = vec![];
         for step in (0..=2500).step_by(5) {
             if probing.due(step) {

@@ -1,7 +1,8 @@
 //! Random numbers: ChaCha8, by a seed and a purpose.
 //!
-//! Each purpose has a stream of its own, so that drawing more weights does not change the order of the batches. The
-//! generator is named and portable: a seed means the same numbers on every machine.
+//! Each purpose has a stream of its own, so that drawing more weights does not change the order of the batches. What is drawn in a
+//! step has a stream for each step: a training that goes on at a step draws what it would have drawn, and has no generator to
+//! keep. The generator is named and portable: a seed means the same numbers on every machine.
 
 use chacha20::ChaCha8Rng;
 use rand::SeedableRng;
@@ -15,12 +16,32 @@ pub enum Purpose {
     Weights,
     /// The order in which images come.
     Order,
+    /// A part of a data set.
+    Subset,
+    /// The changes to the pictures of this step.
+    Augmentation(usize),
+    /// What is dropped in this step.
+    Dropout(usize),
+}
+
+impl Purpose {
+    fn stream(self) -> u64 {
+        let of_step = |step: usize, kind: u64| ((step as u64) << 3) + kind;
+        match self {
+            Purpose::Split => 0,
+            Purpose::Weights => 1,
+            Purpose::Order => 2,
+            Purpose::Subset => 3,
+            Purpose::Augmentation(step) => of_step(step, 4),
+            Purpose::Dropout(step) => of_step(step, 5),
+        }
+    }
 }
 
 /// The generator of a seed for a purpose.
 pub fn generator(seed: u64, purpose: Purpose) -> ChaCha8Rng {
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
-    generator.set_stream(purpose as u64);
+    generator.set_stream(purpose.stream());
     generator
 }
 

@@ -2,8 +2,6 @@
 
 use thiserror::Error;
 
-use crate::digits::TRAINING_IMAGES;
-
 /// The most steps a run may have.
 const MOST_STEPS: usize = 10_000_000;
 
@@ -54,8 +52,8 @@ pub(crate) fn check_learning_rate(rate: f64) -> Result<(), SettingError> {
     Err(SettingError::new("learning_rate", "a number above 0, at most 1e6", rate))
 }
 
-pub(crate) fn check_batch_size(size: usize, batch_norm: bool) -> Result<(), SettingError> {
-    check_whole("batch_size", size, TRAINING_IMAGES)?;
+pub(crate) fn check_batch_size(size: usize, examples: usize, batch_norm: bool) -> Result<(), SettingError> {
+    check_whole("batch_size", size, examples)?;
     if size == 1 && batch_norm {
         return Err(SettingError::new("batch_size", "2 or more: batch norm needs two values to normalise by", size));
     }

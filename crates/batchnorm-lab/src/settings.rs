@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::digits::TRAINING_IMAGES;
 use crate::network::Architecture;
 use crate::setting::{self, SettingError};
 
@@ -80,7 +81,7 @@ impl Settings {
             setting::check_learning_rate(arm.learning_rate)?;
         }
         setting::check_steps("steps", self.steps)?;
-        setting::check_batch_size(self.batch_size, self.arms.iter().any(|arm| arm.batch_norm))?;
+        setting::check_batch_size(self.batch_size, TRAINING_IMAGES, self.arms.iter().any(|arm| arm.batch_norm))?;
         setting::check_steps("evaluate_every", self.evaluate_every)?;
         setting::check_threads(self.threads)?;
         if !(self.target_accuracy > 0.0 && self.target_accuracy <= 1.0) {

@@ -1,19 +1,23 @@
-//! The training loop: plain stochastic gradient descent on the cross-entropy, one step at a time.
+//! The training loop: the cross-entropy of batches, and a network that follows its gradient, one step at a time.
 
 use std::time::{Duration, Instant};
 
 use burn::module::Module;
 use burn::nn::loss::{CrossEntropyLoss, CrossEntropyLossConfig};
-use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use chacha20::ChaCha8Rng;
 use rand::seq::SliceRandom;
 
-use crate::digits::{Images, PIXELS};
+use crate::data::{DataError, Examples, Set};
 use crate::network::{Forward, Network};
+use crate::optimizer::{Optimizer, Settings};
 use crate::random::{Purpose, generator};
 
-/// The order in which batches come: in every pass over the images a new shuffle, in full batches; the images left
+/// Examples of a pass in evaluation: more cost memory and save no time.
+pub const PORTION: usize = 500;
+
+/// The order in which batches come: in every pass over the examples a new shuffle, in full batches; the examples left
 /// over at a pass's end wait for the next shuffle.
 #[derive(Debug)]
 pub struct Batches {
@@ -24,17 +28,17 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// Batches of `size` out of `images` images, by a seed.
+    /// Batches of `size` out of `examples` examples, by a seed.
     ///
     /// # Panics
-    /// Unless `1 <= size <= images`.
-    pub fn new(images: usize, size: usize, seed: u64) -> Batches {
-        assert!((1..=images).contains(&size), "a batch of {size} out of {images} images");
+    /// Unless `1 <= size <= examples`.
+    pub fn new(examples: usize, size: usize, seed: u64) -> Batches {
+        assert!((1..=examples).contains(&size), "a batch of {size} out of {examples} examples");
         // Starts at the end of a pass, so that the first batch shuffles.
-        Batches { generator: generator(seed, Purpose::Order), order: (0..images).collect(), next: images, size }
+        Batches { generator: generator(seed, Purpose::Order), order: (0..examples).collect(), next: examples, size }
     }
 
-    /// The places of the next batch's images.
+    /// The places of the next batch's examples.
     pub fn draw(&mut self) -> &[usize] {
         if self.next + self.size > self.order.len() {
             self.order.shuffle(&mut self.generator);
@@ -43,137 +47,154 @@ impl Batches {
         self.next += self.size;
         &self.order[self.next - self.size..self.next]
     }
+
+    /// Draws the batches of the first `steps` steps, which a network has taken already, so that the next one is the one behind them.
+    pub fn skip(&mut self, steps: usize) {
+        for _ in 0..steps {
+            self.draw();
+        }
+    }
 }
 
-/// The loss and accuracy of a network on images that it is not trained on.
+/// The loss and accuracy of a network on examples that it is not trained on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Score {
     /// Mean cross-entropy, in nats.
     pub loss: f64,
-    /// Share of images whose greatest score is at their class; NaN scores count as wrong.
+    /// Share of examples whose greatest score is at their class; NaN scores count as wrong.
     pub accuracy: f64,
 }
 
-/// A pass over images in evaluation.
+/// A pass over examples in evaluation.
 #[derive(Debug)]
 pub struct Evaluation {
     /// Its loss and accuracy.
     pub score: Score,
-    /// All scores (logits), image after image.
+    /// All scores (logits), example after example.
     pub scores: Vec<f32>,
-    /// The inputs of the last hidden layer's sigmoids, `[images, units]`.
+    /// The inputs of the last hidden layer's activations, `[examples, units]`.
     pub inputs: Option<Tensor<2>>,
 }
 
 /// A network in training.
-pub struct Training<'d> {
+pub struct Training {
     network: Network,
-    optimizer: ModuleOptimizer,
+    optimizer: Optimizer,
     criterion: CrossEntropyLoss,
-    batches: Batches,
-    images: &'d Images,
     device: Device,
-    learning_rate: f64,
+    seed: u64,
+    step: usize,
     time: Duration,
 }
 
-impl<'d> Training<'d> {
-    /// The training of a start network on an autodiff device.
-    ///
-    /// # Panics
-    /// As [`Batches::new`].
-    pub fn new(
-        network: Network,
-        images: &'d Images,
-        batch_size: usize,
-        learning_rate: f64,
-        seed: u64,
-        device: &Device,
-    ) -> Self {
-        Training {
-            network,
-            optimizer: SgdConfig::new().init(),
-            criterion: CrossEntropyLossConfig::new().init(device),
-            batches: Batches::new(images.len(), batch_size, seed),
-            images,
-            device: device.clone(),
-            learning_rate,
-            time: Duration::ZERO,
-        }
+impl Training {
+    /// The training of a network on the device of this crate's trainings, that has taken `done` steps. The seed is that of what is dropped.
+    pub fn new(network: Network, settings: Settings, seed: u64, done: usize) -> Training {
+        let device = Training::device();
+        let criterion = CrossEntropyLossConfig::new().init(&device);
+        let optimizer = Optimizer::new(settings);
+        Training { network, optimizer, criterion, device, seed, step: done, time: Duration::ZERO }
     }
 
-    /// Skips the batches of the first `steps` steps, which the network has taken already, so that the training goes on
-    /// with the batch that follows them.
-    pub fn skip(&mut self, steps: usize) {
-        for _ in 0..steps {
-            self.batches.draw();
-        }
+    /// The device of this crate's trainings.
+    pub fn device() -> Device {
+        Device::default().autodiff()
     }
 
-    /// One step: the next batch forward, backward, weights -= learning rate * gradient. The batch's loss before the
-    /// step, in nats; where it is not finite the step is not taken.
-    pub fn step(&mut self) -> f64 {
+    /// One step: a batch forward, backward, weights along the gradient. The batch's loss before the step, in nats; where it is not finite
+    /// the step is not taken.
+    pub fn step(&mut self, batch: &Examples, rate: f64) -> f64 {
         let start = Instant::now();
-        let batch = self.images.select(self.batches.draw());
-        let (pixels, classes) = tensors(&batch, &self.device);
-        let loss = self.criterion.forward(self.network.forward_train(pixels), classes);
+        let (values, classes) = tensors(batch, &self.device);
+        let mut dropout = generator(self.seed, Purpose::Dropout(self.step));
+        let loss = self.criterion.forward(self.network.forward_train(values, &mut dropout), classes);
         let value = f64::from(loss.clone().into_scalar::<f32>());
         if value.is_finite() {
             let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
-            self.network = self.optimizer.step(self.learning_rate, self.network.clone(), gradients);
+            self.network = self.optimizer.step(rate, self.network.clone(), gradients);
+            self.step += 1;
         }
         self.time += start.elapsed();
         value
     }
 
-    /// Seconds spent in [`step`](Self::step) so far: batches drawn, both passes, update. Evaluation is not in it.
+    /// Seconds spent in [`step`](Self::step) so far: both passes and the update. Evaluation is not in it.
     pub fn seconds(&self) -> f64 {
         self.time.as_secs_f64()
     }
 
-    /// Evaluates the network on images, by its running statistics.
-    pub fn evaluate(&self, images: &Images) -> Evaluation {
-        let network = self.network.valid();
-        let device = self.device.clone().without_autodiff();
-        let (pixels, classes) = tensors(images, &device);
-        let Forward { scores, inputs } = network.forward_eval(pixels);
-        let loss = f64::from(
-            CrossEntropyLossConfig::new().init(&device).forward(scores.clone(), classes).into_scalar::<f32>(),
-        );
-        let scores: Vec<f32> = scores.into_data().iter::<f32>().collect();
-        let per_image = scores.chunks_exact(scores.len() / images.len());
-        let right = per_image.zip(&images.classes).filter(|(scores, class)| best(scores) == Some(usize::from(**class)));
-        let accuracy = right.count() as f64 / images.len() as f64;
-        Evaluation { score: Score { loss, accuracy }, scores, inputs }
+    /// Evaluates the network on examples, by its running statistics.
+    pub fn evaluate(&self, examples: &Examples) -> Evaluation {
+        evaluate(&self.network.valid(), examples)
     }
 
-    /// The Frobenius norm of the loss's gradient in the weights of each layer, from the pixels to the classes, on
-    /// these images as one training batch.
+    /// The score on a whole set, each portion of which `prepare` makes the network's input.
+    ///
+    /// # Errors
+    /// A set that cannot be read.
+    pub fn score(&self, set: &Set, prepare: impl Fn(&mut Examples)) -> Result<Score, DataError> {
+        let network = self.network.valid();
+        let (mut loss, mut right) = (0.0, 0.0);
+        for portion in set.portions(PORTION) {
+            let mut portion = portion?;
+            prepare(&mut portion);
+            let score = evaluate(&network, &portion).score;
+            loss += score.loss * (portion.len() as f64 / set.len() as f64);
+            right += (score.accuracy * portion.len() as f64).round();
+        }
+        Ok(Score { loss, accuracy: right / set.len() as f64 })
+    }
+
+    /// The Frobenius norm of the loss's gradient in the weights of each layer, from the input to the classes, on
+    /// these examples as one training batch.
     ///
     /// It is taken on a copy, running statistics included: the training itself does not change.
-    pub fn gradient_norms(&self, images: &Images) -> Vec<f64> {
-        // (A mere clone would give its batches to the network.)
-        let network = self.network.clone().train();
-        let (pixels, classes) = tensors(images, &self.device);
-        let gradients = self.criterion.forward(network.forward_train(pixels), classes).backward();
-        let norm = |weights: Tensor<2>| {
-            let gradient = weights.grad(&gradients).expect("every layer is part of the loss").into_data();
-            gradient.iter::<f64>().map(|value| value * value).sum::<f64>().sqrt()
-        };
-        network.weights().map(norm).collect()
+    pub fn gradient_norms(&self, examples: &Examples) -> Vec<f64> {
+        let network = self.network.apart();
+        let (values, classes) = tensors(examples, &self.device);
+        let scores = network.forward_train(values, &mut generator(self.seed, Purpose::Dropout(self.step)));
+        network.gradient_norms(&self.criterion.forward(scores, classes).backward())
+    }
+
+    /// The input of the network for examples.
+    pub fn input(&self, examples: &Examples) -> Tensor<2> {
+        tensors(examples, &self.device).0
     }
 
     /// The network as it is now.
     pub fn network(&self) -> &Network {
         &self.network
     }
+
+    /// The optimiser as it is now.
+    pub fn optimizer(&self) -> &Optimizer {
+        &self.optimizer
+    }
+
+    /// The optimiser, to take up what another one kept.
+    pub fn optimizer_mut(&mut self) -> &mut Optimizer {
+        &mut self.optimizer
+    }
 }
 
-fn tensors(images: &Images, device: &Device) -> (Tensor<2>, Tensor<1, Int>) {
-    let pixels = TensorData::new(images.pixels.clone(), [images.len(), PIXELS]);
-    let classes: Vec<i64> = images.classes.iter().map(|&class| i64::from(class)).collect();
-    let classes = TensorData::new(classes, [images.len()]);
-    (Tensor::from_data(pixels, device), Tensor::from_data(classes, device))
+/// A pass in evaluation of a network that is not in training.
+pub(crate) fn evaluate(network: &Network, examples: &Examples) -> Evaluation {
+    let device = Device::default();
+    let (values, classes) = tensors(examples, &device);
+    let Forward { scores, inputs } = network.forward_eval(values);
+    let loss = CrossEntropyLossConfig::new().init(&device).forward(scores.clone(), classes).into_scalar::<f32>();
+    let scores: Vec<f32> = scores.into_data().iter::<f32>().collect();
+    let per_example = scores.chunks_exact(scores.len() / examples.len());
+    let right = per_example.zip(&examples.classes).filter(|(scores, class)| best(scores) == Some(usize::from(**class)));
+    let accuracy = right.count() as f64 / examples.len() as f64;
+    Evaluation { score: Score { loss: f64::from(loss), accuracy }, scores, inputs }
+}
+
+fn tensors(examples: &Examples, device: &Device) -> (Tensor<2>, Tensor<1, Int>) {
+    let values = TensorData::new(examples.values.clone(), [examples.len(), examples.width()]);
+    let classes: Vec<i64> = examples.classes.iter().map(|&class| i64::from(class)).collect();
+    let classes = TensorData::new(classes, [examples.len()]);
+    (Tensor::from_data(values, device), Tensor::from_data(classes, device))
 }
 
 /// The place of the greatest score; `None` if one of them is NaN.

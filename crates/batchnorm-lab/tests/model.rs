@@ -2,34 +2,37 @@
 
 #![allow(missing_docs)]
 
+use batchnorm_lab::data::Data;
 use batchnorm_lab::digits::Digits;
 use batchnorm_lab::model::{Description, KEY, Model, ModelError};
-use batchnorm_lab::network::Architecture;
+use batchnorm_lab::network::{Architecture, Recipe, Start};
 use batchnorm_lab::plan::Plan;
-use batchnorm_lab::training::Score;
-use burn::tensor::Device;
+use batchnorm_lab::training::{Batches, Score, Training};
 use serde_json::{Value, json};
 
 fn plan(batch_norm: bool, steps: usize) -> Plan {
-    Plan { steps, architecture: Architecture { hidden: vec![7, 5], ..Architecture::default() }, ..Plan::of(batch_norm) }
+    let architecture = Architecture { hidden: vec![7, 5], ..Architecture::default() };
+    Plan { steps, network: architecture.recipe(batch_norm), ..Plan::of(batch_norm) }
 }
 
 /// The file after the steps from the network in `from` up to `to`, of a plan of `to` steps.
 fn trained(plan: &Plan, from: Option<Vec<u8>>, to: usize) -> Vec<u8> {
     let digits = Digits::embedded();
-    let (network, done) = match from {
-        None => (plan.start(), 0),
+    let data = Data::digits().summary;
+    let (mut training, done) = match from {
+        None => (plan.training(plan.start(&data), 0), 0),
         Some(bytes) => {
-            let model = Model::from_bytes(bytes).unwrap();
-            (model.network, model.description.steps_done)
+            let (training, description) = Model::from_bytes(bytes).unwrap().resumed().unwrap();
+            (training, description.steps_done)
         }
     };
-    let mut training = plan.training(network, done, &digits.train);
-    for _ in done..to {
-        assert!(training.step().is_finite());
+    let mut batches = Batches::new(digits.train.len(), plan.batch_size, plan.seed);
+    batches.skip(done);
+    for step in done..to {
+        assert!(training.step(&digits.train.select(batches.draw()), plan.rate(step)).is_finite());
     }
-    let description = Description::new(plan.clone(), to, training.evaluate(&digits.test).score);
-    Model { description, network: training.network().clone() }.to_bytes().unwrap()
+    let description = Description::new(data, plan.clone(), to, training.evaluate(&digits.test).score);
+    Model::new(description, &training).to_bytes().unwrap()
 }
 
 #[test]
@@ -44,10 +47,11 @@ fn a_training_that_was_stopped_ends_in_the_same_bytes() {
         }
         let again = Model::from_bytes(whole.clone()).unwrap();
         assert_eq!(again.to_bytes().unwrap(), whole);
-        let (digits, scores) = (Digits::embedded(), again.scores(&Digits::embedded().test.pixels));
-        let evaluated = again.description.plan.training(again.network, 60, &digits.train).evaluate(&digits.test);
+        let (digits, scores) = (Digits::embedded(), again.scores(&Digits::embedded().test.values));
+        let (training, description) = again.resumed().unwrap();
+        let evaluated = training.evaluate(&digits.test);
         assert_eq!(scores, evaluated.scores);
-        assert_eq!(evaluated.score.accuracy, again.description.test_accuracy);
+        assert_eq!(evaluated.score.accuracy, description.test.unwrap().accuracy);
     }
 }
 
@@ -172,10 +176,12 @@ fn damage_anywhere_in_the_header_never_panics() {
 #[test]
 fn a_network_that_diverged_is_no_file() {
     let plan = plan(true, 1);
-    let network =
-        Architecture { weight_deviation: 1e300, ..plan.architecture.clone() }.start(true, 1, &Device::default());
+    let data = Data::digits().summary;
+    let wild = Recipe { start: Start::Gaussian(1e300), ..plan.network.clone() };
+    let network = wild.start(data.input, 10, 1, &Training::device());
     let score = Score { loss: f64::NAN, accuracy: 0.1 };
-    let error = Model { description: Description::new(plan, 1, score), network }.to_bytes().unwrap_err();
+    let description = Description::new(data, plan.clone(), 1, score);
+    let error = Model::new(description, &plan.training(network, 1)).to_bytes().unwrap_err();
     assert!(matches!(&error, ModelError::Tensor { got, .. } if got.contains("inf")), "{error}");
 }
 
@@ -200,14 +206,9 @@ fn a_model_without_its_description_is_used_again_with_it() {
     let expected = Model::from_bytes(whole.clone()).unwrap();
     let (header, _) = split(&whole);
     let text = header["__metadata__"][KEY].as_str().unwrap();
-    let summary = json!({
-        "file": "model.safetensors",
-        "plan": expected.description.plan,
-        "steps_done": 5,
-        "test_accuracy": expected.description.test_accuracy,
-        "test_loss": expected.description.test_loss,
-        "seconds": 0.5,
-    });
+    let mut summary = expected.description.summary();
+    summary["file"] = "model.safetensors".into();
+    summary["seconds"] = 0.5.into();
     let files = [
         whole.clone(),
         text.as_bytes().to_vec(),

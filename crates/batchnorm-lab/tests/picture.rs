@@ -5,24 +5,27 @@
 
 #![allow(missing_docs)]
 
-use batchnorm_lab::digits::{Digits, Images, PIXELS};
+use batchnorm_lab::data::{Data, Examples};
+use batchnorm_lab::digits::{Digits, PIXELS};
 use batchnorm_lab::model::{Description, Model};
 use batchnorm_lab::picture::{PictureError, Source, seen};
 use batchnorm_lab::plan::Plan;
 use batchnorm_lab::probe::Answer;
+use batchnorm_lab::training::Batches;
 use std::sync::OnceLock;
 
 fn trained() -> &'static Model {
     static MODEL: OnceLock<Model> = OnceLock::new();
     MODEL.get_or_init(|| {
         let (digits, plan) = (Digits::embedded(), Plan::of(true));
-        let mut training = plan.training(plan.start(), 0, &digits.train);
-        for _ in 0..plan.steps {
-            assert!(training.step().is_finite());
+        let data = Data::digits().summary;
+        let mut training = plan.training(plan.start(&data), 0);
+        let mut batches = Batches::new(digits.train.len(), plan.batch_size, plan.seed);
+        for step in 0..plan.steps {
+            assert!(training.step(&digits.train.select(batches.draw()), plan.rate(step)).is_finite());
         }
         let score = training.evaluate(&digits.test).score;
-        let description = Description::new(plan.clone(), plan.steps, score);
-        Model { description, network: training.network().clone() }
+        Model::new(Description::new(data, plan.clone(), plan.steps, score), &training)
     })
 }
 
@@ -32,7 +35,7 @@ fn accuracy(pictures: &[[f32; PIXELS]], classes: &[u8]) -> f64 {
         / classes.len() as f64
 }
 
-fn test_digits() -> Images {
+fn test_digits() -> Examples {
     Digits::embedded().test
 }
 
@@ -100,7 +103,7 @@ fn enlarged_digits_are_recognised_as_the_digits_themselves() {
     for (name, page) in pages {
         let pictures: Vec<[f32; PIXELS]> = (0..digits.len())
             .map(|at| {
-                let (width, pixels) = page.of(&digits.pixels[at * PIXELS..][..PIXELS]);
+                let (width, pixels) = page.of(&digits.values[at * PIXELS..][..PIXELS]);
                 seen(Source { width, pixels: &pixels }).unwrap()
             })
             .collect();
@@ -118,7 +121,7 @@ fn eight_by_eight_is_taken_pixel_by_pixel() {
     for paint in [dark_on_light, light_on_dark] {
         let page = Page { scale: 1, margins: [0; 4], paint };
         let mut worst = 0.0f32;
-        for digit in digits.pixels.as_chunks::<PIXELS>().0 {
+        for digit in digits.values.as_chunks::<PIXELS>().0 {
             let (width, pixels) = page.of(digit);
             let seen = seen(Source { width, pixels: &pixels }).unwrap();
             worst = seen.iter().zip(digit).fold(worst, |worst, (a, b)| worst.max((a - b).abs()));

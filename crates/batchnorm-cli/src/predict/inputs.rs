@@ -6,7 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use batchnorm_io::picture;
-use batchnorm_lab::digits::{Digits, Images, PIXELS};
+use batchnorm_lab::data::Examples;
+use batchnorm_lab::digits::{Digits, PIXELS};
 use batchnorm_lab::picture::{Source, seen};
 
 use super::options::Set;
@@ -31,8 +32,8 @@ pub struct Inputs {
 /// Digits of the data set, called by the part they are in and their place there.
 pub fn embedded(set: Set) -> Inputs {
     let Digits { train, test } = Digits::embedded();
-    let named = |part: &str, images: &Images| -> Vec<Asked> {
-        let pixels = images.pixels.as_chunks::<PIXELS>().0;
+    let named = |part: &str, images: &Examples| -> Vec<Asked> {
+        let pixels = images.values.as_chunks::<PIXELS>().0;
         let all = pixels.iter().zip(&images.classes).enumerate();
         all.map(|(at, (&seen, &class))| Asked { name: format!("{part} {at}"), label: Some(class), seen }).collect()
     };

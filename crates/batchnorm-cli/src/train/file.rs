@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use batchnorm_io::atomic::{expect_writable, write_file};
+use batchnorm_io::atomic::{expect_writable, remove_abandoned, write_file};
+use batchnorm_lab::data::DataSummary;
 use batchnorm_lab::model::{Description, Model};
 use batchnorm_lab::plan::Plan;
 
@@ -45,10 +46,11 @@ impl Store {
         }
     }
 
-    /// Errs unless the training in the file follows this plan, and has not gone beyond it.
-    pub fn expect_same(&self, there: &Description, plan: &Plan) -> Result<(), Failure> {
+    /// Errs unless the training in the file follows this plan on these data, and has not gone beyond it.
+    pub fn expect_same(&self, there: &Description, data: &DataSummary, plan: &Plan) -> Result<(), Failure> {
         let path = self.path.display();
-        let differences = there.plan.differences(plan);
+        let mut differences = there.data.differences(data);
+        differences.extend(there.plan.differences(plan));
         if !differences.is_empty() {
             return Err(Failure::usage(format!(
                 "--output: {path} holds another training ({}); name another file, or --restart to replace it",
@@ -65,8 +67,9 @@ impl Store {
         Ok(())
     }
 
-    /// Errs unless the file can be written; changes nothing.
+    /// Errs unless the file can be written; changes nothing, but removes what killed trainings left beside it.
     pub fn expect_writable(&self) -> Result<(), Failure> {
+        remove_abandoned(&self.place);
         expect_writable(&self.place).map_err(Failure::output)
     }
 

@@ -1,28 +1,211 @@
-//! Parsing of the command line of `train` to a plan.
+//! Parsing of the command line of `train` to data and a plan.
 
-use batchnorm_lab::network::Architecture;
+mod network;
+
+use batchnorm_lab::data::{Augmentation, Data, Found, Parts};
+use batchnorm_lab::network::NormKind;
+use batchnorm_lab::optimizer::Rule as OfOptimizer;
 use batchnorm_lab::plan::Plan;
+use batchnorm_lab::schedule::Course;
 use batchnorm_lab::setting;
 
-use super::options::Arguments;
+use super::options::{Arguments, Rule};
+use crate::data_set;
 use crate::failure::Failure;
-use crate::flags::{self, WHOLE, list, number};
+use crate::flags::{self, WHOLE, expected, number};
+use crate::terminal::use_threads;
 
-/// The plan asked for, in range, and the number of threads.
-pub fn plan(arguments: &Arguments) -> Result<(Plan, usize), Failure> {
-    let mut plan = Plan::of(!arguments.no_batch_norm);
+/// Passes over the training set unless flags say otherwise.
+const EPOCHS: usize = 10;
+const SHARE: &str = "a share in 0..1";
+
+/// What was asked for, in range.
+pub struct Request {
+    pub data: Data,
+    pub plan: Plan,
+    pub threads: usize,
+}
+
+/// The data, read far enough to know it, and the plan; on the threads asked for from here on.
+pub fn request(arguments: &Arguments) -> Result<Request, Failure> {
+    let usual = arguments.data.is_some() || arguments.network.is_some();
+    let recipe = network::recipe(arguments, usual)?;
+    let threads = match &arguments.threads {
+        Some(threads) => number("--threads", threads, WHOLE)?,
+        None if recipe.convolutions.is_empty() => 1,
+        None => std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    setting::check_threads(threads).map_err(flags::failure)?;
+    // Before the first look at the data, which takes them.
+    use_threads(threads)?;
+    let data = data(arguments, usual)?;
+    let mut plan = match usual {
+        true => Plan::usual(recipe.clone(), &data.summary, EPOCHS),
+        false => Plan { network: recipe.clone(), ..Plan::of(recipe.norm != NormKind::None) },
+    };
+    if usual && is_cifar(&data) {
+        plan.augmentation = Augmentation { flip: true, crop: 4, shift: 0 };
+    }
+    if let Some(size) = &arguments.batch_size {
+        plan.batch_size = number("--batch-size", size, WHOLE)?;
+        // What is counted in epochs is counted in these batches.
+        let counted = (plan.learning_rate, plan.augmentation);
+        if usual && (1..=data.train.len()).contains(&plan.batch_size) {
+            let epoch = (data.train.len() / plan.batch_size).max(1);
+            let steps = EPOCHS * epoch;
+            let schedule = batchnorm_lab::schedule::Schedule { warm_up: steps / 20, ..plan.schedule };
+            plan = Plan { steps, schedule, evaluate_every: Some(epoch), ..plan };
+        }
+        (plan.learning_rate, plan.augmentation) = counted;
+    }
+    course(arguments, usual, &data, &mut plan)?;
+    rules(arguments, usual, &mut plan)?;
+    if let Some(changes) = &arguments.augment {
+        plan.augmentation = augmentation(changes)?;
+    }
+    if let Some(every) = &arguments.evaluate_every {
+        plan.evaluate_every = Some(number("--evaluate-every", every, WHOLE)?);
+    }
+    if let Some(patience) = &arguments.patience {
+        plan.patience = Some(number("--patience", patience, WHOLE)?);
+    }
+    plan.seed = number("--seed", &arguments.seed, "a whole number >= 0")?;
+    plan.check(&data.summary).map_err(flags::failure)?;
+    Ok(Request { data, plan, threads })
+}
+
+fn is_cifar(data: &Data) -> bool {
+    data.summary.kind.starts_with("CIFAR")
+}
+
+fn data(arguments: &Arguments, usual: bool) -> Result<Data, Failure> {
+    let share = |flag: &str, text: &str, most: f64| {
+        let share: f64 = number(flag, text, SHARE)?;
+        if (0.0..most).contains(&share) { Ok(share) } else { Err(expected(flag, format!("a share in 0..{most}"), text)) }
+    };
+    let examples = arguments.examples.as_ref().map(|examples| number("--examples", examples, WHOLE)).transpose()?;
+    let parts = Parts {
+        test: share("--test", &arguments.test, 1.0)?,
+        validation: share("--validation", &arguments.validation, 1.0)?,
+        examples,
+    };
+    let size = arguments.size.as_deref().map(size).transpose()?;
+    let embedded = std::path::Path::new(data_set::EMBEDDED);
+    let (name, found) = data_set::find("--data", arguments.data.as_deref().unwrap_or(embedded), size)?;
+    let Found { train, test, .. } = &found;
+    if test.is_none() && (parts.test == 0.0 || (parts.test * train.len() as f64) < 1.0) {
+        return Err(expected("--test", "a share that leaves something to test with", &arguments.test));
+    }
+    if let Some(examples) = examples
+        && !(1..=train.len()).contains(&examples)
+    {
+        return Err(expected("--examples", format!("a number in 1..={}", train.len()), examples));
+    }
+    let standardized = usual && !arguments.unscaled;
+    Data::new(&name, found, parts, standardized).map_err(|error| Failure::input(format!("--data: {error}")))
+}
+
+/// `32` or `32x48`: rows and columns.
+fn size(text: &str) -> Result<(usize, usize), Failure> {
+    let what = "a whole number from 1 to 512, or two with an x between, such as 32x48";
+    let one = |text: &str| {
+        let length: usize = number("--size", text, what)?;
+        if (1..=512).contains(&length) { Ok(length) } else { Err(expected("--size", what, text)) }
+    };
+    match text.split_once('x') {
+        None => one(text).map(|length| (length, length)),
+        Some((rows, columns)) => Ok((one(rows)?, one(columns)?)),
+    }
+}
+
+/// `flip,crop=4,shift=2`, or `none`.
+fn augmentation(text: &str) -> Result<Augmentation, Failure> {
+    let what = "none, or some of flip, crop=N, shift=N with commas between";
+    let mut augmentation = Augmentation::default();
+    if text == "none" {
+        return Ok(augmentation);
+    }
+    for word in text.split(',').map(str::trim) {
+        match word.split_once('=') {
+            None if word == "flip" => augmentation.flip = true,
+            Some(("crop", pixels)) => augmentation.crop = number("--augment", pixels, WHOLE)?,
+            Some(("shift", pixels)) => augmentation.shift = number("--augment", pixels, WHOLE)?,
+            _ => return Err(expected("--augment", what, format!("`{word}`"))),
+        }
+    }
+    Ok(augmentation)
+}
+
+/// Steps, learning rate and its course.
+fn course(arguments: &Arguments, usual: bool, data: &Data, plan: &mut Plan) -> Result<(), Failure> {
     if let Some(steps) = &arguments.steps {
         plan.steps = number("--steps", steps, WHOLE)?;
+    }
+    if let Some(epochs) = &arguments.epochs {
+        let epochs: usize = number("--epochs", epochs, WHOLE)?;
+        let epoch = (data.train.len() / plan.batch_size.max(1)).max(1);
+        plan.steps = epochs.saturating_mul(epoch);
+    }
+    if usual {
+        plan.schedule.warm_up = plan.steps / 20;
+    }
+    if let Some(schedule) = &arguments.schedule {
+        plan.schedule.course = schedule_course(schedule)?;
+    }
+    if let Some(steps) = &arguments.warm_up {
+        plan.schedule.warm_up = number("--warm-up", steps, WHOLE)?;
+    }
+    Ok(())
+}
+
+fn schedule_course(text: &str) -> Result<Course, Failure> {
+    let what = "constant, cosine, or step:EVERY,FACTOR such as step:1000,0.1";
+    match text.split_once(':') {
+        None if text == "constant" => Ok(Course::Constant),
+        None if text == "cosine" => Ok(Course::Cosine),
+        Some(("step", numbers)) => {
+            let (every, factor) =
+                numbers.split_once(',').ok_or_else(|| expected("--schedule", what, format!("`{text}`")))?;
+            Ok(Course::Step {
+                every: number("--schedule", every.trim(), what)?,
+                factor: number("--schedule", factor.trim(), what)?,
+            })
+        }
+        _ => Err(expected("--schedule", what, format!("`{text}`"))),
+    }
+}
+
+/// The optimiser, L2, clipping, and the rate that goes with them.
+fn rules(arguments: &Arguments, usual: bool, plan: &mut Plan) -> Result<(), Failure> {
+    let adam = matches!(arguments.optimizer, Some(Rule::Adam | Rule::Adamw));
+    if adam && (arguments.momentum.is_some() || arguments.nesterov.is_some()) {
+        return Err(Failure::usage("--momentum, --nesterov: expected --optimizer sgd with them; Adam has its own"));
+    }
+    plan.optimizer = match (arguments.optimizer, plan.optimizer) {
+        (Some(Rule::Adam), _) => OfOptimizer::Adam { betas: OfOptimizer::BETAS },
+        (Some(Rule::Adamw), _) => OfOptimizer::AdamW { betas: OfOptimizer::BETAS },
+        (_, OfOptimizer::Sgd { momentum: usual_momentum, nesterov: usual_nesterov }) => {
+            let momentum = match &arguments.momentum {
+                Some(momentum) => number("--momentum", momentum, SHARE)?,
+                None => usual_momentum,
+            };
+            let nesterov = arguments.nesterov.unwrap_or(usual_nesterov && momentum > 0.0);
+            OfOptimizer::Sgd { momentum, nesterov }
+        }
+        (_, other) => other,
+    };
+    if usual && adam {
+        plan.learning_rate = 0.001;
     }
     if let Some(rate) = &arguments.learning_rate {
         plan.learning_rate = number("--learning-rate", rate, "a number above 0")?;
     }
-    plan.batch_size = number("--batch-size", &arguments.batch_size, WHOLE)?;
-    plan.seed = number("--seed", &arguments.seed, "a whole number >= 0")?;
-    let hidden = list("--hidden", &arguments.hidden, "whole numbers with commas between, such as 100,50")?;
-    plan.architecture = Architecture { hidden, ..plan.architecture };
-    plan.check().map_err(flags::failure)?;
-    let threads = number("--threads", &arguments.threads, WHOLE)?;
-    setting::check_threads(threads).map_err(flags::failure)?;
-    Ok((plan, threads))
+    if let Some(penalty) = &arguments.weight_decay {
+        plan.weight_decay.penalty = number("--weight-decay", penalty, "a number >= 0")?;
+    }
+    plan.weight_decay.of_norms |= arguments.decay_norms;
+    if let Some(clip) = &arguments.clip {
+        plan.clip = Some(number("--clip", clip, "a number above 0")?);
+    }
+    Ok(())
 }

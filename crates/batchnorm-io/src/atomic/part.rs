@@ -5,8 +5,12 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::WriteError;
+
+/// A hidden file without a lock that was written to so recently may be somebody's.
+const UNTOUCHED: Duration = Duration::from_secs(60);
 
 /// A hidden file with the whole content of `target`, synced; deleted when dropped unless renamed.
 #[derive(Debug)]
@@ -14,6 +18,8 @@ pub(super) struct Part {
     hidden: PathBuf,
     pub target: PathBuf,
     in_place: bool,
+    /// Kept open for its lock, by which others see that somebody still needs the hidden file.
+    file: Option<File>,
 }
 
 impl Part {
@@ -22,12 +28,13 @@ impl Part {
         expect_place(target)?;
         let (hidden, file) = create_hidden(&folder_of(target))?;
         // From here on every way out, a panic in `write` too, deletes the hidden file.
-        let part = Self { hidden, target: target.to_path_buf(), in_place: false };
-        part.fill(file, write).map_err(|reason| WriteError::Write { path: target.to_path_buf(), reason })?;
+        let mut part = Self { hidden, target: target.to_path_buf(), in_place: false, file: None };
+        let file = part.fill(file, write).map_err(|reason| WriteError::Write { path: target.to_path_buf(), reason })?;
+        part.file = Some(file);
         Ok(part)
     }
 
-    fn fill(&self, file: File, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    fn fill(&self, file: File, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<File> {
         // Before the first byte, so that a private file's new content is never public.
         if let Ok(old) = fs::metadata(&self.target)
             && old.permissions() != file.metadata()?.permissions()
@@ -36,7 +43,9 @@ impl Part {
         }
         let mut buffer = BufWriter::new(file);
         write(&mut buffer)?;
-        buffer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+        let file = buffer.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.sync_all()?;
+        Ok(file)
     }
 
     /// Renames the hidden file over the target. The folder is yet to be synced.
@@ -44,6 +53,7 @@ impl Part {
         fs::rename(&self.hidden, &self.target)
             .map_err(|reason| WriteError::Replace { path: self.target.clone(), reason })?;
         self.in_place = true;
+        self.file = None;
         Ok(())
     }
 }
@@ -90,7 +100,11 @@ pub(super) fn create_hidden(folder: &Path) -> Result<(PathBuf, File), WriteError
     loop {
         let path = hidden_name(folder, "part");
         match File::create_new(&path) {
-            Ok(file) => return Ok((path, file)),
+            // (Where locks are not to be had, the process's number must do.)
+            Ok(file) => {
+                let _ = file.try_lock();
+                return Ok((path, file));
+            }
             // Left behind by a killed process that had our number. Names do not run out: try the next.
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(reason) => {
@@ -98,6 +112,27 @@ pub(super) fn create_hidden(folder: &Path) -> Result<(PathBuf, File), WriteError
             }
         }
     }
+}
+
+/// Removes the hidden files in `folder` that killed processes left: those nobody holds a lock of, whose process is gone, or which
+/// nobody has written to for a minute. What cannot be read or removed stays. Gives their number.
+pub(super) fn remove_abandoned(folder: &Path) -> usize {
+    let is_abandoned = |path: &Path| {
+        let name = path.file_name()?.to_str()?;
+        let (process, _) = name.strip_prefix(".batchnorm-")?.strip_suffix(".part")?.split_once('-')?;
+        let process: u32 = process.parse().ok()?;
+        let file = File::open(path).ok()?;
+        if file.try_lock().is_err() {
+            return Some(false);
+        }
+        // A file that was created in this very moment is not locked yet; then its process is there.
+        let gone = cfg!(target_os = "linux") && !Path::new(&format!("/proc/{process}")).exists();
+        let old = file.metadata().ok()?.modified().ok()?.elapsed().is_ok_and(|age| age > UNTOUCHED);
+        Some(process != process::id() && (gone || old))
+    };
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    let abandoned = entries.flatten().map(|entry| entry.path()).filter(|path| is_abandoned(path).unwrap_or(false));
+    abandoned.filter(|path| fs::remove_file(path).is_ok()).count()
 }
 
 /// A name no one else in this process uses. Not made from the target's name, which may be as long as

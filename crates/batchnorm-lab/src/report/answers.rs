@@ -42,7 +42,7 @@ pub fn section(comparison: &Comparison) -> String {
     let mut table = Table::new(caption, ["Image"].into_iter().chain(names));
     for at in chosen(&runs, &test.classes) {
         let class = test.classes[at];
-        let digit = format!("{}<br>a {class}", drawing(&test.pixels[at * PIXELS..][..PIXELS], class, at));
+        let digit = format!("{}<br>a {class}", drawing(&test.values[at * PIXELS..][..PIXELS], class, at));
         let cells = runs.iter().map(|run| answer_cell(&run.answers[at], class));
         table.html_row([digit].into_iter().chain(cells));
     }
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn every_pixel_that_is_not_white_is_drawn() {
         let test = Digits::embedded().test;
-        let pixels = &test.pixels[..PIXELS];
+        let pixels = &test.values[..PIXELS];
         let inked = pixels.iter().filter(|pixel| **pixel > 0.0).count();
         assert_eq!(drawing(pixels, test.classes[0], 0).matches("h1v1h-1z").count(), inked);
     }

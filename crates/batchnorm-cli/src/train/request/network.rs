@@ -1,0 +1,95 @@
+//! The network that the command line asks for.
+
+use std::path::Path;
+
+use batchnorm_io::whole;
+use batchnorm_lab::network::{ActivationKind, Architecture, NAMES, NormKind, Placement, Recipe, Start};
+
+use crate::failure::Failure;
+use crate::flags::{WHOLE, expected, list, number};
+use crate::train::options::{Activation, Arguments, Norm, Place};
+
+/// Bytes of the largest file of a network.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// The recipe: that of the digits unless a network or data are named, with what flags change.
+pub fn recipe(arguments: &Arguments, usual: bool) -> Result<Recipe, Failure> {
+    let mut recipe = match &arguments.network {
+        Some(network) => named(network)?,
+        None if usual => Recipe::default(),
+        None => Architecture::default().recipe(true),
+    };
+    if let Some(hidden) = &arguments.hidden {
+        recipe.hidden = list("--hidden", hidden, "whole numbers with commas between, such as 100,50")?;
+    }
+    if let Some(activation) = arguments.activation {
+        recipe = recipe.activated(match activation {
+            Activation::Sigmoid => ActivationKind::Sigmoid,
+            Activation::Tanh => ActivationKind::Tanh,
+            Activation::Relu => ActivationKind::Relu,
+        });
+    }
+    if arguments.no_batch_norm {
+        recipe.norm = NormKind::None;
+    }
+    if let Some(norm) = arguments.norm {
+        recipe.norm = match norm {
+            Norm::None => NormKind::None,
+            Norm::Batch => NormKind::Batch,
+            Norm::Renorm => NormKind::Renorm,
+            Norm::Layer => NormKind::Layer,
+            Norm::Group => NormKind::Group,
+            Norm::Instance => NormKind::Instance,
+            Norm::Rms => NormKind::Rms,
+            Norm::Decorrelated => NormKind::Decorrelated,
+        };
+    }
+    match arguments.placement {
+        Some(Place::Before) => recipe.placement = Placement::Before,
+        Some(Place::After) => recipe.placement = Placement::After,
+        None => {}
+    }
+    if let Some(dropout) = &arguments.dropout {
+        recipe.dropout = number("--dropout", dropout, "a share in 0..1")?;
+    }
+    if let Some(start) = &arguments.start {
+        recipe.start = match start.as_str() {
+            "he" => Start::He,
+            "glorot" => Start::Glorot,
+            deviation => Start::Gaussian(number("--start", deviation, "he, glorot or a standard deviation above 0")?),
+        };
+    }
+    if let Some(epsilon) = &arguments.epsilon {
+        recipe.epsilon = number("--epsilon", epsilon, "a number >= 0")?;
+    }
+    if let Some(weight) = &arguments.update_weight {
+        recipe.weight_of_new = number("--update-weight", weight, "a weight in 0..=1")?;
+    }
+    if let Some(groups) = &arguments.groups {
+        recipe.groups = number("--groups", groups, WHOLE)?;
+    }
+    if let Some(limits) = &arguments.renorm {
+        let [r_max, d_max] = list("--renorm", limits, "two numbers R,D such as 3,5")?[..] else {
+            return Err(expected("--renorm", "two numbers R,D such as 3,5", format!("`{limits}`")));
+        };
+        recipe.renormalization = [r_max, d_max];
+    }
+    Ok(recipe)
+}
+
+fn named(network: &Path) -> Result<Recipe, Failure> {
+    if let Some(recipe) = network.to_str().and_then(Recipe::named) {
+        return Ok(recipe);
+    }
+    if network.extension().is_none_or(|end| end != "toml") {
+        let what = format!("{} or a file *.toml", NAMES.join(", "));
+        return Err(expected("--network", what, network.display()));
+    }
+    let named = |reason: String| Failure::input(format!("--network: {}: {reason}", network.display()));
+    let bytes = whole::read(network, MOST_BYTES).map_err(|error| named(error.to_string()))?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(named(format!("expected a network of at most {MOST_BYTES} bytes, got a larger file")));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| named(String::from("expected text in UTF-8, got other bytes")))?;
+    Recipe::from_toml(&text).map_err(|error| named(error.to_string()))
+}

@@ -1,0 +1,239 @@
+//! A training, step by step, that is saved on the way.
+
+use std::time::{Duration, Instant};
+
+use batchnorm_lab::data::{Data, DataError, Examples, Set};
+use batchnorm_lab::diagnosis;
+use batchnorm_lab::model::{Description, Model, ModelError, Tested, Watch};
+use batchnorm_lab::network::Network;
+use batchnorm_lab::plan::Plan;
+use batchnorm_lab::random::{Purpose, generator};
+use batchnorm_lab::training::{Batches, Score, Training};
+
+use super::file::Store;
+use super::report::{Evaluated, Report};
+use crate::failure::Failure;
+use crate::terminal::Stop;
+
+/// Time between saves on the way (or a step, if that takes longer): as much is lost in a crash.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+/// Saves may take one part in so many of the time.
+const SAVES_SHARE: u32 = 20;
+
+pub struct Run {
+    data: Data,
+    plan: Plan,
+    training: Training,
+    /// Steps that the network has taken.
+    done: usize,
+    /// Steps that the network in the file has taken, once this run has written it.
+    saved: Option<usize>,
+    test: Option<Tested>,
+    watch: Option<Watch>,
+    /// The network with the lowest loss on the validation set, where one is watched.
+    best: Option<Network>,
+}
+
+impl Run {
+    /// A training from its start.
+    pub fn new(data: Data, plan: Plan) -> Run {
+        let training = plan.training(plan.start(&data.summary), 0);
+        Run { data, plan, training, done: 0, saved: None, test: None, watch: None, best: None }
+    }
+
+    /// A training that goes on from what a file holds.
+    pub fn resumed(data: Data, plan: Plan, training: Training, there: Description, best: Option<Network>) -> Run {
+        let Description { steps_done: done, test, watch, .. } = there;
+        Run { data, plan, training, done, saved: None, test, watch, best }
+    }
+
+    pub fn data(&self) -> &Data {
+        &self.data
+    }
+
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub fn done(&self) -> usize {
+        self.done
+    }
+
+    pub fn seconds(&self) -> f64 {
+        self.training.seconds()
+    }
+
+    /// Tells whether it is the training that `train` does unless it is told otherwise: evaluated whenever it is saved.
+    pub fn is_plain(&self) -> bool {
+        self.plan.evaluate_every.is_none()
+    }
+
+    /// All steps are taken, or the loss on the validation set has not got better for long.
+    pub fn is_over(&self) -> bool {
+        self.done >= self.plan.steps || self.has_given_up()
+    }
+
+    pub fn has_given_up(&self) -> bool {
+        self.watch.zip(self.plan.patience).is_some_and(|(watch, patience)| watch.waited >= patience)
+    }
+
+    /// The description of a training that is over, or was before.
+    pub fn finished(&self) -> Description {
+        let (data, plan) = (self.data.summary.clone(), self.plan.clone());
+        Description { data, plan, steps_done: self.done, test: self.test, watch: self.watch }
+    }
+
+    /// The description of the network in the file: it is evaluated now unless that is done.
+    fn description(&mut self) -> Result<Description, Failure> {
+        let steps = self.watch.map_or(self.done, |watch| watch.best_step);
+        let known = self.test.is_some_and(|test| test.step == steps);
+        if !known && (self.is_plain() || self.is_over()) {
+            let score = self.score_of_kept().map_err(unreadable)?;
+            self.test = Some(Tested::new(steps, score));
+        }
+        Ok(self.finished())
+    }
+
+    /// The score on the test set of the network that the file keeps.
+    fn score_of_kept(&self) -> Result<Score, DataError> {
+        match &self.best {
+            None => self.score(&self.data.test),
+            Some(best) => self.plan.training(best.clone(), 0).score(&self.data.test, |part| self.data.prepare(part)),
+        }
+    }
+
+    fn score(&self, set: &Set) -> Result<Score, DataError> {
+        self.training.score(set, |portion| self.data.prepare(portion))
+    }
+
+    /// A batch of the training set as the network gets it in a step.
+    fn batch(&self, places: &[usize]) -> Result<Examples, DataError> {
+        let mut batch = self.data.train.read(places)?;
+        if !self.plan.augmentation.is_none() {
+            let mut generator = generator(self.plan.seed, Purpose::Augmentation(self.done));
+            self.plan.augmentation.apply(&mut batch, self.data.summary.input, &mut generator);
+        }
+        self.data.prepare(&mut batch);
+        Ok(batch)
+    }
+
+    /// Takes the missing steps, and saves on the way, on Ctrl-C and at the end.
+    pub fn train(&mut self, store: &Store, mut report: Report) -> Result<(), Failure> {
+        let stop = Stop::on_ctrl_c()?;
+        // Before the long run. Nothing is replaced yet: what is there is worth more than a network just begun.
+        store.expect_writable()?;
+        report.begin(&self.data, &self.plan, self.done)?;
+        let mut batches = Batches::new(self.data.train.len(), self.plan.batch_size, self.plan.seed);
+        batches.skip(self.done);
+        let (mut saved, mut pause) = (Instant::now(), SAVE_EVERY);
+        while !self.is_over() {
+            let batch = match self.batch(batches.draw()) {
+                Ok(batch) => batch,
+                Err(error) => return Err(self.cut_off(store, error)),
+            };
+            let rate = self.plan.rate(self.done);
+            let loss = self.training.step(&batch, rate);
+            if !loss.is_finite() {
+                return Err(self.diverged(self.done + 1, store, Some(&batch)));
+            }
+            self.done += 1;
+            report.step(self.done, loss, rate, batch.len())?;
+            let evaluates = self.plan.evaluate_every.is_some_and(|every| self.done % every == 0) || self.done == self.plan.steps;
+            if evaluates && !self.is_plain() {
+                let evaluated = match self.evaluate() {
+                    Ok(evaluated) => evaluated,
+                    Err(error) => return Err(self.cut_off(store, error)),
+                };
+                report.evaluated(&evaluated, self.training.seconds())?;
+                report.warn(self.done, diagnosis::during(&self.training, &self.plan.network, &batch))?;
+            }
+            if stop.asked() && !self.is_over() {
+                report.end();
+                self.save(store)?;
+                return Err(Failure::Interrupted(format!(
+                    "interrupted; {} of {} steps are in {}, the same command (without --restart) goes on from there",
+                    self.done,
+                    self.plan.steps,
+                    store.path().display()
+                )));
+            }
+            if saved.elapsed() >= pause {
+                let start = Instant::now();
+                self.save(store)?;
+                pause = SAVE_EVERY.max(SAVES_SHARE * start.elapsed());
+                saved = Instant::now();
+            }
+        }
+        report.end();
+        self.save(store)
+    }
+
+    /// Scores on the test set and, where there is one, on the validation set, which decides what network is kept.
+    fn evaluate(&mut self) -> Result<Evaluated, DataError> {
+        let test = self.score(&self.data.test)?;
+        let validation = self.data.validation.as_ref().map(|set| self.score(set)).transpose()?;
+        if let Some(Score { loss, .. }) = validation
+            && self.plan.patience.is_some()
+        {
+            let watch = match self.watch {
+                Some(watch) if watch.best_loss <= loss || loss.is_nan() => Watch { waited: watch.waited + 1, ..watch },
+                _ => {
+                    self.best = Some(self.training.network().apart());
+                    Watch { best_step: self.done, best_loss: loss, waited: 0 }
+                }
+            };
+            self.watch = Some(watch);
+        }
+        if self.watch.is_none_or(|watch| watch.best_step == self.done) {
+            self.test = Some(Tested::new(self.done, test));
+        }
+        Ok(Evaluated { step: self.done, test, validation })
+    }
+
+    fn model(&mut self) -> Result<Model, Failure> {
+        let description = self.description()?;
+        let model = Model::new(description, &self.training);
+        Ok(match &self.best {
+            Some(best) => Model { last: Some(model.network), network: best.clone(), ..model },
+            None => model,
+        })
+    }
+
+    fn save(&mut self, store: &Store) -> Result<(), Failure> {
+        match self.model()?.to_bytes() {
+            Ok(bytes) => {
+                store.save(&bytes)?;
+                self.saved = Some(self.done);
+                Ok(())
+            }
+            // The only way to a network that is no file: a step that overflowed.
+            Err(ModelError::Tensor { .. }) => Err(self.diverged(self.done, store, None)),
+            Err(error) => Err(Failure::output(error)),
+        }
+    }
+
+    /// The data cannot be read any more: what was learnt is saved first.
+    fn cut_off(&mut self, store: &Store, error: DataError) -> Failure {
+        let kept = match self.save(store) {
+            Ok(()) => format!("{} of {} steps are in {}", self.done, self.plan.steps, store.path().display()),
+            Err(failure) => failure.to_string(),
+        };
+        Failure::input(format!("--data: {error}; {kept}; the same command goes on from there once the data are back"))
+    }
+
+    fn diverged(&self, step: usize, store: &Store, batch: Option<&Examples>) -> Failure {
+        let kept = self.saved.map_or(String::from("is as it was"), |steps| format!("holds step {steps}"));
+        let layer = batch.and_then(|batch| diagnosis::not_finite(&self.training, batch));
+        let layer = layer.map_or(String::new(), |layer| format!(" (first in layer {layer})"));
+        Failure::refused(format!(
+            "the training diverged: at step {step} the loss or a weight is not finite{layer}; {} {kept}; \
+             try a lower --learning-rate (it was {}) with --restart or another --output",
+            store.path().display(),
+            self.plan.learning_rate
+        ))
+    }
+}
+
+fn unreadable(error: DataError) -> Failure {
+    Failure::input(format!("--data: {error}"))
+}

@@ -1,0 +1,208 @@
+//! Pictures in folders: each subfolder is a class.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use batchnorm_io::picture::{self, Picture};
+
+use super::error::DataError;
+use super::examples::Shape;
+use super::set::{Set, Source};
+use super::{Found, MOST_CLASSES, byte};
+
+/// A side of the largest pictures that are taken in their own size.
+const LARGEST_OWN: usize = 64;
+/// Bytes of pictures, decoded and in their final size, that are kept in memory; others are decoded each time.
+const MOST_KEPT: usize = 1 << 30;
+/// Names of the subfolders of a set that comes in two parts.
+const TRAIN: &str = "train";
+const TEST: [&str; 3] = ["test", "val", "validation"];
+
+/// The entries of a folder, sorted by name.
+///
+/// # Errors
+/// A folder that cannot be read.
+pub fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    entries.sort();
+    Ok(entries)
+}
+
+/// Those of the entries that are pictures by their names.
+pub fn pictures(entries: &[PathBuf]) -> Vec<PathBuf> {
+    let ends = |path: &PathBuf, with: &str| path.extension().is_some_and(|end| end.eq_ignore_ascii_case(with));
+    let is_picture = |path: &&PathBuf| ["png", "jpg", "jpeg"].iter().any(|with| ends(path, with)) && !path.is_dir();
+    entries.iter().filter(is_picture).cloned().collect()
+}
+
+/// The numbers that a network sees of a picture: cut to the shape's proportions around its middle, made its size, transparency laid on
+/// white; luminance (ITU-R BT.709's weights) where the shape has one channel. Each in 0..=1, in steps of 1/255.
+///
+/// # Panics
+/// If the shape has other than 1 or 3 channels, or no pixel.
+pub fn seen(picture: &Picture, shape: Shape) -> Vec<f32> {
+    bytes(picture, shape).into_iter().map(byte).collect()
+}
+
+fn bytes(picture: &Picture, shape: Shape) -> Vec<u8> {
+    let pixels = cut(picture, shape).resized(shape.columns, shape.rows).pixels;
+    let on_white = |[red, green, blue, alpha]: [u16; 4]| {
+        let alpha = f32::from(alpha) / f32::from(u16::MAX);
+        [red, green, blue].map(|colour| alpha * f32::from(colour) / f32::from(u16::MAX) + (1.0 - alpha))
+    };
+    let rounded = |share: f32| (255.0 * share).round() as u8;
+    match shape.channels {
+        1 => {
+            let luminance = |[red, green, blue]: [f32; 3]| 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+            pixels.into_iter().map(|pixel| rounded(luminance(on_white(pixel)))).collect()
+        }
+        3 => (0..3).flat_map(|colour| pixels.iter().map(move |&pixel| rounded(on_white(pixel)[colour]))).collect(),
+        other => panic!("a picture in {other} channels"),
+    }
+}
+
+/// The largest part of a picture around its middle that has the shape's proportions.
+fn cut(picture: &Picture, shape: Shape) -> Picture {
+    let (width, height) = (picture.width, picture.height);
+    let kept_width = width.min((height * shape.columns / shape.rows).max(1));
+    let kept_height = height.min((width * shape.rows / shape.columns).max(1));
+    if (kept_width, kept_height) == (width, height) {
+        return picture.clone();
+    }
+    let (left, top) = ((width - kept_width) / 2, (height - kept_height) / 2);
+    let rows = picture.pixels.chunks_exact(width).skip(top).take(kept_height);
+    let pixels = rows.flat_map(|row| &row[left..left + kept_width]).copied().collect();
+    Picture { width: kept_width, height: kept_height, pixels }
+}
+
+/// The data set in a folder, in a size (rows, columns) or in the pictures' own; none if no subfolder has pictures.
+pub fn open(folder: &Path, below: &[PathBuf], size: Option<(usize, usize)>) -> Option<Result<Found, DataError>> {
+    let named = |names: &[&str]| below.iter().find(|path| names.iter().any(|name| path.ends_with(name)) && path.is_dir());
+    let parts = match named(&[TRAIN]) {
+        Some(train) => (train.as_path(), named(&TEST).map(PathBuf::as_path)),
+        None => (folder, None),
+    };
+    let has_pictures = |folder: &Path| {
+        let below = entries(folder).unwrap_or_default();
+        below.iter().any(|path| path.is_dir() && !pictures(&entries(path).unwrap_or_default()).is_empty())
+    };
+    has_pictures(parts.0).then(|| read(parts.0, parts.1, size))
+}
+
+fn read(train: &Path, test: Option<&Path>, size: Option<(usize, usize)>) -> Result<Found, DataError> {
+    let names = classes(train)?;
+    let files = files(train, &names)?;
+    let shape = shape(&files, size)?;
+    let set = |files: Files| {
+        let classes = files.iter().map(|(_, class)| *class).collect();
+        let kept = vec![None; files.len()];
+        Set::new(shape, classes, Pictures { files, shape, kept, room: MOST_KEPT })
+    };
+    let test = match test {
+        None => None,
+        Some(test) => {
+            let of_test = classes(test)?;
+            if let Some(name) = of_test.iter().find(|name| !names.contains(name)) {
+                return Err(DataError::Mismatch {
+                    path: test.to_path_buf(),
+                    expected: String::from("the classes of the training set alone"),
+                    got: format!("a folder {name}"),
+                });
+            }
+            let present: Vec<String> = names.iter().filter(|name| of_test.contains(name)).cloned().collect();
+            let mut files = self::files(test, &present)?;
+            for (_, class) in &mut files {
+                let name = &present[usize::from(*class)];
+                *class = names.iter().position(|of_train| of_train == name).expect("its classes are ours") as u8;
+            }
+            Some(set(files))
+        }
+    };
+    Ok(Found { kind: "a folder of pictures", classes: names, train: set(files), test })
+}
+
+/// Files with their classes.
+type Files = Vec<(PathBuf, u8)>;
+
+/// The names of the classes: those of the subfolders, by their number if all are numbers.
+fn classes(folder: &Path) -> Result<Vec<String>, DataError> {
+    let below = entries(folder).map_err(|error| DataError::Place { path: folder.to_path_buf(), error })?;
+    let mut names: Vec<String> = Vec::new();
+    for path in below.iter().filter(|path| path.is_dir()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !name.starts_with('.') {
+            names.push(name);
+        }
+    }
+    if names.iter().all(|name| name.parse::<u64>().is_ok()) {
+        names.sort_by_key(|name| name.parse::<u64>().unwrap_or_default());
+    }
+    match names.len() {
+        2..=MOST_CLASSES => Ok(names),
+        count => Err(DataError::Mismatch {
+            path: folder.to_path_buf(),
+            expected: format!("2 to {MOST_CLASSES} subfolders, one for each class"),
+            got: count.to_string(),
+        }),
+    }
+}
+
+/// The pictures of each class.
+fn files(folder: &Path, names: &[String]) -> Result<Files, DataError> {
+    let mut files = Vec::new();
+    for (class, name) in names.iter().enumerate() {
+        let path = folder.join(name);
+        let below = entries(&path).map_err(|error| DataError::Place { path: path.clone(), error })?;
+        let pictures = pictures(&below);
+        if pictures.is_empty() {
+            return Err(DataError::Mismatch {
+                path,
+                expected: String::from("PNG or JPEG pictures (*.png, *.jpg, *.jpeg) in the folder of each class"),
+                got: String::from("none"),
+            });
+        }
+        files.extend(pictures.into_iter().map(|path| (path, class as u8)));
+    }
+    Ok(files)
+}
+
+/// The shape that all pictures get: grey if all are; their own size, if they have one and it is small; otherwise 64 x 64.
+fn shape(files: &Files, size: Option<(usize, usize)>) -> Result<Shape, DataError> {
+    let (mut grey, mut own) = (true, None);
+    let mut one_size = true;
+    for (path, _) in files {
+        let picture = picture::read(path)?;
+        grey &= picture.pixels.iter().all(|&[red, green, blue, _]| red == green && green == blue);
+        let here = (picture.height, picture.width);
+        one_size &= *own.get_or_insert(here) == here;
+    }
+    let own = own.filter(|&(rows, columns)| one_size && rows.max(columns) <= LARGEST_OWN);
+    let (rows, columns) = size.or(own).unwrap_or((LARGEST_OWN, LARGEST_OWN));
+    Ok(Shape { channels: if grey { 1 } else { 3 }, rows, columns })
+}
+
+struct Pictures {
+    files: Files,
+    shape: Shape,
+    /// The pictures that were decoded, while there was room.
+    kept: Vec<Option<Box<[u8]>>>,
+    /// Bytes that may still be kept.
+    room: usize,
+}
+
+impl Source for Pictures {
+    fn read(&mut self, place: usize, into: &mut Vec<f32>) -> Result<(), DataError> {
+        if let Some(kept) = &self.kept[place] {
+            into.extend(kept.iter().copied().map(byte));
+            return Ok(());
+        }
+        let bytes = bytes(&picture::read(&self.files[place].0)?, self.shape);
+        into.extend(bytes.iter().copied().map(byte));
+        if bytes.len() <= self.room {
+            self.room -= bytes.len();
+            self.kept[place] = Some(bytes.into_boxed_slice());
+        }
+        Ok(())
+    }
+}
