@@ -27,7 +27,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     if arguments.outline {
         return summary::outline(&arguments, &request);
     }
-    let Request { data, plan, threads } = request;
+    let Request { data, plan, threads, save_every } = request;
     let store = Store::new(&arguments.output);
     let description = model_file::description(arguments.description.as_deref())?;
     let is_described = description.is_some();
@@ -50,16 +50,20 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         })?,
     };
     if planned == Some(run.plan().steps) && run.is_over() {
-        tell(format_args!(
-            "{} has all {} steps already and stays as it is; --steps trains it further, --restart anew.",
-            arguments.output.display(),
-            run.done()
-        ));
+        let (path, done) = (arguments.output.display(), run.done());
+        match run.has_given_up() {
+            false => tell(format_args!(
+                "{path} has all {done} steps already and stays as it is; --steps trains it further, --restart anew."
+            )),
+            true => tell(format_args!(
+                "{path} has ended by itself after {done} steps and stays as it is; more --patience is another training (--restart)."
+            )),
+        }
     } else {
         if !run.is_plain() {
             summary::announce(run.data(), run.plan(), threads);
         }
-        run.train(&store, report)?;
+        run.train(&store, save_every, report)?;
     }
     summary::print(&arguments, &run)
 }

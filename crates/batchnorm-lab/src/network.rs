@@ -23,7 +23,7 @@ use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Gradients, Tensor};
 use chacha20::ChaCha8Rng;
 
-pub use architecture::Architecture;
+pub use architecture::{Architecture, DIGITS};
 pub use layers::{Block, Convolution, Hidden};
 pub use norm::Norm;
 pub use outline::Layer;

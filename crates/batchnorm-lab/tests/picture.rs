@@ -90,7 +90,7 @@ fn pencil(ink: f32) -> [u16; 4] {
 #[test]
 fn enlarged_digits_are_recognised_as_the_digits_themselves() {
     let digits = test_digits();
-    let score = trained().description.test_accuracy;
+    let score = trained().description.test.expect("it was tested").accuracy;
     assert!(score >= 0.98, "{score}");
     let pages = [
         ("80x80", Page { scale: 10, margins: [0; 4], paint: dark_on_light }),

@@ -13,7 +13,7 @@ use clap::ValueEnum;
 /// or a package has put them, or what a PATH holds: IDX files, CIFAR's binary batches, pictures in a folder for each class (with folders
 /// `train` and `test` above them, or not), or a table of numbers whose last column, or one called class, label, target or species, is the
 /// class. Unless flags say otherwise it is trained by gradient descent with Nesterov's momentum of 0.9, at a rate that rises for a twentieth of
-/// the steps and falls along a cosine, with L2 of 5e-4 on weights; values are standardised; pictures of CIFAR are mirrored and cropped at random.
+/// the steps and falls along a cosine, with L2 of 1e-4 on weights; values are standardised; pictures of CIFAR are mirrored and cropped at random.
 ///
 /// The file is safetensors: weights by PyTorch's names, under the metadata's key `batchnorm` what they are, and under names that begin with
 /// `training.` what a training needs to go on. It is saved about every second (after each step that takes longer) and on
@@ -104,7 +104,7 @@ pub struct Arguments {
     #[arg(long, help_heading = "Network")]
     pub outline: bool,
 
-    /// Steps in all. [default: 600; 3000 with --no-batch-norm; with --data or --network those of 10 epochs]
+    /// Steps in all. [default: 600; 3000 with --no-batch-norm; with --data or --network those of 12 epochs]
     #[arg(long, value_name = "N", allow_negative_numbers = true, conflicts_with = "epochs", help_heading = "Training")]
     pub steps: Option<String>,
 
@@ -124,7 +124,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Training")]
     pub warm_up: Option<String>,
 
-    /// Examples a step. [default: 60; with --data or --network 128]
+    /// Examples a step. [default: 60; with --data or --network 64]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Training")]
     pub batch_size: Option<String>,
 
@@ -171,6 +171,10 @@ pub struct Arguments {
     /// The file to write, and to go on from; of a link, the file it leads to.
     #[arg(long, value_name = "FILE", default_value = "batchnorm-model.safetensors", help_heading = "Files")]
     pub output: PathBuf,
+
+    /// Seconds between saves; 0 to save after each step. [default: 1, or twenty times what a save takes]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, help_heading = "Files")]
+    pub save_every: Option<String>,
 
     /// Write a line of JSON for each evaluation, each 50 steps and each warning to this file.
     #[arg(long, value_name = "FILE", help_heading = "Files")]

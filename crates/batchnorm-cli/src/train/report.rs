@@ -45,8 +45,9 @@ pub struct Report {
     steps: usize,
     plain: bool,
     begun: Instant,
-    /// Examples and seconds of this run, for its speed.
+    /// Examples of this run, and the seconds that steps have taken.
     taken: usize,
+    seconds: f64,
     /// Warnings that were given, by layer and kind.
     warned: BTreeSet<String>,
 }
@@ -67,6 +68,7 @@ impl Report {
             plain: true,
             begun: Instant::now(),
             taken: 0,
+            seconds: 0.0,
             warned: BTreeSet::new(),
         })
     }
@@ -85,8 +87,10 @@ impl Report {
         self.warn(done, warning.into_iter().collect())
     }
 
-    pub fn step(&mut self, done: usize, loss: f64, rate: f64, examples: usize) -> Result<(), Failure> {
+    /// A step with its loss and rate, of so many examples; `seconds` have gone into steps so far.
+    pub fn step(&mut self, done: usize, loss: f64, rate: f64, examples: usize, seconds: f64) -> Result<(), Failure> {
         self.taken += examples;
+        self.seconds = seconds;
         self.shown.push(loss);
         self.logged.push(loss);
         self.since = (self.since.0 + loss, self.since.1 + 1);
@@ -113,7 +117,7 @@ impl Report {
         Ok(())
     }
 
-    pub fn evaluated(&mut self, evaluated: &Evaluated, seconds: f64) -> Result<(), Failure> {
+    pub fn evaluated(&mut self, evaluated: &Evaluated) -> Result<(), Failure> {
         let Evaluated { step, test, validation } = evaluated;
         let loss = self.since.0 / self.since.1.max(1) as f64;
         self.since = (0.0, 0);
@@ -135,7 +139,7 @@ impl Report {
             "epoch": *step as f64 / self.epoch as f64,
             "training_loss": finite(loss),
             "test": score(test),
-            "seconds": seconds,
+            "seconds": self.seconds,
         });
         if let Some(validation) = validation {
             line["validation"] = score(validation);
@@ -168,7 +172,7 @@ impl Report {
     }
 
     fn speed(&self) -> f64 {
-        self.taken as f64 / self.begun.elapsed().as_secs_f64()
+        self.taken as f64 / self.seconds
     }
 
     /// Examples of a step.

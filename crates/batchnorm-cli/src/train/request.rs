@@ -2,6 +2,8 @@
 
 mod network;
 
+use std::time::Duration;
+
 use batchnorm_lab::data::{Augmentation, Data, Found, Parts};
 use batchnorm_lab::network::NormKind;
 use batchnorm_lab::optimizer::Rule as OfOptimizer;
@@ -16,7 +18,7 @@ use crate::flags::{self, WHOLE, expected, number};
 use crate::terminal::use_threads;
 
 /// Passes over the training set unless flags say otherwise.
-const EPOCHS: usize = 10;
+const EPOCHS: usize = 12;
 const SHARE: &str = "a share in 0..1";
 
 /// What was asked for, in range.
@@ -24,6 +26,8 @@ pub struct Request {
     pub data: Data,
     pub plan: Plan,
     pub threads: usize,
+    /// Time between saves, where it is said.
+    pub save_every: Option<Duration>,
 }
 
 /// The data, read far enough to know it, and the plan; on the threads asked for from here on.
@@ -71,7 +75,17 @@ pub fn request(arguments: &Arguments) -> Result<Request, Failure> {
     }
     plan.seed = number("--seed", &arguments.seed, "a whole number >= 0")?;
     plan.check(&data.summary).map_err(flags::failure)?;
-    Ok(Request { data, plan, threads })
+    let save_every = arguments.save_every.as_deref().map(seconds).transpose()?;
+    Ok(Request { data, plan, threads, save_every })
+}
+
+fn seconds(text: &str) -> Result<Duration, Failure> {
+    let what = "a number of seconds in 0..=86400";
+    let seconds: f64 = number("--save-every", text, what)?;
+    match (0.0..=86400.0).contains(&seconds) {
+        true => Ok(Duration::from_secs_f64(seconds)),
+        false => Err(expected("--save-every", what, text)),
+    }
 }
 
 fn is_cifar(data: &Data) -> bool {

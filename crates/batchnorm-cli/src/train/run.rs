@@ -7,7 +7,6 @@ use batchnorm_lab::diagnosis;
 use batchnorm_lab::model::{Description, Model, ModelError, Tested, Watch};
 use batchnorm_lab::network::Network;
 use batchnorm_lab::plan::Plan;
-use batchnorm_lab::random::{Purpose, generator};
 use batchnorm_lab::training::{Batches, Score, Training};
 
 use super::file::Store;
@@ -106,28 +105,17 @@ impl Run {
         self.training.score(set, |portion| self.data.prepare(portion))
     }
 
-    /// A batch of the training set as the network gets it in a step.
-    fn batch(&self, places: &[usize]) -> Result<Examples, DataError> {
-        let mut batch = self.data.train.read(places)?;
-        if !self.plan.augmentation.is_none() {
-            let mut generator = generator(self.plan.seed, Purpose::Augmentation(self.done));
-            self.plan.augmentation.apply(&mut batch, self.data.summary.input, &mut generator);
-        }
-        self.data.prepare(&mut batch);
-        Ok(batch)
-    }
-
-    /// Takes the missing steps, and saves on the way, on Ctrl-C and at the end.
-    pub fn train(&mut self, store: &Store, mut report: Report) -> Result<(), Failure> {
+    /// Takes the missing steps, and saves on the way (by itself about each second), on Ctrl-C and at the end.
+    pub fn train(&mut self, store: &Store, save_every: Option<Duration>, mut report: Report) -> Result<(), Failure> {
         let stop = Stop::on_ctrl_c()?;
         // Before the long run. Nothing is replaced yet: what is there is worth more than a network just begun.
         store.expect_writable()?;
         report.begin(&self.data, &self.plan, self.done)?;
         let mut batches = Batches::new(self.data.train.len(), self.plan.batch_size, self.plan.seed);
         batches.skip(self.done);
-        let (mut saved, mut pause) = (Instant::now(), SAVE_EVERY);
+        let (mut saved, mut pause) = (Instant::now(), save_every.unwrap_or(SAVE_EVERY));
         while !self.is_over() {
-            let batch = match self.batch(batches.draw()) {
+            let batch = match self.plan.batch(&self.data, batches.draw(), self.done) {
                 Ok(batch) => batch,
                 Err(error) => return Err(self.cut_off(store, error)),
             };
@@ -137,14 +125,14 @@ impl Run {
                 return Err(self.diverged(self.done + 1, store, Some(&batch)));
             }
             self.done += 1;
-            report.step(self.done, loss, rate, batch.len())?;
+            report.step(self.done, loss, rate, batch.len(), self.seconds())?;
             let evaluates = self.plan.evaluate_every.is_some_and(|every| self.done % every == 0) || self.done == self.plan.steps;
             if evaluates && !self.is_plain() {
                 let evaluated = match self.evaluate() {
                     Ok(evaluated) => evaluated,
                     Err(error) => return Err(self.cut_off(store, error)),
                 };
-                report.evaluated(&evaluated, self.training.seconds())?;
+                report.evaluated(&evaluated)?;
                 report.warn(self.done, diagnosis::during(&self.training, &self.plan.network, &batch))?;
             }
             if stop.asked() && !self.is_over() {
@@ -160,7 +148,7 @@ impl Run {
             if saved.elapsed() >= pause {
                 let start = Instant::now();
                 self.save(store)?;
-                pause = SAVE_EVERY.max(SAVES_SHARE * start.elapsed());
+                pause = save_every.unwrap_or(SAVE_EVERY.max(SAVES_SHARE * start.elapsed()));
                 saved = Instant::now();
             }
         }

@@ -3,6 +3,8 @@
 // Not every test uses all of it.
 #![allow(dead_code)]
 
+pub mod sets;
+
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -52,6 +52,8 @@ pub struct DataSummary {
     pub test: usize,
     /// A hash of the labels in their order (FNV-1a, 64 bits), by which another set, or another part of it, is told from this one.
     pub labels: String,
+    /// How the parts were drawn.
+    pub parts: Parts,
     /// By what values are standardised, if they are.
     pub scale: Option<Scale>,
 }
@@ -98,6 +100,7 @@ impl Data {
             validation: validation.len(),
             test: test.len(),
             labels: fingerprint(&[&train, &validation, &test]),
+            parts,
             scale,
         };
         Ok(Data { summary, train, validation: Some(validation).filter(|set| !set.is_empty()), test })
