@@ -4,6 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use batchnorm_lab::data::{self, Found};
+use batchnorm_lab::digits;
 
 use crate::failure::Failure;
 
@@ -21,7 +22,7 @@ pub const EMBEDDED: &str = "digits";
 pub fn find(flag: &str, word: &Path, size: Option<(usize, usize)>) -> Result<(String, Found), Failure> {
     let name = word.to_str().unwrap_or_default();
     if name == EMBEDDED {
-        return Ok((EMBEDDED.to_owned(), data::digits()));
+        return Ok((EMBEDDED.to_owned(), digits::found()));
     }
     let path = match KNOWN.iter().find(|(known, _)| *known == name) {
         Some((name, how)) => known(name).map_err(|looked| {

@@ -43,7 +43,7 @@ enum Command {
     #[cfg(feature = "train")]
     Compare(compare::Arguments),
     #[cfg(feature = "train")]
-    Train(train::Arguments),
+    Train(Box<train::Arguments>),
     #[cfg(feature = "train")]
     Predict(predict::Arguments),
     Apply(apply::Arguments),
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "train")]
         Command::Compare(arguments) => compare::run(arguments),
         #[cfg(feature = "train")]
-        Command::Train(arguments) => train::run(arguments),
+        Command::Train(arguments) => train::run(&arguments),
         #[cfg(feature = "train")]
         Command::Predict(arguments) => predict::run(arguments),
         Command::Apply(arguments) => apply::run(arguments),

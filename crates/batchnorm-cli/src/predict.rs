@@ -10,21 +10,12 @@ use batchnorm_lab::model::Model;
 
 use crate::failure::{Failure, tell};
 use crate::model_file::{self, Unreadable};
-use answer::{Answer, Said};
+use answer::{Answer, Said, Told};
 use inputs::Inputs;
 pub use options::Arguments;
 
 /// Examples that are looked at together, so that a large set costs no more memory than its answers.
 const PORTION: usize = 500;
-
-/// What was said of everything that was asked about.
-struct Told {
-    said: Vec<Said>,
-    /// One line for each picture or folder that could not be read.
-    failed: Vec<String>,
-    /// What the network sees of the only picture.
-    seen: Option<Vec<f32>>,
-}
 
 /// Asks the network about everything and prints what it says.
 ///

@@ -22,10 +22,10 @@ use run::Run;
 /// # Errors
 /// Bad arguments; data that cannot be read; a file of something else or of another training; a file that cannot be written; a loss that
 /// is not finite; Ctrl-C.
-pub fn run(arguments: Arguments) -> Result<(), Failure> {
-    let request = request::request(&arguments)?;
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let request = request::request(arguments)?;
     if arguments.outline {
-        return summary::outline(&arguments, &request);
+        return summary::outline(arguments, &request);
     }
     let Request { data, plan, threads, save_every } = request;
     let store = Store::new(&arguments.output);
@@ -41,13 +41,12 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     if let Some(earlier) = &earlier {
         store.expect_same(&earlier.description, &data.summary, &plan)?;
     }
-    let report = Report::new(&arguments, earlier.as_ref().map_or(0, |earlier| earlier.description.steps_done))?;
+    let report = Report::new(arguments, earlier.as_ref().map_or(0, |earlier| earlier.description.steps_done))?;
     let planned = earlier.as_ref().map(|earlier| earlier.description.plan.steps);
     let mut run = match earlier {
         None => Run::new(data, plan),
-        Some(earlier) => resumed(earlier, &store).map(|(training, description, best)| {
-            Run::resumed(data, plan, training, description, best)
-        })?,
+        Some(earlier) => resumed(earlier, &store)
+            .map(|(training, description, best)| Run::resumed(data, plan, training, description, best))?,
     };
     if planned == Some(run.plan().steps) && run.is_over() {
         let (path, done) = (arguments.output.display(), run.done());
@@ -65,7 +64,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         run.train(&store, save_every, report)?;
     }
-    summary::print(&arguments, &run)
+    summary::print(arguments, &run)
 }
 
 type Resumed = (batchnorm_lab::training::Training, Description, Option<batchnorm_lab::network::Network>);

@@ -32,15 +32,27 @@ fn every_kind_of_set_is_found_said_and_learnt() {
     fs::write(at("table.csv"), sets::table()).unwrap();
     // (name, what is said of it, how it is learnt)
     let cases: [(&str, &[&str], &[&str]); 5] = [
-        ("idx", &["IDX files", "90 to train, 30 to test", "1x8x8", "3: 0, 1, 2"], &["--network", "mlp", "--epochs", "30"]),
-        ("cifar", &["CIFAR-10's batches", "100 to train, 20 to test", "3x32x32", "airplane"], &["--network", "mlp", "--augment", "none", "--epochs", "60"]),
+        (
+            "idx",
+            &["IDX files", "90 to train, 30 to test", "1x8x8", "3: 0, 1, 2"],
+            &["--network", "mlp", "--epochs", "30"],
+        ),
+        (
+            "cifar",
+            &["CIFAR-10's batches", "100 to train, 20 to test", "3x32x32", "airplane"],
+            &["--network", "mlp", "--augment", "none", "--epochs", "60"],
+        ),
         (
             "pictures",
             &["a folder of pictures", "64 to train, 16 to test", "1x8x8", "2: above, left"],
             &["--network", "course", "--epochs", "20", "--batch-size", "16"],
         ),
         ("table.csv", &["a table", "240 to train, 60 to test", "3 features", "2: 0, 1"], &["--epochs", "40"]),
-        ("digits", &["embedded", "1437 to train, 360 to test", "1x8x8", "as they are"], &["--unscaled", "--epochs", "10"]),
+        (
+            "digits",
+            &["embedded", "1437 to train, 360 to test", "1x8x8", "as they are"],
+            &["--unscaled", "--epochs", "10"],
+        ),
     ];
     for (name, said, flags) in cases {
         let all = [&["--data", name, "--output", "model", "--restart"], flags].concat();

@@ -33,8 +33,20 @@ fn wait_for(path: &Path) {
 
 /// Settings under which everything that a training keeps matters.
 const MUCH: [&str; 14] = [
-    "--network", "course", "--hidden", "12", "--norm", "renorm", "--dropout", "0.3", "--optimizer", "adamw", "--augment", "flip,shift=1",
-    "--schedule", "cosine",
+    "--network",
+    "course",
+    "--hidden",
+    "12",
+    "--norm",
+    "renorm",
+    "--dropout",
+    "0.3",
+    "--optimizer",
+    "adamw",
+    "--augment",
+    "flip,shift=1",
+    "--schedule",
+    "cosine",
 ];
 
 #[test]
@@ -62,7 +74,20 @@ fn a_training_that_is_stopped_again_and_again_ends_in_the_same_file_on_any_threa
 #[test]
 fn data_that_vanish_are_said_and_nothing_is_lost() {
     let (whole, cut) = (folder(), folder());
-    let flags = ["--data", "set", "--network", "mlp", "--batch-size", "10", "--steps", "20000", "--output", "model", "--evaluate-every", "5000"];
+    let flags = [
+        "--data",
+        "set",
+        "--network",
+        "mlp",
+        "--batch-size",
+        "10",
+        "--steps",
+        "20000",
+        "--output",
+        "model",
+        "--evaluate-every",
+        "5000",
+    ];
     for folder in [&whole, &cut] {
         sets::write_idx(&folder.path().join("set"), 300);
     }
@@ -75,7 +100,9 @@ fn data_that_vanish_are_said_and_nothing_is_lost() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
     let last = text(&output.stderr).lines().last().unwrap();
-    for part in ["--data", "train-images-idx3-ubyte", "cannot be read", "of 20000 steps are in model", "goes on from there"] {
+    for part in
+        ["--data", "train-images-idx3-ubyte", "cannot be read", "of 20000 steps are in model", "goes on from there"]
+    {
         assert!(last.contains(part), "{last:?} lacks {part:?}");
     }
     // Meanwhile the set is refused as what it is; restored, it is gone on with.
@@ -101,12 +128,17 @@ fn a_full_disk_leaves_the_last_checkpoint_whole() {
     let before = fs::read(disk.join("model")).unwrap();
     // All that is left is taken.
     let _ = fs::write(disk.join("filler"), vec![0; 1 << 20]);
-    let more = train(folder.path(), &[&small[..], &["--steps", "40", "--schedule", "constant", "--warm-up", "0"]].concat());
+    let more =
+        train(folder.path(), &[&small[..], &["--steps", "40", "--schedule", "constant", "--warm-up", "0"]].concat());
     let (code, after) = (more.status.code(), fs::read(disk.join("model")).unwrap());
     let names = fs::read_dir(&disk).unwrap().count();
     Command::new("umount").arg(&disk).status().unwrap();
     assert_eq!(code, Some(5), "{}", text(&more.stderr));
-    assert!(text(&more.stderr).contains("disk/model") && text(&more.stderr).contains("No space left"), "{}", text(&more.stderr));
+    assert!(
+        text(&more.stderr).contains("disk/model") && text(&more.stderr).contains("No space left"),
+        "{}",
+        text(&more.stderr)
+    );
     assert_eq!((after, names), (before, 2));
 }
 
@@ -150,7 +182,20 @@ fn memory_is_flat_over_epochs_and_large_sets_are_streamed() {
     for part in ["images-idx3-ubyte", "labels-idx1-ubyte.gz"] {
         fs::remove_file(set.join(format!("t10k-{part}"))).unwrap();
     }
-    let large = ["--data", "large", "--test", "0.001", "--hidden", "4", "--steps", "200", "--output", "large.model", "--evaluate-every", "100"];
+    let large = [
+        "--data",
+        "large",
+        "--test",
+        "0.001",
+        "--hidden",
+        "4",
+        "--steps",
+        "200",
+        "--output",
+        "large.model",
+        "--evaluate-every",
+        "100",
+    ];
     let streamed = memory(folder.path(), &large);
     println!("400 MB streamed with {} KiB", streamed >> 10);
     assert!(streamed < 120 << 20, "{streamed} bytes");
@@ -167,10 +212,29 @@ fn a_training_that_diverges_names_the_layer_and_one_that_dies_is_warned_of() {
         assert!(last.contains(part), "{last:?} lacks {part:?}");
     }
     // A rate that kills ReLUs, statistics that hardly move, and batches of next to nothing.
-    let dead = ["--network", "mlp", "--norm", "none", "--learning-rate", "3", "--epochs", "1", "--optimizer", "sgd", "--momentum", "0", "--clip", "1"];
+    let dead = [
+        "--network",
+        "mlp",
+        "--norm",
+        "none",
+        "--learning-rate",
+        "3",
+        "--epochs",
+        "1",
+        "--optimizer",
+        "sgd",
+        "--momentum",
+        "0",
+        "--clip",
+        "1",
+    ];
     let stale = ["--network", "mlp", "--update-weight", "0.0001", "--epochs", "1"];
     let tiny = ["--network", "mlp", "--batch-size", "4", "--steps", "50"];
-    for (flags, part) in [(&dead[..], "channels are 0 for a whole batch"), (&stale, "running statistics are far"), (&tiny, "4 values a channel")] {
+    for (flags, part) in [
+        (&dead[..], "channels are 0 for a whole batch"),
+        (&stale, "running statistics are far"),
+        (&tiny, "4 values a channel"),
+    ] {
         let output = train(folder.path(), &[flags, &["--output", "other", "--restart", "--log", "log"]].concat());
         assert!(text(&output.stderr).contains(part), "{} lacks {part:?}", text(&output.stderr));
         let log = fs::read_to_string(folder.path().join("log")).unwrap();
@@ -184,8 +248,23 @@ fn a_training_that_diverges_names_the_layer_and_one_that_dies_is_warned_of() {
 fn patience_ends_a_training_and_keeps_the_best_network() {
     let folder = folder();
     let flags = [
-        "--network", "mlp", "--epochs", "400", "--schedule", "constant", "--validation", "0.2", "--patience", "4", "--examples", "200",
-        "--output", "model", "--json", "--log", "log",
+        "--network",
+        "mlp",
+        "--epochs",
+        "400",
+        "--schedule",
+        "constant",
+        "--validation",
+        "0.2",
+        "--patience",
+        "4",
+        "--examples",
+        "200",
+        "--output",
+        "model",
+        "--json",
+        "--log",
+        "log",
     ];
     let output = train(folder.path(), &flags);
     let said: Value = serde_json::from_str(done(&output)).unwrap();
@@ -204,14 +283,33 @@ fn patience_ends_a_training_and_keeps_the_best_network() {
     done(&again);
     assert!(text(&again.stderr).contains("ended by itself"), "{}", text(&again.stderr));
     assert_eq!(fs::read(folder.path().join("model")).unwrap(), before);
-    refused(&train(folder.path(), &["--network", "mlp", "--patience", "3", "--output", "x"]), 2, &["--patience", "--validation"]);
+    refused(
+        &train(folder.path(), &["--network", "mlp", "--patience", "3", "--output", "x"]),
+        2,
+        &["--patience", "--validation"],
+    );
 }
 
 #[test]
 fn a_log_goes_on_where_the_file_does() {
     let folder = folder();
     let flags = |steps: &'static str| {
-        ["--network", "mlp", "--schedule", "constant", "--warm-up", "0", "--evaluate-every", "30", "--output", "model", "--log", "log", "--steps", steps]
+        [
+            "--network",
+            "mlp",
+            "--schedule",
+            "constant",
+            "--warm-up",
+            "0",
+            "--evaluate-every",
+            "30",
+            "--output",
+            "model",
+            "--log",
+            "log",
+            "--steps",
+            steps,
+        ]
     };
     let steps = || -> Vec<(u64, bool)> {
         let log = fs::read_to_string(folder.path().join("log")).unwrap();

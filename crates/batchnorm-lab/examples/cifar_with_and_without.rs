@@ -46,7 +46,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let parts = Parts { examples: Some(EXAMPLES), ..Parts::default() };
     let data = Data::new("cifar10", data::open(&folder, None)?, parts, true)?;
     let mut arms = Vec::new();
-    println!("| norm | accuracy by rate, seed {SEED_FOR_RATES} | rate | accuracy by seed | mean |\n|---|---|---|---|---|");
+    println!(
+        "| norm | accuracy by rate, seed {SEED_FOR_RATES} | rate | accuracy by seed | mean |\n|---|---|---|---|---|"
+    );
     for norm in [NormKind::None, NormKind::Batch] {
         let mut sweep = Vec::new();
         for rate in RATES {
@@ -63,6 +65,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let middle = mean(&differences);
     let variance = differences.iter().map(|of| (of - middle).powi(2)).sum::<f64>() / (differences.len() - 1) as f64;
     let half = T * (variance / differences.len() as f64).sqrt();
-    println!("\nWith batch norm {middle:+.3}, 95 % interval {:+.3} to {:+.3} (paired by seed, t).", middle - half, middle + half);
+    println!(
+        "\nWith batch norm {middle:+.3}, 95 % interval {:+.3} to {:+.3} (paired by seed, t).",
+        middle - half,
+        middle + half
+    );
     Ok(())
 }

@@ -7,8 +7,7 @@
 //! best mean accuracy over three seeds which the table does not use.
 
 use batchnorm_burn::{Renormalization, map_norms};
-use batchnorm_lab::data::Data;
-use batchnorm_lab::digits::{Digits, TRAINING_IMAGES};
+use batchnorm_lab::digits::{self, Digits, TRAINING_IMAGES};
 use batchnorm_lab::plan::Plan;
 use batchnorm_lab::training::Batches;
 
@@ -22,7 +21,7 @@ const SEEDS: [u64; 5] = [1, 2, 3, 4, 5];
 /// Accuracy on the test images behind a training: by the running statistics.
 fn accuracy(digits: &Digits, renormalization: Option<Renormalization>, batch_size: usize, rate: f64, seed: u64) -> f64 {
     let plan = Plan { batch_size, learning_rate: rate, seed, ..Plan::of(true) };
-    let network = map_norms(plan.start(&Data::digits().summary), |_, norm| norm.renormalizing(renormalization));
+    let network = map_norms(plan.start(&digits::data().summary), |_, norm| norm.renormalizing(renormalization));
     let mut training = plan.training(network, 0);
     let mut batches = Batches::new(TRAINING_IMAGES, batch_size, seed);
     for step in 0..PASSES * TRAINING_IMAGES / batch_size {

@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 use crate::data::Examples;
 use crate::digits::Digits;
 use crate::machine::Machine;
+use crate::optimizer::{self, Rule, WeightDecay};
 use crate::probe::{Answer, Probing};
 use crate::run::{Ending, Point, Progress, Reached, Run};
 pub use crate::setting::{Difference, SettingError};
 pub use crate::settings::{Arm, Settings};
 use crate::summary::Summary;
-use crate::optimizer::{self, Rule, WeightDecay};
 use crate::training::{Batches, Training};
 
 /// Marks the files of this version of the crate.

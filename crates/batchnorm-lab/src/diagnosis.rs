@@ -71,7 +71,8 @@ impl fmt::Display for Warning {
 /// What can be said before a training begins.
 pub fn before(recipe: &Recipe, data: &DataSummary, batch_size: usize) -> Option<Warning> {
     // The last norm has the fewest values: one an example behind hidden layers.
-    let fewest = if recipe.hidden.is_empty() { data.input.plane().max(1) / 4usize.pow(recipe.stages.len() as u32) } else { 1 };
+    let fewest =
+        if recipe.hidden.is_empty() { data.input.plane().max(1) / 4usize.pow(recipe.stages.len() as u32) } else { 1 };
     let values = batch_size * fewest.max(1);
     (recipe.needs_batches() && values < FEW_VALUES).then_some(Warning::TinyBatches { values })
 }

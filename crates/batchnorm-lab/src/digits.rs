@@ -5,7 +5,7 @@ use std::io::Read;
 use flate2::read::GzDecoder;
 use rand::seq::SliceRandom;
 
-use crate::data::Examples;
+use crate::data::{Data, Examples, Found, Parts, Set, Shape};
 use crate::random::{Purpose, generator};
 
 /// Pixels of an image: 8 rows of 8.
@@ -44,6 +44,25 @@ impl Digits {
         GzDecoder::new(ARCHIVE).read_to_string(&mut text).expect("the embedded archive is whole");
         split(&parse(&text))
     }
+}
+
+/// The shape of an image.
+pub const SHAPE: Shape = Shape { channels: 1, rows: 8, columns: 8 };
+
+/// The images as a data set.
+pub fn found() -> Found {
+    let Digits { train, test } = Digits::embedded();
+    Found {
+        kind: "embedded",
+        classes: (0..CLASSES).map(|class| class.to_string()).collect(),
+        train: Set::in_memory(SHAPE, train),
+        test: Some(Set::in_memory(SHAPE, test)),
+    }
+}
+
+/// The images as a data set in its parts, their values as they are.
+pub fn data() -> Data {
+    Data::new("digits", found(), Parts::default(), false).expect("they are in memory")
 }
 
 fn parse(text: &str) -> Examples {

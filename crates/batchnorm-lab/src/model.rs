@@ -9,6 +9,7 @@ mod description;
 mod error;
 mod first_format;
 mod tensors;
+mod written;
 
 use std::collections::BTreeMap;
 
@@ -16,14 +17,15 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::SafeTensors;
 
-pub use description::{Description, FORMAT, KEY, Tested, Watch};
-pub use error::ModelError;
+pub use description::{Description, Tested, Watch};
+pub use error::{FIRST_FORMAT, FORMAT, ModelError};
+pub use written::KEY;
 
 use crate::network::Network;
 use crate::optimizer::Kept;
 use crate::training::{PORTION, Training};
-use description::described;
 use error::one_line;
+use written::described;
 
 /// Bytes of the largest file that is read: the largest network with all that Adam keeps takes less than half of it.
 pub const MOST_BYTES: u64 = 1 << 29;
@@ -122,7 +124,12 @@ impl Model {
         let (network, device) = (self.network.valid(), Device::default());
         let scores = values.chunks(width * PORTION).flat_map(|values| {
             let values = TensorData::new(values.to_vec(), [values.len() / width, width]);
-            network.forward_eval(Tensor::from_data(values, &device)).scores.into_data().iter::<f32>().collect::<Vec<_>>()
+            network
+                .forward_eval(Tensor::from_data(values, &device))
+                .scores
+                .into_data()
+                .iter::<f32>()
+                .collect::<Vec<_>>()
         });
         scores.collect()
     }

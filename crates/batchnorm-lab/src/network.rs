@@ -23,12 +23,13 @@ use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Gradients, Tensor};
 use chacha20::ChaCha8Rng;
 
-pub use architecture::{Architecture, DIGITS};
+pub use architecture::Architecture;
 pub use layers::{Block, Convolution, Hidden};
 pub use norm::Norm;
 pub use outline::Layer;
 pub use recipe::{
-    ActivationKind, Convolving, MOST_LAYERS, MOST_WEIGHTS, NAMES, NormKind, Placement, Recipe, RecipeError, Stage, Start,
+    ActivationKind, Convolving, MOST_LAYERS, MOST_WEIGHTS, NAMES, NormKind, Placement, Recipe, RecipeError, Stage,
+    Start,
 };
 
 use crate::data::Shape;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
-use burn::optim::{AdamConfig, AdamWConfig, DynOptimizer, DynState, GradientsParams, SgdConfig, StateSink, StateSource};
+use burn::optim::{
+    AdamConfig, AdamWConfig, DynOptimizer, DynState, GradientsParams, SgdConfig, StateSink, StateSource,
+};
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
@@ -72,9 +74,8 @@ impl Rule {
         let decay = (penalty > 0.0).then(|| WeightDecayConfig::new(penalty as f32));
         match self {
             Rule::Sgd { momentum, nesterov } => {
-                let momentum = (momentum > 0.0).then(|| {
-                    MomentumConfig::new().with_momentum(momentum).with_dampening(0.0).with_nesterov(nesterov)
-                });
+                let momentum = (momentum > 0.0)
+                    .then(|| MomentumConfig::new().with_momentum(momentum).with_dampening(0.0).with_nesterov(nesterov));
                 Arc::new(SgdConfig::new().with_weight_decay(decay).with_momentum(momentum).build())
             }
             Rule::Adam { betas: [first, second] } => Arc::new(
@@ -228,7 +229,9 @@ impl ModuleMapper for Update<'_> {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let (id, tensor, mapper) = param.consume();
-        let Some(gradient) = self.gradients.remove::<D>(id) else { return Param::from_mapped_value(id, tensor, mapper) };
+        let Some(gradient) = self.gradients.remove::<D>(id) else {
+            return Param::from_mapped_value(id, tensor, mapper);
+        };
         let gradient = match self.factor {
             Some(factor) => gradient.mul_scalar(factor),
             None => gradient,
@@ -237,8 +240,7 @@ impl ModuleMapper for Update<'_> {
         let of_norm = path.ends_with(".gamma") || path.ends_with(".beta");
         let rule = &self.optimizer.rules[usize::from(of_norm)];
         let state = self.optimizer.states.remove(&path);
-        let (updated, state) =
-            rule.step_dyn(D, self.rate, tensor.inner().into_bridge(), gradient.into_bridge(), state);
+        let (updated, state) = rule.step_dyn(D, self.rate, tensor.inner().into_bridge(), gradient.into_bridge(), state);
         if let Some(state) = state {
             self.optimizer.states.insert(path, state);
         }

@@ -118,7 +118,11 @@ impl Plan {
         if let Some(patience) = self.patience {
             setting::check_steps("patience", patience)?;
             if data.validation == 0 {
-                return error("patience", "a --validation share to watch, for a test set that decides is none", String::from("0"));
+                return error(
+                    "patience",
+                    "a --validation share to watch, for a test set that decides is none",
+                    String::from("0"),
+                );
             }
             if self.evaluate_every.is_none() {
                 return error("patience", "evaluations on the way (--evaluate-every)", String::from("none"));
@@ -172,7 +176,14 @@ impl Plan {
             let Plan { network, seed, steps, batch_size, learning_rate, schedule, optimizer, .. } = plan;
             let Recipe { hidden, start, epsilon, weight_of_new, .. } = network;
             let widths = hidden.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
-            let rest = Recipe { hidden: vec![], start: Start::He, epsilon: 0.0, weight_of_new: 0.0, norm: self.network.norm, ..network.clone() };
+            let rest = Recipe {
+                hidden: vec![],
+                start: Start::He,
+                epsilon: 0.0,
+                weight_of_new: 0.0,
+                norm: self.network.norm,
+                ..network.clone()
+            };
             let steps = if schedule.depends_on_steps() { steps.to_string() } else { String::new() };
             vec![
                 norm(plan),

@@ -81,7 +81,8 @@ mod tests {
 
     #[test]
     fn rates_rise_fall_and_end_as_they_should() {
-        let rates = |course, warm_up| [0, 1, 4, 5, 52, 99].map(|step| Schedule { course, warm_up }.rate(2.0, step, 100));
+        let rates =
+            |course, warm_up| [0, 1, 4, 5, 52, 99].map(|step| Schedule { course, warm_up }.rate(2.0, step, 100));
         assert_eq!(rates(Course::Constant, 0), [2.0; 6]);
         assert_eq!(rates(Course::Constant, 5)[..4], [0.4, 0.8, 2.0, 2.0]);
         assert_eq!(rates(Course::Step { every: 50, factor: 0.1 }, 0)[3..], [2.0, 0.2, 0.2]);

@@ -2,8 +2,7 @@
 
 #![allow(missing_docs)]
 
-use batchnorm_lab::data::Data;
-use batchnorm_lab::digits::Digits;
+use batchnorm_lab::digits::{self, Digits};
 use batchnorm_lab::model::{Description, KEY, Model, ModelError};
 use batchnorm_lab::network::{Architecture, Recipe, Start};
 use batchnorm_lab::plan::Plan;
@@ -18,7 +17,7 @@ fn plan(batch_norm: bool, steps: usize) -> Plan {
 /// The file after the steps from the network in `from` up to `to`, of a plan of `to` steps.
 fn trained(plan: &Plan, from: Option<Vec<u8>>, to: usize) -> Vec<u8> {
     let digits = Digits::embedded();
-    let data = Data::digits().summary;
+    let data = digits::data().summary;
     let (mut training, done) = match from {
         None => (plan.training(plan.start(&data), 0), 0),
         Some(bytes) => {
@@ -176,7 +175,7 @@ fn damage_anywhere_in_the_header_never_panics() {
 #[test]
 fn a_network_that_diverged_is_no_file() {
     let plan = plan(true, 1);
-    let data = Data::digits().summary;
+    let data = digits::data().summary;
     let wild = Recipe { start: Start::Gaussian(1e300), ..plan.network.clone() };
     let network = wild.start(data.input, 10, 1, &Training::device());
     let score = Score { loss: f64::NAN, accuracy: 0.1 };

@@ -5,8 +5,8 @@
 
 #![allow(missing_docs)]
 
-use batchnorm_lab::data::{Data, Examples};
-use batchnorm_lab::digits::{Digits, PIXELS};
+use batchnorm_lab::data::Examples;
+use batchnorm_lab::digits::{self, Digits, PIXELS};
 use batchnorm_lab::model::{Description, Model};
 use batchnorm_lab::picture::{PictureError, Source, seen};
 use batchnorm_lab::plan::Plan;
@@ -18,7 +18,7 @@ fn trained() -> &'static Model {
     static MODEL: OnceLock<Model> = OnceLock::new();
     MODEL.get_or_init(|| {
         let (digits, plan) = (Digits::embedded(), Plan::of(true));
-        let data = Data::digits().summary;
+        let data = digits::data().summary;
         let mut training = plan.training(plan.start(&data), 0);
         let mut batches = Batches::new(digits.train.len(), plan.batch_size, plan.seed);
         for step in 0..plan.steps {

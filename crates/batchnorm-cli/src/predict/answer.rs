@@ -58,3 +58,12 @@ impl Said {
         self.first.map_or(0.0, |(_, share)| share)
     }
 }
+
+/// What was said of everything that was asked about.
+pub struct Told {
+    pub said: Vec<Said>,
+    /// One line for each picture or folder that could not be read.
+    pub failed: Vec<String>,
+    /// What the network sees of the only picture.
+    pub seen: Option<Vec<f32>>,
+}

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use batchnorm_io::picture;
 use batchnorm_lab::data::{self, Data, DataSummary, Set, entries, pictures};
-use batchnorm_lab::digits::{Digits, PIXELS};
+use batchnorm_lab::digits::{self, Digits, PIXELS};
 use batchnorm_lab::picture::{Source as Ink, seen};
 
 use super::options::{Arguments, Digits as Embedded, Part};
@@ -70,7 +70,9 @@ impl Inputs {
         if let Some(set) = arguments.digits {
             if data.input.values() != PIXELS || data.classes.len() != 10 {
                 let got = format!("{} and {} classes", data.input, data.classes.len());
-                return Err(Failure::usage(format!("--digits: expected a network of 8x8 pixels and 10 classes, got one of {got}; give its --data")));
+                return Err(Failure::usage(format!(
+                    "--digits: expected a network of 8x8 pixels and 10 classes, got one of {got}; give its --data"
+                )));
             }
             return Ok(embedded(set));
         }
@@ -79,7 +81,9 @@ impl Inputs {
         }
         if !(data.input.is_picture() && matches!(data.input.channels, 1 | 3)) {
             let got = format!("a network of {}", data.input);
-            return Err(Failure::usage(format!("PATH: expected a network of pictures for pictures, got {got}; give a table by --data")));
+            return Err(Failure::usage(format!(
+                "PATH: expected a network of pictures for pictures, got {got}; give a table by --data"
+            )));
         }
         Ok(of_paths(&arguments.paths, data))
     }
@@ -101,7 +105,7 @@ fn embedded(set: Embedded) -> Inputs {
         all.values.extend(examples.values);
         all.classes.extend(examples.classes);
     }
-    let set = Set::in_memory(batchnorm_lab::network::DIGITS, all);
+    let set = Set::in_memory(digits::SHAPE, all);
     Inputs { asked, failed: Vec::new(), source: Source(Some(set)) }
 }
 
@@ -109,7 +113,8 @@ fn embedded(set: Embedded) -> Inputs {
 fn labelled(word: &Path, part: Option<Part>, data: &DataSummary) -> Result<Inputs, Failure> {
     let size = data.input.is_picture().then_some((data.input.rows, data.input.columns));
     let (name, found) = data_set::find("--data", word, size)?;
-    let mismatch = |expected: String, got: String| Failure::input(format!("--data: {name}: expected {expected}, got {got}"));
+    let mismatch =
+        |expected: String, got: String| Failure::input(format!("--data: {name}: expected {expected}, got {got}"));
     if found.classes != data.classes {
         let words = |classes: &[String]| format!("the classes {}", classes.join(", "));
         return Err(mismatch(words(&data.classes), words(&found.classes)));
@@ -119,7 +124,8 @@ fn labelled(word: &Path, part: Option<Part>, data: &DataSummary) -> Result<Input
     }
     let everything = found.train.part(&(0..found.train.len()).collect::<Vec<_>>());
     let has_test = found.test.is_some();
-    let in_parts = Data::new(&name, found, data.parts, false).map_err(|error| Failure::input(format!("--data: {error}")))?;
+    let in_parts =
+        Data::new(&name, found, data.parts, false).map_err(|error| Failure::input(format!("--data: {error}")))?;
     let same = in_parts.summary.labels == data.labels;
     let Data { train, test, .. } = in_parts;
     let (what, set) = match part {
@@ -167,9 +173,10 @@ fn find(path: &Path, classes: &[String], inputs: &mut Inputs) {
         let name = path.file_name().and_then(OsStr::to_str)?;
         classes.iter().position(|class| class == name).filter(|_| path.is_dir())
     };
-    let labelled: Vec<(&PathBuf, usize)> = below.iter().filter_map(|entry| label(entry).map(|of| (entry, of))).collect();
+    let labelled: Vec<(&PathBuf, usize)> =
+        below.iter().filter_map(|entry| label(entry).map(|of| (entry, of))).collect();
     let loose = pictures(&below);
-    let folders = match &classes[..] {
+    let folders = match classes {
         [first, .., last] if classes.len() > 4 => format!("subfolders {first} to {last}"),
         _ => format!("subfolders {}", classes.join(", ")),
     };

@@ -9,8 +9,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
 use serde_json::{Value, json};
 
-use super::Told;
-use super::answer::Said;
+use super::answer::{Said, Told};
 use super::inputs::is_of_digits;
 use super::verdict::Verdict;
 use crate::failure::Failure;
@@ -53,7 +52,11 @@ pub fn print(model: &Model, told: &Told) -> Result<(), Failure> {
         shown += &format!(
             "Accuracy: {} ({right} of {labelled})\n{}\n",
             percent(verdict.accuracy()),
-            if data.classes.len() <= MOST_IN_TABLE { confusions(&verdict, data) } else { most_confused(&verdict, data) }
+            if data.classes.len() <= MOST_IN_TABLE {
+                confusions(&verdict, data)
+            } else {
+                most_confused(&verdict, data)
+            }
         );
         if verdict.mistakes.is_empty() {
             shown += "No mistakes.\n";
@@ -149,7 +152,9 @@ fn confusions(verdict: &Verdict, data: &DataSummary) -> Table {
         true => head(class),
         false => format!("{} {class}", text::one_line(&data.classes[class])),
     };
-    table.load_style(UTF8_FULL_CONDENSED).set_header([String::from("is \\ said")].into_iter().chain((0..columns).map(head)));
+    table
+        .load_style(UTF8_FULL_CONDENSED)
+        .set_header([String::from("is \\ said")].into_iter().chain((0..columns).map(head)));
     for (label, row) in verdict.confusion.iter().enumerate() {
         let count = |&count: &usize| if count == 0 { String::from("·") } else { count.to_string() };
         let cells = row[..columns].iter().map(|of| Cell::new(count(of)).set_alignment(CellAlignment::Right));

@@ -121,7 +121,8 @@ impl Report {
         let Evaluated { step, test, validation } = evaluated;
         let loss = self.since.0 / self.since.1.max(1) as f64;
         self.since = (0.0, 0);
-        let left = (self.steps - step) as f64 * self.begun.elapsed().as_secs_f64() * self.batch() / self.taken.max(1) as f64;
+        let left =
+            (self.steps - step) as f64 * self.begun.elapsed().as_secs_f64() * self.batch() / self.taken.max(1) as f64;
         let watched = validation.map_or(String::new(), |score| {
             format!(", validation loss {:.4} ({})", score.loss, percent(score.accuracy))
         });

@@ -95,7 +95,11 @@ fn is_cifar(data: &Data) -> bool {
 fn data(arguments: &Arguments, usual: bool) -> Result<Data, Failure> {
     let share = |flag: &str, text: &str, most: f64| {
         let share: f64 = number(flag, text, SHARE)?;
-        if (0.0..most).contains(&share) { Ok(share) } else { Err(expected(flag, format!("a share in 0..{most}"), text)) }
+        if (0.0..most).contains(&share) {
+            Ok(share)
+        } else {
+            Err(expected(flag, format!("a share in 0..{most}"), text))
+        }
     };
     let examples = arguments.examples.as_ref().map(|examples| number("--examples", examples, WHOLE)).transpose()?;
     let parts = Parts {

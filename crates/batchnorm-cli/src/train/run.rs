@@ -126,7 +126,8 @@ impl Run {
             }
             self.done += 1;
             report.step(self.done, loss, rate, batch.len(), self.seconds())?;
-            let evaluates = self.plan.evaluate_every.is_some_and(|every| self.done % every == 0) || self.done == self.plan.steps;
+            let evaluates = self.plan.evaluate_every.is_some_and(|every| self.done.is_multiple_of(every))
+                || self.done == self.plan.steps;
             if evaluates && !self.is_plain() {
                 let evaluated = match self.evaluate() {
                     Ok(evaluated) => evaluated,

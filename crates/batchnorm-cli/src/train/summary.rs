@@ -115,7 +115,11 @@ pub fn print(arguments: &Arguments, run: &Run) -> Result<(), Failure> {
         Some(watch) if watch.best_step != *steps_done => format!(", the network of step {} is kept", watch.best_step),
         _ => String::new(),
     };
-    let data_flag = if data.name == crate::data_set::EMBEDDED { String::from("--digits test") } else { format!("--data {}", text::word(data.name.as_ref())) };
+    let data_flag = if data.name == crate::data_set::EMBEDDED {
+        String::from("--digits test")
+    } else {
+        format!("--data {}", text::word(data.name.as_ref()))
+    };
     put(&format!(
         "network        {}\n\
          steps          {steps_done} of {} {} at rate {}, seed {} ({seconds:.1} s of training now){kept}\n\
@@ -147,7 +151,9 @@ fn network(plan: &Plan, inputs: usize, classes: usize) -> String {
     if convolutions.is_empty() {
         return format!("{inputs}-{hidden}{classes}, {with}");
     }
-    let widths = convolutions.iter().map(|convolving| format!("{} of {}x{}", convolving.channels, convolving.kernel, convolving.kernel));
+    let widths = convolutions
+        .iter()
+        .map(|convolving| format!("{} of {}x{}", convolving.channels, convolving.kernel, convolving.kernel));
     let mut words = format!("convolutions {}", widths.collect::<Vec<_>>().join(", "));
     if !stages.is_empty() {
         let blocks = stages.iter().map(|stage| format!("{}x{}", stage.blocks, stage.channels)).collect::<Vec<_>>();

@@ -7,8 +7,8 @@ use batchnorm_io::cifar::{Batch, PICTURE_BYTES, SHAPE};
 
 use super::error::DataError;
 use super::examples::Shape;
+use super::found::{Found, byte};
 use super::set::{Set, Source};
-use super::{Found, byte};
 
 /// A version of the data set.
 struct Version {

@@ -8,8 +8,8 @@ use batchnorm_io::picture::{self, Picture};
 
 use super::error::DataError;
 use super::examples::Shape;
+use super::found::{Found, MOST_CLASSES, byte};
 use super::set::{Set, Source};
-use super::{Found, MOST_CLASSES, byte};
 
 /// A side of the largest pictures that are taken in their own size.
 const LARGEST_OWN: usize = 64;
@@ -78,7 +78,8 @@ fn cut(picture: &Picture, shape: Shape) -> Picture {
 
 /// The data set in a folder, in a size (rows, columns) or in the pictures' own; none if no subfolder has pictures.
 pub fn open(folder: &Path, below: &[PathBuf], size: Option<(usize, usize)>) -> Option<Result<Found, DataError>> {
-    let named = |names: &[&str]| below.iter().find(|path| names.iter().any(|name| path.ends_with(name)) && path.is_dir());
+    let named =
+        |names: &[&str]| below.iter().find(|path| names.iter().any(|name| path.ends_with(name)) && path.is_dir());
     let parts = match named(&[TRAIN]) {
         Some(train) => (train.as_path(), named(&TEST).map(PathBuf::as_path)),
         None => (folder, None),

@@ -6,8 +6,8 @@ use batchnorm_io::idx::Idx;
 
 use super::error::DataError;
 use super::examples::Shape;
+use super::found::{Found, byte, expect_every_class, most_class};
 use super::set::{Set, Source};
-use super::{Found, byte, most_class};
 
 /// Bytes that a packed file may take in memory: a gigabyte. MNIST's take 47 MB.
 const MOST_UNPACKED: u64 = 1 << 30;
@@ -54,8 +54,9 @@ pub fn open(folder: &Path, entries: &[PathBuf]) -> Option<Result<Found, DataErro
 /// One of the two parts. That for testing has the classes and the shape of the other.
 fn part(pictures: &Path, labels: &Path, expected: Option<(usize, Shape)>) -> Result<Set, DataError> {
     let (of_pictures, mut of_labels) = (Idx::open(pictures, MOST_UNPACKED)?, Idx::open(labels, MOST_UNPACKED)?);
-    let mismatch =
-        |path: &Path, expected: String, got: String| Err(DataError::Mismatch { path: path.to_path_buf(), expected, got });
+    let mismatch = |path: &Path, expected: String, got: String| {
+        Err(DataError::Mismatch { path: path.to_path_buf(), expected, got })
+    };
     if of_labels.shape().len() != 1 {
         let got = format!("an array of {} axes", of_labels.shape().len());
         return mismatch(labels, String::from("labels, one number a picture"), got);
@@ -91,7 +92,7 @@ fn part(pictures: &Path, labels: &Path, expected: Option<(usize, Shape)>) -> Res
             });
         }
     } else {
-        super::expect_every_class(labels, &classes)?;
+        expect_every_class(labels, &classes)?;
     }
     Ok(Set::new(shape, classes, Pictures { bytes: vec![0; shape.values()], file: of_pictures }))
 }

@@ -49,7 +49,9 @@ impl Scale {
     /// Standardises examples of a shape.
     pub fn apply(&self, examples: &mut Examples, shape: Shape) {
         for example in examples.values.chunks_exact_mut(shape.values()) {
-            for ((plane, &mean), &deviation) in example.chunks_exact_mut(shape.plane()).zip(&self.mean).zip(&self.deviation) {
+            for ((plane, &mean), &deviation) in
+                example.chunks_exact_mut(shape.plane()).zip(&self.mean).zip(&self.deviation)
+            {
                 let factor = if deviation > 0.0 { deviation.recip() } else { 0.0 };
                 for value in plane {
                     *value = ((f64::from(*value) - mean) * factor) as f32;
@@ -72,7 +74,9 @@ mod tests {
         assert_eq!((scale.mean[2], scale.deviation[2]), (5.0, 0.0));
         let mut examples = set.read(&(0..100).collect::<Vec<_>>()).unwrap();
         scale.apply(&mut examples, shape);
-        let of = |channel: usize| examples.values.chunks(4).skip(channel).step_by(3).flatten().map(|&value| f64::from(value));
+        let of = |channel: usize| {
+            examples.values.chunks(4).skip(channel).step_by(3).flatten().map(|&value| f64::from(value))
+        };
         for channel in 0..2 {
             let (sum, squares) = (of(channel).sum::<f64>(), of(channel).map(|value| value * value).sum::<f64>());
             assert!(sum.abs() / 400.0 < 1e-7 && (squares / 400.0 - 1.0).abs() < 1e-6, "{sum} {squares}");

@@ -75,7 +75,8 @@ impl Set {
     /// # Panics
     /// If there is no example at one of the places.
     pub fn read(&self, places: &[usize]) -> Result<Examples, DataError> {
-        let mut examples = Examples { values: Vec::with_capacity(places.len() * self.shape.values()), classes: Vec::new() };
+        let mut examples =
+            Examples { values: Vec::with_capacity(places.len() * self.shape.values()), classes: Vec::new() };
         // (A panic while it was locked leaves a source as it was: it is read only.)
         let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
         for &at in places {

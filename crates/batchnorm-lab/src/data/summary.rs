@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::error::DataError;
 use super::examples::{Examples, Shape};
+use super::found::Found;
 use super::scale::Scale;
 use super::set::Set;
 use super::split::{split_off, subset};
-use super::{Found, digits};
 use crate::setting::Difference;
 
 /// The seed of the parts: they belong to the data set, and are the same whatever the seed of a training.
@@ -106,11 +106,6 @@ impl Data {
         Ok(Data { summary, train, validation: Some(validation).filter(|set| !set.is_empty()), test })
     }
 
-    /// The embedded digits, their values as they are.
-    pub fn digits() -> Data {
-        Data::new("digits", digits(), Parts::default(), false).expect("they are in memory")
-    }
-
     /// Makes examples of the set the input of a network.
     pub fn prepare(&self, examples: &mut Examples) {
         self.summary.prepare(examples);
@@ -125,7 +120,8 @@ impl DataSummary {
             let DataSummary { name, kind, input, train, validation, test, .. } = data;
             format!("{name} ({kind}), {input}, {train} to train, {validation} to watch by, {test} to test")
         };
-        let scale = |data: &DataSummary| data.scale.as_ref().map_or(String::from("no"), |scale| format!("{:?}", scale.mean));
+        let scale =
+            |data: &DataSummary| data.scale.as_ref().map_or(String::from("no"), |scale| format!("{:?}", scale.mean));
         let mut differences = Vec::new();
         if of_set(self) != of_set(now) {
             differences.push(("data", words(self), words(now)));
@@ -145,8 +141,7 @@ impl DataSummary {
 
 fn fingerprint(sets: &[&Set]) -> String {
     let labels = sets.iter().flat_map(|set| set.classes().iter().copied().chain([0xff]));
-    let hash = labels.fold(0xcbf2_9ce4_8422_2325_u64, |hash, label| {
-        (hash ^ u64::from(label)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash =
+        labels.fold(0xcbf2_9ce4_8422_2325_u64, |hash, label| (hash ^ u64::from(label)).wrapping_mul(0x0100_0000_01b3));
     format!("{hash:016x}")
 }

@@ -6,8 +6,8 @@ use batchnorm_io::table::{self, Header};
 
 use super::error::DataError;
 use super::examples::{Examples, Shape};
+use super::found::{Found, MOST_CLASSES};
 use super::set::Set;
-use super::{Found, MOST_CLASSES};
 
 /// Numbers of the largest table: a gigabyte as they are read.
 const MOST_NUMBERS: usize = 1 << 27;
@@ -20,7 +20,9 @@ pub fn open(path: &Path) -> Result<Found, DataError> {
     if table.columns < 2 {
         return Err(DataError::Mismatch {
             path: path.to_path_buf(),
-            expected: String::from("features and, in the last column or one called class, label, target or species, a class"),
+            expected: String::from(
+                "features and, in the last column or one called class, label, target or species, a class",
+            ),
             got: String::from("a single column"),
         });
     }

@@ -2,7 +2,10 @@
 
 use thiserror::Error;
 
-use super::description::FORMAT;
+/// Marks the files of this version of the crate, but for those that [`FIRST_FORMAT`] can describe.
+pub const FORMAT: &str = "batchnorm-model 2";
+/// Marks the files of plain trainings on the digits.
+pub const FIRST_FORMAT: &str = "batchnorm-model 1";
 
 /// Bytes that are no model, or a network that cannot be one.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -20,7 +23,7 @@ pub enum ModelError {
     #[error("expected a file without a description, for one was given, got one that has its own")]
     TwoDescriptions,
     /// A file of another version.
-    #[error("expected format \"{FORMAT}\" or \"{first}\", got {0}", first = super::first_format::FORMAT)]
+    #[error("expected format \"{FORMAT}\" or \"{first}\", got {0}", first = FIRST_FORMAT)]
     Format(String),
     /// A description that is broken or describes no network of this program.
     #[error("its description is broken: {0}")]
@@ -36,7 +39,7 @@ pub enum ModelError {
         got: String,
     },
     /// What the optimiser keeps is missing in part, or is of another optimiser.
-    #[error("what the optimiser keeps ({prefix}...) is not all there; train anew", prefix = super::tensors::OPTIMIZER)]
+    #[error("what the optimiser keeps (training.optimizer.*) is not all there; train anew")]
     Optimizer,
     /// Burn refused what passed all checks.
     #[error("Burn's store: {0}")]

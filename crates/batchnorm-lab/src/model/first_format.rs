@@ -5,13 +5,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::description::{Description, Tested, no_description};
-use super::error::ModelError;
-use crate::data::Data;
+use super::error::{FIRST_FORMAT, ModelError};
+use crate::digits;
 use crate::network::Architecture;
 use crate::plan::Plan as General;
 
-/// Marks its files.
-pub const FORMAT: &str = "batchnorm-model 1";
 /// A description of the network's input, for readers of the file in other programs.
 const INPUT: &str =
     "8x8 pixels row by row, each the share of ink in 0..1 (counts of 4x4 dark points divided by 16), 1 is full ink";
@@ -67,9 +65,9 @@ impl First {
         let General { seed, steps, batch_size, learning_rate, .. } = *plan;
         let first = || Plan { batch_norm, architecture: architecture.clone(), seed, steps, batch_size, learning_rate };
         let test = test.filter(|test| test.step == *steps_done)?;
-        let says_it_all = watch.is_none() && first().general() == *plan && *data == Data::digits().summary;
+        let says_it_all = watch.is_none() && first().general() == *plan && *data == digits::data().summary;
         says_it_all.then(|| First {
-            format: FORMAT.to_owned(),
+            format: FIRST_FORMAT.to_owned(),
             input: INPUT.to_owned(),
             classes: data.classes.clone(),
             plan: first(),
@@ -96,7 +94,7 @@ impl First {
     fn general(self) -> Description {
         let First { plan, steps_done, test_accuracy: accuracy, test_loss: loss, .. } = self;
         let test = Some(Tested { step: steps_done, accuracy, loss });
-        Description { data: Data::digits().summary, plan: plan.general(), steps_done, test, watch: None }
+        Description { data: digits::data().summary, plan: plan.general(), steps_done, test, watch: None }
     }
 }
 
@@ -106,7 +104,7 @@ pub(super) fn from_value(value: Value) -> Result<Description, ModelError> {
         if fits { Ok(()) } else { Err(ModelError::Description(what.to_owned())) }
     };
     expect("its input is another than this program's 8x8 pixels", first.input == INPUT)?;
-    expect("its classes are not the digits 0 to 9", first.classes == Data::digits().summary.classes)?;
+    expect("its classes are not the digits 0 to 9", first.classes == digits::data().summary.classes)?;
     Ok(first.general())
 }
 
@@ -114,5 +112,5 @@ pub(super) fn from_summary(value: Value) -> Result<Description, ModelError> {
     let Summary { plan, steps_done, test_accuracy: accuracy, test_loss: loss } =
         serde_json::from_value(value).map_err(no_description)?;
     let test = Some(Tested { step: steps_done, accuracy, loss });
-    Ok(Description { data: Data::digits().summary, plan: plan.general(), steps_done, test, watch: None })
+    Ok(Description { data: digits::data().summary, plan: plan.general(), steps_done, test, watch: None })
 }

@@ -99,8 +99,11 @@ pub(super) fn kept(file: &SafeTensors) -> BTreeMap<String, Kept> {
 
 /// The network of the last step as a file of its own; none where the file's network is that.
 pub(super) fn last(file: &SafeTensors) -> Result<Option<Vec<u8>>, ModelError> {
-    let views: Vec<(String, TensorView)> =
-        file.tensors().into_iter().filter_map(|(name, view)| Some((name.strip_prefix(LAST)?.to_owned(), view))).collect();
+    let views: Vec<(String, TensorView)> = file
+        .tensors()
+        .into_iter()
+        .filter_map(|(name, view)| Some((name.strip_prefix(LAST)?.to_owned(), view)))
+        .collect();
     if views.is_empty() { Ok(None) } else { safetensors::serialize(views, None).map(Some).map_err(broken) }
 }
 
@@ -113,7 +116,8 @@ fn floats(data: &[u8]) -> impl Iterator<Item = f32> {
 pub(super) fn check(file: &SafeTensors, description: &Description) -> Result<(), ModelError> {
     // Before a network is built that a small file only claims.
     let (plan, data) = (&description.plan, &description.data);
-    let numbers: usize = plan.network.outline(data.input, data.classes.len()).iter().map(|layer| layer.parameters).sum();
+    let numbers: usize =
+        plan.network.outline(data.input, data.classes.len()).iter().map(|layer| layer.parameters).sum();
     let there: usize = file.tensors().iter().map(|(_, view)| view.data().len() / 4).sum();
     if numbers > MOST_BUILT && there < numbers {
         let name = String::from("(all together)");

@@ -1,16 +1,10 @@
 //! The network of the comparison, and of the files that format 1 describes.
 
-use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use super::Network;
 use super::recipe::{ActivationKind, NormKind, Recipe, Start};
-use crate::data::Shape;
-use crate::digits::CLASSES;
+use crate::digits::{CLASSES, SHAPE};
 use crate::setting::SettingError;
-
-/// The pictures of the digits.
-pub const DIGITS: Shape = Shape { channels: 1, rows: 8, columns: 8 };
 
 /// Sizes and start of a fully connected sigmoid network for the digits, and the options of its batch norm.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,15 +59,7 @@ impl Architecture {
     /// # Errors
     /// As [`Recipe::check`].
     pub fn check(&self) -> Result<(), SettingError> {
-        self.recipe(true).check(DIGITS, CLASSES)
-    }
-
-    /// The network a seed starts with. The weights are the same with and without batch norm.
-    ///
-    /// # Panics
-    /// If [`check`](Self::check) objects.
-    pub fn start(&self, batch_norm: bool, seed: u64, device: &Device) -> Network {
-        self.recipe(batch_norm).start(DIGITS, CLASSES, seed, device)
+        self.recipe(true).check(SHAPE, CLASSES)
     }
 }
 

@@ -102,7 +102,8 @@ fn greatest_error(network: &Network, input: Shape) -> (f64, usize) {
 
 fn recipes() -> Vec<(&'static str, Recipe, Shape)> {
     let picture = Shape { channels: 2, rows: 4, columns: 4 };
-    let smooth = Recipe { activation: ActivationKind::Tanh, groups: 2, renormalization: [1.0, 0.0], ..Recipe::default() };
+    let smooth =
+        Recipe { activation: ActivationKind::Tanh, groups: 2, renormalization: [1.0, 0.0], ..Recipe::default() };
     let convolving = Convolving { channels: 4, kernel: 3, pool: 2 };
     vec![
         ("fully connected", Recipe { hidden: vec![6, 4], dropout: 0.2, ..smooth.clone() }, Shape::features(5)),
@@ -161,7 +162,8 @@ fn a_bias_in_front_of_a_norm_has_gradient_0() {
         let gradients = loss(&exact, input).backward();
         let of_bias = exact.hidden[0].linear.bias.as_ref().unwrap().val().grad(&gradients).unwrap();
         let of_weight = exact.hidden[0].linear.weight.val().grad(&gradients).unwrap();
-        let greatest = |values: TensorData| values.iter::<f64>().fold(0.0, |greatest: f64, value| greatest.max(value.abs()));
+        let greatest =
+            |values: TensorData| values.iter::<f64>().fold(0.0, |greatest: f64, value| greatest.max(value.abs()));
         let (bias, weight) = (greatest(of_bias.into_data()), greatest(of_weight.into_data()));
         assert!(bias < 1e-15 && weight > 1e-3, "{norm:?}: {bias} beside {weight}");
     }

@@ -1,7 +1,8 @@
 //! The norms of a network, behind one call.
 
 use batchnorm_burn::{
-    Activation, BatchNorm, BatchNormConfig, Decorrelated, DecorrelatedConfig, Renormalization, SampleNorm, SampleNormConfig,
+    Activation, BatchNorm, BatchNormConfig, Decorrelated, DecorrelatedConfig, Renormalization, SampleNorm,
+    SampleNormConfig,
 };
 use burn::module::Module;
 use burn::tensor::activation::relu;
@@ -11,7 +12,6 @@ use super::recipe::{NormKind, Recipe};
 
 /// A norm of a layer.
 #[derive(Module, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a network has some dozens of them")]
 pub enum Norm {
     /// Batch norm, batch renormalisation.
     Batch(BatchNorm),
@@ -32,7 +32,8 @@ impl Norm {
     /// The norm that a recipe asks for, at its start; none if it asks for none.
     pub(super) fn start(recipe: &Recipe, channels: usize, device: &Device) -> Option<Norm> {
         let batch = |renormalization: Option<Renormalization>| {
-            let config = BatchNormConfig::new(channels).with_epsilon(recipe.epsilon).with_momentum(recipe.weight_of_new);
+            let config =
+                BatchNormConfig::new(channels).with_epsilon(recipe.epsilon).with_momentum(recipe.weight_of_new);
             Norm::Batch(config.with_renormalization(renormalization).init(device))
         };
         let sample = |config: SampleNormConfig| Norm::Sample(config.with_epsilon(recipe.epsilon).init(device));

@@ -306,7 +306,8 @@ impl Recipe {
             return Ok(());
         }
         let convolved = self.convolutions.iter().map(|convolution| convolution.channels);
-        let mut widths = convolved.chain(self.stages.iter().map(|stage| stage.channels)).chain(self.hidden.iter().copied());
+        let mut widths =
+            convolved.chain(self.stages.iter().map(|stage| stage.channels)).chain(self.hidden.iter().copied());
         match (self.groups, widths.find(|width| self.groups == 0 || width % self.groups != 0)) {
             (0, _) => Err(SettingError::new("groups", "a number above 0", 0)),
             (groups, Some(width)) => {

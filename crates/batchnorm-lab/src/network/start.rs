@@ -9,10 +9,12 @@ use chacha20::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use super::Network;
+use super::architecture::Architecture;
 use super::layers::{Block, Convolution, Hidden, Order};
 use super::norm::Norm;
 use super::recipe::{NormKind, Recipe, Start};
 use crate::data::Shape;
+use crate::digits::{CLASSES, SHAPE};
 use crate::random::{Purpose, generator};
 
 impl Recipe {
@@ -21,7 +23,8 @@ impl Recipe {
     /// # Panics
     /// If [`check`](Self::check) objects.
     pub fn start(&self, input: Shape, classes: usize, seed: u64, device: &Device) -> Network {
-        let mut build = Build { recipe: self, generator: generator(seed, Purpose::Weights), device, channels: input.channels };
+        let mut build =
+            Build { recipe: self, generator: generator(seed, Purpose::Weights), device, channels: input.channels };
         let Shape { mut rows, mut columns, .. } = input;
         let mut convolutions = Vec::new();
         for convolving in &self.convolutions {
@@ -47,6 +50,16 @@ impl Recipe {
         let network = Network { convolutions, blocks, hidden, output, input, pools, order, dropout: self.dropout };
         name_layers(&network);
         network
+    }
+}
+
+impl Architecture {
+    /// The network a seed starts with. The weights are the same with and without batch norm.
+    ///
+    /// # Panics
+    /// If [`check`](Self::check) objects.
+    pub fn start(&self, batch_norm: bool, seed: u64, device: &Device) -> Network {
+        self.recipe(batch_norm).start(SHAPE, CLASSES, seed, device)
     }
 }
 
