@@ -149,3 +149,46 @@ fn a_place_is_tried_without_a_change() {
     assert!(matches!(expect_writable(&nowhere).unwrap_err(), WriteError::CreateFile { .. }));
     assert!(matches!(expect_writable("..".as_ref()).unwrap_err(), WriteError::Name { .. }));
 }
+
+/// Hidden files of killed processes go, and nothing else does.
+#[cfg(target_os = "linux")]
+#[test]
+fn abandoned_files_are_removed_and_those_in_use_stay() {
+    use batchnorm_io::atomic::remove_abandoned;
+
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    // A process that is gone: one that has ended and was waited for.
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    let gone = child.id();
+    child.wait().unwrap();
+    let names = [
+        format!(".batchnorm-{gone}-0.part"),
+        format!(".batchnorm-{gone}-17.part"),
+        format!(".batchnorm-{gone}-0.old"),
+        format!(".batchnorm-{}-900.part", std::process::id()),
+        String::from(".batchnorm-1-0.part"),
+        String::from(".batchnorm-x-0.part"),
+        String::from("batchnorm-model.safetensors"),
+        format!(".batchnorm-{gone}-2.part"),
+    ];
+    names.iter().for_each(|name| fs::write(at(name), name).unwrap());
+    // Somebody (on another machine, say) holds one of them.
+    let held = fs::File::open(at(&names[7])).unwrap();
+    held.lock().unwrap();
+    let target = at("model");
+    assert_eq!(remove_abandoned(&target), 2);
+    let left = |name: &String| at(name).exists();
+    assert_eq!(names.each_ref().map(left), [false, false, true, true, true, true, true, true]);
+    drop(held);
+    assert_eq!(remove_abandoned(&target), 1);
+    assert_eq!(remove_abandoned(&at("no such folder/model")), 0);
+
+    // What this process is writing stays, and what it has written is whole.
+    write_file(&target, |out| {
+        assert_eq!(remove_abandoned(&target), 0);
+        out.write_all(b"whole")
+    })
+    .unwrap();
+    assert_eq!(fs::read(&target).unwrap(), b"whole");
+}
