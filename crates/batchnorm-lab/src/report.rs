@@ -18,11 +18,13 @@ mod curves;
 mod finding;
 mod gradients;
 mod labels;
+mod logs;
 mod markup;
 mod unit;
 
 use crate::comparison::Comparison;
 use crate::words::percent;
+use chart::Chart;
 use markup::escape;
 
 const STYLE: &str = include_str!("report/style.css");
@@ -57,7 +59,16 @@ pub fn html(comparison: &Comparison) -> String {
 
 /// Accuracy against steps, as an SVG file of its own.
 pub fn picture(comparison: &Comparison) -> String {
-    let chart = curves::accuracy_by_steps(comparison);
+    alone(&curves::accuracy_by_steps(comparison))
+}
+
+/// Accuracy against epochs of some trainings, each with its name and the text of its log (`train --log`), as an SVG file of its own.
+pub fn picture_of_logs(trainings: &[(String, String)]) -> String {
+    alone(&logs::chart(trainings))
+}
+
+/// A chart as a file of its own.
+fn alone(chart: &Chart) -> String {
     let (title, text) = (escape(&chart.title), escape(&chart.description));
     let (width, height) = (chart.width, chart.height);
     format!(

@@ -18,7 +18,8 @@ use clap::ValueEnum;
 /// The file is safetensors: weights by PyTorch's names, under the metadata's key `batchnorm` what they are, and under names that begin with
 /// `training.` what a training needs to go on. It is saved about every second (after each step that takes longer) and on
 /// Ctrl-C, and the same command goes on from there: it ends in the same file, to the bit, as if it had never been
-/// stopped or killed, on any number of threads (on one machine). More --steps train a finished network further.
+/// stopped or killed, on any number of threads (on one machine). More --steps train a finished network further, unless the learning rate falls along a cosine,
+/// whose course depends on their number.
 #[derive(clap::Args)]
 #[command(after_help = crate::failure::EXIT_CODES)]
 pub struct Arguments {
