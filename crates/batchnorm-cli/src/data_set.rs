@@ -3,7 +3,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use batchnorm_lab::data::{self, Found};
+use batchnorm_lab::data::{self, Found, Size};
 use batchnorm_lab::digits;
 
 use crate::failure::Failure;
@@ -19,7 +19,7 @@ const KNOWN: [(&str, &str); 4] = [
 pub const EMBEDDED: &str = "digits";
 
 /// The data set that a word means: a name, or a path. Its name for people comes with it.
-pub fn find(flag: &str, word: &Path, size: Option<(usize, usize)>) -> Result<(String, Found), Failure> {
+pub fn find(flag: &str, word: &Path, size: Size) -> Result<(String, Found), Failure> {
     let name = word.to_str().unwrap_or_default();
     if name == EMBEDDED {
         return Ok((EMBEDDED.to_owned(), digits::found()));
@@ -40,7 +40,7 @@ pub fn find(flag: &str, word: &Path, size: Option<(usize, usize)>) -> Result<(St
         None => word.to_path_buf(),
     };
     let found = data::open(&path, size).map_err(|error| Failure::input(format!("{flag}: {error}")))?;
-    Ok((name.to_owned(), found))
+    Ok((word.display().to_string(), found))
 }
 
 /// The folder of a known set; else the places where it was looked for.

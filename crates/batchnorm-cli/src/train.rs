@@ -29,6 +29,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let Request { data, plan, threads, save_every } = request;
     let store = Store::new(&arguments.output);
+    if let Some(log) = &arguments.log
+        && (log == &arguments.output || log.canonicalize().is_ok_and(|log| log == store.place()))
+    {
+        return Err(Failure::usage("--log: expected another file than --output, got the same"));
+    }
     let description = model_file::description(arguments.description.as_deref())?;
     let is_described = description.is_some();
     let earlier = if arguments.restart { None } else { store.load(description)? };
@@ -41,7 +46,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(earlier) = &earlier {
         store.expect_same(&earlier.description, &data.summary, &plan)?;
     }
-    let report = Report::new(arguments, earlier.as_ref().map_or(0, |earlier| earlier.description.steps_done))?;
+    let done = earlier.as_ref().map_or(0, |earlier| earlier.description.steps_done);
     let planned = earlier.as_ref().map(|earlier| earlier.description.plan.steps);
     let mut run = match earlier {
         None => Run::new(data, plan),
@@ -51,6 +56,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if planned == Some(run.plan().steps) && run.is_over() {
         let (path, done) = (arguments.output.display(), run.done());
         match run.has_given_up() {
+            false if run.plan().schedule.depends_on_steps() => tell(format_args!(
+                "{path} has all {done} steps already and stays as it is; its learning rate fell for just these: --restart trains anew."
+            )),
             false => tell(format_args!(
                 "{path} has all {done} steps already and stays as it is; --steps trains it further, --restart anew."
             )),
@@ -62,7 +70,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         if !run.is_plain() {
             summary::announce(run.data(), run.plan(), threads);
         }
-        run.train(&store, save_every, report)?;
+        run.train(&store, save_every, Report::new(arguments, done)?)?;
     }
     summary::print(arguments, &run)
 }

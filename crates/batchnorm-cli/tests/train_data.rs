@@ -196,3 +196,100 @@ fn published_sets_are_learnt() {
         assert!(accuracy >= least, "{name}: {accuracy}");
     }
 }
+
+#[test]
+fn settings_that_cannot_be_are_named_by_their_flags() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name);
+    let few: String = (0..20).map(|at| format!("{}.5,{}\n", at * 7 % 11, at / 2)).collect();
+    fs::write(at("few.csv"), few).unwrap();
+    let deep = "hidden = []\nconvolutions = [{ channels = 2, kernel = 1 }]\nstages = [STAGES]\n";
+    let stages = vec!["{ channels = 2, blocks = 1 }"; 40].join(", ");
+    fs::write(at("deep.toml"), deep.replace("STAGES", &stages)).unwrap();
+    fs::write(at("wide.toml"), "hidden = []\nconvolutions = [{ channels = 700000, kernel = 1, pool = 8 }]").unwrap();
+    fs::write(at("even.toml"), "hidden = []\nconvolutions = [{ channels = 4, kernel = 2 }]").unwrap();
+    fs::write(at("bare.toml"), "hidden = []\nstages = [{ channels = 4, blocks = 1 }]").unwrap();
+    let cases: [(&[&str], i32, &[&str]); 26] = [
+        (&["--data", "few.csv"], 2, &["--test", "0.2", "none of any class"]),
+        (
+            &["--data", "few.csv", "--test", "0.5", "--validation", "0.1"],
+            2,
+            &["--validation", "0.1", "none of any class"],
+        ),
+        (&["--epochs", "0", "--network", "mlp"], 2, &["--epochs", "got 0"]),
+        (&["--epochs", "99999999999", "--network", "mlp"], 2, &["--epochs", "99999999999"]),
+        (&["--size", "16"], 2, &["--size", "a folder of pictures", "digits"]),
+        (&["--size", "1"], 2, &["--size", "from 2 to 512"]),
+        (&["--examples", "0"], 2, &["--examples", "1..=1437"]),
+        (&["--examples", "1438"], 2, &["--examples", "1438"]),
+        (&["--validation", "1"], 2, &["--validation", "0..1"]),
+        (&["--network", "alexnet"], 2, &["--network", "resnet8", "alexnet"]),
+        (&["--network", "missing.toml"], 3, &["--network", "missing.toml"]),
+        (&["--network", "wide.toml"], 2, &["--network", "outputs of a layer"]),
+        (&["--network", "even.toml"], 2, &["--network", "odd kernel"]),
+        (&["--network", "bare.toml"], 2, &["--network", "a convolution in front"]),
+        (&["--network", "mlp", "--norm", "instance"], 2, &["--norm", "instance"]),
+        (&["--network", "mlp", "--norm", "group", "--groups", "7"], 2, &["--groups", "100", "7"]),
+        (&["--norm", "decorrelated", "--hidden", "4000", "--groups", "4000"], 2, &["--groups", "256"]),
+        (&["--dropout", "1"], 2, &["--dropout", "0..1"]),
+        (&["--start", "xavier"], 2, &["--start", "glorot", "xavier"]),
+        (&["--renorm", "0,5"], 2, &["--renorm"]),
+        (&["--schedule", "linear"], 2, &["--schedule", "cosine", "linear"]),
+        (&["--warm-up", "600"], 2, &["--warm-up", "600"]),
+        (&["--optimizer", "adam", "--momentum", "0.9"], 2, &["--momentum", "--optimizer sgd"]),
+        (&["--nesterov"], 2, &["--nesterov"]),
+        (&["--augment", "spin"], 2, &["--augment", "flip", "spin"]),
+        (&["--augment", "crop=5"], 2, &["--augment", "half a picture", "4"]),
+    ];
+    for (flags, code, parts) in cases {
+        refused(&train(folder.path(), &[flags, &["--output", "model"]].concat()), code, parts);
+        assert!(!at("model").exists(), "{flags:?}");
+    }
+    // Deep, but it can be: a step is taken.
+    done(&train(folder.path(), &["--network", "deep.toml", "--steps", "1", "--output", "deep", "--batch-size", "16"]));
+}
+
+#[test]
+fn classes_may_be_called_train_and_grey_pictures_go_into_colour_networks() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name);
+    sets::write_pictures(&at("vehicles"));
+    fs::rename(at("vehicles/left"), at("vehicles/train")).unwrap();
+    let output =
+        train(folder.path(), &["--data", "vehicles", "--network", "mlp", "--epochs", "5", "--output", "model"]);
+    done(&output);
+    assert!(text(&output.stderr).contains("2: above, train"), "{}", text(&output.stderr));
+    // In colours, for one picture is.
+    sets::write_pictures(&at("colours"));
+    let rows = vec![[200, 100, 50].repeat(8); 8];
+    fs::write(at("colours/left/colour.png"), support::png(8, 8, 2, &[], &rows)).unwrap();
+    done(&train(
+        folder.path(),
+        &["--data", "colours", "--network", "mlp", "--epochs", "5", "--output", "model", "--restart"],
+    ));
+    sets::write_pictures(&at("grey"));
+    assert!(accuracy(folder.path(), &["--data", "grey"]) >= 0.9);
+}
+
+#[test]
+fn other_data_are_another_training_whether_standardised_or_not() {
+    let folder = folder();
+    let table = sets::table();
+    fs::write(folder.path().join("table.csv"), &table).unwrap();
+    for scaled in [&[][..], &["--unscaled"]] {
+        let flags =
+            [&["--data", "table.csv", "--steps", "5", "--schedule", "constant", "--output", "model"][..], scaled]
+                .concat();
+        fs::write(folder.path().join("table.csv"), &table).unwrap();
+        done(&train(folder.path(), &[&flags[..], &["--restart"]].concat()));
+        // The same labels and means: two rows of one class have exchanged a value.
+        let mut rows: Vec<Vec<&str>> = table.lines().map(|line| line.split(',').collect()).collect();
+        let second = (2..rows.len()).find(|&at| rows[at][2] == rows[1][2] && rows[at][0] != rows[1][0]).unwrap();
+        let kept = rows[1][0];
+        rows[1][0] = rows[second][0];
+        rows[second][0] = kept;
+        let exchanged: Vec<String> = rows.iter().map(|row| row.join(",")).collect();
+        fs::write(folder.path().join("table.csv"), exchanged.join("\n")).unwrap();
+        refused(&train(folder.path(), &flags), 2, &["--output", "another training", "data: "]);
+    }
+}

@@ -291,6 +291,100 @@ fn patience_ends_a_training_and_keeps_the_best_network() {
 }
 
 #[test]
+fn a_watched_training_of_more_steps_goes_the_same_way_further() {
+    let (at_once, in_two) = (folder(), folder());
+    let flags = |steps: &'static str| {
+        [
+            "--network",
+            "mlp",
+            "--schedule",
+            "constant",
+            "--validation",
+            "0.2",
+            "--evaluate-every",
+            "30",
+            "--patience",
+            "3",
+            "--output",
+            "model",
+            "--steps",
+            steps,
+        ]
+    };
+    done(&train(at_once.path(), &flags("400")));
+    for steps in ["100", "170", "400"] {
+        done(&train(in_two.path(), &flags(steps)));
+    }
+    let files = [&at_once, &in_two].map(|folder| fs::read(folder.path().join("model")).unwrap());
+    assert_eq!(files[0], files[1]);
+}
+
+#[test]
+fn a_loss_that_is_none_is_never_a_file_that_cannot_be_read() {
+    let folder = folder();
+    // One value next to the greatest that there is: it is in one of the parts, whichever row it stands in.
+    for huge in 0..6 {
+        let row =
+            |at: usize| format!("{},{}\n", if at == huge { String::from("3e38") } else { format!("0.0{at}") }, at % 2);
+        fs::write(folder.path().join("table.csv"), (0..60).map(row).collect::<String>()).unwrap();
+        let flags = [
+            "--data",
+            "table.csv",
+            "--norm",
+            "none",
+            "--hidden",
+            "8",
+            "--validation",
+            "0.3",
+            "--patience",
+            "3",
+            "--epochs",
+            "4",
+            "--output",
+            "model",
+        ];
+        let first = train(folder.path(), &[&flags[..], &["--restart"]].concat());
+        if first.status.success() {
+            done(&train(folder.path(), &flags));
+        } else {
+            assert_eq!(first.status.code(), Some(4), "{}", text(&first.stderr));
+        }
+        let _ = fs::remove_file(folder.path().join("model"));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_killed_trainings_left_is_gone_after_the_next_start_whatever_there_is_to_do() {
+    let folder = folder();
+    let mut child = Command::new("true").spawn().unwrap();
+    child.wait().unwrap();
+    let stray = folder.path().join(format!(".batchnorm-{}-3.part", child.id()));
+    for flags in [&["--steps", "5"][..], &["--steps", "5"]] {
+        fs::write(&stray, "half").unwrap();
+        done(&train(folder.path(), flags));
+        assert!(!stray.exists(), "{flags:?}");
+    }
+}
+
+#[test]
+fn a_log_is_never_somebody_elses_file() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("notes.txt"), "mine\n").unwrap();
+    let flags = |log: &'static str| ["--steps", "5", "--output", "model", "--log", log];
+    refused(&train(folder.path(), &flags("notes.txt")), 2, &["--log", "notes.txt", "something else"]);
+    assert_eq!(fs::read_to_string(at("notes.txt")).unwrap(), "mine\n");
+    refused(&train(folder.path(), &flags("model")), 2, &["--log", "--output"]);
+    done(&train(folder.path(), &flags("log")));
+    // Nothing to do: nothing is opened.
+    let (model, log) = (fs::read(at("model")).unwrap(), fs::read(at("log")).unwrap());
+    done(&train(folder.path(), &flags("notes.txt")));
+    assert_eq!((fs::read(at("model")).unwrap(), fs::read(at("log")).unwrap()), (model, log));
+    assert_eq!(fs::read_to_string(at("notes.txt")).unwrap(), "mine\n");
+}
+
+#[test]
 fn a_log_goes_on_where_the_file_does() {
     let folder = folder();
     let flags = |steps: &'static str| {

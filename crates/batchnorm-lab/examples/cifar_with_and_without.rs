@@ -7,7 +7,7 @@
 
 use std::path::PathBuf;
 
-use batchnorm_lab::data::{self, Augmentation, Data, DataError, Parts};
+use batchnorm_lab::data::{self, Augmentation, Data, DataError, Parts, Size};
 use batchnorm_lab::network::{NormKind, Recipe};
 use batchnorm_lab::plan::Plan;
 use batchnorm_lab::training::Batches;
@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let usual = std::env::home_dir().unwrap_or_default().join(".cache/batchnorm/data/cifar10");
     let folder = std::env::args_os().nth(1).map_or(usual, PathBuf::from);
     let parts = Parts { examples: Some(EXAMPLES), ..Parts::default() };
-    let data = Data::new("cifar10", data::open(&folder, None)?, parts, true)?;
+    let data = Data::new("cifar10", data::open(&folder, Size::Own)?, parts, true)?;
     let mut arms = Vec::new();
     println!(
         "| norm | accuracy by rate, seed {SEED_FOR_RATES} | rate | accuracy by seed | mean |\n|---|---|---|---|---|"

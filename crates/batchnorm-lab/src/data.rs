@@ -2,7 +2,8 @@
 //!
 //! What a path holds is told by its files: the IDX files of MNIST and its kin, the binary batches of CIFAR-10 and CIFAR-100, pictures in a
 //! folder for each class (in one part, or in folders `train` and `test`), or a table of numbers of which one column is the class. Values
-//! of pictures are in 0..=1. Nothing larger than memory is held in it: pictures of IDX files that are not packed and of CIFAR's batches stay on disk.
+//! of pictures are in 0..=1. Values of IDX files that
+//! are not packed and of CIFAR's batches stay on disk, and pictures beyond 256 MiB of each part; tables and packed files are in memory, up to a gigabyte.
 
 mod augment;
 mod cifar;
@@ -22,18 +23,18 @@ use std::path::Path;
 pub use augment::Augmentation;
 pub use error::DataError;
 pub use examples::{Examples, Shape};
-pub use folder::{entries, pictures, seen};
+pub use folder::{FOLDER, Size, entries, pictures, seen};
 pub use found::{Found, MOST_CLASSES};
 pub use scale::Scale;
 pub use set::Set;
 pub use split::{count, split_off, subset};
 pub use summary::{Data, DataSummary, Parts};
 
-/// Looks at what a path holds; pictures in a folder get a size (rows, columns), or keep their own.
+/// Looks at what a path holds; pictures in a folder get a size.
 ///
 /// # Errors
 /// [`DataError`]: nothing there, no data set of a known kind, files that are broken or do not fit together, labels that are no classes.
-pub fn open(path: &Path, size: Option<(usize, usize)>) -> Result<Found, DataError> {
+pub fn open(path: &Path, size: Size) -> Result<Found, DataError> {
     let place = |error| DataError::Place { path: path.to_path_buf(), error };
     if !path.metadata().map_err(place)?.is_dir() {
         return table::open(path);

@@ -70,10 +70,9 @@ impl fmt::Display for Warning {
 
 /// What can be said before a training begins.
 pub fn before(recipe: &Recipe, data: &DataSummary, batch_size: usize) -> Option<Warning> {
-    // The last norm has the fewest values: one an example behind hidden layers.
-    let fewest =
-        if recipe.hidden.is_empty() { data.input.plane().max(1) / 4usize.pow(recipe.stages.len() as u32) } else { 1 };
-    let values = batch_size * fewest.max(1);
+    let outline = recipe.outline(data.input, data.classes.len());
+    let normed = outline.iter().filter(|layer| layer.path.ends_with(".norm"));
+    let values = normed.map(|layer| batch_size.saturating_mul(layer.output.plane())).min()?;
     (recipe.needs_batches() && values < FEW_VALUES).then_some(Warning::TinyBatches { values })
 }
 

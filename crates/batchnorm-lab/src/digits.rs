@@ -1,11 +1,12 @@
 //! The data set: 8 x 8 images of handwritten digits.
 
 use std::io::Read;
+use std::sync::OnceLock;
 
 use flate2::read::GzDecoder;
 use rand::seq::SliceRandom;
 
-use crate::data::{Data, Examples, Found, Parts, Set, Shape};
+use crate::data::{Data, DataSummary, Examples, Found, Parts, Set, Shape};
 use crate::random::{Purpose, generator};
 
 /// Pixels of an image: 8 rows of 8.
@@ -63,6 +64,12 @@ pub fn found() -> Found {
 /// The images as a data set in its parts, their values as they are.
 pub fn data() -> Data {
     Data::new("digits", found(), Parts::default(), false).expect("they are in memory")
+}
+
+/// What is known of them.
+pub fn summary() -> &'static DataSummary {
+    static SUMMARY: OnceLock<DataSummary> = OnceLock::new();
+    SUMMARY.get_or_init(|| data().summary)
 }
 
 fn parse(text: &str) -> Examples {

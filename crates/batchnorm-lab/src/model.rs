@@ -23,7 +23,7 @@ pub use written::KEY;
 
 use crate::network::Network;
 use crate::optimizer::Kept;
-use crate::training::{PORTION, Training};
+use crate::training::Training;
 use error::one_line;
 use written::described;
 
@@ -108,7 +108,7 @@ impl Model {
         let Model { description, network, last, kept } = self;
         let mut training = description.plan.training(last.unwrap_or(network), description.steps_done);
         let network = training.network().clone();
-        if description.steps_done > 0 && !training.optimizer_mut().take_up(&network, kept) {
+        if description.steps_done > 0 && !training.optimizer_mut().take_up(&network, description.steps_done, kept) {
             return Err(ModelError::Optimizer);
         }
         Ok((training, description))
@@ -122,7 +122,7 @@ impl Model {
         let width = self.description.data.input.values();
         assert_eq!(values.len() % width, 0, "{} values are no whole examples", values.len());
         let (network, device) = (self.network.valid(), Device::default());
-        let scores = values.chunks(width * PORTION).flat_map(|values| {
+        let scores = values.chunks(width * network.portion()).flat_map(|values| {
             let values = TensorData::new(values.to_vec(), [values.len() / width, width]);
             network
                 .forward_eval(Tensor::from_data(values, &device))

@@ -28,8 +28,8 @@ pub use layers::{Block, Convolution, Hidden};
 pub use norm::Norm;
 pub use outline::Layer;
 pub use recipe::{
-    ActivationKind, Convolving, MOST_LAYERS, MOST_WEIGHTS, NAMES, NormKind, Placement, Recipe, RecipeError, Stage,
-    Start,
+    ActivationKind, Convolving, MOST_LAYERS, MOST_OUTPUTS, MOST_WEIGHTS, NAMES, NormKind, Placement, Recipe,
+    RecipeError, Stage, Start,
 };
 
 use crate::data::Shape;
@@ -50,6 +50,9 @@ pub struct Network {
     pools: Vec<usize>,
     #[module(skip)]
     order: Order,
+    /// Examples of a pass in evaluation.
+    #[module(skip)]
+    portion: usize,
     #[module(skip)]
     dropout: f64,
 }
@@ -75,6 +78,11 @@ impl Network {
     /// batch, and nothing is dropped.
     pub fn forward_eval(&self, values: Tensor<2>) -> Forward {
         self.forward(values, &mut Pass { training: false, dropout: None, observer: None })
+    }
+
+    /// Examples that a pass in evaluation should have at most.
+    pub fn portion(&self) -> usize {
+        self.portion
     }
 
     /// A network of its own, whose batches this one never hears of. (A mere clone would give it those of its training passes.)

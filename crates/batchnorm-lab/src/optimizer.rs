@@ -172,11 +172,24 @@ impl Optimizer {
         tensors.chain(counts).collect()
     }
 
-    /// Takes up what an optimiser of the same rule kept for a network that it has made a step with; false, and nothing changed, if that is
-    /// not all of it, or more.
+    /// Takes up what an optimiser of the same rule kept for a network that it has made `steps` steps with; false, and nothing changed, if that
+    /// is not all of it, or more, or of another shape or count.
     #[must_use]
-    pub fn take_up(&mut self, network: &Network, kept: BTreeMap<String, Kept>) -> bool {
+    pub fn take_up(&mut self, network: &Network, steps: usize, kept: BTreeMap<String, Kept>) -> bool {
         let names: Vec<String> = kept.keys().cloned().collect();
+        let mut expected = Shapes { path: Vec::new(), all: BTreeMap::new() };
+        network.visit(&mut expected);
+        let fits = |(name, kept): (&String, &Kept)| match kept {
+            Kept::Count(count) => *count == steps as u64,
+            // (By its path, of which the rest of the name is what it is of.)
+            Kept::Tensor(shape, _) => {
+                let mut paths = name.match_indices('.').map(|(at, _)| &name[..at]);
+                paths.any(|path| expected.all.get(path).is_some_and(|of_parameter| of_parameter == shape))
+            }
+        };
+        if !kept.iter().all(fits) {
+            return false;
+        }
         let (mut tensors, mut counts) = (Vec::new(), BTreeMap::new());
         for (name, kept) in kept {
             match kept {
@@ -246,6 +259,26 @@ impl ModuleMapper for Update<'_> {
         }
         let updated = Tensor::from_inner(Tensor::<D>::from_bridge(updated)).require_grad();
         Param::from_mapped_value(id, updated, mapper)
+    }
+}
+
+/// The shape of each parameter, by its path.
+struct Shapes {
+    path: Vec<String>,
+    all: BTreeMap<String, Vec<usize>>,
+}
+
+impl ModuleVisitor for Shapes {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        enter(&mut self.path, name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.all.insert(joined(&self.path), param.val().dims().to_vec());
     }
 }
 

@@ -3,12 +3,15 @@
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Augmentation, Data, DataError, DataSummary, Examples};
-use crate::network::{ActivationKind, Architecture, Network, Recipe, Start};
+use crate::network::{Architecture, Network, Recipe};
 use crate::optimizer::{Rule, Settings, WeightDecay};
 use crate::random::{Purpose, generator};
 use crate::schedule::{Course, Schedule};
 use crate::setting::{self, Difference, SettingError};
 use crate::training::Training;
+
+/// Outputs of a layer in a step: a gigabyte.
+const MOST_TOGETHER: usize = 1 << 28;
 
 /// All settings that, with the data, decide the trained network, to the bit on one machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -93,6 +96,11 @@ impl Plan {
         setting::check_learning_rate(self.learning_rate)?;
         setting::check_batch_size(self.batch_size, data.train, self.network.needs_batches())?;
         self.network.check(data.input, data.classes.len())?;
+        let widest = self.network.widest(data.input, data.classes.len());
+        if self.batch_size.saturating_mul(widest) > MOST_TOGETHER {
+            let expected = format!("at most {} for a layer of {widest} outputs", MOST_TOGETHER / widest);
+            return Err(SettingError::new("batch_size", &expected, self.batch_size));
+        }
         self.schedule.check(self.steps)?;
         self.optimizer.check()?;
         let error = |setting, expected: &str, got: String| Err(SettingError::new(setting, expected, got));
@@ -178,7 +186,7 @@ impl Plan {
             let widths = hidden.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
             let rest = Recipe {
                 hidden: vec![],
-                start: Start::He,
+                start: None,
                 epsilon: 0.0,
                 weight_of_new: 0.0,
                 norm: self.network.norm,
@@ -213,12 +221,4 @@ impl Plan {
 /// A setting as a file has it.
 fn words(setting: &impl Serialize) -> String {
     serde_json::to_string(setting).expect("settings are numbers and names").replace('"', "")
-}
-
-impl Recipe {
-    /// The recipe with an activation and the start that is for it.
-    #[must_use]
-    pub fn activated(self, activation: ActivationKind) -> Recipe {
-        Recipe { activation, start: activation.start(), ..self }
-    }
 }

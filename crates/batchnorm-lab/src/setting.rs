@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 /// The most steps a run may have.
-const MOST_STEPS: usize = 10_000_000;
+pub const MOST_STEPS: usize = 10_000_000;
 
 /// A setting out of range.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

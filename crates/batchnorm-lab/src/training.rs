@@ -14,9 +14,6 @@ use crate::network::{Forward, Network};
 use crate::optimizer::{Optimizer, Settings};
 use crate::random::{Purpose, generator};
 
-/// Examples of a pass in evaluation: more cost memory and save no time.
-pub const PORTION: usize = 500;
-
 /// The order in which batches come: in every pass over the examples a new shuffle, in full batches; the examples left
 /// over at a pass's end wait for the next shuffle.
 #[derive(Debug)]
@@ -135,7 +132,7 @@ impl Training {
     pub fn score(&self, set: &Set, prepare: impl Fn(&mut Examples)) -> Result<Score, DataError> {
         let network = self.network.valid();
         let (mut loss, mut right) = (0.0, 0.0);
-        for portion in set.portions(PORTION) {
+        for portion in set.portions(network.portion()) {
             let mut portion = portion?;
             prepare(&mut portion);
             let score = evaluate(&network, &portion).score;

@@ -176,7 +176,7 @@ fn damage_anywhere_in_the_header_never_panics() {
 fn a_network_that_diverged_is_no_file() {
     let plan = plan(true, 1);
     let data = digits::data().summary;
-    let wild = Recipe { start: Start::Gaussian(1e300), ..plan.network.clone() };
+    let wild = Recipe { start: Some(Start::Gaussian(1e300)), ..plan.network.clone() };
     let network = wild.start(data.input, 10, 1, &Training::device());
     let score = Score { loss: f64::NAN, accuracy: 0.1 };
     let description = Description::new(data, plan.clone(), 1, score);

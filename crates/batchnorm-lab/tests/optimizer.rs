@@ -4,7 +4,7 @@
 
 use batchnorm_lab::data::{Examples, Shape};
 use batchnorm_lab::network::{Network, NormKind, Recipe};
-use batchnorm_lab::optimizer::{Optimizer, Rule, Settings, WeightDecay};
+use batchnorm_lab::optimizer::{Kept, Optimizer, Rule, Settings, WeightDecay};
 use batchnorm_lab::training::Training;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::nn::loss::CrossEntropyLossConfig;
@@ -149,7 +149,7 @@ fn what_is_kept_is_taken_up_whole_or_not_at_all() {
             }
             let kept = first.kept();
             let mut second = Optimizer::new(settings(rule));
-            assert!(second.take_up(&network, kept.clone()), "{rule:?} {norm:?}");
+            assert!(second.take_up(&network, 3, kept.clone()), "{rule:?} {norm:?}");
             assert_eq!(second.kept(), kept);
             let next = |optimizer: &mut Optimizer| {
                 let copy = network.apart();
@@ -157,17 +157,28 @@ fn what_is_kept_is_taken_up_whole_or_not_at_all() {
                 optimizer.step(RATE, copy, gradients).fingerprint()
             };
             assert_eq!(next(&mut first), next(&mut second), "{rule:?} {norm:?}");
+            // Of another number of steps, or another shape.
+            if matches!(rule, Rule::Adam { .. } | Rule::AdamW { .. }) {
+                assert!(!Optimizer::new(settings(rule)).take_up(&network, 4, kept.clone()));
+            }
+            let mut flat = kept.clone();
+            for kept in flat.values_mut() {
+                if let Kept::Tensor(shape, _) = kept {
+                    shape.insert(0, 1);
+                }
+            }
+            assert!(!Optimizer::new(settings(rule)).take_up(&network, 3, flat));
             // Less, more, or of another parameter.
             for (at, name) in kept.keys().enumerate() {
                 let mut less = kept.clone();
                 let one = less.remove(name).unwrap();
                 let mut third = Optimizer::new(settings(rule));
-                assert!(!third.take_up(&network, less.clone()), "{rule:?} {norm:?}: without {name} ({at})");
+                assert!(!third.take_up(&network, 3, less.clone()), "{rule:?} {norm:?}: without {name} ({at})");
                 assert!(third.kept().is_empty());
                 less.insert(format!("other.{name}"), one);
-                assert!(!third.take_up(&network, less), "{rule:?} {norm:?}: other.{name}");
+                assert!(!third.take_up(&network, 3, less), "{rule:?} {norm:?}: other.{name}");
             }
-            assert!(!Optimizer::new(settings(Rule::PLAIN)).take_up(&network, kept), "plain descent keeps nothing");
+            assert!(!Optimizer::new(settings(Rule::PLAIN)).take_up(&network, 3, kept), "plain descent keeps nothing");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use batchnorm_io::picture;
-use batchnorm_lab::data::{self, Data, DataSummary, Set, entries, pictures};
+use batchnorm_lab::data::{self, Data, DataSummary, Set, Size, entries, pictures};
 use batchnorm_lab::digits::{self, Digits, PIXELS};
 use batchnorm_lab::picture::{Source as Ink, seen};
 
@@ -111,7 +111,8 @@ fn embedded(set: Embedded) -> Inputs {
 
 /// The part of a labelled set that was asked for: unless it is said, what the network was not trained on.
 fn labelled(word: &Path, part: Option<Part>, data: &DataSummary) -> Result<Inputs, Failure> {
-    let size = data.input.is_picture().then_some((data.input.rows, data.input.columns));
+    let has_pictures = data.input.is_picture() && matches!(data.input.channels, 1 | 3);
+    let size = if has_pictures { Size::As(data.input) } else { Size::Own };
     let (name, found) = data_set::find("--data", word, size)?;
     let mismatch =
         |expected: String, got: String| Failure::input(format!("--data: {name}: expected {expected}, got {got}"));
@@ -126,7 +127,7 @@ fn labelled(word: &Path, part: Option<Part>, data: &DataSummary) -> Result<Input
     let has_test = found.test.is_some();
     let in_parts =
         Data::new(&name, found, data.parts, false).map_err(|error| Failure::input(format!("--data: {error}")))?;
-    let same = in_parts.summary.labels == data.labels;
+    let same = in_parts.summary.fingerprint == data.fingerprint;
     let Data { train, test, .. } = in_parts;
     let (what, set) = match part {
         Some(Part::Train) => ("train", train),

@@ -31,7 +31,9 @@ pub fn print(model: &Model, told: &Told) -> Result<(), Failure> {
     let data = &model.description.data;
     let mut shown = String::new();
     let description = &model.description;
-    if description.steps_done < description.plan.steps && description.watch.is_none() {
+    let has_given_up =
+        description.watch.zip(description.plan.patience).is_some_and(|(watch, patience)| watch.waited >= patience);
+    if description.steps_done < description.plan.steps && !has_given_up {
         shown += &format!(
             "The network is not trained to the end: {} of {} steps.\n",
             description.steps_done, description.plan.steps

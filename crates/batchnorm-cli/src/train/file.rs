@@ -20,13 +20,21 @@ pub struct Store {
 }
 
 impl Store {
+    /// The file at a path, without what killed trainings left beside it.
     pub fn new(path: &Path) -> Store {
         // Through a link to the file it leads to, which alone is replaced.
-        Store { place: path.canonicalize().unwrap_or_else(|_| path.to_path_buf()), path: path.to_path_buf() }
+        let place = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        remove_abandoned(&place);
+        Store { place, path: path.to_path_buf() }
     }
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The file that is written.
+    pub fn place(&self) -> &Path {
+        &self.place
     }
 
     /// The model in the file; none where there is no file. A file of anything else is an error: it is not replaced.
@@ -67,9 +75,8 @@ impl Store {
         Ok(())
     }
 
-    /// Errs unless the file can be written; changes nothing, but removes what killed trainings left beside it.
+    /// Errs unless the file can be written; changes nothing.
     pub fn expect_writable(&self) -> Result<(), Failure> {
-        remove_abandoned(&self.place);
         expect_writable(&self.place).map_err(Failure::output)
     }
 

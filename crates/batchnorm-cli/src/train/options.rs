@@ -13,7 +13,7 @@ use clap::ValueEnum;
 /// or a package has put them, or what a PATH holds: IDX files, CIFAR's binary batches, pictures in a folder for each class (with folders
 /// `train` and `test` above them, or not), or a table of numbers whose last column, or one called class, label, target or species, is the
 /// class. Unless flags say otherwise it is trained by gradient descent with Nesterov's momentum of 0.9, at a rate that rises for a twentieth of
-/// the steps and falls along a cosine, with L2 of 1e-4 on weights; values are standardised; pictures of CIFAR are mirrored and cropped at random.
+/// the steps and falls along a cosine, with L2 of 1e-4 on weights and biases; values are standardised; pictures of CIFAR are mirrored and cropped at random.
 ///
 /// The file is safetensors: weights by PyTorch's names, under the metadata's key `batchnorm` what they are, and under names that begin with
 /// `training.` what a training needs to go on. It is saved about every second (after each step that takes longer) and on
@@ -113,7 +113,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Training")]
     pub epochs: Option<String>,
 
-    /// Learning rate. [default: 0.5; 3 with --no-batch-norm; what `compare` found best for each; with --data or --network 0.1; 0.02 without a norm; 0.001 with Adam]
+    /// Learning rate. [default: 0.5; 3 with --no-batch-norm; what `compare` found best for each; with --data or --network 0.1; 0.02 without a norm; with Adam always 0.001]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true, help_heading = "Training")]
     pub learning_rate: Option<String>,
 
@@ -121,7 +121,7 @@ pub struct Arguments {
     #[arg(long, value_name = "COURSE", help_heading = "Training")]
     pub schedule: Option<String>,
 
-    /// Steps in which the learning rate rises.
+    /// Steps in which the learning rate rises. [default: a twentieth of a cosine's; none of other courses]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Training")]
     pub warm_up: Option<String>,
 
@@ -141,7 +141,7 @@ pub struct Arguments {
     #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true", help_heading = "Training")]
     pub nesterov: Option<bool>,
 
-    /// L2: the penalty on the squares of weights.
+    /// L2: the penalty on the squares of weights and biases.
     #[arg(long, value_name = "PENALTY", allow_negative_numbers = true, help_heading = "Training")]
     pub weight_decay: Option<String>,
 

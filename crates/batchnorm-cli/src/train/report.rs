@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use batchnorm_io::atomic::write_file;
+use batchnorm_io::atomic::{remove_abandoned, write_file};
 use batchnorm_lab::data::Data;
 use batchnorm_lab::diagnosis::{self, Warning};
 use batchnorm_lab::plan::Plan;
@@ -103,7 +103,7 @@ impl Report {
             });
             self.shown.clear();
         }
-        if self.logged.len() == LOGGED_STEPS {
+        if done.is_multiple_of(LOGGED_STEPS) {
             let line = json!({
                 "step": done,
                 "epoch": done as f64 / self.epoch as f64,
@@ -201,13 +201,18 @@ impl Log {
     /// Opens a log to go on behind a step: lines of later steps, which will come again, and a line that was cut off are dropped.
     fn open(path: &Path, done: usize) -> Result<Log, Failure> {
         let failed = |error: &dyn std::fmt::Display| Failure::output(format!("--log: {}: {error}", path.display()));
-        if path.exists() {
+        if path.is_file() {
+            remove_abandoned(path);
             let file = File::open(path).map_err(|error| failed(&error))?;
-            let of_before = |line: &String| {
-                let line: Option<Value> = serde_json::from_str(line).ok();
-                line.and_then(|line| line["step"].as_u64()).is_some_and(|step| done > 0 && step <= done as u64)
-            };
-            let lines: Vec<String> = BufReader::new(file).lines().map_while(Result::ok).filter(of_before).collect();
+            let step = |line: &str| serde_json::from_str(line).ok().and_then(|line: Value| line["step"].as_u64());
+            let mut lines: Vec<String> = BufReader::new(file).lines().map_while(Result::ok).collect();
+            if lines.first().is_some_and(|first| step(first).is_none()) {
+                return Err(Failure::usage(format!(
+                    "--log: expected a log of `train`, or a new file, got {}, which holds something else; name another one",
+                    path.display()
+                )));
+            }
+            lines.retain(|line| step(line).is_some_and(|step| done > 0 && step <= done as u64));
             let written = write_file(path, |out| lines.iter().try_for_each(|line| writeln!(out, "{line}")));
             written.map_err(|error| failed(&error))?;
         }

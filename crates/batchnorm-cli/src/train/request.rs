@@ -4,7 +4,7 @@ mod network;
 
 use std::time::Duration;
 
-use batchnorm_lab::data::{Augmentation, Data, Found, Parts};
+use batchnorm_lab::data::{Augmentation, Data, FOLDER, Found, Parts, Size};
 use batchnorm_lab::network::NormKind;
 use batchnorm_lab::optimizer::Rule as OfOptimizer;
 use batchnorm_lab::plan::Plan;
@@ -53,17 +53,13 @@ pub fn request(arguments: &Arguments) -> Result<Request, Failure> {
     if let Some(size) = &arguments.batch_size {
         plan.batch_size = number("--batch-size", size, WHOLE)?;
         // What is counted in epochs is counted in these batches.
-        let counted = (plan.learning_rate, plan.augmentation);
         if usual && (1..=data.train.len()).contains(&plan.batch_size) {
             let epoch = (data.train.len() / plan.batch_size).max(1);
-            let steps = EPOCHS * epoch;
-            let schedule = batchnorm_lab::schedule::Schedule { warm_up: steps / 20, ..plan.schedule };
-            plan = Plan { steps, schedule, evaluate_every: Some(epoch), ..plan };
+            plan = Plan { steps: EPOCHS * epoch, evaluate_every: Some(epoch), ..plan };
         }
-        (plan.learning_rate, plan.augmentation) = counted;
     }
     course(arguments, usual, &data, &mut plan)?;
-    rules(arguments, usual, &mut plan)?;
+    rules(arguments, &mut plan)?;
     if let Some(changes) = &arguments.augment {
         plan.augmentation = augmentation(changes)?;
     }
@@ -107,12 +103,16 @@ fn data(arguments: &Arguments, usual: bool) -> Result<Data, Failure> {
         validation: share("--validation", &arguments.validation, 1.0)?,
         examples,
     };
-    let size = arguments.size.as_deref().map(size).transpose()?;
+    let size = arguments.size.as_deref().map(size).transpose()?.unwrap_or(Size::Own);
     let embedded = std::path::Path::new(data_set::EMBEDDED);
     let (name, found) = data_set::find("--data", arguments.data.as_deref().unwrap_or(embedded), size)?;
-    let Found { train, test, .. } = &found;
-    if test.is_none() && (parts.test == 0.0 || (parts.test * train.len() as f64) < 1.0) {
-        return Err(expected("--test", "a share that leaves something to test with", &arguments.test));
+    let Found { train, kind, .. } = &found;
+    if size != Size::Own && *kind != FOLDER {
+        return Err(expected(
+            "--size",
+            format!("{FOLDER} with it, whose size is not given"),
+            format!("{name} ({kind})"),
+        ));
     }
     if let Some(examples) = examples
         && !(1..=train.len()).contains(&examples)
@@ -120,19 +120,32 @@ fn data(arguments: &Arguments, usual: bool) -> Result<Data, Failure> {
         return Err(expected("--examples", format!("a number in 1..={}", train.len()), examples));
     }
     let standardized = usual && !arguments.unscaled;
-    Data::new(&name, found, parts, standardized).map_err(|error| Failure::input(format!("--data: {error}")))
+    let data =
+        Data::new(&name, found, parts, standardized).map_err(|error| Failure::input(format!("--data: {error}")))?;
+    // Of each class a share is taken, which may be none.
+    let none = |flag: &str, share: &str| {
+        let got = format!("{share}, which is none of any class ({} to train on)", data.train.len());
+        Err(expected(flag, "a share that is an example of some class or more", got))
+    };
+    if data.test.is_empty() {
+        return none("--test", &arguments.test);
+    }
+    if parts.validation > 0.0 && data.validation.is_none() {
+        return none("--validation", &arguments.validation);
+    }
+    Ok(data)
 }
 
 /// `32` or `32x48`: rows and columns.
-fn size(text: &str) -> Result<(usize, usize), Failure> {
-    let what = "a whole number from 1 to 512, or two with an x between, such as 32x48";
+fn size(text: &str) -> Result<Size, Failure> {
+    let what = "a whole number from 2 to 512, or two with an x between, such as 32x48";
     let one = |text: &str| {
         let length: usize = number("--size", text, what)?;
-        if (1..=512).contains(&length) { Ok(length) } else { Err(expected("--size", what, text)) }
+        if (2..=512).contains(&length) { Ok(length) } else { Err(expected("--size", what, text)) }
     };
     match text.split_once('x') {
-        None => one(text).map(|length| (length, length)),
-        Some((rows, columns)) => Ok((one(rows)?, one(columns)?)),
+        None => one(text).map(|length| Size::Of(length, length)),
+        Some((rows, columns)) => Ok(Size::Of(one(rows)?, one(columns)?)),
     }
 }
 
@@ -162,14 +175,18 @@ fn course(arguments: &Arguments, usual: bool, data: &Data, plan: &mut Plan) -> R
     if let Some(epochs) = &arguments.epochs {
         let epochs: usize = number("--epochs", epochs, WHOLE)?;
         let epoch = (data.train.len() / plan.batch_size.max(1)).max(1);
-        plan.steps = epochs.saturating_mul(epoch);
-    }
-    if usual {
-        plan.schedule.warm_up = plan.steps / 20;
+        let most = setting::MOST_STEPS / epoch;
+        if !(1..=most).contains(&epochs) {
+            return Err(expected("--epochs", format!("a number in 1..={most}"), epochs));
+        }
+        plan.steps = epochs * epoch;
     }
     if let Some(schedule) = &arguments.schedule {
         plan.schedule.course = schedule_course(schedule)?;
     }
+    // (Of other courses the first steps are the same whatever their number.)
+    let rises = usual && plan.schedule.depends_on_steps();
+    plan.schedule.warm_up = if rises { plan.steps / 20 } else { 0 };
     if let Some(steps) = &arguments.warm_up {
         plan.schedule.warm_up = number("--warm-up", steps, WHOLE)?;
     }
@@ -194,7 +211,7 @@ fn schedule_course(text: &str) -> Result<Course, Failure> {
 }
 
 /// The optimiser, L2, clipping, and the rate that goes with them.
-fn rules(arguments: &Arguments, usual: bool, plan: &mut Plan) -> Result<(), Failure> {
+fn rules(arguments: &Arguments, plan: &mut Plan) -> Result<(), Failure> {
     let adam = matches!(arguments.optimizer, Some(Rule::Adam | Rule::Adamw));
     if adam && (arguments.momentum.is_some() || arguments.nesterov.is_some()) {
         return Err(Failure::usage("--momentum, --nesterov: expected --optimizer sgd with them; Adam has its own"));
@@ -212,7 +229,7 @@ fn rules(arguments: &Arguments, usual: bool, plan: &mut Plan) -> Result<(), Fail
         }
         (_, other) => other,
     };
-    if usual && adam {
+    if adam {
         plan.learning_rate = 0.001;
     }
     if let Some(rate) = &arguments.learning_rate {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use batchnorm_lab::data::{Data, DataError, Examples, Set};
+use batchnorm_lab::data::{Data, DataError, Set};
 use batchnorm_lab::diagnosis;
 use batchnorm_lab::model::{Description, Model, ModelError, Tested, Watch};
 use batchnorm_lab::network::Network;
@@ -117,12 +117,13 @@ impl Run {
         while !self.is_over() {
             let batch = match self.plan.batch(&self.data, batches.draw(), self.done) {
                 Ok(batch) => batch,
-                Err(error) => return Err(self.cut_off(store, error)),
+                Err(error) => return Err(self.cut_off(store, error, true)),
             };
             let rate = self.plan.rate(self.done);
             let loss = self.training.step(&batch, rate);
             if !loss.is_finite() {
-                return Err(self.diverged(self.done + 1, store, Some(&batch)));
+                let layer = diagnosis::not_finite(&self.training, &batch);
+                return Err(self.diverged(self.done + 1, store, layer.map(|layer| format!("first in layer {layer}"))));
             }
             self.done += 1;
             report.step(self.done, loss, rate, batch.len(), self.seconds())?;
@@ -131,7 +132,8 @@ impl Run {
             if evaluates && !self.is_plain() {
                 let evaluated = match self.evaluate() {
                     Ok(evaluated) => evaluated,
-                    Err(error) => return Err(self.cut_off(store, error)),
+                    // The file has no step whose evaluation is missing: it decides what is kept, and when to end.
+                    Err(error) => return Err(self.cut_off(store, error, false)),
                 };
                 report.evaluated(&evaluated)?;
                 report.warn(self.done, diagnosis::during(&self.training, &self.plan.network, &batch))?;
@@ -154,24 +156,30 @@ impl Run {
             }
         }
         report.end();
-        self.save(store)
+        if self.saved == Some(self.done) { Ok(()) } else { self.save(store) }
     }
 
     /// Scores on the test set and, where there is one, on the validation set, which decides what network is kept.
     fn evaluate(&mut self) -> Result<Evaluated, DataError> {
         let test = self.score(&self.data.test)?;
         let validation = self.data.validation.as_ref().map(|set| self.score(set)).transpose()?;
+        // (Not at the end, if that is between: a training of more steps would not see it.)
         if let Some(Score { loss, .. }) = validation
             && self.plan.patience.is_some()
+            && self.plan.evaluate_every.is_some_and(|every| self.done.is_multiple_of(every))
         {
             let watch = match self.watch {
-                Some(watch) if watch.best_loss <= loss || loss.is_nan() => Watch { waited: watch.waited + 1, ..watch },
+                Some(watch) if watch.best_loss <= loss || !loss.is_finite() => {
+                    Some(Watch { waited: watch.waited + 1, ..watch })
+                }
+                // (No network is kept for a loss that is none.)
+                None if !loss.is_finite() => None,
                 _ => {
                     self.best = Some(self.training.network().apart());
-                    Watch { best_step: self.done, best_loss: loss, waited: 0 }
+                    Some(Watch { best_step: self.done, best_loss: loss, waited: 0 })
                 }
             };
-            self.watch = Some(watch);
+            self.watch = watch;
         }
         if self.watch.is_none_or(|watch| watch.best_step == self.done) {
             self.test = Some(Tested::new(self.done, test));
@@ -196,26 +204,28 @@ impl Run {
                 Ok(())
             }
             // The only way to a network that is no file: a step that overflowed.
-            Err(ModelError::Tensor { .. }) => Err(self.diverged(self.done, store, None)),
+            Err(ModelError::Tensor { name, .. }) => Err(self.diverged(self.done, store, Some(format!("in {name}")))),
             Err(error) => Err(Failure::output(error)),
         }
     }
 
-    /// The data cannot be read any more: what was learnt is saved first.
-    fn cut_off(&mut self, store: &Store, error: DataError) -> Failure {
-        let kept = match self.save(store) {
-            Ok(()) => format!("{} of {} steps are in {}", self.done, self.plan.steps, store.path().display()),
-            Err(failure) => failure.to_string(),
+    /// The data cannot be read any more: what was learnt is saved first, if it may be.
+    fn cut_off(&mut self, store: &Store, error: DataError, saves: bool) -> Failure {
+        let saved = if saves { self.save(store) } else { Ok(()) };
+        let path = store.path().display();
+        let kept = match (saved, self.saved) {
+            (Err(failure), _) => failure.to_string(),
+            (Ok(()), Some(done)) => format!("{done} of {} steps are in {path}", self.plan.steps),
+            (Ok(()), None) => format!("{path} is as it was"),
         };
         Failure::input(format!("--data: {error}; {kept}; the same command goes on from there once the data are back"))
     }
 
-    fn diverged(&self, step: usize, store: &Store, batch: Option<&Examples>) -> Failure {
+    fn diverged(&self, step: usize, store: &Store, place: Option<String>) -> Failure {
         let kept = self.saved.map_or(String::from("is as it was"), |steps| format!("holds step {steps}"));
-        let layer = batch.and_then(|batch| diagnosis::not_finite(&self.training, batch));
-        let layer = layer.map_or(String::new(), |layer| format!(" (first in layer {layer})"));
+        let place = place.map_or(String::new(), |place| format!(" ({place})"));
         Failure::refused(format!(
-            "the training diverged: at step {step} the loss or a weight is not finite{layer}; {} {kept}; \
+            "the training diverged: at step {step} the loss or a weight is not finite{place}; {} {kept}; \
              try a lower --learning-rate (it was {}) with --restart or another --output",
             store.path().display(),
             self.plan.learning_rate

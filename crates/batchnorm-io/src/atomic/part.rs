@@ -100,9 +100,9 @@ pub(super) fn create_hidden(folder: &Path) -> Result<(PathBuf, File), WriteError
     loop {
         let path = hidden_name(folder, "part");
         match File::create_new(&path) {
-            // (Where locks are not to be had, the process's number must do.)
+            // Nobody holds it for long but who removes it. (Where locks are not to be had, the process's number must do.)
             Ok(file) => {
-                let _ = file.try_lock();
+                let _ = file.lock();
                 return Ok((path, file));
             }
             // Left behind by a killed process that had our number. Names do not run out: try the next.
@@ -116,29 +116,39 @@ pub(super) fn create_hidden(folder: &Path) -> Result<(PathBuf, File), WriteError
 
 /// Removes the hidden files in `folder` that killed processes left: those nobody holds a lock of, whose process is gone, or which
 /// nobody has written to for a minute. What cannot be read or removed stays. Gives their number.
+///
+/// (A file is without its lock for the moment between its creation and the next call. Whoever writes it is there then, except for those who
+/// share the folder but not the numbers of processes, as containers may.)
 pub(super) fn remove_abandoned(folder: &Path) -> usize {
-    let is_abandoned = |path: &Path| {
+    let removed = |path: &Path| {
         let name = path.file_name()?.to_str()?;
-        let (process, _) = name.strip_prefix(".batchnorm-")?.strip_suffix(".part")?.split_once('-')?;
-        let process: u32 = process.parse().ok()?;
-        let file = File::open(path).ok()?;
-        if file.try_lock().is_err() {
-            return Some(false);
+        let (process, number) = name.strip_prefix(".batchnorm-")?.strip_suffix(".part")?.split_once('-')?;
+        let (process, number): (u32, u64) = (process.parse().ok()?, number.parse().ok()?);
+        // (Opening a pipe would wait for somebody to write.)
+        if !path.symlink_metadata().ok()?.is_file() {
+            return None;
         }
-        // A file that was created in this very moment is not locked yet; then its process is there.
-        let gone = cfg!(target_os = "linux") && !Path::new(&format!("/proc/{process}")).exists();
-        let old = file.metadata().ok()?.modified().ok()?.elapsed().is_ok_and(|age| age > UNTOUCHED);
-        Some(process != process::id() && (gone || old))
+        let file = File::open(path).ok()?;
+        file.try_lock().ok()?;
+        let gone = match process == process::id() {
+            // Of an earlier process that had our number, where we have not come so far.
+            true => number >= NEXT.load(Ordering::Relaxed),
+            false => cfg!(target_os = "linux") && !Path::new(&format!("/proc/{process}")).exists(),
+        };
+        let old = || file.metadata().ok()?.modified().ok()?.elapsed().ok().map(|age| age > UNTOUCHED);
+        // While it is locked.
+        (gone || (process != process::id() && old()?)).then(|| fs::remove_file(path).ok()).flatten()
     };
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
-    let abandoned = entries.flatten().map(|entry| entry.path()).filter(|path| is_abandoned(path).unwrap_or(false));
-    abandoned.filter(|path| fs::remove_file(path).is_ok()).count()
+    entries.flatten().filter(|entry| removed(&entry.path()).is_some()).count()
 }
+
+/// The number of the next hidden file of this process.
+static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// A name no one else in this process uses. Not made from the target's name, which may be as long as
 /// the file system allows. `kind` is `part` for new content, `old` for old.
 pub(super) fn hidden_name(folder: &Path, kind: &str) -> PathBuf {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     folder.join(format!(".batchnorm-{}-{number}.{kind}", process::id()))
 }

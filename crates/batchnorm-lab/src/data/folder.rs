@@ -13,8 +13,10 @@ use super::set::{Set, Source};
 
 /// A side of the largest pictures that are taken in their own size.
 const LARGEST_OWN: usize = 64;
-/// Bytes of pictures, decoded and in their final size, that are kept in memory; others are decoded each time.
-const MOST_KEPT: usize = 1 << 30;
+/// Bytes of pictures of a part, decoded and in their final size, that are kept in memory; others are decoded each time.
+const MOST_KEPT: usize = 1 << 28;
+/// What such a set is called.
+pub const FOLDER: &str = "a folder of pictures";
 /// Names of the subfolders of a set that comes in two parts.
 const TRAIN: &str = "train";
 const TEST: [&str; 3] = ["test", "val", "validation"];
@@ -76,25 +78,38 @@ fn cut(picture: &Picture, shape: Shape) -> Picture {
     Picture { width: kept_width, height: kept_height, pixels }
 }
 
-/// The data set in a folder, in a size (rows, columns) or in the pictures' own; none if no subfolder has pictures.
-pub fn open(folder: &Path, below: &[PathBuf], size: Option<(usize, usize)>) -> Option<Result<Found, DataError>> {
-    let named =
-        |names: &[&str]| below.iter().find(|path| names.iter().any(|name| path.ends_with(name)) && path.is_dir());
-    let parts = match named(&[TRAIN]) {
-        Some(train) => (train.as_path(), named(&TEST).map(PathBuf::as_path)),
-        None => (folder, None),
-    };
+/// The size that pictures get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// Their own, if they have one and it is small; otherwise 64 x 64.
+    Own,
+    /// These rows and columns.
+    Of(usize, usize),
+    /// That of a network's input, with its channels.
+    As(Shape),
+}
+
+/// The data set in a folder; none if no subfolder has pictures.
+pub fn open(folder: &Path, below: &[PathBuf], size: Size) -> Option<Result<Found, DataError>> {
     let has_pictures = |folder: &Path| {
         let below = entries(folder).unwrap_or_default();
         below.iter().any(|path| path.is_dir() && !pictures(&entries(path).unwrap_or_default()).is_empty())
     };
+    let named =
+        |names: &[&str]| below.iter().find(|path| names.iter().any(|name| path.ends_with(name)) && has_pictures(path));
+    // (A folder called train may be a class, too: one of trains.)
+    let parts = match named(&[TRAIN]) {
+        Some(train) => (train.as_path(), named(&TEST).map(PathBuf::as_path)),
+        None => (folder, None),
+    };
     has_pictures(parts.0).then(|| read(parts.0, parts.1, size))
 }
 
-fn read(train: &Path, test: Option<&Path>, size: Option<(usize, usize)>) -> Result<Found, DataError> {
-    let names = classes(train)?;
-    let files = files(train, &names)?;
-    let shape = shape(&files, size)?;
+fn read(train: &Path, test: Option<&Path>, size: Size) -> Result<Found, DataError> {
+    let of_train = classes(train)?;
+    let names: Vec<String> = of_train.iter().map(|(name, _)| name.clone()).collect();
+    let files_of_train = files(&of_train, &names)?;
+    let shape = shape(&files_of_train, size)?;
     let set = |files: Files| {
         let classes = files.iter().map(|(_, class)| *class).collect();
         let kept = vec![None; files.len()];
@@ -104,72 +119,64 @@ fn read(train: &Path, test: Option<&Path>, size: Option<(usize, usize)>) -> Resu
         None => None,
         Some(test) => {
             let of_test = classes(test)?;
-            if let Some(name) = of_test.iter().find(|name| !names.contains(name)) {
+            if let Some((name, _)) = of_test.iter().find(|(name, _)| !names.contains(name)) {
                 return Err(DataError::Mismatch {
                     path: test.to_path_buf(),
                     expected: String::from("the classes of the training set alone"),
                     got: format!("a folder {name}"),
                 });
             }
-            let present: Vec<String> = names.iter().filter(|name| of_test.contains(name)).cloned().collect();
-            let mut files = self::files(test, &present)?;
-            for (_, class) in &mut files {
-                let name = &present[usize::from(*class)];
-                *class = names.iter().position(|of_train| of_train == name).expect("its classes are ours") as u8;
-            }
-            Some(set(files))
+            Some(set(files(&of_test, &names)?))
         }
     };
-    Ok(Found { kind: "a folder of pictures", classes: names, train: set(files), test })
+    Ok(Found { kind: FOLDER, classes: names, train: set(files_of_train), test })
 }
 
 /// Files with their classes.
 type Files = Vec<(PathBuf, u8)>;
 
-/// The names of the classes: those of the subfolders, by their number if all are numbers.
-fn classes(folder: &Path) -> Result<Vec<String>, DataError> {
+/// The classes and their folders: the subfolders, by their number if all are numbers.
+fn classes(folder: &Path) -> Result<Vec<(String, PathBuf)>, DataError> {
     let below = entries(folder).map_err(|error| DataError::Place { path: folder.to_path_buf(), error })?;
-    let mut names: Vec<String> = Vec::new();
-    for path in below.iter().filter(|path| path.is_dir()) {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if !name.starts_with('.') {
-            names.push(name);
-        }
+    let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let folders = below.into_iter().filter(|path| path.is_dir()).map(|path| (name(&path), path));
+    let mut classes: Vec<(String, PathBuf)> = folders.filter(|(name, _)| !name.starts_with('.')).collect();
+    if classes.iter().all(|(name, _)| name.parse::<u64>().is_ok()) {
+        classes.sort_by_key(|(name, _)| name.parse::<u64>().unwrap_or_default());
     }
-    if names.iter().all(|name| name.parse::<u64>().is_ok()) {
-        names.sort_by_key(|name| name.parse::<u64>().unwrap_or_default());
+    let mismatch =
+        |expected: String, got: String| Err(DataError::Mismatch { path: folder.to_path_buf(), expected, got });
+    // (Names that are not UTF-8 may become the same text.)
+    if let Some(at) = (1..classes.len()).find(|&at| classes[..at].iter().any(|(name, _)| *name == classes[at].0)) {
+        return mismatch(String::from("folders that differ in their names"), format!("two called {}", classes[at].0));
     }
-    match names.len() {
-        2..=MOST_CLASSES => Ok(names),
-        count => Err(DataError::Mismatch {
-            path: folder.to_path_buf(),
-            expected: format!("2 to {MOST_CLASSES} subfolders, one for each class"),
-            got: count.to_string(),
-        }),
+    match classes.len() {
+        2..=MOST_CLASSES => Ok(classes),
+        count => mismatch(format!("2 to {MOST_CLASSES} subfolders, one for each class"), count.to_string()),
     }
 }
 
-/// The pictures of each class.
-fn files(folder: &Path, names: &[String]) -> Result<Files, DataError> {
+/// The pictures of each class, which is its place among the names.
+fn files(classes: &[(String, PathBuf)], names: &[String]) -> Result<Files, DataError> {
     let mut files = Vec::new();
-    for (class, name) in names.iter().enumerate() {
-        let path = folder.join(name);
-        let below = entries(&path).map_err(|error| DataError::Place { path: path.clone(), error })?;
+    for (name, path) in classes {
+        let below = entries(path).map_err(|error| DataError::Place { path: path.clone(), error })?;
         let pictures = pictures(&below);
         if pictures.is_empty() {
             return Err(DataError::Mismatch {
-                path,
+                path: path.clone(),
                 expected: String::from("PNG or JPEG pictures (*.png, *.jpg, *.jpeg) in the folder of each class"),
                 got: String::from("none"),
             });
         }
-        files.extend(pictures.into_iter().map(|path| (path, class as u8)));
+        let class = names.iter().position(|known| known == name).expect("it was looked for") as u8;
+        files.extend(pictures.into_iter().map(|path| (path, class)));
     }
     Ok(files)
 }
 
-/// The shape that all pictures get: grey if all are; their own size, if they have one and it is small; otherwise 64 x 64.
-fn shape(files: &Files, size: Option<(usize, usize)>) -> Result<Shape, DataError> {
+/// The shape that all pictures get: in one channel if all are grey. All are looked at.
+fn shape(files: &Files, size: Size) -> Result<Shape, DataError> {
     let (mut grey, mut own) = (true, None);
     let mut one_size = true;
     for (path, _) in files {
@@ -179,7 +186,11 @@ fn shape(files: &Files, size: Option<(usize, usize)>) -> Result<Shape, DataError
         one_size &= *own.get_or_insert(here) == here;
     }
     let own = own.filter(|&(rows, columns)| one_size && rows.max(columns) <= LARGEST_OWN);
-    let (rows, columns) = size.or(own).unwrap_or((LARGEST_OWN, LARGEST_OWN));
+    let (rows, columns) = match size {
+        Size::As(shape) => return Ok(shape),
+        Size::Of(rows, columns) => (rows, columns),
+        Size::Own => own.unwrap_or((LARGEST_OWN, LARGEST_OWN)),
+    };
     Ok(Shape { channels: if grey { 1 } else { 3 }, rows, columns })
 }
 

@@ -50,8 +50,9 @@ pub struct DataSummary {
     pub validation: usize,
     /// Examples to test with.
     pub test: usize,
-    /// A hash of the labels in their order (FNV-1a, 64 bits), by which another set, or another part of it, is told from this one.
-    pub labels: String,
+    /// A hash of the labels, and of the values of all examples but those to test with, by which another set, or another part of it, is told
+    /// from this one.
+    pub fingerprint: String,
     /// How the parts were drawn.
     pub parts: Parts,
     /// By what values are standardised, if they are.
@@ -99,7 +100,7 @@ impl Data {
             train: train.len(),
             validation: validation.len(),
             test: test.len(),
-            labels: fingerprint(&[&train, &validation, &test]),
+            fingerprint: fingerprint(&[&train, &validation], &test)?,
             parts,
             scale,
         };
@@ -115,7 +116,8 @@ impl Data {
 impl DataSummary {
     /// What differs in another data set, or in other parts of the same. Its name may: files move.
     pub fn differences(&self, now: &DataSummary) -> Vec<Difference> {
-        let of_set = |data: &DataSummary| (data.kind.clone(), data.input, data.classes.clone(), data.labels.clone());
+        let of_set =
+            |data: &DataSummary| (data.kind.clone(), data.input, data.classes.clone(), data.fingerprint.clone());
         let words = |data: &DataSummary| {
             let DataSummary { name, kind, input, train, validation, test, .. } = data;
             format!("{name} ({kind}), {input}, {train} to train, {validation} to watch by, {test} to test")
@@ -139,9 +141,21 @@ impl DataSummary {
     }
 }
 
-fn fingerprint(sets: &[&Set]) -> String {
-    let labels = sets.iter().flat_map(|set| set.classes().iter().copied().chain([0xff]));
-    let hash =
-        labels.fold(0xcbf2_9ce4_8422_2325_u64, |hash, label| (hash ^ u64::from(label)).wrapping_mul(0x0100_0000_01b3));
-    format!("{hash:016x}")
+/// Examples that are looked at together.
+const PORTION: usize = 256;
+
+/// A hash of all labels, and of the values of what is trained on and watched.
+fn fingerprint(seen: &[&Set], test: &Set) -> Result<String, DataError> {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut take = |number: u64| hash = (hash ^ number).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
+    for set in seen {
+        for portion in set.portions(PORTION) {
+            portion?.values.iter().for_each(|value| take(u64::from(value.to_bits())));
+        }
+    }
+    for set in seen.iter().copied().chain([test]) {
+        set.classes().iter().for_each(|&class| take(u64::from(class)));
+        take(set.len() as u64);
+    }
+    Ok(format!("{hash:016x}"))
 }

@@ -65,7 +65,7 @@ impl First {
         let General { seed, steps, batch_size, learning_rate, .. } = *plan;
         let first = || Plan { batch_norm, architecture: architecture.clone(), seed, steps, batch_size, learning_rate };
         let test = test.filter(|test| test.step == *steps_done)?;
-        let says_it_all = watch.is_none() && first().general() == *plan && *data == digits::data().summary;
+        let says_it_all = watch.is_none() && first().general() == *plan && data == digits::summary();
         says_it_all.then(|| First {
             format: FIRST_FORMAT.to_owned(),
             input: INPUT.to_owned(),
@@ -94,7 +94,7 @@ impl First {
     fn general(self) -> Description {
         let First { plan, steps_done, test_accuracy: accuracy, test_loss: loss, .. } = self;
         let test = Some(Tested { step: steps_done, accuracy, loss });
-        Description { data: digits::data().summary, plan: plan.general(), steps_done, test, watch: None }
+        Description { data: digits::summary().clone(), plan: plan.general(), steps_done, test, watch: None }
     }
 }
 
@@ -104,7 +104,7 @@ pub(super) fn from_value(value: Value) -> Result<Description, ModelError> {
         if fits { Ok(()) } else { Err(ModelError::Description(what.to_owned())) }
     };
     expect("its input is another than this program's 8x8 pixels", first.input == INPUT)?;
-    expect("its classes are not the digits 0 to 9", first.classes == digits::data().summary.classes)?;
+    expect("its classes are not the digits 0 to 9", first.classes == digits::summary().classes)?;
     Ok(first.general())
 }
 
@@ -112,5 +112,5 @@ pub(super) fn from_summary(value: Value) -> Result<Description, ModelError> {
     let Summary { plan, steps_done, test_accuracy: accuracy, test_loss: loss } =
         serde_json::from_value(value).map_err(no_description)?;
     let test = Some(Tested { step: steps_done, accuracy, loss });
-    Ok(Description { data: digits::data().summary, plan: plan.general(), steps_done, test, watch: None })
+    Ok(Description { data: digits::summary().clone(), plan: plan.general(), steps_done, test, watch: None })
 }

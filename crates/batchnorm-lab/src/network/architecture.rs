@@ -38,7 +38,7 @@ impl Architecture {
             hidden,
             activation: ActivationKind::Sigmoid,
             norm: if batch_norm { NormKind::Batch } else { NormKind::None },
-            start: Start::Gaussian(weight_deviation),
+            start: Some(Start::Gaussian(weight_deviation)),
             epsilon,
             weight_of_new,
             ..Recipe::default()
@@ -47,7 +47,7 @@ impl Architecture {
 
     /// The architecture of a recipe, and whether it has batch norm; none if the recipe asks for more than an architecture says.
     pub fn of(recipe: &Recipe) -> Option<(Architecture, bool)> {
-        let Start::Gaussian(weight_deviation) = recipe.start else { return None };
+        let Some(Start::Gaussian(weight_deviation)) = recipe.start else { return None };
         let Recipe { hidden, epsilon, weight_of_new, .. } = recipe.clone();
         let (architecture, norm) =
             (Architecture { hidden, weight_deviation, epsilon, weight_of_new }, recipe.norm == NormKind::Batch);

@@ -9,6 +9,10 @@ use crate::setting::SettingError;
 pub const MOST_WEIGHTS: usize = 10_000_000;
 /// Layers of the deepest network, of each kind.
 pub const MOST_LAYERS: usize = 100;
+/// Outputs of a layer for one example: those of a convolution of 64 channels on 256 x 256 pixels.
+pub const MOST_OUTPUTS: usize = 1 << 22;
+/// Channels of the largest group of decorrelated batch norm, whose work is their cube.
+const MOST_DECORRELATED: usize = 256;
 
 /// A network as data: from the input through convolutions, residual stages and hidden layers to the classes. Whatever is left out of
 /// a file is as in [`Recipe::default`].
@@ -33,8 +37,9 @@ pub struct Recipe {
     pub placement: Placement,
     /// Share of the outputs of each hidden layer that are dropped in a training pass; without hidden layers, of what the last layer gets.
     pub dropout: f64,
-    /// Start weights; biases start at 0.
-    pub start: Start,
+    /// Start weights; biases start at 0. Where it is not said, He's for ReLU and Glorot's for the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<Start>,
     /// Added to the variance inside the square root.
     pub epsilon: f64,
     /// Weight of the new value in the running statistics.
@@ -148,7 +153,7 @@ impl Default for Recipe {
             norm: NormKind::Batch,
             placement: Placement::Before,
             dropout: 0.0,
-            start: Start::He,
+            start: None,
             epsilon: 1e-5,
             weight_of_new: 0.1,
             groups: 4,
@@ -210,6 +215,14 @@ impl Recipe {
         matches!(self.norm, NormKind::Batch | NormKind::Renorm | NormKind::Decorrelated)
     }
 
+    /// The start weights: those that are said, or those that are for the activation.
+    pub fn started(&self) -> Start {
+        self.start.unwrap_or(match self.activation {
+            ActivationKind::Relu => Start::He,
+            ActivationKind::Sigmoid | ActivationKind::Tanh => Start::Glorot,
+        })
+    }
+
     /// Tells whether a layer in front of a norm keeps a bias.
     pub(super) fn has_bias(&self, normed: bool) -> bool {
         !normed || self.placement == Placement::After
@@ -226,7 +239,7 @@ impl Recipe {
     /// The first setting that is out of range; more than [`MOST_WEIGHTS`] weights count as such.
     pub fn check(&self, input: Shape, classes: usize) -> Result<(), SettingError> {
         let error = |setting, expected: &str, got: String| Err(SettingError::new(setting, expected, got));
-        if let Start::Gaussian(deviation) = self.start
+        if let Some(Start::Gaussian(deviation)) = self.start
             && !(deviation > 0.0 && deviation.is_finite())
         {
             return error("weight_deviation", "a finite number above 0", deviation.to_string());
@@ -262,13 +275,22 @@ impl Recipe {
             };
             return error(setting, &format!("at most {MOST_WEIGHTS} weights in all"), got);
         }
+        if let Some(layer) = outline.iter().find(|layer| layer.output.values() > MOST_OUTPUTS) {
+            let got = format!("{} ({}) in {}", layer.output.values(), layer.output, layer.path);
+            return error("network", &format!("at most {MOST_OUTPUTS} outputs of a layer for an example"), got);
+        }
         Ok(())
+    }
+
+    /// Outputs for an example of the layer with most of them, the input included.
+    pub fn widest(&self, input: Shape, classes: usize) -> usize {
+        self.outline(input, classes).iter().map(|layer| layer.output.values()).fold(input.values(), usize::max)
     }
 
     fn check_convolutions(&self, input: Shape) -> Result<(), SettingError> {
         let error = |expected: &str, got: String| Err(SettingError::new("network", expected, got));
         if self.norm == NormKind::Instance && self.convolutions.is_empty() {
-            let expected = "another norm, for instance norm is of convolutions, and there are none,";
+            let expected = "another norm: instance norm is of convolutions, and this network has none";
             return Err(SettingError::new("norm", expected, "instance"));
         }
         if self.convolutions.is_empty() {
@@ -310,21 +332,15 @@ impl Recipe {
             convolved.chain(self.stages.iter().map(|stage| stage.channels)).chain(self.hidden.iter().copied());
         match (self.groups, widths.find(|width| self.groups == 0 || width % self.groups != 0)) {
             (0, _) => Err(SettingError::new("groups", "a number above 0", 0)),
+            (groups, _) if groups > MOST_DECORRELATED && self.norm == NormKind::Decorrelated => {
+                let expected = format!("groups of at most {MOST_DECORRELATED} channels to decorrelate");
+                Err(SettingError::new("groups", &expected, groups))
+            }
             (groups, Some(width)) => {
                 let expected = format!("a number that divides the channels of every norm, {width} among them");
                 Err(SettingError::new("groups", &expected, groups))
             }
             _ => Ok(()),
-        }
-    }
-}
-
-impl ActivationKind {
-    /// The variance of the He start is for it; others take Glorot's.
-    pub fn start(self) -> Start {
-        match self {
-            ActivationKind::Relu => Start::He,
-            ActivationKind::Sigmoid | ActivationKind::Tanh => Start::Glorot,
         }
     }
 }

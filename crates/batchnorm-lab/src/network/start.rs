@@ -17,6 +17,11 @@ use crate::data::Shape;
 use crate::digits::{CLASSES, SHAPE};
 use crate::random::{Purpose, generator};
 
+/// Examples of a pass in evaluation, at most: more cost memory and save no time.
+const PORTION: usize = 500;
+/// Outputs of a layer in a pass in evaluation.
+const MOST_TOGETHER: usize = 1 << 24;
+
 impl Recipe {
     /// The network a seed starts with, for inputs of a shape. The weights are the same whatever the norm.
     ///
@@ -47,7 +52,10 @@ impl Recipe {
         let output = build.linear(inputs, classes, true);
         let order = Order { activation: self.activation, placement: self.placement };
         let pools = self.convolutions.iter().map(|convolving| convolving.pool).collect();
-        let network = Network { convolutions, blocks, hidden, output, input, pools, order, dropout: self.dropout };
+        // So that a pass in evaluation takes 64 MB a layer, and not many examples for nothing.
+        let portion = (MOST_TOGETHER / self.widest(input, classes).max(1)).clamp(1, PORTION);
+        let network =
+            Network { convolutions, blocks, hidden, output, input, pools, order, portion, dropout: self.dropout };
         name_layers(&network);
         network
     }
@@ -74,7 +82,7 @@ struct Build<'b> {
 impl Build<'_> {
     /// Start weights of a map from so many inputs to so many outputs, each of which they reach.
     fn weights(&mut self, count: usize, inputs: usize, outputs: usize) -> Vec<f32> {
-        let deviation = match self.recipe.start {
+        let deviation = match self.recipe.started() {
             Start::He => (2.0 / inputs as f64).sqrt(),
             Start::Glorot => (2.0 / (inputs + outputs) as f64).sqrt(),
             Start::Gaussian(deviation) => deviation,

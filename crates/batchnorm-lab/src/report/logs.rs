@@ -20,7 +20,7 @@ pub fn chart(trainings: &[(String, String)]) -> Chart {
             dots: true,
         })
         .collect();
-    let ends: Vec<String> = lines.iter().filter_map(|line| ending(line)).collect();
+    let ends: Vec<String> = lines.iter().filter_map(ending).collect();
     let (epochs, accuracies): (Vec<f64>, Vec<f64>) = lines.iter().flat_map(|line| line.points.iter().copied()).unzip();
     Chart {
         id: String::from("epochs"),

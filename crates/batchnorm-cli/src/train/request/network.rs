@@ -23,11 +23,11 @@ pub fn recipe(arguments: &Arguments, usual: bool) -> Result<Recipe, Failure> {
         recipe.hidden = list("--hidden", hidden, "whole numbers with commas between, such as 100,50")?;
     }
     if let Some(activation) = arguments.activation {
-        recipe = recipe.activated(match activation {
+        recipe.activation = match activation {
             Activation::Sigmoid => ActivationKind::Sigmoid,
             Activation::Tanh => ActivationKind::Tanh,
             Activation::Relu => ActivationKind::Relu,
-        });
+        };
     }
     if arguments.no_batch_norm {
         recipe.norm = NormKind::None;
@@ -53,11 +53,11 @@ pub fn recipe(arguments: &Arguments, usual: bool) -> Result<Recipe, Failure> {
         recipe.dropout = number("--dropout", dropout, "a share in 0..1")?;
     }
     if let Some(start) = &arguments.start {
-        recipe.start = match start.as_str() {
+        recipe.start = Some(match start.as_str() {
             "he" => Start::He,
             "glorot" => Start::Glorot,
             deviation => Start::Gaussian(number("--start", deviation, "he, glorot or a standard deviation above 0")?),
-        };
+        });
     }
     if let Some(epsilon) = &arguments.epsilon {
         recipe.epsilon = number("--epsilon", epsilon, "a number >= 0")?;
