@@ -3,19 +3,18 @@
 //!
 //! In the order in which data flows:
 //!
-//! 1. [`digits`]: 1,797 images embedded in the crate, split once and for all;
+//! 1. [`data`]: labelled sets of any kind, read by place, split once and for all; [`digits`]: 1,797 images embedded in the crate;
 //! 2. [`random`]: start weights and batch order from named seeds, the same on every run;
-//! 3. [`network`]: fully connected, sigmoid, with or without batch norm before each activation;
-//! 4. [`training`]: plain stochastic gradient descent, step by step, timed;
-//! 5. [`probe`]: looks inside the network during its training, which do not change it;
-//! 6. [`comparison`]: the settings of a comparison, its runs, and those still missing;
-//! 7. [`run`]: one network trained from one seed, with its curve;
-//! 8. [`summary`]: means and ranges over seeds, and paired factors;
-//! 9. [`report`]: a comparison as one page of HTML;
-//! 10. [`plan`]: the settings of a single training, and [`model`]: the trained network as a file's bytes;
-//! 11. [`picture`]: the input of such a network for any picture of a digit.
+//! 3. [`network`]: networks as data: fully connected, convolutional and residual, with any norm;
+//! 4. [`optimizer`] and [`schedule`]: how weights follow their gradients; [`training`]: step by step, timed;
+//! 5. [`plan`]: all settings of a single training, [`model`]: the network and its training as a file's bytes, and [`diagnosis`]: what
+//!    goes wrong in it;
+//! 6. [`picture`]: the input of a network of the digits for any picture of one;
+//! 7. [`comparison`]: the settings of a comparison, its runs, and those still missing; [`probe`]: looks inside its networks, which do not
+//!    change them; [`run`]: one network trained from one seed, with its curve;
+//! 8. [`summary`]: means and ranges over seeds, and paired factors; [`report`]: a comparison as one page of HTML.
 //!
-//! Nothing here prints or writes files. Progress goes to a callback, which can also stop the work; results are values
+//! Nothing here prints or writes files; data sets alone are read. Progress goes to a callback, which can also stop the work; results are values
 //! that `serde` can write and read.
 //!
 //! ```
