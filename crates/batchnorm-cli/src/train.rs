@@ -7,7 +7,9 @@ mod request;
 mod run;
 mod summary;
 
-use batchnorm_lab::model::{Description, Model, ModelError, Watch};
+use batchnorm_lab::model::{Description, Model};
+use batchnorm_lab::network::Network;
+use batchnorm_lab::training::Training;
 
 use crate::failure::{Failure, tell};
 use crate::model_file;
@@ -75,17 +77,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     summary::print(arguments, &run)
 }
 
-type Resumed = (batchnorm_lab::training::Training, Description, Option<batchnorm_lab::network::Network>);
-
-/// The training in a file, and its best network where that is another than the last.
-fn resumed(earlier: Model, store: &Store) -> Result<Resumed, Failure> {
-    let best = match earlier.description.watch {
-        Some(Watch { .. }) => Some(earlier.network.clone()),
-        None => None,
-    };
-    let named = |error: ModelError| {
-        Failure::input(format!("--output: {}: {error} (--restart), or name another --output", store.path().display()))
-    };
-    let (training, description) = earlier.resumed().map_err(named)?;
+/// The training in a file, with its description and, where it is watched, its best network.
+fn resumed(earlier: Model, store: &Store) -> Result<(Training, Description, Option<Network>), Failure> {
+    let best = earlier.description.watch.map(|_| earlier.network.clone());
+    let (training, description) = earlier.resumed().map_err(|error| {
+        let path = store.path().display();
+        Failure::input(format!("--output: {path}: {error} (--restart), or name another --output"))
+    })?;
     Ok((training, description, best))
 }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use batchnorm_lab::data::{self, Augmentation, Data, DataError, Parts, Size};
 use batchnorm_lab::network::{NormKind, Recipe};
 use batchnorm_lab::plan::Plan;
-use batchnorm_lab::training::Batches;
+use batchnorm_lab::training::{Batches, score};
 
 /// Pictures of the training set, 500 of each class: those that `train --examples 5000` takes.
 const EXAMPLES: usize = 5000;
@@ -25,7 +25,7 @@ const T: f64 = 4.303;
 fn accuracy(data: &Data, norm: NormKind, rate: f64, seed: u64) -> Result<f64, DataError> {
     let recipe = Recipe { norm, ..Recipe::named("course").expect("it is known") };
     let augmentation = Augmentation { flip: true, ..Augmentation::default() };
-    let plan = Plan { learning_rate: rate, seed, augmentation, ..Plan::usual(recipe, &data.summary, EPOCHS) };
+    let plan = Plan { learning_rate: rate, seed, augmentation, ..Plan::usual(recipe, &data.summary, EPOCHS, None) };
     let mut training = plan.training(plan.start(&data.summary), 0);
     let mut batches = Batches::new(data.train.len(), plan.batch_size, seed);
     for step in 0..plan.steps {
@@ -33,7 +33,7 @@ fn accuracy(data: &Data, norm: NormKind, rate: f64, seed: u64) -> Result<f64, Da
             return Ok(0.1);
         }
     }
-    Ok(training.score(&data.test, |portion| data.prepare(portion))?.accuracy)
+    Ok(score(training.network(), &data.summary, &data.test)?.accuracy)
 }
 
 fn mean(values: &[f64]) -> f64 {

@@ -2,8 +2,8 @@
 //!
 //! What a path holds is told by its files: the IDX files of MNIST and its kin, the binary batches of CIFAR-10 and CIFAR-100, pictures in a
 //! folder for each class (in one part, or in folders `train` and `test`), or a table of numbers of which one column is the class. Values
-//! of pictures are in 0..=1. Values of IDX files that
-//! are not packed and of CIFAR's batches stay on disk, and pictures beyond 256 MiB of each part; tables and packed files are in memory, up to a gigabyte.
+//! of pictures are in 0..=1. IDX files that are not packed, CIFAR's batches, and pictures beyond 256 MiB of each part are read from disk as they are
+//! needed; tables and packed files are in memory, up to a gigabyte.
 
 mod augment;
 mod cifar;
@@ -23,7 +23,7 @@ use std::path::Path;
 pub use augment::Augmentation;
 pub use error::DataError;
 pub use examples::{Examples, Shape};
-pub use folder::{FOLDER, Size, entries, pictures, seen};
+pub use folder::{FOLDER, Size, entries, luminance_on_white, pictures, seen};
 pub use found::{Found, MOST_CLASSES};
 pub use scale::Scale;
 pub use set::Set;

@@ -89,13 +89,13 @@ impl Model {
         let file = whole(&bytes)?;
         tensors::check(&file, &description)?;
         let (kept, of_last) = (tensors::kept(&file), tensors::last(&file)?);
-        let start = || description.plan.start(&description.data);
+        let blank = || description.plan.blank(&description.data);
         let last = of_last.map(|bytes| {
-            let mut network = start();
+            let mut network = blank();
             tensors::into_network(&mut network, bytes).map(|()| network)
         });
         let last = last.transpose()?;
-        let mut network = start();
+        let mut network = blank();
         tensors::into_network(&mut network, bytes)?;
         Ok(Model { description, network, last, kept })
     }

@@ -18,6 +18,7 @@
 
 use thiserror::Error;
 
+use crate::data::luminance_on_white;
 use crate::digits::PIXELS;
 
 /// Pixels of a side of what the network sees.
@@ -180,14 +181,6 @@ impl Ink {
         };
         rows.iter().map(line).sum()
     }
-}
-
-/// Luminance in 0..=1 (ITU-R BT.709's weights), transparency laid on white.
-fn luminance_on_white(&[red, green, blue, alpha]: &[u16; 4]) -> f32 {
-    let share = |value: u16| f32::from(value) / f32::from(u16::MAX);
-    let colour = 0.2126 * share(red) + 0.7152 * share(green) + 0.0722 * share(blue);
-    let alpha = share(alpha);
-    alpha * colour + (1.0 - alpha)
 }
 
 /// For each of the 8 pixels of a side, the points beneath it and the share of the pixel that each covers, where `count`

@@ -72,19 +72,25 @@ impl Plan {
     }
 
     /// A plan for a network on any data: gradient descent with Nesterov's momentum of 0.9, the rate (0.1; 0.02 without a norm) rising for a
-    /// twentieth of the steps and falling along a cosine, L2 of 1e-4 on weights (as He et al. 2016), batches of 64, evaluated after each of `epochs` passes.
-    pub fn usual(network: Recipe, data: &DataSummary, epochs: usize) -> Plan {
-        let batch_size = data.train.min(64);
-        let epoch = data.train / batch_size.max(1);
+    /// twentieth of the steps and falling along a cosine, L2 of 1e-4 on weights (as He et al. 2016), evaluated after each of `epochs` passes. Batches
+    /// are of 64 unless it is said.
+    pub fn usual(network: Recipe, data: &DataSummary, epochs: usize, batch_size: Option<usize>) -> Plan {
+        let batch_size = batch_size.unwrap_or_else(|| data.train.min(64));
+        let epoch = epoch(data.train, batch_size);
         let steps = epoch.saturating_mul(epochs);
         let learning_rate = if network.norm_name() == "none" { 0.02 } else { 0.1 };
         Plan {
-            schedule: Schedule { course: Course::Cosine, warm_up: steps / 20 },
+            schedule: Schedule { course: Course::Cosine, warm_up: Course::Cosine.usual_warm_up(steps) },
             optimizer: Rule::Sgd { momentum: 0.9, nesterov: true },
             weight_decay: WeightDecay { penalty: 1e-4, of_norms: false },
-            evaluate_every: Some(epoch.max(1)),
+            evaluate_every: Some(epoch),
             ..Plan::plain(network, 1, steps, batch_size, learning_rate)
         }
+    }
+
+    /// Steps of a pass over so many examples.
+    pub fn epoch(&self, examples: usize) -> usize {
+        epoch(examples, self.batch_size)
     }
 
     /// Checks that the plan can be followed on the data.
@@ -147,6 +153,14 @@ impl Plan {
         self.network.start(data.input, data.classes.len(), self.seed, &Training::device())
     }
 
+    /// The network with all weights 0: room for those of a file.
+    ///
+    /// # Panics
+    /// If [`check`](Self::check) objects.
+    pub(crate) fn blank(&self, data: &DataSummary) -> Network {
+        self.network.blank(data.input, data.classes.len(), &Training::device())
+    }
+
     /// The training of a network, of [`start`](Self::start) or from a file, that has taken `done` steps of this plan.
     pub fn training(&self, network: Network, done: usize) -> Training {
         let settings = Settings { rule: self.optimizer, decay: self.weight_decay, clip: self.clip };
@@ -163,7 +177,7 @@ impl Plan {
             let mut generator = generator(self.seed, Purpose::Augmentation(step));
             self.augmentation.apply(&mut batch, data.summary.input, &mut generator);
         }
-        data.prepare(&mut batch);
+        data.summary.prepare(&mut batch);
         Ok(batch)
     }
 
@@ -216,6 +230,11 @@ impl Plan {
         let pairs = settings(self).into_iter().zip(settings(now));
         pairs.filter(|(old, new)| old != new).map(|((name, old), (_, new))| (name, old, new)).collect()
     }
+}
+
+/// Full batches of a pass over examples; a pass is a step or more.
+fn epoch(examples: usize, batch_size: usize) -> usize {
+    examples.checked_div(batch_size).unwrap_or(0).max(1)
 }
 
 /// A setting as a file has it.

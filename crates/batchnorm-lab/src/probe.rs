@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::Examples;
 use crate::digits::CLASSES;
-use crate::training::{Evaluation, Training, best};
+use crate::training::{Evaluation, Training, answer};
 
 /// The percentiles of Ioffe and Szegedy's figure 1.
 pub const PERCENTILES: [f64; 3] = [15.0, 50.0, 85.0];
@@ -46,10 +46,10 @@ impl Answer {
     }
 
     fn new(scores: &[f32; CLASSES]) -> Answer {
-        let Some(class) = best(scores) else { return Answer { class: None, thousandths: [0; CLASSES] } };
-        let weights = scores.map(|score| f64::from(score - scores[class]).exp());
-        let sum: f64 = weights.iter().sum();
-        Answer { class: Some(class as u8), thousandths: weights.map(|weight| (1000.0 * weight / sum).round() as u16) }
+        let (class, shares) = answer(scores).unzip();
+        let mut thousandths = [0; CLASSES];
+        shares.into_iter().flatten().zip(&mut thousandths).for_each(|(share, of)| *of = share);
+        Answer { class: class.map(|class| class as u8), thousandths }
     }
 }
 

@@ -33,6 +33,14 @@ pub enum Course {
     Cosine,
 }
 
+impl Course {
+    /// Steps in which the rate usually rises: a twentieth of those of a cosine. (Of other courses the first steps are the same whatever their
+    /// number.)
+    pub fn usual_warm_up(self, steps: usize) -> usize {
+        if self == Course::Cosine { steps / 20 } else { 0 }
+    }
+}
+
 impl Schedule {
     /// The same rate in every step.
     pub const CONSTANT: Schedule = Schedule { course: Course::Constant, warm_up: 0 };

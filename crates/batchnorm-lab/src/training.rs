@@ -9,7 +9,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use chacha20::ChaCha8Rng;
 use rand::seq::SliceRandom;
 
-use crate::data::{DataError, Examples, Set};
+use crate::data::{DataError, DataSummary, Examples, Set};
 use crate::network::{Forward, Network};
 use crate::optimizer::{Optimizer, Settings};
 use crate::random::{Purpose, generator};
@@ -125,23 +125,6 @@ impl Training {
         evaluate(&self.network.valid(), examples)
     }
 
-    /// The score on a whole set, each portion of which `prepare` makes the network's input.
-    ///
-    /// # Errors
-    /// A set that cannot be read.
-    pub fn score(&self, set: &Set, prepare: impl Fn(&mut Examples)) -> Result<Score, DataError> {
-        let network = self.network.valid();
-        let (mut loss, mut right) = (0.0, 0.0);
-        for portion in set.portions(network.portion()) {
-            let mut portion = portion?;
-            prepare(&mut portion);
-            let score = evaluate(&network, &portion).score;
-            loss += score.loss * (portion.len() as f64 / set.len() as f64);
-            right += (score.accuracy * portion.len() as f64).round();
-        }
-        Ok(Score { loss, accuracy: right / set.len() as f64 })
-    }
-
     /// The Frobenius norm of the loss's gradient in the weights of each layer, from the input to the classes, on
     /// these examples as one training batch.
     ///
@@ -174,8 +157,25 @@ impl Training {
     }
 }
 
+/// The score of a network on a set of its data, by its running statistics.
+///
+/// # Errors
+/// A set that cannot be read.
+pub fn score(network: &Network, data: &DataSummary, set: &Set) -> Result<Score, DataError> {
+    let network = network.valid();
+    let (mut loss, mut right) = (0.0, 0.0);
+    for portion in set.portions(network.portion()) {
+        let mut portion = portion?;
+        data.prepare(&mut portion);
+        let score = evaluate(&network, &portion).score;
+        loss += score.loss * (portion.len() as f64 / set.len() as f64);
+        right += (score.accuracy * portion.len() as f64).round();
+    }
+    Ok(Score { loss, accuracy: right / set.len() as f64 })
+}
+
 /// A pass in evaluation of a network that is not in training.
-pub(crate) fn evaluate(network: &Network, examples: &Examples) -> Evaluation {
+fn evaluate(network: &Network, examples: &Examples) -> Evaluation {
     let device = Device::default();
     let (values, classes) = tensors(examples, &device);
     let Forward { scores, inputs } = network.forward_eval(values);
@@ -195,11 +195,20 @@ fn tensors(examples: &Examples, device: &Device) -> (Tensor<2>, Tensor<1, Int>) 
 }
 
 /// The place of the greatest score; `None` if one of them is NaN.
-pub(crate) fn best(scores: &[f32]) -> Option<usize> {
+fn best(scores: &[f32]) -> Option<usize> {
     if scores.iter().any(|score| score.is_nan()) {
         return None;
     }
     (0..scores.len()).max_by(|&a, &b| scores[a].total_cmp(&scores[b]))
+}
+
+/// What the scores of one example say: the class of the greatest, and the probability of each class (softmax) in thousandths, each rounded;
+/// none if one of the scores is NaN.
+pub fn answer(scores: &[f32]) -> Option<(usize, Vec<u16>)> {
+    let class = best(scores)?;
+    let weights: Vec<f64> = scores.iter().map(|score| f64::from(score - scores[class]).exp()).collect();
+    let sum: f64 = weights.iter().sum();
+    Some((class, weights.iter().map(|weight| (1000.0 * weight / sum).round() as u16).collect()))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! A network's answer for one example.
 
+use batchnorm_lab::training::answer;
+
 use super::inputs::Asked;
 
 /// The answer: a class, and how likely each is.
@@ -12,14 +14,8 @@ pub struct Answer {
 
 impl Answer {
     pub fn new(scores: &[f32]) -> Answer {
-        if scores.iter().any(|score| score.is_nan()) {
-            return Answer { class: None, thousandths: vec![0; scores.len()] };
-        }
-        let best = (0..scores.len()).max_by(|&a, &b| scores[a].total_cmp(&scores[b])).expect("a class or more");
-        let weights: Vec<f64> = scores.iter().map(|score| f64::from(score - scores[best]).exp()).collect();
-        let sum: f64 = weights.iter().sum();
-        let thousandths = weights.iter().map(|weight| (1000.0 * weight / sum).round() as u16).collect();
-        Answer { class: Some(best), thousandths }
+        let (class, thousandths) = answer(scores).unzip();
+        Answer { class, thousandths: thousandths.unwrap_or_else(|| vec![0; scores.len()]) }
     }
 
     pub fn share(&self, class: usize) -> f64 {

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use batchnorm_io::picture;
-use batchnorm_lab::data::{self, Data, DataSummary, Set, Size, entries, pictures};
+use batchnorm_lab::data::{self, Data, DataSummary, Found, Set, Size, entries, pictures};
 use batchnorm_lab::digits::{self, Digits, PIXELS};
 use batchnorm_lab::picture::{Source as Ink, seen};
 
@@ -123,28 +123,36 @@ fn labelled(word: &Path, part: Option<Part>, data: &DataSummary) -> Result<Input
     if found.train.shape() != data.input {
         return Err(mismatch(format!("examples of {}", data.input), found.train.shape().to_string()));
     }
-    let everything = found.train.part(&(0..found.train.len()).collect::<Vec<_>>());
-    let has_test = found.test.is_some();
-    let in_parts =
-        Data::new(&name, found, data.parts, false).map_err(|error| Failure::input(format!("--data: {error}")))?;
-    let same = in_parts.summary.fingerprint == data.fingerprint;
-    let Data { train, test, .. } = in_parts;
-    let (what, set) = match part {
-        Some(Part::Train) => ("train", train),
-        Some(Part::All) => ("all", everything),
-        Some(Part::Test) => ("test", test),
-        None if same || has_test => ("test", test),
-        None => ("all", everything),
+    let (what, set) = match (part, found.test) {
+        // (Nothing else of the set has to be read.)
+        (None | Some(Part::Test), Some(test)) => ("test", test),
+        (part, test) => part_of(part, &name, Found { test, ..found }, data)?,
     };
-    if same && what != "test" {
-        tell(format_args!("batchnorm: warning: the network was trained on examples of {name} ({what})"));
-    }
     let asked = set.classes().iter().enumerate().map(|(place, &class)| Asked {
         name: format!("{what} {place}"),
         label: Some(usize::from(class)),
         at: At::Set(place),
     });
     Ok(Inputs { asked: asked.collect(), failed: Vec::new(), source: Source(Some(set)) })
+}
+
+/// A part of a set that may be the one that the network was trained on: then the parts are those of its training.
+fn part_of(part: Option<Part>, name: &str, found: Found, data: &DataSummary) -> Result<(&'static str, Set), Failure> {
+    let everything = found.train.part(&(0..found.train.len()).collect::<Vec<_>>());
+    let in_parts =
+        Data::new(name, found, data.parts, false).map_err(|error| Failure::input(format!("--data: {error}")))?;
+    let same = in_parts.summary.fingerprint == data.fingerprint;
+    let Data { train, test, .. } = in_parts;
+    let (what, set) = match part {
+        Some(Part::Train) => ("train", train),
+        Some(Part::Test) => ("test", test),
+        None if same => ("test", test),
+        None | Some(Part::All) => ("all", everything),
+    };
+    if same && what != "test" {
+        tell(format_args!("batchnorm: warning: the network was trained on examples of {name} ({what})"));
+    }
+    Ok((what, set))
 }
 
 /// The pictures at these paths.

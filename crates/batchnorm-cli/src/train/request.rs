@@ -43,20 +43,16 @@ pub fn request(arguments: &Arguments) -> Result<Request, Failure> {
     // Before the first look at the data, which takes them.
     use_threads(threads)?;
     let data = data(arguments, usual)?;
+    let batch_size = arguments.batch_size.as_ref().map(|size| number("--batch-size", size, WHOLE)).transpose()?;
     let mut plan = match usual {
-        true => Plan::usual(recipe.clone(), &data.summary, EPOCHS),
-        false => Plan { network: recipe.clone(), ..Plan::of(recipe.norm != NormKind::None) },
+        true => Plan::usual(recipe, &data.summary, EPOCHS, batch_size),
+        false => {
+            let plan = Plan::of(recipe.norm != NormKind::None);
+            Plan { network: recipe, batch_size: batch_size.unwrap_or(plan.batch_size), ..plan }
+        }
     };
     if usual && is_cifar(&data) {
         plan.augmentation = Augmentation { flip: true, crop: 4, shift: 0 };
-    }
-    if let Some(size) = &arguments.batch_size {
-        plan.batch_size = number("--batch-size", size, WHOLE)?;
-        // What is counted in epochs is counted in these batches.
-        if usual && (1..=data.train.len()).contains(&plan.batch_size) {
-            let epoch = (data.train.len() / plan.batch_size).max(1);
-            plan = Plan { steps: EPOCHS * epoch, evaluate_every: Some(epoch), ..plan };
-        }
     }
     course(arguments, usual, &data, &mut plan)?;
     rules(arguments, &mut plan)?;
@@ -174,7 +170,7 @@ fn course(arguments: &Arguments, usual: bool, data: &Data, plan: &mut Plan) -> R
     }
     if let Some(epochs) = &arguments.epochs {
         let epochs: usize = number("--epochs", epochs, WHOLE)?;
-        let epoch = (data.train.len() / plan.batch_size.max(1)).max(1);
+        let epoch = plan.epoch(data.train.len());
         let most = setting::MOST_STEPS / epoch;
         if !(1..=most).contains(&epochs) {
             return Err(expected("--epochs", format!("a number in 1..={most}"), epochs));
@@ -184,9 +180,7 @@ fn course(arguments: &Arguments, usual: bool, data: &Data, plan: &mut Plan) -> R
     if let Some(schedule) = &arguments.schedule {
         plan.schedule.course = schedule_course(schedule)?;
     }
-    // (Of other courses the first steps are the same whatever their number.)
-    let rises = usual && plan.schedule.depends_on_steps();
-    plan.schedule.warm_up = if rises { plan.steps / 20 } else { 0 };
+    plan.schedule.warm_up = if usual { plan.schedule.course.usual_warm_up(plan.steps) } else { 0 };
     if let Some(steps) = &arguments.warm_up {
         plan.schedule.warm_up = number("--warm-up", steps, WHOLE)?;
     }

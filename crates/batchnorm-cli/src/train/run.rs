@@ -7,7 +7,7 @@ use batchnorm_lab::diagnosis;
 use batchnorm_lab::model::{Description, Model, ModelError, Tested, Watch};
 use batchnorm_lab::network::Network;
 use batchnorm_lab::plan::Plan;
-use batchnorm_lab::training::{Batches, Score, Training};
+use batchnorm_lab::training::{Batches, Score, Training, score};
 
 use super::file::Store;
 use super::report::{Evaluated, Report};
@@ -87,22 +87,15 @@ impl Run {
         let steps = self.watch.map_or(self.done, |watch| watch.best_step);
         let known = self.test.is_some_and(|test| test.step == steps);
         if !known && (self.is_plain() || self.is_over()) {
-            let score = self.score_of_kept().map_err(unreadable)?;
+            let kept = self.best.as_ref().unwrap_or(self.training.network());
+            let score = score(kept, &self.data.summary, &self.data.test).map_err(unreadable)?;
             self.test = Some(Tested::new(steps, score));
         }
         Ok(self.finished())
     }
 
-    /// The score on the test set of the network that the file keeps.
-    fn score_of_kept(&self) -> Result<Score, DataError> {
-        match &self.best {
-            None => self.score(&self.data.test),
-            Some(best) => self.plan.training(best.clone(), 0).score(&self.data.test, |part| self.data.prepare(part)),
-        }
-    }
-
     fn score(&self, set: &Set) -> Result<Score, DataError> {
-        self.training.score(set, |portion| self.data.prepare(portion))
+        score(self.training.network(), &self.data.summary, set)
     }
 
     /// Takes the missing steps, and saves on the way (by itself about each second), on Ctrl-C and at the end.
@@ -127,9 +120,8 @@ impl Run {
             }
             self.done += 1;
             report.step(self.done, loss, rate, batch.len(), self.seconds())?;
-            let evaluates = self.plan.evaluate_every.is_some_and(|every| self.done.is_multiple_of(every))
-                || self.done == self.plan.steps;
-            if evaluates && !self.is_plain() {
+            let due = |every: usize| self.done.is_multiple_of(every) || self.done == self.plan.steps;
+            if self.plan.evaluate_every.is_some_and(due) {
                 let evaluated = match self.evaluate() {
                     Ok(evaluated) => evaluated,
                     // The file has no step whose evaluation is missing: it decides what is kept, and when to end.

@@ -49,19 +49,29 @@ pub fn seen(picture: &Picture, shape: Shape) -> Vec<f32> {
 
 fn bytes(picture: &Picture, shape: Shape) -> Vec<u8> {
     let pixels = cut(picture, shape).resized(shape.columns, shape.rows).pixels;
-    let on_white = |[red, green, blue, alpha]: [u16; 4]| {
-        let alpha = f32::from(alpha) / f32::from(u16::MAX);
-        [red, green, blue].map(|colour| alpha * f32::from(colour) / f32::from(u16::MAX) + (1.0 - alpha))
-    };
     let rounded = |share: f32| (255.0 * share).round() as u8;
     match shape.channels {
-        1 => {
-            let luminance = |[red, green, blue]: [f32; 3]| 0.2126 * red + 0.7152 * green + 0.0722 * blue;
-            pixels.into_iter().map(|pixel| rounded(luminance(on_white(pixel)))).collect()
-        }
-        3 => (0..3).flat_map(|colour| pixels.iter().map(move |&pixel| rounded(on_white(pixel)[colour]))).collect(),
+        1 => pixels.iter().map(|pixel| rounded(luminance_on_white(pixel))).collect(),
+        3 => (0..3).flat_map(|at| pixels.iter().map(move |pixel| rounded(on_white(share(pixel[at]), pixel)))).collect(),
         other => panic!("a picture in {other} channels"),
     }
+}
+
+/// A depth of 16 bits as a share.
+fn share(value: u16) -> f32 {
+    f32::from(value) / f32::from(u16::MAX)
+}
+
+/// A share of light in a pixel, its transparency laid on white.
+fn on_white(light: f32, &[.., alpha]: &[u16; 4]) -> f32 {
+    let alpha = share(alpha);
+    alpha * light + (1.0 - alpha)
+}
+
+/// Luminance in 0..=1 (ITU-R BT.709's weights), transparency laid on white.
+pub fn luminance_on_white(pixel: &[u16; 4]) -> f32 {
+    let [red, green, blue, _] = pixel.map(share);
+    on_white(0.2126 * red + 0.7152 * green + 0.0722 * blue, pixel)
 }
 
 /// The largest part of a picture around its middle that has the shape's proportions.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::error::DataError;
 use super::examples::{Examples, Shape};
 use super::found::Found;
-use super::scale::Scale;
+use super::scale::{Scale, Scaling};
 use super::set::Set;
 use super::split::{split_off, subset};
 use crate::setting::Difference;
@@ -91,7 +91,7 @@ impl Data {
             Some(examples) => subset(&train, examples, PARTS_SEED),
             None => train,
         };
-        let scale = if standardized { Some(Scale::of(&train)?) } else { None };
+        let (fingerprint, scale) = looked_at(&train, &validation, &test)?;
         let summary = DataSummary {
             name: name.to_owned(),
             kind: kind.to_owned(),
@@ -100,16 +100,11 @@ impl Data {
             train: train.len(),
             validation: validation.len(),
             test: test.len(),
-            fingerprint: fingerprint(&[&train, &validation], &test)?,
+            fingerprint,
             parts,
-            scale,
+            scale: standardized.then_some(scale),
         };
         Ok(Data { summary, train, validation: Some(validation).filter(|set| !set.is_empty()), test })
-    }
-
-    /// Makes examples of the set the input of a network.
-    pub fn prepare(&self, examples: &mut Examples) {
-        self.summary.prepare(examples);
     }
 }
 
@@ -144,18 +139,22 @@ impl DataSummary {
 /// Examples that are looked at together.
 const PORTION: usize = 256;
 
-/// A hash of all labels, and of the values of what is trained on and watched.
-fn fingerprint(seen: &[&Set], test: &Set) -> Result<String, DataError> {
+/// A hash of all labels, and of the values of what is trained on and watched; and the scale of what is trained on. One pass reads the values.
+fn looked_at(train: &Set, validation: &Set, test: &Set) -> Result<(String, Scale), DataError> {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut take = |number: u64| hash = (hash ^ number).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
-    for set in seen {
-        for portion in set.portions(PORTION) {
-            portion?.values.iter().for_each(|value| take(u64::from(value.to_bits())));
-        }
+    let mut scaling = Scaling::new(train.shape());
+    for portion in train.portions(PORTION) {
+        let portion = portion?;
+        portion.values.iter().for_each(|value| take(u64::from(value.to_bits())));
+        scaling.observe(&portion);
     }
-    for set in seen.iter().copied().chain([test]) {
+    for portion in validation.portions(PORTION) {
+        portion?.values.iter().for_each(|value| take(u64::from(value.to_bits())));
+    }
+    for set in [train, validation, test] {
         set.classes().iter().for_each(|&class| take(u64::from(class)));
         take(set.len() as u64);
     }
-    Ok(format!("{hash:016x}"))
+    Ok((format!("{hash:016x}"), scaling.scale()))
 }

@@ -123,8 +123,8 @@ pub(super) fn check(file: &SafeTensors, description: &Description) -> Result<(),
         let name = String::from("(all together)");
         return Err(ModelError::Tensor { name, expected: format!("{numbers} numbers"), got: there.to_string() });
     }
-    let start = of_network(&plan.start(data), None)?;
-    let expected = SafeTensors::deserialize(&start).map_err(broken)?;
+    let blank = of_network(&plan.blank(data), None)?;
+    let expected = SafeTensors::deserialize(&blank).map_err(broken)?;
     let error =
         |name: &str, expected: String, got: String| Err(ModelError::Tensor { name: shortened(name), expected, got });
     let mut names: Vec<&str> = expected.names();

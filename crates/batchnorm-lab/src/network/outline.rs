@@ -28,13 +28,8 @@ impl Recipe {
                 outline.push("", format!("greatest of {pool} x {pool}"), 0);
             }
         }
-        let mut block = 0;
-        for (stage, of) in self.stages.iter().enumerate() {
-            for at in 0..of.blocks {
-                let stride = if stage > 0 && at == 0 { 2 } else { 1 };
-                outline.block(&format!("blocks.{block}"), of.channels, stride);
-                block += 1;
-            }
+        for (index, (channels, stride)) in self.blocks().enumerate() {
+            outline.block(&format!("blocks.{index}"), channels, stride);
         }
         if !self.stages.is_empty() {
             outline.shape = Shape::features(outline.shape.channels);

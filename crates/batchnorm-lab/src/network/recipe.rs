@@ -223,6 +223,15 @@ impl Recipe {
         })
     }
 
+    /// Channels and stride of each residual block: the first of each stage but the first halves rows and columns.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = (usize, usize)> {
+        let of_stage = |(stage, of): (usize, &Stage)| {
+            let channels = of.channels;
+            (0..of.blocks).map(move |at| (channels, if stage > 0 && at == 0 { 2 } else { 1 }))
+        };
+        self.stages.iter().enumerate().flat_map(of_stage)
+    }
+
     /// Tells whether a layer in front of a norm keeps a bias.
     pub(super) fn has_bias(&self, normed: bool) -> bool {
         !normed || self.placement == Placement::After

@@ -12,7 +12,7 @@ use super::Network;
 use super::architecture::Architecture;
 use super::layers::{Block, Convolution, Hidden, Order};
 use super::norm::Norm;
-use super::recipe::{NormKind, Recipe, Start};
+use super::recipe::{Recipe, Start};
 use crate::data::Shape;
 use crate::digits::{CLASSES, SHAPE};
 use crate::random::{Purpose, generator};
@@ -28,20 +28,26 @@ impl Recipe {
     /// # Panics
     /// If [`check`](Self::check) objects.
     pub fn start(&self, input: Shape, classes: usize, seed: u64, device: &Device) -> Network {
-        let mut build =
-            Build { recipe: self, generator: generator(seed, Purpose::Weights), device, channels: input.channels };
+        self.built(input, classes, Some(generator(seed, Purpose::Weights)), device)
+    }
+
+    /// The network with all weights 0: room for those of a file.
+    ///
+    /// # Panics
+    /// If [`check`](Self::check) objects.
+    pub fn blank(&self, input: Shape, classes: usize, device: &Device) -> Network {
+        self.built(input, classes, None, device)
+    }
+
+    fn built(&self, input: Shape, classes: usize, generator: Option<ChaCha8Rng>, device: &Device) -> Network {
+        let mut build = Build { recipe: self, generator, device, channels: input.channels };
         let Shape { mut rows, mut columns, .. } = input;
         let mut convolutions = Vec::new();
         for convolving in &self.convolutions {
             convolutions.push(build.convolution(convolving.channels, convolving.kernel, 1));
             (rows, columns) = (rows / convolving.pool, columns / convolving.pool);
         }
-        let mut blocks = Vec::new();
-        for (stage, of) in self.stages.iter().enumerate() {
-            for at in 0..of.blocks {
-                blocks.push(build.block(of.channels, if stage > 0 && at == 0 { 2 } else { 1 }));
-            }
-        }
+        let blocks = self.blocks().map(|(channels, stride)| build.block(channels, stride)).collect();
         let mut inputs = if self.stages.is_empty() { build.channels * rows * columns } else { build.channels };
         let mut hidden = Vec::new();
         for &units in &self.hidden {
@@ -73,7 +79,8 @@ impl Architecture {
 
 struct Build<'b> {
     recipe: &'b Recipe,
-    generator: ChaCha8Rng,
+    /// Draws the weights; without it they are 0.
+    generator: Option<ChaCha8Rng>,
     device: &'b Device,
     /// Channels that the next convolution gets.
     channels: usize,
@@ -87,7 +94,8 @@ impl Build<'_> {
             Start::Glorot => (2.0 / (inputs + outputs) as f64).sqrt(),
             Start::Gaussian(deviation) => deviation,
         };
-        let normal = StandardNormal.sample_iter(&mut self.generator);
+        let Some(generator) = &mut self.generator else { return vec![0.0; count] };
+        let normal = StandardNormal.sample_iter(generator);
         normal.take(count).map(|z: f64| (z * deviation) as f32).collect()
     }
 
@@ -106,10 +114,7 @@ impl Build<'_> {
     fn convolution(&mut self, channels: usize, kernel: usize, stride: usize) -> Convolution {
         let (from, area) = (std::mem::replace(&mut self.channels, channels), kernel * kernel);
         let weights = self.weights(channels * from * area, from * area, channels * area);
-        let norm = match self.recipe.norm {
-            NormKind::None => None,
-            _ => Norm::start(self.recipe, channels, self.device),
-        };
+        let norm = Norm::start(self.recipe, channels, self.device);
         let padding = kernel / 2;
         let convolution = Conv2d {
             weight: Param::from_data(TensorData::new(weights, [channels, from, kernel, kernel]), self.device),
