@@ -72,7 +72,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         if !run.is_plain() {
             summary::announce(run.data(), run.plan(), threads);
         }
-        run.train(&store, save_every, Report::new(arguments, done)?)?;
+        let report = Report::new(arguments, done)?;
+        // On a thread of the pool: from any other one, each operation that runs in parallel would be handed over.
+        rayon::scope(|_| run.train(&store, save_every, report))?;
     }
     summary::print(arguments, &run)
 }

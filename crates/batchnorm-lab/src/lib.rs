@@ -35,6 +35,7 @@
 //! ```
 
 pub mod comparison;
+mod convolution;
 pub mod data;
 pub mod diagnosis;
 pub mod digits;

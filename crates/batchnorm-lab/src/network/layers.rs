@@ -9,6 +9,7 @@ use burn::tensor::activation::{relu, sigmoid, tanh};
 use super::norm::{Norm, Then};
 use super::pass::Pass;
 use super::recipe::{ActivationKind, Placement};
+use crate::convolution::convolve;
 
 /// The order of things behind a linear map, of the whole network.
 #[derive(Debug, Clone, Copy)]
@@ -93,12 +94,12 @@ impl Hidden {
 
 impl Convolution {
     pub(super) fn forward(&self, x: Tensor<4>, order: Order, pass: &mut Pass) -> Tensor<4> {
-        activated(self.norm.as_ref(), self.convolution.forward(x), None, order, pass.training)
+        activated(self.norm.as_ref(), convolve(&self.convolution, x), None, order, pass.training)
     }
 
     /// The convolution and its norm alone.
     fn normed(&self, x: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
-        let sums = self.convolution.forward(x);
+        let sums = convolve(&self.convolution, x);
         match &self.norm {
             Some(norm) => norm.pass(sums, Then { residual: None, relu: false }, pass.training),
             None => sums,
@@ -114,6 +115,6 @@ impl Block {
         };
         let inner = self.first.forward(x, order, pass);
         let Convolution { convolution, norm } = &self.second;
-        activated(norm.as_ref(), convolution.forward(inner), Some(shortcut), order, pass.training)
+        activated(norm.as_ref(), convolve(convolution, inner), Some(shortcut), order, pass.training)
     }
 }
