@@ -64,6 +64,10 @@ pub fn failure(error: SettingError) -> Failure {
         "clip" => "--clip",
         "augment" => "--augment",
         "patience" => "--patience",
+        "data" => "--data",
+        "freeze" => "--freeze",
+        "statistics" => "--statistics",
+        "average" => "--average",
         _ => return Failure::usage(error),
     };
     expected(flag, what, got)

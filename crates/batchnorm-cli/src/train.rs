@@ -1,14 +1,15 @@
 //! `batchnorm train`: one network on one data set, into one file.
 
+mod board;
 mod file;
 mod options;
 mod report;
 mod request;
 mod run;
+mod scores;
 mod summary;
 
 use batchnorm_lab::model::{Description, Model};
-use batchnorm_lab::network::Network;
 use batchnorm_lab::training::Training;
 
 use crate::failure::{Failure, tell};
@@ -29,7 +30,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.outline {
         return summary::outline(arguments, &request);
     }
-    let Request { data, plan, threads, save_every } = request;
+    let Request { data, plan, source, threads, save_every } = request;
     let store = Store::new(&arguments.output);
     if let Some(log) = &arguments.log
         && (log == &arguments.output || log.canonicalize().is_ok_and(|log| log == store.place()))
@@ -51,9 +52,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let done = earlier.as_ref().map_or(0, |earlier| earlier.description.steps_done);
     let planned = earlier.as_ref().map(|earlier| earlier.description.plan.steps);
     let mut run = match earlier {
-        None => Run::new(data, plan),
-        Some(earlier) => resumed(earlier, &store)
-            .map(|(training, description, best)| Run::resumed(data, plan, training, description, best))?,
+        None => Run::new(data, plan, source)?,
+        Some(earlier) => {
+            let kept = earlier.network.clone();
+            let (training, description) = resumed(earlier, &store)?;
+            Run::resumed(data, plan, training, description, kept)
+        }
     };
     if planned == Some(run.plan().steps) && run.is_over() {
         let (path, done) = (arguments.output.display(), run.done());
@@ -79,12 +83,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     summary::print(arguments, &run)
 }
 
-/// The training in a file, with its description and, where it is watched, its best network.
-fn resumed(earlier: Model, store: &Store) -> Result<(Training, Description, Option<Network>), Failure> {
-    let best = earlier.description.watch.map(|_| earlier.network.clone());
-    let (training, description) = earlier.resumed().map_err(|error| {
+/// The training in a file, with its description.
+fn resumed(earlier: Model, store: &Store) -> Result<(Training, Description), Failure> {
+    earlier.resumed().map_err(|error| {
         let path = store.path().display();
         Failure::input(format!("--output: {path}: {error} (--restart), or name another --output"))
-    })?;
-    Ok((training, description, best))
+    })
 }

@@ -9,7 +9,8 @@
 //!    file;
 //! 3. [`picture`] reads a PNG or JPEG picture of any kind, with its size looked at first, and makes it another size;
 //!    [`idx`] and [`cifar`] read data sets of pictures item by item, as they are published; [`whole`] reads any small file;
-//! 4. [`atomic`] puts the bytes in place: [`atomic::write_file`] for one file, [`atomic::FileSet`] for
+//! 4. [`events`] writes numbers and histograms for TensorBoard;
+//! 5. [`atomic`] puts the bytes in place: [`atomic::write_file`] for one file, [`atomic::FileSet`] for
 //!    the several files of one run, all of them or none.
 //!
 //! This crate knows no framework and nothing of batch normalization; it never prints and never
@@ -33,6 +34,7 @@
 
 pub mod atomic;
 pub mod cifar;
+pub mod events;
 pub mod idx;
 mod items;
 pub mod npy;

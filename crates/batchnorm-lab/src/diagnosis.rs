@@ -2,12 +2,16 @@
 
 use std::fmt;
 
+use std::collections::BTreeMap;
+
 use batchnorm_burn::norms;
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use serde::Serialize;
 
 use crate::data::{DataSummary, Examples};
-use crate::network::{ActivationKind, Network, Recipe};
+use crate::network::{ActivationKind, HEAD, Network, Path, Recipe, is_of_norm};
+use crate::plan::Plan;
 use crate::training::Training;
 
 /// A channel's running mean is stale if it is off by this share of the batch's standard deviation.
@@ -46,6 +50,39 @@ pub enum Warning {
     },
 }
 
+/// What a batch shows of a network in training.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shown {
+    /// What is wrong.
+    pub warnings: Vec<Warning>,
+    /// Its norms, by path.
+    pub norms: BTreeMap<String, NormState>,
+}
+
+/// A norm in training.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct NormState {
+    /// Its gamma; empty if it has none.
+    pub gamma: Vec<f32>,
+    /// Its beta.
+    pub beta: Vec<f32>,
+    /// Its running statistics, if it is a batch norm.
+    pub running: Option<Running>,
+}
+
+/// The running statistics of a batch norm, and how far they are from a batch's, which frozen ones are not compared with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Running {
+    /// Running mean of each channel.
+    pub mean: Vec<f64>,
+    /// Running variance of each channel.
+    pub variance: Vec<f64>,
+    /// The median over channels of |running mean - batch's mean| / batch's standard deviation.
+    pub mean_off: Option<f64>,
+    /// The median over channels of running variance / batch's variance (epsilon is part of both).
+    pub variance_ratio: Option<f64>,
+}
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -76,13 +113,14 @@ pub fn before(recipe: &Recipe, data: &DataSummary, batch_size: usize) -> Option<
     (recipe.needs_batches() && values < FEW_VALUES).then_some(Warning::TinyBatches { values })
 }
 
-/// What a batch shows, layer after layer.
-pub fn during(training: &Training, recipe: &Recipe, batch: &Examples) -> Vec<Warning> {
+/// What a batch shows, layer after layer. Of frozen layers, which nothing here can change, there are no warnings.
+pub fn during(training: &Training, plan: &Plan, batch: &Examples) -> Shown {
     let mut warnings = Vec::new();
-    let rectified = recipe.activation == ActivationKind::Relu;
+    let rectified = plan.network.activation == ActivationKind::Relu;
+    let is_frozen = |layer: &str| plan.transfer.as_ref().is_some_and(|transfer| transfer.freeze.means(layer));
     let copy = observed(training, batch, |layer, output| {
         let [_, channels, _] = output.dims();
-        if !rectified || layer == OUTPUT {
+        if !rectified || layer == HEAD || is_frozen(layer) {
             return;
         }
         // (The greatest of each channel over the batch.)
@@ -92,8 +130,9 @@ pub fn during(training: &Training, recipe: &Recipe, batch: &Examples) -> Vec<War
             warnings.push(Warning::DeadChannels { layer: layer.to_owned(), dead, channels });
         }
     });
-    warnings.extend(stale(&copy));
-    warnings
+    let norms = states(&copy);
+    warnings.extend(norms.iter().filter_map(|(path, state)| stale(path, state.running.as_ref()?)));
+    Shown { warnings, norms }
 }
 
 /// The first layer whose output for a batch is not finite.
@@ -107,9 +146,6 @@ pub fn not_finite(training: &Training, batch: &Examples) -> Option<String> {
     first
 }
 
-/// The path of the last layer.
-const OUTPUT: &str = "output";
-
 /// A training pass on a copy of the network, which holds the moments of its norms apart.
 fn observed(training: &Training, batch: &Examples, mut look: impl FnMut(&str, Tensor<3>)) -> Network {
     let copy = training.network().apart();
@@ -118,22 +154,63 @@ fn observed(training: &Training, batch: &Examples, mut look: impl FnMut(&str, Te
     copy
 }
 
-fn stale(network: &Network) -> Vec<Warning> {
-    let of_norm = |norm: &batchnorm_burn::Norm| {
-        let (held, running) = (norm.held_moments(), norm.running_statistics().ok()?);
-        let channels = held.first()?.channels().iter().zip(running.mean()).zip(running.variance());
+fn states(network: &Network) -> BTreeMap<String, NormState> {
+    let mut parameters = Parameters { path: Path::default(), norms: BTreeMap::new() };
+    network.visit(&mut parameters);
+    let mut states = parameters.norms;
+    for norm in &norms(network) {
+        let Ok(running) = norm.running_statistics() else { continue };
         let (mut means, mut variances) = (Vec::new(), Vec::new());
-        for ((batch, mean), variance) in channels {
+        let held = norm.held_moments();
+        let channels = held.first().map(|batch| batch.channels()).into_iter().flatten();
+        for ((batch, mean), variance) in channels.zip(running.mean()).zip(running.variance()) {
             let of_batch = batch.population_variance() + norm.epsilon;
             means.push((mean - batch.mean()).abs() / of_batch.sqrt());
             variances.push((variance + norm.epsilon) / of_batch);
         }
-        let (mean, variance) = (median(means)?, median(variances)?);
-        let off = variance.max(variance.recip());
-        let stale = mean > STALE_MEAN || off > STALE_VARIANCE;
-        stale.then(|| Warning::StaleAverages { layer: norm.path().to_owned(), mean, variance })
-    };
-    norms(network).iter().filter_map(of_norm).collect()
+        states.entry(norm.path().to_owned()).or_default().running = Some(Running {
+            mean: running.mean().to_vec(),
+            variance: running.variance().to_vec(),
+            mean_off: median(means),
+            variance_ratio: median(variances),
+        });
+    }
+    states
+}
+
+/// The gammas and betas of a network.
+struct Parameters {
+    path: Path,
+    norms: BTreeMap<String, NormState>,
+}
+
+impl ModuleVisitor for Parameters {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.leave();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let path = self.path.joined();
+        if !is_of_norm(&path) {
+            return;
+        }
+        if let Some((norm, name)) = path.rsplit_once('.') {
+            let state = self.norms.entry(norm.to_owned()).or_default();
+            let values = param.val().into_data().iter::<f32>().collect();
+            if name == "gamma" { state.gamma = values } else { state.beta = values }
+        }
+    }
+}
+
+fn stale(path: &str, running: &Running) -> Option<Warning> {
+    let (mean, variance) = (running.mean_off?, running.variance_ratio?);
+    let off = variance.max(variance.recip());
+    let stale = mean > STALE_MEAN || off > STALE_VARIANCE;
+    stale.then(|| Warning::StaleAverages { layer: path.to_owned(), mean, variance })
 }
 
 fn median(mut values: Vec<f64>) -> Option<f64> {

@@ -7,7 +7,7 @@
 //! 2. [`random`]: start weights and batch order from named seeds, the same on every run;
 //! 3. [`network`]: networks as data: fully connected, convolutional and residual, with any norm;
 //! 4. [`optimizer`] and [`schedule`]: how weights follow their gradients; [`training`]: step by step, timed;
-//! 5. [`plan`]: all settings of a single training, [`model`]: the network and its training as a file's bytes, and [`diagnosis`]: what
+//! 5. [`transfer`]: a start from another network's weights, and [`averaging`] of weights; [`plan`]: all settings of a single training, [`model`]: the network and its training as a file's bytes, and [`diagnosis`]: what
 //!    goes wrong in it;
 //! 6. [`picture`]: the input of a network of the digits for any picture of one;
 //! 7. [`comparison`]: the settings of a comparison, its runs, and those still missing; [`probe`]: looks inside its networks, which do not
@@ -34,6 +34,7 @@
 //! # Ok::<(), batchnorm_lab::comparison::SettingError>(())
 //! ```
 
+pub mod averaging;
 pub mod comparison;
 mod convolution;
 pub mod data;
@@ -54,4 +55,5 @@ pub mod setting;
 mod settings;
 pub mod summary;
 pub mod training;
+pub mod transfer;
 pub mod words;

@@ -7,13 +7,16 @@
 //! Before the activation, batch norm makes the bias of the layer in front useless: its beta is that bias.
 
 mod architecture;
+mod freeze;
 #[cfg(test)]
 mod gradient_tests;
 mod layers;
 mod norm;
 mod outline;
 mod pass;
+mod path;
 mod recipe;
+mod reuse;
 mod start;
 
 use burn::module::{Module, ModuleVisitor, Param};
@@ -24,9 +27,11 @@ use burn::tensor::{Gradients, Tensor};
 use chacha20::ChaCha8Rng;
 
 pub use architecture::Architecture;
+pub use freeze::{Affine, BODY, Freeze, HEAD, Statistics};
 pub use layers::{Block, Convolution, Hidden};
 pub use norm::Norm;
 pub use outline::Layer;
+pub(crate) use path::{Path, is_of_norm};
 pub use recipe::{
     ActivationKind, Convolving, MOST_LAYERS, MOST_OUTPUTS, MOST_WEIGHTS, NAMES, NormKind, Placement, Recipe,
     RecipeError, Stage, Start,
@@ -134,10 +139,7 @@ impl Network {
     }
 
     /// The Frobenius norm of each weight's gradient, from the input to the classes: of linear maps and convolutions, not of biases, gammas
-    /// and betas.
-    ///
-    /// # Panics
-    /// If the gradients are not of a loss of this network.
+    /// and betas; without frozen ones.
     pub fn gradient_norms(&self, gradients: &Gradients) -> Vec<f64> {
         let mut norms = GradientNorms { gradients, norms: Vec::new() };
         self.visit(&mut norms);
@@ -161,7 +163,9 @@ struct GradientNorms<'g> {
 impl ModuleVisitor for GradientNorms<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if D > 1 {
-            let gradient = param.val().grad(self.gradients).expect("every layer is part of the loss").into_data();
+            // (Frozen weights have none.)
+            let Some(gradient) = param.val().grad(self.gradients) else { return };
+            let gradient = gradient.into_data();
             self.norms.push(gradient.iter::<f64>().map(|value| value * value).sum::<f64>().sqrt());
         }
     }

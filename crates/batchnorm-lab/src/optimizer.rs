@@ -13,7 +13,7 @@ use burn::optim::{
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use crate::network::Network;
+use crate::network::{Network, Path, is_of_norm};
 use crate::setting::SettingError;
 
 /// The rule by which weights follow their gradients.
@@ -156,7 +156,7 @@ impl Optimizer {
             let norm = squares.sum.sqrt();
             (norm > most).then(|| (most / norm) as f32)
         });
-        network.map(&mut Update { optimizer: self, gradients, rate, factor, path: Vec::new() })
+        network.map(&mut Update { optimizer: self, gradients, rate, factor, path: Path::default() })
     }
 
     /// What is kept, by name: the parameter's path and what it is of.
@@ -177,7 +177,7 @@ impl Optimizer {
     #[must_use]
     pub fn take_up(&mut self, network: &Network, steps: usize, kept: BTreeMap<String, Kept>) -> bool {
         let names: Vec<String> = kept.keys().cloned().collect();
-        let mut expected = Shapes { path: Vec::new(), all: BTreeMap::new() };
+        let mut expected = Shapes { path: Path::default(), all: BTreeMap::new() };
         network.visit(&mut expected);
         let fits = |(name, kept): (&String, &Kept)| match kept {
             Kept::Count(count) => *count == steps as u64,
@@ -199,7 +199,7 @@ impl Optimizer {
         }
         let mut source = StateSource::new(counts);
         tensors.into_iter().for_each(|(name, data)| source.insert_tensor(name, data));
-        let (path, states) = (Vec::new(), BTreeMap::new());
+        let (path, states) = (Path::default(), BTreeMap::new());
         let mut found = States { rule: &*self.rules[0], source, path, states, trained: 0 };
         network.visit(&mut found);
         let expected = if self.keeps { found.trained } else { 0 };
@@ -213,31 +213,22 @@ impl Optimizer {
     }
 }
 
-/// The path of a parameter, without the names of variants, which tensors in files do not have either.
-fn enter(path: &mut Vec<String>, name: &str, container: &str) {
-    path.push(if container.starts_with("Enum:") { String::new() } else { name.to_owned() });
-}
-
-fn joined(path: &[String]) -> String {
-    path.iter().filter(|part| !part.is_empty()).map(String::as_str).collect::<Vec<_>>().join(".")
-}
-
 struct Update<'u> {
     optimizer: &'u mut Optimizer,
     gradients: GradientsParams,
     rate: f64,
     /// All gradients are multiplied by it.
     factor: Option<f32>,
-    path: Vec<String>,
+    path: Path,
 }
 
 impl ModuleMapper for Update<'_> {
     fn enter_module(&mut self, name: &str, container: &str) {
-        enter(&mut self.path, name, container);
+        self.path.enter(name, container);
     }
 
     fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
+        self.path.leave();
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
@@ -249,9 +240,8 @@ impl ModuleMapper for Update<'_> {
             Some(factor) => gradient.mul_scalar(factor),
             None => gradient,
         };
-        let path = joined(&self.path);
-        let of_norm = path.ends_with(".gamma") || path.ends_with(".beta");
-        let rule = &self.optimizer.rules[usize::from(of_norm)];
+        let path = self.path.joined();
+        let rule = &self.optimizer.rules[usize::from(is_of_norm(&path))];
         let state = self.optimizer.states.remove(&path);
         let (updated, state) = rule.step_dyn(D, self.rate, tensor.inner().into_bridge(), gradient.into_bridge(), state);
         if let Some(state) = state {
@@ -264,21 +254,21 @@ impl ModuleMapper for Update<'_> {
 
 /// The shape of each parameter, by its path.
 struct Shapes {
-    path: Vec<String>,
+    path: Path,
     all: BTreeMap<String, Vec<usize>>,
 }
 
 impl ModuleVisitor for Shapes {
     fn enter_module(&mut self, name: &str, container: &str) {
-        enter(&mut self.path, name, container);
+        self.path.enter(name, container);
     }
 
     fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
+        self.path.leave();
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.all.insert(joined(&self.path), param.val().dims().to_vec());
+        self.all.insert(self.path.joined(), param.val().dims().to_vec());
     }
 }
 
@@ -300,7 +290,7 @@ impl ModuleVisitor for Squares<'_> {
 struct States<'s> {
     rule: &'s dyn DynOptimizer,
     source: StateSource,
-    path: Vec<String>,
+    path: Path,
     states: BTreeMap<String, DynState>,
     /// Parameters that are trained.
     trained: usize,
@@ -308,15 +298,15 @@ struct States<'s> {
 
 impl ModuleVisitor for States<'_> {
     fn enter_module(&mut self, name: &str, container: &str) {
-        enter(&mut self.path, name, container);
+        self.path.enter(name, container);
     }
 
     fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
+        self.path.leave();
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let path = joined(&self.path);
+        let path = self.path.joined();
         self.trained += usize::from(param.val().is_require_grad());
         if self.source.has_under(&path)
             && let Some(state) = self.rule.state_unflatten(D, &path, &mut self.source, &Device::default())

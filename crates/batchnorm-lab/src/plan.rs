@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::averaging::Averaging;
 use crate::data::{Augmentation, Data, DataError, DataSummary, Examples};
 use crate::network::{Architecture, Network, Recipe};
 use crate::optimizer::{Rule, Settings, WeightDecay};
@@ -9,6 +10,7 @@ use crate::random::{Purpose, generator};
 use crate::schedule::{Course, Schedule};
 use crate::setting::{self, Difference, SettingError};
 use crate::training::Training;
+use crate::transfer::{Head, Transfer};
 
 /// Outputs of a layer in a step: a gigabyte.
 const MOST_TOGETHER: usize = 1 << 28;
@@ -41,6 +43,12 @@ pub struct Plan {
     pub evaluate_every: Option<usize>,
     /// Evaluations without a better loss after which the training ends; the best network is kept.
     pub patience: Option<usize>,
+    /// Where its weights come from, if not from the seed, and what of them stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<Transfer>,
+    /// The average of its weights that is kept beside them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub averaging: Option<Averaging>,
 }
 
 impl Plan {
@@ -68,6 +76,8 @@ impl Plan {
             augmentation: Augmentation::default(),
             evaluate_every: None,
             patience: None,
+            transfer: None,
+            averaging: None,
         }
     }
 
@@ -129,6 +139,20 @@ impl Plan {
         if let Some(every) = self.evaluate_every {
             setting::check_steps("evaluate_every", every)?;
         }
+        if let Some(transfer) = &self.transfer {
+            let outline = self.network.outline(data.input, data.classes.len());
+            transfer.freeze.check(&self.network, &outline)?;
+        }
+        if let Some(averaging) = self.averaging {
+            averaging.check(self.steps)?;
+            if self.patience.is_some() {
+                return error(
+                    "patience",
+                    "none with an average of the weights, which is the network that is kept",
+                    String::from("both"),
+                );
+            }
+        }
         if let Some(patience) = self.patience {
             setting::check_steps("patience", patience)?;
             if data.validation == 0 {
@@ -145,12 +169,26 @@ impl Plan {
         Ok(())
     }
 
-    /// The network it starts with, on the device of this crate's trainings.
+    /// The network it starts with, on the device of this crate's trainings; that of a [`transfer`](Self::transfer) needs the
+    /// [source](Self::start_from).
     ///
     /// # Panics
     /// If [`check`](Self::check) objects.
     pub fn start(&self, data: &DataSummary) -> Network {
         self.network.start(data.input, data.classes.len(), self.seed, &Training::device())
+    }
+
+    /// The network it starts with, from another one's weights; its new output layer, if it gets one, is that of [`start`](Self::start).
+    ///
+    /// # Errors
+    /// A source whose tensors have other shapes than those of this plan's network on these data.
+    ///
+    /// # Panics
+    /// If [`check`](Self::check) objects.
+    pub fn start_from(&self, data: &DataSummary, source: Network) -> Result<Network, SettingError> {
+        let new_head = self.transfer.as_ref().is_none_or(|transfer| transfer.head == Head::New);
+        let network = source.for_new_data(self.start(data), new_head)?;
+        Ok(network.averaging_by(self.network.weight_of_new))
     }
 
     /// The network with all weights 0: room for those of a file.
@@ -161,8 +199,12 @@ impl Plan {
         self.network.blank(data.input, data.classes.len(), &Training::device())
     }
 
-    /// The training of a network, of [`start`](Self::start) or from a file, that has taken `done` steps of this plan.
+    /// The training of a network, of [`start`](Self::start) or from a file, that has taken `done` steps of this plan; what stays is frozen.
     pub fn training(&self, network: Network, done: usize) -> Training {
+        let network = match &self.transfer {
+            Some(transfer) => network.frozen(&transfer.freeze),
+            None => network,
+        };
         let settings = Settings { rule: self.optimizer, decay: self.weight_decay, clip: self.clip };
         Training::new(network, settings, self.seed, done)
     }
@@ -225,6 +267,8 @@ impl Plan {
                 ("augmentation", words(&plan.augmentation)),
                 ("evaluation interval", words(&plan.evaluate_every)),
                 ("patience", words(&plan.patience)),
+                ("network it starts from, and what is frozen", words(&plan.transfer)),
+                ("average of weights", words(&plan.averaging)),
             ]
         };
         let pairs = settings(self).into_iter().zip(settings(now));

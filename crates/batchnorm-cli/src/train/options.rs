@@ -101,6 +101,30 @@ pub struct Arguments {
     #[arg(long, value_name = "R,D", allow_negative_numbers = true, help_heading = "Network")]
     pub renorm: Option<String>,
 
+    /// Start from the weights of this file of `train`: its network, its standardising of values, its weights.
+    #[arg(long, value_name = "MODEL", help_heading = "From another network", conflicts_with_all = [
+        "network", "hidden", "activation", "norm", "no_batch_norm", "placement", "epsilon", "groups", "renorm", "unscaled",
+    ])]
+    pub from: Option<PathBuf>,
+
+    /// The output layer: new, with start weights from the seed, or kept. [default: new]
+    #[arg(long, value_enum, requires = "from", help_heading = "From another network")]
+    pub head: Option<OutputLayer>,
+
+    /// Layers whose weights and biases stay: body (all but the output), or paths of --outline with commas between, in which
+    /// * stands for any text.
+    #[arg(long, value_name = "PATTERN", requires = "from", help_heading = "From another network")]
+    pub freeze: Option<String>,
+
+    /// The running statistics of norms, of frozen layers or, without --freeze, of all: frozen (they normalise, and stay) or adapting (the
+    /// batch normalises, and they follow it). [default: frozen with --freeze]
+    #[arg(long, value_enum, requires = "from", help_heading = "From another network")]
+    pub statistics: Option<RunningStatistics>,
+
+    /// Their gammas and betas: frozen or trained. [default: frozen with --freeze]
+    #[arg(long, value_enum, requires = "from", help_heading = "From another network")]
+    pub affine: Option<Parameters>,
+
     /// Print the network, layer by layer, and train nothing.
     #[arg(long, help_heading = "Network")]
     pub outline: bool,
@@ -113,7 +137,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Training")]
     pub epochs: Option<String>,
 
-    /// Learning rate. [default: 0.5; 3 with --no-batch-norm; what `compare` found best for each; with --data or --network 0.1; 0.02 without a norm; with Adam always 0.001]
+    /// Learning rate. [default: 0.5; 3 with --no-batch-norm; what `compare` found best for each; with --data or --network 0.1; 0.02 without a norm; with --from 0.01; with Adam always 0.001]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true, help_heading = "Training")]
     pub learning_rate: Option<String>,
 
@@ -161,6 +185,12 @@ pub struct Arguments {
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Training")]
     pub patience: Option<String>,
 
+    /// Keep the average of the weights: ema:DECAY (after each step), or swa:FROM,EVERY (the mean over every so many-th step from one on); its
+    /// statistics are computed again on training examples, and it is the network of the file. [ema is ema:0.999; swa begins with the last
+    /// quarter, and takes an epoch's steps between, or a twentieth of the quarter]
+    #[arg(long, value_name = "AVERAGE", help_heading = "Training")]
+    pub average: Option<String>,
+
     /// Seed of the start weights, the order of the batches, what is dropped and how pictures are changed.
     #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true, help_heading = "Training")]
     pub seed: String,
@@ -180,6 +210,10 @@ pub struct Arguments {
     /// Write a line of JSON for each evaluation, each 50 steps and each warning to this file.
     #[arg(long, value_name = "FILE", help_heading = "Files")]
     pub log: Option<PathBuf>,
+
+    /// Write event files for TensorBoard to this folder: loss, accuracy, learning rate, and the norms' statistics, gammas and betas.
+    #[arg(long, value_name = "FOLDER", help_heading = "Files")]
+    pub tensorboard: Option<PathBuf>,
 
     /// The description of the training in --output, where another program saved the file again without it: JSON (what the file
     /// had under `batchnorm` in its metadata, or what `train --json` printed), or a file of `batchnorm train` that has it.
@@ -227,6 +261,24 @@ pub enum Activation {
 pub enum Place {
     Before,
     After,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputLayer {
+    New,
+    Kept,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RunningStatistics {
+    Frozen,
+    Adapting,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Parameters {
+    Frozen,
+    Trained,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

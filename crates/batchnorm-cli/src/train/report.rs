@@ -1,6 +1,6 @@
 //! What a training says while it runs: a bar, a line for each evaluation, warnings, and a log for machines.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -8,14 +8,16 @@ use std::time::Instant;
 
 use batchnorm_io::atomic::{remove_abandoned, write_file};
 use batchnorm_lab::data::Data;
-use batchnorm_lab::diagnosis::{self, Warning};
+use batchnorm_lab::diagnosis::{self, NormState, Warning};
 use batchnorm_lab::plan::Plan;
 use batchnorm_lab::training::Score;
 use batchnorm_lab::words::percent;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
+use super::board::Board;
 use super::options::Arguments;
+use super::scores::{Averaged, Evaluated};
 use crate::failure::{Failure, tell};
 use crate::terminal::progress_bar;
 use crate::text;
@@ -25,16 +27,10 @@ const SHOWN_STEPS: usize = 5;
 /// Steps of a line of the log.
 const LOGGED_STEPS: usize = 50;
 
-/// Scores on the way.
-pub struct Evaluated {
-    pub step: usize,
-    pub test: Score,
-    pub validation: Option<Score>,
-}
-
 pub struct Report {
     bar: ProgressBar,
     log: Option<Log>,
+    board: Option<Board>,
     /// Losses since they were last shown, and since the last line of the log.
     shown: Vec<f64>,
     logged: Vec<f64>,
@@ -56,7 +52,9 @@ impl Report {
     /// A report of a training that has taken so many steps; the log loses what a run beyond them had written.
     pub fn new(arguments: &Arguments, done: usize) -> Result<Report, Failure> {
         let log = arguments.log.as_deref().map(|path| Log::open(path, done)).transpose()?;
+        let board = arguments.tensorboard.as_deref().map(|folder| Board::open(folder, done)).transpose()?;
         Ok(Report {
+            board,
             bar: ProgressBar::hidden(),
             log,
             shown: Vec::new(),
@@ -111,14 +109,21 @@ impl Report {
                 "learning_rate": rate,
                 "examples_per_second": self.speed(),
             });
+            let speed = self.speed();
+            if let Some(board) = &mut self.board {
+                board.steps(done, mean(&self.logged), rate, speed)?;
+            }
             self.logged.clear();
             self.write(&line)?;
         }
         Ok(())
     }
 
-    pub fn evaluated(&mut self, evaluated: &Evaluated) -> Result<(), Failure> {
-        let Evaluated { step, test, validation } = evaluated;
+    pub fn evaluated(&mut self, evaluated: &Evaluated, norms: &BTreeMap<String, NormState>) -> Result<(), Failure> {
+        let Evaluated { step, test, validation, averaged } = evaluated;
+        if let Some(board) = &mut self.board {
+            board.evaluated(evaluated, norms)?;
+        }
         let loss = self.since.0 / self.since.1.max(1) as f64;
         self.since = (0.0, 0);
         let left =
@@ -127,10 +132,11 @@ impl Report {
             format!(", validation loss {:.4} ({})", score.loss, percent(score.accuracy))
         });
         self.say(&format!(
-            "step {step} (epoch {} of {}): loss {loss:.4}{watched}, test accuracy {}, {:.0} examples/s{}",
+            "step {step} (epoch {} of {}): loss {loss:.4}{watched}, test accuracy {}{}, {:.0} examples/s{}",
             self.epoch_of(*step),
             self.steps.div_ceil(self.epoch),
             percent(test.accuracy),
+            averaged.map_or(String::new(), |averaged| format!(", {averaged}")),
             self.speed(),
             if left > 0.0 { format!(", {} left", time(left)) } else { String::new() },
         ));
@@ -144,6 +150,10 @@ impl Report {
         });
         if let Some(validation) = validation {
             line["validation"] = score(validation);
+        }
+        if let Some(Averaged { score: own, by_training }) = averaged {
+            line["averaged"] = score(own);
+            line["averaged_by_training_statistics"] = by_training.as_ref().map_or(Value::Null, score);
         }
         self.write(&line)
     }

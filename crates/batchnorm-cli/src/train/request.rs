@@ -1,11 +1,13 @@
 //! Parsing of the command line of `train` to data and a plan.
 
 mod network;
+mod source;
 
 use std::time::Duration;
 
+use batchnorm_lab::averaging::Averaging;
 use batchnorm_lab::data::{Augmentation, Data, FOLDER, Found, Parts, Size};
-use batchnorm_lab::network::NormKind;
+use batchnorm_lab::network::{Network, NormKind};
 use batchnorm_lab::optimizer::Rule as OfOptimizer;
 use batchnorm_lab::plan::Plan;
 use batchnorm_lab::schedule::Course;
@@ -19,12 +21,16 @@ use crate::terminal::use_threads;
 
 /// Passes over the training set unless flags say otherwise.
 const EPOCHS: usize = 12;
+/// The learning rate of a network that starts from another one's weights.
+const FINE_TUNING: f64 = 0.01;
 const SHARE: &str = "a share in 0..1";
 
 /// What was asked for, in range.
 pub struct Request {
     pub data: Data,
     pub plan: Plan,
+    /// The network whose weights are the start.
+    pub source: Option<Network>,
     pub threads: usize,
     /// Time between saves, where it is said.
     pub save_every: Option<Duration>,
@@ -32,8 +38,9 @@ pub struct Request {
 
 /// The data, read far enough to know it, and the plan; on the threads asked for from here on.
 pub fn request(arguments: &Arguments) -> Result<Request, Failure> {
-    let usual = arguments.data.is_some() || arguments.network.is_some();
-    let recipe = network::recipe(arguments, usual)?;
+    let usual = arguments.data.is_some() || arguments.network.is_some() || arguments.from.is_some();
+    let source = arguments.from.as_deref().map(source::read).transpose()?;
+    let recipe = network::recipe(arguments, source.as_ref().map(|source| &source.description.plan.network), usual)?;
     let threads = match &arguments.threads {
         Some(threads) => number("--threads", threads, WHOLE)?,
         None if recipe.convolutions.is_empty() => 1,
@@ -42,7 +49,10 @@ pub fn request(arguments: &Arguments) -> Result<Request, Failure> {
     setting::check_threads(threads).map_err(flags::failure)?;
     // Before the first look at the data, which takes them.
     use_threads(threads)?;
-    let data = data(arguments, usual)?;
+    let mut data = data(arguments, usual)?;
+    if let Some(source) = &source {
+        source::take_up_scale(source, &mut data)?;
+    }
     let batch_size = arguments.batch_size.as_ref().map(|size| number("--batch-size", size, WHOLE)).transpose()?;
     let mut plan = match usual {
         true => Plan::usual(recipe, &data.summary, EPOCHS, batch_size),
@@ -51,6 +61,10 @@ pub fn request(arguments: &Arguments) -> Result<Request, Failure> {
             Plan { network: recipe, batch_size: batch_size.unwrap_or(plan.batch_size), ..plan }
         }
     };
+    if let Some(source) = &source {
+        plan.learning_rate = FINE_TUNING;
+        plan.transfer = Some(source::transfer(arguments, source, &data.summary)?);
+    }
     if usual && is_cifar(&data) {
         plan.augmentation = Augmentation { flip: true, crop: 4, shift: 0 };
     }
@@ -65,10 +79,34 @@ pub fn request(arguments: &Arguments) -> Result<Request, Failure> {
     if let Some(patience) = &arguments.patience {
         plan.patience = Some(number("--patience", patience, WHOLE)?);
     }
+    if let Some(average) = &arguments.average {
+        plan.averaging = Some(averaging(average, plan.steps, plan.epoch(data.train.len()))?);
+    }
     plan.seed = number("--seed", &arguments.seed, "a whole number >= 0")?;
     plan.check(&data.summary).map_err(flags::failure)?;
     let save_every = arguments.save_every.as_deref().map(seconds).transpose()?;
-    Ok(Request { data, plan, threads, save_every })
+    let source = source.map(|source| source.network);
+    Ok(Request { data, plan, source, threads, save_every })
+}
+
+/// `ema`, `ema:0.99`, `swa` or `swa:1000,100`.
+fn averaging(text: &str, steps: usize, epoch: usize) -> Result<Averaging, Failure> {
+    let what = "ema:DECAY such as ema:0.999, or swa:FROM,EVERY (steps) such as swa:3000,100";
+    let (name, numbers) = text.split_once(':').map_or((text, None), |(name, numbers)| (name, Some(numbers)));
+    match (name, numbers) {
+        ("ema", None) => Ok(Averaging::Exponential { decay: 0.999 }),
+        ("ema", Some(decay)) => Ok(Averaging::Exponential { decay: number("--average", decay, what)? }),
+        ("swa", None) => {
+            let from = steps - steps / 4;
+            // (So that a quarter that is short has more than a network or two.)
+            Ok(Averaging::Stochastic { from: from.max(1), every: epoch.min((steps - from) / 20).max(1) })
+        }
+        ("swa", Some(numbers)) => match flags::list("--average", numbers, what)?[..] {
+            [from, every] => Ok(Averaging::Stochastic { from, every }),
+            _ => Err(expected("--average", what, format!("`{text}`"))),
+        },
+        _ => Err(expected("--average", what, format!("`{text}`"))),
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, Failure> {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use batchnorm_lab::averaging::{Average, AverageError, recalibrate};
 use batchnorm_lab::data::{Data, DataError, Set};
 use batchnorm_lab::diagnosis;
 use batchnorm_lab::model::{Description, Model, ModelError, Tested, Watch};
@@ -10,8 +11,10 @@ use batchnorm_lab::plan::Plan;
 use batchnorm_lab::training::{Batches, Score, Training, score};
 
 use super::file::Store;
-use super::report::{Evaluated, Report};
+use super::report::Report;
+use super::scores::{Averaged, Evaluated};
 use crate::failure::Failure;
+use crate::flags;
 use crate::terminal::Stop;
 
 /// Time between saves on the way (or a step, if that takes longer): as much is lost in a crash.
@@ -29,21 +32,46 @@ pub struct Run {
     saved: Option<usize>,
     test: Option<Tested>,
     watch: Option<Watch>,
-    /// The network with the lowest loss on the validation set, where one is watched.
-    best: Option<Network>,
+    /// The network that the file has, where that is not the last step's, and its step: the one with the lowest loss on the validation set, where
+    /// one is watched, or that of averaged weights.
+    kept: Option<(usize, Network)>,
+    /// The average of the weights, where one is asked for.
+    average: Option<Average>,
+    /// The last evaluation of this run.
+    evaluated: Option<Evaluated>,
 }
 
 impl Run {
-    /// A training from its start.
-    pub fn new(data: Data, plan: Plan) -> Run {
-        let training = plan.training(plan.start(&data.summary), 0);
-        Run { data, plan, training, done: 0, saved: None, test: None, watch: None, best: None }
+    /// A training from its start, or from another network.
+    pub fn new(data: Data, plan: Plan, source: Option<Network>) -> Result<Run, Failure> {
+        let start = match source {
+            Some(source) => plan.start_from(&data.summary, source).map_err(flags::failure)?,
+            None => plan.start(&data.summary),
+        };
+        let training = plan.training(start, 0);
+        let average = plan.averaging.map(|averaging| Average::new(averaging, training.network()));
+        Ok(Run {
+            data,
+            plan,
+            training,
+            done: 0,
+            saved: None,
+            test: None,
+            watch: None,
+            kept: None,
+            average,
+            evaluated: None,
+        })
     }
 
     /// A training that goes on from what a file holds.
-    pub fn resumed(data: Data, plan: Plan, training: Training, there: Description, best: Option<Network>) -> Run {
+    pub fn resumed(data: Data, plan: Plan, training: Training, there: Description, kept: Network) -> Run {
         let Description { steps_done: done, test, watch, .. } = there;
-        Run { data, plan, training, done, saved: None, test, watch, best }
+        let average = plan.averaging.map(|averaging| Average::new(averaging, &kept));
+        // (Of an average, the file's statistics are those of the last evaluation, if it was of this step.)
+        let at = watch.map(|watch| watch.best_step).or(test.map(|test| test.step).filter(|_| average.is_some()));
+        let kept = at.map(|step| (step, kept));
+        Run { data, plan, training, done, saved: None, test, watch, kept, average, evaluated: None }
     }
 
     pub fn data(&self) -> &Data {
@@ -56,6 +84,11 @@ impl Run {
 
     pub fn done(&self) -> usize {
         self.done
+    }
+
+    /// The last evaluation of this run.
+    pub fn evaluated(&self) -> Option<&Evaluated> {
+        self.evaluated.as_ref()
     }
 
     pub fn seconds(&self) -> f64 {
@@ -87,11 +120,32 @@ impl Run {
         let steps = self.watch.map_or(self.done, |watch| watch.best_step);
         let known = self.test.is_some_and(|test| test.step == steps);
         if !known && (self.is_plain() || self.is_over()) {
-            let kept = self.best.as_ref().unwrap_or(self.training.network());
-            let score = score(kept, &self.data.summary, &self.data.test).map_err(unreadable)?;
+            if self.average.is_some() {
+                self.evaluated = Some(self.evaluate()?);
+                return Ok(self.finished());
+            }
+            let kept = self.kept.as_ref().map_or(self.training.network(), |(_, network)| network);
+            let score = score(kept, &self.data.summary, &self.data.test).map_err(|error| unreadable(&error))?;
             self.test = Some(Tested::new(steps, score));
         }
         Ok(self.finished())
+    }
+
+    /// The scores of the averaged weights as they are now, with their own statistics and with those of the training; the network with its
+    /// own is kept.
+    fn averaged(&mut self) -> Result<Option<Averaged>, Failure> {
+        let Some(average) = &self.average else { return Ok(None) };
+        let network = average.network(self.training.network());
+        let freeze = self.plan.transfer.as_ref().map(|transfer| &transfer.freeze);
+        let score = |network| score(network, &self.data.summary, &self.data.test).map_err(|error| unreadable(&error));
+        let by_training = score(&network)?;
+        let recalibrated = recalibrate(&network, &self.data, freeze).map_err(|error| match error {
+            AverageError::Data(error) => unreadable(&error),
+            AverageError::Recalibration(error) => Failure::refused(format!("--average: {error}")),
+        })?;
+        let own = if recalibrated { score(&network)? } else { by_training };
+        self.kept = Some((self.done, network));
+        Ok(Some(Averaged { score: own, by_training: recalibrated.then_some(by_training) }))
     }
 
     fn score(&self, set: &Set) -> Result<Score, DataError> {
@@ -110,7 +164,7 @@ impl Run {
         while !self.is_over() {
             let batch = match self.plan.batch(&self.data, batches.draw(), self.done) {
                 Ok(batch) => batch,
-                Err(error) => return Err(self.cut_off(store, error, true)),
+                Err(error) => return Err(self.cut_off(store, &unreadable(&error), true)),
             };
             let rate = self.plan.rate(self.done);
             let loss = self.training.step(&batch, rate);
@@ -119,16 +173,21 @@ impl Run {
                 return Err(self.diverged(self.done + 1, store, layer.map(|layer| format!("first in layer {layer}"))));
             }
             self.done += 1;
+            if let Some(average) = &mut self.average {
+                average.take_in(self.training.network(), self.done);
+            }
             report.step(self.done, loss, rate, batch.len(), self.seconds())?;
             let due = |every: usize| self.done.is_multiple_of(every) || self.done == self.plan.steps;
             if self.plan.evaluate_every.is_some_and(due) {
                 let evaluated = match self.evaluate() {
                     Ok(evaluated) => evaluated,
                     // The file has no step whose evaluation is missing: it decides what is kept, and when to end.
-                    Err(error) => return Err(self.cut_off(store, error, false)),
+                    Err(error) => return Err(self.cut_off(store, &error, false)),
                 };
-                report.evaluated(&evaluated)?;
-                report.warn(self.done, diagnosis::during(&self.training, &self.plan.network, &batch))?;
+                let shown = diagnosis::during(&self.training, &self.plan, &batch);
+                report.evaluated(&evaluated, &shown.norms)?;
+                report.warn(self.done, shown.warnings)?;
+                self.evaluated = Some(evaluated);
             }
             if stop.asked() && !self.is_over() {
                 report.end();
@@ -152,9 +211,11 @@ impl Run {
     }
 
     /// Scores on the test set and, where there is one, on the validation set, which decides what network is kept.
-    fn evaluate(&mut self) -> Result<Evaluated, DataError> {
-        let test = self.score(&self.data.test)?;
-        let validation = self.data.validation.as_ref().map(|set| self.score(set)).transpose()?;
+    fn evaluate(&mut self) -> Result<Evaluated, Failure> {
+        let test = self.score(&self.data.test).map_err(|error| unreadable(&error))?;
+        let validation = self.data.validation.as_ref().map(|set| self.score(set)).transpose();
+        let validation = validation.map_err(|error| unreadable(&error))?;
+        let averaged = self.averaged()?;
         // (Not at the end, if that is between: a training of more steps would not see it.)
         if let Some(Score { loss, .. }) = validation
             && self.plan.patience.is_some()
@@ -167,23 +228,30 @@ impl Run {
                 // (No network is kept for a loss that is none.)
                 None if !loss.is_finite() => None,
                 _ => {
-                    self.best = Some(self.training.network().apart());
+                    self.kept = Some((self.done, self.training.network().apart()));
                     Some(Watch { best_step: self.done, best_loss: loss, waited: 0 })
                 }
             };
             self.watch = watch;
         }
         if self.watch.is_none_or(|watch| watch.best_step == self.done) {
-            self.test = Some(Tested::new(self.done, test));
+            self.test = Some(Tested::new(self.done, averaged.map_or(test, |averaged| averaged.score)));
         }
-        Ok(Evaluated { step: self.done, test, validation })
+        Ok(Evaluated { step: self.done, test, validation, averaged })
     }
 
     fn model(&mut self) -> Result<Model, Failure> {
         let description = self.description()?;
         let model = Model::new(description, &self.training);
-        Ok(match &self.best {
-            Some(best) => Model { last: Some(model.network), network: best.clone(), ..model },
+        let kept = match (&self.average, &self.kept) {
+            // Between two evaluations, with the statistics of the training.
+            (Some(average), kept) if kept.as_ref().is_none_or(|(step, _)| *step != self.done) => {
+                Some(average.network(&model.network))
+            }
+            (_, kept) => kept.as_ref().map(|(_, network)| network.clone()),
+        };
+        Ok(match kept {
+            Some(kept) => Model { last: Some(model.network), network: kept, ..model },
             None => model,
         })
     }
@@ -202,7 +270,7 @@ impl Run {
     }
 
     /// The data cannot be read any more: what was learnt is saved first, if it may be.
-    fn cut_off(&mut self, store: &Store, error: DataError, saves: bool) -> Failure {
+    fn cut_off(&mut self, store: &Store, error: &Failure, saves: bool) -> Failure {
         let saved = if saves { self.save(store) } else { Ok(()) };
         let path = store.path().display();
         let kept = match (saved, self.saved) {
@@ -210,7 +278,7 @@ impl Run {
             (Ok(()), Some(done)) => format!("{done} of {} steps are in {path}", self.plan.steps),
             (Ok(()), None) => format!("{path} is as it was"),
         };
-        Failure::input(format!("--data: {error}; {kept}; the same command goes on from there once the data are back"))
+        Failure::input(format!("{error}; {kept}; the same command goes on from there once that is mended"))
     }
 
     fn diverged(&self, step: usize, store: &Store, place: Option<String>) -> Failure {
@@ -225,6 +293,6 @@ impl Run {
     }
 }
 
-fn unreadable(error: DataError) -> Failure {
+fn unreadable(error: &DataError) -> Failure {
     Failure::input(format!("--data: {error}"))
 }

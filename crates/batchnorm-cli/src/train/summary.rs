@@ -2,8 +2,9 @@
 
 use batchnorm_lab::data::Data;
 use batchnorm_lab::model::Description;
-use batchnorm_lab::network::Recipe;
+use batchnorm_lab::network::{HEAD, Layer, Recipe};
 use batchnorm_lab::plan::Plan;
+use batchnorm_lab::transfer::Head;
 use batchnorm_lab::words::percent;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
@@ -18,7 +19,7 @@ use crate::text;
 
 /// Says what was found and what will be trained, on stderr.
 pub fn announce(data: &Data, plan: &Plan, threads: usize) {
-    for line in found(data).lines().chain(layers(&plan.network, data).to_string().lines()) {
+    for line in found(data).lines().chain(layers(plan, data).to_string().lines()) {
         tell(line);
     }
     let epoch = data.train.len() as f64 / plan.batch_size as f64;
@@ -63,18 +64,29 @@ fn found(data: &Data) -> String {
 }
 
 /// The layers of a network as a table.
-fn layers(recipe: &Recipe, data: &Data) -> Table {
+fn layers(plan: &Plan, data: &Data) -> Table {
+    let (recipe, freeze) = (&plan.network, plan.transfer.as_ref().map(|transfer| &transfer.freeze));
     let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED).set_header(["layer", "what it does", "gives", "parameters"]);
+    let head = ["layer", "what it does", "gives", "parameters"];
+    table.load_style(UTF8_FULL_CONDENSED).set_header(head.into_iter().chain(freeze.map(|_| "in training")));
     let outline = recipe.outline(data.summary.input, data.summary.classes.len());
     let right = |number: usize| Cell::new(number).set_alignment(CellAlignment::Right);
     for layer in &outline {
         let parameters = if layer.path.is_empty() { Cell::new("") } else { right(layer.parameters) };
-        table.add_row([Cell::new(&layer.path), Cell::new(&layer.what), Cell::new(layer.output), parameters]);
+        let row = [Cell::new(&layer.path), Cell::new(&layer.what), Cell::new(layer.output), parameters];
+        table.add_row(row.into_iter().chain(of_training(plan, layer).map(Cell::new)));
     }
     let all = outline.iter().map(|layer| layer.parameters).sum();
     table.add_row([Cell::new("all"), Cell::new(""), Cell::new(""), right(all)]);
     table
+}
+
+/// What becomes of a layer in a training that starts from another network; of others that is no question.
+fn of_training(plan: &Plan, layer: &Layer) -> Option<String> {
+    let transfer = plan.transfer.as_ref()?;
+    let becomes = transfer.freeze.of_layer(&plan.network, layer).unwrap_or_default();
+    let new = layer.path == HEAD && transfer.head == Head::New;
+    Some(if new { format!("{becomes}, new") } else { becomes })
 }
 
 /// The network alone.
@@ -83,11 +95,17 @@ pub fn outline(arguments: &Arguments, Request { data, plan, .. }: &Request) -> R
         let layers = plan.network.outline(data.summary.input, data.summary.classes.len());
         let layers: Vec<_> = layers
             .iter()
-            .map(|layer| json!({ "layer": layer.path, "what": layer.what, "gives": layer.output, "parameters": layer.parameters }))
+            .map(|layer| {
+                let mut row = json!({ "layer": layer.path, "what": layer.what, "gives": layer.output, "parameters": layer.parameters });
+                if let Some(becomes) = of_training(plan, layer) {
+                    row["in_training"] = becomes.into();
+                }
+                row
+            })
             .collect();
         return put(&format!("{:#}\n", json!({ "network": plan.network, "layers": layers })));
     }
-    put(&format!("{}\n{}\n\n{}", found(data), layers(&plan.network, data), plan.network.to_toml()))
+    put(&format!("{}\n{}\n\n{}", found(data), layers(plan, data), plan.network.to_toml()))
 }
 
 /// How the network does, behind the training.
@@ -115,6 +133,15 @@ pub fn print(arguments: &Arguments, run: &Run) -> Result<(), Failure> {
         Some(watch) if watch.best_step != *steps_done => format!(", the network of step {} is kept", watch.best_step),
         _ => String::new(),
     };
+    let averaged = match run.evaluated().and_then(|evaluated| Some((evaluated.test, evaluated.averaged?))) {
+        Some((last, averaged)) => {
+            let by_training = averaged.by_training.map_or(String::new(), |by_training| {
+                format!("; {} with the training's statistics", percent(by_training.accuracy))
+            });
+            format!(", by averaged weights{by_training}; {} by the last ones", percent(last.accuracy))
+        }
+        None => String::new(),
+    };
     let data_flag = if data.name == crate::data_set::EMBEDDED {
         String::from("--digits test")
     } else {
@@ -123,7 +150,7 @@ pub fn print(arguments: &Arguments, run: &Run) -> Result<(), Failure> {
     put(&format!(
         "network        {}\n\
          steps          {steps_done} of {} {} at rate {}, seed {} ({seconds:.1} s of training now){kept}\n\
-         test accuracy  {} of {} {tested_by} not trained on\n\
+         test accuracy  {} of {} {tested_by} not trained on{averaged}\n\
          test loss      {} nats\n\
          file           {}\n\
          try it         batchnorm predict --model {} {data_flag}\n",

@@ -69,6 +69,8 @@ impl Norm {
             (Norm::Sample(norm), None) => norm.then(activation).forward(input),
             (Norm::Sample(norm), Some(residual)) => rectified(norm.forward(input) + residual, then.relu),
             (Norm::Decorrelated(norm), residual) => {
+                // (A batch norm with frozen statistics is pinned; this one has its flag.)
+                let training = training && norm.training.is_enabled();
                 let output = if training { norm.forward_train(input) } else { norm.forward_eval(input) };
                 let sum = match residual {
                     Some(residual) => output + residual,

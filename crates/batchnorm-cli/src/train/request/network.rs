@@ -12,12 +12,13 @@ use crate::train::options::{Activation, Arguments, Norm, Place};
 /// Bytes of the largest file of a network.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// The recipe: that of the digits unless a network or data are named, with what flags change.
-pub fn recipe(arguments: &Arguments, usual: bool) -> Result<Recipe, Failure> {
-    let mut recipe = match &arguments.network {
-        Some(network) => named(network)?,
-        None if usual => Recipe::default(),
-        None => Architecture::default().recipe(true),
+/// The recipe: that of the digits unless a network or data are named, or that of the network to start from; with what flags change.
+pub fn recipe(arguments: &Arguments, source: Option<&Recipe>, usual: bool) -> Result<Recipe, Failure> {
+    let mut recipe = match (source, &arguments.network) {
+        (Some(source), _) => source.clone(),
+        (None, Some(network)) => named(network)?,
+        (None, None) if usual => Recipe::default(),
+        (None, None) => Architecture::default().recipe(true),
     };
     if let Some(hidden) = &arguments.hidden {
         recipe.hidden = list("--hidden", hidden, "whole numbers with commas between, such as 100,50")?;

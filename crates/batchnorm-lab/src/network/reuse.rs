@@ -1,0 +1,94 @@
+//! Networks that start from another one's weights, and stay in part as they are.
+
+use batchnorm_burn::{BatchNorm, Switches, map_norms};
+use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::Tensor;
+
+use super::Network;
+use super::freeze::{Affine, Freeze, HEAD, means};
+use super::path::Path;
+use crate::setting::SettingError;
+
+impl Network {
+    /// The network that has this one's weights, norms and statistics but, where it is new, the output layer of `fresh`, whose input and
+    /// dropout it has too.
+    ///
+    /// # Errors
+    /// Tensors of the two, but for a new output layer, that have different shapes.
+    pub fn for_new_data(self, fresh: Network, new_head: bool) -> Result<Network, SettingError> {
+        let (expected, got) = (shapes(&fresh), shapes(&self));
+        for ((path, expected), (_, got)) in expected.into_iter().zip(got) {
+            if expected != got && !(new_head && means(HEAD, &path)) {
+                let own = self.input;
+                let expected =
+                    format!("examples of {own}, which the network has learnt from and its {path} depends on");
+                return Err(SettingError::new("data", &expected, fresh.input));
+            }
+        }
+        let output = if new_head { fresh.output } else { self.output };
+        let Network { input, portion, dropout, .. } = fresh;
+        Ok(Network { output, input, portion, dropout, ..self })
+    }
+
+    /// The network whose norms average with this weight of the new value.
+    pub fn averaging_by(self, weight_of_new: f64) -> Network {
+        map_norms(self, |_, norm| BatchNorm { momentum: weight_of_new, ..norm })
+    }
+
+    /// The network with these parts frozen, whatever training does.
+    pub fn frozen(self, freeze: &Freeze) -> Network {
+        let network = self.map(&mut Freezing { freeze, path: Path::default() });
+        map_norms(network, |path, norm| {
+            let stays = Switches { train_parameters: freeze.affine == Affine::Trained, ..Switches::evaluate() };
+            norm.pin(freeze.keeps_statistics(path).then_some(stays))
+        })
+    }
+}
+
+/// The shape of each tensor, by its path.
+fn shapes(network: &Network) -> Vec<(String, Vec<usize>)> {
+    struct Shapes(Path, Vec<(String, Vec<usize>)>);
+    impl ModuleVisitor for Shapes {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.0.enter(name, container);
+        }
+
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.0.leave();
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.1.push((self.0.joined(), param.dims().to_vec()));
+        }
+    }
+    let mut shapes = Shapes(Path::default(), Vec::new());
+    network.visit(&mut shapes);
+    shapes.1
+}
+
+struct Freezing<'f> {
+    freeze: &'f Freeze,
+    path: Path,
+}
+
+impl ModuleMapper for Freezing<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.leave();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if self.freeze.keeps(&self.path.joined()) { param.set_require_grad(false) } else { param }
+    }
+
+    /// The flag by which a norm goes by the batch, where it is not pinned: of decorrelated batch norm.
+    fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
+        let path = self.path.joined();
+        let norm = path.strip_suffix(".training").unwrap_or(&path);
+        let trains = !self.freeze.keeps_statistics(norm);
+        flag.with_value(trains)
+    }
+}
