@@ -189,8 +189,8 @@ fn tensorboard_gets_losses_scores_and_norms_and_a_new_file_where_a_training_goes
         "loss/test",
         "hidden.0.norm/gamma",
         "hidden.2.norm/running variance",
-        "running mean off by, in the batch's deviations/hidden.1.norm",
-        "running variance over the batch's/hidden.1.norm",
+        "running mean off (in batch deviations)/hidden.1.norm",
+        "running variance over batch variance/hidden.1.norm",
     ] {
         let has = |record: &&Vec<u8>| record.windows(name.len()).any(|part| part == name.as_bytes());
         assert_eq!(records.iter().filter(has).count(), 2, "{name}");

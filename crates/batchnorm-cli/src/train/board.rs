@@ -61,10 +61,10 @@ fn of_norm(events: &mut Events, step: u64, path: &str, norm: &NormState) -> io::
     events.histogram(step, &format!("{path}/running mean"), running.mean.iter().copied())?;
     events.histogram(step, &format!("{path}/running variance"), running.variance.iter().copied())?;
     if let Some(off) = running.mean_off {
-        events.scalar(step, &format!("running mean off by, in the batch's deviations/{path}"), off)?;
+        events.scalar(step, &format!("running mean off (in batch deviations)/{path}"), off)?;
     }
     if let Some(ratio) = running.variance_ratio {
-        events.scalar(step, &format!("running variance over the batch's/{path}"), ratio)?;
+        events.scalar(step, &format!("running variance over batch variance/{path}"), ratio)?;
     }
     Ok(())
 }
