@@ -67,6 +67,7 @@ pub fn failure(error: SettingError) -> Failure {
         "data" => "--data",
         "freeze" => "--freeze",
         "statistics" => "--statistics",
+        "affine" => "--affine",
         "average" => "--average",
         _ => return Failure::usage(error),
     };

@@ -30,12 +30,17 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.outline {
         return summary::outline(arguments, &request);
     }
-    let Request { data, plan, source, threads, save_every } = request;
+    let Request { data, plan, start, threads, save_every } = request;
     let store = Store::new(&arguments.output);
     if let Some(log) = &arguments.log
         && (log == &arguments.output || log.canonicalize().is_ok_and(|log| log == store.place()))
     {
         return Err(Failure::usage("--log: expected another file than --output, got the same"));
+    }
+    if let Some(from) = &arguments.from
+        && from.canonicalize().is_ok_and(|from| from == store.place())
+    {
+        return Err(Failure::usage("--output: expected another file than --from, which would be lost, got the same"));
     }
     let description = model_file::description(arguments.description.as_deref())?;
     let is_described = description.is_some();
@@ -52,7 +57,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let done = earlier.as_ref().map_or(0, |earlier| earlier.description.steps_done);
     let planned = earlier.as_ref().map(|earlier| earlier.description.plan.steps);
     let mut run = match earlier {
-        None => Run::new(data, plan, source)?,
+        None => Run::new(data, plan, start),
         Some(earlier) => {
             let kept = earlier.network.clone();
             let (training, description) = resumed(earlier, &store)?;
@@ -76,6 +81,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         if !run.is_plain() {
             summary::announce(run.data(), run.plan(), threads);
         }
+        // Before the long run. Nothing is replaced yet: what is there is worth more than a network just begun.
+        store.expect_writable()?;
         let report = Report::new(arguments, done)?;
         // On a thread of the pool: from any other one, each operation that runs in parallel would be handed over.
         rayon::scope(|_| run.train(&store, save_every, report))?;

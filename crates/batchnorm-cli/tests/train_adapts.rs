@@ -33,24 +33,40 @@ fn changed(a: &Path, b: &Path) -> Vec<String> {
     a.into_iter().zip(b).filter(|(a, b)| a.1 != b.1).map(|(a, _)| a.0).collect()
 }
 
-/// A network for each norm with statistics, and convolutions, that others start from.
-const SOURCES: [(&str, &[&str]); 3] = [
+/// A network of each kind of norm, and none, that others start from.
+const SOURCES: [(&str, &[&str]); 8] = [
     ("batch", &["--network", "resnet8", "--epochs", "1", "--examples", "200"]),
-    ("renorm", &["--network", "mlp", "--norm", "renorm", "--epochs", "2", "--hidden", "20,20"]),
-    ("decorrelated", &["--network", "mlp", "--norm", "decorrelated", "--epochs", "2", "--hidden", "20,20"]),
+    ("renorm", &["--norm", "renorm"]),
+    ("decorrelated", &["--norm", "decorrelated"]),
+    ("layer", &["--norm", "layer"]),
+    ("group", &["--norm", "group", "--placement", "after"]),
+    ("rms", &["--norm", "rms"]),
+    ("behind", &["--norm", "batch", "--placement", "after"]),
+    ("none", &["--norm", "none"]),
 ];
+
+/// The flags of a network of [`SOURCES`].
+fn source(name: &str) -> Vec<&'static str> {
+    let (_, flags) = SOURCES.into_iter().find(|(known, _)| *known == name).expect("it is known");
+    let of_mlp = ["--network", "mlp", "--epochs", "2", "--hidden", "20,20"];
+    if flags.contains(&"--network") { flags.to_vec() } else { [&of_mlp, flags].concat() }
+}
 
 #[test]
 fn what_is_frozen_does_not_move_by_a_bit_and_the_rest_does() {
     let folder = folder();
     let at = |name: &str| folder.path().join(name);
-    for (name, network) in SOURCES {
-        done(&train(folder.path(), &[network, &["--output", name]].concat()));
+    for (name, _) in SOURCES {
+        done(&train(folder.path(), &[&source(name)[..], &["--output", name]].concat()));
+        let by_batch = !["layer", "group", "rms", "none"].contains(&name);
         let is_of = |tensor: &str, what: &[&str]| what.iter().any(|end| tensor.ends_with(end));
         let statistics: &[&str] = &["running_mean", "running_var", "running_covariance"];
         for (statistics_flag, affine_flag) in
             [("frozen", "frozen"), ("adapting", "frozen"), ("frozen", "trained"), ("adapting", "trained")]
         {
+            if !by_batch && statistics_flag == "frozen" || name == "none" && affine_flag == "trained" {
+                continue;
+            }
             let flags = ["--from", name, "--freeze", "body", "--statistics", statistics_flag, "--affine", affine_flag];
             // (Everything that could move a weight: momentum, decay of norms too, dropout, clipping.)
             let more = ["--seed", "9", "--steps", "12", "--weight-decay", "0.1", "--decay-norms", "--clip", "1"];
@@ -71,11 +87,16 @@ fn what_is_frozen_does_not_move_by_a_bit_and_the_rest_does() {
                 assert_eq!(moved, expected, "{name}, {statistics_flag} {affine_flag}: {tensor}");
             }
             let table = text(&told.stderr);
-            for part in ["weights frozen", "weights trained, new"] {
-                assert!(table.contains(part), "{table}");
+            let layers =
+                if ["group", "behind", "none"].contains(&name) { "weights, bias frozen" } else { "weights frozen" };
+            let parameters = if name == "rms" { "gamma" } else { "gamma, beta" };
+            let norms = match by_batch {
+                true => format!("{parameters} {affine_flag}; statistics {statistics_flag}"),
+                false => format!("{parameters} {affine_flag}"),
+            };
+            for part in [layers, "weights, bias trained, new", if name == "none" { "" } else { &norms }] {
+                assert!(table.contains(part), "{name}: {part}\n{table}");
             }
-            let norms = format!("gamma, beta {affine_flag}; statistics {statistics_flag}");
-            assert!(table.contains(&norms), "{norms}\n{table}");
         }
     }
 }
@@ -84,17 +105,21 @@ fn what_is_frozen_does_not_move_by_a_bit_and_the_rest_does() {
 fn a_training_from_another_network_goes_on_to_the_same_bits() {
     let folder = folder();
     let at = |name: &str| fs::read(folder.path().join(name)).unwrap();
-    done(&train(folder.path(), &["--network", "mlp", "--epochs", "1", "--output", "source"]));
-    for (which, more) in [
-        ["--freeze", "hidden.0,*.norm", "--statistics", "adapting"].as_slice(),
-        &["--average", "ema:0.9", "--head", "kept"],
-        &["--freeze", "body", "--affine", "trained", "--average", "swa:11,4"],
+    for name in ["batch", "renorm", "decorrelated"] {
+        done(&train(folder.path(), &[&source(name)[..], &["--output", name]].concat()));
+    }
+    for (which, (from, more)) in [
+        ("batch", ["--freeze", "convolutions.0,*.norm", "--statistics", "adapting"].as_slice()),
+        ("renorm", &["--average", "ema:0.9", "--head", "kept", "--update-weight", "0.5"]),
+        ("renorm", &["--freeze", "body", "--affine", "trained", "--average", "swa:11,4"]),
+        ("decorrelated", &["--update-weight", "0.9"]),
+        ("decorrelated", &["--freeze", "hidden.0"]),
     ]
     .into_iter()
     .enumerate()
     {
         let (whole, stopped) = (format!("whole{which}"), format!("stopped{which}"));
-        let base = ["--from", "source", "--schedule", "constant", "--evaluate-every", "10", "--optimizer", "adam"];
+        let base = ["--from", from, "--schedule", "constant", "--evaluate-every", "10", "--optimizer", "adam"];
         let of = |steps: &str, output: &str| {
             let told = train(folder.path(), &[&base, more, &["--steps", steps, "--output", output]].concat());
             done(&told);
@@ -102,8 +127,8 @@ fn a_training_from_another_network_goes_on_to_the_same_bits() {
         of("30", &whole);
         ["12", "20", "23", "30"].into_iter().for_each(|steps| of(steps, &stopped));
         assert!(at(&whole) == at(&stopped), "{more:?}");
-        // Another source, and other switches, are another training.
-        done(&train(folder.path(), &["--network", "mlp", "--epochs", "2", "--output", "other", "--restart"]));
+        // Another source is another training.
+        done(&train(folder.path(), &[&source(from)[..], &["--seed", "8", "--output", "other", "--restart"]].concat()));
         let other = [&base[2..], more, &["--from", "other", "--steps", "30", "--output", &whole]].concat();
         refused(&train(folder.path(), &other), 2, &["--output", "another training", "starts from"]);
     }
@@ -132,12 +157,34 @@ fn averaged_weights_have_their_own_statistics_and_all_scores_are_shown() {
         assert_eq!(line["test"]["accuracy"], last["test_accuracy"], "{average}");
         assert_eq!(line["averaged"]["accuracy"], averaged["test_accuracy"], "{average}");
         assert!(line["averaged_by_training_statistics"]["loss"].as_f64().unwrap() > 0.0);
+        // Asked again, all scores are said again.
+        let (again, _) = json(&[&base[..base.len() - 1], &["--average", average, "--output", "averaged"]].concat());
+        assert_eq!(again["beside_average"], averaged["beside_average"]);
+        assert_eq!(again["beside_average"]["last_accuracy"], last["test_accuracy"]);
         let own = changed(&folder.path().join("last"), &folder.path().join("averaged"));
         assert!(
             own.iter().any(|name| name.ends_with("linear.weight"))
                 && own.iter().any(|name| name.ends_with("running_var"))
         );
     }
+    // Weights whose average overflows have diverged, whatever the same command is given again.
+    let hot = [
+        "--network",
+        "mlp",
+        "--hidden",
+        "16,16",
+        "--learning-rate",
+        "100",
+        "--schedule",
+        "constant",
+        "--momentum",
+        "0.99",
+    ];
+    let more = ["--steps", "100", "--evaluate-every", "5", "--average", "ema:0.5", "--output", "hot"];
+    let told = train(folder.path(), &[&hot[..], &more].concat());
+    let said = text(&told.stderr);
+    assert!(told.status.code() == Some(4) && said.contains("the training diverged"), "{told:?}");
+    assert!(said.contains("averaged weights") && said.contains("--learning-rate"), "{said}");
     // Frozen statistics are the user's, and are not computed again.
     let base =
         ["--from", "last", "--statistics", "frozen", "--average", "ema:0.9", "--steps", "20", "--output", "kept"];
@@ -197,6 +244,17 @@ fn tensorboard_gets_losses_scores_and_norms_and_a_new_file_where_a_training_goes
     }
     done(&train(folder.path(), &[&base[..], &["--steps", "150"]].concat()));
     assert_eq!(files().len(), 2);
+    // Of a training that is not evaluated on the way, the end is there, and a few steps are not lost.
+    done(&train(folder.path(), &["--steps", "30", "--tensorboard", "plain", "--output", "plain-model"]));
+    let [plain] =
+        &fs::read_dir(folder.path().join("plain")).unwrap().map(|file| file.unwrap().path()).collect::<Vec<_>>()[..]
+    else {
+        panic!("one file");
+    };
+    for name in ["training/loss", "accuracy/test", "hidden.0.norm/gamma"] {
+        let has = |record: &Vec<u8>| record.windows(name.len()).any(|part| part == name.as_bytes());
+        assert_eq!(events(plain).iter().filter(|record| has(record)).count(), 1, "{name}");
+    }
     let blocked = ["--tensorboard", "m/board", "--output", "n", "--steps", "10"];
     refused(&train(folder.path(), &blocked), 5, &["--tensorboard", "m/board"]);
 }
@@ -209,11 +267,15 @@ fn what_cannot_be_taken_over_is_named_by_its_flag() {
     done(&train(folder.path(), &["--network", "course", "--hidden", "8", "--steps", "2", "--output", "course"]));
     let layered = ["--network", "mlp", "--norm", "layer", "--hidden", "8", "--steps", "5", "--output", "layered"];
     done(&train(folder.path(), &layered));
+    done(&train(
+        folder.path(),
+        &["--network", "mlp", "--norm", "none", "--hidden", "8", "--steps", "5", "--output", "bare"],
+    ));
     fs::write(at("text"), "no model").unwrap();
     fs::write(at("table.csv"), (0..40).map(|at| format!("{}.5,{}\n", at * 7 % 11, at % 2)).collect::<String>())
         .unwrap();
     support::sets::write_pictures(&at("pictures"));
-    let cases: [(&[&str], i32, &[&str]); 14] = [
+    let cases: [(&[&str], i32, &[&str]); 18] = [
         (&["--from", "missing"], 3, &["--from", "missing"]),
         (&["--from", "text"], 3, &["--from", "text", "no network to start from"]),
         (&["--from", "mlp", "--freeze", "body,hiden.0"], 2, &["--freeze", "hidden.0.linear", "hiden.0"]),
@@ -230,6 +292,10 @@ fn what_cannot_be_taken_over_is_named_by_its_flag() {
             2,
             &["--head", "10 classes", "kept"],
         ),
+        (&["--from", "mlp", "--output", "mlp", "--restart"], 2, &["--output", "--from", "the same"]),
+        (&["--from", "mlp", "--freeze", "output"], 2, &["--freeze", "--head kept", "got output"]),
+        (&["--from", "bare", "--affine", "frozen"], 2, &["--affine", "no norms"]),
+        (&["--norm", "decorrelated", "--average", "ema"], 2, &["--average", "decorrelated"]),
         (&["--average", "mean"], 2, &["--average", "ema:DECAY", "mean"]),
         (&["--average", "ema:1"], 2, &["--average", "0..1"]),
         (&["--average", "swa:900,1"], 2, &["--average", "1..=600", "900"]),
@@ -242,9 +308,18 @@ fn what_cannot_be_taken_over_is_named_by_its_flag() {
         ),
     ];
     for (flags, code, parts) in cases {
-        refused(&train(folder.path(), &[flags, &["--output", "model"]].concat()), code, parts);
+        let output: &[&str] = if flags.contains(&"--output") { &[] } else { &["--output", "model"] };
+        refused(&train(folder.path(), &[flags, output].concat()), code, parts);
         assert!(!at("model").exists(), "{flags:?}");
     }
+    // Norms that go by what they have do not ask for batches.
+    let alone = ["--from", "mlp", "--freeze", "body", "--batch-size", "1", "--steps", "3", "--output", "alone"];
+    let told = train(folder.path(), &alone);
+    done(&told);
+    assert!(!text(&told.stderr).contains("warning: the norm's statistics"), "{}", text(&told.stderr));
+    let few = ["--from", "mlp", "--batch-size", "8", "--steps", "3", "--output", "few"];
+    let told = train(folder.path(), &few);
+    assert!(text(&told.stderr).contains("or --statistics frozen"), "{}", text(&told.stderr));
     for (flags, flag) in
         [(["--from", "mlp", "--hidden", "9"], "--hidden"), (["--freeze", "body", "--steps", "2"], "--from")]
     {

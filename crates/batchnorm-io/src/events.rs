@@ -27,17 +27,11 @@ impl Events {
     /// A folder or file that cannot be made or written.
     pub fn create(folder: &Path, step: u64) -> io::Result<Events> {
         create_dir_all(folder)?;
-        let seconds = now().as_secs();
-        // (A number more where two begin in the same second.)
-        let (file, path) = (0..)
-            .map(|number| {
-                folder.join(format!("events.out.tfevents.{seconds}.batchnorm.{}.{number}", std::process::id()))
-            })
-            .find_map(|path| match File::create_new(&path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => None,
-                result => Some(result.map(|file| (file, path))),
-            })
-            .expect("numbers do not end")?;
+        // Readers take the files of a folder in the order of their names.
+        let (began, process) = (now(), std::process::id());
+        let time = format!("{}.{:09}", began.as_secs(), began.subsec_nanos());
+        let path = folder.join(format!("events.out.tfevents.{time}.batchnorm.{process}"));
+        let file = File::create_new(&path)?;
         let mut events = Events { file, path };
         events.write(0, |event| event.bytes(3, b"brain.Event:2"))?;
         // A session that starts: its status is 1.

@@ -17,6 +17,8 @@ use crate::setting::{self, SettingError};
 
 /// Training examples of a recalibration, at most: every so many-th, as they stand in the set.
 pub const MOST_EXAMPLES: usize = 4096;
+/// Their values, at most: 512 MiB, which are held while it lasts.
+const MOST_VALUES: usize = 1 << 27;
 
 /// An average of weights.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -85,6 +87,14 @@ impl Average {
         Average { averaging, values: trained(network) }
     }
 
+    /// Tells whether it is an average after so many steps: before the first that counts it is the weights themselves.
+    pub fn has_begun(&self, steps: usize) -> bool {
+        match self.averaging {
+            Averaging::Exponential { .. } => true,
+            Averaging::Stochastic { from, .. } => steps > from,
+        }
+    }
+
     /// Takes in the weights after a step, from 1 on.
     pub fn take_in(&mut self, network: &Network, step: usize) {
         let Some(old) = self.averaging.weight_of_old(step) else { return };
@@ -123,7 +133,8 @@ pub fn recalibrate(network: &Network, data: &Data, freeze: Option<&Freeze>) -> R
     if batchnorm_burn::norms(network).filter(|path| !kept.keeps_statistics(path)).is_empty() {
         return Ok(false);
     }
-    let each = data.train.len().div_ceil(MOST_EXAMPLES).max(1);
+    let most = MOST_EXAMPLES.min(MOST_VALUES / data.summary.input.values()).max(2);
+    let each = data.train.len().div_ceil(most).max(1);
     let places: Vec<usize> = (0..data.train.len()).step_by(each).collect();
     let device = Device::default();
     let portions = places.chunks(network.portion()).map(|places| {

@@ -10,7 +10,7 @@ use burn::tensor::Tensor;
 use serde::Serialize;
 
 use crate::data::{DataSummary, Examples};
-use crate::network::{ActivationKind, HEAD, Network, Path, Recipe, is_of_norm};
+use crate::network::{ActivationKind, HEAD, Network, Path, is_of_norm};
 use crate::plan::Plan;
 use crate::training::Training;
 
@@ -47,6 +47,9 @@ pub enum Warning {
     TinyBatches {
         /// Values a channel.
         values: usize,
+        /// The network is another one's, so that its norms are what they are.
+        #[serde(skip)]
+        transferred: bool,
     },
 }
 
@@ -97,30 +100,29 @@ impl fmt::Display for Warning {
                  times theirs, by the median channel), so the test scores are not those of the network in training; a larger \
                  --update-weight follows sooner"
             ),
-            Warning::TinyBatches { values } => write!(
+            Warning::TinyBatches { values, transferred } => write!(
                 f,
-                "the norm's statistics come from {values} values a channel, mostly noise; try a larger --batch-size, --norm renorm or --norm group"
+                "the norm's statistics come from {values} values a channel, mostly noise; try a larger --batch-size, {}",
+                if *transferred { "or --statistics frozen" } else { "--norm renorm or --norm group" }
             ),
         }
     }
 }
 
 /// What can be said before a training begins.
-pub fn before(recipe: &Recipe, data: &DataSummary, batch_size: usize) -> Option<Warning> {
-    let outline = recipe.outline(data.input, data.classes.len());
-    let normed = outline.iter().filter(|layer| layer.path.ends_with(".norm"));
-    let values = normed.map(|layer| batch_size.saturating_mul(layer.output.plane())).min()?;
-    (recipe.needs_batches() && values < FEW_VALUES).then_some(Warning::TinyBatches { values })
+pub fn before(plan: &Plan, data: &DataSummary) -> Option<Warning> {
+    let by_batch = plan.by_batch(data);
+    let values = by_batch.iter().map(|layer| plan.batch_size.saturating_mul(layer.output.plane())).min()?;
+    (values < FEW_VALUES).then_some(Warning::TinyBatches { values, transferred: plan.transfer.is_some() })
 }
 
-/// What a batch shows, layer after layer. Of frozen layers, which nothing here can change, there are no warnings.
-pub fn during(training: &Training, plan: &Plan, batch: &Examples) -> Shown {
+/// What a batch shows, layer after layer. Of layers that are frozen whole, which nothing can change, there are no warnings.
+pub fn during(training: &Training, plan: &Plan, data: &DataSummary, batch: &Examples) -> Shown {
     let mut warnings = Vec::new();
     let rectified = plan.network.activation == ActivationKind::Relu;
-    let is_frozen = |layer: &str| plan.transfer.as_ref().is_some_and(|transfer| transfer.freeze.means(layer));
     let copy = observed(training, batch, |layer, output| {
         let [_, channels, _] = output.dims();
-        if !rectified || layer == HEAD || is_frozen(layer) {
+        if !rectified || layer == HEAD || plan.is_frozen(data, layer) {
             return;
         }
         // (The greatest of each channel over the batch.)

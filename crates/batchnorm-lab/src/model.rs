@@ -17,7 +17,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::SafeTensors;
 
-pub use description::{Description, Tested, Watch};
+pub use description::{BesideAverage, Description, Tested, Watch};
 pub use error::{FIRST_FORMAT, FORMAT, ModelError};
 pub use written::KEY;
 

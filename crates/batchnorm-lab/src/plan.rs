@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::averaging::Averaging;
 use crate::data::{Augmentation, Data, DataError, DataSummary, Examples};
-use crate::network::{Architecture, Network, Recipe};
+use crate::network::{Architecture, HEAD, Layer, Network, NormKind, Recipe};
 use crate::optimizer::{Rule, Settings, WeightDecay};
 use crate::random::{Purpose, generator};
 use crate::schedule::{Course, Schedule};
@@ -110,8 +110,8 @@ impl Plan {
     pub fn check(&self, data: &DataSummary) -> Result<(), SettingError> {
         setting::check_steps("steps", self.steps)?;
         setting::check_learning_rate(self.learning_rate)?;
-        setting::check_batch_size(self.batch_size, data.train, self.network.needs_batches())?;
         self.network.check(data.input, data.classes.len())?;
+        setting::check_batch_size(self.batch_size, data.train, !self.by_batch(data).is_empty())?;
         let widest = self.network.widest(data.input, data.classes.len());
         if self.batch_size.saturating_mul(widest) > MOST_TOGETHER {
             let expected = format!("at most {} for a layer of {widest} outputs", MOST_TOGETHER / widest);
@@ -142,9 +142,20 @@ impl Plan {
         if let Some(transfer) = &self.transfer {
             let outline = self.network.outline(data.input, data.classes.len());
             transfer.freeze.check(&self.network, &outline)?;
+            if transfer.head == Head::New && transfer.freeze.keeps(&format!("{HEAD}.weight")) {
+                let expected = format!("patterns without {HEAD}, which is new (--head kept keeps it)");
+                return error("freeze", &expected, transfer.freeze.layers.join(","));
+            }
         }
         if let Some(averaging) = self.averaging {
             averaging.check(self.steps)?;
+            if self.network.norm == NormKind::Decorrelated {
+                return error(
+                    "average",
+                    "none of a network with decorrelated batch norm, whose statistics nothing here computes again",
+                    String::from("one"),
+                );
+            }
             if self.patience.is_some() {
                 return error(
                     "patience",
@@ -167,6 +178,24 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    /// The norms that go by the batch in training.
+    pub fn by_batch(&self, data: &DataSummary) -> Vec<Layer> {
+        if !self.network.needs_batches() {
+            return Vec::new();
+        }
+        let frozen = |layer: &Layer| {
+            self.transfer.as_ref().is_some_and(|transfer| transfer.freeze.keeps_statistics(&layer.path))
+        };
+        let outline = self.network.outline(data.input, data.classes.len());
+        outline.into_iter().filter(|layer| layer.is_norm() && !frozen(layer)).collect()
+    }
+
+    /// Tells whether all that is in a module of the network stays as it is in training.
+    pub fn is_frozen(&self, data: &DataSummary, module: &str) -> bool {
+        let outline = || self.network.outline(data.input, data.classes.len());
+        self.transfer.as_ref().is_some_and(|transfer| transfer.freeze.keeps_module(&self.network, &outline(), module))
     }
 
     /// The network it starts with, on the device of this crate's trainings; that of a [`transfer`](Self::transfer) needs the

@@ -19,7 +19,7 @@ impl Board {
         events.map(Board).map_err(|error| Failure::output(format!("--tensorboard: {}: {error}", folder.display())))
     }
 
-    /// The mean loss of the last steps, with the rate and speed at the last one.
+    /// The mean loss of the last steps, the rate of the last one, and the speed so far.
     pub fn steps(&mut self, step: usize, loss: f64, rate: f64, speed: f64) -> Result<(), Failure> {
         self.write(|events| {
             let step = step as u64;

@@ -18,8 +18,8 @@ use clap::ValueEnum;
 /// The file is safetensors: weights by PyTorch's names, under the metadata's key `batchnorm` what they are, and under names that begin with
 /// `training.` what a training needs to go on. It is saved about every second (after each step that takes longer) and on
 /// Ctrl-C, and the same command goes on from there: it ends in the same file, to the bit, as if it had never been
-/// stopped or killed, on any number of threads (on one machine). More --steps train a finished network further, unless the learning rate falls along a cosine,
-/// whose course depends on their number.
+/// stopped or killed, on any number of threads (on one machine). More --steps train a finished network further, unless something depends on their
+/// number: a learning rate that falls along a cosine, --average swa without numbers.
 #[derive(clap::Args)]
 #[command(after_help = crate::failure::EXIT_CODES)]
 pub struct Arguments {
@@ -186,8 +186,8 @@ pub struct Arguments {
     pub patience: Option<String>,
 
     /// Keep the average of the weights: ema:DECAY (after each step), or swa:FROM,EVERY (the mean over every so many-th step from one on); its
-    /// statistics are computed again on training examples, and it is the network of the file. [ema is ema:0.999; swa begins with the last
-    /// quarter, and takes an epoch's steps between, or a twentieth of the quarter]
+    /// statistics are computed again on training examples, and it is the network of the file. ema is ema:0.999; swa takes
+    /// twenty networks of the last quarter
     #[arg(long, value_name = "AVERAGE", help_heading = "Training")]
     pub average: Option<String>,
 

@@ -46,6 +46,8 @@ pub struct Report {
     seconds: f64,
     /// Warnings that were given, by layer and kind.
     warned: BTreeSet<String>,
+    /// The learning rate of the last step.
+    rate: Option<f64>,
 }
 
 impl Report {
@@ -68,6 +70,7 @@ impl Report {
             taken: 0,
             seconds: 0.0,
             warned: BTreeSet::new(),
+            rate: None,
         })
     }
 
@@ -81,12 +84,13 @@ impl Report {
         self.steps = plan.steps;
         self.plain = plan.evaluate_every.is_none();
         self.begun = Instant::now();
-        let warning = diagnosis::before(&plan.network, &data.summary, plan.batch_size);
+        let warning = diagnosis::before(plan, &data.summary);
         self.warn(done, warning.into_iter().collect())
     }
 
     /// A step with its loss and rate, of so many examples; `seconds` have gone into steps so far.
     pub fn step(&mut self, done: usize, loss: f64, rate: f64, examples: usize, seconds: f64) -> Result<(), Failure> {
+        self.rate = Some(rate);
         self.taken += examples;
         self.seconds = seconds;
         self.shown.push(loss);
@@ -121,7 +125,12 @@ impl Report {
 
     pub fn evaluated(&mut self, evaluated: &Evaluated, norms: &BTreeMap<String, NormState>) -> Result<(), Failure> {
         let Evaluated { step, test, validation, averaged } = evaluated;
+        let speed = self.speed();
         if let Some(board) = &mut self.board {
+            // The steps that are too few for a line of their own yet.
+            if let (false, Some(rate)) = (self.logged.is_empty(), self.rate) {
+                board.steps(*step, mean(&self.logged), rate, speed)?;
+            }
             board.evaluated(evaluated, norms)?;
         }
         let loss = self.since.0 / self.since.1.max(1) as f64;
@@ -172,6 +181,11 @@ impl Report {
             self.write(&json!({ "step": step, "warning": warning, "text": warning.to_string() }))?;
         }
         Ok(())
+    }
+
+    /// Tells whether someone looks at more than what is printed.
+    pub fn is_watched(&self) -> bool {
+        self.board.is_some()
     }
 
     pub fn end(&self) {

@@ -23,14 +23,16 @@ use crate::terminal::use_threads;
 const EPOCHS: usize = 12;
 /// The learning rate of a network that starts from another one's weights.
 const FINE_TUNING: f64 = 0.01;
+/// Networks whose mean SWA takes unless flags say otherwise.
+const SWA_NETWORKS: usize = 20;
 const SHARE: &str = "a share in 0..1";
 
 /// What was asked for, in range.
 pub struct Request {
     pub data: Data,
     pub plan: Plan,
-    /// The network whose weights are the start.
-    pub source: Option<Network>,
+    /// The network that the training starts with, where its weights are another one's.
+    pub start: Option<Network>,
     pub threads: usize,
     /// Time between saves, where it is said.
     pub save_every: Option<Duration>,
@@ -80,26 +82,26 @@ pub fn request(arguments: &Arguments) -> Result<Request, Failure> {
         plan.patience = Some(number("--patience", patience, WHOLE)?);
     }
     if let Some(average) = &arguments.average {
-        plan.averaging = Some(averaging(average, plan.steps, plan.epoch(data.train.len()))?);
+        plan.averaging = Some(averaging(average, plan.steps)?);
     }
     plan.seed = number("--seed", &arguments.seed, "a whole number >= 0")?;
     plan.check(&data.summary).map_err(flags::failure)?;
     let save_every = arguments.save_every.as_deref().map(seconds).transpose()?;
-    let source = source.map(|source| source.network);
-    Ok(Request { data, plan, source, threads, save_every })
+    let start =
+        source.map(|source| plan.start_from(&data.summary, source.network)).transpose().map_err(flags::failure)?;
+    Ok(Request { data, plan, start, threads, save_every })
 }
 
 /// `ema`, `ema:0.99`, `swa` or `swa:1000,100`.
-fn averaging(text: &str, steps: usize, epoch: usize) -> Result<Averaging, Failure> {
+fn averaging(text: &str, steps: usize) -> Result<Averaging, Failure> {
     let what = "ema:DECAY such as ema:0.999, or swa:FROM,EVERY (steps) such as swa:3000,100";
     let (name, numbers) = text.split_once(':').map_or((text, None), |(name, numbers)| (name, Some(numbers)));
     match (name, numbers) {
         ("ema", None) => Ok(Averaging::Exponential { decay: 0.999 }),
         ("ema", Some(decay)) => Ok(Averaging::Exponential { decay: number("--average", decay, what)? }),
         ("swa", None) => {
-            let from = steps - steps / 4;
-            // (So that a quarter that is short has more than a network or two.)
-            Ok(Averaging::Stochastic { from: from.max(1), every: epoch.min((steps - from) / 20).max(1) })
+            let from = (steps - steps / 4).max(1);
+            Ok(Averaging::Stochastic { from, every: ((steps - from) / SWA_NETWORKS).max(1) })
         }
         ("swa", Some(numbers)) => match flags::list("--average", numbers, what)?[..] {
             [from, every] => Ok(Averaging::Stochastic { from, every }),

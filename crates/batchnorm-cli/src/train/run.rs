@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use batchnorm_lab::averaging::{Average, AverageError, recalibrate};
 use batchnorm_lab::data::{Data, DataError, Set};
 use batchnorm_lab::diagnosis;
-use batchnorm_lab::model::{Description, Model, ModelError, Tested, Watch};
+use batchnorm_lab::model::{BesideAverage, Description, Model, ModelError, Tested, Watch};
 use batchnorm_lab::network::Network;
 use batchnorm_lab::plan::Plan;
 use batchnorm_lab::training::{Batches, Score, Training, score};
@@ -14,7 +14,6 @@ use super::file::Store;
 use super::report::Report;
 use super::scores::{Averaged, Evaluated};
 use crate::failure::Failure;
-use crate::flags;
 use crate::terminal::Stop;
 
 /// Time between saves on the way (or a step, if that takes longer): as much is lost in a crash.
@@ -37,41 +36,40 @@ pub struct Run {
     kept: Option<(usize, Network)>,
     /// The average of the weights, where one is asked for.
     average: Option<Average>,
-    /// The last evaluation of this run.
-    evaluated: Option<Evaluated>,
+    /// The scores beside the average's at the last evaluation.
+    beside: Option<BesideAverage>,
+}
+
+/// The reason why a network cannot be evaluated.
+enum Unscored {
+    Data(DataError),
+    /// Statistics of averaged weights that are not finite.
+    Diverged,
+}
+
+impl From<DataError> for Unscored {
+    fn from(error: DataError) -> Unscored {
+        Unscored::Data(error)
+    }
 }
 
 impl Run {
-    /// A training from its start, or from another network.
-    pub fn new(data: Data, plan: Plan, source: Option<Network>) -> Result<Run, Failure> {
-        let start = match source {
-            Some(source) => plan.start_from(&data.summary, source).map_err(flags::failure)?,
-            None => plan.start(&data.summary),
-        };
-        let training = plan.training(start, 0);
+    /// A training from its start: that of the seed, or another network.
+    pub fn new(data: Data, plan: Plan, start: Option<Network>) -> Run {
+        let training = plan.training(start.unwrap_or_else(|| plan.start(&data.summary)), 0);
         let average = plan.averaging.map(|averaging| Average::new(averaging, training.network()));
-        Ok(Run {
-            data,
-            plan,
-            training,
-            done: 0,
-            saved: None,
-            test: None,
-            watch: None,
-            kept: None,
-            average,
-            evaluated: None,
-        })
+        let (saved, test, watch, kept, beside) = (None, None, None, None, None);
+        Run { data, plan, training, done: 0, saved, test, watch, kept, average, beside }
     }
 
     /// A training that goes on from what a file holds.
     pub fn resumed(data: Data, plan: Plan, training: Training, there: Description, kept: Network) -> Run {
-        let Description { steps_done: done, test, watch, .. } = there;
+        let Description { steps_done: done, test, watch, beside, .. } = there;
         let average = plan.averaging.map(|averaging| Average::new(averaging, &kept));
         // (Of an average, the file's statistics are those of the last evaluation, if it was of this step.)
         let at = watch.map(|watch| watch.best_step).or(test.map(|test| test.step).filter(|_| average.is_some()));
         let kept = at.map(|step| (step, kept));
-        Run { data, plan, training, done, saved: None, test, watch, kept, average, evaluated: None }
+        Run { data, plan, training, done, saved: None, test, watch, kept, average, beside }
     }
 
     pub fn data(&self) -> &Data {
@@ -84,11 +82,6 @@ impl Run {
 
     pub fn done(&self) -> usize {
         self.done
-    }
-
-    /// The last evaluation of this run.
-    pub fn evaluated(&self) -> Option<&Evaluated> {
-        self.evaluated.as_ref()
     }
 
     pub fn seconds(&self) -> f64 {
@@ -112,20 +105,21 @@ impl Run {
     /// The description of a training that is over, or was before.
     pub fn finished(&self) -> Description {
         let (data, plan) = (self.data.summary.clone(), self.plan.clone());
-        Description { data, plan, steps_done: self.done, test: self.test, watch: self.watch }
+        let (test, watch, beside) = (self.test, self.watch, self.beside);
+        Description { data, plan, steps_done: self.done, test, watch, beside }
     }
 
     /// The description of the network in the file: it is evaluated now unless that is done.
-    fn description(&mut self) -> Result<Description, Failure> {
+    fn description(&mut self) -> Result<Description, Unscored> {
         let steps = self.watch.map_or(self.done, |watch| watch.best_step);
         let known = self.test.is_some_and(|test| test.step == steps);
         if !known && (self.is_plain() || self.is_over()) {
             if self.average.is_some() {
-                self.evaluated = Some(self.evaluate()?);
+                self.evaluate()?;
                 return Ok(self.finished());
             }
             let kept = self.kept.as_ref().map_or(self.training.network(), |(_, network)| network);
-            let score = score(kept, &self.data.summary, &self.data.test).map_err(|error| unreadable(&error))?;
+            let score = score(kept, &self.data.summary, &self.data.test)?;
             self.test = Some(Tested::new(steps, score));
         }
         Ok(self.finished())
@@ -133,15 +127,17 @@ impl Run {
 
     /// The scores of the averaged weights as they are now, with their own statistics and with those of the training; the network with its
     /// own is kept.
-    fn averaged(&mut self) -> Result<Option<Averaged>, Failure> {
-        let Some(average) = &self.average else { return Ok(None) };
+    fn averaged(&mut self) -> Result<Option<Averaged>, Unscored> {
+        let Some(average) = self.average.as_ref().filter(|average| average.has_begun(self.done)) else {
+            return Ok(None);
+        };
         let network = average.network(self.training.network());
         let freeze = self.plan.transfer.as_ref().map(|transfer| &transfer.freeze);
-        let score = |network| score(network, &self.data.summary, &self.data.test).map_err(|error| unreadable(&error));
+        let score = |network| score(network, &self.data.summary, &self.data.test);
         let by_training = score(&network)?;
         let recalibrated = recalibrate(&network, &self.data, freeze).map_err(|error| match error {
-            AverageError::Data(error) => unreadable(&error),
-            AverageError::Recalibration(error) => Failure::refused(format!("--average: {error}")),
+            AverageError::Data(error) => Unscored::Data(error),
+            AverageError::Recalibration(_) => Unscored::Diverged,
         })?;
         let own = if recalibrated { score(&network)? } else { by_training };
         self.kept = Some((self.done, network));
@@ -155,8 +151,6 @@ impl Run {
     /// Takes the missing steps, and saves on the way (by itself about each second), on Ctrl-C and at the end.
     pub fn train(&mut self, store: &Store, save_every: Option<Duration>, mut report: Report) -> Result<(), Failure> {
         let stop = Stop::on_ctrl_c()?;
-        // Before the long run. Nothing is replaced yet: what is there is worth more than a network just begun.
-        store.expect_writable()?;
         report.begin(&self.data, &self.plan, self.done)?;
         let mut batches = Batches::new(self.data.train.len(), self.plan.batch_size, self.plan.seed);
         batches.skip(self.done);
@@ -164,7 +158,7 @@ impl Run {
         while !self.is_over() {
             let batch = match self.plan.batch(&self.data, batches.draw(), self.done) {
                 Ok(batch) => batch,
-                Err(error) => return Err(self.cut_off(store, &unreadable(&error), true)),
+                Err(error) => return Err(self.cut_off(store, error, true)),
             };
             let rate = self.plan.rate(self.done);
             let loss = self.training.step(&batch, rate);
@@ -178,16 +172,18 @@ impl Run {
             }
             report.step(self.done, loss, rate, batch.len(), self.seconds())?;
             let due = |every: usize| self.done.is_multiple_of(every) || self.done == self.plan.steps;
-            if self.plan.evaluate_every.is_some_and(due) {
+            // (Who watches a training that is not evaluated on the way sees its end.)
+            let at_end = || report.is_watched() && self.done == self.plan.steps;
+            if self.plan.evaluate_every.map_or_else(at_end, due) {
                 let evaluated = match self.evaluate() {
                     Ok(evaluated) => evaluated,
                     // The file has no step whose evaluation is missing: it decides what is kept, and when to end.
-                    Err(error) => return Err(self.cut_off(store, &error, false)),
+                    Err(Unscored::Data(error)) => return Err(self.cut_off(store, error, false)),
+                    Err(Unscored::Diverged) => return Err(self.diverged_in_average(store)),
                 };
-                let shown = diagnosis::during(&self.training, &self.plan, &batch);
+                let shown = diagnosis::during(&self.training, &self.plan, &self.data.summary, &batch);
                 report.evaluated(&evaluated, &shown.norms)?;
                 report.warn(self.done, shown.warnings)?;
-                self.evaluated = Some(evaluated);
             }
             if stop.asked() && !self.is_over() {
                 report.end();
@@ -211,11 +207,14 @@ impl Run {
     }
 
     /// Scores on the test set and, where there is one, on the validation set, which decides what network is kept.
-    fn evaluate(&mut self) -> Result<Evaluated, Failure> {
-        let test = self.score(&self.data.test).map_err(|error| unreadable(&error))?;
-        let validation = self.data.validation.as_ref().map(|set| self.score(set)).transpose();
-        let validation = validation.map_err(|error| unreadable(&error))?;
+    fn evaluate(&mut self) -> Result<Evaluated, Unscored> {
+        let test = self.score(&self.data.test)?;
+        let validation = self.data.validation.as_ref().map(|set| self.score(set)).transpose()?;
         let averaged = self.averaged()?;
+        self.beside = averaged.map(|Averaged { by_training, .. }| BesideAverage {
+            last_accuracy: test.accuracy,
+            training_statistics_accuracy: by_training.map(|score| score.accuracy),
+        });
         // (Not at the end, if that is between: a training of more steps would not see it.)
         if let Some(Score { loss, .. }) = validation
             && self.plan.patience.is_some()
@@ -240,7 +239,7 @@ impl Run {
         Ok(Evaluated { step: self.done, test, validation, averaged })
     }
 
-    fn model(&mut self) -> Result<Model, Failure> {
+    fn model(&mut self) -> Result<Model, Unscored> {
         let description = self.description()?;
         let model = Model::new(description, &self.training);
         let kept = match (&self.average, &self.kept) {
@@ -257,7 +256,12 @@ impl Run {
     }
 
     fn save(&mut self, store: &Store) -> Result<(), Failure> {
-        match self.model()?.to_bytes() {
+        let model = match self.model() {
+            Ok(model) => model,
+            Err(Unscored::Data(error)) => return Err(unreadable(&error)),
+            Err(Unscored::Diverged) => return Err(self.diverged_in_average(store)),
+        };
+        match model.to_bytes() {
             Ok(bytes) => {
                 store.save(&bytes)?;
                 self.saved = Some(self.done);
@@ -270,7 +274,7 @@ impl Run {
     }
 
     /// The data cannot be read any more: what was learnt is saved first, if it may be.
-    fn cut_off(&mut self, store: &Store, error: &Failure, saves: bool) -> Failure {
+    fn cut_off(&mut self, store: &Store, error: DataError, saves: bool) -> Failure {
         let saved = if saves { self.save(store) } else { Ok(()) };
         let path = store.path().display();
         let kept = match (saved, self.saved) {
@@ -278,7 +282,11 @@ impl Run {
             (Ok(()), Some(done)) => format!("{done} of {} steps are in {path}", self.plan.steps),
             (Ok(()), None) => format!("{path} is as it was"),
         };
-        Failure::input(format!("{error}; {kept}; the same command goes on from there once that is mended"))
+        Failure::input(format!("--data: {error}; {kept}; the same command goes on from there once the data are back"))
+    }
+
+    fn diverged_in_average(&self, store: &Store) -> Failure {
+        self.diverged(self.done, store, Some(String::from("in the statistics of averaged weights")))
     }
 
     fn diverged(&self, step: usize, store: &Store, place: Option<String>) -> Failure {

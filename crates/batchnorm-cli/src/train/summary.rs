@@ -1,7 +1,7 @@
 //! The summary of a training, and what is said before it.
 
 use batchnorm_lab::data::Data;
-use batchnorm_lab::model::Description;
+use batchnorm_lab::model::{BesideAverage, Description};
 use batchnorm_lab::network::{HEAD, Layer, Recipe};
 use batchnorm_lab::plan::Plan;
 use batchnorm_lab::transfer::Head;
@@ -111,7 +111,7 @@ pub fn outline(arguments: &Arguments, Request { data, plan, .. }: &Request) -> R
 /// How the network does, behind the training.
 pub fn print(arguments: &Arguments, run: &Run) -> Result<(), Failure> {
     let description = run.finished();
-    let Description { data, plan, steps_done, test, watch } = &description;
+    let Description { data, plan, steps_done, test, watch, beside } = &description;
     let test = test.ok_or_else(|| Failure::output("the network was not tested"))?;
     let seconds = run.seconds();
     let chance = (data.classes.len() as f64).ln();
@@ -133,12 +133,11 @@ pub fn print(arguments: &Arguments, run: &Run) -> Result<(), Failure> {
         Some(watch) if watch.best_step != *steps_done => format!(", the network of step {} is kept", watch.best_step),
         _ => String::new(),
     };
-    let averaged = match run.evaluated().and_then(|evaluated| Some((evaluated.test, evaluated.averaged?))) {
-        Some((last, averaged)) => {
-            let by_training = averaged.by_training.map_or(String::new(), |by_training| {
-                format!("; {} with the training's statistics", percent(by_training.accuracy))
-            });
-            format!(", by averaged weights{by_training}; {} by the last ones", percent(last.accuracy))
+    let averaged = match beside {
+        Some(BesideAverage { last_accuracy, training_statistics_accuracy }) => {
+            let kept = training_statistics_accuracy
+                .map_or(String::new(), |accuracy| format!("; {} with the training's statistics", percent(accuracy)));
+            format!(", by averaged weights{kept}; {} by the last ones", percent(*last_accuracy))
         }
         None => String::new(),
     };

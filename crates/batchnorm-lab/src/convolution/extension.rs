@@ -37,7 +37,8 @@ pub struct Call {
 /// The output of Burn's layer for images `[examples, channels, rows, columns]`, all f32 or all f64.
 ///
 /// # Panics
-/// If the layer has groups, dilation or another padding than the same number on both sides: networks here have none.
+/// If the layer has groups, dilation or another padding than the same number on both sides, or a kernel larger than the padded image: networks
+/// here have none.
 pub fn convolve(layer: &Conv2d, x: Tensor<4>) -> Tensor<4> {
     let [outputs, channels, rows, columns] = layer.weight.dims();
     let padding = match layer.padding {
@@ -48,6 +49,7 @@ pub fn convolve(layer: &Conv2d, x: Tensor<4>) -> Tensor<4> {
     let [_, _, height, width] = x.dims();
     let geometry =
         Geometry { channels, image: [height, width], outputs, kernel: [rows, columns], stride: layer.stride, padding };
+    assert!(geometry.output_plane() > 0, "a kernel of {rows} x {columns} on an image of {height} x {width}");
     let call = Call { geometry, biased: layer.bias.is_some() };
     let weight = layer.weight.val();
     let bias = layer.bias.as_ref().map_or_else(|| Tensor::zeros([1], (&x.device(), x.dtype())), |bias| bias.val());

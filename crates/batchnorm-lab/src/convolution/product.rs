@@ -46,7 +46,8 @@ impl<'m, T> Matrix<'m, T> {
 /// The place of the last value of a matrix that has one.
 fn last(strides: [usize; 2], lengths: [usize; 2]) -> usize {
     let [rows, columns] = lengths.map(|length| length.checked_sub(1).expect("a matrix has a value"));
-    rows * strides[0] + columns * strides[1]
+    let place = rows.checked_mul(strides[0]).zip(columns.checked_mul(strides[1]));
+    place.and_then(|(down, right)| down.checked_add(right)).expect("a matrix in memory has places that are numbers")
 }
 
 /// `out = a b`, or `out += a b`; the rows of `out` begin `apart` values from each other. On this thread alone.

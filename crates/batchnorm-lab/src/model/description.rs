@@ -21,6 +21,18 @@ pub struct Description {
     pub test: Option<Tested>,
     /// How a training that ends by itself stands.
     pub watch: Option<Watch>,
+    /// The scores beside that of averaged weights, which is `test`.
+    pub beside: Option<BesideAverage>,
+}
+
+/// The scores at the step of the test: of the last weights, and of the averaged ones with the training's statistics.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BesideAverage {
+    /// Share of the test set that the last weights classify rightly.
+    pub last_accuracy: f64,
+    /// That of the averaged weights with the statistics of the training; none where those are not computed again.
+    pub training_statistics_accuracy: Option<f64>,
 }
 
 /// The score of a network on its test set.
@@ -51,7 +63,7 @@ impl Description {
     /// The description of a network that has taken `steps_done` steps of the plan and has this score on the test set.
     pub fn new(data: DataSummary, plan: Plan, steps_done: usize, score: Score) -> Description {
         let test = Tested::new(steps_done, score);
-        Description { data, plan, steps_done, test: Some(test), watch: None }
+        Description { data, plan, steps_done, test: Some(test), watch: None, beside: None }
     }
 
     pub(super) fn checked(self) -> Result<Description, ModelError> {

@@ -60,12 +60,13 @@ impl Plan {
 impl First {
     /// The description in this format; none if it says more.
     pub fn of(description: &Description) -> Option<First> {
-        let Description { data, plan, steps_done, test, watch } = description;
+        let Description { data, plan, steps_done, test, watch, beside } = description;
         let (architecture, batch_norm) = Architecture::of(&plan.network)?;
         let General { seed, steps, batch_size, learning_rate, .. } = *plan;
         let first = || Plan { batch_norm, architecture: architecture.clone(), seed, steps, batch_size, learning_rate };
         let test = test.filter(|test| test.step == *steps_done)?;
-        let says_it_all = watch.is_none() && first().general() == *plan && data == digits::summary();
+        let says_it_all =
+            watch.is_none() && beside.is_none() && first().general() == *plan && data == digits::summary();
         says_it_all.then(|| First {
             format: FIRST_FORMAT.to_owned(),
             input: INPUT.to_owned(),
@@ -94,7 +95,14 @@ impl First {
     fn general(self) -> Description {
         let First { plan, steps_done, test_accuracy: accuracy, test_loss: loss, .. } = self;
         let test = Some(Tested { step: steps_done, accuracy, loss });
-        Description { data: digits::summary().clone(), plan: plan.general(), steps_done, test, watch: None }
+        Description {
+            data: digits::summary().clone(),
+            plan: plan.general(),
+            steps_done,
+            test,
+            watch: None,
+            beside: None,
+        }
     }
 }
 
@@ -112,5 +120,12 @@ pub(super) fn from_summary(value: Value) -> Result<Description, ModelError> {
     let Summary { plan, steps_done, test_accuracy: accuracy, test_loss: loss } =
         serde_json::from_value(value).map_err(no_description)?;
     let test = Some(Tested { step: steps_done, accuracy, loss });
-    Ok(Description { data: digits::summary().clone(), plan: plan.general(), steps_done, test, watch: None })
+    Ok(Description {
+        data: digits::summary().clone(),
+        plan: plan.general(),
+        steps_done,
+        test,
+        watch: None,
+        beside: None,
+    })
 }

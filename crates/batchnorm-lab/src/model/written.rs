@@ -4,7 +4,7 @@ use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::description::{Description, Tested, Watch, no_description};
+use super::description::{BesideAverage, Description, Tested, Watch, no_description};
 use super::error::{FIRST_FORMAT, FORMAT, ModelError, one_line, shortened};
 use super::first_format::{self, First};
 use super::tensors;
@@ -32,6 +32,8 @@ struct Written {
     test_loss: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     watch: Option<Watch>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    beside_average: Option<BesideAverage>,
 }
 
 impl Description {
@@ -66,13 +68,23 @@ impl Description {
             Some(FIRST_FORMAT) => first_format::from_value(value).and_then(Description::checked),
             Some(FORMAT) => {
                 let written: Written = serde_json::from_value(value).map_err(no_description)?;
-                let Written { data, plan, steps_done, test_step, test_accuracy, test_loss, watch, .. } = written;
+                let Written {
+                    data,
+                    plan,
+                    steps_done,
+                    test_step,
+                    test_accuracy,
+                    test_loss,
+                    watch,
+                    beside_average: beside,
+                    ..
+                } = written;
                 if written.classes != data.classes {
                     return Err(ModelError::Description(String::from("its classes are not those of its data")));
                 }
                 let tested = test_step.zip(test_accuracy);
                 let test = tested.map(|(step, accuracy)| Tested { step, accuracy, loss: test_loss });
-                Description { data, plan, steps_done, test, watch }.checked()
+                Description { data, plan, steps_done, test, watch, beside }.checked()
             }
             _ => Err(ModelError::Format(shortened(&value["format"].to_string()))),
         }
@@ -83,7 +95,7 @@ impl Description {
         if let Some(first) = First::of(self) {
             return first.to_value();
         }
-        let Description { data, plan, steps_done, test, watch } = self.clone();
+        let Description { data, plan, steps_done, test, watch, beside } = self.clone();
         let scaled = if data.scale.is_some() {
             "standardised: (value - mean) / deviation of its channel"
         } else {
@@ -105,6 +117,7 @@ impl Description {
             test_accuracy: test.map(|test| test.accuracy),
             test_loss: test.and_then(|test| test.loss),
             watch,
+            beside_average: beside,
         };
         serde_json::to_value(written).expect("a description is numbers and names")
     }

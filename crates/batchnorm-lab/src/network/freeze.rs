@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::outline::Layer;
 use super::path::is_of_norm;
-use super::recipe::Recipe;
+use super::recipe::{NormKind, Recipe};
 use crate::setting::SettingError;
 
 /// The pattern that means all layers but the output's.
@@ -50,27 +50,46 @@ impl Freeze {
     pub const NOTHING: Freeze =
         Freeze { layers: Vec::new(), statistics: Statistics::Adapting, affine: Affine::Trained };
 
-    /// Tells whether the pattern of some frozen layer means this path.
-    pub fn means(&self, path: &str) -> bool {
-        self.layers.iter().any(|pattern| means(pattern, path))
+    /// Tells whether the pattern of some frozen layer means this layer.
+    fn means(&self, layer: &str) -> bool {
+        self.layers.iter().any(|pattern| means(pattern, layer))
     }
 
     /// Tells whether the norm at a path goes by these switches.
-    fn means_norm(&self, path: &str) -> bool {
-        self.layers.is_empty() || self.means(path)
+    fn means_norm(&self, layer: &str) -> bool {
+        self.layers.is_empty() || self.means(layer)
     }
 
     /// Tells whether the running statistics of the norm at a path stay as they are.
-    pub fn keeps_statistics(&self, path: &str) -> bool {
-        self.statistics == Statistics::Frozen && self.means_norm(path)
+    pub fn keeps_statistics(&self, layer: &str) -> bool {
+        self.statistics == Statistics::Frozen && self.means_norm(layer)
     }
 
-    /// Tells whether the parameter at a path stays as it is.
+    /// Tells whether the parameter at a path stays as it is: all of a layer do, or none.
     pub fn keeps(&self, path: &str) -> bool {
+        let layer = path.rsplit_once('.').map_or(path, |(layer, _)| layer);
         match is_of_norm(path) {
-            true => self.affine == Affine::Frozen && self.means_norm(path),
-            false => self.means(path),
+            true => self.keeps_affine(layer),
+            false => self.means(layer),
         }
+    }
+
+    fn keeps_affine(&self, layer: &str) -> bool {
+        self.affine == Affine::Frozen && self.means_norm(layer)
+    }
+
+    /// Tells whether all of a layer of the outline stays.
+    fn keeps_all_of(&self, recipe: &Recipe, layer: &Layer) -> bool {
+        match layer.is_norm() {
+            true => self.keeps_affine(&layer.path) && (!recipe.needs_batches() || self.keeps_statistics(&layer.path)),
+            false => self.means(&layer.path),
+        }
+    }
+
+    /// Tells whether all that is in a module of the network stays, so that it gives for ever what it gives.
+    pub fn keeps_module(&self, recipe: &Recipe, outline: &[Layer], module: &str) -> bool {
+        let inside = |layer: &&Layer| means(module, &layer.path);
+        outline.iter().filter(inside).all(|layer| self.keeps_all_of(recipe, layer))
     }
 
     /// What becomes of a layer of a network in training, in words; none for what has no tensors.
@@ -79,18 +98,15 @@ impl Freeze {
             return None;
         }
         let stays = |stays: bool, else_: &'static str| if stays { "frozen" } else { else_ };
-        Some(match layer.path.ends_with(".norm") {
-            false => format!("weights {}", stays(self.keeps(&format!("{}.weight", layer.path)), "trained")),
-            true => {
-                let affine = stays(self.keeps(&format!("{}.gamma", layer.path)), "trained");
-                match recipe.needs_batches() {
-                    true => {
-                        let statistics = stays(self.keeps_statistics(&layer.path), "adapting");
-                        format!("gamma, beta {affine}; statistics {statistics}")
-                    }
-                    false => format!("gamma, beta {affine}"),
-                }
-            }
+        if !layer.is_norm() {
+            let what = if layer.has_bias() { "weights, bias" } else { "weights" };
+            return Some(format!("{what} {}", stays(self.means(&layer.path), "trained")));
+        }
+        let what = if recipe.norm == NormKind::Rms { "gamma" } else { "gamma, beta" };
+        let affine = format!("{what} {}", stays(self.keeps_affine(&layer.path), "trained"));
+        Some(match recipe.needs_batches() {
+            true => format!("{affine}; statistics {}", stays(self.keeps_statistics(&layer.path), "adapting")),
+            false => affine,
         })
     }
 
@@ -107,13 +123,16 @@ impl Freeze {
                 return Err(SettingError::new("freeze", &expected, pattern));
             }
         }
-        let trained = |layer: &Layer| {
-            let parameter = if layer.path.ends_with(".norm") { "gamma" } else { "weight" };
-            !self.keeps(&format!("{}.{parameter}", layer.path))
+        let trained = |layer: &Layer| match layer.is_norm() {
+            true => !self.keeps_affine(&layer.path),
+            false => !self.means(&layer.path),
         };
         if !paths().any(trained) {
             let expected = "patterns that leave something to train";
             return Err(SettingError::new("freeze", expected, self.layers.join(",")));
+        }
+        if self.affine == Affine::Frozen && self.layers.is_empty() && !paths().any(Layer::is_norm) {
+            return Err(SettingError::new("affine", "trained: this network has no norms", "frozen"));
         }
         if self.statistics == Statistics::Frozen && !recipe.needs_batches() {
             let expected = "adapting: the norms of this network have no running statistics";
@@ -147,13 +166,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn all_parameters_of_a_layer_stay_or_none() {
+        let freeze = |pattern: &str| Freeze { layers: vec![pattern.to_owned()], ..Freeze::NOTHING };
+        for pattern in ["*t", "*.weight", "hidden.0.linear.weight", "*b*"] {
+            for layer in ["hidden.0.linear", "output"] {
+                let [weight, bias] = ["weight", "bias"].map(|name| freeze(pattern).keeps(&format!("{layer}.{name}")));
+                assert_eq!(weight, bias, "{pattern} {layer}");
+            }
+        }
+        assert!(!freeze("*.weight").keeps("output.weight") && freeze("*t").keeps("output.bias"));
+    }
+
+    #[test]
     fn patterns_mean_layers_and_what_is_in_them() {
         let yes = [
             ("body", "hidden.0.linear.weight"),
             ("hidden.0", "hidden.0.norm.gamma"),
             ("hidden.0", "hidden.0"),
             ("hidden.*", "hidden.12.linear.weight"),
-            ("*.norm", "blocks.0.first.norm.gamma"),
+            ("*.norm", "blocks.0.first.norm"),
             ("blocks.*.first", "blocks.2.first.convolution.weight"),
             ("output", "output.bias"),
             ("*", "output.bias"),

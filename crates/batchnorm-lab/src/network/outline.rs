@@ -16,6 +16,21 @@ pub struct Layer {
     pub parameters: usize,
 }
 
+/// Said of a layer that has none, for a norm stands behind it.
+const WITHOUT_BIAS: &str = " without bias";
+
+impl Layer {
+    /// Tells whether it is a norm.
+    pub fn is_norm(&self) -> bool {
+        self.path.ends_with(".norm")
+    }
+
+    /// Tells whether a layer that is no norm has a bias.
+    pub(super) fn has_bias(&self) -> bool {
+        !self.what.ends_with(WITHOUT_BIAS)
+    }
+}
+
 impl Recipe {
     /// The layers of the network for inputs of a shape.
     pub fn outline(&self, input: Shape, classes: usize) -> Vec<Layer> {
@@ -137,5 +152,5 @@ impl Outline<'_> {
 }
 
 fn without_bias(bias: bool) -> &'static str {
-    if bias { "" } else { " without bias" }
+    if bias { "" } else { WITHOUT_BIAS }
 }

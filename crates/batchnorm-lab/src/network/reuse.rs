@@ -1,11 +1,12 @@
 //! Networks that start from another one's weights, and stay in part as they are.
 
-use batchnorm_burn::{BatchNorm, Switches, map_norms};
+use batchnorm_burn::{Switches, map_norms};
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 
 use super::Network;
 use super::freeze::{Affine, Freeze, HEAD, means};
+use super::norm::Norm;
 use super::path::Path;
 use crate::setting::SettingError;
 
@@ -17,6 +18,9 @@ impl Network {
     /// Tensors of the two, but for a new output layer, that have different shapes.
     pub fn for_new_data(self, fresh: Network, new_head: bool) -> Result<Network, SettingError> {
         let (expected, got) = (shapes(&fresh), shapes(&self));
+        if !expected.iter().map(|(path, _)| path).eq(got.iter().map(|(path, _)| path)) {
+            return Err(SettingError::new("network", "the network whose weights are the start", "another one"));
+        }
         for ((path, expected), (_, got)) in expected.into_iter().zip(got) {
             if expected != got && !(new_head && means(HEAD, &path)) {
                 let own = self.input;
@@ -31,8 +35,21 @@ impl Network {
     }
 
     /// The network whose norms average with this weight of the new value.
-    pub fn averaging_by(self, weight_of_new: f64) -> Network {
-        map_norms(self, |_, norm| BatchNorm { momentum: weight_of_new, ..norm })
+    pub fn averaging_by(mut self, weight_of_new: f64) -> Network {
+        let convolutions = self.convolutions.iter_mut().map(|layer| &mut layer.norm);
+        let of_blocks = self.blocks.iter_mut().flat_map(|block| {
+            let shortcut = block.shortcut.as_mut().map(|layer| &mut layer.norm);
+            [&mut block.first.norm, &mut block.second.norm].into_iter().chain(shortcut)
+        });
+        let hidden = self.hidden.iter_mut().map(|layer| &mut layer.norm);
+        for norm in convolutions.chain(of_blocks).chain(hidden).flatten() {
+            match norm {
+                Norm::Batch(norm) => norm.momentum = weight_of_new,
+                Norm::Decorrelated(norm) => norm.momentum = weight_of_new,
+                Norm::Sample(_) => {}
+            }
+        }
+        self
     }
 
     /// The network with these parts frozen, whatever training does.
