@@ -1,7 +1,7 @@
 //! Convolutions, as fast as a product of matrices: patches of the image are laid out beside each other, and multiplied with the kernels.
 //!
-//! Burn's own CPU backend takes the gradient of the kernels as a convolution whose kernels are whole planes, which costs it more than half
-//! of a training step (docs/speed.md has the figures). Here it is a product like the others. The products are those of the crate `gemm`, which
+//! Burn's own CPU backend takes the gradient of the kernels as a convolution whose kernels are whole planes (docs/speed.md has what that
+//! costs). Here it is a product like the others. The products are those of the crate `gemm`, which
 //! Burn's backend uses too.
 //!
 //! ```text
