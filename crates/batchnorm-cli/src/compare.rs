@@ -1,5 +1,6 @@
 //! `batchnorm compare`: the same network with and without batch norm on real digits.
 
+mod grid;
 mod options;
 mod request;
 mod store;
@@ -21,6 +22,9 @@ use store::Store;
 /// # Errors
 /// Bad arguments; a compare.json of something else; a folder that cannot be written; Ctrl-C.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
+    if !arguments.vary.is_empty() {
+        return grid::run(&arguments);
+    }
     let settings = request::settings(&arguments)?;
     let threads = settings.threads;
     let mut comparison = Comparison::new(settings, command()).map_err(flags::failure)?;

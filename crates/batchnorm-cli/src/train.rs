@@ -18,6 +18,7 @@ use file::Store;
 pub use options::Arguments;
 use report::Report;
 use request::Request;
+pub use request::{data_of, plan_on};
 use run::Run;
 
 /// Trains what is missing and prints how the network does.

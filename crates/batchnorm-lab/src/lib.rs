@@ -12,7 +12,8 @@
 //! 6. [`picture`]: the input of a network of the digits for any picture of one;
 //! 7. [`comparison`]: the settings of a comparison, its runs, and those still missing; [`probe`]: looks inside its networks, which do not
 //!    change them; [`run`]: one network trained from one seed, with its curve;
-//! 8. [`summary`]: means and ranges over seeds, and paired factors; [`report`]: a comparison as one page of HTML.
+//! 8. [`trial`]: one training of a [`grid`] of them, and [`statistics`]: paired differences and what may be said of them;
+//! 9. [`summary`]: means and ranges over seeds, and paired factors; [`report`]: a comparison as one page of HTML.
 //!
 //! Nothing here prints or writes files; data sets alone are read. Progress goes to a callback, which can also stop the work; results are values
 //! that `serde` can write and read.
@@ -40,6 +41,7 @@ mod convolution;
 pub mod data;
 pub mod diagnosis;
 pub mod digits;
+pub mod grid;
 pub mod machine;
 pub mod model;
 pub mod network;
@@ -53,7 +55,9 @@ pub mod run;
 pub mod schedule;
 pub mod setting;
 mod settings;
+pub mod statistics;
 pub mod summary;
 pub mod training;
 pub mod transfer;
+pub mod trial;
 pub mod words;

@@ -22,6 +22,8 @@ pub enum Purpose {
     Augmentation(usize),
     /// What is dropped in this step.
     Dropout(usize),
+    /// Resamples of a statistic.
+    Bootstrap,
 }
 
 impl Purpose {
@@ -34,6 +36,7 @@ impl Purpose {
             Purpose::Subset => 3,
             Purpose::Augmentation(step) => of_step(step, 4),
             Purpose::Dropout(step) => of_step(step, 5),
+            Purpose::Bootstrap => 6,
         }
     }
 }

@@ -182,10 +182,10 @@ fn averaged_weights_score_as_the_last_ones_do_and_lose_less_by_statistics_of_the
         [of(training.network()), of(&network), kept]
     });
     println!("last, averaged, averaged by the training's statistics: {scores:?}");
-    let mean = |which: usize, of: fn(&Score) -> f64| {
-        scores.iter().map(|scores| of(&scores[which])).sum::<f64>() / scores.len() as f64
-    };
-    let (accuracy, loss): (fn(&Score) -> f64, fn(&Score) -> f64) = (|score| score.accuracy, |score| score.loss);
+    type Figure = fn(&Score) -> f64;
+    let mean =
+        |which: usize, of: Figure| scores.iter().map(|scores| of(&scores[which])).sum::<f64>() / scores.len() as f64;
+    let (accuracy, loss): (Figure, Figure) = (|score| score.accuracy, |score| score.loss);
     let last = || scores.iter().map(|scores| scores[0].accuracy);
     let range = last().fold(0.0, f64::max) - last().fold(1.0, f64::min);
     assert!(mean(1, accuracy) >= mean(0, accuracy) - range, "{} {}", mean(1, accuracy), mean(0, accuracy));

@@ -13,6 +13,15 @@ use batchnorm_lab::comparison::Settings;
 /// needs no network.
 #[derive(clap::Args)]
 pub struct Arguments {
+    /// Train a grid instead: each value of a setting of `train` with each of the others, such as norm=none,batch,group. May be repeated; lr is
+    /// learning-rate. The flags that all cells have follow after --, as in: compare --vary norm=none,batch -- --data mnist --epochs 3
+    #[arg(long, value_name = "SETTING=VALUE,...", conflicts_with_all = ["steps", "learning_rate", "batch_size", "evaluate_every"])]
+    pub vary: Vec<String>,
+
+    /// Flags of `train` that all cells of a grid have.
+    #[arg(last = true, value_name = "FLAGS OF TRAIN", requires = "vary", allow_hyphen_values = true)]
+    pub base: Vec<String>,
+
     /// How many seeds, 1 to N; or a list, such as 3,17,42.
     #[arg(long, value_name = "N", default_value_t = seeds_by_default(), allow_negative_numbers = true)]
     pub seeds: String,
@@ -21,9 +30,9 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = Settings::default().steps.to_string(), allow_negative_numbers = true)]
     pub steps: String,
 
-    /// Accuracy to reach, a share of the test images.
-    #[arg(long, value_name = "SHARE", default_value_t = Settings::default().target_accuracy.to_string(), allow_negative_numbers = true)]
-    pub target: String,
+    /// Accuracy to reach, a share of the test images. [default: 0.95; none of a grid]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    pub target: Option<String>,
 
     /// One learning rate for both arms. Without it: the rate tuned for the network without batch norm, in both arms,
     /// and the one tuned for batch norm.
@@ -38,11 +47,12 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = Settings::default().evaluate_every.to_string(), allow_negative_numbers = true)]
     pub evaluate_every: String,
 
-    /// Threads. (The kernels of a network this small use one; no result depends on it.)
-    #[arg(long, value_name = "N", default_value_t = Settings::default().threads.to_string(), allow_negative_numbers = true)]
-    pub threads: String,
+    /// Threads. (The kernels of a network this small use one; no result depends on it.) Of a grid: cells at a time, each on one thread.
+    /// [default: 1; all cores of a grid]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub threads: Option<String>,
 
-    /// Folder for compare.json and report.html; created.
+    /// Folder for compare.json and report.html, or a grid's cells, grid.json and grid.csv; created.
     #[arg(long, value_name = "DIR", default_value = "batchnorm-compare")]
     pub output_dir: PathBuf,
 

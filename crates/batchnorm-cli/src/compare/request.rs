@@ -11,14 +11,21 @@ const MOST_SEEDS: usize = 10_000;
 
 /// The settings asked for, each number read; their ranges are checked with the comparison.
 pub fn settings(arguments: &Arguments) -> Result<Settings, Failure> {
+    let usual = Settings::default();
     let mut settings = Settings {
         seeds: seeds(&arguments.seeds)?,
         steps: number("--steps", &arguments.steps, WHOLE)?,
-        target_accuracy: number("--target", &arguments.target, "a share, such as 0.95")?,
+        target_accuracy: match &arguments.target {
+            Some(target) => number("--target", target, "a share, such as 0.95")?,
+            None => usual.target_accuracy,
+        },
         batch_size: number("--batch-size", &arguments.batch_size, WHOLE)?,
         evaluate_every: number("--evaluate-every", &arguments.evaluate_every, WHOLE)?,
-        threads: number("--threads", &arguments.threads, WHOLE)?,
-        ..Settings::default()
+        threads: match &arguments.threads {
+            Some(threads) => number("--threads", threads, WHOLE)?,
+            None => usual.threads,
+        },
+        ..usual
     };
     if let Some(rate) = &arguments.learning_rate {
         settings.arms = Settings::arms_at(number("--learning-rate", rate, "a number above 0")?);
@@ -26,7 +33,7 @@ pub fn settings(arguments: &Arguments) -> Result<Settings, Failure> {
     Ok(settings)
 }
 
-fn seeds(text: &str) -> Result<Vec<u64>, Failure> {
+pub fn seeds(text: &str) -> Result<Vec<u64>, Failure> {
     if text.contains(',') {
         let seeds = list("--seeds", text, "whole numbers")?;
         if seeds.len() > MOST_SEEDS {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use batchnorm_lab::averaging::Averaging;
 use batchnorm_lab::data::{Augmentation, Data, FOLDER, Found, Parts, Size};
-use batchnorm_lab::network::{Network, NormKind};
+use batchnorm_lab::model::Model;
+use batchnorm_lab::network::{Network, NormKind, Recipe};
 use batchnorm_lab::optimizer::Rule as OfOptimizer;
 use batchnorm_lab::plan::Plan;
 use batchnorm_lab::schedule::Course;
@@ -40,7 +41,7 @@ pub struct Request {
 
 /// The data, read far enough to know it, and the plan; on the threads asked for from here on.
 pub fn request(arguments: &Arguments) -> Result<Request, Failure> {
-    let usual = arguments.data.is_some() || arguments.network.is_some() || arguments.from.is_some();
+    let usual = is_usual(arguments);
     let source = arguments.from.as_deref().map(source::read).transpose()?;
     let recipe = network::recipe(arguments, source.as_ref().map(|source| &source.description.plan.network), usual)?;
     let threads = match &arguments.threads {
@@ -55,6 +56,31 @@ pub fn request(arguments: &Arguments) -> Result<Request, Failure> {
     if let Some(source) = &source {
         source::take_up_scale(source, &mut data)?;
     }
+    let plan = planned(arguments, recipe, source.as_ref(), &data)?;
+    let save_every = arguments.save_every.as_deref().map(seconds).transpose()?;
+    let start =
+        source.map(|source| plan.start_from(&data.summary, source.network)).transpose().map_err(flags::failure)?;
+    Ok(Request { data, plan, start, threads, save_every })
+}
+
+/// Tells whether flags ask for more than the training on the digits that is done unless they do.
+fn is_usual(arguments: &Arguments) -> bool {
+    arguments.data.is_some() || arguments.network.is_some() || arguments.from.is_some()
+}
+
+/// The data that flags without --from ask for.
+pub fn data_of(arguments: &Arguments) -> Result<Data, Failure> {
+    data(arguments, is_usual(arguments))
+}
+
+/// The plan that flags without --from ask for on such data.
+pub fn plan_on(arguments: &Arguments, data: &Data) -> Result<Plan, Failure> {
+    planned(arguments, network::recipe(arguments, None, is_usual(arguments))?, None, data)
+}
+
+/// The plan of a network on data, in range.
+fn planned(arguments: &Arguments, recipe: Recipe, source: Option<&Model>, data: &Data) -> Result<Plan, Failure> {
+    let usual = is_usual(arguments);
     let batch_size = arguments.batch_size.as_ref().map(|size| number("--batch-size", size, WHOLE)).transpose()?;
     let mut plan = match usual {
         true => Plan::usual(recipe, &data.summary, EPOCHS, batch_size),
@@ -63,14 +89,14 @@ pub fn request(arguments: &Arguments) -> Result<Request, Failure> {
             Plan { network: recipe, batch_size: batch_size.unwrap_or(plan.batch_size), ..plan }
         }
     };
-    if let Some(source) = &source {
+    if let Some(source) = source {
         plan.learning_rate = FINE_TUNING;
         plan.transfer = Some(source::transfer(arguments, source, &data.summary)?);
     }
-    if usual && is_cifar(&data) {
+    if usual && is_cifar(data) {
         plan.augmentation = Augmentation { flip: true, crop: 4, shift: 0 };
     }
-    course(arguments, usual, &data, &mut plan)?;
+    course(arguments, usual, data, &mut plan)?;
     rules(arguments, &mut plan)?;
     if let Some(changes) = &arguments.augment {
         plan.augmentation = augmentation(changes)?;
@@ -86,10 +112,7 @@ pub fn request(arguments: &Arguments) -> Result<Request, Failure> {
     }
     plan.seed = number("--seed", &arguments.seed, "a whole number >= 0")?;
     plan.check(&data.summary).map_err(flags::failure)?;
-    let save_every = arguments.save_every.as_deref().map(seconds).transpose()?;
-    let start =
-        source.map(|source| plan.start_from(&data.summary, source.network)).transpose().map_err(flags::failure)?;
-    Ok(Request { data, plan, start, threads, save_every })
+    Ok(plan)
 }
 
 /// `ema`, `ema:0.99`, `swa` or `swa:1000,100`.
