@@ -18,7 +18,7 @@ use file::Store;
 pub use options::Arguments;
 use report::Report;
 use request::Request;
-pub use request::{data_of, plan_on};
+pub use request::{data_of, plan_on, same_data};
 use run::Run;
 
 /// Trains what is missing and prints how the network does.
@@ -34,12 +34,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Request { data, plan, start, threads, save_every } = request;
     let store = Store::new(&arguments.output);
     if let Some(log) = &arguments.log
-        && (log == &arguments.output || log.canonicalize().is_ok_and(|log| log == store.place()))
+        && store.is_at(log)
     {
         return Err(Failure::usage("--log: expected another file than --output, got the same"));
     }
     if let Some(from) = &arguments.from
-        && from.canonicalize().is_ok_and(|from| from == store.place())
+        && store.is_at(from)
     {
         return Err(Failure::usage("--output: expected another file than --from, which would be lost, got the same"));
     }

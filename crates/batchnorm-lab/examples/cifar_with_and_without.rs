@@ -5,12 +5,14 @@
 //! Both arms start from the same weights and see the same pictures in the same order; each has the learning rate that is best for it
 //! on a seed that the table does not use.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use batchnorm_lab::data::{self, Augmentation, Data, DataError, Parts, Size};
 use batchnorm_lab::network::{NormKind, Recipe};
 use batchnorm_lab::plan::Plan;
-use batchnorm_lab::training::{Batches, score};
+use batchnorm_lab::statistics::Paired;
+use batchnorm_lab::trial::perform;
 
 /// Pictures of the training set, 500 of each class: those that `train --examples 5000` takes.
 const EXAMPLES: usize = 5000;
@@ -18,22 +20,17 @@ const EPOCHS: usize = 8;
 const RATES: [f64; 3] = [0.01, 0.03, 0.1];
 const SEED_FOR_RATES: u64 = 101;
 const SEEDS: [u64; 3] = [1, 2, 3];
-/// Student's t for 95 % and the two degrees of freedom of three differences.
-const T: f64 = 4.303;
 
 /// Accuracy on the 10,000 test pictures behind a training.
 fn accuracy(data: &Data, norm: NormKind, rate: f64, seed: u64) -> Result<f64, DataError> {
     let recipe = Recipe { norm, ..Recipe::named("course").expect("it is known") };
     let augmentation = Augmentation { flip: true, ..Augmentation::default() };
     let plan = Plan { learning_rate: rate, seed, augmentation, ..Plan::usual(recipe, &data.summary, EPOCHS, None) };
-    let mut training = plan.training(plan.start(&data.summary), 0);
-    let mut batches = Batches::new(data.train.len(), plan.batch_size, seed);
-    for step in 0..plan.steps {
-        if !training.step(&plan.batch(data, batches.draw(), step)?, plan.rate(step)).is_finite() {
-            return Ok(0.1);
-        }
+    let plan = Plan { evaluate_every: None, ..plan };
+    match perform(&plan, data, &mut |_| ControlFlow::Continue(()))? {
+        ControlFlow::Continue(trial) => Ok(trial.accuracy.unwrap_or(0.1)),
+        ControlFlow::Break(()) => unreachable!("nobody stops it"),
     }
-    Ok(score(training.network(), &data.summary, &data.test)?.accuracy)
 }
 
 fn mean(values: &[f64]) -> f64 {
@@ -62,13 +59,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         arms.push(of);
     }
     let differences: Vec<f64> = arms[0].iter().zip(&arms[1]).map(|(without, with)| with - without).collect();
-    let middle = mean(&differences);
-    let variance = differences.iter().map(|of| (of - middle).powi(2)).sum::<f64>() / (differences.len() - 1) as f64;
-    let half = T * (variance / differences.len() as f64).sqrt();
-    println!(
-        "\nWith batch norm {middle:+.3}, 95 % interval {:+.3} to {:+.3} (paired by seed, t).",
-        middle - half,
-        middle + half
-    );
+    let paired = Paired::of(&differences, 1.0 / data.test.len() as f64);
+    let [least, greatest] = paired.by_t.expect("three pairs have an interval");
+    println!("\nWith batch norm {:+.3}, 95 % interval {least:+.3} to {greatest:+.3} (paired by seed, t).", paired.mean);
     Ok(())
 }

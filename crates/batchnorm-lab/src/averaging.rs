@@ -6,14 +6,15 @@
 use std::collections::BTreeMap;
 
 use batchnorm_burn::{Recalibration, RecalibrationError};
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::data::{Data, DataError};
-use crate::network::{Freeze, Network, Path};
+use crate::network::{Freeze, Network, Path, walk};
 use crate::setting::{self, SettingError};
+use crate::training::input;
 
 /// Training examples of a recalibration, at most: every so many-th, as they stand in the set.
 pub const MOST_EXAMPLES: usize = 4096;
@@ -137,11 +138,11 @@ pub fn recalibrate(network: &Network, data: &Data, freeze: Option<&Freeze>) -> R
     let each = data.train.len().div_ceil(most).max(1);
     let places: Vec<usize> = (0..data.train.len()).step_by(each).collect();
     let device = Device::default();
-    let portions = places.chunks(network.portion()).map(|places| {
-        let mut examples = data.train.read(places)?;
-        data.summary.prepare(&mut examples);
-        let shape = [examples.len(), examples.width()];
-        Ok(Tensor::<2>::from_data(TensorData::new(examples.values, shape), &device))
+    let seen = data.train.part(&places);
+    let portions = seen.portions(network.portion()).map(|portion| {
+        let mut portion = portion?;
+        data.summary.prepare(&mut portion);
+        Ok(input(&portion, &device))
     });
     let portions: Vec<Tensor<2>> = portions.collect::<Result<_, DataError>>()?;
     Recalibration::layer_by_layer().only(move |path| !kept.keeps_statistics(path)).run(
@@ -154,25 +155,13 @@ pub fn recalibrate(network: &Network, data: &Data, freeze: Option<&Freeze>) -> R
 
 /// The values of all that is trained, by path.
 fn trained(network: &Network) -> BTreeMap<String, Vec<f32>> {
-    struct Trained(Path, BTreeMap<String, Vec<f32>>);
-    impl ModuleVisitor for Trained {
-        fn enter_module(&mut self, name: &str, container: &str) {
-            self.0.enter(name, container);
+    let mut trained = BTreeMap::new();
+    walk(network, |met| {
+        if met.is_trained {
+            trained.insert(met.path.clone(), met.values());
         }
-
-        fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.0.leave();
-        }
-
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if param.val().is_require_grad() {
-                self.1.insert(self.0.joined(), param.val().into_data().iter::<f32>().collect());
-            }
-        }
-    }
-    let mut trained = Trained(Path::default(), BTreeMap::new());
-    network.visit(&mut trained);
-    trained.1
+    });
+    trained
 }
 
 /// Replaces the values of parameters.

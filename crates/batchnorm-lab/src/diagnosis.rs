@@ -5,12 +5,11 @@ use std::fmt;
 use std::collections::BTreeMap;
 
 use batchnorm_burn::norms;
-use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use serde::Serialize;
 
 use crate::data::{DataSummary, Examples};
-use crate::network::{ActivationKind, HEAD, Network, Path, is_of_norm};
+use crate::network::{ActivationKind, HEAD, Network, is_of_norm, walk};
 use crate::plan::Plan;
 use crate::training::Training;
 
@@ -157,9 +156,13 @@ fn observed(training: &Training, batch: &Examples, mut look: impl FnMut(&str, Te
 }
 
 fn states(network: &Network) -> BTreeMap<String, NormState> {
-    let mut parameters = Parameters { path: Path::default(), norms: BTreeMap::new() };
-    network.visit(&mut parameters);
-    let mut states = parameters.norms;
+    let mut states: BTreeMap<String, NormState> = BTreeMap::new();
+    walk(network, |met| {
+        if let Some((norm, name)) = met.path.rsplit_once('.').filter(|_| is_of_norm(&met.path)) {
+            let state = states.entry(norm.to_owned()).or_default();
+            *(if name == "gamma" { &mut state.gamma } else { &mut state.beta }) = met.values();
+        }
+    });
     for norm in &norms(network) {
         let Ok(running) = norm.running_statistics() else { continue };
         let (mut means, mut variances) = (Vec::new(), Vec::new());
@@ -178,34 +181,6 @@ fn states(network: &Network) -> BTreeMap<String, NormState> {
         });
     }
     states
-}
-
-/// The gammas and betas of a network.
-struct Parameters {
-    path: Path,
-    norms: BTreeMap<String, NormState>,
-}
-
-impl ModuleVisitor for Parameters {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.leave();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let path = self.path.joined();
-        if !is_of_norm(&path) {
-            return;
-        }
-        if let Some((norm, name)) = path.rsplit_once('.') {
-            let state = self.norms.entry(norm.to_owned()).or_default();
-            let values = param.val().into_data().iter::<f32>().collect();
-            if name == "gamma" { state.gamma = values } else { state.beta = values }
-        }
-    }
 }
 
 fn stale(path: &str, running: &Running) -> Option<Warning> {

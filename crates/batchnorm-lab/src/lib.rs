@@ -42,6 +42,7 @@ pub mod data;
 pub mod diagnosis;
 pub mod digits;
 pub mod grid;
+pub mod hash;
 pub mod machine;
 pub mod model;
 pub mod network;

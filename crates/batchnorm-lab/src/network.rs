@@ -31,13 +31,14 @@ pub use freeze::{Affine, BODY, Freeze, HEAD, Statistics};
 pub use layers::{Block, Convolution, Hidden};
 pub use norm::Norm;
 pub use outline::Layer;
-pub(crate) use path::{Path, is_of_norm};
+pub(crate) use path::{Path, is_of_norm, walk};
 pub use recipe::{
     ActivationKind, Convolving, MOST_LAYERS, MOST_OUTPUTS, MOST_WEIGHTS, NAMES, NormKind, Placement, Recipe,
     RecipeError, Stage, Start,
 };
 
 use crate::data::Shape;
+use crate::hash::Fnv;
 use layers::Order;
 use pass::Pass;
 
@@ -149,9 +150,9 @@ impl Network {
     /// A fingerprint of all weights, parameters and running statistics: the FNV-1a hash (64 bits) of their bits in the
     /// module's order. Two runs that end alike end in the same fingerprint.
     pub fn fingerprint(&self) -> u64 {
-        let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
-        self.visit(&mut hash);
-        hash.0
+        let mut hash = Fnv::default();
+        walk(self, |met| met.values().into_iter().for_each(|value| hash.take(&value.to_bits().to_le_bytes())));
+        hash.hash()
     }
 }
 
@@ -171,33 +172,12 @@ impl ModuleVisitor for GradientNorms<'_> {
     }
 }
 
-/// An FNV-1a hash of the bits of all tensors visited.
-struct Fnv(u64);
-
-impl ModuleVisitor for Fnv {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        for value in param.val().into_data().iter::<f32>() {
-            for byte in value.to_bits().to_le_bytes() {
-                self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-            }
-        }
-    }
-}
-
 /// Numbers of a network that are trained.
 #[cfg(test)]
 fn trained_parameters(network: &Network) -> usize {
-    struct Count(usize);
-    impl ModuleVisitor for Count {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if param.val().is_require_grad() {
-                self.0 += param.val().shape().num_elements();
-            }
-        }
-    }
-    let mut count = Count(0);
-    network.visit(&mut count);
-    count.0
+    let mut count = 0;
+    walk(network, |met| count += if met.is_trained { met.shape.iter().product::<usize>() } else { 0 });
+    count
 }
 
 #[cfg(test)]

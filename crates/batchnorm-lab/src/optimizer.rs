@@ -13,7 +13,7 @@ use burn::optim::{
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use crate::network::{Network, Path, is_of_norm};
+use crate::network::{Network, Path, is_of_norm, walk};
 use crate::setting::SettingError;
 
 /// The rule by which weights follow their gradients.
@@ -177,14 +177,14 @@ impl Optimizer {
     #[must_use]
     pub fn take_up(&mut self, network: &Network, steps: usize, kept: BTreeMap<String, Kept>) -> bool {
         let names: Vec<String> = kept.keys().cloned().collect();
-        let mut expected = Shapes { path: Path::default(), all: BTreeMap::new() };
-        network.visit(&mut expected);
+        let mut expected: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        walk(network, |met| drop(expected.insert(met.path, met.shape)));
         let fits = |(name, kept): (&String, &Kept)| match kept {
             Kept::Count(count) => *count == steps as u64,
             // (By its path, of which the rest of the name is what it is of.)
             Kept::Tensor(shape, _) => {
                 let mut paths = name.match_indices('.').map(|(at, _)| &name[..at]);
-                paths.any(|path| expected.all.get(path).is_some_and(|of_parameter| of_parameter == shape))
+                paths.any(|path| expected.get(path).is_some_and(|of_parameter| of_parameter == shape))
             }
         };
         if !kept.iter().all(fits) {
@@ -249,26 +249,6 @@ impl ModuleMapper for Update<'_> {
         }
         let updated = Tensor::from_inner(Tensor::<D>::from_bridge(updated)).require_grad();
         Param::from_mapped_value(id, updated, mapper)
-    }
-}
-
-/// The shape of each parameter, by its path.
-struct Shapes {
-    path: Path,
-    all: BTreeMap<String, Vec<usize>>,
-}
-
-impl ModuleVisitor for Shapes {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.leave();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.all.insert(self.path.joined(), param.val().dims().to_vec());
     }
 }
 

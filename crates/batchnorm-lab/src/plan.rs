@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::averaging::Averaging;
 use crate::data::{Augmentation, Data, DataError, DataSummary, Examples};
-use crate::network::{Architecture, HEAD, Layer, Network, NormKind, Recipe};
+use crate::network::{Architecture, Freeze, HEAD, Layer, Network, NormKind, Recipe};
 use crate::optimizer::{Rule, Settings, WeightDecay};
 use crate::random::{Purpose, generator};
 use crate::schedule::{Course, Schedule};
@@ -180,14 +180,17 @@ impl Plan {
         Ok(())
     }
 
+    /// What stays as it is, of a network that starts from another one's weights.
+    pub fn freeze(&self) -> Option<&Freeze> {
+        self.transfer.as_ref().map(|transfer| &transfer.freeze)
+    }
+
     /// The norms that go by the batch in training.
     pub fn by_batch(&self, data: &DataSummary) -> Vec<Layer> {
         if !self.network.needs_batches() {
             return Vec::new();
         }
-        let frozen = |layer: &Layer| {
-            self.transfer.as_ref().is_some_and(|transfer| transfer.freeze.keeps_statistics(&layer.path))
-        };
+        let frozen = |layer: &Layer| self.freeze().is_some_and(|freeze| freeze.keeps_statistics(&layer.path));
         let outline = self.network.outline(data.input, data.classes.len());
         outline.into_iter().filter(|layer| layer.is_norm() && !frozen(layer)).collect()
     }
@@ -195,7 +198,7 @@ impl Plan {
     /// Tells whether all that is in a module of the network stays as it is in training.
     pub fn is_frozen(&self, data: &DataSummary, module: &str) -> bool {
         let outline = || self.network.outline(data.input, data.classes.len());
-        self.transfer.as_ref().is_some_and(|transfer| transfer.freeze.keeps_module(&self.network, &outline(), module))
+        self.freeze().is_some_and(|freeze| freeze.keeps_module(&self.network, &outline(), module))
     }
 
     /// The network it starts with, on the device of this crate's trainings; that of a [`transfer`](Self::transfer) needs the
@@ -230,8 +233,8 @@ impl Plan {
 
     /// The training of a network, of [`start`](Self::start) or from a file, that has taken `done` steps of this plan; what stays is frozen.
     pub fn training(&self, network: Network, done: usize) -> Training {
-        let network = match &self.transfer {
-            Some(transfer) => network.frozen(&transfer.freeze),
+        let network = match self.freeze() {
+            Some(freeze) => network.frozen(freeze),
             None => network,
         };
         let settings = Settings { rule: self.optimizer, decay: self.weight_decay, clip: self.clip };

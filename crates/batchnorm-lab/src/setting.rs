@@ -45,6 +45,17 @@ pub fn check_threads(got: usize) -> Result<(), SettingError> {
     check_whole("threads", got, 1024)
 }
 
+/// Checks an accuracy to reach.
+///
+/// # Errors
+/// No share above 0.
+pub fn check_target(got: f64) -> Result<(), SettingError> {
+    if got > 0.0 && got <= 1.0 {
+        return Ok(());
+    }
+    Err(SettingError::new("target_accuracy", "a share above 0, at most 1", got))
+}
+
 pub(crate) fn check_learning_rate(rate: f64) -> Result<(), SettingError> {
     if rate > 0.0 && rate <= 1e6 {
         return Ok(());

@@ -84,9 +84,7 @@ impl Settings {
         setting::check_batch_size(self.batch_size, TRAINING_IMAGES, self.arms.iter().any(|arm| arm.batch_norm))?;
         setting::check_steps("evaluate_every", self.evaluate_every)?;
         setting::check_threads(self.threads)?;
-        if !(self.target_accuracy > 0.0 && self.target_accuracy <= 1.0) {
-            return error("target_accuracy", "a share above 0, at most 1", self.target_accuracy.to_string());
-        }
+        setting::check_target(self.target_accuracy)?;
         self.network.check()
     }
 }

@@ -138,7 +138,7 @@ impl Training {
 
     /// The input of the network for examples.
     pub fn input(&self, examples: &Examples) -> Tensor<2> {
-        tensors(examples, &self.device).0
+        input(examples, &self.device)
     }
 
     /// The network as it is now.
@@ -187,11 +187,15 @@ fn evaluate(network: &Network, examples: &Examples) -> Evaluation {
     Evaluation { score: Score { loss: f64::from(loss), accuracy }, scores, inputs }
 }
 
+/// Values of examples as the input of a network on a device.
+pub(crate) fn input(examples: &Examples, device: &Device) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(examples.values.clone(), [examples.len(), examples.width()]), device)
+}
+
 fn tensors(examples: &Examples, device: &Device) -> (Tensor<2>, Tensor<1, Int>) {
-    let values = TensorData::new(examples.values.clone(), [examples.len(), examples.width()]);
     let classes: Vec<i64> = examples.classes.iter().map(|&class| i64::from(class)).collect();
     let classes = TensorData::new(classes, [examples.len()]);
-    (Tensor::from_data(values, device), Tensor::from_data(classes, device))
+    (input(examples, device), Tensor::from_data(classes, device))
 }
 
 /// The place of the greatest score; `None` if one of them is NaN.

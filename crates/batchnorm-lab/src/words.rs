@@ -98,7 +98,12 @@ pub fn factor(factor: &Factor, target: f64, steps: usize) -> String {
 
 /// `1 seed`, `2 seeds`.
 pub fn seeds(count: usize) -> String {
-    if count == 1 { String::from("1 seed") } else { format!("{count} seeds") }
+    self::count(count, "seed")
+}
+
+/// `1 pair`, `2 pairs`.
+pub fn count(number: usize, of: &str) -> String {
+    format!("{number} {of}{}", if number == 1 { "" } else { "s" })
 }
 
 fn fewer(factor: f64, what: &str) -> String {

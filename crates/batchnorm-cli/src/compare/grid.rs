@@ -9,7 +9,6 @@ use std::ops::ControlFlow;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use batchnorm_lab::data::Data;
 use batchnorm_lab::grid::{Cell, Figures};
 use batchnorm_lab::trial;
 
@@ -53,13 +52,13 @@ fn run_missing(
     let stop = Stop::on_ctrl_c()?;
     let bar = progress_bar(missing.iter().map(|asked| asked.plan.steps as u64).sum());
     let (next, outcome) = (AtomicUsize::new(0), Mutex::new((done, None::<Failure>)));
-    let work = |data: &[Data]| {
+    let work = || {
         let one = rayon::ThreadPoolBuilder::new().num_threads(1).build();
         let one = one.map_err(|error| Failure::usage(format!("--threads: {error}; ask for fewer")))?;
         while let Some(asked) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
             let mut before = 0;
             let performed = one.install(|| {
-                trial::perform(&asked.plan, &data[asked.data], &mut |progress| {
+                trial::perform(&asked.plan, &grid.data[asked.data], &mut |progress| {
                     bar.inc((progress.step - before) as u64);
                     before = progress.step;
                     bar.set_message(format!(
@@ -83,12 +82,10 @@ fn run_missing(
         }
         Ok(())
     };
-    // (Each worker reads the data for itself: a set on disk is read by place.)
     std::thread::scope(|scope| {
         for _ in 0..grid.workers.min(missing.len()) {
             scope.spawn(|| {
-                let worked = grid.data().and_then(|data| work(&data));
-                if let Err(failure) = worked {
+                if let Err(failure) = work() {
                     outcome.lock().expect("no worker panics").1.get_or_insert(failure);
                 }
             });

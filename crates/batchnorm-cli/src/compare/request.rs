@@ -9,6 +9,9 @@ use crate::flags::{WHOLE, expected, list, number};
 /// The most seeds that are taken: a run of more would not end in useful time.
 const MOST_SEEDS: usize = 10_000;
 
+/// What `--target` takes.
+pub const SHARE: &str = "a share, such as 0.95";
+
 /// The settings asked for, each number read; their ranges are checked with the comparison.
 pub fn settings(arguments: &Arguments) -> Result<Settings, Failure> {
     let usual = Settings::default();
@@ -16,7 +19,7 @@ pub fn settings(arguments: &Arguments) -> Result<Settings, Failure> {
         seeds: seeds(&arguments.seeds)?,
         steps: number("--steps", &arguments.steps, WHOLE)?,
         target_accuracy: match &arguments.target {
-            Some(target) => number("--target", target, "a share, such as 0.95")?,
+            Some(target) => number("--target", target, SHARE)?,
             None => usual.target_accuracy,
         },
         batch_size: number("--batch-size", &arguments.batch_size, WHOLE)?,

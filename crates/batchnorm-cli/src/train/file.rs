@@ -32,9 +32,9 @@ impl Store {
         &self.path
     }
 
-    /// The file that is written.
-    pub fn place(&self) -> &Path {
-        &self.place
+    /// Tells whether a path leads to the file that is written.
+    pub fn is_at(&self, path: &Path) -> bool {
+        path == self.path || path.canonicalize().is_ok_and(|path| path == self.place)
     }
 
     /// The model in the file; none where there is no file. A file of anything else is an error: it is not replaced.

@@ -20,7 +20,7 @@ use clap::ValueEnum;
 /// Ctrl-C, and the same command goes on from there: it ends in the same file, to the bit, as if it had never been
 /// stopped or killed, on any number of threads (on one machine). More --steps train a finished network further, unless something depends on their
 /// number: a learning rate that falls along a cosine, --average swa without numbers.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 #[command(after_help = crate::failure::EXIT_CODES)]
 pub struct Arguments {
     /// The data set: digits, mnist, fashion-mnist, cifar10, cifar100, or a path. [default: digits]

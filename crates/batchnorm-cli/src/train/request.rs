@@ -68,6 +68,15 @@ fn is_usual(arguments: &Arguments) -> bool {
     arguments.data.is_some() || arguments.network.is_some() || arguments.from.is_some()
 }
 
+/// Tells whether flags ask for the same data as others, read the same way.
+pub fn same_data(one: &Arguments, other: &Arguments) -> bool {
+    let asked = |arguments: &Arguments| {
+        let Arguments { data, size, validation, test, examples, unscaled, .. } = arguments.clone();
+        (data, size, validation, test, examples, unscaled, is_usual(arguments))
+    };
+    asked(one) == asked(other)
+}
+
 /// The data that flags without --from ask for.
 pub fn data_of(arguments: &Arguments) -> Result<Data, Failure> {
     data(arguments, is_usual(arguments))

@@ -132,10 +132,9 @@ impl Run {
             return Ok(None);
         };
         let network = average.network(self.training.network());
-        let freeze = self.plan.transfer.as_ref().map(|transfer| &transfer.freeze);
         let score = |network| score(network, &self.data.summary, &self.data.test);
         let by_training = score(&network)?;
-        let recalibrated = recalibrate(&network, &self.data, freeze).map_err(|error| match error {
+        let recalibrated = recalibrate(&network, &self.data, self.plan.freeze()).map_err(|error| match error {
             AverageError::Data(error) => Unscored::Data(error),
             AverageError::Recalibration(_) => Unscored::Diverged,
         })?;

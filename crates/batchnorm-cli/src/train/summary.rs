@@ -65,10 +65,10 @@ fn found(data: &Data) -> String {
 
 /// The layers of a network as a table.
 fn layers(plan: &Plan, data: &Data) -> Table {
-    let (recipe, freeze) = (&plan.network, plan.transfer.as_ref().map(|transfer| &transfer.freeze));
+    let recipe = &plan.network;
     let mut table = Table::new();
     let head = ["layer", "what it does", "gives", "parameters"];
-    table.load_style(UTF8_FULL_CONDENSED).set_header(head.into_iter().chain(freeze.map(|_| "in training")));
+    table.load_style(UTF8_FULL_CONDENSED).set_header(head.into_iter().chain(plan.freeze().map(|_| "in training")));
     let outline = recipe.outline(data.summary.input, data.summary.classes.len());
     let right = |number: usize| Cell::new(number).set_alignment(CellAlignment::Right);
     for layer in &outline {

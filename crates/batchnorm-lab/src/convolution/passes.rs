@@ -1,5 +1,7 @@
 //! The three passes of a convolution, image by image on all threads.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::geometry::Geometry;
@@ -10,18 +12,27 @@ const TOGETHER: usize = 1 << 17;
 /// Sums of the kernels' gradient are made of so many parts, whatever the number of threads.
 const PARTS: usize = 16;
 
+/// Rows of the output whose patches are laid out together.
+struct Strip {
+    rows: Range<usize>,
+    /// The place in the output's plane of their first value.
+    first: usize,
+    /// Their values.
+    width: usize,
+}
+
 impl Geometry {
-    /// The rows of the output, as many at a time as patches may be laid out together.
-    fn strips(&self) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
+    /// The output, as many rows at a time as may be laid out together.
+    fn strips(&self) -> impl Iterator<Item = Strip> + use<> {
         let ([rows, columns], patch) = (self.output(), self.patch());
         let height = (TOGETHER / (columns * patch).max(1)).clamp(1, rows.max(1));
-        (0..rows).step_by(height).map(move |first| first..rows.min(first + height))
+        let strip = move |rows: Range<usize>| Strip { first: rows.start * columns, width: rows.len() * columns, rows };
+        (0..rows).step_by(height).map(move |first| strip(first..rows.min(first + height)))
     }
 
     /// Room for the patches of a strip.
     fn room<T: Real>(&self) -> Vec<T> {
-        let height = self.strips().next().map_or(0, |rows| rows.len());
-        vec![T::default(); height * self.output()[1] * self.patch()]
+        vec![T::default(); self.strips().next().map_or(0, |strip| strip.width * self.patch())]
     }
 }
 
@@ -34,8 +45,7 @@ pub fn forward<T: Real>(geometry: &Geometry, x: &[T], weight: &[T], bias: &[T]) 
         || geometry.room(),
         |patches, (y, x)| {
             y.chunks_mut(plane).zip(bias).for_each(|(plane, &bias)| plane.fill(bias));
-            for rows in geometry.strips() {
-                let (first, width) = (rows.start * geometry.output()[1], rows.len() * geometry.output()[1]);
+            for Strip { rows, first, width } in geometry.strips() {
                 geometry.columns(x, rows, patches);
                 let patches = Matrix::new(patches, [patch, width]);
                 multiply(Matrix::new(weight, [outputs, patch]), patches, &mut y[first..], plane, !bias.is_empty());
@@ -53,8 +63,7 @@ pub fn input_gradient<T: Real>(geometry: &Geometry, dy: &[T], weight: &[T]) -> V
     images.for_each_init(
         || geometry.room(),
         |patches, (dx, dy)| {
-            for rows in geometry.strips() {
-                let (first, width) = (rows.start * geometry.output()[1], rows.len() * geometry.output()[1]);
+            for Strip { rows, first, width } in geometry.strips() {
                 let weight = Matrix::new(weight, [outputs, patch]).transposed();
                 let dy = Matrix::with_rows_apart(&dy[first..], [outputs, width], plane);
                 multiply(weight, dy, patches, width, false);
@@ -78,8 +87,7 @@ pub fn weight_gradient<T: Real>(geometry: &Geometry, x: &[T], dy: &[T]) -> Vec<T
                 let mut sum = vec![T::default(); outputs * patch];
                 for (x, dy) in x.chunks(geometry.input_values()).zip(dy.chunks(outputs * plane)) {
                     geometry.interleave(x, padded);
-                    for rows in geometry.strips() {
-                        let (first, width) = (rows.start * geometry.output()[1], rows.len() * geometry.output()[1]);
+                    for Strip { rows, first, width } in geometry.strips() {
                         geometry.rows(padded, rows, &mut patches[..width * patch]);
                         let dy = Matrix::with_rows_apart(&dy[first..], [outputs, width], plane);
                         multiply(dy, Matrix::new(patches, [width, patch]), &mut sum, patch, true);

@@ -57,6 +57,15 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// The description of a network that has taken so many of its steps, and has this score.
+    fn described(self, steps_done: usize, accuracy: f64, loss: Option<f64>) -> Description {
+        let test = Some(Tested { step: steps_done, accuracy, loss });
+        let (data, plan) = (digits::summary().clone(), self.general());
+        Description { data, plan, steps_done, test, watch: None, beside: None }
+    }
+}
+
 impl First {
     /// The description in this format; none if it says more.
     pub fn of(description: &Description) -> Option<First> {
@@ -94,15 +103,7 @@ impl First {
 
     fn general(self) -> Description {
         let First { plan, steps_done, test_accuracy: accuracy, test_loss: loss, .. } = self;
-        let test = Some(Tested { step: steps_done, accuracy, loss });
-        Description {
-            data: digits::summary().clone(),
-            plan: plan.general(),
-            steps_done,
-            test,
-            watch: None,
-            beside: None,
-        }
+        plan.described(steps_done, accuracy, loss)
     }
 }
 
@@ -119,13 +120,5 @@ pub(super) fn from_value(value: Value) -> Result<Description, ModelError> {
 pub(super) fn from_summary(value: Value) -> Result<Description, ModelError> {
     let Summary { plan, steps_done, test_accuracy: accuracy, test_loss: loss } =
         serde_json::from_value(value).map_err(no_description)?;
-    let test = Some(Tested { step: steps_done, accuracy, loss });
-    Ok(Description {
-        data: digits::summary().clone(),
-        plan: plan.general(),
-        steps_done,
-        test,
-        watch: None,
-        beside: None,
-    })
+    Ok(plan.described(steps_done, accuracy, loss))
 }

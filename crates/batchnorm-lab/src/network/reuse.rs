@@ -1,13 +1,13 @@
 //! Networks that start from another one's weights, and stay in part as they are.
 
 use batchnorm_burn::{Switches, map_norms};
-use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Flag, Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
 
 use super::Network;
 use super::freeze::{Affine, Freeze, HEAD, means};
 use super::norm::Norm;
-use super::path::Path;
+use super::path::{Path, walk};
 use crate::setting::SettingError;
 
 impl Network {
@@ -62,25 +62,11 @@ impl Network {
     }
 }
 
-/// The shape of each tensor, by its path.
+/// The path and shape of each tensor.
 fn shapes(network: &Network) -> Vec<(String, Vec<usize>)> {
-    struct Shapes(Path, Vec<(String, Vec<usize>)>);
-    impl ModuleVisitor for Shapes {
-        fn enter_module(&mut self, name: &str, container: &str) {
-            self.0.enter(name, container);
-        }
-
-        fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.0.leave();
-        }
-
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.1.push((self.0.joined(), param.dims().to_vec()));
-        }
-    }
-    let mut shapes = Shapes(Path::default(), Vec::new());
-    network.visit(&mut shapes);
-    shapes.1
+    let mut shapes = Vec::new();
+    walk(network, |met| shapes.push((met.path, met.shape)));
+    shapes
 }
 
 struct Freezing<'f> {

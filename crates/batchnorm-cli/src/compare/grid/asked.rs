@@ -1,13 +1,15 @@
 //! The grid that is asked for: settings that vary, by seeds.
 
 use batchnorm_lab::data::Data;
+use batchnorm_lab::hash::Fnv;
 use batchnorm_lab::plan::Plan;
+use batchnorm_lab::setting;
 use clap::Parser;
 
 use crate::compare::options::Arguments;
-use crate::compare::request::seeds;
+use crate::compare::request::{SHARE, seeds};
 use crate::failure::Failure;
-use crate::flags::{WHOLE, expected, number};
+use crate::flags::{self, WHOLE, expected, number};
 use crate::train;
 
 /// Cells of a grid, at most.
@@ -41,8 +43,8 @@ pub struct Grid {
     pub workers: usize,
     /// The flags of `train` that all cells have.
     pub base: Vec<String>,
-    /// The flags by which each of the data sets is opened.
-    opened_by: Vec<train::Arguments>,
+    /// The data sets that cells are trained on.
+    pub data: Vec<Data>,
     /// Examples to test with, the fewest of all sets.
     pub test: usize,
 }
@@ -77,57 +79,46 @@ impl Grid {
             Some(threads) => number("--threads", threads, WHOLE)?,
             None => std::thread::available_parallelism().map_or(1, usize::from),
         };
-        if !(1..=1024).contains(&workers) {
-            return Err(expected("--threads", "a number in 1..=1024", workers));
-        }
-        let target = match &arguments.target {
-            None => None,
-            Some(target) => Some(number("--target", target, "a share, such as 0.95")?),
-        };
-        if let Some(target) = target
-            && !(target > 0.0 && target <= 1.0)
-        {
-            return Err(expected("--target", "a share above 0, at most 1", target));
-        }
+        setting::check_threads(workers).map_err(flags::failure)?;
+        let target = arguments.target.as_ref().map(|target| number("--target", target, SHARE)).transpose()?;
+        target.map_or(Ok(()), setting::check_target).map_err(flags::failure)?;
         let mut grid = Grid {
             arms: arms.iter().map(|(name, _)| name.clone()).collect(),
             cells: Vec::new(),
             target,
             workers,
             base: arguments.base.clone(),
-            opened_by: Vec::new(),
+            data: Vec::new(),
             test: usize::MAX,
         };
-        let mut opened: Vec<Data> = Vec::new();
+        // The flags by which each of the data sets was opened: that reads all of it.
+        let mut opened_by: Vec<train::Arguments> = Vec::new();
         for (name, flags) in &arms {
             let words: Vec<String> = arguments.base.iter().cloned().chain(flags.iter().cloned()).collect();
             let train = parsed(&words)?;
-            let data = train::data_of(&train)?;
-            let same = opened.iter().position(|known| known.summary == data.summary);
-            let place = same.unwrap_or_else(|| {
-                opened.push(data);
-                grid.opened_by.push(train);
-                opened.len() - 1
-            });
-            let train = parsed(&words)?;
-            grid.test = grid.test.min(opened[place].summary.test);
+            let place = opened_by.iter().position(|known| train::same_data(known, &train)).unwrap_or(opened_by.len());
+            if place == grid.data.len() {
+                grid.data.push(train::data_of(&train)?);
+            }
+            let data = &grid.data[place];
+            grid.test = grid.test.min(data.summary.test);
+            let of_arm = train::plan_on(&train, data)?;
             for &seed in &seeds {
-                let plan = train::plan_on(&train, &opened[place])?;
-                let plan = Plan { seed, ..plan };
-                let settings = serde_json::json!({ "plan": plan, "data": opened[place].summary });
-                let key = format!("{:016x}", fingerprint(settings.to_string().as_bytes()));
+                let plan = Plan { seed, ..of_arm.clone() };
+                let settings = serde_json::json!({ "plan": plan, "data": data.summary });
+                let mut key = Fnv::default();
+                key.take(settings.to_string().as_bytes());
+                let key = format!("{:016x}", key.hash());
                 grid.cells.push(Asked { arm: name.clone(), data: place, plan, key });
+            }
+            if place == opened_by.len() {
+                opened_by.push(train);
             }
         }
         // Seed by seed, so that an unfinished grid has pairs.
         let order = |asked: &Asked| seeds.iter().position(|&seed| seed == asked.plan.seed);
         grid.cells.sort_by_key(order);
         Ok(grid)
-    }
-
-    /// The data sets, for a worker.
-    pub fn data(&self) -> Result<Vec<Data>, Failure> {
-        self.opened_by.iter().map(train::data_of).collect()
     }
 
     /// The smallest difference of two accuracies.
@@ -193,9 +184,4 @@ fn parsed(words: &[String]) -> Result<train::Arguments, Failure> {
         Failure::usage(format!("flags of `train`: {first} (in `{}`)", words.join(" ")))
     })?;
     Ok(parsed.train)
-}
-
-/// The FNV-1a hash of bytes.
-fn fingerprint(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

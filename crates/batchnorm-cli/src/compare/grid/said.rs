@@ -2,7 +2,7 @@
 
 use batchnorm_lab::grid::{ArmFigures, Beside, Figures};
 use batchnorm_lab::statistics::{Paired, Verdict};
-use batchnorm_lab::words::{percent, ranged};
+use batchnorm_lab::words::{count, percent, ranged};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
 use serde_json::json;
@@ -57,10 +57,6 @@ pub fn print(grid: &Grid, figures: &Figures, store: &Store) -> Result<(), Failur
 
 fn dash() -> String {
     String::from("-")
-}
-
-fn count(number: usize, of: &str) -> String {
-    format!("{number} {of}{}", if number == 1 { "" } else { "s" })
 }
 
 fn accuracy(arm: &ArmFigures) -> String {
