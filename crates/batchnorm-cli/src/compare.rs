@@ -2,9 +2,11 @@
 
 mod grid;
 mod options;
+mod preset;
 mod request;
 mod store;
 mod table;
+mod words;
 
 use std::ops::ControlFlow;
 
@@ -22,12 +24,16 @@ use store::Store;
 /// # Errors
 /// Bad arguments; a compare.json of something else; a folder that cannot be written; Ctrl-C.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
-    if !arguments.vary.is_empty() {
+    if arguments.all {
+        return grid::run_all(&arguments);
+    }
+    if arguments.preset.is_some() || !arguments.vary.is_empty() {
         return grid::run(&arguments);
     }
+    request::refuse_flags_of_grids(&arguments)?;
     let settings = request::settings(&arguments)?;
     let threads = settings.threads;
-    let mut comparison = Comparison::new(settings, command()).map_err(flags::failure)?;
+    let mut comparison = Comparison::new(settings, request::command()).map_err(flags::failure)?;
     let mut store = Store::new(&arguments.output_dir);
     if !arguments.restart
         && let Some(earlier) = store.load()?
@@ -72,10 +78,4 @@ fn run_missing(comparison: &mut Comparison, store: &mut Store) -> Result<(), Fai
     }
     bar.finish_and_clear();
     Ok(())
-}
-
-/// The command line, for the record.
-fn command() -> String {
-    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
-    words.join(" ")
 }

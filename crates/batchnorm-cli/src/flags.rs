@@ -65,6 +65,7 @@ pub fn failure(error: SettingError) -> Failure {
         "augment" => "--augment",
         "patience" => "--patience",
         "data" => "--data",
+        "ghost" => "--ghost",
         "freeze" => "--freeze",
         "statistics" => "--statistics",
         "affine" => "--affine",

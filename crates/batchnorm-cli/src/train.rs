@@ -18,7 +18,7 @@ use file::Store;
 pub use options::Arguments;
 use report::Report;
 use request::Request;
-pub use request::{data_of, plan_on, same_data};
+pub use request::{data_of, plan_from, plan_on, same_data};
 use run::Run;
 
 /// Trains what is missing and prints how the network does.

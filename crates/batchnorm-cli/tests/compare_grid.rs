@@ -35,7 +35,7 @@ fn accuracies(folder: &Path) -> Vec<(String, u64, f64)> {
         let accuracy = cell["trial"]["accuracy"].as_f64().unwrap();
         (cell["arm"].as_str().unwrap().to_owned(), cell["seed"].as_u64().unwrap(), accuracy)
     };
-    json(folder)["cells"].as_array().unwrap().iter().map(cell).collect()
+    json(folder)["study"]["cells"].as_array().unwrap().iter().map(cell).collect()
 }
 
 #[test]

@@ -12,7 +12,7 @@ use batchnorm_lab::data::{self, Augmentation, Data, DataError, Parts, Size};
 use batchnorm_lab::network::{NormKind, Recipe};
 use batchnorm_lab::plan::Plan;
 use batchnorm_lab::statistics::Paired;
-use batchnorm_lab::trial::perform;
+use batchnorm_lab::trial::{Task, perform};
 
 /// Pictures of the training set, 500 of each class: those that `train --examples 5000` takes.
 const EXAMPLES: usize = 5000;
@@ -27,7 +27,8 @@ fn accuracy(data: &Data, norm: NormKind, rate: f64, seed: u64) -> Result<f64, Da
     let augmentation = Augmentation { flip: true, ..Augmentation::default() };
     let plan = Plan { learning_rate: rate, seed, augmentation, ..Plan::usual(recipe, &data.summary, EPOCHS, None) };
     let plan = Plan { evaluate_every: None, ..plan };
-    match perform(&plan, data, &mut |_| ControlFlow::Continue(()))? {
+    let task = Task { plan: &plan, data, looks: &[], source: None };
+    match perform(&task, &mut |_| ControlFlow::Continue(()))? {
         ControlFlow::Continue(trial) => Ok(trial.accuracy.unwrap_or(0.1)),
         ControlFlow::Break(()) => unreachable!("nobody stops it"),
     }

@@ -145,12 +145,18 @@ pub fn recalibrate(network: &Network, data: &Data, freeze: Option<&Freeze>) -> R
         Ok(input(&portion, &device))
     });
     let portions: Vec<Tensor<2>> = portions.collect::<Result<_, DataError>>()?;
-    Recalibration::layer_by_layer().only(move |path| !kept.keeps_statistics(path)).run(
-        network,
-        || portions.iter().cloned(),
-        |network, values| drop(network.forward_eval(values)),
-    )?;
+    recalibrate_on(network, &portions, move |path| !kept.keeps_statistics(path))?;
     Ok(true)
+}
+
+/// Computes the running statistics of these norms again, layer by layer, on inputs of the network.
+pub(crate) fn recalibrate_on(
+    network: &Network,
+    portions: &[Tensor<2>],
+    norms: impl Fn(&str) -> bool + Send + Sync + 'static,
+) -> Result<(), RecalibrationError> {
+    let run = |network: &Network, values| drop(network.forward_eval(values));
+    Recalibration::layer_by_layer().only(norms).run(network, || portions.iter().cloned(), run).map(drop)
 }
 
 /// The values of all that is trained, by path.

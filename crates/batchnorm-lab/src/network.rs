@@ -86,6 +86,12 @@ impl Network {
         self.forward(values, &mut Pass { training: false, dropout: None, observer: None })
     }
 
+    /// Scores by the statistics of these examples as a batch: a training pass in which nothing is dropped. Batch norms hear of it: ask a network that
+    /// is [apart](Self::apart).
+    pub fn forward_by_batch(&self, values: Tensor<2>) -> Tensor<2> {
+        self.forward(values, &mut Pass { training: true, dropout: None, observer: None }).scores
+    }
+
     /// Examples that a pass in evaluation should have at most.
     pub fn portion(&self) -> usize {
         self.portion

@@ -9,7 +9,7 @@ use crate::optimizer::{Rule, Settings, WeightDecay};
 use crate::random::{Purpose, generator};
 use crate::schedule::{Course, Schedule};
 use crate::setting::{self, Difference, SettingError};
-use crate::training::Training;
+use crate::training::{Batches, Order, Training};
 use crate::transfer::{Head, Transfer};
 
 /// Outputs of a layer in a step: a gigabyte.
@@ -27,6 +27,9 @@ pub struct Plan {
     pub steps: usize,
     /// Examples a step.
     pub batch_size: usize,
+    /// How they come together.
+    #[serde(default, skip_serializing_if = "Order::is_shuffled")]
+    pub order: Order,
     /// The full learning rate.
     pub learning_rate: f64,
     /// Its course over the steps.
@@ -68,6 +71,7 @@ impl Plan {
             seed,
             steps,
             batch_size,
+            order: Order::default(),
             learning_rate,
             schedule: Schedule::CONSTANT,
             optimizer: Rule::PLAIN,
@@ -116,6 +120,13 @@ impl Plan {
         if self.batch_size.saturating_mul(widest) > MOST_TOGETHER {
             let expected = format!("at most {} for a layer of {widest} outputs", MOST_TOGETHER / widest);
             return Err(SettingError::new("batch_size", &expected, self.batch_size));
+        }
+        if let Some(ghost) = self.network.ghost
+            && self.by_batch(data).iter().any(|layer| layer.output.plane() == 1)
+            && self.batch_size % ghost == 1
+        {
+            let expected = format!("a size that leaves no ghost batch of one example (batches of {})", self.batch_size);
+            return Err(SettingError::new("ghost", &expected, ghost));
         }
         self.schedule.check(self.steps)?;
         self.optimizer.check()?;
@@ -241,6 +252,11 @@ impl Plan {
         Training::new(network, settings, self.seed, done)
     }
 
+    /// The batches of the training set, from the first on.
+    pub fn batches(&self, data: &Data) -> Batches {
+        Batches::in_order(self.order, data.train.classes(), self.batch_size, self.seed)
+    }
+
     /// A batch of the training set as the network gets it in a step, from 0 on: changed at random, and standardised.
     ///
     /// # Errors
@@ -291,6 +307,7 @@ impl Plan {
                 ("seed", seed.to_string()),
                 ("steps of the schedule", steps),
                 ("batch size", batch_size.to_string()),
+                ("order of the examples", words(&plan.order)),
                 ("learning rate", learning_rate.to_string()),
                 ("schedule", words(schedule)),
                 ("optimizer", words(optimizer)),

@@ -68,16 +68,13 @@ impl Probing {
 
     /// Tells whether the steps have grown enough since the last look.
     pub fn due(&self, step: usize) -> bool {
-        self.probes.last().is_none_or(|last| step as f64 >= GROWTH * last.step as f64)
+        self.probes.last().is_none_or(|last| is_due(step, last.step))
     }
 
     /// Looks at a network and the pass over the test images that it has just made.
     pub fn look(&mut self, step: usize, training: &Training, evaluation: &Evaluation) {
         let finite = |value: f64| Some(value as f32).filter(|value| value.is_finite());
-        let inputs = evaluation.inputs.as_ref().and_then(|inputs| {
-            let unit = inputs.clone().narrow(1, UNIT, 1).into_data();
-            percentiles(unit.iter::<f32>().collect())
-        });
+        let inputs = unit_percentiles(evaluation);
         let gradients = training.gradient_norms(&self.batch).into_iter().map(finite).collect();
         self.probes.push(Probe { step, inputs, gradients });
     }
@@ -85,6 +82,17 @@ impl Probing {
     pub fn probes(self) -> Vec<Probe> {
         self.probes
     }
+}
+
+/// Tells whether steps have grown enough since a look.
+pub(crate) fn is_due(step: usize, last: usize) -> bool {
+    step as f64 >= GROWTH * last as f64
+}
+
+/// The [`PERCENTILES`] of the inputs of the last hidden layer's unit [`UNIT`]; none without one, or where one is not finite.
+pub(crate) fn unit_percentiles(evaluation: &Evaluation) -> Option<[f32; 3]> {
+    let unit = evaluation.inputs.as_ref()?.clone().narrow(1, UNIT, 1).into_data();
+    percentiles(unit.iter::<f32>().collect())
 }
 
 /// The [`PERCENTILES`] of values, interpolated linearly (NumPy's default); none if a value is not finite.

@@ -24,6 +24,8 @@ pub enum Purpose {
     Dropout(usize),
     /// Resamples of a statistic.
     Bootstrap,
+    /// The order of examples to test with, and what is added to them.
+    Testing,
 }
 
 impl Purpose {
@@ -37,6 +39,7 @@ impl Purpose {
             Purpose::Augmentation(step) => of_step(step, 4),
             Purpose::Dropout(step) => of_step(step, 5),
             Purpose::Bootstrap => 6,
+            Purpose::Testing => 7,
         }
     }
 }

@@ -7,6 +7,8 @@
 //! The sections in the page's order: `finding`, `curves`, `unit`, `gradients`, `answers`, `asked`. Below them are
 //! `chart` with `axis` and `labels`, tables and figures in `markup`, and `averages`.
 //!
+//! A [grid](crate::grid) has its own pages in `study`, of the same charts and tables.
+//!
 //! Lines differ by dash pattern and carry their names; colours come from `style.css`, in light, dark and print.
 
 mod answers;
@@ -20,16 +22,14 @@ mod gradients;
 mod labels;
 mod logs;
 mod markup;
+mod page;
+mod study;
 mod unit;
 
 use crate::comparison::Comparison;
 use crate::words::percent;
-use chart::Chart;
-use markup::escape;
-
-const STYLE: &str = include_str!("report/style.css");
-/// Colours, lines and text of charts: the part of the style that a picture alone needs.
-const CHART_STYLE: &str = include_str!("report/chart.css");
+use page::{alone, page};
+pub use study::{Rows, arms_table, readings_table, study_html, study_markdown, study_picture};
 
 /// The whole page.
 pub fn html(comparison: &Comparison) -> String {
@@ -43,18 +43,8 @@ pub fn html(comparison: &Comparison) -> String {
         asked::section(comparison),
         asked::published(),
     ];
-    // The policy makes browsers refuse any request, should one ever slip in.
-    format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>{title}</title>\n<style>\n{CHART_STYLE}{STYLE}</style>\n</head>\n<body>\n<main>\n\
-         <header>\n<h1>{title}</h1>\n{}{}</header>\n{}</main>\n</body>\n</html>\n",
-        markup::paragraph(&question(comparison)),
-        incomplete(comparison),
-        sections.concat()
-    )
+    let head = markup::paragraph(&question(comparison)) + &incomplete(comparison);
+    page(title, &head, &sections.concat())
 }
 
 /// Accuracy against steps, as an SVG file of its own.
@@ -65,21 +55,6 @@ pub fn picture(comparison: &Comparison) -> String {
 /// Accuracy against epochs of some trainings, each with its name and the text of its log (`train --log`), as an SVG file of its own.
 pub fn picture_of_logs(trainings: &[(String, String)]) -> String {
     alone(&logs::chart(trainings))
-}
-
-/// A chart as a file of its own.
-fn alone(chart: &Chart) -> String {
-    let (title, text) = (escape(&chart.title), escape(&chart.description));
-    let (width, height) = (chart.width, chart.height);
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"chart\" viewBox=\"0 0 {width} {height}\" \
-         width=\"{}\" height=\"{}\" role=\"img\" aria-labelledby=\"title text\">\n\
-         <title id=\"title\">{title}</title>\n<desc id=\"text\">{text}</desc>\n<style>\n{CHART_STYLE}</style>\n\
-         <rect class=\"ground\" width=\"{width}\" height=\"{height}\"/>\n{}</svg>\n",
-        1.6 * width,
-        1.6 * height,
-        chart.content()
-    )
 }
 
 fn question(comparison: &Comparison) -> String {

@@ -8,11 +8,29 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use chacha20::ChaCha8Rng;
 use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
 
 use crate::data::{DataError, DataSummary, Examples, Set};
 use crate::network::{Forward, Network};
 use crate::optimizer::{Optimizer, Settings};
 use crate::random::{Purpose, generator};
+
+/// How examples come together in batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// Mixed: independent of each other, as nearly as a finite set allows.
+    #[default]
+    Shuffled,
+    /// Sorted by class: each batch has examples of one class, but for those at the borders between classes, and the batches come mixed.
+    ByClass,
+}
+
+impl Order {
+    pub(crate) fn is_shuffled(&self) -> bool {
+        *self == Order::Shuffled
+    }
+}
 
 /// The order in which batches come: in every pass over the examples a new shuffle, in full batches; the examples left
 /// over at a pass's end wait for the next shuffle.
@@ -22,6 +40,8 @@ pub struct Batches {
     order: Vec<usize>,
     next: usize,
     size: usize,
+    /// The class of each example, where batches are sorted by it.
+    sorted_by: Option<Vec<u8>>,
 }
 
 impl Batches {
@@ -32,7 +52,22 @@ impl Batches {
     pub fn new(examples: usize, size: usize, seed: u64) -> Batches {
         assert!((1..=examples).contains(&size), "a batch of {size} out of {examples} examples");
         // Starts at the end of a pass, so that the first batch shuffles.
-        Batches { generator: generator(seed, Purpose::Order), order: (0..examples).collect(), next: examples, size }
+        Batches {
+            generator: generator(seed, Purpose::Order),
+            order: (0..examples).collect(),
+            next: examples,
+            size,
+            sorted_by: None,
+        }
+    }
+
+    /// Batches of `size` out of the examples that have these classes, in an order, by a seed.
+    ///
+    /// # Panics
+    /// Unless `1 <= size <= classes.len()`.
+    pub fn in_order(order: Order, classes: &[u8], size: usize, seed: u64) -> Batches {
+        let sorted_by = (order == Order::ByClass).then(|| classes.to_vec());
+        Batches { sorted_by, ..Batches::new(classes.len(), size, seed) }
     }
 
     /// The places of the next batch's examples.
@@ -40,6 +75,14 @@ impl Batches {
         if self.next + self.size > self.order.len() {
             self.order.shuffle(&mut self.generator);
             self.next = 0;
+            if let Some(classes) = &self.sorted_by {
+                self.order.sort_by_key(|&at| classes[at]);
+                // The batches of this pass, mixed again; what is left over by them comes last, and waits.
+                let mut batches: Vec<&[usize]> = self.order.chunks_exact(self.size).collect();
+                let rest = &self.order[batches.len() * self.size..];
+                batches.shuffle(&mut self.generator);
+                self.order = batches.into_iter().flatten().chain(rest).copied().collect();
+            }
         }
         self.next += self.size;
         &self.order[self.next - self.size..self.next]
@@ -181,10 +224,14 @@ fn evaluate(network: &Network, examples: &Examples) -> Evaluation {
     let Forward { scores, inputs } = network.forward_eval(values);
     let loss = CrossEntropyLossConfig::new().init(&device).forward(scores.clone(), classes).into_scalar::<f32>();
     let scores: Vec<f32> = scores.into_data().iter::<f32>().collect();
-    let per_example = scores.chunks_exact(scores.len() / examples.len());
-    let right = per_example.zip(&examples.classes).filter(|(scores, class)| best(scores) == Some(usize::from(**class)));
-    let accuracy = right.count() as f64 / examples.len() as f64;
+    let accuracy = right(&scores, &examples.classes) as f64 / examples.len() as f64;
     Evaluation { score: Score { loss: f64::from(loss), accuracy }, scores, inputs }
+}
+
+/// Examples whose greatest score is at their class, by the scores of all of them.
+pub(crate) fn right(scores: &[f32], classes: &[u8]) -> usize {
+    let per_example = scores.chunks_exact(scores.len() / classes.len().max(1));
+    per_example.zip(classes).filter(|(scores, class)| best(scores) == Some(usize::from(**class))).count()
 }
 
 /// Values of examples as the input of a network on a device.
@@ -230,6 +277,25 @@ mod tests {
             pass.dedup();
             assert_eq!(pass.len(), 9);
         }
+    }
+
+    #[test]
+    fn batches_by_class_have_one_and_come_mixed_and_a_pass_still_shows_nothing_twice() {
+        // 40 examples of each of three classes, and one more of the last.
+        let classes: Vec<u8> = (0..121).map(|at| (at / 40).min(2) as u8).collect();
+        let mut batches = Batches::in_order(Order::ByClass, &classes, 10, 1);
+        let mut seen = Vec::new();
+        let mut of_batches = Vec::new();
+        for _ in 0..12 {
+            let batch = batches.draw();
+            assert!(batch.iter().all(|&at| classes[at] == classes[batch[0]]), "{batch:?}");
+            of_batches.push(classes[batch[0]]);
+            seen.extend_from_slice(batch);
+        }
+        assert!(!of_batches.is_sorted());
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 120);
     }
 
     #[test]

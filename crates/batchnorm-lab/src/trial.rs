@@ -1,13 +1,17 @@
-//! One training of a grid, from its start to its end, with its curve.
+//! One training of a grid, from its start to its end, with its curve and what was read off it.
 
 use std::ops::ControlFlow;
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Data, DataError};
+use crate::look::{ACCURACY, Look, Looking, Reading};
+use crate::network::Network;
 use crate::plan::Plan;
+use crate::probe::is_due;
 use crate::run::{Ending, Point, Progress, Reached};
-use crate::training::{Batches, score};
+use crate::training::score;
 
 /// What a training came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,11 +24,25 @@ pub struct Trial {
     pub steps: usize,
     /// Seconds of training.
     pub seconds: f64,
+    /// Seconds in all: evaluations and looks too, and the training of the network that it started from.
+    pub wall_seconds: f64,
     /// The evaluations, from step 0 on.
     pub curve: Vec<Point>,
+    /// What the looks gave.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub readings: Vec<Reading>,
 }
 
 impl Trial {
+    /// A figure at the end by its name: the accuracy, or what a look gave of the whole network.
+    pub fn figure(&self, what: &str) -> Option<f64> {
+        if what == ACCURACY || what == "accuracy, unshifted" {
+            return self.accuracy;
+        }
+        let at_end = |of: &&Reading| of.what == what && of.layer.is_none() && of.step == self.steps;
+        self.readings.iter().find(at_end).map(|reading| reading.value)
+    }
+
     /// The first evaluation at or above an accuracy.
     pub fn reached(&self, target: f64) -> Option<Reached> {
         let point = self.curve.iter().find(|point| point.accuracy >= target)?;
@@ -32,20 +50,50 @@ impl Trial {
     }
 }
 
+/// A training that a trial consists of.
+pub struct Task<'t> {
+    /// Its plan.
+    pub plan: &'t Plan,
+    /// Its data.
+    pub data: &'t Data,
+    /// What to look at.
+    pub looks: &'t [Look],
+    /// The training of the network that it starts from, if it starts from one: its plan and data.
+    pub source: Option<(&'t Plan, &'t Data)>,
+}
+
 /// Does a training. `observe` is told after every evaluation and may stop it; a training that was stopped is lost.
 ///
 /// # Errors
 /// Data that cannot be read.
 pub fn perform(
-    plan: &Plan,
-    data: &Data,
+    task: &Task,
     observe: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<ControlFlow<(), Trial>, DataError> {
-    let mut training = plan.training(plan.start(&data.summary), 0);
-    let mut batches = Batches::new(data.train.len(), plan.batch_size, plan.seed);
+    let Task { plan, data, .. } = *task;
+    let begun = Instant::now();
+    let start = match task.source {
+        None => plan.start(&data.summary),
+        Some((of_source, its_data)) => {
+            let ControlFlow::Continue(source) = source(of_source, its_data, observe)? else {
+                return Ok(ControlFlow::Break(()));
+            };
+            plan.start_from(&data.summary, source).expect("it is checked when the trial is planned")
+        }
+    };
+    let mut training = plan.training(start, 0);
+    let mut batches = plan.batches(data);
     let every = plan.evaluate_every.unwrap_or(plan.steps);
+    let on_the_way: Vec<Look> = task.looks.iter().copied().filter(|look| look.is_on_the_way()).collect();
+    let at_the_end: Vec<Look> = task.looks.iter().copied().filter(|look| !look.is_on_the_way()).collect();
     let mut curve = vec![Point::new(0, 0.0, &[], score(training.network(), &data.summary, &data.test)?)];
-    let (mut losses, mut ending, mut steps) = (Vec::new(), Ending::Finished, 0);
+    let (mut losses, mut ending, mut steps, mut readings, mut last_look) =
+        (Vec::new(), Ending::Finished, 0, Vec::new(), 0);
+    let look = |step: usize, training: &_, accuracy: f64, looks: &[Look]| {
+        let looking = Looking { plan, data, training, step, accuracy };
+        looks.iter().map(|look| looking.at(*look)).collect::<Result<Vec<_>, _>>().map(|all| all.concat())
+    };
+    readings.extend(look(0, &training, curve[0].accuracy, &on_the_way)?);
     while steps < plan.steps {
         let batch = plan.batch(data, batches.draw(), steps)?;
         let loss = training.step(&batch, plan.rate(steps));
@@ -55,10 +103,18 @@ pub fn perform(
         }
         steps += 1;
         losses.push(loss);
-        if steps.is_multiple_of(every) || steps == plan.steps {
+        let last = steps == plan.steps;
+        if steps.is_multiple_of(every) || last {
             let score = score(training.network(), &data.summary, &data.test)?;
             curve.push(Point::new(steps, training.seconds(), &losses, score));
             losses.clear();
+            if last || is_due(steps, last_look) {
+                readings.extend(look(steps, &training, score.accuracy, &on_the_way)?);
+                last_look = steps;
+            }
+            if last {
+                readings.extend(look(steps, &training, score.accuracy, &at_the_end)?);
+            }
             if observe(Progress { step: steps, steps: plan.steps, accuracy: score.accuracy }).is_break() {
                 return Ok(ControlFlow::Break(()));
             }
@@ -66,5 +122,28 @@ pub fn perform(
     }
     let last = curve.last().map(|point| point.accuracy);
     let accuracy = if ending == Ending::Finished { last } else { None };
-    Ok(ControlFlow::Continue(Trial { ending, accuracy, steps, seconds: training.seconds(), curve }))
+    let (seconds, wall_seconds) = (training.seconds(), begun.elapsed().as_secs_f64());
+    Ok(ControlFlow::Continue(Trial { ending, accuracy, steps, seconds, wall_seconds, curve, readings }))
+}
+
+/// The network at the end of a training that is there for its weights.
+fn source(
+    plan: &Plan,
+    data: &Data,
+    observe: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<ControlFlow<(), Network>, DataError> {
+    let mut training = plan.training(plan.start(&data.summary), 0);
+    let mut batches = plan.batches(data);
+    for step in 0..plan.steps {
+        let loss = training.step(&plan.batch(data, batches.draw(), step)?, plan.rate(step));
+        // (A network that diverged stays as it was at the last finite loss, and what starts from it shows that.)
+        let stopped = step % 100 == 0 && observe(Progress { step: 0, steps: plan.steps, accuracy: 0.0 }).is_break();
+        if stopped {
+            return Ok(ControlFlow::Break(()));
+        }
+        if !loss.is_finite() {
+            break;
+        }
+    }
+    Ok(ControlFlow::Continue(training.network().apart()))
 }

@@ -6,11 +6,11 @@ use std::ops::ControlFlow;
 
 use batchnorm_lab::data::{Data, Parts};
 use batchnorm_lab::digits;
-use batchnorm_lab::grid::{Cell, Figures};
+use batchnorm_lab::grid::{Arm, Cell, Figures, Question};
 use batchnorm_lab::network::Recipe;
 use batchnorm_lab::plan::Plan;
 use batchnorm_lab::statistics::Verdict;
-use batchnorm_lab::trial::perform;
+use batchnorm_lab::trial::{Task, perform};
 
 const PAIRS: usize = 5;
 /// The first seed; each run has one of its own.
@@ -21,7 +21,8 @@ fn run(data: &Data, seed: u64, learning_rate: f64) -> Cell {
     let recipe = Recipe { hidden: vec![12], ..Recipe::default() };
     let plan = Plan { seed, steps: 30, learning_rate, ..Plan::usual(recipe, &data.summary, 1, Some(30)) };
     let plan = Plan { schedule: batchnorm_lab::schedule::Schedule::CONSTANT, ..plan };
-    match perform(&plan, data, &mut |_| ControlFlow::Continue(())).expect("the digits are in memory") {
+    let task = Task { plan: &plan, data, looks: &[], source: None };
+    match perform(&task, &mut |_| ControlFlow::Continue(())).expect("the digits are in memory") {
         ControlFlow::Continue(trial) => Cell { arm: String::new(), seed, trial },
         ControlFlow::Break(()) => unreachable!("nobody stops it"),
     }
@@ -33,8 +34,25 @@ fn verdict(data: &Data, one: Vec<Cell>, other: Vec<Cell>) -> Verdict {
         cells.into_iter().zip(0..).map(move |(cell, seed)| Cell { arm: arm.to_owned(), seed, ..cell })
     };
     let cells: Vec<Cell> = named(one, "one").chain(named(other, "other")).collect();
-    let arms = ["one".to_owned(), "other".to_owned()];
-    Figures::of(&arms, &cells, None, 1.0 / data.summary.test as f64).beside[0].verdict
+    let arm = |name: &str, against: &[&str]| Arm {
+        name: name.to_owned(),
+        at: Vec::new(),
+        against: against.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    let question = Question {
+        title: String::new(),
+        text: None,
+        claims: Vec::new(),
+        arms: vec![arm("one", &[]), arm("other", &["one"])],
+        seeds: (0..PAIRS as u64).collect(),
+        target: None,
+        resolution: 1.0 / data.summary.test as f64,
+        beside: Vec::new(),
+        over: None,
+        published: Vec::new(),
+        before: Vec::new(),
+    };
+    Figures::of(&question, &cells).beside[0].verdict
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! `compare --vary`: a grid of trainings, each cell done once.
+//! `compare --preset` and `compare --vary`: a grid of trainings, each cell done once.
 
+mod arms;
 mod asked;
 mod said;
 mod store;
@@ -9,13 +10,17 @@ use std::ops::ControlFlow;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use batchnorm_lab::grid::{Cell, Figures};
-use batchnorm_lab::trial;
+use batchnorm_lab::grid::{Cell, Figures, Study, Sweep};
+use batchnorm_lab::machine::Machine;
+use batchnorm_lab::trial::{self, Task};
+use batchnorm_lab::words::count;
 
 use super::options::Arguments;
+use super::preset::{self, PRESETS};
+use super::request::command;
 use crate::failure::{Failure, tell};
 use crate::terminal::{Stop, progress_bar};
-use asked::{Asked, Grid};
+use asked::{Asked, DataSets, Grid, Tuning};
 use store::Store;
 
 /// Does what is missing of the grid, and prints what it says.
@@ -24,41 +29,141 @@ use store::Store;
 /// Bad arguments; data that cannot be read; a folder that cannot be written; Ctrl-C.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let grid = Grid::asked(arguments)?;
-    let store = Store::new(&arguments.output_dir)?;
-    let mut done = if arguments.restart { BTreeMap::new() } else { store.load(&grid)? };
-    let missing: Vec<&Asked> = grid.cells.iter().filter(|asked| !done.contains_key(&asked.key)).collect();
+    let (study, store) = study(&grid, arguments, &Stop::on_ctrl_c()?)?;
+    if arguments.json { said::print_json(&study, &store) } else { said::print(&study, &store) }
+}
+
+/// Does what is missing of all presets; what cannot be had of one, its data for instance, is told, and the others go on.
+///
+/// # Errors
+/// Bad arguments; Ctrl-C; at the end, if one could not be run.
+pub fn run_all(arguments: &Arguments) -> Result<(), Failure> {
+    let stop = Stop::on_ctrl_c()?;
+    let mut failed = Vec::new();
+    for (name, _) in PRESETS {
+        let of_preset = Arguments { preset: Some((*name).to_owned()), ..arguments.clone() };
+        tell(format_args!("{name}: {}", preset::question(name)));
+        match Grid::asked(&of_preset).and_then(|grid| study(&grid, &of_preset, &stop)) {
+            Ok((study, store)) => said::print_short(&study, &store)?,
+            Err(Failure::Interrupted(text)) => return Err(Failure::Interrupted(format!("{name}: {text}"))),
+            Err(failure) => {
+                tell(format_args!("{name}: {failure}"));
+                failed.push(*name);
+            }
+        }
+    }
+    match failed.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::input(format!("not run: {}; the reasons are above", failed.join(", ")))),
+    }
+}
+
+/// The grid, with what was missing of it done, and its files written.
+fn study(grid: &Grid, arguments: &Arguments, stop: &Stop) -> Result<(Study, Store), Failure> {
+    let mut open = DataSets::default();
+    let (mut seconds, mut sweeps) = (0.0, Vec::new());
+    // Before a folder is made, what is asked for is known to be in range.
+    let tuning = grid.tuning(&mut open)?;
+    let untuned = if tuning.is_none() { Some(grid.cells(&mut open, &[])?) } else { None };
+    let store = Store::new(&grid.folder)?;
+    if let Some(Tuning { varied, sweeps: asked }) = tuning {
+        let all: Vec<&Asked> = asked.iter().flat_map(|(_, cells)| cells).collect();
+        let done = done(&all, &open, grid.workers, &store, arguments.restart, stop)?;
+        seconds += done.values().map(|cell| cell.trial.wall_seconds).sum::<f64>();
+        let sweep = |(arm, cells): &(String, Vec<Asked>)| {
+            let accuracy = |asked: &Asked| done[&asked.key].trial.accuracy;
+            let accuracies: Vec<(String, Option<f64>)> =
+                varied.values.iter().cloned().zip(cells.iter().map(accuracy)).collect();
+            // (Of equal ones, the first.)
+            let best =
+                accuracies.iter().rev().max_by(|one, other| one.1.unwrap_or(-1.0).total_cmp(&other.1.unwrap_or(-1.0)));
+            let chosen = best.map(|(value, _)| value.clone()).unwrap_or_default();
+            Sweep { arm: arm.clone(), setting: varied.setting.clone(), accuracies, chosen }
+        };
+        sweeps = asked.iter().map(sweep).collect();
+    }
+    let asked = match untuned {
+        Some(asked) => asked,
+        None => grid.cells(&mut open, &sweeps)?,
+    };
+    let all: Vec<&Asked> = asked.iter().collect();
+    let mut done = done(&all, &open, grid.workers, &store, arguments.restart, stop)?;
+    let question = grid.question(&open, &asked);
+    let cells: Vec<Cell> = asked.iter().filter_map(|asked| done.remove(&asked.key)).collect();
+    seconds += cells.iter().map(|cell| cell.trial.wall_seconds).sum::<f64>();
+    let study = Study {
+        figures: Figures::of(&question, &cells),
+        question,
+        command: command(),
+        flags: grid.form.flags.to_vec(),
+        source: grid.form.source.to_vec(),
+        data: open.words(&asked),
+        workers: grid.workers,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        machine: Machine::here(),
+        sweeps,
+        seconds,
+        cells,
+    };
+    store.summarize(&study)?;
+    Ok((study, store))
+}
+
+/// The cells that are asked for: those that were done, and those that are missing, which are done now.
+fn done(
+    asked: &[&Asked],
+    open: &DataSets,
+    workers: usize,
+    store: &Store,
+    restart: bool,
+    stop: &Stop,
+) -> Result<BTreeMap<String, Cell>, Failure> {
+    let mut done = if restart { BTreeMap::new() } else { store.load(asked)? };
+    let missing: Vec<&Asked> = asked.iter().copied().filter(|asked| !done.contains_key(&asked.key)).collect();
     if missing.is_empty() {
         tell(format_args!(
-            "All {} cells are in {} already; --restart runs them anew.",
-            grid.cells.len(),
+            "All {} are in {} already; --restart runs them anew.",
+            count(asked.len(), "cell"),
             store.folder().display()
         ));
-    } else {
-        run_missing(&grid, &missing, &store, &mut done)?;
+        return Ok(done);
     }
-    let cells: Vec<Cell> = grid.cells.iter().filter_map(|asked| done.get(&asked.key).cloned()).collect();
-    let figures = Figures::of(&grid.arms, &cells, grid.target, grid.resolution());
-    store.summarize(&grid, &cells, &figures)?;
-    if arguments.json { said::print_json(&grid, &figures, &store) } else { said::print(&grid, &figures, &store) }
+    run_missing(&missing, open, workers, store, stop, &mut done)?;
+    if asked.iter().all(|asked| done.contains_key(&asked.key)) {
+        return Ok(done);
+    }
+    Err(Failure::Interrupted(format!(
+        "interrupted; {} of {} are in {}, the same command goes on from there",
+        done.len(),
+        count(asked.len(), "cell"),
+        store.folder().display()
+    )))
 }
 
 /// Cells run beside each other, each on a thread of its own: a cell's bits do not depend on what runs beside it, its seconds hardly.
 fn run_missing(
-    grid: &Grid,
     missing: &[&Asked],
+    open: &DataSets,
+    workers: usize,
     store: &Store,
+    stop: &Stop,
     done: &mut BTreeMap<String, Cell>,
 ) -> Result<(), Failure> {
-    let stop = Stop::on_ctrl_c()?;
     let bar = progress_bar(missing.iter().map(|asked| asked.plan.steps as u64).sum());
     let (next, outcome) = (AtomicUsize::new(0), Mutex::new((done, None::<Failure>)));
     let work = || {
         let one = rayon::ThreadPoolBuilder::new().num_threads(1).build();
         let one = one.map_err(|error| Failure::usage(format!("--threads: {error}; ask for fewer")))?;
         while let Some(asked) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let task = Task {
+                plan: &asked.plan,
+                data: &open.data[asked.data],
+                looks: &asked.looks,
+                source: asked.source.as_ref().map(|(plan, place)| (plan, &open.data[*place])),
+            };
             let mut before = 0;
             let performed = one.install(|| {
-                trial::perform(&asked.plan, &grid.data[asked.data], &mut |progress| {
+                trial::perform(&task, &mut |progress| {
                     bar.inc((progress.step - before) as u64);
                     before = progress.step;
                     bar.set_message(format!(
@@ -83,7 +188,7 @@ fn run_missing(
         Ok(())
     };
     std::thread::scope(|scope| {
-        for _ in 0..grid.workers.min(missing.len()) {
+        for _ in 0..workers.min(missing.len()) {
             scope.spawn(|| {
                 if let Err(failure) = work() {
                     outcome.lock().expect("no worker panics").1.get_or_insert(failure);
@@ -92,15 +197,6 @@ fn run_missing(
         }
     });
     bar.finish_and_clear();
-    let (done, failure) = outcome.into_inner().expect("no worker panics");
-    match failure {
-        Some(failure) => Err(failure),
-        None if stop.asked() => Err(Failure::Interrupted(format!(
-            "interrupted; {} of {} cells are in {}, the same command goes on from there",
-            done.len(),
-            grid.cells.len(),
-            store.folder().display()
-        ))),
-        None => Ok(()),
-    }
+    let (_, failure) = outcome.into_inner().expect("no worker panics");
+    failure.map_or(Ok(()), Err)
 }

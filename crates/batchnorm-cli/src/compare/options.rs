@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use batchnorm_lab::comparison::Settings;
+use clap::builder::{PossibleValue, PossibleValuesParser};
+
+use super::preset::{self, PRESETS};
 
 /// Train the same network with and without batch norm on real digits, and compare.
 ///
@@ -11,20 +14,51 @@ use batchnorm_lab::comparison::Settings;
 /// on 360 other images, always by running statistics. Finished runs are kept in compare.json: the same command goes
 /// on where it was stopped. Beside it is report.html: what was found, curves, gradients and digits, in one page that
 /// needs no network.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 pub struct Arguments {
+    /// Re-run a claim about batch norm instead: a grid that is made already, its figures beside the published ones. Other flags change it, and those
+    /// behind -- too, as in: compare --preset learning-rate --seeds 5 -- --data fashion-mnist
+    #[arg(long, value_name = "NAME", value_parser = preset_names(), conflicts_with_all = ["steps", "learning_rate", "batch_size", "evaluate_every"])]
+    pub preset: Option<String>,
+
+    /// The preset in two minutes at most: fewer arms and seeds, and the embedded digits for data where that will do.
+    #[arg(long)]
+    pub quick: bool,
+
+    /// All presets that are not yet run, one after another, each in its folder.
+    #[arg(long, conflicts_with_all = ["preset", "vary", "base", "seeds", "target", "json", "steps", "learning_rate", "batch_size", "evaluate_every"])]
+    pub all: bool,
+
     /// Train a grid instead: each value of a setting of `train` with each of the others, such as norm=none,batch,group. May be repeated; lr is
     /// learning-rate. The flags that all cells have follow after --, as in: compare --vary norm=none,batch -- --data mnist --epochs 3
     #[arg(long, value_name = "SETTING=VALUE,...", conflicts_with_all = ["steps", "learning_rate", "batch_size", "evaluate_every"])]
     pub vary: Vec<String>,
 
+    /// The settings along which a grid's arms are compared, where the others are the same; without it each arm is compared with the first.
+    #[arg(long, value_name = "SETTING,...", value_delimiter = ',', conflicts_with = "all")]
+    pub beside: Vec<String>,
+
+    /// The setting that charts have across, such as learning-rate.
+    #[arg(long, value_name = "SETTING", conflicts_with = "all")]
+    pub over: Option<String>,
+
+    /// Choose this setting for each arm first, by trainings on a part of the data and tests on the rest of what is to be trained on, such as
+    /// lr=0.01,0.03,0.1.
+    #[arg(long, value_name = "SETTING=VALUE,...", conflicts_with = "all")]
+    pub tune: Option<String>,
+
+    /// What is read off the networks besides their accuracy: training, recalibrated[:EXAMPLES], batch[:EXAMPLES[:sorted]], shift:SHIFT[:EXAMPLES]
+    /// (contrast=0.3, brightness=0.5, noise=0.3, inversion, none), percentiles, gradients, weights, variances.
+    #[arg(long, value_name = "LOOK,...", value_delimiter = ',', conflicts_with = "all")]
+    pub read: Vec<String>,
+
     /// Flags of `train` that all cells of a grid have.
-    #[arg(last = true, value_name = "FLAGS OF TRAIN", requires = "vary", allow_hyphen_values = true)]
+    #[arg(last = true, value_name = "FLAGS OF TRAIN", allow_hyphen_values = true)]
     pub base: Vec<String>,
 
-    /// How many seeds, 1 to N; or a list, such as 3,17,42.
-    #[arg(long, value_name = "N", default_value_t = seeds_by_default(), allow_negative_numbers = true)]
-    pub seeds: String,
+    /// How many seeds, 1 to N; or a list, such as 3,17,42. [default: 5; a preset's own]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub seeds: Option<String>,
 
     /// Steps of each run.
     #[arg(long, value_name = "N", default_value_t = Settings::default().steps.to_string(), allow_negative_numbers = true)]
@@ -52,7 +86,8 @@ pub struct Arguments {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<String>,
 
-    /// Folder for compare.json and report.html, or a grid's cells, grid.json and grid.csv; created.
+    /// Folder for compare.json and report.html, or a grid's cells, grid.json, grid.csv, report.html, report.md and report.svg; created. Presets have
+    /// a folder each in it.
     #[arg(long, value_name = "DIR", default_value = "batchnorm-compare")]
     pub output_dir: PathBuf,
 
@@ -65,7 +100,8 @@ pub struct Arguments {
     pub json: bool,
 }
 
-/// The default of `--seeds`, as a number of seeds.
-fn seeds_by_default() -> String {
-    Settings::default().seeds.len().to_string()
+/// The names of the presets, with their questions for the help text.
+fn preset_names() -> PossibleValuesParser {
+    let names = PRESETS.iter().map(|(name, _)| PossibleValue::new(*name).help(preset::question(name)));
+    PossibleValuesParser::new(names)
 }

@@ -16,7 +16,7 @@ pub const SHARE: &str = "a share, such as 0.95";
 pub fn settings(arguments: &Arguments) -> Result<Settings, Failure> {
     let usual = Settings::default();
     let mut settings = Settings {
-        seeds: seeds(&arguments.seeds)?,
+        seeds: seeds(arguments.seeds.as_deref())?,
         steps: number("--steps", &arguments.steps, WHOLE)?,
         target_accuracy: match &arguments.target {
             Some(target) => number("--target", target, SHARE)?,
@@ -36,7 +36,26 @@ pub fn settings(arguments: &Arguments) -> Result<Settings, Failure> {
     Ok(settings)
 }
 
-pub fn seeds(text: &str) -> Result<Vec<u64>, Failure> {
+/// Refuses what is said of grids where none is asked for.
+pub fn refuse_flags_of_grids(arguments: &Arguments) -> Result<(), Failure> {
+    let Arguments { quick, beside, over, tune, read, base, .. } = arguments;
+    let said = [
+        ("--quick", *quick),
+        ("--beside", !beside.is_empty()),
+        ("--over", over.is_some()),
+        ("--tune", tune.is_some()),
+        ("--read", !read.is_empty()),
+        ("flags of `train` behind --", !base.is_empty()),
+    ];
+    match said.iter().find(|(_, said)| *said) {
+        Some((flag, _)) => Err(expected(flag, "a grid with it (--vary or --preset)", "none")),
+        None => Ok(()),
+    }
+}
+
+/// The seeds of `--seeds`; five unless it is said.
+pub fn seeds(text: Option<&str>) -> Result<Vec<u64>, Failure> {
+    let Some(text) = text else { return Ok(Settings::default().seeds) };
     if text.contains(',') {
         let seeds = list("--seeds", text, "whole numbers")?;
         if seeds.len() > MOST_SEEDS {
@@ -49,4 +68,10 @@ pub fn seeds(text: &str) -> Result<Vec<u64>, Failure> {
         return Err(expected("--seeds", format!("1 to {MOST_SEEDS} seeds"), count));
     }
     Ok((1..=count as u64).collect())
+}
+
+/// The command line, for the record.
+pub fn command() -> String {
+    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    words.join(" ")
 }

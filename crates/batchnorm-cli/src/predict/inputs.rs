@@ -139,8 +139,8 @@ fn labelled(word: &Path, part: Option<Part>, data: &DataSummary) -> Result<Input
 /// A part of a set that may be the one that the network was trained on: then the parts are those of its training.
 fn part_of(part: Option<Part>, name: &str, found: Found, data: &DataSummary) -> Result<(&'static str, Set), Failure> {
     let everything = found.train.part(&(0..found.train.len()).collect::<Vec<_>>());
-    let in_parts =
-        Data::new(name, found, data.parts, false).map_err(|error| Failure::input(format!("--data: {error}")))?;
+    let in_parts = Data::new(name, found, data.parts.clone(), false)
+        .map_err(|error| Failure::input(format!("--data: {error}")))?;
     let same = in_parts.summary.fingerprint == data.fingerprint;
     let Data { train, test, .. } = in_parts;
     let (what, set) = match part {

@@ -43,6 +43,10 @@ pub struct Arguments {
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Data")]
     pub examples: Option<String>,
 
+    /// Classes whose examples are used, by name, with commas between. [default: all]
+    #[arg(long, value_name = "CLASS,CLASS,...", help_heading = "Data")]
+    pub classes: Option<String>,
+
     /// Changes to pictures in training: none, or some of flip, crop=N, shift=N with commas between.
     /// [default: flip,crop=4 for CIFAR; none for others]
     #[arg(long, value_name = "CHANGES", help_heading = "Data")]
@@ -60,6 +64,10 @@ pub struct Arguments {
     /// Units of each hidden layer. [default: 100,100,100; 100 for course, none for resnets]
     #[arg(long, value_name = "N,N,...", allow_negative_numbers = true, help_heading = "Network")]
     pub hidden: Option<String>,
+
+    /// Convolutions in front of them: channels, with xKERNEL (3 unless it is said) and /POOL where pooling follows, such as 16,32x5/2.
+    #[arg(long, value_name = "N[xK][/P],...", help_heading = "Network")]
+    pub convolutions: Option<String>,
 
     /// The activation.
     #[arg(long, value_enum, help_heading = "Network")]
@@ -101,9 +109,13 @@ pub struct Arguments {
     #[arg(long, value_name = "R,D", allow_negative_numbers = true, help_heading = "Network")]
     pub renorm: Option<String>,
 
+    /// Examples of a ghost batch, by which batch norm normalises in training instead of the whole batch.
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Network")]
+    pub ghost: Option<String>,
+
     /// Start from the weights of this file of `train`: its network, its standardising of values, its weights.
     #[arg(long, value_name = "MODEL", help_heading = "From another network", conflicts_with_all = [
-        "network", "hidden", "activation", "norm", "no_batch_norm", "placement", "epsilon", "groups", "renorm", "unscaled",
+        "network", "hidden", "convolutions", "activation", "norm", "no_batch_norm", "placement", "epsilon", "groups", "renorm", "ghost", "unscaled",
     ])]
     pub from: Option<PathBuf>,
 
@@ -152,6 +164,10 @@ pub struct Arguments {
     /// Examples a step. [default: 60; with --data or --network 64]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Training")]
     pub batch_size: Option<String>,
+
+    /// How examples come together: mixed, or sorted by class, so that those of a batch depend on each other.
+    #[arg(long, value_enum, default_value = "mixed", help_heading = "Training")]
+    pub order: Mixing,
 
     /// The optimiser.
     #[arg(long, value_enum, help_heading = "Training")]
@@ -279,6 +295,12 @@ pub enum RunningStatistics {
 pub enum Parameters {
     Frozen,
     Trained,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Mixing {
+    Mixed,
+    ByClass,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

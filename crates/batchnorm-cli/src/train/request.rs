@@ -7,18 +7,19 @@ use std::time::Duration;
 
 use batchnorm_lab::averaging::Averaging;
 use batchnorm_lab::data::{Augmentation, Data, FOLDER, Found, Parts, Size};
-use batchnorm_lab::model::Model;
 use batchnorm_lab::network::{Network, NormKind, Recipe};
 use batchnorm_lab::optimizer::Rule as OfOptimizer;
 use batchnorm_lab::plan::Plan;
 use batchnorm_lab::schedule::Course;
 use batchnorm_lab::setting;
+use batchnorm_lab::training::Order;
 
-use super::options::{Arguments, Rule};
+use super::options::{Arguments, Mixing, Rule};
 use crate::data_set;
 use crate::failure::Failure;
 use crate::flags::{self, WHOLE, expected, number};
 use crate::terminal::use_threads;
+use source::Source;
 
 /// Passes over the training set unless flags say otherwise.
 const EPOCHS: usize = 12;
@@ -42,8 +43,9 @@ pub struct Request {
 /// The data, read far enough to know it, and the plan; on the threads asked for from here on.
 pub fn request(arguments: &Arguments) -> Result<Request, Failure> {
     let usual = is_usual(arguments);
-    let source = arguments.from.as_deref().map(source::read).transpose()?;
-    let recipe = network::recipe(arguments, source.as_ref().map(|source| &source.description.plan.network), usual)?;
+    let model = arguments.from.as_deref().map(source::read).transpose()?;
+    let source = model.as_ref().map(Source::of_model);
+    let recipe = network::recipe(arguments, source.as_ref().map(|source| source.network), usual)?;
     let threads = match &arguments.threads {
         Some(threads) => number("--threads", threads, WHOLE)?,
         None if recipe.convolutions.is_empty() => 1,
@@ -54,12 +56,11 @@ pub fn request(arguments: &Arguments) -> Result<Request, Failure> {
     use_threads(threads)?;
     let mut data = data(arguments, usual)?;
     if let Some(source) = &source {
-        source::take_up_scale(source, &mut data)?;
+        source.give_scale(&mut data)?;
     }
     let plan = planned(arguments, recipe, source.as_ref(), &data)?;
     let save_every = arguments.save_every.as_deref().map(seconds).transpose()?;
-    let start =
-        source.map(|source| plan.start_from(&data.summary, source.network)).transpose().map_err(flags::failure)?;
+    let start = model.map(|model| plan.start_from(&data.summary, model.network)).transpose().map_err(flags::failure)?;
     Ok(Request { data, plan, start, threads, save_every })
 }
 
@@ -71,8 +72,8 @@ fn is_usual(arguments: &Arguments) -> bool {
 /// Tells whether flags ask for the same data as others, read the same way.
 pub fn same_data(one: &Arguments, other: &Arguments) -> bool {
     let asked = |arguments: &Arguments| {
-        let Arguments { data, size, validation, test, examples, unscaled, .. } = arguments.clone();
-        (data, size, validation, test, examples, unscaled, is_usual(arguments))
+        let Arguments { data, size, validation, test, examples, classes, unscaled, .. } = arguments.clone();
+        (data, size, validation, test, examples, classes, unscaled, is_usual(arguments))
     };
     asked(one) == asked(other)
 }
@@ -87,8 +88,19 @@ pub fn plan_on(arguments: &Arguments, data: &Data) -> Result<Plan, Failure> {
     planned(arguments, network::recipe(arguments, None, is_usual(arguments))?, None, data)
 }
 
+/// The plan that flags ask for on such data, of a network that starts from what another plan comes to; the data are standardised as that one's are.
+pub fn plan_from(arguments: &Arguments, source: (&Plan, &Data), data: &mut Data) -> Result<Plan, Failure> {
+    let (of_source, its_data) = source;
+    let source = Source::of_plan(of_source, &its_data.summary);
+    source.give_scale(data)?;
+    let plan = planned(arguments, network::recipe(arguments, Some(source.network), true)?, Some(&source), data)?;
+    // That its weights fit is known by those that it starts with.
+    plan.start_from(&data.summary, of_source.start(&its_data.summary)).map_err(flags::failure)?;
+    Ok(plan)
+}
+
 /// The plan of a network on data, in range.
-fn planned(arguments: &Arguments, recipe: Recipe, source: Option<&Model>, data: &Data) -> Result<Plan, Failure> {
+fn planned(arguments: &Arguments, recipe: Recipe, source: Option<&Source>, data: &Data) -> Result<Plan, Failure> {
     let usual = is_usual(arguments);
     let batch_size = arguments.batch_size.as_ref().map(|size| number("--batch-size", size, WHOLE)).transpose()?;
     let mut plan = match usual {
@@ -100,7 +112,7 @@ fn planned(arguments: &Arguments, recipe: Recipe, source: Option<&Model>, data: 
     };
     if let Some(source) = source {
         plan.learning_rate = FINE_TUNING;
-        plan.transfer = Some(source::transfer(arguments, source, &data.summary)?);
+        plan.transfer = Some(source.transfer(arguments, &data.summary)?);
     }
     if usual && is_cifar(data) {
         plan.augmentation = Augmentation { flip: true, crop: 4, shift: 0 };
@@ -119,6 +131,10 @@ fn planned(arguments: &Arguments, recipe: Recipe, source: Option<&Model>, data: 
     if let Some(average) = &arguments.average {
         plan.averaging = Some(averaging(average, plan.steps)?);
     }
+    plan.order = match arguments.order {
+        Mixing::Mixed => Order::Shuffled,
+        Mixing::ByClass => Order::ByClass,
+    };
     plan.seed = number("--seed", &arguments.seed, "a whole number >= 0")?;
     plan.check(&data.summary).map_err(flags::failure)?;
     Ok(plan)
@@ -166,14 +182,16 @@ fn data(arguments: &Arguments, usual: bool) -> Result<Data, Failure> {
         }
     };
     let examples = arguments.examples.as_ref().map(|examples| number("--examples", examples, WHOLE)).transpose()?;
-    let parts = Parts {
+    let mut parts = Parts {
         test: share("--test", &arguments.test, 1.0)?,
         validation: share("--validation", &arguments.validation, 1.0)?,
         examples,
+        classes: None,
     };
     let size = arguments.size.as_deref().map(size).transpose()?.unwrap_or(Size::Own);
     let embedded = std::path::Path::new(data_set::EMBEDDED);
     let (name, found) = data_set::find("--data", arguments.data.as_deref().unwrap_or(embedded), size)?;
+    parts.classes = arguments.classes.as_deref().map(|names| classes(names, &found.classes)).transpose()?;
     let Found { train, kind, .. } = &found;
     if size != Size::Own && *kind != FOLDER {
         return Err(expected(
@@ -188,6 +206,7 @@ fn data(arguments: &Arguments, usual: bool) -> Result<Data, Failure> {
         return Err(expected("--examples", format!("a number in 1..={}", train.len()), examples));
     }
     let standardized = usual && !arguments.unscaled;
+    let watched = parts.validation > 0.0;
     let data =
         Data::new(&name, found, parts, standardized).map_err(|error| Failure::input(format!("--data: {error}")))?;
     // Of each class a share is taken, which may be none.
@@ -198,10 +217,23 @@ fn data(arguments: &Arguments, usual: bool) -> Result<Data, Failure> {
     if data.test.is_empty() {
         return none("--test", &arguments.test);
     }
-    if parts.validation > 0.0 && data.validation.is_none() {
+    if watched && data.validation.is_none() {
         return none("--validation", &arguments.validation);
     }
     Ok(data)
+}
+
+/// The places of classes that are named.
+fn classes(names: &str, all: &[String]) -> Result<Vec<u8>, Failure> {
+    let mut places = Vec::new();
+    for name in names.split(',').map(str::trim) {
+        match all.iter().position(|class| class == name) {
+            Some(place) if !places.contains(&(place as u8)) => places.push(place as u8),
+            Some(_) => return Err(expected("--classes", "each class once", format!("{name} twice"))),
+            None => return Err(expected("--classes", format!("some of {}", all.join(", ")), name)),
+        }
+    }
+    Ok(places)
 }
 
 /// `32` or `32x48`: rows and columns.

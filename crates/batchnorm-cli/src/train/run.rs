@@ -8,7 +8,7 @@ use batchnorm_lab::diagnosis;
 use batchnorm_lab::model::{BesideAverage, Description, Model, ModelError, Tested, Watch};
 use batchnorm_lab::network::Network;
 use batchnorm_lab::plan::Plan;
-use batchnorm_lab::training::{Batches, Score, Training, score};
+use batchnorm_lab::training::{Score, Training, score};
 
 use super::file::Store;
 use super::report::Report;
@@ -151,7 +151,7 @@ impl Run {
     pub fn train(&mut self, store: &Store, save_every: Option<Duration>, mut report: Report) -> Result<(), Failure> {
         let stop = Stop::on_ctrl_c()?;
         report.begin(&self.data, &self.plan, self.done)?;
-        let mut batches = Batches::new(self.data.train.len(), self.plan.batch_size, self.plan.seed);
+        let mut batches = self.plan.batches(&self.data);
         batches.skip(self.done);
         let (mut saved, mut pause) = (Instant::now(), save_every.unwrap_or(SAVE_EVERY));
         while !self.is_over() {

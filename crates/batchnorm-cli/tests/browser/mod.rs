@@ -84,6 +84,20 @@ impl Browser {
         shown.log.lines().filter(|line| line.contains("CONSOLE")).map(str::to_owned).collect()
     }
 
+    /// Fails unless a page is silent, no wider than what it is shown on, and light or dark as is asked.
+    pub fn shows(&self, path: &Path, page: &str) {
+        assert_eq!(self.console(path), Vec::<String>::new());
+        for (dark, ground) in [(false, "rgb(255, 255, 255)"), (true, "rgb(22, 23, 27)")] {
+            let measures = self.measure(page, path.parent().expect("it is a file's"), dark);
+            assert_eq!(measures.len(), WIDTHS.len());
+            for ((frame, wanted, background), width) in measures.into_iter().zip(WIDTHS) {
+                assert_eq!(frame, width);
+                assert!(wanted <= width, "{wanted} wide in {width}, dark: {dark}");
+                assert_eq!(background, ground, "dark: {dark}");
+            }
+        }
+    }
+
     /// At each width, how wide the page wants to be, and its background. The page stands in a frame of that width,
     /// since a window has a least width of its own; the page around it measures.
     pub fn measure(&self, page: &str, folder: &Path, dark: bool) -> Vec<(u32, u32, String)> {

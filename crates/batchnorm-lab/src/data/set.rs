@@ -67,6 +67,14 @@ impl Set {
         }
     }
 
+    /// The examples of these classes, of which the first is class 0 now.
+    pub(super) fn of_classes(&self, kept: &[u8]) -> Set {
+        let place = |class: &u8| kept.iter().position(|kept| kept == class);
+        let places: Vec<usize> = (0..self.len()).filter(|&at| place(&self.classes[at]).is_some()).collect();
+        let part = self.part(&places);
+        Set { classes: part.classes.iter().filter_map(|class| place(class).map(|place| place as u8)).collect(), ..part }
+    }
+
     /// Reads the examples at these places, in this order.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use crate::setting::Difference;
 const PARTS_SEED: u64 = 0;
 
 /// The parts of a data set that are drawn from it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Parts {
     /// Share to test with, of a set that comes without a part for it.
@@ -23,12 +23,15 @@ pub struct Parts {
     pub validation: f64,
     /// Examples of the whole training set that are used; all of them where none is said.
     pub examples: Option<usize>,
+    /// Classes whose examples are used, by their places; all of them where none is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<u8>>,
 }
 
 impl Default for Parts {
     /// A fifth to test with where there is no such part, none to watch by, all examples.
     fn default() -> Self {
-        Parts { test: 0.2, validation: 0.0, examples: None }
+        Parts { test: 0.2, validation: 0.0, examples: None, classes: None }
     }
 }
 
@@ -77,8 +80,16 @@ impl Data {
     ///
     /// # Errors
     /// A set that cannot be read.
+    ///
+    /// # Panics
+    /// If there is no class at one of the places.
     pub fn new(name: &str, found: Found, parts: Parts, standardized: bool) -> Result<Data, DataError> {
-        let Found { kind, classes, train, test } = found;
+        let Found { kind, mut classes, mut train, mut test } = found;
+        if let Some(kept) = &parts.classes {
+            classes = kept.iter().map(|&class| classes[usize::from(class)].clone()).collect();
+            train = train.of_classes(kept);
+            test = test.map(|test| test.of_classes(kept));
+        }
         let (train, test) = match test {
             Some(test) => (train, test),
             None => split_off(&train, parts.test, PARTS_SEED),
@@ -105,6 +116,18 @@ impl Data {
             scale: standardized.then_some(scale),
         };
         Ok(Data { summary, train, validation: Some(validation).filter(|set| !set.is_empty()), test })
+    }
+}
+
+impl Data {
+    /// The data with the examples to watch by in the place of those to test with: for choices that the test set is to know nothing of.
+    ///
+    /// # Panics
+    /// If there are none to watch by.
+    pub fn tested_by_validation(self) -> Data {
+        let test = self.validation.expect("a part to watch by was asked for");
+        let summary = DataSummary { test: test.len(), validation: 0, ..self.summary };
+        Data { summary, train: self.train, validation: None, test }
     }
 }
 

@@ -34,7 +34,7 @@ impl Norm {
         let batch = |renormalization: Option<Renormalization>| {
             let config =
                 BatchNormConfig::new(channels).with_epsilon(recipe.epsilon).with_momentum(recipe.weight_of_new);
-            Norm::Batch(config.with_renormalization(renormalization).init(device))
+            Norm::Batch(config.with_ghost(recipe.ghost).with_renormalization(renormalization).init(device))
         };
         let sample = |config: SampleNormConfig| Norm::Sample(config.with_epsilon(recipe.epsilon).init(device));
         let [r_max, d_max] = recipe.renormalization;

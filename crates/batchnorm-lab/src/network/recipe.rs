@@ -48,6 +48,9 @@ pub struct Recipe {
     pub groups: usize,
     /// Limits of r and d of batch renormalisation.
     pub renormalization: [f64; 2],
+    /// Examples of a ghost batch, by which batch norm normalises in training instead of the whole batch (Hoffer et al. 2017).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ghost: Option<usize>,
     /// Convolutions, each followed by its pooling.
     pub convolutions: Vec<Convolving>,
     /// Residual stages behind them (He et al. 2016, section 4.2); each but the first halves rows and columns. Behind the last one the mean
@@ -158,6 +161,7 @@ impl Default for Recipe {
             weight_of_new: 0.1,
             groups: 4,
             renormalization: [3.0, 5.0],
+            ghost: None,
             convolutions: Vec::new(),
             stages: Vec::new(),
         }
@@ -272,6 +276,18 @@ impl Recipe {
         let [r_max, d_max] = self.renormalization;
         if let Err(reason) = batchnorm_burn::Renormalization::new(r_max, d_max) {
             return error("renormalization", &reason.to_string(), format!("{r_max}, {d_max}"));
+        }
+        if let Some(ghost) = self.ghost {
+            if ghost < 2 {
+                return error(
+                    "ghost",
+                    "2 examples or more, for batch norm needs two values to normalise by",
+                    ghost.to_string(),
+                );
+            }
+            if self.norm != NormKind::Batch {
+                return error("ghost", "batch norm with it", format!("{} norm", self.norm_name()));
+            }
         }
         self.check_convolutions(input)?;
         self.check_groups()?;

@@ -11,7 +11,7 @@ use std::fmt::Write;
 
 use super::axis::{Axis, mark};
 use super::labels::{self, Area};
-use super::markup::escape;
+use super::markup::{self, escape};
 
 /// Width of a chart that shares its row with one other, in its own units.
 pub const WIDE: f64 = 440.0;
@@ -238,6 +238,12 @@ fn path(points: impl Iterator<Item = (f64, f64)>) -> String {
         let _ = write!(out, "{}{x:.1} {y:.1}", if index == 0 { 'M' } else { 'L' });
     }
     out
+}
+
+/// Some figures of charts with their captions, under a heading.
+pub fn figures(charts: &[(Chart, String)]) -> String {
+    let figures: String = charts.iter().map(|(chart, caption)| markup::figure(&chart.svg(), caption)).collect();
+    if figures.is_empty() { figures } else { format!("<div class=\"charts\">\n{figures}</div>\n") }
 }
 
 /// The key of some lines: a piece of each with its name.

@@ -1,62 +1,71 @@
-//! The grid that is asked for: settings that vary, by seeds.
+//! The cells that are asked for: arms by seeds, with their plans and data.
+
+use std::path::PathBuf;
 
 use batchnorm_lab::data::Data;
+use batchnorm_lab::grid::{Arm, Question, Sweep};
 use batchnorm_lab::hash::Fnv;
+use batchnorm_lab::look::Look;
 use batchnorm_lab::plan::Plan;
 use batchnorm_lab::setting;
+use batchnorm_lab::words::count;
 use clap::Parser;
+use serde_json::Value;
 
+use super::arms::{self, Varied, refuse_if_not_of_cells};
 use crate::compare::options::Arguments;
+use crate::compare::preset::{self, Form};
 use crate::compare::request::{SHARE, seeds};
+use crate::compare::words::{self, Words};
 use crate::failure::Failure;
 use crate::flags::{self, WHOLE, expected, number};
 use crate::train;
 
 /// Cells of a grid, at most.
 const MOST_CELLS: usize = 100_000;
-/// Settings of `train` by shorter names.
-const SHORTER: [(&str, &str); 1] = [("lr", "learning-rate")];
-/// Flags of `train` that a cell cannot have: its seed is the grid's, and it leaves no file.
-const NOT_OF_CELLS: [&str; 14] = [
-    "seed",
-    "output",
-    "restart",
-    "json",
-    "log",
-    "tensorboard",
-    "save-every",
-    "description",
-    "outline",
-    "threads",
-    "patience",
-    "from",
-    "average",
-    "validation",
-];
+/// The seed of trainings that choose a setting: none of a grid's own.
+const TUNING_SEED: u64 = 90_001;
+/// The share that these are tested on.
+const TUNING_SHARE: &str = "--validation=0.1";
 
-/// A grid, its data looked at.
+/// What is asked for, before any data are opened.
 pub struct Grid {
-    /// The names of the arms, in order; the first is that which the others are measured against.
-    pub arms: Vec<String>,
-    pub cells: Vec<Asked>,
-    pub target: Option<f64>,
+    pub title: String,
+    pub text: Option<String>,
+    pub folder: PathBuf,
+    pub form: Form,
     pub workers: usize,
-    /// The flags of `train` that all cells have.
-    pub base: Vec<String>,
-    /// The data sets that cells are trained on.
-    pub data: Vec<Data>,
-    /// Examples to test with, the fewest of all sets.
-    pub test: usize,
+    seeds: Vec<u64>,
+    target: Option<f64>,
+    arms: Vec<(Arm, Words)>,
+    published: preset::Literature,
 }
 
 /// A cell that is asked for.
 pub struct Asked {
     pub arm: String,
-    /// Place of its data among those of the grid.
+    /// Place of its data among those that are open.
     pub data: usize,
     pub plan: Plan,
-    /// What tells it from any other cell: all settings of its training, and its data.
+    pub looks: Vec<Look>,
+    /// The plan of the training that it starts from, and the place of its data.
+    pub source: Option<(Plan, usize)>,
+    /// What tells it from any other cell: all settings of its training, its data, and what is read off it.
     pub key: String,
+}
+
+/// The trainings by which a setting is chosen.
+pub struct Tuning {
+    pub varied: Varied,
+    /// The name of each arm, and its cells, one for each value.
+    pub sweeps: Vec<(String, Vec<Asked>)>,
+}
+
+/// The data sets that are open, with the flags by which they were.
+#[derive(Default)]
+pub struct DataSets {
+    pub data: Vec<Data>,
+    opened_by: Vec<(Words, bool)>,
 }
 
 /// Flags of `train`, as a command line of its own.
@@ -68,9 +77,68 @@ struct Flags {
 }
 
 impl Grid {
+    /// The grid that flags ask for: a preset, changed by them, or one of their own.
     pub fn asked(arguments: &Arguments) -> Result<Grid, Failure> {
-        let seeds = seeds(&arguments.seeds)?;
-        let arms = arms(&arguments.vary)?;
+        let own = Form {
+            arms: Vec::new(),
+            vary: arguments.vary.clone(),
+            seeds: arguments.seeds.clone(),
+            target: arguments.target.clone(),
+            beside: arguments.beside.clone(),
+            over: arguments.over.clone(),
+            tune: arguments.tune.clone(),
+            read: arguments
+                .read
+                .iter()
+                .map(|look| look.parse().map_err(|error| Failure::usage(format!("--read: {error}"))))
+                .collect::<Result<_, _>>()?,
+            flags: arguments.base.iter().cloned().collect(),
+            source: Words::default(),
+        };
+        for name in own.flags.names() {
+            refuse_if_not_of_cells("behind --", name)?;
+        }
+        let Some(name) = &arguments.preset else {
+            if arguments.quick {
+                return Err(expected("--quick", "a --preset with it", "a grid of one's own"));
+            }
+            let nothing = preset::Literature::default();
+            return Grid::of(
+                String::from("A grid of settings"),
+                None,
+                arguments.output_dir.clone(),
+                own,
+                nothing,
+                arguments,
+            );
+        };
+        let preset = preset::preset(name)?;
+        let literature = preset.literature(!arguments.quick && own.changes_nothing());
+        let folder = arguments.output_dir.join(if arguments.quick { format!("{name}-quick") } else { name.clone() });
+        let form = if arguments.quick { preset.full.changed_by(preset.quick) } else { preset.full };
+        // What varies is not to be said behind --, where nothing would come of it.
+        let varied = |name: &str| {
+            form.arms.iter().any(|arm| arm.flags.has(name))
+                || form.vary.iter().chain(&form.tune).any(|vary| words::setting(vary) == name)
+        };
+        if let Some(name) = own.flags.names().find(|name| varied(name)) {
+            let what = format!("flags that do not vary in the preset (--vary {name}=VALUE,... changes its values)");
+            return Err(expected("behind --", what, format!("--{name}")));
+        }
+        let title = if arguments.quick { format!("{name}, in its quick form") } else { name.clone() };
+        Grid::of(title, Some(preset.question), folder, form.changed_by(own), literature, arguments)
+    }
+
+    fn of(
+        title: String,
+        text: Option<String>,
+        folder: PathBuf,
+        form: Form,
+        published: preset::Literature,
+        arguments: &Arguments,
+    ) -> Result<Grid, Failure> {
+        let seeds = seeds(form.seeds.as_deref())?;
+        let arms = arms::arms(&form)?;
         if arms.len().saturating_mul(seeds.len()) > MOST_CELLS {
             let got = arms.len().saturating_mul(seeds.len());
             return Err(expected("--vary", format!("at most {MOST_CELLS} cells"), got));
@@ -80,108 +148,136 @@ impl Grid {
             None => std::thread::available_parallelism().map_or(1, usize::from),
         };
         setting::check_threads(workers).map_err(flags::failure)?;
-        let target = arguments.target.as_ref().map(|target| number("--target", target, SHARE)).transpose()?;
+        let target = form.target.as_ref().map(|target| number("--target", target, SHARE)).transpose()?;
         target.map_or(Ok(()), setting::check_target).map_err(flags::failure)?;
-        let mut grid = Grid {
-            arms: arms.iter().map(|(name, _)| name.clone()).collect(),
-            cells: Vec::new(),
-            target,
-            workers,
-            base: arguments.base.clone(),
-            data: Vec::new(),
-            test: usize::MAX,
-        };
-        // The flags by which each of the data sets was opened: that reads all of it.
-        let mut opened_by: Vec<train::Arguments> = Vec::new();
-        for (name, flags) in &arms {
-            let words: Vec<String> = arguments.base.iter().cloned().chain(flags.iter().cloned()).collect();
-            let train = parsed(&words)?;
-            let place = opened_by.iter().position(|known| train::same_data(known, &train)).unwrap_or(opened_by.len());
-            if place == grid.data.len() {
-                grid.data.push(train::data_of(&train)?);
-            }
-            let data = &grid.data[place];
-            grid.test = grid.test.min(data.summary.test);
-            let of_arm = train::plan_on(&train, data)?;
-            for &seed in &seeds {
-                let plan = Plan { seed, ..of_arm.clone() };
-                let settings = serde_json::json!({ "plan": plan, "data": data.summary });
-                let mut key = Fnv::default();
-                key.take(settings.to_string().as_bytes());
-                let key = format!("{:016x}", key.hash());
-                grid.cells.push(Asked { arm: name.clone(), data: place, plan, key });
-            }
-            if place == opened_by.len() {
-                opened_by.push(train);
-            }
-        }
-        // Seed by seed, so that an unfinished grid has pairs.
-        let order = |asked: &Asked| seeds.iter().position(|&seed| seed == asked.plan.seed);
-        grid.cells.sort_by_key(order);
-        Ok(grid)
+        Ok(Grid { title, text, folder, form, workers, seeds, target, arms, published })
     }
 
-    /// The smallest difference of two accuracies.
-    pub fn resolution(&self) -> f64 {
-        1.0 / self.test.max(1) as f64
+    /// The setting that is tuned, and the cells of each arm that does not say it.
+    pub fn tuning(&self, open: &mut DataSets) -> Result<Option<Tuning>, Failure> {
+        let Some(tune) = &self.form.tune else { return Ok(None) };
+        let varied = Varied::parse("--tune", tune)?;
+        let mut sweeps = Vec::new();
+        for (arm, flags) in self.arms.iter().filter(|(_, flags)| !flags.has(&varied.setting)) {
+            let cells = varied.values.iter().map(|value| {
+                let words = self.form.flags.changed_by(flags).changed_by(&varied.flag(value));
+                let name = format!("choosing {} {value} for {}", varied.setting, arm.name);
+                self.cell(open, name, &words, TUNING_SEED, true)
+            });
+            sweeps.push((arm.name.clone(), cells.collect::<Result<_, _>>()?));
+        }
+        Ok(Some(Tuning { varied, sweeps }))
+    }
+
+    /// The cells, seed by seed, so that an unfinished grid has pairs.
+    pub fn cells(&self, open: &mut DataSets, sweeps: &[Sweep]) -> Result<Vec<Asked>, Failure> {
+        let mut cells = Vec::new();
+        for &seed in &self.seeds {
+            for (arm, flags) in &self.arms {
+                let sweep = sweeps.iter().find(|sweep| sweep.arm == arm.name);
+                let chosen: Words = sweep.iter().map(|sweep| format!("--{}={}", sweep.setting, sweep.chosen)).collect();
+                let words = self.form.flags.changed_by(flags).changed_by(&chosen);
+                cells.push(self.cell(open, arm.name.clone(), &words, seed, false)?);
+            }
+        }
+        Ok(cells)
+    }
+
+    fn cell(&self, open: &mut DataSets, arm: String, words: &Words, seed: u64, tuning: bool) -> Result<Asked, Failure> {
+        let (data, plan, source) = match self.form.source.is_empty() {
+            true => {
+                let data = open.place(words, tuning)?;
+                (data, train::plan_on(&parsed(words)?, &open.data[data])?, None)
+            }
+            false => {
+                let place = open.place(&self.form.source, false)?;
+                let plan = Plan { seed, ..train::plan_on(&parsed(&self.form.source)?, &open.data[place])? };
+                // (Its file is the source's training; none is read.)
+                let words = words.changed_by(&[String::from("--from=source")].into_iter().collect());
+                let data = open.place(&words, tuning)?;
+                let [source_data, data_of_arm] = open.data.get_disjoint_mut([place, data]).map_err(|_| {
+                    expected("--data", "other data than those of the network that is started from", "the same")
+                })?;
+                let of_arm = train::plan_from(&parsed(&words)?, (&plan, source_data), data_of_arm)?;
+                (data, of_arm, Some((plan, place)))
+            }
+        };
+        let plan = Plan { seed, ..plan };
+        let looks = if tuning { Vec::new() } else { self.form.read.clone() };
+        let from = source.as_ref().map(|(plan, place)| (plan, &open.data[*place].summary));
+        let settings =
+            serde_json::json!({ "plan": plan, "data": open.data[data].summary, "looks": looks, "source": from });
+        Ok(Asked { arm, data, plan, looks, source, key: key(&settings) })
+    }
+
+    /// What is asked, for the figures.
+    pub fn question(&self, open: &DataSets, cells: &[Asked]) -> Question {
+        let test = cells.iter().map(|asked| open.data[asked.data].summary.test).min().unwrap_or(1);
+        Question {
+            title: self.title.clone(),
+            text: self.text.clone(),
+            claims: self.published.claims.clone(),
+            arms: self.arms.iter().map(|(arm, _)| arm.clone()).collect(),
+            seeds: self.seeds.clone(),
+            target: self.target,
+            resolution: 1.0 / test.max(1) as f64,
+            beside: self.form.beside.iter().map(|setting| words::whole(setting).to_owned()).collect(),
+            over: self.form.over.as_deref().map(|setting| words::whole(setting).to_owned()),
+            published: self.published.published.clone(),
+            before: self.published.before.clone(),
+        }
     }
 }
 
-/// The arms of `--vary norm=none,batch --vary lr=0.1,1`: each value of each setting with each of the others, by name and flags.
-fn arms(vary: &[String]) -> Result<Vec<(String, Vec<String>)>, Failure> {
-    let what = "a setting of `train` and its values, such as norm=none,batch (with / between values that have commas)";
-    let mut arms: Vec<(String, Vec<String>)> = vec![(String::new(), Vec::new())];
-    let mut varied: Vec<String> = Vec::new();
-    for one in vary {
-        let Some((setting, values)) = one.split_once('=').filter(|(_, values)| !values.is_empty()) else {
-            return Err(expected("--vary", what, format!("`{one}`")));
+impl DataSets {
+    /// The place of the data that flags ask for, which are opened if they are not: that reads all of them.
+    fn place(&mut self, words: &Words, tuning: bool) -> Result<usize, Failure> {
+        let train = parsed(words)?;
+        for (place, (known, for_tuning)) in self.opened_by.iter().enumerate() {
+            if *for_tuning == tuning && train::same_data(&parsed(known)?, &train) {
+                return Ok(place);
+            }
+        }
+        let data = match tuning {
+            true => {
+                let words = words.changed_by(&[TUNING_SHARE.to_owned()].into_iter().collect());
+                // The test set is not looked at: what is kept out of training stands for it.
+                train::data_of(&parsed(&words)?)?.tested_by_validation()
+            }
+            false => train::data_of(&train)?,
         };
-        let setting = SHORTER.iter().find(|(short, _)| *short == setting).map_or(setting, |(_, long)| long);
-        refuse_if_not_of_cells("--vary", setting)?;
-        if varied.iter().any(|known| known == setting) {
-            return Err(expected("--vary", "each setting once", format!("{setting} twice")));
-        }
-        varied.push(setting.to_owned());
-        let values: Vec<&str> = values.split(if values.contains('/') { '/' } else { ',' }).map(str::trim).collect();
-        let mut distinct = values.clone();
-        distinct.sort_unstable();
-        distinct.dedup();
-        if distinct.len() != values.len() {
-            return Err(expected("--vary", "values that differ", format!("`{one}`")));
-        }
-        let product = arms.iter().flat_map(|(name, flags)| {
-            values.iter().map(move |value| {
-                let sign = if name.is_empty() { "" } else { ", " };
-                let flag = format!("--{setting}={value}");
-                (format!("{name}{sign}{setting} {value}"), flags.iter().cloned().chain([flag]).collect())
-            })
-        });
-        arms = product.collect();
+        self.data.push(data);
+        self.opened_by.push((words.clone(), tuning));
+        Ok(self.data.len() - 1)
     }
-    Ok(arms)
+
+    /// Each in words.
+    pub fn words(&self, cells: &[Asked]) -> Vec<String> {
+        let places = cells.iter().flat_map(|asked| [Some(asked.data), asked.source.as_ref().map(|(_, place)| *place)]);
+        let mut places: Vec<usize> = places.flatten().collect();
+        places.sort_unstable();
+        places.dedup();
+        let words = |place: usize| {
+            let data = &self.data[place].summary;
+            let train = count(data.train, "example");
+            format!("{} ({}, {}): {train} to train on, {} to test with", data.name, data.kind, data.input, data.test)
+        };
+        places.into_iter().map(words).collect()
+    }
 }
 
-fn refuse_if_not_of_cells(place: &str, flag: &str) -> Result<(), Failure> {
-    match NOT_OF_CELLS.contains(&flag) {
-        true => {
-            let but = NOT_OF_CELLS.map(|flag| format!("--{flag}")).join(", ");
-            Err(expected(place, format!("flags of `train` but {but}"), format!("--{flag}")))
-        }
-        false => Ok(()),
-    }
+fn key(settings: &Value) -> String {
+    let mut key = Fnv::default();
+    key.take(settings.to_string().as_bytes());
+    format!("{:016x}", key.hash())
 }
 
 /// Words as flags of `train`; the first line of what is wrong otherwise.
-fn parsed(words: &[String]) -> Result<train::Arguments, Failure> {
-    for word in words {
-        if let Some(flag) = word.strip_prefix("--") {
-            refuse_if_not_of_cells("behind --", flag.split('=').next().unwrap_or(flag))?;
-        }
-    }
-    let parsed = Flags::try_parse_from(words).map_err(|error| {
+fn parsed(words: &Words) -> Result<train::Arguments, Failure> {
+    let parsed = Flags::try_parse_from(words.to_vec()).map_err(|error| {
         let text = error.to_string();
         let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        Failure::usage(format!("flags of `train`: {first} (in `{}`)", words.join(" ")))
+        Failure::usage(format!("flags of `train`: {first} (in `{words}`)"))
     })?;
     Ok(parsed.train)
 }

@@ -6,15 +6,17 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use batchnorm_io::atomic::{FileSet, remove_abandoned, write_file};
-use batchnorm_lab::grid::{Cell, Figures};
-use batchnorm_lab::machine::Machine;
+use batchnorm_lab::grid::{Cell, Study};
+use batchnorm_lab::report;
 use serde_json::{Value, json};
 
-use super::asked::{Asked, Grid};
+use super::asked::Asked;
 use crate::failure::Failure;
 
 /// Marks the files of this version of the program.
-const FORMAT: &str = "batchnorm-grid 1";
+const FORMAT: &str = "batchnorm-grid 2";
+/// The files of the whole grid.
+const SUMMARIES: [&str; 5] = ["report.html", "report.md", "report.svg", "grid.json", "grid.csv"];
 /// The folder of the cells.
 const CELLS: &str = "cells";
 
@@ -38,10 +40,10 @@ impl Store {
         self.folder.join(CELLS).join(format!("{key}.json"))
     }
 
-    /// The cells of a grid that are done, by key.
-    pub fn load(&self, grid: &Grid) -> Result<BTreeMap<String, Cell>, Failure> {
+    /// Those of the cells that are done, by key.
+    pub fn load(&self, cells: &[&Asked]) -> Result<BTreeMap<String, Cell>, Failure> {
         let mut done = BTreeMap::new();
-        for asked in &grid.cells {
+        for asked in cells {
             let path = self.path(&asked.key);
             remove_abandoned(&path);
             let broken = |reason: &dyn std::fmt::Display| {
@@ -69,30 +71,26 @@ impl Store {
     }
 
     /// The names of the files that [`summarize`](Self::summarize) writes.
-    pub fn summaries(&self) -> [PathBuf; 2] {
-        ["grid.json", "grid.csv"].map(|name| self.folder.join(name))
+    pub fn summaries(&self) -> [PathBuf; 5] {
+        SUMMARIES.map(|name| self.folder.join(name))
     }
 
-    /// Writes the whole grid as JSON, and its cells as a table.
-    pub fn summarize(&self, grid: &Grid, cells: &[Cell], figures: &Figures) -> Result<(), Failure> {
-        let whole = json!({
-            "format": FORMAT,
-            "flags": grid.base,
-            "arms": grid.arms,
-            "target": grid.target,
-            "machine": Machine::here(),
-            "figures": figures,
-            "cells": cells,
-        });
+    /// Writes the whole grid as JSON, its cells as a table, and its reports.
+    pub fn summarize(&self, study: &Study) -> Result<(), Failure> {
+        let [page, short, picture, whole, table] = SUMMARIES;
         let write = || {
             let mut files = FileSet::open(&self.folder)?;
-            files.file("grid.json", |out| {
-                serde_json::to_writer(&mut *out, &whole).map_err(io::Error::from)?;
+            files.file(page, |out| out.write_all(report::study_html(study).as_bytes()))?;
+            files.file(short, |out| out.write_all(report::study_markdown(study).as_bytes()))?;
+            files.file(picture, |out| out.write_all(report::study_picture(study).as_bytes()))?;
+            files.file(whole, |out| {
+                serde_json::to_writer(&mut *out, &json!({ "format": FORMAT, "study": study }))
+                    .map_err(io::Error::from)?;
                 out.write_all(b"\n")
             })?;
-            files.file("grid.csv", |out| {
+            files.file(table, |out| {
                 writeln!(out, "arm,seed,ending,steps,seconds,accuracy,step_of_target,seconds_of_target")?;
-                cells.iter().try_for_each(|cell| writeln!(out, "{}", row(cell, grid.target)))
+                study.cells.iter().try_for_each(|cell| writeln!(out, "{}", row(cell, study.question.target)))
             })?;
             files.commit()
         };

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use batchnorm_io::whole;
-use batchnorm_lab::network::{ActivationKind, Architecture, NAMES, NormKind, Placement, Recipe, Start};
+use batchnorm_lab::network::{ActivationKind, Architecture, Convolving, NAMES, NormKind, Placement, Recipe, Start};
 
 use crate::failure::Failure;
 use crate::flags::{WHOLE, expected, list, number};
@@ -22,6 +22,9 @@ pub fn recipe(arguments: &Arguments, source: Option<&Recipe>, usual: bool) -> Re
     };
     if let Some(hidden) = &arguments.hidden {
         recipe.hidden = list("--hidden", hidden, "whole numbers with commas between, such as 100,50")?;
+    }
+    if let Some(convolutions) = &arguments.convolutions {
+        recipe.convolutions = convolutions.split(',').map(convolving).collect::<Result<_, _>>()?;
     }
     if let Some(activation) = arguments.activation {
         recipe.activation = match activation {
@@ -69,6 +72,9 @@ pub fn recipe(arguments: &Arguments, source: Option<&Recipe>, usual: bool) -> Re
     if let Some(groups) = &arguments.groups {
         recipe.groups = number("--groups", groups, WHOLE)?;
     }
+    if let Some(ghost) = &arguments.ghost {
+        recipe.ghost = Some(number("--ghost", ghost, WHOLE)?);
+    }
     if let Some(limits) = &arguments.renorm {
         let [r_max, d_max] = list("--renorm", limits, "two numbers R,D such as 3,5")?[..] else {
             return Err(expected("--renorm", "two numbers R,D such as 3,5", format!("`{limits}`")));
@@ -76,6 +82,24 @@ pub fn recipe(arguments: &Arguments, source: Option<&Recipe>, usual: bool) -> Re
         recipe.renormalization = [r_max, d_max];
     }
     Ok(recipe)
+}
+
+/// `32`, `32x7` or `32x7/2`: channels, rows and columns of the kernel, of the pooling.
+fn convolving(text: &str) -> Result<Convolving, Failure> {
+    let number = |text: &str| {
+        number(
+            "--convolutions",
+            text,
+            "channels, with xKERNEL and /POOL where they are other than 3 and none, such as 16,32x5/2",
+        )
+    };
+    let (sizes, pool) = text.trim().split_once('/').map_or((text.trim(), None), |(sizes, pool)| (sizes, Some(pool)));
+    let (channels, kernel) = sizes.split_once('x').map_or((sizes, None), |(channels, kernel)| (channels, Some(kernel)));
+    Ok(Convolving {
+        channels: number(channels)?,
+        kernel: kernel.map_or(Ok(3), number)?,
+        pool: pool.map_or(Ok(1), number)?,
+    })
 }
 
 fn named(network: &Path) -> Result<Recipe, Failure> {

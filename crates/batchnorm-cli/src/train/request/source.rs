@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use batchnorm_lab::data::{Data, DataSummary};
-use batchnorm_lab::model::Model;
-use batchnorm_lab::network::{Affine, Freeze, Statistics};
+use batchnorm_lab::hash::Fnv;
+use batchnorm_lab::model::{Description, Model};
+use batchnorm_lab::network::{Affine, Freeze, Recipe, Statistics};
+use batchnorm_lab::plan::Plan;
 use batchnorm_lab::transfer::{Head, Transfer};
 
 use crate::failure::Failure;
@@ -22,43 +24,63 @@ pub fn read(path: &Path) -> Result<Model, Failure> {
     })
 }
 
-/// Data are standardised as those were that the network has learnt from: that is a part of it.
-pub fn take_up_scale(source: &Model, data: &mut Data) -> Result<(), Failure> {
-    let (there, here) = (source.description.data.input, data.summary.input);
-    if there.channels != here.channels {
-        let what = format!("examples of {} channels, as the network of --from has them", there.channels);
-        return Err(expected("--data", what, format!("{here}, of {}", here.channels)));
-    }
-    data.summary.scale = source.description.data.scale.clone();
-    Ok(())
+/// What is known of a network that a training starts from.
+pub struct Source<'s> {
+    pub network: &'s Recipe,
+    data: &'s DataSummary,
+    fingerprint: String,
 }
 
-/// What the training takes from the network.
-pub fn transfer(arguments: &Arguments, source: &Model, data: &DataSummary) -> Result<Transfer, Failure> {
-    let (there, here) = (&source.description.data.classes, &data.classes);
-    let head = match arguments.head {
-        None | Some(OutputLayer::New) => Head::New,
-        Some(OutputLayer::Kept) if there.len() != here.len() => {
-            let what = format!("new, for the network has {} classes and the data have {}", there.len(), here.len());
-            return Err(expected("--head", what, "kept"));
+impl<'s> Source<'s> {
+    pub fn of_model(model: &'s Model) -> Source<'s> {
+        let Description { plan, data, .. } = &model.description;
+        Source { network: &plan.network, data, fingerprint: format!("{:016x}", model.network.fingerprint()) }
+    }
+
+    /// What a plan comes to, which is known by the plan and its data.
+    pub fn of_plan(plan: &'s Plan, data: &'s DataSummary) -> Source<'s> {
+        let mut hash = Fnv::default();
+        hash.take(serde_json::json!({ "plan": plan, "data": data }).to_string().as_bytes());
+        Source { network: &plan.network, data, fingerprint: format!("{:016x}", hash.hash()) }
+    }
+
+    /// Data are standardised as those were that the network has learnt from: that is a part of it.
+    pub fn give_scale(&self, data: &mut Data) -> Result<(), Failure> {
+        let (there, here) = (self.data.input, data.summary.input);
+        if there.channels != here.channels {
+            let what = format!("examples of {} channels, as the network of --from has them", there.channels);
+            return Err(expected("--data", what, format!("{here}, of {}", here.channels)));
         }
-        Some(OutputLayer::Kept) => Head::Kept,
-    };
-    let layers: Vec<String> =
-        arguments.freeze.iter().flat_map(|all| all.split(',')).map(|one| one.trim().to_owned()).collect();
-    let stays = !layers.is_empty();
-    let statistics = match arguments.statistics {
-        Some(RunningStatistics::Frozen) => Statistics::Frozen,
-        Some(RunningStatistics::Adapting) => Statistics::Adapting,
-        None if stays && source.description.plan.network.needs_batches() => Statistics::Frozen,
-        None => Statistics::Adapting,
-    };
-    let affine = match arguments.affine {
-        Some(Parameters::Frozen) => Affine::Frozen,
-        Some(Parameters::Trained) => Affine::Trained,
-        None if stays => Affine::Frozen,
-        None => Affine::Trained,
-    };
-    let from = format!("{:016x}", source.network.fingerprint());
-    Ok(Transfer { from, head, freeze: Freeze { layers, statistics, affine } })
+        data.summary.scale = self.data.scale.clone();
+        Ok(())
+    }
+
+    /// What the training takes from the network.
+    pub fn transfer(&self, arguments: &Arguments, data: &DataSummary) -> Result<Transfer, Failure> {
+        let (there, here) = (&self.data.classes, &data.classes);
+        let head = match arguments.head {
+            None | Some(OutputLayer::New) => Head::New,
+            Some(OutputLayer::Kept) if there.len() != here.len() => {
+                let what = format!("new, for the network has {} classes and the data have {}", there.len(), here.len());
+                return Err(expected("--head", what, "kept"));
+            }
+            Some(OutputLayer::Kept) => Head::Kept,
+        };
+        let layers: Vec<String> =
+            arguments.freeze.iter().flat_map(|all| all.split(',')).map(|one| one.trim().to_owned()).collect();
+        let stays = !layers.is_empty();
+        let statistics = match arguments.statistics {
+            Some(RunningStatistics::Frozen) => Statistics::Frozen,
+            Some(RunningStatistics::Adapting) => Statistics::Adapting,
+            None if stays && self.network.needs_batches() => Statistics::Frozen,
+            None => Statistics::Adapting,
+        };
+        let affine = match arguments.affine {
+            Some(Parameters::Frozen) => Affine::Frozen,
+            Some(Parameters::Trained) => Affine::Trained,
+            None if stays => Affine::Frozen,
+            None => Affine::Trained,
+        };
+        Ok(Transfer { from: self.fingerprint.clone(), head, freeze: Freeze { layers, statistics, affine } })
+    }
 }

@@ -1,0 +1,140 @@
+//! `batchnorm compare --preset`: claims that are run again, and what the reports say of them.
+
+#![cfg(feature = "train")]
+
+use std::fs;
+use std::path::Path;
+
+use batchnorm_lab::grid::{Cell, Study};
+use batchnorm_lab::look::Reading;
+use batchnorm_lab::report;
+use serde_json::Value;
+use support::{done, folder, refused, run, text};
+
+mod browser;
+mod markup;
+mod support;
+
+use browser::Browser;
+use markup::{page_is_whole, tags_are_closed};
+
+fn study(folder: &Path) -> Study {
+    let mut whole: Value = serde_json::from_slice(&fs::read(folder.join("grid.json")).unwrap()).unwrap();
+    assert_eq!(whole["format"], "batchnorm-grid 2");
+    serde_json::from_value(whole["study"].take()).unwrap()
+}
+
+#[test]
+fn a_preset_runs_and_its_reports_say_what_its_file_says() {
+    let folder = folder();
+    let preset = ["compare", "--preset", "batch-statistics", "--quick", "--seeds", "3", "--output-dir", "out"];
+    let told = run(folder.path(), &preset);
+    done(&told);
+    let out = folder.path().join("out/batch-statistics-quick");
+    let (study, read) = (study(&out), |name: &str| fs::read_to_string(out.join(name)).expect(name));
+    let page = read("report.html");
+    assert!(page == report::study_html(&study) && read("report.md") == report::study_markdown(&study));
+    page_is_whole(&page, 3);
+    // Sorted batches, worked out anew from the cells, in table, page, compact report and terminal.
+    let sorted = "accuracy, by batches of 36 sorted by class";
+    let of_cell = |cell: &Cell| cell.trial.readings.iter().find(|reading| reading.what == sorted).unwrap().value;
+    let values: Vec<f64> = study.cells.iter().map(of_cell).collect();
+    let mean = values.iter().sum::<f64>() / 3.0;
+    let shown = format!("{:.1} %", 100.0 * mean);
+    assert!(mean < 0.5, "batches of one class say nothing of the class: {values:?}");
+    let change = 100.0 * (mean - study.cells.iter().map(|cell| cell.trial.accuracy.unwrap()).sum::<f64>() / 3.0);
+    for (name, said) in
+        [("page", page.clone()), ("compact", read("report.md")), ("terminal", text(&told.stdout).to_owned())]
+    {
+        let said = said.replace("\u{a0}", " ");
+        for part in [&shown, &format!("{change:+.2} points"), "lower"] {
+            assert!(said.contains(part), "{name}: no {part}");
+        }
+        // In its quick form it is on other data than those of the published figure.
+        assert!(!said.contains("15.7 %") && !said.contains("PyTorch"), "{name}");
+    }
+    tags_are_closed(&read("report.svg"));
+    // Nothing is done again.
+    let again = run(folder.path(), &preset);
+    assert!(text(&again.stderr).contains("All 3 cells"), "{again:?}");
+    if let Some(browser) = Browser::find_or_say("the report of a preset") {
+        browser.shows(&out.join("report.html"), &page);
+    }
+}
+
+#[test]
+fn a_setting_of_a_preset_is_changed_by_a_flag() {
+    let folder = folder();
+    let changed =
+        ["compare", "--preset", "batch-size", "--vary", "batch-size=4,16", "--seeds", "1,7", "--tune", "lr=0.05,0.1"];
+    let base = ["--output-dir", "out", "--", "--data", "digits", "--steps", "40", "--hidden", "20"];
+    done(&run(folder.path(), &[&changed[..], &base].concat()));
+    let study = study(&folder.path().join("out/batch-size"));
+    let arms: Vec<&str> = study.question.arms.iter().map(|arm| arm.name.as_str()).collect();
+    assert_eq!(arms.len(), 6, "{arms:?}");
+    assert!(arms.contains(&"norm group, batch-size 16") && study.question.seeds == [1, 7]);
+    assert!(study.cells.iter().all(|cell| cell.trial.steps == 40));
+    assert!(study.flags.contains(&String::from("--hidden=20")) && study.flags.contains(&String::from("--data=digits")));
+    // What was published is of other settings now.
+    assert!(study.question.published.is_empty() && !study.question.before.is_empty());
+    for sweep in &study.sweeps {
+        let best = sweep.accuracies.iter().map(|(_, accuracy)| accuracy.unwrap()).fold(0.0, f64::max);
+        let chosen = sweep.accuracies.iter().find(|(value, _)| *value == sweep.chosen).unwrap();
+        assert_eq!(chosen.1, Some(best));
+        // On 143 or 144 of the 1,437 images to train on, a tenth of each class, and not on the 360 to test with.
+        let right = best * 144.0;
+        let on_some =
+            [142.0, 143.0, 144.0, 145.0].into_iter().any(|count| (best * count - (best * count).round()).abs() < 1e-9);
+        assert!(on_some, "{right} of a tenth");
+    }
+    assert_eq!(study.sweeps.len(), 6);
+}
+
+#[test]
+fn what_is_frozen_stays_and_what_it_starts_from_is_trained_first() {
+    let folder = folder();
+    let preset =
+        ["compare", "--preset", "transfer", "--quick", "--seeds", "2", "--tune", "lr=0.1", "--read", "weights"];
+    done(&run(folder.path(), &[&preset[..], &["--output-dir", "out", "--", "--epochs", "3"]].concat()));
+    let study = study(&folder.path().join("out/transfer-quick"));
+    assert_eq!(study.source, ["--network=mlp", "--data=digits", "--classes=0,1,2,3,4", "--epochs=20"]);
+    assert_eq!(study.data.len(), 2, "{:?}", study.data);
+    let norms = |cell: &Cell, layer: &str| -> Vec<f64> {
+        let of_layer = |of: &&Reading| of.what == "weight norm" && of.layer.as_deref() == Some(layer);
+        cell.trial.readings.iter().filter(of_layer).map(|reading| reading.value).collect()
+    };
+    // What the same seeds start with where no network is trained first.
+    let fresh = ["compare", "--vary", "norm=batch,none", "--seeds", "2", "--read", "weights", "--output-dir", "fresh"];
+    done(&run(folder.path(), &[&fresh[..], &["--", "--network", "mlp", "--steps", "1"]].concat()));
+    let fresh = self::study(&folder.path().join("fresh"));
+    for cell in &study.cells {
+        let (body, head) = (norms(cell, "hidden.0"), norms(cell, "output"));
+        assert!(body.len() >= 2 && head[0] != head[head.len() - 1]);
+        assert_eq!(body[0] == body[body.len() - 1], cell.arm != "all trained", "{}: {body:?}", cell.arm);
+        let of_seed = fresh.cells.iter().find(|other| other.seed == cell.seed).unwrap();
+        assert_ne!(norms(of_seed, "hidden.0")[0], body[0], "it starts from no trained network");
+    }
+}
+
+#[test]
+fn what_cannot_be_is_one_line() {
+    let folder = folder();
+    let refused_by = |arguments: &[&str], code: i32, parts: &[&str]| {
+        refused(&run(folder.path(), &[&["compare"], arguments].concat()), code, parts);
+    };
+    refused_by(&["--preset", "batch-size", "--", "--norm", "none"], 2, &["behind --", "--norm", "--vary norm="]);
+    refused_by(&["--preset", "batch-size", "--", "--learning-rate", "1"], 2, &["behind --", "--learning-rate"]);
+    refused_by(&["--preset", "batch-size", "--", "--seed", "1"], 2, &["behind --", "--seed"]);
+    refused_by(&["--preset", "batch-size", "--beside", "placement"], 2, &["--beside", "norm, batch-size", "placement"]);
+    refused_by(&["--preset", "batch-size", "--over", "placement"], 2, &["--over", "placement"]);
+    refused_by(&["--preset", "batch-size", "--read", "batch:1"], 2, &["--read", "batch:1", "recalibrated"]);
+    refused_by(&["--preset", "batch-size", "--tune", "lr"], 2, &["--tune", "lr"]);
+    refused_by(&["--vary", "norm=none,batch", "--quick"], 2, &["--quick", "--preset"]);
+    refused_by(&["--quick"], 2, &["--quick", "--preset"]);
+    refused_by(&["--", "--epochs", "3"], 2, &["behind --", "--vary or --preset"]);
+    refused_by(&["--read", "training"], 2, &["--read", "--vary or --preset"]);
+    let unknown = run(folder.path(), &["compare", "--preset", "batchsize"]);
+    let said = text(&unknown.stderr);
+    assert!(unknown.status.code() == Some(2) && said.contains("batch-size") && said.contains("ioffe"), "{said}");
+    assert!(!folder.path().join("batchnorm-compare").exists());
+}
