@@ -32,8 +32,8 @@ fn a_preset_runs_and_its_reports_say_what_its_file_says() {
     done(&told);
     let out = folder.path().join("out/batch-statistics-quick");
     let (study, read) = (study(&out), |name: &str| fs::read_to_string(out.join(name)).expect(name));
-    let page = read("report.html");
-    assert!(page == report::study_html(&study) && read("report.md") == report::study_markdown(&study));
+    let page = read("grid.html");
+    assert!(page == report::study_html(&study) && read("grid.md") == report::study_markdown(&study));
     page_is_whole(&page, 3);
     // Sorted batches, worked out anew from the cells, in table, page, compact report and terminal.
     let sorted = "accuracy, by batches of 36 sorted by class";
@@ -44,7 +44,7 @@ fn a_preset_runs_and_its_reports_say_what_its_file_says() {
     assert!(mean < 0.5, "batches of one class say nothing of the class: {values:?}");
     let change = 100.0 * (mean - study.cells.iter().map(|cell| cell.trial.accuracy.unwrap()).sum::<f64>() / 3.0);
     for (name, said) in
-        [("page", page.clone()), ("compact", read("report.md")), ("terminal", text(&told.stdout).to_owned())]
+        [("page", page.clone()), ("compact", read("grid.md")), ("terminal", text(&told.stdout).to_owned())]
     {
         let said = said.replace("\u{a0}", " ");
         for part in [&shown, &format!("{change:+.2} points"), "lower"] {
@@ -53,12 +53,12 @@ fn a_preset_runs_and_its_reports_say_what_its_file_says() {
         // In its quick form it is on other data than those of the published figure.
         assert!(!said.contains("15.7 %") && !said.contains("PyTorch"), "{name}");
     }
-    tags_are_closed(&read("report.svg"));
+    tags_are_closed(&read("grid.svg"));
     // Nothing is done again.
     let again = run(folder.path(), &preset);
     assert!(text(&again.stderr).contains("All 3 cells"), "{again:?}");
     if let Some(browser) = Browser::find_or_say("the report of a preset") {
-        browser.shows(&out.join("report.html"), &page);
+        browser.shows(&out.join("grid.html"), &page);
     }
 }
 

@@ -293,3 +293,39 @@ fn other_data_are_another_training_whether_standardised_or_not() {
         refused(&train(folder.path(), &flags), 2, &["--output", "another training", "data: "]);
     }
 }
+
+#[test]
+fn some_of_the_classes_and_networks_by_flags_and_ghost_batches_and_batches_by_class() {
+    let folder = folder();
+    let flags =
+        ["--data", "digits", "--classes", "7,5,9", "--convolutions", "6x5/2,8", "--hidden", "20", "--ghost", "8"];
+    let rest = ["--batch-size", "32", "--epochs", "6", "--output", "model"];
+    let outline = run(folder.path(), &[&["train", "--outline"], &flags[..]].concat());
+    for part in ["5 x 5", "greatest of 2 x 2", "6x4x4", "8x4x4", "3: 7, 5, 9"] {
+        assert!(text(&outline.stdout).contains(part), "{part}: {}", text(&outline.stdout));
+    }
+    done(&train(folder.path(), &[&flags[..], &rest].concat()));
+    // Of the 360 digits to test with, 36 of each class, predict asks about the three that the network knows.
+    let said = run(folder.path(), &["predict", "--json", "--model", "model", "--data", "digits"]);
+    let said: Value = serde_json::from_str(done(&said)).expect("stdout is JSON");
+    assert_eq!(
+        said["labelled_set"]["labelled"].as_u64().or(said["predictions"].as_array().map(|all| all.len() as u64)),
+        Some(108)
+    );
+    assert!(accuracy(folder.path(), &["--data", "digits"]) > 0.9);
+    // The same without ghost batches, and by class, are other trainings.
+    for other in [&["--ghost", "16"][..], &["--ghost", "8", "--order", "by-class"]] {
+        let told = train(folder.path(), &[&flags[..8], other, &rest].concat());
+        refused(&told, 2, &["--output", "model", "--restart"]);
+    }
+    let refused_by = |flags: &[&str], parts: &[&str]| {
+        refused(&train(folder.path(), &[&["--data", "digits", "--output", "other"], flags].concat()), 2, parts);
+    };
+    refused_by(&["--classes", "7,7"], &["--classes", "7 twice"]);
+    refused_by(&["--classes", "7,ten"], &["--classes", "0, 1, 2", "ten"]);
+    refused_by(&["--ghost", "1"], &["--ghost", "2 examples"]);
+    refused_by(&["--ghost", "9", "--batch-size", "64"], &["--ghost", "64", "9"]);
+    refused_by(&["--ghost", "8", "--norm", "group"], &["--ghost", "batch norm", "group"]);
+    refused_by(&["--convolutions", "8x4"], &["--network", "odd kernel"]);
+    refused_by(&["--convolutions", "8,x"], &["--convolutions", "such as 16,32x5/2"]);
+}

@@ -1,5 +1,7 @@
 //! Parsing of the command line of `compare` to settings.
 
+use std::path::Path;
+
 use batchnorm_lab::comparison::Settings;
 
 use super::options::Arguments;
@@ -70,8 +72,11 @@ pub fn seeds(text: Option<&str>) -> Result<Vec<u64>, Failure> {
     Ok((1..=count as u64).collect())
 }
 
-/// The command line, for the record.
+/// The command line, for the record; of the program its name.
 pub fn command() -> String {
-    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let mut words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    if let Some(program) = words.first_mut() {
+        *program = Path::new(program).file_name().map_or(program.clone(), |name| name.to_string_lossy().into_owned());
+    }
     words.join(" ")
 }

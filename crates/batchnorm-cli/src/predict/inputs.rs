@@ -114,6 +114,11 @@ fn labelled(word: &Path, part: Option<Part>, data: &DataSummary) -> Result<Input
     let has_pictures = data.input.is_picture() && matches!(data.input.channels, 1 | 3);
     let size = if has_pictures { Size::As(data.input) } else { Size::Own };
     let (name, found) = data_set::find("--data", word, size)?;
+    // A network of some of the classes is asked about those.
+    let found = match &data.parts.classes {
+        Some(names) => found.of_classes(names).map_err(|error| Failure::input(format!("--data: {name}: {error}")))?,
+        None => found,
+    };
     let mismatch =
         |expected: String, got: String| Failure::input(format!("--data: {name}: expected {expected}, got {got}"));
     if found.classes != data.classes {

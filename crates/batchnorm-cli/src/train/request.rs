@@ -6,7 +6,7 @@ mod source;
 use std::time::Duration;
 
 use batchnorm_lab::averaging::Averaging;
-use batchnorm_lab::data::{Augmentation, Data, FOLDER, Found, Parts, Size};
+use batchnorm_lab::data::{Augmentation, Data, DataError, FOLDER, Found, Parts, Size};
 use batchnorm_lab::network::{Network, NormKind, Recipe};
 use batchnorm_lab::optimizer::Rule as OfOptimizer;
 use batchnorm_lab::plan::Plan;
@@ -182,16 +182,15 @@ fn data(arguments: &Arguments, usual: bool) -> Result<Data, Failure> {
         }
     };
     let examples = arguments.examples.as_ref().map(|examples| number("--examples", examples, WHOLE)).transpose()?;
-    let mut parts = Parts {
+    let parts = Parts {
         test: share("--test", &arguments.test, 1.0)?,
         validation: share("--validation", &arguments.validation, 1.0)?,
         examples,
-        classes: None,
+        classes: arguments.classes.as_deref().map(classes).transpose()?,
     };
     let size = arguments.size.as_deref().map(size).transpose()?.unwrap_or(Size::Own);
     let embedded = std::path::Path::new(data_set::EMBEDDED);
     let (name, found) = data_set::find("--data", arguments.data.as_deref().unwrap_or(embedded), size)?;
-    parts.classes = arguments.classes.as_deref().map(|names| classes(names, &found.classes)).transpose()?;
     let Found { train, kind, .. } = &found;
     if size != Size::Own && *kind != FOLDER {
         return Err(expected(
@@ -207,8 +206,10 @@ fn data(arguments: &Arguments, usual: bool) -> Result<Data, Failure> {
     }
     let standardized = usual && !arguments.unscaled;
     let watched = parts.validation > 0.0;
-    let data =
-        Data::new(&name, found, parts, standardized).map_err(|error| Failure::input(format!("--data: {error}")))?;
+    let data = Data::new(&name, found, parts, standardized).map_err(|error| match error {
+        DataError::NoClass { .. } => Failure::usage(format!("--classes: {error}")),
+        error => Failure::input(format!("--data: {error}")),
+    })?;
     // Of each class a share is taken, which may be none.
     let none = |flag: &str, share: &str| {
         let got = format!("{share}, which is none of any class ({} to train on)", data.train.len());
@@ -223,17 +224,16 @@ fn data(arguments: &Arguments, usual: bool) -> Result<Data, Failure> {
     Ok(data)
 }
 
-/// The places of classes that are named.
-fn classes(names: &str, all: &[String]) -> Result<Vec<u8>, Failure> {
-    let mut places = Vec::new();
+/// Classes by name, each once.
+fn classes(names: &str) -> Result<Vec<String>, Failure> {
+    let mut classes: Vec<String> = Vec::new();
     for name in names.split(',').map(str::trim) {
-        match all.iter().position(|class| class == name) {
-            Some(place) if !places.contains(&(place as u8)) => places.push(place as u8),
-            Some(_) => return Err(expected("--classes", "each class once", format!("{name} twice"))),
-            None => return Err(expected("--classes", format!("some of {}", all.join(", ")), name)),
+        if classes.iter().any(|known| known == name) {
+            return Err(expected("--classes", "each class once", format!("{name} twice")));
         }
+        classes.push(name.to_owned());
     }
-    Ok(places)
+    Ok(classes)
 }
 
 /// `32` or `32x48`: rows and columns.

@@ -47,6 +47,14 @@ pub enum DataError {
         /// What is there.
         got: String,
     },
+    /// A class that is asked for, and is none of the set's.
+    #[error("expected some of the classes {}, got {got}", classes.join(", "))]
+    NoClass {
+        /// The set's classes.
+        classes: Vec<String>,
+        /// What was asked for.
+        got: String,
+    },
     /// A label that is no class.
     #[error("{}: example {example}: expected a label of {expected}, got {got}", path.display())]
     Label {

@@ -21,6 +21,28 @@ pub struct Found {
     pub test: Option<Set>,
 }
 
+impl Found {
+    /// The examples of these classes, of which the first is class 0 now.
+    ///
+    /// # Errors
+    /// A class that the set has not.
+    pub fn of_classes(self, names: &[String]) -> Result<Found, DataError> {
+        let place = |name: &String| {
+            let place = self.classes.iter().position(|class| class == name);
+            place
+                .map(|place| place as u8)
+                .ok_or_else(|| DataError::NoClass { classes: self.classes.clone(), got: name.clone() })
+        };
+        let kept: Vec<u8> = names.iter().map(place).collect::<Result<_, _>>()?;
+        Ok(Found {
+            kind: self.kind,
+            classes: names.to_vec(),
+            train: self.train.of_classes(&kept),
+            test: self.test.map(|test| test.of_classes(&kept)),
+        })
+    }
+}
+
 /// A byte of a picture as a share: 255 is 1.
 pub(super) fn byte(byte: u8) -> f32 {
     f32::from(byte) / 255.0

@@ -23,9 +23,9 @@ pub struct Parts {
     pub validation: f64,
     /// Examples of the whole training set that are used; all of them where none is said.
     pub examples: Option<usize>,
-    /// Classes whose examples are used, by their places; all of them where none is said.
+    /// Classes whose examples are used, by name; all of them where none is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub classes: Option<Vec<u8>>,
+    pub classes: Option<Vec<String>>,
 }
 
 impl Default for Parts {
@@ -79,17 +79,12 @@ impl Data {
     /// A set in its parts, whose values are standardised by the means and deviations of the part to train on, or left as they are.
     ///
     /// # Errors
-    /// A set that cannot be read.
-    ///
-    /// # Panics
-    /// If there is no class at one of the places.
+    /// A set that cannot be read; a class that it has not.
     pub fn new(name: &str, found: Found, parts: Parts, standardized: bool) -> Result<Data, DataError> {
-        let Found { kind, mut classes, mut train, mut test } = found;
-        if let Some(kept) = &parts.classes {
-            classes = kept.iter().map(|&class| classes[usize::from(class)].clone()).collect();
-            train = train.of_classes(kept);
-            test = test.map(|test| test.of_classes(kept));
-        }
+        let Found { kind, classes, train, test } = match &parts.classes {
+            Some(names) => found.of_classes(names)?,
+            None => found,
+        };
         let (train, test) = match test {
             Some(test) => (train, test),
             None => split_off(&train, parts.test, PARTS_SEED),

@@ -76,6 +76,8 @@ pub struct Beside {
     pub verdict: Verdict,
     /// Steps to the target of the other arm over those of this one, as a logarithm to base 2, over the seeds in which both reached it.
     pub doublings: Option<Paired>,
+    /// The same of seconds of training.
+    pub doublings_of_seconds: Option<Paired>,
     /// Seeds in which one of the two, or none, reached it.
     pub censored: usize,
     /// Seeds in which this arm did, and the other.
@@ -185,10 +187,11 @@ fn beside(arm: &str, against: &str, cells: &[Cell], question: &Question) -> Besi
     let step = |trial: &Trial| {
         question.target.and_then(|target| trial.reached(target)).filter(|Reached { step, .. }| *step > 0)
     };
-    let doublings: Vec<f64> = pairs
-        .iter()
-        .filter_map(|(first, other)| Some((step(first)?.step as f64 / step(other)?.step as f64).log2()))
-        .collect();
+    let doublings = |of: &dyn Fn(Reached) -> f64| -> Vec<f64> {
+        let of_pair = |(first, other): &(&Trial, &Trial)| Some((of(step(first)?) / of(step(other)?)).log2());
+        pairs.iter().filter_map(of_pair).collect()
+    };
+    let (of_steps, of_seconds) = (doublings(&|at| at.step as f64), doublings(&|at| at.seconds));
     let mut shares: Vec<&str> = Vec::new();
     for reading in pairs.iter().flat_map(|(first, _)| &first.readings) {
         if is_share(&reading.what) && !shares.contains(&reading.what.as_str()) {
@@ -205,12 +208,13 @@ fn beside(arm: &str, against: &str, cells: &[Cell], question: &Question) -> Besi
         lost,
         verdict: accuracy.as_ref().map_or(Verdict::TooFewPairs, Paired::verdict),
         accuracy,
-        censored: if question.target.is_some() { pairs.len() - doublings.len() } else { 0 },
+        censored: if question.target.is_some() { pairs.len() - of_steps.len() } else { 0 },
         reached: [
             pairs.iter().filter(|(_, this)| step(this).is_some()).count(),
             pairs.iter().filter(|(other, _)| step(other).is_some()).count(),
         ],
-        doublings: (!doublings.is_empty()).then(|| Paired::of(&doublings, 0.0)),
+        doublings: paired(of_steps, 0.0),
+        doublings_of_seconds: paired(of_seconds, 0.0),
         readings: shares.into_iter().filter_map(of_reading).collect(),
     }
 }

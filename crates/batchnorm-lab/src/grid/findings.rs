@@ -1,10 +1,13 @@
 //! What the figures of a grid say, in plain words: the same on the terminal and in the reports. Nothing is called found that the cells did not find.
 
-use super::figures::{ArmFigures, Beside, Taken};
+use super::figures::{ArmFigures, Beside, BesideReading, Taken};
 use super::question::{self, Arm, Question};
 use super::study::Study;
 use crate::statistics::{Paired, Verdict};
 use crate::words::{count, figure, percent};
+
+/// Arms that a sentence lists one by one.
+const MOST_LISTED: usize = 6;
 
 /// The findings, one sentence or two each.
 pub fn findings(study: &Study) -> Vec<String> {
@@ -16,7 +19,7 @@ pub fn findings(study: &Study) -> Vec<String> {
     found.extend(reached(study));
     for beside in grouped(question, &figures.beside) {
         match beside[..] {
-            [one] => found.push(sentence(one)),
+            [one] => found.extend(sentences(one)),
             _ => found.extend(of_group(question, &beside)),
         }
     }
@@ -35,8 +38,13 @@ pub fn findings(study: &Study) -> Vec<String> {
     let diverged = figures.arms.iter().filter(|arm| arm.diverged > 0);
     let diverged: Vec<String> =
         diverged.map(|arm| format!("{} ({} of {})", arm.arm, arm.diverged, arm.cells)).collect();
-    if !diverged.is_empty() {
-        found.push(format!("Diverged: {}.", diverged.join(" / ")));
+    match diverged.len() {
+        0 => {}
+        1..=MOST_LISTED => found.push(format!("Diverged: {}.", diverged.join(" / "))),
+        arms => {
+            let trainings: usize = figures.arms.iter().map(|arm| arm.diverged).sum();
+            found.push(format!("{trainings} trainings of {arms} arms diverged; the table has them."));
+        }
     }
     found
 }
@@ -102,12 +110,20 @@ fn of_group(question: &Question, group: &[&Beside]) -> Vec<String> {
         });
         said.extend(listed(&format!("{value} beside {against}: {what}"), &of_kind));
     }
+    let timed: Vec<String> = group
+        .iter()
+        .filter_map(|beside| {
+            let (steps, seconds) = (beside.doublings.as_ref()?, beside.doublings_of_seconds.as_ref()?);
+            Some(format!("{} {} and {}", place(beside), sooner(steps, "steps"), sooner(seconds, "seconds")))
+        })
+        .collect();
+    if (1..=MOST_LISTED).contains(&timed.len()) {
+        said.push(format!("{value} beside {against}: the target at {}.", timed.join(" / ")));
+    }
     let lost = group.iter().filter(|beside| beside.accuracy.is_none()).map(|beside| place(beside)).collect::<Vec<_>>();
     if !lost.is_empty() {
-        said.push(format!(
-            "{value} beside {against}: nothing to compare at {}, where one of the two diverged.",
-            lost.join("; ")
-        ));
+        let at = if lost.len() > MOST_LISTED { format!("{} places", lost.len()) } else { lost.join(" / ") };
+        said.push(format!("{value} beside {against}: nothing to compare at {at}, where one of the two diverged."));
     }
     said
 }
@@ -137,14 +153,20 @@ fn listed(of: &str, entries: &[(String, f64, Verdict)]) -> Option<String> {
     (!parts.is_empty()).then(|| format!("{of} {}.", parts.join("; ")))
 }
 
-/// What may be said of an arm beside another one.
-pub fn sentence(of_arm: &Beside) -> String {
-    let Beside { arm, against, lost, accuracy, verdict, doublings, censored, reached, readings } = of_arm;
+/// What may be said of an arm beside another one, figure by figure.
+fn sentences(of_arm: &Beside) -> Vec<String> {
+    let Beside { arm, against, lost, accuracy, verdict, doublings, doublings_of_seconds, censored, reached, readings } =
+        of_arm;
     let lost = if *lost > 0 { format!(" ({} lost to divergence)", count(*lost, "seed")) } else { String::new() };
-    let Some(paired) = accuracy else { return format!("{arm} beside {against}: no pair to compare{lost}.") };
+    let Some(paired) = accuracy else {
+        return vec![format!("{arm} beside {against}: no pair to compare{lost}.")];
+    };
     let mut text = format!("{arm} beside {against}: test accuracy {}{lost}.", difference(paired, *verdict));
     if let Some(doublings) = doublings {
-        text += &format!(" The target {}", sooner(doublings));
+        text += &format!(" The target {}", sooner(doublings, "steps"));
+        if let Some(seconds) = doublings_of_seconds {
+            text += &format!(" and {}", sooner(seconds, "seconds"));
+        }
         if *censored > 0 {
             text += &format!(", without {} in which one or both did not reach it", count(*censored, "pair"));
         }
@@ -155,15 +177,10 @@ pub fn sentence(of_arm: &Beside) -> String {
             " The target: reached by {it} of {censored} of its trainings and by {other} of the other's, so no factor."
         );
     }
-    for reading in readings {
-        text += &format!(
-            " {}{}: {}.",
-            reading.what[..1].to_uppercase(),
-            &reading.what[1..],
-            difference(&reading.difference, reading.verdict)
-        );
-    }
-    text
+    let of_reading = |reading: &BesideReading| {
+        format!("{arm} beside {against}: {} {}.", reading.what, difference(&reading.difference, reading.verdict))
+    };
+    [text].into_iter().chain(readings.iter().map(of_reading)).collect()
 }
 
 /// A difference with what may be said of it.
@@ -177,8 +194,8 @@ fn difference(paired: &Paired, verdict: Verdict) -> String {
     }
 }
 
-/// By what factor an arm needs fewer steps or more, as far as that is shown.
-fn sooner(doublings: &Paired) -> String {
+/// By what factor an arm needs fewer steps (or seconds) or more, as far as that is shown.
+fn sooner(doublings: &Paired, of: &str) -> String {
     let (fewer, more) = (|doublings: f64| doublings.exp2(), |doublings: f64| (-doublings).exp2());
     let (factor, word): (fn(f64) -> f64, _) = if doublings.mean >= 0.0 { (fewer, "fewer") } else { (more, "more") };
     let shown = |doublings: f64| format!("{:.2}", factor(doublings));
@@ -192,7 +209,7 @@ fn sooner(doublings: &Paired) -> String {
         Verdict::NoDifferenceShown => "no difference shown: ",
         Verdict::TooFewPairs => "too few pairs for a finding: ",
     };
-    format!("in {found}{} times {word} steps ({interval}{})", shown(doublings.mean), count(doublings.pairs, "pair"))
+    format!("in {found}{} times {word} {of} ({interval}{})", shown(doublings.mean), count(doublings.pairs, "pair"))
 }
 
 /// Where the target was reached, over the values of a setting.
@@ -243,9 +260,9 @@ fn changes(study: &Study) -> Vec<String> {
         });
         let of_arms: Vec<(String, f64, Verdict, String)> = of_arms.collect();
         let from =
-            if of_arms[0].3 == "accuracy" { String::from("by running statistics") } else { of_arms[0].3.clone() };
+            if of_arms[0].3 == "accuracy" { String::from("that by running statistics") } else { of_arms[0].3.clone() };
         let entries: Vec<_> = of_arms.into_iter().map(|(arm, mean, verdict, _)| (arm, mean, verdict)).collect();
-        listed(&format!("{}{} beside {from}:", what[..1].to_uppercase(), &what[1..]), &entries)
+        listed(&format!("{}{}, beside {from}:", what[..1].to_uppercase(), &what[1..]), &entries)
     };
     kinds.iter().filter_map(of_kind).collect()
 }

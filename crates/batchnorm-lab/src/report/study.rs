@@ -32,7 +32,7 @@ pub fn study_markdown(study: &Study) -> String {
         out += &format!("- {}\n", finding.replace('|', ";"));
     }
     if !charts::all(study).is_empty() {
-        out += "\n![The first chart of the report](report.svg)\n";
+        out += "\n![The first chart of the report](grid.svg)\n";
     }
     for (_, rows) in tables::published(study).into_iter().chain([
         (String::new(), tables::arms_table(study)),

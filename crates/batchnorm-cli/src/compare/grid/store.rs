@@ -16,7 +16,7 @@ use crate::failure::Failure;
 /// Marks the files of this version of the program.
 const FORMAT: &str = "batchnorm-grid 2";
 /// The files of the whole grid.
-const SUMMARIES: [&str; 5] = ["report.html", "report.md", "report.svg", "grid.json", "grid.csv"];
+const SUMMARIES: [&str; 5] = ["grid.html", "grid.md", "grid.svg", "grid.json", "grid.csv"];
 /// The folder of the cells.
 const CELLS: &str = "cells";
 
