@@ -178,7 +178,7 @@ fn sentences(of_arm: &Beside) -> Vec<String> {
         );
     }
     let of_reading = |reading: &BesideReading| {
-        format!("{arm} beside {against}: {} {}.", reading.what, difference(&reading.difference, reading.verdict))
+        format!("{arm} beside {against}: {}: {}.", reading.what, difference(&reading.difference, reading.verdict))
     };
     [text].into_iter().chain(readings.iter().map(of_reading)).collect()
 }
