@@ -4,13 +4,14 @@ mod arms;
 mod asked;
 mod said;
 mod store;
+mod tuning;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use batchnorm_lab::grid::{Cell, Figures, Study, Sweep};
+use batchnorm_lab::grid::{Cell, Figures, Study};
 use batchnorm_lab::machine::Machine;
 use batchnorm_lab::trial::{self, Task};
 use batchnorm_lab::words::count;
@@ -20,8 +21,9 @@ use super::preset::{self, PRESETS};
 use super::request::command;
 use crate::failure::{Failure, tell};
 use crate::terminal::{Stop, progress_bar};
-use asked::{Asked, DataSets, Grid, Tuning};
+use asked::{Asked, DataSets, Grid};
 use store::Store;
+use tuning::Search;
 
 /// Does what is missing of the grid, and prints what it says.
 ///
@@ -63,31 +65,48 @@ fn study(grid: &Grid, arguments: &Arguments, stop: &Stop) -> Result<(Study, Stor
     let mut open = DataSets::default();
     let (mut seconds, mut sweeps) = (0.0, Vec::new());
     // Before a folder is made, what is asked for is known to be in range.
-    let tuning = grid.tuning(&mut open)?;
-    let untuned = if tuning.is_none() { Some(grid.cells(&mut open, &[])?) } else { None };
+    let tuned = grid.tuned()?;
+    let untuned = if tuned.is_none() { Some(grid.cells(&mut open, &[])?) } else { None };
+    if let Some((varied, arms)) = &tuned {
+        for (arm, value) in arms.iter().flat_map(|arm| varied.values.iter().map(move |value| (arm, value))) {
+            grid.tuning(&mut open, arm, varied, value)?;
+        }
+    }
     let store = Store::new(&grid.folder)?;
-    if let Some(Tuning { varied, sweeps: asked }) = tuning {
-        let all: Vec<&Asked> = asked.iter().flat_map(|(_, cells)| cells).collect();
-        let done = done(&all, &open, grid.workers, &store, arguments.restart, stop)?;
-        seconds += done.values().map(|cell| cell.trial.wall_seconds).sum::<f64>();
-        let sweep = |(arm, cells): &(String, Vec<Asked>)| {
-            let accuracy = |asked: &Asked| done[&asked.key].trial.accuracy;
-            let accuracies: Vec<(String, Option<f64>)> =
-                varied.values.iter().cloned().zip(cells.iter().map(accuracy)).collect();
-            // (Of equal ones, the first.)
-            let best =
-                accuracies.iter().rev().max_by(|one, other| one.1.unwrap_or(-1.0).total_cmp(&other.1.unwrap_or(-1.0)));
-            let chosen = best.map(|(value, _)| value.clone()).unwrap_or_default();
-            Sweep { arm: arm.clone(), setting: varied.setting.clone(), accuracies, chosen }
-        };
-        sweeps = asked.iter().map(sweep).collect();
+    if let Some((varied, arms)) = tuned {
+        let mut searches: Vec<Search> = arms.iter().map(|arm| Search::new(arm, &varied)).collect();
+        loop {
+            let mut asked: Vec<(usize, String, Asked)> = Vec::new();
+            for (number, search) in searches.iter_mut().enumerate() {
+                for value in search.next() {
+                    let cell = grid.tuning(&mut open, &search.arm, &varied, &value)?;
+                    asked.push((number, value, cell));
+                }
+            }
+            if asked.is_empty() {
+                break;
+            }
+            let all: Vec<&Asked> = asked.iter().map(|(_, _, cell)| cell).collect();
+            let done = done(&all, &open, grid.workers, &store, arguments.restart, stop)?;
+            for (number, value, cell) in &asked {
+                let trial = &done[&cell.key].trial;
+                searches[*number].judge(value, trial.accuracy);
+                seconds += trial.wall_seconds;
+            }
+        }
+        sweeps = searches.into_iter().map(|search| search.sweep(&varied)).collect();
     }
     let asked = match untuned {
         Some(asked) => asked,
         None => grid.cells(&mut open, &sweeps)?,
     };
     let all: Vec<&Asked> = asked.iter().collect();
+    let before = if arguments.restart { 0 } else { store.load(&all)?.len() };
     let mut done = done(&all, &open, grid.workers, &store, arguments.restart, stop)?;
+    if before == all.len() {
+        let (cells, folder) = (count(all.len(), "cell"), store.folder().display());
+        tell(format_args!("All {cells} are in {folder} already; --restart runs them anew."));
+    }
     let question = grid.question(&open, &asked);
     let cells: Vec<Cell> = asked.iter().filter_map(|asked| done.remove(&asked.key)).collect();
     seconds += cells.iter().map(|cell| cell.trial.wall_seconds).sum::<f64>();
@@ -121,11 +140,6 @@ fn done(
     let mut done = if restart { BTreeMap::new() } else { store.load(asked)? };
     let missing: Vec<&Asked> = asked.iter().copied().filter(|asked| !done.contains_key(&asked.key)).collect();
     if missing.is_empty() {
-        tell(format_args!(
-            "All {} are in {} already; --restart runs them anew.",
-            count(asked.len(), "cell"),
-            store.folder().display()
-        ));
         return Ok(done);
     }
     run_missing(&missing, open, workers, store, stop, &mut done)?;

@@ -25,6 +25,11 @@ pub fn findings(study: &Study) -> Vec<String> {
     }
     found.extend(changes(study));
     found.extend(vanishing(study));
+    found.extend(
+        ["weight norm", "effective learning rate", "running over real variance"]
+            .into_iter()
+            .filter_map(|what| over_layers(study, what)),
+    );
     let misses = figures.near.iter().filter(|near| near.found.is_some() && !near.inside).count();
     if !figures.near.is_empty() {
         let compared = figures.near.iter().filter(|near| near.found.is_some()).count();
@@ -279,6 +284,20 @@ fn vanishing(study: &Study) -> Option<String> {
     (!ratios.is_empty()).then(|| {
         format!("Gradient in the first layer over that in the last, before the first step: {}.", ratios.join(", "))
     })
+}
+
+/// A reading of layers at the end, over those of each arm.
+fn over_layers(study: &Study, what: &str) -> Option<String> {
+    let of_arm = |arm: &ArmFigures| {
+        let of_layers = arm.readings.iter().filter(|taken| taken.what == what && taken.layer.is_some());
+        let last = of_layers.clone().map(|taken| taken.step).max()?;
+        let means: Vec<f64> =
+            of_layers.filter(|taken| taken.step == last).map(|taken| taken.spread.mean.ln()).collect();
+        Some(format!("{} ({})", figure((means.iter().sum::<f64>() / means.len() as f64).exp()), arm.arm))
+    };
+    let arms: Vec<String> = study.figures.arms.iter().filter_map(of_arm).collect();
+    let name = format!("{}{}", what[..1].to_uppercase(), &what[1..]);
+    (!arms.is_empty()).then(|| format!("{name} at the end, the geometric mean over layers: {}.", arms.join(", ")))
 }
 
 /// A difference of shares in points.

@@ -54,13 +54,6 @@ pub struct Asked {
     pub key: String,
 }
 
-/// The trainings by which a setting is chosen.
-pub struct Tuning {
-    pub varied: Varied,
-    /// The name of each arm, and its cells, one for each value.
-    pub sweeps: Vec<(String, Vec<Asked>)>,
-}
-
 /// The data sets that are open, with the flags by which they were.
 #[derive(Default)]
 pub struct DataSets {
@@ -153,20 +146,20 @@ impl Grid {
         Ok(Grid { title, text, folder, form, workers, seeds, target, arms, published })
     }
 
-    /// The setting that is tuned, and the cells of each arm that does not say it.
-    pub fn tuning(&self, open: &mut DataSets) -> Result<Option<Tuning>, Failure> {
+    /// The setting that is tuned, and the arms that do not say it.
+    pub fn tuned(&self) -> Result<Option<(Varied, Vec<&str>)>, Failure> {
         let Some(tune) = &self.form.tune else { return Ok(None) };
         let varied = Varied::parse("--tune", tune)?;
-        let mut sweeps = Vec::new();
-        for (arm, flags) in self.arms.iter().filter(|(_, flags)| !flags.has(&varied.setting)) {
-            let cells = varied.values.iter().map(|value| {
-                let words = self.form.flags.changed_by(flags).changed_by(&varied.flag(value));
-                let name = format!("choosing {} {value} for {}", varied.setting, arm.name);
-                self.cell(open, name, &words, TUNING_SEED, true)
-            });
-            sweeps.push((arm.name.clone(), cells.collect::<Result<_, _>>()?));
-        }
-        Ok(Some(Tuning { varied, sweeps }))
+        let arms = self.arms.iter().filter(|(_, flags)| !flags.has(&varied.setting)).map(|(arm, _)| arm.name.as_str());
+        let arms = arms.collect();
+        Ok(Some((varied, arms)))
+    }
+
+    /// The training by which a value of that setting is judged for an arm.
+    pub fn tuning(&self, open: &mut DataSets, arm: &str, varied: &Varied, value: &str) -> Result<Asked, Failure> {
+        let (_, flags) = self.arms.iter().find(|(known, _)| known.name == arm).expect("it is one of them");
+        let words = self.form.flags.changed_by(flags).changed_by(&varied.flag(value));
+        self.cell(open, format!("choosing {} {value} for {arm}", varied.setting), &words, TUNING_SEED, true)
     }
 
     /// The cells, seed by seed, so that an unfinished grid has pairs.

@@ -1,6 +1,6 @@
 //! The tables of a grid, as text: on the terminal, in HTML and in Markdown they are the same.
 
-use crate::grid::{ArmFigures, Near, Study, Taken, intervals, points};
+use crate::grid::{ArmFigures, Near, Study, Sweep, Taken, intervals, points};
 use crate::look::is_share;
 use crate::report::markup::Table;
 use crate::run::Ending;
@@ -149,15 +149,25 @@ pub fn published(study: &Study) -> Option<(String, Rows)> {
     (!rows.is_empty()).then_some((caption, (head, rows)))
 }
 
-/// How a setting was chosen.
+/// How a setting was chosen. (An arm whose best value was at an end has further ones.)
 pub fn sweeps(study: &Study) -> Rows {
     let Some(first) = study.sweeps.first() else { return (Vec::new(), Vec::new()) };
-    let values = first.accuracies.iter().map(|(value, _)| format!("{} {value}", first.setting));
-    let head = [String::from("arm")].into_iter().chain(values).chain([String::from("chosen")]).collect();
-    let row = |sweep: &crate::grid::Sweep| {
-        let accuracies =
-            sweep.accuracies.iter().map(|(_, accuracy)| accuracy.map_or(String::from("diverged"), percent));
-        [sweep.arm.clone()].into_iter().chain(accuracies).chain([sweep.chosen.clone()]).collect()
+    let mut values: Vec<&str> = Vec::new();
+    for (value, _) in study.sweeps.iter().flat_map(|sweep| &sweep.accuracies) {
+        if !values.contains(&value.as_str()) {
+            values.push(value);
+        }
+    }
+    let number = |value: &&str| value.parse::<f64>().unwrap_or(0.0);
+    values.sort_by(|one, other| number(one).total_cmp(&number(other)));
+    let head = [String::from("arm"), String::from("chosen")];
+    let head = head.into_iter().chain(values.iter().map(|value| format!("{} {value}", first.setting))).collect();
+    let row = |sweep: &Sweep| {
+        let accuracy = |value: &&str| match sweep.accuracies.iter().find(|(known, _)| known == value) {
+            None => dash(),
+            Some((_, accuracy)) => accuracy.map_or(String::from("diverged"), percent),
+        };
+        [sweep.arm.clone(), sweep.chosen.clone()].into_iter().chain(values.iter().map(accuracy)).collect()
     };
     (head, study.sweeps.iter().map(row).collect())
 }
