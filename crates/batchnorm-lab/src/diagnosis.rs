@@ -155,6 +155,14 @@ fn observed(training: &Training, batch: &Examples, mut look: impl FnMut(&str, Te
     copy
 }
 
+/// The norms of a network on a batch, without dropout; also those that are frozen, whose running statistics stay as they are.
+pub(crate) fn norms_on(training: &Training, batch: &Examples) -> BTreeMap<String, NormState> {
+    let copy = training.network().apart().by_whole_batches();
+    norms(&copy).hold();
+    copy.observe(training.input(batch), &mut |_, _| {});
+    states(&copy)
+}
+
 fn states(network: &Network) -> BTreeMap<String, NormState> {
     let mut states: BTreeMap<String, NormState> = BTreeMap::new();
     walk(network, |met| {

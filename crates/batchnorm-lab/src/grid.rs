@@ -10,8 +10,8 @@ mod published;
 mod question;
 mod study;
 
-pub use figures::{ArmFigures, Beside, BesideReading, Figures, Taken};
-pub use findings::{findings, intervals, points};
+pub use figures::{ArmFigures, Beside, BesideReading, Change, Figures, Scale, Taken};
+pub use findings::{difference, findings, points, sooner};
 pub use published::Near;
-pub use question::{Arm, Before, Cell, NAMED, Published, Question, name};
+pub use question::{Arm, Before, Cell, Made, NAMED, Published, Question, name};
 pub use study::{Study, Sweep};

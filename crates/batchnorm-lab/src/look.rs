@@ -21,6 +21,8 @@ use crate::training::{Training, input, right};
 
 /// Examples of a look that goes by one batch, at most.
 const BATCH: usize = 1000;
+/// What a series of recalibrations has across.
+const RECALIBRATED: &str = "examples recalibrated on";
 /// Training examples of a recalibration where no number is said, at most.
 const RECALIBRATED_ON: usize = 4096;
 
@@ -69,7 +71,52 @@ pub struct Reading {
     pub step: usize,
     /// The number; what is not finite is left out of a trial.
     pub value: f64,
+    /// How people read it.
+    #[serde(default)]
+    pub kind: Kind,
+    /// Of an accuracy: that which it is a change of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change_of: Option<Base>,
+    /// Its place among readings that differ in a number of examples alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series: Option<Series>,
 }
+
+/// How people read a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// As it is.
+    #[default]
+    Number,
+    /// In per cent.
+    Share,
+    /// In points, with its sign.
+    Points,
+}
+
+/// A figure that another one is a change of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Base {
+    /// Its name: [`ACCURACY`], or that of a reading.
+    pub figure: String,
+    /// What it is beside the changed one, in words.
+    pub words: String,
+}
+
+/// A place in a series of readings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Series {
+    /// What the examples are for.
+    pub across: String,
+    /// The name of the series.
+    pub line: String,
+    /// Examples.
+    pub at: usize,
+}
+
+/// The percentiles of a unit's inputs, by name.
+pub const PERCENTILES: [&str; 3] = ["15th percentile", "50th percentile", "85th percentile"];
 
 /// The training that is looked at.
 pub(crate) struct Looking<'l> {
@@ -90,11 +137,6 @@ impl Look {
 
 /// The accuracy on the test set by running statistics, which is no look, by its name.
 pub const ACCURACY: &str = "accuracy";
-
-/// Tells whether what a reading is of is a share, an accuracy or a difference of two, which people read in per cent.
-pub fn is_share(what: &str) -> bool {
-    what.contains("accuracy")
-}
 
 impl fmt::Display for Look {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -172,43 +214,63 @@ impl Looking<'_> {
             layer,
             step: self.step,
             value,
+            kind: Kind::Number,
+            change_of: None,
+            series: None,
         };
-        let whole = |what: String, value: Option<f64>| value.map(|value| of(&what, None, value)).into_iter().collect();
+        let share = |what: String, value: Option<f64>, base: (&str, &str), series: Option<(&str, String, usize)>| {
+            let change_of = Some(Base { figure: base.0.to_owned(), words: base.1.to_owned() });
+            let series = series.map(|(across, line, at)| Series { across: across.to_owned(), line, at });
+            value
+                .map(|value| Reading { kind: Kind::Share, change_of, series, ..of(&what, None, value) })
+                .into_iter()
+                .collect()
+        };
+        let by_running = (ACCURACY, "that by running statistics");
         let readings: Vec<Reading> = match look {
             Look::Training => {
                 let on_training = self.accuracy(&self.network(), &self.data.train, Shift::None)?;
+                let gap = of("training less test accuracy", None, on_training - self.accuracy);
                 vec![
-                    of("accuracy on the training set", None, on_training),
-                    of("training less test accuracy", None, on_training - self.accuracy),
+                    Reading { kind: Kind::Share, ..of("accuracy on the training set", None, on_training) },
+                    Reading { kind: Kind::Points, ..gap },
                 ]
             }
-            Look::Recalibrated(examples) => whole(
-                format!("accuracy, recalibrated on {}", examples.min(self.data.train.len())),
-                self.recalibrated(&self.data.train, Shift::None, examples)?,
-            ),
-            Look::Batch { size: None, .. } => whole(
-                String::from("accuracy, by batches as in training"),
-                self.by_batches(self.plan.batch_size, false)?,
-            ),
-            Look::Batch { size: Some(size), sorted } => whole(
-                format!("accuracy, by batches of {size}{}", if sorted { " sorted by class" } else { "" }),
-                self.by_batches(size, sorted)?,
-            ),
-            Look::Shifted { shift, recalibrated: None } => whole(
-                format!("accuracy, {}", shift.words()),
-                Some(self.accuracy(&self.network(), &self.data.test, shift)?),
-            ),
-            Look::Shifted { shift, recalibrated: Some(examples) } => whole(
-                format!("accuracy, {}, recalibrated on {}", shift.words(), examples.min(self.data.test.len())),
-                self.recalibrated(&self.data.test, shift, examples)?,
-            ),
+            Look::Recalibrated(examples) => {
+                let examples = examples.min(self.data.train.len());
+                let value = self.recalibrated(&self.data.train, Shift::None, examples)?;
+                let series = Some((RECALIBRATED, String::from("training examples"), examples));
+                share(format!("accuracy, recalibrated on {examples}"), value, by_running, series)
+            }
+            Look::Batch { size: None, .. } => {
+                let value = self.by_batches(self.plan.batch_size, false)?;
+                share(String::from("accuracy, by batches as in training"), value, by_running, None)
+            }
+            Look::Batch { size: Some(size), sorted } => {
+                let (order, line) = if sorted { (" sorted by class", "sorted by class") } else { ("", "mixed") };
+                let value = self.by_batches(size, sorted)?;
+                let series = Some(("examples a batch", line.to_owned(), size));
+                share(format!("accuracy, by batches of {size}{order}"), value, by_running, series)
+            }
+            Look::Shifted { shift, recalibrated: None } => {
+                let value = Some(self.accuracy(&self.network(), &self.data.test, shift)?);
+                share(format!("accuracy, {}", shift.words()), value, (ACCURACY, "that on unshifted data"), None)
+            }
+            Look::Shifted { shift, recalibrated: Some(examples) } => {
+                let examples = examples.min(self.data.test.len());
+                let name = format!("accuracy, {}", shift.words());
+                let base = if shift == Shift::None { ACCURACY } else { &name };
+                let value = self.recalibrated(&self.data.test, shift, examples)?;
+                let series = Some((RECALIBRATED, shift.words(), examples));
+                let words = (base, "that by the statistics of the training");
+                share(format!("{name}, recalibrated on {examples}"), value, words, series)
+            }
             Look::Percentiles => {
                 let evaluation = self.training.evaluate(&self.first(&self.data.test, BATCH)?);
                 let found = unit_percentiles(&evaluation).map(|values| values.map(f64::from));
-                let names = ["15th percentile", "50th percentile", "85th percentile"];
                 found
                     .into_iter()
-                    .flat_map(|values| names.into_iter().zip(values))
+                    .flat_map(|values| PERCENTILES.into_iter().zip(values))
                     .map(|(name, value)| of(name, None, value))
                     .collect()
             }
@@ -237,12 +299,14 @@ impl Looking<'_> {
             }
             Look::Variances => {
                 let batch = self.first(&self.data.test, BATCH)?;
-                let norms = diagnosis::during(self.training, self.plan, &self.data.summary, &batch).norms;
                 let of_norm = |(path, state): (String, diagnosis::NormState)| {
-                    let ratio = state.running?.variance_ratio?;
-                    Some(of("running over real variance", Some(layer(&path)), ratio))
+                    let running = state.running?;
+                    Some([
+                        of("running over real variance", Some(layer(&path)), running.variance_ratio?),
+                        of("running mean off by deviations", Some(layer(&path)), running.mean_off?),
+                    ])
                 };
-                norms.into_iter().filter_map(of_norm).collect()
+                diagnosis::norms_on(self.training, &batch).into_iter().filter_map(of_norm).flatten().collect()
             }
         };
         Ok(readings.into_iter().filter(|reading| reading.value.is_finite()).collect())
@@ -279,7 +343,7 @@ impl Looking<'_> {
 
     fn accuracy(&self, network: &Network, set: &Set, shift: Shift) -> Result<f64, DataError> {
         let places: Vec<usize> = (0..set.len()).collect();
-        share(self.portions(set, &places, shift, network.portion()), |values| network.forward_eval(values).scores)
+        share_right(self.portions(set, &places, shift, network.portion()), |values| network.forward_eval(values).scores)
     }
 
     /// Accuracy on the test set, shifted, by statistics of so many examples of a set that is shifted alike. None where there is nothing to compute
@@ -300,20 +364,29 @@ impl Looking<'_> {
         self.accuracy(&network, &self.data.test, shift).map(Some)
     }
 
-    /// Accuracy by the statistics of each batch; examples left over by full batches are not counted. None without norms that go by the batch.
+    /// Accuracy by the statistics of each batch; the last batch is filled up with the first examples, which count once. None without norms that go
+    /// by the batch.
     fn by_batches(&self, size: usize, sorted: bool) -> Result<Option<f64>, DataError> {
         let set = &self.data.test;
         if !self.plan.network.needs_batches() || size > set.len() {
             return Ok(None);
         }
-        let network = self.network();
+        let network = self.training.network().apart().by_whole_batches().valid();
         let mut places = self.mixed(set.len());
         if sorted {
             places.sort_by_key(|&at| set.classes()[at]);
         }
-        places.truncate(set.len() / size * size);
-        let portions = self.portions(set, &places, Shift::None, size);
-        share(portions, |values| network.forward_by_batch(values)).map(Some)
+        let missing = places.len().next_multiple_of(size) - places.len();
+        places.extend_from_within(..missing);
+        let mut left = set.len();
+        let portions = self.portions(set, &places, Shift::None, size).map(|portion| {
+            portion.map(|(values, mut classes)| {
+                classes.truncate(left);
+                left -= classes.len();
+                (values, classes)
+            })
+        });
+        share_right(portions, |values| network.forward_by_batch(values)).map(Some)
     }
 
     /// Places in an order that belongs to the seed.
@@ -327,15 +400,17 @@ impl Looking<'_> {
 /// Inputs of a network, with their classes.
 type Portion = (Tensor<2>, Vec<u8>);
 
-/// The share of examples that are classified rightly.
-fn share(
+/// The share of examples that are classified rightly; of a portion those count that have a class.
+fn share_right(
     portions: impl Iterator<Item = Result<Portion, DataError>>,
     scores: impl Fn(Tensor<2>) -> Tensor<2>,
 ) -> Result<f64, DataError> {
     let (mut all, mut rightly) = (0, 0);
     for portion in portions {
         let (values, classes) = portion?;
-        rightly += right(&scores(values).into_data().iter::<f32>().collect::<Vec<_>>(), &classes);
+        let scores = scores(values);
+        let of_each = scores.dims()[1];
+        rightly += right(&scores.into_data().iter::<f32>().collect::<Vec<_>>(), of_each, &classes);
         all += classes.len();
     }
     Ok(rightly as f64 / all as f64)

@@ -58,6 +58,13 @@ impl Paired {
         }
     }
 
+    /// The same with intervals that reach so much further down and up: for figures that are known to that alone.
+    #[must_use]
+    pub fn widened(self, below: f64, above: f64) -> Paired {
+        let wider = |[least, greatest]: [f64; 2]| [least - below, greatest + above];
+        Paired { by_t: self.by_t.map(wider), by_bootstrap: self.by_bootstrap.map(wider), ..self }
+    }
+
     /// What may be said of it.
     pub fn verdict(&self) -> Verdict {
         let (Some(t), Some(bootstrap), true) = (self.by_t, self.by_bootstrap, self.pairs >= FEWEST_PAIRS) else {

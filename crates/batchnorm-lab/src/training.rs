@@ -224,13 +224,13 @@ fn evaluate(network: &Network, examples: &Examples) -> Evaluation {
     let Forward { scores, inputs } = network.forward_eval(values);
     let loss = CrossEntropyLossConfig::new().init(&device).forward(scores.clone(), classes).into_scalar::<f32>();
     let scores: Vec<f32> = scores.into_data().iter::<f32>().collect();
-    let accuracy = right(&scores, &examples.classes) as f64 / examples.len() as f64;
+    let accuracy = right(&scores, scores.len() / examples.len(), &examples.classes) as f64 / examples.len() as f64;
     Evaluation { score: Score { loss: f64::from(loss), accuracy }, scores, inputs }
 }
 
-/// Examples whose greatest score is at their class, by the scores of all of them.
-pub(crate) fn right(scores: &[f32], classes: &[u8]) -> usize {
-    let per_example = scores.chunks_exact(scores.len() / classes.len().max(1));
+/// Examples whose greatest score is at their class, by the scores of all of them, so many of each.
+pub(crate) fn right(scores: &[f32], of_each: usize, classes: &[u8]) -> usize {
+    let per_example = scores.chunks_exact(of_each.max(1));
     per_example.zip(classes).filter(|(scores, class)| best(scores) == Some(usize::from(**class))).count()
 }
 

@@ -36,11 +36,25 @@ pub struct Trial {
 impl Trial {
     /// A figure at the end by its name: the accuracy, or what a look gave of the whole network.
     pub fn figure(&self, what: &str) -> Option<f64> {
-        if what == ACCURACY || what == "accuracy, unshifted" {
+        if what == ACCURACY {
             return self.accuracy;
         }
         let at_end = |of: &&Reading| of.what == what && of.layer.is_none() && of.step == self.steps;
         self.readings.iter().find(at_end).map(|reading| reading.value)
+    }
+
+    /// The evaluation before the first one at or above an accuracy, and that one: it was reached between the two.
+    pub fn reach(&self, target: f64) -> Option<[&Point; 2]> {
+        let at = self.curve.iter().position(|point| point.accuracy >= target)?;
+        Some([&self.curve[at.saturating_sub(1)], &self.curve[at]])
+    }
+
+    /// The geometric mean over layers of what a look gave of them at the end; none where the training did not get there, or one is 0.
+    pub fn over_layers(&self, what: &str) -> Option<f64> {
+        let at_end = |of: &&Reading| of.what == what && of.layer.is_some() && of.step == self.steps;
+        let values: Vec<f64> = self.readings.iter().filter(at_end).map(|reading| reading.value.ln()).collect();
+        let mean = (values.iter().sum::<f64>() / values.len() as f64).exp();
+        (self.accuracy.is_some() && mean.is_finite() && mean > 0.0).then_some(mean)
     }
 
     /// The first evaluation at or above an accuracy.
@@ -62,7 +76,11 @@ pub struct Task<'t> {
     pub source: Option<(&'t Plan, &'t Data)>,
 }
 
-/// Does a training. `observe` is told after every evaluation and may stop it; a training that was stopped is lost.
+/// Steps between two times that the observer is asked, besides evaluations.
+const ASKED_EVERY: usize = 20;
+
+/// Does a training. `observe` is told after every evaluation, and every few steps, and may stop it before its last step; a training that was stopped
+/// is lost. One whose loss on the test set is not finite at the end has diverged as one whose loss was not in training.
 ///
 /// # Errors
 /// Data that cannot be read.
@@ -115,13 +133,17 @@ pub fn perform(
             if last {
                 readings.extend(look(steps, &training, score.accuracy, &at_the_end)?);
             }
-            if observe(Progress { step: steps, steps: plan.steps, accuracy: score.accuracy }).is_break() {
-                return Ok(ControlFlow::Break(()));
-            }
+        }
+        let told = steps.is_multiple_of(every) || steps.is_multiple_of(ASKED_EVERY);
+        let accuracy = curve.last().map_or(0.0, |point| point.accuracy);
+        if told && !last && observe(Progress { step: steps, steps: plan.steps, accuracy }).is_break() {
+            return Ok(ControlFlow::Break(()));
         }
     }
-    let last = curve.last().map(|point| point.accuracy);
-    let accuracy = if ending == Ending::Finished { last } else { None };
+    if curve.last().is_none_or(|point| point.test_loss.is_none()) && ending == Ending::Finished {
+        ending = Ending::Diverged { step: steps };
+    }
+    let accuracy = if ending == Ending::Finished { curve.last().map(|point| point.accuracy) } else { None };
     let (seconds, wall_seconds) = (training.seconds(), begun.elapsed().as_secs_f64());
     Ok(ControlFlow::Continue(Trial { ending, accuracy, steps, seconds, wall_seconds, curve, readings }))
 }
@@ -137,7 +159,8 @@ fn source(
     for step in 0..plan.steps {
         let loss = training.step(&plan.batch(data, batches.draw(), step)?, plan.rate(step));
         // (A network that diverged stays as it was at the last finite loss, and what starts from it shows that.)
-        let stopped = step % 100 == 0 && observe(Progress { step: 0, steps: plan.steps, accuracy: 0.0 }).is_break();
+        let stopped = step.is_multiple_of(ASKED_EVERY)
+            && observe(Progress { step: 0, steps: plan.steps, accuracy: 0.0 }).is_break();
         if stopped {
             return Ok(ControlFlow::Break(()));
         }

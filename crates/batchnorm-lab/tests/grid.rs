@@ -6,7 +6,8 @@ use std::ops::ControlFlow;
 
 use batchnorm_lab::data::{Data, Parts};
 use batchnorm_lab::digits;
-use batchnorm_lab::grid::{Arm, Cell, Figures, Question};
+use batchnorm_lab::grid::{Arm, Cell, Figures, Made, Question};
+use batchnorm_lab::machine::Machine;
 use batchnorm_lab::network::Recipe;
 use batchnorm_lab::plan::Plan;
 use batchnorm_lab::statistics::Verdict;
@@ -23,7 +24,12 @@ fn run(data: &Data, seed: u64, learning_rate: f64) -> Cell {
     let plan = Plan { schedule: batchnorm_lab::schedule::Schedule::CONSTANT, ..plan };
     let task = Task { plan: &plan, data, looks: &[], source: None };
     match perform(&task, &mut |_| ControlFlow::Continue(())).expect("the digits are in memory") {
-        ControlFlow::Continue(trial) => Cell { arm: String::new(), seed, trial },
+        ControlFlow::Continue(trial) => Cell {
+            arm: String::new(),
+            seed,
+            trial,
+            made: Made { version: String::new(), machine: Machine::here(), workers: 1 },
+        },
         ControlFlow::Break(()) => unreachable!("nobody stops it"),
     }
 }

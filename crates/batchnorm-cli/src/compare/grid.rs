@@ -11,8 +11,9 @@ use std::ops::ControlFlow;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use batchnorm_lab::grid::{Cell, Figures, Study};
+use batchnorm_lab::grid::{Arm, Cell, Figures, Made, Study};
 use batchnorm_lab::machine::Machine;
+use batchnorm_lab::plan::Plan;
 use batchnorm_lab::trial::{self, Task};
 use batchnorm_lab::words::count;
 
@@ -31,7 +32,7 @@ use tuning::Search;
 /// Bad arguments; data that cannot be read; a folder that cannot be written; Ctrl-C.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let grid = Grid::asked(arguments)?;
-    let (study, store) = study(&grid, arguments, &Stop::on_ctrl_c()?)?;
+    let (study, store) = study(&grid, command(), arguments.restart, &Stop::on_ctrl_c()?)?;
     if arguments.json { said::print_json(&study, &store) } else { said::print(&study, &store) }
 }
 
@@ -40,12 +41,15 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// # Errors
 /// Bad arguments; Ctrl-C; at the end, if one could not be run.
 pub fn run_all(arguments: &Arguments) -> Result<(), Failure> {
+    asked::workers(arguments)?;
     let stop = Stop::on_ctrl_c()?;
     let mut failed = Vec::new();
     for (name, _) in PRESETS {
         let of_preset = Arguments { preset: Some((*name).to_owned()), ..arguments.clone() };
         tell(format_args!("{name}: {}", preset::question(name)));
-        match Grid::asked(&of_preset).and_then(|grid| study(&grid, &of_preset, &stop)) {
+        // (The command that runs this one again.)
+        let command = format!("batchnorm compare --preset {name}{}", if arguments.quick { " --quick" } else { "" });
+        match Grid::asked(&of_preset).and_then(|grid| study(&grid, command, arguments.restart, &stop)) {
             Ok((study, store)) => said::print_short(&study, &store)?,
             Err(Failure::Interrupted(text)) => return Err(Failure::Interrupted(format!("{name}: {text}"))),
             Err(failure) => {
@@ -61,9 +65,9 @@ pub fn run_all(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// The grid, with what was missing of it done, and its files written.
-fn study(grid: &Grid, arguments: &Arguments, stop: &Stop) -> Result<(Study, Store), Failure> {
+fn study(grid: &Grid, command: String, restart: bool, stop: &Stop) -> Result<(Study, Store), Failure> {
     let mut open = DataSets::default();
-    let (mut seconds, mut sweeps) = (0.0, Vec::new());
+    let (mut tuning, mut sweeps) = (Vec::new(), Vec::new());
     // Before a folder is made, what is asked for is known to be in range.
     let tuned = grid.tuned()?;
     let untuned = if tuned.is_none() { Some(grid.cells(&mut open, &[])?) } else { None };
@@ -87,11 +91,10 @@ fn study(grid: &Grid, arguments: &Arguments, stop: &Stop) -> Result<(Study, Stor
                 break;
             }
             let all: Vec<&Asked> = asked.iter().map(|(_, _, cell)| cell).collect();
-            let done = done(&all, &open, grid.workers, &store, arguments.restart, stop)?;
+            let done = done(&all, &open, grid.workers, &store, restart, stop)?;
             for (number, value, cell) in &asked {
-                let trial = &done[&cell.key].trial;
-                searches[*number].judge(value, trial.accuracy);
-                seconds += trial.wall_seconds;
+                searches[*number].judge(value, done[&cell.key].trial.accuracy);
+                tuning.push(done[&cell.key].clone());
             }
         }
         sweeps = searches.into_iter().map(|search| search.sweep(&varied)).collect();
@@ -101,27 +104,34 @@ fn study(grid: &Grid, arguments: &Arguments, stop: &Stop) -> Result<(Study, Stor
         None => grid.cells(&mut open, &sweeps)?,
     };
     let all: Vec<&Asked> = asked.iter().collect();
-    let before = if arguments.restart { 0 } else { store.load(&all)?.len() };
-    let mut done = done(&all, &open, grid.workers, &store, arguments.restart, stop)?;
+    let before = if restart { 0 } else { store.load(&all)?.len() };
+    let done = done(&all, &open, grid.workers, &store, restart, stop)?;
     if before == all.len() {
         let (cells, folder) = (count(all.len(), "cell"), store.folder().display());
         tell(format_args!("All {cells} are in {folder} already; --restart runs them anew."));
     }
     let question = grid.question(&open, &asked);
-    let cells: Vec<Cell> = asked.iter().filter_map(|asked| done.remove(&asked.key)).collect();
-    seconds += cells.iter().map(|cell| cell.trial.wall_seconds).sum::<f64>();
+    // (Arms that ask for the same training share it; each cell has the names of its own.)
+    let named = |asked: &Asked| Cell { arm: asked.arm.clone(), seed: asked.plan.seed, ..done[&asked.key].clone() };
+    let cells: Vec<Cell> = asked.iter().map(named).collect();
+    let seconds = |cell: &Cell| cell.trial.wall_seconds;
+    let plan = |arm: &Arm| {
+        asked.iter().find(|asked| asked.arm == arm.name).map(|asked| (arm.name.clone(), asked.plan.clone()))
+    };
+    let plans: Vec<(String, Plan)> = question.arms.iter().filter_map(plan).collect();
+    let all_cells = || tuning.iter().chain(&cells);
     let study = Study {
         figures: Figures::of(&question, &cells),
-        question,
-        command: command(),
+        command,
         flags: grid.form.flags.to_vec(),
         source: grid.form.source.to_vec(),
         data: open.words(&asked),
-        workers: grid.workers,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        machine: Machine::here(),
+        unasked: grid.unasked(&plans),
+        plans,
         sweeps,
-        seconds,
+        seconds: all_cells().map(seconds).sum(),
+        elapsed: all_cells().map(|cell| seconds(cell) / cell.made.workers as f64).sum(),
+        question,
         cells,
     };
     store.summarize(&study)?;
@@ -138,16 +148,22 @@ fn done(
     stop: &Stop,
 ) -> Result<BTreeMap<String, Cell>, Failure> {
     let mut done = if restart { BTreeMap::new() } else { store.load(asked)? };
-    let missing: Vec<&Asked> = asked.iter().copied().filter(|asked| !done.contains_key(&asked.key)).collect();
+    let mut missing: Vec<&Asked> = Vec::new();
+    for asked in asked {
+        if !done.contains_key(&asked.key) && !missing.iter().any(|other| other.key == asked.key) {
+            missing.push(asked);
+        }
+    }
     if missing.is_empty() {
         return Ok(done);
     }
     run_missing(&missing, open, workers, store, stop, &mut done)?;
+    let again = if restart { "the same command without --restart" } else { "the same command" };
     if asked.iter().all(|asked| done.contains_key(&asked.key)) {
         return Ok(done);
     }
     Err(Failure::Interrupted(format!(
-        "interrupted; {} of {} are in {}, the same command goes on from there",
+        "interrupted; {} of {} are in {}, {again} goes on from there",
         done.len(),
         count(asked.len(), "cell"),
         store.folder().display()
@@ -164,6 +180,7 @@ fn run_missing(
     done: &mut BTreeMap<String, Cell>,
 ) -> Result<(), Failure> {
     let bar = progress_bar(missing.iter().map(|asked| asked.plan.steps as u64).sum());
+    let made = Made { version: env!("CARGO_PKG_VERSION").to_owned(), machine: Machine::here(), workers };
     let (next, outcome) = (AtomicUsize::new(0), Mutex::new((done, None::<Failure>)));
     let work = || {
         let one = rayon::ThreadPoolBuilder::new().num_threads(1).build();
@@ -193,7 +210,7 @@ fn run_missing(
                 ControlFlow::Break(()) => return Ok(()),
                 ControlFlow::Continue(trial) => {
                     bar.inc((asked.plan.steps - before) as u64);
-                    let cell = Cell { arm: asked.arm.clone(), seed: asked.plan.seed, trial };
+                    let cell = Cell { arm: asked.arm.clone(), seed: asked.plan.seed, trial, made: made.clone() };
                     store.save(asked, &cell)?;
                     outcome.lock().expect("no worker panics").0.insert(asked.key.clone(), cell);
                 }

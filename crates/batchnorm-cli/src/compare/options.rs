@@ -24,7 +24,7 @@ pub struct Arguments {
     #[arg(long, help_heading = "Presets and grids", value_name = "NAME", value_parser = preset_names(), conflicts_with_all = ["steps", "learning_rate", "batch_size", "evaluate_every"])]
     pub preset: Option<String>,
 
-    /// The preset in two minutes at most: fewer arms and seeds, and the embedded digits for data where that will do.
+    /// The preset in two minutes at most: fewer arms and steps, and the embedded digits for data (but for cifar).
     #[arg(long, help_heading = "Presets and grids")]
     pub quick: bool,
 
@@ -106,7 +106,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR", default_value = "batchnorm-compare")]
     pub output_dir: PathBuf,
 
-    /// Drop the runs that compare.json holds and start anew.
+    /// Run anew what is there already: the runs that compare.json holds, or the cells of a grid.
     #[arg(long)]
     pub restart: bool,
 

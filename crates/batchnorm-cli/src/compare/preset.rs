@@ -103,8 +103,8 @@ pub struct Named {
     /// Its flags of `train`.
     #[serde(default)]
     pub flags: Words,
-    /// The name of the arm that it is compared with, empty for none; the first one where none is said.
-    pub against: Option<String>,
+    /// The names of the arms that it is compared with, which may be none; the first one where they are not said.
+    pub against: Option<Vec<String>>,
 }
 
 impl Form {

@@ -60,6 +60,12 @@ pub fn seeds(text: Option<&str>) -> Result<Vec<u64>, Failure> {
     let Some(text) = text else { return Ok(Settings::default().seeds) };
     if text.contains(',') {
         let seeds = list("--seeds", text, "whole numbers")?;
+        let mut distinct = seeds.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        if distinct.len() != seeds.len() {
+            return Err(expected("--seeds", "seeds that differ", format!("`{text}`")));
+        }
         if seeds.len() > MOST_SEEDS {
             return Err(expected("--seeds", format!("at most {MOST_SEEDS} seeds"), seeds.len()));
         }

@@ -7,6 +7,24 @@ use serde::Deserialize;
 /// Settings of `train` by shorter names.
 const SHORTER: [(&str, &str); 1] = [("lr", "learning-rate")];
 
+/// Flags of which one replaces the other.
+const EITHER: [(&str, &str); 2] = [("epochs", "steps"), ("no-batch-norm", "norm")];
+/// Flags of the network that a training starts from, where it starts from one.
+const OF_SOURCE: [&str; 12] = [
+    "network",
+    "hidden",
+    "convolutions",
+    "activation",
+    "norm",
+    "no-batch-norm",
+    "placement",
+    "epsilon",
+    "groups",
+    "renorm",
+    "ghost",
+    "unscaled",
+];
+
 /// Flags of `train`, each a word: `--name=value` or `--name`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "Vec<String>")]
@@ -21,7 +39,14 @@ impl Words {
 
     /// Tells whether a flag is among them.
     pub fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|word| flag(word) == name)
+        self.0.iter().any(|word| either(flag(word)) == either(name))
+    }
+
+    /// Those of the network, and the others: where a training starts from another one, the first are of that.
+    pub fn of_source_and_others(self) -> (Words, Words) {
+        let (of_source, others): (Vec<String>, Vec<String>) =
+            self.0.into_iter().partition(|word| OF_SOURCE.contains(&flag(word)));
+        (Words(of_source), Words(others))
     }
 
     /// The names of the flags.
@@ -72,6 +97,16 @@ fn flag(word: &str) -> &str {
     name.split_once('=').map_or(name, |(name, _)| name)
 }
 
+/// The flag that stands for those of which one replaces the other.
+fn either(name: &str) -> &str {
+    EITHER.iter().find(|(one, _)| *one == name).map_or(name, |(_, other)| other)
+}
+
+/// Tells whether two flags set the same.
+pub fn same_setting(one: &str, other: &str) -> bool {
+    either(one) == either(other)
+}
+
 /// The setting of `--vary SETTING=VALUE,...` by its whole name.
 pub fn setting(vary: &str) -> &str {
     whole(vary.split_once('=').map_or(vary, |(setting, _)| setting))
@@ -92,6 +127,8 @@ mod tests {
         assert_eq!(words.to_vec(), ["--data=mnist", "--unscaled", "--epochs=3"]);
         let others: Words = ["--data=digits", "--seed=1"].into_iter().collect();
         assert_eq!(words.changed_by(&others).to_vec(), ["--unscaled", "--epochs=3", "--data=digits", "--seed=1"]);
+        let steps: Words = ["--steps=40"].into_iter().collect();
+        assert_eq!(words.changed_by(&steps).to_vec(), ["--data=mnist", "--unscaled", "--steps=40"]);
         assert_eq!((setting("lr=1,2"), setting("norm")), ("learning-rate", "norm"));
     }
 }

@@ -8,6 +8,7 @@ use super::found::Found;
 use super::scale::{Scale, Scaling};
 use super::set::Set;
 use super::split::{split_off, subset};
+use crate::hash::Fnv;
 use crate::setting::Difference;
 
 /// The seed of the parts: they belong to the data set, and are the same whatever the seed of a training.
@@ -115,14 +116,26 @@ impl Data {
 }
 
 impl Data {
-    /// The data with the examples to watch by in the place of those to test with: for choices that the test set is to know nothing of.
+    /// A part to choose settings by: a share of what is trained on stands for the test set, which is not looked at, and the rest is trained on.
+    #[must_use]
+    pub fn held_out(&self, share: f64) -> Data {
+        let (train, test) = split_off(&self.train, share, PARTS_SEED);
+        let parts = Parts { validation: share, ..self.summary.parts.clone() };
+        let summary =
+            DataSummary { train: train.len(), test: test.len(), validation: 0, parts, ..self.summary.clone() };
+        Data { summary, train, validation: None, test }
+    }
+
+    /// A hash of the values that are tested with, which [`DataSummary::fingerprint`] does not have: a training does not depend on them, its scores do.
     ///
-    /// # Panics
-    /// If there are none to watch by.
-    pub fn tested_by_validation(self) -> Data {
-        let test = self.validation.expect("a part to watch by was asked for");
-        let summary = DataSummary { test: test.len(), validation: 0, ..self.summary };
-        Data { summary, train: self.train, validation: None, test }
+    /// # Errors
+    /// A set that cannot be read.
+    pub fn test_fingerprint(&self) -> Result<u64, DataError> {
+        let mut hash = Fnv::default();
+        for portion in self.test.portions(PORTION) {
+            portion?.values.iter().for_each(|value| hash.take(&value.to_bits().to_le_bytes()));
+        }
+        Ok(hash.hash())
     }
 }
 

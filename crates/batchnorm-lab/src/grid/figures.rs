@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::published::{Near, near};
 use super::question::{Cell, Question};
-use crate::look::{ACCURACY, Reading, is_share};
-use crate::run::{Ending, Reached};
+use crate::look::{Base, Kind, Reading, Series};
+use crate::run::{Ending, Point};
 use crate::statistics::{Paired, Verdict};
 use crate::summary::Spread;
 use crate::trial::Trial;
@@ -46,19 +46,46 @@ pub struct Taken {
     pub cells: usize,
     /// The values.
     pub spread: Spread,
+    /// How people read them.
+    pub kind: Kind,
+    /// Their place in a series.
+    pub series: Option<Series>,
     /// Of an accuracy: what it changes, in the same cells.
-    pub change: Option<BesideReading>,
+    pub change: Option<Change>,
 }
 
-/// A reading less another figure, pair by pair.
+/// A reading less what it is a change of, cell by cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct BesideReading {
-    /// The reading; of a change, what it is a change of.
-    pub what: String,
+pub struct Change {
+    /// What it is a change of.
+    pub from: Base,
     /// The difference.
     pub difference: Paired,
     /// What may be said of it.
     pub verdict: Verdict,
+}
+
+/// A reading of an arm beside another arm's, pair by pair.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BesideReading {
+    /// The reading; of layers, its geometric mean over them.
+    pub what: String,
+    /// What its difference is of.
+    pub scale: Scale,
+    /// The difference.
+    pub difference: Paired,
+    /// What may be said of it.
+    pub verdict: Verdict,
+}
+
+/// What a difference is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scale {
+    /// Shares.
+    Points,
+    /// Natural logarithms: its exponential is a factor.
+    Logarithms,
 }
 
 /// An arm beside the one that it is measured against, seed by seed.
@@ -109,6 +136,16 @@ impl Figures {
             near: question.published.iter().map(|published| near(published, cells)).collect(),
         }
     }
+
+    /// The verdicts on differences, of which one in twenty is a finding by chance where there is none.
+    pub fn verdicts(&self) -> usize {
+        let of_beside = |beside: &Beside| {
+            let figures = [&beside.accuracy, &beside.doublings, &beside.doublings_of_seconds];
+            figures.into_iter().flatten().count() + beside.readings.len()
+        };
+        let changes = self.arms.iter().flat_map(|arm| &arm.readings).filter(|taken| taken.change.is_some());
+        self.beside.iter().map(of_beside).sum::<usize>() + changes.count()
+    }
 }
 
 fn of_arm<'c>(cells: &'c [Cell], arm: &str) -> Vec<&'c Trial> {
@@ -148,25 +185,15 @@ fn taken(trials: &[&Trial], resolution: f64) -> Vec<Taken> {
         let found =
             |trial: &&Trial| trial.readings.iter().find(|reading| same(kind, reading)).map(|reading| reading.value);
         let values: Vec<f64> = trials.iter().filter_map(found).collect();
-        let change = changed(&kind.what).filter(|_| kind.layer.is_none()).and_then(|from| {
-            let differences = trials.iter().filter_map(|trial| Some(found(trial)? - trial.figure(from)?));
+        let change = kind.change_of.as_ref().and_then(|from| {
+            let differences = trials.iter().filter_map(|trial| Some(found(trial)? - trial.figure(&from.figure)?));
             let difference = paired(differences.collect(), resolution)?;
-            Some(BesideReading { what: from.to_owned(), verdict: difference.verdict(), difference })
+            Some(Change { from: from.clone(), verdict: difference.verdict(), difference })
         });
-        let Reading { what, layer, step, .. } = kind.clone();
-        Some(Taken { what, layer, step, cells: values.len(), spread: Spread::of(&values)?, change })
+        let Reading { what, layer, step, kind, series, .. } = kind.clone();
+        Some(Taken { what, layer, step, cells: values.len(), spread: Spread::of(&values)?, kind, series, change })
     };
     kinds.into_iter().filter_map(of_kind).collect()
-}
-
-/// The accuracy that a reading changes something of: by running statistics unless it says more.
-fn changed(what: &str) -> Option<&str> {
-    let from = what.strip_prefix("accuracy, ")?;
-    match from.rfind("recalibrated on ") {
-        // ("accuracy, contrast 0.3, recalibrated on 256" is one of "accuracy, contrast 0.3".)
-        Some(at) if at > 0 => Some(what[.."accuracy, ".len() + at].trim_end_matches(", ")),
-        _ => Some(ACCURACY),
-    }
 }
 
 fn paired(differences: Vec<f64>, resolution: f64) -> Option<Paired> {
@@ -177,53 +204,85 @@ fn beside(arm: &str, against: &str, cells: &[Cell], question: &Question) -> Besi
     let find = |arm: &str, seed| cells.iter().find(|cell| cell.arm == arm && cell.seed == seed).map(|cell| &cell.trial);
     let first = cells.iter().filter(|cell| cell.arm == against);
     let pairs: Vec<(&Trial, &Trial)> = first.filter_map(|cell| Some((&cell.trial, find(arm, cell.seed)?))).collect();
-    let difference = |what: &str| -> Vec<f64> {
-        pairs.iter().filter_map(|(first, other)| Some(other.figure(what)? - first.figure(what)?)).collect()
-    };
-    let differences = difference(ACCURACY);
+    let differences: Vec<f64> =
+        pairs.iter().filter_map(|(first, other)| Some(other.accuracy? - first.accuracy?)).collect();
     let lost = pairs.len() - differences.len();
     let accuracy = paired(differences, question.resolution);
-    // (A network that is at the target before its first step has no time to divide by.)
-    let step = |trial: &Trial| {
-        question.target.and_then(|target| trial.reached(target)).filter(|Reached { step, .. }| *step > 0)
-    };
-    let doublings = |of: &dyn Fn(Reached) -> f64| -> Vec<f64> {
-        let of_pair = |(first, other): &(&Trial, &Trial)| Some((of(step(first)?) / of(step(other)?)).log2());
-        pairs.iter().filter_map(of_pair).collect()
-    };
-    let (of_steps, of_seconds) = (doublings(&|at| at.step as f64), doublings(&|at| at.seconds));
-    let mut shares: Vec<&str> = Vec::new();
-    for reading in pairs.iter().flat_map(|(first, _)| &first.readings) {
-        if is_share(&reading.what) && !shares.contains(&reading.what.as_str()) {
-            shares.push(&reading.what);
-        }
-    }
-    let of_reading = |what: &str| {
-        let difference = paired(difference(what), question.resolution)?;
-        Some(BesideReading { what: what.to_owned(), verdict: difference.verdict(), difference })
-    };
+    let reach: Vec<[[&Point; 2]; 2]> = pairs
+        .iter()
+        .filter_map(|(first, other)| Some([reach_of(first, question.target)?, reach_of(other, question.target)?]))
+        .collect();
+    let reached = |trial: &Trial| reach_of(trial, question.target).is_some();
     Beside {
         arm: arm.to_owned(),
         against: against.to_owned(),
         lost,
         verdict: accuracy.as_ref().map_or(Verdict::TooFewPairs, Paired::verdict),
         accuracy,
-        censored: if question.target.is_some() { pairs.len() - of_steps.len() } else { 0 },
+        censored: if question.target.is_some() { pairs.len() - reach.len() } else { 0 },
         reached: [
-            pairs.iter().filter(|(_, this)| step(this).is_some()).count(),
-            pairs.iter().filter(|(other, _)| step(other).is_some()).count(),
+            pairs.iter().filter(|(_, this)| reached(this)).count(),
+            pairs.iter().filter(|(other, _)| reached(other)).count(),
         ],
-        doublings: paired(of_steps, 0.0),
-        doublings_of_seconds: paired(of_seconds, 0.0),
-        readings: shares.into_iter().filter_map(of_reading).collect(),
+        doublings: doublings(&reach, |point| point.step as f64),
+        doublings_of_seconds: doublings(&reach, |point| point.seconds),
+        readings: readings(&pairs, question.resolution),
     }
+}
+
+fn reach_of(trial: &Trial, target: Option<f64>) -> Option<[&Point; 2]> {
+    // (A network that is at the target before its first step has no time to divide by.)
+    trial.reach(target?).filter(|[_, at]| at.step > 0)
+}
+
+/// By how many doublings the second of each pair was sooner. It was there between two evaluations: the intervals are wider by what that leaves open.
+fn doublings(reach: &[[[&Point; 2]; 2]], of: impl Fn(&Point) -> f64) -> Option<Paired> {
+    // (Before the first evaluation a step has been taken.)
+    let least = |[before, at]: [&Point; 2]| of(before).max(of(at) / at.step as f64);
+    let open = |reach: [&Point; 2]| (of(reach[1]) / least(reach)).log2();
+    let mean = |which: usize| reach.iter().map(|pair| open(pair[which])).sum::<f64>() / reach.len() as f64;
+    let differences: Vec<f64> = reach.iter().map(|[first, other]| (of(first[1]) / of(other[1])).log2()).collect();
+    Some(paired(differences, 0.0)?.widened(mean(0), mean(1)))
+}
+
+/// The readings of pairs of trainings, each of the second less that of the first.
+fn readings(pairs: &[(&Trial, &Trial)], resolution: f64) -> Vec<BesideReading> {
+    let mut kinds: Vec<&Reading> = Vec::new();
+    for reading in pairs.iter().flat_map(|(first, other)| other.readings.iter().chain(&first.readings)) {
+        if (reading.kind != Kind::Number || reading.layer.is_some())
+            && !kinds.iter().any(|kind| kind.what == reading.what)
+        {
+            kinds.push(reading);
+        }
+    }
+    let has = |trial: &Trial, kind: &Reading| trial.readings.iter().any(|reading| reading.what == kind.what);
+    let of_kind = |kind: &Reading| {
+        let (scale, resolution) = match kind.layer {
+            Some(_) => (Scale::Logarithms, 0.0),
+            None => (Scale::Points, resolution),
+        };
+        // An arm without norms has no statistics to change: its accuracy is what it is by any.
+        let [never_first, never_other] =
+            [pairs.iter().all(|(first, _)| !has(first, kind)), pairs.iter().all(|(_, other)| !has(other, kind))];
+        let figure = |trial: &Trial, never: bool| match (&kind.layer, &kind.change_of) {
+            (Some(_), _) => Some(trial.over_layers(&kind.what)?.ln()),
+            (None, Some(from)) if never => trial.figure(&from.figure),
+            (None, _) => trial.figure(&kind.what),
+        };
+        let differences =
+            pairs.iter().filter_map(|(first, other)| Some(figure(other, never_other)? - figure(first, never_first)?));
+        let difference = paired(differences.collect(), resolution)?;
+        Some(BesideReading { what: kind.what.clone(), scale, verdict: difference.verdict(), difference })
+    };
+    kinds.into_iter().filter_map(of_kind).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grid::{Arm, Published};
-    use crate::run::Point;
+    use crate::grid::{Arm, Made, Published};
+    use crate::look::ACCURACY;
+    use crate::machine::Machine;
 
     fn question(arms: Vec<Arm>, target: Option<f64>) -> Question {
         Question {
@@ -242,6 +301,7 @@ mod tests {
                 step: Some(100),
                 value: 0.63,
                 source: String::from("a source"),
+                note: None,
             }],
             before: vec![],
         }
@@ -262,6 +322,7 @@ mod tests {
             arm: arm.to_owned(),
             seed,
             trial: Trial { ending, accuracy, steps: 100, seconds: 50.0, wall_seconds: 60.0, curve, readings: vec![] },
+            made: Made { version: String::new(), machine: Machine::here(), workers: 1 },
         }
     }
 
@@ -291,6 +352,7 @@ mod tests {
         assert_eq!((*lost, accuracy.pairs, *censored, *verdict), (1, 2, 2, Verdict::TooFewPairs));
         assert!((accuracy.mean - 0.095).abs() < 1e-12);
         assert_eq!((doublings.pairs, doublings.mean), (1, 2.0));
+        assert_eq!((figures.beside[0].reached, figures.verdicts()), ([3, 1], 3));
         assert_eq!((figures.arms[0].cells, figures.arms[0].diverged, figures.arms[0].reached), (3, 1, 1));
         assert_eq!((figures.arms[1].cells, figures.arms[1].reached), (4, 3));
         // Four runs at step 100, .10 to .62; .63 is within that range widened by a point.
@@ -302,11 +364,19 @@ mod tests {
     fn readings_are_compared_with_what_they_are_a_change_of() {
         let arms = vec![Arm { name: String::from("a"), at: vec![], against: vec![] }];
         let with = |seed: u64, accuracy: f64, shifted: f64, recalibrated: f64| {
-            let reading = |what: &str, value: f64| Reading { what: what.to_owned(), layer: None, step: 100, value };
+            let reading = |what: &str, of: &str, value: f64| Reading {
+                what: what.to_owned(),
+                layer: None,
+                step: 100,
+                value,
+                kind: Kind::Share,
+                change_of: Some(Base { figure: of.to_owned(), words: String::new() }),
+                series: None,
+            };
             let mut cell = cell("a", seed, Some(accuracy), None);
             cell.trial.readings = vec![
-                reading("accuracy, contrast 0.3", shifted),
-                reading("accuracy, contrast 0.3, recalibrated on 16", recalibrated),
+                reading("accuracy, contrast 0.3", ACCURACY, shifted),
+                reading("accuracy, contrast 0.3, recalibrated on 16", "accuracy, contrast 0.3", recalibrated),
             ];
             cell
         };
@@ -316,6 +386,6 @@ mod tests {
         let difference = |taken: &Taken| taken.change.as_ref().unwrap().difference.mean;
         assert!((difference(shifted) + 0.45).abs() < 1e-12 && (difference(recalibrated) - 0.35).abs() < 1e-12);
         assert_eq!(recalibrated.change.as_ref().unwrap().verdict, Verdict::Greater);
-        assert_eq!(recalibrated.change.as_ref().unwrap().what, "accuracy, contrast 0.3");
+        assert_eq!(recalibrated.change.as_ref().unwrap().from.figure, "accuracy, contrast 0.3");
     }
 }

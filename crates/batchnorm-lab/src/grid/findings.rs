@@ -1,11 +1,14 @@
 //! What the figures of a grid say, in plain words: the same on the terminal and in the reports. Nothing is called found that the cells did not find.
 
-use super::figures::{ArmFigures, Beside, BesideReading, Taken};
+use super::figures::{ArmFigures, Beside, BesideReading, Scale, Taken};
 use super::question::{self, Arm, Question};
 use super::study::Study;
+use crate::look::ACCURACY;
 use crate::statistics::{Paired, Verdict};
 use crate::words::{count, figure, percent};
 
+/// The step whose gradients are told of besides those at the start: the first look from it on.
+const ON_THE_WAY: usize = 100;
 /// Arms that a sentence lists one by one.
 const MOST_LISTED: usize = 6;
 
@@ -16,6 +19,7 @@ pub fn findings(study: &Study) -> Vec<String> {
     if figures.arms.iter().all(|arm| arm.cells == 0) {
         return vec![String::from("Nothing yet: no training is finished.")];
     }
+    found.extend(study.unasked.iter().cloned());
     found.extend(reached(study));
     for beside in grouped(question, &figures.beside) {
         match beside[..] {
@@ -25,33 +29,38 @@ pub fn findings(study: &Study) -> Vec<String> {
     }
     found.extend(changes(study));
     found.extend(vanishing(study));
-    found.extend(
-        ["weight norm", "effective learning rate", "running over real variance"]
-            .into_iter()
-            .filter_map(|what| over_layers(study, what)),
-    );
-    let misses = figures.near.iter().filter(|near| near.found.is_some() && !near.inside).count();
-    if !figures.near.is_empty() {
-        let compared = figures.near.iter().filter(|near| near.found.is_some()).count();
+    let compared = figures.near.iter().filter(|near| near.found.is_some()).count();
+    if compared > 0 {
+        let inside = figures.near.iter().filter(|near| near.inside).count();
+        let others = if inside < compared { "; how far off the others are is in the table" } else { "" };
         found.push(format!(
-            "Of {} published figures {} lie in the range found here widened by a point{}.",
-            compared,
-            compared - misses,
-            if misses > 0 { ", the others are in the table with how far they are off" } else { "" }
+            "Of {} {inside} in the range found here widened by a point{others}.",
+            count(compared, "published figure")
+        ));
+    }
+    let ends: Vec<&str> = study.sweeps.iter().filter(|sweep| sweep.at_an_end).map(|sweep| sweep.arm.as_str()).collect();
+    if !ends.is_empty() {
+        found.push(format!(
+            "Chosen at an end of the values that were tried, so that better ones may lie beyond: {}.",
+            few(&ends)
         ));
     }
     let diverged = figures.arms.iter().filter(|arm| arm.diverged > 0);
     let diverged: Vec<String> =
         diverged.map(|arm| format!("{} ({} of {})", arm.arm, arm.diverged, arm.cells)).collect();
-    match diverged.len() {
-        0 => {}
-        1..=MOST_LISTED => found.push(format!("Diverged: {}.", diverged.join(" / "))),
-        arms => {
-            let trainings: usize = figures.arms.iter().map(|arm| arm.diverged).sum();
-            found.push(format!("{trainings} trainings of {arms} arms diverged; the table has them."));
-        }
+    if !diverged.is_empty() {
+        found.push(format!("Diverged: {}.", few(&diverged)));
     }
     found
+}
+
+/// Some names, or how many.
+fn few(names: &[impl AsRef<str>]) -> String {
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    match names.len() > MOST_LISTED {
+        true => format!("{} arms, which are in the table", names.len()),
+        false => names.join(" / "),
+    }
 }
 
 /// Comparisons of the same two values of the setting along which arms are compared.
@@ -93,15 +102,18 @@ fn of_group(question: &Question, group: &[&Beside]) -> Vec<String> {
     let place = |beside: &Beside| {
         arm(question, &beside.arm).map_or(String::new(), |arm| arm.without(&[setting_compared(question, beside)]))
     };
-    let entries = |figure: &dyn Fn(&Beside) -> Option<(Paired, Verdict)>| -> Vec<(String, f64, Verdict)> {
-        let all = group
-            .iter()
-            .filter_map(|beside| figure(beside).map(|(paired, verdict)| (place(beside), paired.mean, verdict)));
-        all.collect()
+    let entries = |of: &dyn Fn(&Beside) -> Option<Compared>| -> Vec<Entry> {
+        let entry = |beside: &&Beside| {
+            of(beside).map(|(scale, paired, verdict)| Entry { place: place(beside), scale, mean: paired.mean, verdict })
+        };
+        group.iter().filter_map(entry).collect()
     };
     let mut said = Vec::new();
-    let accuracy = entries(&|beside| beside.accuracy.clone().map(|paired| (paired, beside.verdict)));
-    said.extend(listed(&format!("{value} beside {against}: test accuracy"), &accuracy));
+    let accuracy = entries(&|beside| beside.accuracy.clone().map(|paired| (Scale::Points, paired, beside.verdict)));
+    let lost: usize = group.iter().map(|beside| beside.lost).sum();
+    let without =
+        if lost > 0 { format!(" (without {} lost to divergence)", count(lost, "pair")) } else { String::new() };
+    said.extend(listed(&format!("{value} beside {against}: test accuracy{without}"), &accuracy));
     let mut kinds: Vec<&str> = Vec::new();
     for reading in group.iter().flat_map(|beside| &beside.readings) {
         if !kinds.contains(&reading.what.as_str()) {
@@ -111,50 +123,65 @@ fn of_group(question: &Question, group: &[&Beside]) -> Vec<String> {
     for what in kinds {
         let of_kind = entries(&|beside| {
             let reading = beside.readings.iter().find(|reading| reading.what == what)?;
-            Some((reading.difference.clone(), reading.verdict))
+            Some((reading.scale, reading.difference.clone(), reading.verdict))
         });
         said.extend(listed(&format!("{value} beside {against}: {what}"), &of_kind));
     }
-    let timed: Vec<String> = group
-        .iter()
-        .filter_map(|beside| {
-            let (steps, seconds) = (beside.doublings.as_ref()?, beside.doublings_of_seconds.as_ref()?);
-            Some(format!("{} {} and {}", place(beside), sooner(steps, "steps"), sooner(seconds, "seconds")))
-        })
-        .collect();
-    if (1..=MOST_LISTED).contains(&timed.len()) {
-        said.push(format!("{value} beside {against}: the target at {}.", timed.join(" / ")));
+    let timed = group.iter().filter_map(|beside| {
+        let (steps, seconds) = (beside.doublings.as_ref()?, beside.doublings_of_seconds.as_ref()?);
+        let censored = if beside.censored > 0 {
+            format!(", without {} that did not both reach it", count(beside.censored, "pair"))
+        } else {
+            String::new()
+        };
+        Some(format!("{} {} and {}{censored}", place(beside), sooner(steps, "steps"), sooner(seconds, "seconds")))
+    });
+    let timed: Vec<String> = timed.collect();
+    match timed.len() {
+        0 => {}
+        1..=MOST_LISTED => said.push(format!("{value} beside {against}: the target at {}.", timed.join(" / "))),
+        places => said.push(format!("{value} beside {against}: how much sooner the target was reached at {places} places is in the table of comparisons.")),
     }
-    let lost = group.iter().filter(|beside| beside.accuracy.is_none()).map(|beside| place(beside)).collect::<Vec<_>>();
-    if !lost.is_empty() {
-        let at = if lost.len() > MOST_LISTED { format!("{} places", lost.len()) } else { lost.join(" / ") };
+    let none: Vec<String> =
+        group.iter().filter(|beside| beside.accuracy.is_none()).map(|beside| place(beside)).collect();
+    if !none.is_empty() {
+        let at = if none.len() > MOST_LISTED { format!("{} places", none.len()) } else { none.join(" / ") };
         said.push(format!("{value} beside {against}: nothing to compare at {at}, where one of the two diverged."));
     }
     said
 }
 
-/// `higher at A (+1.2 points), B (+0.8); lower at C (-2.0); no difference shown at D`.
-fn listed(of: &str, entries: &[(String, f64, Verdict)]) -> Option<String> {
+/// A difference, and what may be said of it.
+type Compared = (Scale, Paired, Verdict);
+
+/// A difference at a place.
+struct Entry {
+    place: String,
+    scale: Scale,
+    mean: f64,
+    verdict: Verdict,
+}
+
+/// `higher at A (+1.2 points), B (+0.8 points); lower at C (-2.0 points); no difference shown at D`.
+fn listed(of: &str, entries: &[Entry]) -> Option<String> {
     // (Places have commas of their own where several settings vary.)
-    let sign = if entries.iter().any(|(place, ..)| place.contains(", ")) { " / " } else { ", " };
+    let sign = if entries.iter().any(|entry| entry.place.contains(", ")) { " / " } else { ", " };
     let part = |word: &str, verdict: Verdict| {
-        let shown = |(place, mean, _): &(String, f64, Verdict)| match (place.is_empty(), verdict) {
-            (true, _) => points(*mean),
-            (false, Verdict::Greater | Verdict::Less) => format!("{place} ({})", points(*mean)),
-            (false, _) => place.clone(),
+        let shown = |entry: &Entry| match (entry.place.is_empty(), verdict) {
+            (true, _) => size(entry.scale, entry.mean),
+            (false, Verdict::Greater | Verdict::Less) => format!("{} ({})", entry.place, size(entry.scale, entry.mean)),
+            (false, _) => entry.place.clone(),
         };
-        let at: Vec<String> = entries.iter().filter(|(.., of)| *of == verdict).map(shown).collect();
+        let at: Vec<String> = entries.iter().filter(|entry| entry.verdict == verdict).map(shown).collect();
         (!at.is_empty()).then(|| format!("{word} {}", at.join(sign)))
     };
-    let parts: Vec<String> = [
+    let parts = [
         part("higher at", Verdict::Greater),
         part("lower at", Verdict::Less),
         part("no difference shown at", Verdict::NoDifferenceShown),
         part("too few pairs at", Verdict::TooFewPairs),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
     (!parts.is_empty()).then(|| format!("{of} {}.", parts.join("; ")))
 }
 
@@ -166,7 +193,8 @@ fn sentences(of_arm: &Beside) -> Vec<String> {
     let Some(paired) = accuracy else {
         return vec![format!("{arm} beside {against}: no pair to compare{lost}.")];
     };
-    let mut text = format!("{arm} beside {against}: test accuracy {}{lost}.", difference(paired, *verdict));
+    let mut text =
+        format!("{arm} beside {against}: test accuracy {}{lost}.", difference(Scale::Points, paired, *verdict));
     if let Some(doublings) = doublings {
         text += &format!(" The target {}", sooner(doublings, "steps"));
         if let Some(seconds) = doublings_of_seconds {
@@ -183,24 +211,28 @@ fn sentences(of_arm: &Beside) -> Vec<String> {
         );
     }
     let of_reading = |reading: &BesideReading| {
-        format!("{arm} beside {against}: {}: {}.", reading.what, difference(&reading.difference, reading.verdict))
+        format!(
+            "{arm} beside {against}: {}: {}.",
+            reading.what,
+            difference(reading.scale, &reading.difference, reading.verdict)
+        )
     };
     [text].into_iter().chain(readings.iter().map(of_reading)).collect()
 }
 
 /// A difference with what may be said of it.
-fn difference(paired: &Paired, verdict: Verdict) -> String {
+pub fn difference(scale: Scale, paired: &Paired, verdict: Verdict) -> String {
     match verdict {
         Verdict::TooFewPairs => {
-            format!("{} in {}: too few for a finding", points(paired.mean), count(paired.pairs, "pair"))
+            format!("{} in {}: too few for a finding", size(scale, paired.mean), count(paired.pairs, "pair"))
         }
-        Verdict::NoDifferenceShown => format!("no difference shown: {}", intervals(paired)),
-        Verdict::Greater | Verdict::Less => intervals(paired),
+        Verdict::NoDifferenceShown => format!("no difference shown: {}", intervals(scale, paired)),
+        Verdict::Greater | Verdict::Less => intervals(scale, paired),
     }
 }
 
 /// By what factor an arm needs fewer steps (or seconds) or more, as far as that is shown.
-fn sooner(doublings: &Paired, of: &str) -> String {
+pub fn sooner(doublings: &Paired, of: &str) -> String {
     let (fewer, more) = (|doublings: f64| doublings.exp2(), |doublings: f64| (-doublings).exp2());
     let (factor, word): (fn(f64) -> f64, _) = if doublings.mean >= 0.0 { (fewer, "fewer") } else { (more, "more") };
     let shown = |doublings: f64| format!("{:.2}", factor(doublings));
@@ -259,45 +291,55 @@ fn changes(study: &Study) -> Vec<String> {
         }
     }
     let of_kind = |what: &&str| {
-        let of_arms = all().filter(|(_, taken)| taken.what == **what).filter_map(|(arm, taken)| {
-            let change = taken.change.as_ref()?;
-            Some((arm.arm.clone(), change.difference.mean, change.verdict, change.what.clone()))
-        });
-        let of_arms: Vec<(String, f64, Verdict, String)> = of_arms.collect();
-        let from =
-            if of_arms[0].3 == "accuracy" { String::from("that by running statistics") } else { of_arms[0].3.clone() };
-        let entries: Vec<_> = of_arms.into_iter().map(|(arm, mean, verdict, _)| (arm, mean, verdict)).collect();
-        listed(&format!("{}{}, beside {from}:", what[..1].to_uppercase(), &what[1..]), &entries)
+        let of_arms = || {
+            all()
+                .filter(|(_, taken)| taken.what == **what)
+                .filter_map(|(arm, taken)| Some((arm, taken.change.as_ref()?)))
+        };
+        let entries: Vec<Entry> = of_arms()
+            .map(|(arm, change)| Entry {
+                place: arm.arm.clone(),
+                scale: Scale::Points,
+                mean: change.difference.mean,
+                verdict: change.verdict,
+            })
+            .collect();
+        let (_, change) = of_arms().next()?;
+        let from = if change.from.figure == ACCURACY { &change.from.words } else { &change.from.figure };
+        listed(&format!("{}, beside {from}:", capitalised(what)), &entries)
     };
     kinds.iter().filter_map(of_kind).collect()
 }
 
-/// How gradients change from the last layer to the first before the first step.
-fn vanishing(study: &Study) -> Option<String> {
-    let of_arm = |arm: &ArmFigures| {
-        let at_start = arm.readings.iter().filter(|taken| taken.what == "gradient norm" && taken.step == 0);
-        let norms: Vec<f64> = at_start.map(|taken| taken.spread.mean).collect();
-        let (first, last) = (norms.first()?, norms.last()?);
-        (norms.len() > 1 && *last > 0.0).then(|| format!("{} ({})", figure(first / last), arm.arm))
-    };
-    let ratios: Vec<String> = study.figures.arms.iter().filter_map(of_arm).collect();
-    (!ratios.is_empty()).then(|| {
-        format!("Gradient in the first layer over that in the last, before the first step: {}.", ratios.join(", "))
-    })
+fn capitalised(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or(String::new(), |first| first.to_uppercase().chain(characters).collect())
 }
 
-/// A reading of layers at the end, over those of each arm.
-fn over_layers(study: &Study, what: &str) -> Option<String> {
-    let of_arm = |arm: &ArmFigures| {
-        let of_layers = arm.readings.iter().filter(|taken| taken.what == what && taken.layer.is_some());
-        let last = of_layers.clone().map(|taken| taken.step).max()?;
-        let means: Vec<f64> =
-            of_layers.filter(|taken| taken.step == last).map(|taken| taken.spread.mean.ln()).collect();
-        Some(format!("{} ({})", figure((means.iter().sum::<f64>() / means.len() as f64).exp()), arm.arm))
+/// How gradients change from the last layer to the first: before the first step, and on the way.
+fn vanishing(study: &Study) -> Vec<String> {
+    let of = |taken: &&Taken| taken.what == "gradient norm";
+    let steps = study.figures.arms.iter().flat_map(|arm| &arm.readings).filter(of).map(|taken| taken.step);
+    let on_the_way = steps.filter(|step| *step >= ON_THE_WAY).min();
+    let at = |step: usize, when: String| {
+        let of_arm = |arm: &ArmFigures| {
+            let norms: Vec<f64> = arm
+                .readings
+                .iter()
+                .filter(of)
+                .filter(|taken| taken.step == step)
+                .map(|taken| taken.spread.mean)
+                .collect();
+            let (first, last) = (norms.first()?, norms.last()?);
+            (norms.len() > 1 && *last > 0.0).then(|| format!("{} ({})", figure(first / last), arm.arm))
+        };
+        let ratios: Vec<String> = study.figures.arms.iter().filter_map(of_arm).collect();
+        (!ratios.is_empty())
+            .then(|| format!("Gradient in the first layer over that in the last, {when}: {}.", ratios.join(", ")))
     };
-    let arms: Vec<String> = study.figures.arms.iter().filter_map(of_arm).collect();
-    let name = format!("{}{}", what[..1].to_uppercase(), &what[1..]);
-    (!arms.is_empty()).then(|| format!("{name} at the end, the geometric mean over layers: {}.", arms.join(", ")))
+    let start = at(0, String::from("before the first step"));
+    let later = on_the_way.and_then(|step| at(step, format!("after {step} steps")));
+    start.into_iter().chain(later).collect()
 }
 
 /// A difference of shares in points.
@@ -305,16 +347,27 @@ pub fn points(difference: f64) -> String {
     format!("{:+.2} points", 100.0 * difference)
 }
 
+/// A difference on its scale.
+fn size(scale: Scale, difference: f64) -> String {
+    match scale {
+        Scale::Points => points(difference),
+        Scale::Logarithms => format!("{} times", figure(difference.exp())),
+    }
+}
+
 /// The mean with its interval, or both where they disagree about 0.
-pub fn intervals(paired: &Paired) -> String {
+fn intervals(scale: Scale, paired: &Paired) -> String {
+    let end = |end: f64| match scale {
+        Scale::Points => format!("{:+.2}", 100.0 * end),
+        Scale::Logarithms => figure(end.exp()),
+    };
     let shown = |interval: Option<[f64; 2]>| {
-        interval
-            .map_or(String::from("-"), |[least, greatest]| format!("{:+.2} to {:+.2}", 100.0 * least, 100.0 * greatest))
+        interval.map_or(String::from("-"), |[least, greatest]| format!("{} to {}", end(least), end(greatest)))
     };
     let (t, bootstrap) = (shown(paired.by_t), shown(paired.by_bootstrap));
     let intervals = match paired.intervals_agree() {
         true => format!("95 % interval {t}"),
         false => format!("95 % interval {t} by t, {bootstrap} by the bootstrap"),
     };
-    format!("{} ({intervals}, {})", points(paired.mean), count(paired.pairs, "pair"))
+    format!("{} ({intervals}, {})", size(scale, paired.mean), count(paired.pairs, "pair"))
 }

@@ -19,6 +19,8 @@ pub struct Near {
     pub found: Option<Spread>,
     /// Cells that it was found in.
     pub cells: usize,
+    /// Cells of the arm.
+    pub of: usize,
     /// The published figure is in the range found, widened by a point on both sides.
     pub inside: bool,
 }
@@ -28,12 +30,12 @@ pub(super) fn near(published: &Published, cells: &[Cell]) -> Near {
         (None, Some(step)) => trial.curve.iter().find(|point| point.step == step).map(|point| point.accuracy),
         (what, _) => trial.figure(what.as_deref().unwrap_or(ACCURACY)),
     };
-    let values: Vec<f64> =
-        cells.iter().filter(|cell| cell.arm == published.arm).filter_map(|cell| at(&cell.trial)).collect();
+    let of_arm = || cells.iter().filter(|cell| cell.arm == published.arm);
+    let values: Vec<f64> = of_arm().filter_map(|cell| at(&cell.trial)).collect();
     let found = Spread::of(&values);
     // (Half a unit of the third digit, to which they are published.)
     let widened = WIDENED + 0.0005;
     let inside =
         found.is_some_and(|found| (found.least - widened..=found.greatest + widened).contains(&published.value));
-    Near { published: published.clone(), found, cells: values.len(), inside }
+    Near { published: published.clone(), found, cells: values.len(), of: of_arm().count(), inside }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::machine::Machine;
 use crate::trial::Trial;
 
 /// An arm of a grid.
@@ -45,6 +46,19 @@ pub struct Cell {
     pub seed: u64,
     /// What its training came to.
     pub trial: Trial,
+    /// What made it.
+    pub made: Made,
+}
+
+/// What made a cell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Made {
+    /// The version of the program.
+    pub version: String,
+    /// The machine.
+    pub machine: Machine,
+    /// Trainings at a time.
+    pub workers: usize,
 }
 
 /// What is asked of a grid.
@@ -90,6 +104,9 @@ pub struct Published {
     pub value: f64,
     /// Who published it.
     pub source: String,
+    /// What is known of the difference from what is found here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// What was said before in other settings, which a grid neither confirms nor refutes.

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::figures::Figures;
-use super::question::{Cell, Question};
-use crate::machine::Machine;
+use super::question::{Cell, Made, Question};
+use crate::plan::Plan;
 
 /// The choice of a setting for an arm, by trainings of their own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,6 +17,8 @@ pub struct Sweep {
     pub accuracies: Vec<(String, Option<f64>)>,
     /// The value with the highest.
     pub chosen: String,
+    /// It is the least or the greatest of them, so that one beyond it may be better.
+    pub at_an_end: bool,
 }
 
 /// A grid that was run, with all that another person needs to run it again.
@@ -32,18 +34,31 @@ pub struct Study {
     pub source: Vec<String>,
     /// The data in words, each set once.
     pub data: Vec<String>,
-    /// Cells at a time, each on one thread.
-    pub workers: usize,
-    /// The version of this workspace.
-    pub version: String,
-    /// The machine.
-    pub machine: Machine,
+    /// The plan of each arm, by its name; of each seed it is the same but for the seed.
+    pub plans: Vec<(String, Plan)>,
+    /// What differs between arms though nobody asked for it.
+    pub unasked: Vec<String>,
     /// How the learning rate, or whatever else was tuned, was chosen for each arm.
     pub sweeps: Vec<Sweep>,
-    /// Seconds of all trainings that were done, with their evaluations; those of the sweeps too.
+    /// Seconds of one core that all trainings took, with their evaluations and those of the sweeps.
     pub seconds: f64,
+    /// Seconds that this is at as many trainings at a time as there were.
+    pub elapsed: f64,
     /// What they say.
     pub figures: Figures,
     /// The cells.
     pub cells: Vec<Cell>,
+}
+
+impl Study {
+    /// What made the cells, each once.
+    pub fn makers(&self) -> Vec<&Made> {
+        let mut makers: Vec<&Made> = Vec::new();
+        for cell in &self.cells {
+            if !makers.contains(&&cell.made) {
+                makers.push(&cell.made);
+            }
+        }
+        makers
+    }
 }

@@ -1,6 +1,6 @@
 //! Networks that start from another one's weights, and stay in part as they are.
 
-use batchnorm_burn::{Switches, map_norms};
+use batchnorm_burn::{BatchNorm, Switches, map_norms};
 use burn::module::{Flag, Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
 
@@ -50,6 +50,12 @@ impl Network {
             }
         }
         self
+    }
+
+    /// The network whose batch norms, in a training pass, go by the whole batch alone: none is frozen, goes by ghost batches, or is corrected
+    /// towards its running statistics.
+    pub fn by_whole_batches(self) -> Network {
+        map_norms(self, |_, norm| BatchNorm { ghost: None, renormalization: None, ..norm.pin(None) })
     }
 
     /// The network with these parts frozen, whatever training does.

@@ -6,7 +6,7 @@ mod tables;
 
 use super::markup::{self, escape};
 use super::page::{alone, page};
-use crate::grid::{Study, findings};
+use crate::grid::{Made, Study, findings};
 use crate::words::count;
 use tables::html_table;
 pub use tables::{Rows, arms_table, readings_table};
@@ -87,10 +87,10 @@ fn found(study: &Study) -> String {
     out += &markup::paragraph(&format!(
         "How sure is that? The arms of a seed start from the same weights and see the same batches, and are compared pair by pair. An interval is \
          Student's t over the pairs, and the bootstrap's; something is called higher or lower where both leave 0 out, and nothing is below three \
-         pairs. An interval of 95 % does that in one of twenty comparisons of like with like: of {} comparisons below, expect {:.1} by chance. One \
-         test example is {:.3} points.",
-        study.figures.beside.len(),
-        study.figures.beside.len() as f64 / 20.0,
+         pairs. An interval of 95 % does that in one of twenty comparisons of like with like: of the {} on this page, expect {:.1} by chance. A target \
+         was reached between two evaluations, and the intervals of its factors are wider by what that leaves open. One test example is {:.3} points.",
+        study.figures.verdicts(),
+        study.figures.verdicts() as f64 / 20.0,
         100.0 * study.question.resolution
     ));
     markup::section("finding", "What this run found", &out)
@@ -126,17 +126,22 @@ fn compared(study: &Study) -> String {
 }
 
 fn asked(study: &Study) -> String {
-    let Study { question, command, flags, source, data, version, machine, workers, .. } = study;
+    let Study { question, command, flags, source, data, .. } = study;
     let words = |words: &[String]| if words.is_empty() { String::from("none") } else { words.join(" ") };
+    let made = |made: &Made| {
+        let Made { version, machine, workers } = made;
+        format!(
+            "batchnorm {version}, on {}, {} hardware threads, {}, {workers} at a time, each on one thread",
+            machine.processor, machine.cores, machine.platform
+        )
+    };
     let mut facts = vec![
         ("Flags of all arms", words(flags)),
         ("Arms", question.arms.iter().map(|arm| arm.name.as_str()).collect::<Vec<_>>().join("; ")),
         ("Seeds", question.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")),
         ("Data", data.join("; ")),
-        ("Machine", format!("{}, {} hardware threads, {}", machine.processor, machine.cores, machine.platform)),
-        ("Trainings at a time", format!("{workers}, each on one thread")),
+        ("Made by", study.makers().into_iter().map(made).collect::<Vec<_>>().join("; ")),
         ("Time", ran(study)),
-        ("Version", format!("batchnorm {version}")),
     ];
     if !source.is_empty() {
         facts.insert(1, ("Flags of the training that they start from", words(source)));
@@ -146,6 +151,7 @@ fn asked(study: &Study) -> String {
         out += &format!("<dt>{name}</dt><dd>{}</dd>\n", escape(&value));
     }
     out += "</dl>\n";
+    out += &html_table("What the arms' trainings differ in", &tables::plans(study));
     out += &html_table(
         "How a setting was chosen for each arm: accuracy, by its values, on a tenth of the training set that was kept out of training, one seed",
         &tables::sweeps(study),
@@ -158,12 +164,12 @@ fn asked(study: &Study) -> String {
 fn ran(study: &Study) -> String {
     let sweeps: usize = study.sweeps.iter().map(|sweep| sweep.accuracies.len()).sum();
     let chosen = if sweeps > 0 { format!(" and {sweeps} to choose settings by") } else { String::new() };
+    let processors: Vec<&str> = study.makers().iter().map(|made| made.machine.processor.as_str()).collect();
     format!(
-        "{}{chosen}, {:.0} seconds of one core in all ({} at a time: about {:.0} seconds), on {}",
+        "{}{chosen}: {:.0} seconds of one core, {:.0} as many at a time as there were, on {}",
         count(study.cells.len(), "training"),
         study.seconds,
-        study.workers,
-        study.seconds / study.workers.max(1) as f64,
-        study.machine.processor
+        study.elapsed,
+        processors.first().unwrap_or(&"no machine")
     )
 }

@@ -3,12 +3,13 @@
 use batchnorm_lab::grid::{Arm, NAMED, name};
 
 use crate::compare::preset::{Form, Named};
-use crate::compare::words::{Words, setting, whole};
+use crate::compare::words::{Words, same_setting, setting, whole};
 use crate::failure::Failure;
 use crate::flags::expected;
 
 /// Flags of `train` that a cell cannot have: its seed is the grid's, and it leaves no file.
-const NOT_OF_CELLS: [&str; 14] = [
+const NOT_OF_CELLS: [&str; 15] = [
+    "help",
     "seed",
     "output",
     "restart",
@@ -32,16 +33,15 @@ pub struct Varied {
 }
 
 impl Varied {
-    /// Of `norm=none,batch`; with slashes between values that have commas.
+    /// Of `norm=none,batch`; with semicolons between values that have commas.
     pub fn parse(flag: &str, text: &str) -> Result<Varied, Failure> {
-        let what =
-            "a setting of `train` and its values, such as norm=none,batch (with / between values that have commas)";
+        let what = "a setting of `train` and its values, such as norm=none,batch (with ; between values that have commas, in quotes)";
         let Some((_, values)) = text.split_once('=').filter(|(_, values)| !values.is_empty()) else {
             return Err(expected(flag, what, format!("`{text}`")));
         };
         let setting = setting(text);
         refuse_if_not_of_cells(flag, setting)?;
-        let sign = if values.contains('/') { '/' } else { ',' };
+        let sign = if values.contains(';') { ';' } else { ',' };
         let values: Vec<String> = values.split(sign).map(|value| value.trim().to_owned()).collect();
         let mut distinct = values.clone();
         distinct.sort_unstable();
@@ -69,6 +69,10 @@ pub fn arms(form: &Form) -> Result<Vec<(Arm, Words)>, Failure> {
     let mut settings: Vec<String> = Vec::new();
     for text in &form.vary {
         let varied = Varied::parse("--vary", text)?;
+        if form.arms.iter().any(|arm| arm.flags.has(&varied.setting)) {
+            let what = format!("a setting that the preset's arms ({}) do not say themselves", names(form));
+            return Err(expected("--vary", what, varied.setting));
+        }
         if settings.contains(&varied.setting) {
             return Err(expected("--vary", "each setting once", format!("{} twice", varied.setting)));
         }
@@ -108,8 +112,7 @@ fn against<'a>(
     };
     let own = form.arms.iter().find(|arm| at.first().is_some_and(|(of, value)| of == NAMED && *value == arm.name));
     if let Some(against) = own.and_then(|arm| arm.against.as_ref()) {
-        // (An empty name is that of no arm.)
-        return all.iter().filter(|other| other[0].1 == *against && but_for(NAMED, other)).collect();
+        return all.iter().filter(|other| against.contains(&other[0].1) && but_for(NAMED, other)).collect();
     }
     match form.beside.is_empty() {
         true => all.first().into_iter().collect(),
@@ -117,6 +120,27 @@ fn against<'a>(
             form.beside.iter().filter_map(|setting| all.iter().find(|other| but_for(whole(setting), other))).collect()
         }
     }
+}
+
+/// The names of a form's named arms.
+fn names(form: &Form) -> String {
+    form.arms.iter().map(|arm| arm.name.as_str()).collect::<Vec<_>>().join("; ")
+}
+
+/// Refuses flags behind -- that arms say themselves: nothing would come of them.
+pub fn refuse_if_varied(form: &Form, flags: &Words) -> Result<(), Failure> {
+    for name in flags.names() {
+        if form.arms.iter().any(|arm| arm.flags.has(name)) {
+            let what = format!("flags that the preset's arms ({}) do not say themselves", names(form));
+            return Err(expected("behind --", what, format!("--{name}")));
+        }
+        if form.vary.iter().chain(&form.tune).any(|vary| same_setting(setting(vary), name)) {
+            let what =
+                format!("flags that do not vary (--vary {name}=VALUE,... or --tune changes the values of those)");
+            return Err(expected("behind --", what, format!("--{name}")));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses flags that cells cannot have.
@@ -165,7 +189,7 @@ mod tests {
         let named = |name: &str, against: Option<&str>| Named {
             name: name.to_owned(),
             flags: [format!("--hidden={name}")].into_iter().collect(),
-            against: against.map(str::to_owned),
+            against: against.map(|name| vec![name.to_owned()]),
         };
         let form =
             Form { arms: vec![named("10", None), named("20", None), named("30", Some("20"))], ..Form::default() };
@@ -181,6 +205,9 @@ mod tests {
             let arms = arms(&preset.full).unwrap_or_else(|failure| panic!("{name}: {failure}"));
             for published in &preset.published {
                 assert!(arms.iter().any(|(arm, _)| arm.name == published.arm), "{name}: {}", published.arm);
+            }
+            for against in preset.full.arms.iter().flat_map(|arm| arm.against.iter().flatten()) {
+                assert!(preset.full.arms.iter().any(|arm| arm.name == *against), "{name}: {against}");
             }
             super::super::arms::arms(&preset.full.clone().changed_by(preset.quick))
                 .unwrap_or_else(|failure| panic!("{name}: {failure}"));

@@ -12,7 +12,7 @@ use batchnorm_lab::words::count;
 use clap::Parser;
 use serde_json::Value;
 
-use super::arms::{self, Varied, refuse_if_not_of_cells};
+use super::arms::{self, Varied, refuse_if_not_of_cells, refuse_if_varied};
 use crate::compare::options::Arguments;
 use crate::compare::preset::{self, Form};
 use crate::compare::request::{SHARE, seeds};
@@ -25,8 +25,8 @@ use crate::train;
 const MOST_CELLS: usize = 100_000;
 /// The seed of trainings that choose a setting: none of a grid's own.
 const TUNING_SEED: u64 = 90_001;
-/// The share that these are tested on.
-const TUNING_SHARE: &str = "--validation=0.1";
+/// The share of what is trained on that these are tested on.
+const TUNING_SHARE: f64 = 0.1;
 
 /// What is asked for, before any data are opened.
 pub struct Grid {
@@ -38,7 +38,7 @@ pub struct Grid {
     seeds: Vec<u64>,
     target: Option<f64>,
     arms: Vec<(Arm, Words)>,
-    published: preset::Literature,
+    literature: preset::Literature,
 }
 
 /// A cell that is asked for.
@@ -58,7 +58,16 @@ pub struct Asked {
 #[derive(Default)]
 pub struct DataSets {
     pub data: Vec<Data>,
-    opened_by: Vec<(Words, bool)>,
+    opened: Vec<Opened>,
+}
+
+/// How a data set was opened.
+struct Opened {
+    by: Words,
+    /// A part of the training set stands for the test set.
+    for_tuning: bool,
+    /// The hash of what it is tested with.
+    test: u64,
 }
 
 /// Flags of `train`, as a command line of its own.
@@ -95,30 +104,24 @@ impl Grid {
             if arguments.quick {
                 return Err(expected("--quick", "a --preset with it", "a grid of one's own"));
             }
-            let nothing = preset::Literature::default();
-            return Grid::of(
-                String::from("A grid of settings"),
-                None,
-                arguments.output_dir.clone(),
-                own,
-                nothing,
-                arguments,
-            );
+            refuse_if_varied(&own, &own.flags)?;
+            let (title, nothing) = (String::from("A grid of settings"), preset::Literature::default());
+            return Grid::of(title, None, arguments.output_dir.clone(), own, nothing, arguments);
         };
         let preset = preset::preset(name)?;
         let literature = preset.literature(!arguments.quick && own.changes_nothing());
         let folder = arguments.output_dir.join(if arguments.quick { format!("{name}-quick") } else { name.clone() });
         let form = if arguments.quick { preset.full.changed_by(preset.quick) } else { preset.full };
-        // What varies is not to be said behind --, where nothing would come of it.
-        let varied = |name: &str| {
-            form.arms.iter().any(|arm| arm.flags.has(name))
-                || form.vary.iter().chain(&form.tune).any(|vary| words::setting(vary) == name)
-        };
-        if let Some(name) = own.flags.names().find(|name| varied(name)) {
-            let what = format!("flags that do not vary in the preset (--vary {name}=VALUE,... changes its values)");
-            return Err(expected("behind --", what, format!("--{name}")));
-        }
+        refuse_if_varied(&form, &own.flags)?;
         let title = if arguments.quick { format!("{name}, in its quick form") } else { name.clone() };
+        // A network's flags are those of the training that starts the others, where there is one.
+        let own = match form.source.is_empty() {
+            true => own,
+            false => {
+                let (source, flags) = own.flags.of_source_and_others();
+                Form { source, flags, ..own }
+            }
+        };
         Grid::of(title, Some(preset.question), folder, form.changed_by(own), literature, arguments)
     }
 
@@ -127,7 +130,7 @@ impl Grid {
         text: Option<String>,
         folder: PathBuf,
         form: Form,
-        published: preset::Literature,
+        literature: preset::Literature,
         arguments: &Arguments,
     ) -> Result<Grid, Failure> {
         let seeds = seeds(form.seeds.as_deref())?;
@@ -136,14 +139,10 @@ impl Grid {
             let got = arms.len().saturating_mul(seeds.len());
             return Err(expected("--vary", format!("at most {MOST_CELLS} cells"), got));
         }
-        let workers = match &arguments.threads {
-            Some(threads) => number("--threads", threads, WHOLE)?,
-            None => std::thread::available_parallelism().map_or(1, usize::from),
-        };
-        setting::check_threads(workers).map_err(flags::failure)?;
+        let workers = workers(arguments)?;
         let target = form.target.as_ref().map(|target| number("--target", target, SHARE)).transpose()?;
         target.map_or(Ok(()), setting::check_target).map_err(flags::failure)?;
-        Ok(Grid { title, text, folder, form, workers, seeds, target, arms, published })
+        Ok(Grid { title, text, folder, form, workers, seeds, target, arms, literature })
     }
 
     /// The setting that is tuned, and the arms that do not say it.
@@ -151,8 +150,11 @@ impl Grid {
         let Some(tune) = &self.form.tune else { return Ok(None) };
         let varied = Varied::parse("--tune", tune)?;
         let arms = self.arms.iter().filter(|(_, flags)| !flags.has(&varied.setting)).map(|(arm, _)| arm.name.as_str());
-        let arms = arms.collect();
-        Ok(Some((varied, arms)))
+        let arms: Vec<&str> = arms.collect();
+        match arms.is_empty() {
+            true => Err(expected("--tune", "a setting that not every arm says itself", varied.setting)),
+            false => Ok(Some((varied, arms))),
+        }
     }
 
     /// The training by which a value of that setting is judged for an arm.
@@ -197,10 +199,49 @@ impl Grid {
         };
         let plan = Plan { seed, ..plan };
         let looks = if tuning { Vec::new() } else { self.form.read.clone() };
+        let summary = &open.data[data].summary;
+        if !summary.input.is_picture()
+            && let Some(look) = looks.iter().find(|look| matches!(look, Look::Shifted { .. }))
+        {
+            return Err(expected(
+                "--read",
+                format!("looks without shifts of pictures, for the data are {}", summary.input),
+                look,
+            ));
+        }
         let from = source.as_ref().map(|(plan, place)| (plan, &open.data[*place].summary));
-        let settings =
-            serde_json::json!({ "plan": plan, "data": open.data[data].summary, "looks": looks, "source": from });
+        let settings = serde_json::json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "plan": plan,
+            "data": summary,
+            "test": open.opened[data].test,
+            "looks": looks,
+            "source": from,
+        });
         Ok(Asked { arm, data, plan, looks, source, key: key(&settings) })
+    }
+
+    /// What differs between the plans of arms though neither the arms nor flags say so: defaults that go by other settings.
+    pub fn unasked(&self, plans: &[(String, Plan)]) -> Vec<String> {
+        let said = |setting: &str| {
+            let settings = self.form.vary.iter().chain(&self.form.tune).map(|vary| words::setting(vary));
+            settings.into_iter().any(|known| words::same_setting(known, setting))
+                || self.form.arms.iter().any(|arm| arm.flags.has(setting))
+        };
+        let of = |setting: &str, value: &dyn Fn(&Plan) -> String| {
+            let values: Vec<String> = plans.iter().map(|(arm, plan)| format!("{} ({arm})", value(plan))).collect();
+            let differs = plans.iter().any(|(_, plan)| value(plan) != value(&plans[0].1));
+            (differs && !said(setting)).then(|| {
+                format!(
+                    "By their defaults the arms differ in the {setting} too: {}. Say it behind --, or --tune it.",
+                    values.join(", ")
+                )
+            })
+        };
+        [of("learning-rate", &|plan| plan.learning_rate.to_string()), of("steps", &|plan| plan.steps.to_string())]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     /// What is asked, for the figures.
@@ -209,15 +250,15 @@ impl Grid {
         Question {
             title: self.title.clone(),
             text: self.text.clone(),
-            claims: self.published.claims.clone(),
+            claims: self.literature.claims.clone(),
             arms: self.arms.iter().map(|(arm, _)| arm.clone()).collect(),
             seeds: self.seeds.clone(),
             target: self.target,
             resolution: 1.0 / test.max(1) as f64,
             beside: self.form.beside.iter().map(|setting| words::whole(setting).to_owned()).collect(),
             over: self.form.over.as_deref().map(|setting| words::whole(setting).to_owned()),
-            published: self.published.published.clone(),
-            before: self.published.before.clone(),
+            published: self.literature.published.clone(),
+            before: self.literature.before.clone(),
         }
     }
 }
@@ -226,21 +267,21 @@ impl DataSets {
     /// The place of the data that flags ask for, which are opened if they are not: that reads all of them.
     fn place(&mut self, words: &Words, tuning: bool) -> Result<usize, Failure> {
         let train = parsed(words)?;
-        for (place, (known, for_tuning)) in self.opened_by.iter().enumerate() {
-            if *for_tuning == tuning && train::same_data(&parsed(known)?, &train) {
+        for (place, opened) in self.opened.iter().enumerate() {
+            if opened.for_tuning == tuning && train::same_data(&parsed(&opened.by)?, &train) {
                 return Ok(place);
             }
         }
         let data = match tuning {
             true => {
-                let words = words.changed_by(&[TUNING_SHARE.to_owned()].into_iter().collect());
-                // The test set is not looked at: what is kept out of training stands for it.
-                train::data_of(&parsed(&words)?)?.tested_by_validation()
+                let whole = self.place(words, false)?;
+                self.data[whole].held_out(TUNING_SHARE)
             }
             false => train::data_of(&train)?,
         };
+        let test = data.test_fingerprint().map_err(|error| Failure::input(format!("--data: {error}")))?;
         self.data.push(data);
-        self.opened_by.push((words.clone(), tuning));
+        self.opened.push(Opened { by: words.clone(), for_tuning: tuning, test });
         Ok(self.data.len() - 1)
     }
 
@@ -263,6 +304,16 @@ fn key(settings: &Value) -> String {
     let mut key = Fnv::default();
     key.take(settings.to_string().as_bytes());
     format!("{:016x}", key.hash())
+}
+
+/// Cells at a time.
+pub fn workers(arguments: &Arguments) -> Result<usize, Failure> {
+    let workers = match &arguments.threads {
+        Some(threads) => number("--threads", threads, WHOLE)?,
+        None => std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    setting::check_threads(workers).map_err(flags::failure)?;
+    Ok(workers)
 }
 
 /// Words as flags of `train`; the first line of what is wrong otherwise.

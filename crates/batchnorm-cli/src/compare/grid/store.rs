@@ -100,7 +100,7 @@ impl Store {
 
 /// A line of the table; what there is not is empty.
 fn row(cell: &Cell, target: Option<f64>) -> String {
-    let Cell { arm, seed, trial } = cell;
+    let Cell { arm, seed, trial, .. } = cell;
     let shown = |value: Option<String>| value.unwrap_or_default();
     let reached = target.and_then(|target| trial.reached(target));
     let ending = if trial.accuracy.is_some() { "finished" } else { "diverged" };

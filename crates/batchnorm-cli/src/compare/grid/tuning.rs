@@ -70,8 +70,9 @@ impl Search {
     /// The sweep as it ended.
     pub fn sweep(self, varied: &Varied) -> Sweep {
         let chosen = self.tried[self.best()].0.clone();
+        let at_an_end = self.beyond().is_some();
         let accuracies = self.tried.into_iter().map(|(value, judged)| (value, judged.flatten())).collect();
-        Sweep { arm: self.arm, setting: varied.setting.clone(), accuracies, chosen }
+        Sweep { arm: self.arm, setting: varied.setting.clone(), accuracies, chosen, at_an_end }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::grid::{Arm, Study};
-use crate::look::is_share;
+use crate::look::{Kind, PERCENTILES, Series};
 use crate::report::averages::spreads;
 use crate::report::axis::{Axis, mark};
 use crate::report::chart::{Chart, Line, STYLES, WIDE, figures};
@@ -92,7 +92,7 @@ fn figures_of<'s>(study: &'s Study, arm: &Arm) -> Option<&'s crate::grid::ArmFig
 fn share_readings(study: &Study) -> Vec<String> {
     let mut kinds: Vec<String> = Vec::new();
     for taken in study.figures.arms.iter().flat_map(|arm| &arm.readings) {
-        if is_share(&taken.what) && taken.layer.is_none() && !kinds.contains(&taken.what) {
+        if taken.kind == Kind::Share && !kinds.contains(&taken.what) {
             kinds.push(taken.what.clone());
         }
     }
@@ -289,10 +289,10 @@ fn on_the_way(study: &Study) -> Vec<Chart> {
 fn over_examples(study: &Study) -> Vec<Chart> {
     let mut families: Vec<(String, Vec<Member>)> = Vec::new();
     for arm in &study.figures.arms {
-        for taken in arm.readings.iter().filter(|taken| taken.layer.is_none() && is_share(&taken.what)) {
-            let Some((across, line, number)) = family(&taken.what) else { continue };
+        for taken in &arm.readings {
+            let Some(Series { across, line, at }) = taken.series.clone() else { continue };
             let name = if study.figures.arms.len() > 1 { format!("{}, {line}", arm.arm) } else { line };
-            let entry = (name, number, taken.spread);
+            let entry = (name, at as f64, taken.spread);
             match families.iter_mut().find(|(known, _)| *known == across) {
                 Some((_, entries)) => entries.push(entry),
                 None => families.push((across, vec![entry])),
@@ -320,29 +320,17 @@ fn over_examples(study: &Study) -> Vec<Chart> {
     charts.collect()
 }
 
-/// Of "accuracy, contrast 0.3, recalibrated on 256": what the number is, the words without it, the number.
-fn family(what: &str) -> Option<(String, String, f64)> {
-    let kinds = [("recalibrated on ", "examples recalibrated on"), ("by batches of ", "examples a batch")];
-    let (mark, across) = kinds.into_iter().find(|(mark, _)| what.contains(mark))?;
-    let (before, behind) = what.split_once(mark)?;
-    let (number, rest) = behind.split_once(' ').unwrap_or((behind, ""));
-    let words = before.trim_start_matches("accuracy, ").trim_end_matches(", ");
-    let line = [words, rest].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
-    Some((across.to_owned(), if line.is_empty() { String::from("mixed") } else { line }, number.parse().ok()?))
-}
-
 /// The percentiles of one unit's inputs, a panel for each arm.
 fn units(study: &Study) -> Vec<(Chart, String)> {
     let seed = study.question.seeds.first();
     let of_arm = |arm: &Arm| study.cells.iter().find(|cell| cell.arm == arm.name && Some(&cell.seed) == seed);
-    let names = ["15th percentile", "50th percentile", "85th percentile"];
     let panels: Vec<Percentiles> = study
         .question
         .arms
         .iter()
         .filter_map(|arm| {
             let cell = of_arm(arm)?;
-            let points = names.map(|name| {
+            let points = PERCENTILES.map(|name| {
                 let found = cell.trial.readings.iter().filter(|reading| reading.what == name);
                 found.map(|reading| (reading.step as f64, reading.value)).collect::<Vec<_>>()
             });
@@ -377,24 +365,4 @@ fn units(study: &Study) -> Vec<(Chart, String)> {
         (chart, format!("{name}."))
     };
     panels.iter().enumerate().map(panel).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn readings_of_a_family_differ_in_a_number() {
-        let of = |what: &str| family(what).unwrap();
-        assert_eq!(of("accuracy, recalibrated on 256").1, "mixed");
-        assert_eq!(
-            of("accuracy, contrast 0.3, recalibrated on 16"),
-            ("examples recalibrated on".into(), "contrast 0.3".into(), 16.0)
-        );
-        assert_eq!(
-            of("accuracy, by batches of 100 sorted by class"),
-            ("examples a batch".into(), "sorted by class".into(), 100.0)
-        );
-        assert_eq!(family("accuracy on the training set"), None);
-    }
 }

@@ -1,12 +1,12 @@
 //! The tables of a grid, as text: on the terminal, in HTML and in Markdown they are the same.
 
-use crate::grid::{ArmFigures, Near, Study, Sweep, Taken, intervals, points};
-use crate::look::is_share;
+use crate::grid::{ArmFigures, Beside, Near, Scale, Study, Sweep, Taken, difference, points, sooner};
+use crate::look::{ACCURACY, Kind};
 use crate::report::markup::Table;
 use crate::run::Ending;
 use crate::statistics::Verdict;
 use crate::summary::Spread;
-use crate::words::{figure, percent, ranged};
+use crate::words::{count, figure, percent, ranged};
 
 /// Names of columns, and rows.
 pub type Rows = (Vec<String>, Vec<Vec<String>>);
@@ -70,12 +70,13 @@ fn accuracy(arm: &ArmFigures) -> String {
 pub fn readings_table(study: &Study) -> Rows {
     let head = ["arm", "what", "found", "change", "is it?"].map(str::to_owned).to_vec();
     let rows = study.figures.arms.iter().flat_map(|arm| {
-        let shares = arm.readings.iter().filter(|taken| is_share(&taken.what) && taken.layer.is_none());
+        let shares = arm.readings.iter().filter(|taken| taken.kind != Kind::Number);
         shares.map(|taken| {
             let (change, verdict) = match &taken.change {
                 Some(change) => {
-                    let from = if change.what == "accuracy" { "running statistics" } else { &change.what };
-                    (format!("{} from {from}", intervals(&change.difference)), said(change.verdict))
+                    let from = if change.from.figure == ACCURACY { &change.from.words } else { &change.from.figure };
+                    let size = difference(Scale::Points, &change.difference, change.verdict);
+                    (format!("{size}, beside {from}"), said(change.verdict))
                 }
                 None => (dash(), dash()),
             };
@@ -86,9 +87,9 @@ pub fn readings_table(study: &Study) -> Rows {
 }
 
 fn share(taken: &Taken) -> String {
-    match taken.what.contains(" less ") {
-        true => ranged(taken.spread, points),
-        false => ranged(taken.spread, percent),
+    match taken.kind {
+        Kind::Points => ranged(taken.spread, points),
+        _ => ranged(taken.spread, percent),
     }
 }
 
@@ -105,48 +106,116 @@ fn said(verdict: Verdict) -> String {
 /// Every comparison of two arms.
 pub fn comparisons(study: &Study) -> Rows {
     let head = ["arm", "beside", "what", "difference", "is it?"].map(str::to_owned).to_vec();
-    let rows = study.figures.beside.iter().flat_map(|beside| {
-        let accuracy =
-            beside.accuracy.iter().map(|paired| (String::from("test accuracy"), intervals(paired), beside.verdict));
-        let readings = beside.readings.iter().map(|of| (of.what.clone(), intervals(&of.difference), of.verdict));
-        let all: Vec<Vec<String>> = accuracy
-            .chain(readings)
-            .map(|(what, difference, verdict)| {
-                vec![beside.arm.clone(), beside.against.clone(), what, difference, said(verdict)]
-            })
-            .collect();
-        match all.is_empty() {
-            true => vec![vec![
-                beside.arm.clone(),
-                beside.against.clone(),
-                String::from("test accuracy"),
-                dash(),
-                String::from("no pair: diverged"),
-            ]],
-            false => all,
+    (head, study.figures.beside.iter().flat_map(compared).collect())
+}
+
+fn compared(beside: &Beside) -> Vec<Vec<String>> {
+    let row = |what: &str, difference: String, verdict: String| {
+        vec![beside.arm.clone(), beside.against.clone(), what.to_owned(), difference, verdict]
+    };
+    let lost =
+        if beside.lost > 0 { format!("; {} lost to divergence", count(beside.lost, "pair")) } else { String::new() };
+    let mut rows = vec![match &beside.accuracy {
+        Some(paired) => {
+            row("test accuracy", difference(Scale::Points, paired, beside.verdict) + &lost, said(beside.verdict))
         }
-    });
-    (head, rows.collect())
+        None => row("test accuracy", dash(), format!("no pair to compare{lost}")),
+    }];
+    let not_reached = if beside.censored > 0 {
+        format!("; {} in which one or both did not get there", count(beside.censored, "pair"))
+    } else {
+        String::new()
+    };
+    for (doublings, of) in [(&beside.doublings, "steps"), (&beside.doublings_of_seconds, "seconds")] {
+        let what = format!("{of} to the target");
+        match doublings {
+            Some(doublings) => {
+                rows.push(row(&what, sooner(doublings, of) + &not_reached, sooner_said(doublings.verdict())))
+            }
+            None if beside.censored > 0 => rows.push(row(&what, dash(), format!("no pair to compare{not_reached}"))),
+            None => {}
+        }
+    }
+    let readings = beside.readings.iter();
+    rows.extend(readings.map(|of| row(&of.what, difference(of.scale, &of.difference, of.verdict), said(of.verdict))));
+    rows
+}
+
+/// A verdict on doublings.
+fn sooner_said(verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Greater => String::from("sooner"),
+        Verdict::Less => String::from("later"),
+        other => said(other),
+    }
 }
 
 /// Published figures beside those found, with the caption of the table; none where there are none.
 pub fn published(study: &Study) -> Option<(String, Rows)> {
     let head = ["arm", "what", "published", "found", "how near", "source"].map(str::to_owned).to_vec();
     let row = |near: &Near| {
-        let Near { published, found, inside, .. } = near;
+        let Near { published, found, cells, of, inside } = near;
         let step = published.step.map_or(String::new(), |step| format!(" after {step} steps"));
         let what = format!("{}{step}", published.what.as_deref().unwrap_or("test accuracy"));
+        let note = published.note.as_ref().map_or(String::new(), |note| format!(" ({note})"));
         let how = match (found, inside) {
-            (None, _) => String::from("not found: no training came to it"),
+            (None, _) => String::from("not found: it was not read, or no training got there"),
             (Some(_), true) => String::from("in our range widened by a point"),
-            (Some(found), false) => format!("{} from our mean", points(published.value - found.mean)),
+            (Some(found), false) => format!("{} from our mean{note}", points(published.value - found.mean)),
         };
-        let found = found.map_or(dash(), |found| ranged(found, percent));
+        let some = if cells < of { format!("; {cells} of {of} seeds") } else { String::new() };
+        let found = found.map_or(dash(), |found| ranged(found, percent) + &some);
         vec![published.arm.clone(), what, percent(published.value), found, how, published.source.clone()]
     };
     let rows: Vec<Vec<String>> = study.figures.near.iter().map(row).collect();
-    let caption = String::from("Published figures of the same settings beside those found: mean (range over seeds)");
+    let caption = String::from(
+        "Published figures beside those found, in the same settings as far as those are known: mean (range over seeds)",
+    );
     (!rows.is_empty()).then_some((caption, (head, rows)))
+}
+
+/// The settings in which the arms' trainings differ.
+pub fn plans(study: &Study) -> Rows {
+    let flat: Vec<(&str, Vec<(String, String)>)> = study
+        .plans
+        .iter()
+        .map(|(arm, plan)| {
+            let mut settings = Vec::new();
+            flatten("", &serde_json::to_value(plan).unwrap_or_default(), &mut settings);
+            (arm.as_str(), settings)
+        })
+        .collect();
+    let value = |settings: &[(String, String)], name: &str| {
+        settings.iter().find(|(of, _)| of == name).map_or(dash(), |(_, value)| value.clone())
+    };
+    let mut names: Vec<&str> = Vec::new();
+    for (name, _) in flat.iter().flat_map(|(_, settings)| settings) {
+        let differs = flat.iter().any(|(_, settings)| value(settings, name) != value(&flat[0].1, name));
+        if differs && !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    let head = [String::from("arm")].into_iter().chain(names.iter().map(|name| name.replace('_', " "))).collect();
+    let row = |(arm, settings): &(&str, Vec<(String, String)>)| {
+        [(*arm).to_owned()].into_iter().chain(names.iter().map(|name| value(settings, name))).collect()
+    };
+    (head, if names.is_empty() { Vec::new() } else { flat.iter().map(row).collect() })
+}
+
+/// The settings of a plan by their paths; lists are one setting.
+fn flatten(path: &str, value: &serde_json::Value, into: &mut Vec<(String, String)>) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            for (name, value) in fields {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                flatten(&path, value, into);
+            }
+        }
+        serde_json::Value::Array(items) if items.len() > 4 => {
+            into.push((path.to_owned(), format!("{} of them", items.len())))
+        }
+        other => into.push((path.to_owned(), other.to_string().replace('"', ""))),
+    }
 }
 
 /// How a setting was chosen. (An arm whose best value was at an end has further ones.)
@@ -167,7 +236,10 @@ pub fn sweeps(study: &Study) -> Rows {
             None => dash(),
             Some((_, accuracy)) => accuracy.map_or(String::from("diverged"), percent),
         };
-        [sweep.arm.clone(), sweep.chosen.clone()].into_iter().chain(values.iter().map(accuracy)).collect()
+        [sweep.arm.clone(), sweep.chosen.clone() + if sweep.at_an_end { " (at an end)" } else { "" }]
+            .into_iter()
+            .chain(values.iter().map(accuracy))
+            .collect()
     };
     (head, study.sweeps.iter().map(row).collect())
 }
