@@ -116,6 +116,31 @@ fn a_grid_that_is_killed_goes_on_with_the_cells_that_are_missing() {
 }
 
 #[test]
+fn arms_that_ask_for_the_same_training_share_it() {
+    let folder = folder();
+    let vary = ["--vary", "lr=0.1,0.10,0.2", "--seeds", "3", "--output-dir", "out"];
+    done(&grid(folder.path(), &vary, &SMALL));
+    let out = folder.path().join("out");
+    assert_eq!((cells(&out).len(), accuracies(&out).len()), (6, 9));
+    let said = text(&grid(folder.path(), &vary, &SMALL).stdout).to_owned();
+    assert!(
+        said.contains("learning-rate 0.10 beside learning-rate 0.1: test accuracy no difference shown: +0.00"),
+        "{said}"
+    );
+    // What defaults add to what was asked is said.
+    let vary = ["--vary", "norm=none,batch", "--seeds", "1", "--output-dir", "norms"];
+    let said = text(&grid(folder.path(), &vary, &SMALL).stdout).to_owned();
+    assert!(
+        said.contains("By their defaults the arms differ in the learning-rate too: 0.02 (norm none), 0.1 (norm batch)"),
+        "{said}"
+    );
+    // Values with commas of their own stand between semicolons.
+    let vary = ["--vary", "hidden=8;8,8", "--seeds", "1", "--output-dir", "deep"];
+    let told = grid(folder.path(), &vary, &["--", "--network", "mlp", "--steps", "5"]);
+    assert!(text(&told.stdout).contains("hidden 8,8"), "{told:?}");
+}
+
+#[test]
 fn what_diverges_is_counted_and_not_compared() {
     let folder = folder();
     let vary = ["--vary", "lr=0.1,1e6", "--seeds", "3", "--output-dir", "out", "--target", "0.99"];

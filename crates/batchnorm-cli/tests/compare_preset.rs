@@ -93,16 +93,30 @@ fn a_setting_of_a_preset_is_changed_by_a_flag() {
 #[test]
 fn what_is_frozen_stays_and_what_it_starts_from_is_trained_first() {
     let folder = folder();
-    let preset =
-        ["compare", "--preset", "transfer", "--quick", "--seeds", "2", "--tune", "lr=0.1", "--read", "weights"];
-    done(&run(folder.path(), &[&preset[..], &["--output-dir", "out", "--", "--epochs", "3"]].concat()));
+    let preset = [
+        "compare",
+        "--preset",
+        "transfer",
+        "--quick",
+        "--seeds",
+        "2",
+        "--tune",
+        "lr=0.1",
+        "--read",
+        "weights,variances",
+    ];
+    let flags = ["--output-dir", "out", "--", "--epochs", "3", "--activation", "relu"];
+    done(&run(folder.path(), &[&preset[..], &flags].concat()));
     let study = study(&folder.path().join("out/transfer-quick"));
-    assert_eq!(study.source, ["--network=mlp", "--data=digits", "--classes=0,1,2,3,4", "--epochs=20"]);
+    // (The network is that of the training that the others start from.)
+    let source = ["--network=mlp", "--data=digits", "--classes=0,1,2,3,4", "--epochs=20", "--activation=relu"];
+    assert_eq!(study.source, source);
     assert_eq!(study.data.len(), 2, "{:?}", study.data);
-    let norms = |cell: &Cell, layer: &str| -> Vec<f64> {
-        let of_layer = |of: &&Reading| of.what == "weight norm" && of.layer.as_deref() == Some(layer);
+    let readings = |cell: &Cell, what: &str, layer: &str| -> Vec<f64> {
+        let of_layer = |of: &&Reading| of.what == what && of.layer.as_deref() == Some(layer);
         cell.trial.readings.iter().filter(of_layer).map(|reading| reading.value).collect()
     };
+    let norms = |cell: &Cell, layer: &str| readings(cell, "weight norm", layer);
     // What the same seeds start with where no network is trained first.
     let fresh = ["compare", "--vary", "norm=batch,none", "--seeds", "2", "--read", "weights", "--output-dir", "fresh"];
     done(&run(folder.path(), &[&fresh[..], &["--", "--network", "mlp", "--steps", "1"]].concat()));
@@ -113,6 +127,14 @@ fn what_is_frozen_stays_and_what_it_starts_from_is_trained_first() {
         assert_eq!(body[0] == body[body.len() - 1], cell.arm != "all trained", "{}: {body:?}", cell.arm);
         let of_seed = fresh.cells.iter().find(|other| other.seed == cell.seed).unwrap();
         assert_ne!(norms(of_seed, "hidden.0")[0], body[0], "it starts from no trained network");
+        // How far statistics are from the new data is read off frozen norms too, which stay as far.
+        let off = readings(cell, "running mean off by deviations", "hidden.0");
+        let (first, last) = (off[0], off[off.len() - 1]);
+        assert!(first > 0.1, "{off:?}");
+        match ["body frozen", "gamma and beta trained"].contains(&cell.arm.as_str()) {
+            true => assert_eq!(first, last, "{}", cell.arm),
+            false => assert!(last < 0.6 * first, "{}: {off:?}", cell.arm),
+        }
     }
 }
 
@@ -129,6 +151,20 @@ fn what_cannot_be_is_one_line() {
     refused_by(&["--preset", "batch-size", "--over", "placement"], 2, &["--over", "placement"]);
     refused_by(&["--preset", "batch-size", "--read", "batch:1"], 2, &["--read", "batch:1", "recalibrated"]);
     refused_by(&["--preset", "batch-size", "--tune", "lr"], 2, &["--tune", "lr"]);
+    refused_by(&["--preset", "batch-size", "--tune", "batch-size=2,4"], 2, &["--tune", "not every arm says itself"]);
+    refused_by(&["--preset", "batch-size", "--", "--help"], 2, &["behind --", "--help"]);
+    refused_by(&["--preset", "ioffe", "--vary", "lr=0.1,1"], 2, &["--vary", "ReLU, batch norm", "learning-rate"]);
+    refused_by(&["--preset", "ioffe", "--", "--norm", "none"], 2, &["behind --", "do not say themselves", "--norm"]);
+    refused_by(&["--preset", "batch-size", "--seeds", "2,2"], 2, &["--seeds", "differ"]);
+    fs::write(
+        folder.path().join("table.csv"),
+        "1,0,0\n2,1,1\n3,0,0\n4,1,1\n5,0,0\n6,1,1\n7,0,0\n8,1,1\n9,0,0\n10,1,1\n",
+    )
+    .unwrap();
+    let table =
+        ["--vary", "norm=none,layer", "--read", "shift:noise=0.3", "--", "--data", "table.csv", "--batch-size", "2"];
+    refused_by(&table, 2, &["--read", "pictures", "2 features", "shift:noise=0.3"]);
+    refused_by(&["--all", "--threads", "0"], 2, &["--threads", "0"]);
     refused_by(&["--vary", "norm=none,batch", "--quick"], 2, &["--quick", "--preset"]);
     refused_by(&["--quick"], 2, &["--quick", "--preset"]);
     refused_by(&["--", "--epochs", "3"], 2, &["behind --", "--vary or --preset"]);

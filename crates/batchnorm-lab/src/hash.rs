@@ -18,6 +18,13 @@ impl Fnv {
         }
     }
 
+    /// The hash of a text, as sixteen digits.
+    pub fn of_text(text: &str) -> String {
+        let mut hash = Fnv::default();
+        hash.take(text.as_bytes());
+        format!("{:016x}", hash.hash())
+    }
+
     /// The hash of all bytes taken.
     pub fn hash(self) -> u64 {
         self.0
@@ -30,14 +37,9 @@ mod tests {
 
     #[test]
     fn hashes_are_those_of_the_draft() {
-        let of = |text: &str| {
-            let mut hash = Fnv::default();
-            hash.take(text.as_bytes());
-            hash.hash()
-        };
         // draft-eastlake-fnv, appendix C.
-        assert_eq!(of(""), 0xcbf2_9ce4_8422_2325);
-        assert_eq!(of("a"), 0xaf63_dc4c_8601_ec8c);
-        assert_eq!(of("foobar"), 0x8594_4171_f739_67e8);
+        assert_eq!(Fnv::of_text(""), "cbf29ce484222325");
+        assert_eq!(Fnv::of_text("a"), "af63dc4c8601ec8c");
+        assert_eq!(Fnv::of_text("foobar"), "85944171f73967e8");
     }
 }

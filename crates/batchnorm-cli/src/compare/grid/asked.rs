@@ -10,7 +10,6 @@ use batchnorm_lab::plan::Plan;
 use batchnorm_lab::setting;
 use batchnorm_lab::words::count;
 use clap::Parser;
-use serde_json::Value;
 
 use super::arms::{self, Varied, refuse_if_not_of_cells, refuse_if_varied};
 use crate::compare::options::Arguments;
@@ -218,7 +217,7 @@ impl Grid {
             "looks": looks,
             "source": from,
         });
-        Ok(Asked { arm, data, plan, looks, source, key: key(&settings) })
+        Ok(Asked { arm, data, plan, looks, source, key: Fnv::of_text(&settings.to_string()) })
     }
 
     /// What differs between the plans of arms though neither the arms nor flags say so: defaults that go by other settings.
@@ -298,12 +297,6 @@ impl DataSets {
         };
         places.into_iter().map(words).collect()
     }
-}
-
-fn key(settings: &Value) -> String {
-    let mut key = Fnv::default();
-    key.take(settings.to_string().as_bytes());
-    format!("{:016x}", key.hash())
 }
 
 /// Cells at a time.

@@ -39,9 +39,8 @@ impl<'s> Source<'s> {
 
     /// What a plan comes to, which is known by the plan and its data.
     pub fn of_plan(plan: &'s Plan, data: &'s DataSummary) -> Source<'s> {
-        let mut hash = Fnv::default();
-        hash.take(serde_json::json!({ "plan": plan, "data": data }).to_string().as_bytes());
-        Source { network: &plan.network, data, fingerprint: format!("{:016x}", hash.hash()) }
+        let settings = serde_json::json!({ "plan": plan, "data": data });
+        Source { network: &plan.network, data, fingerprint: Fnv::of_text(&settings.to_string()) }
     }
 
     /// Data are standardised as those were that the network has learnt from: that is a part of it.
