@@ -241,12 +241,14 @@ pub fn sooner(doublings: &Paired, of: &str) -> String {
         ends.sort_by(f64::total_cmp);
         format!("95 % interval {:.2} to {:.2}, ", ends[0], ends[1])
     });
-    let found = match doublings.verdict() {
-        Verdict::Greater | Verdict::Less => "",
-        Verdict::NoDifferenceShown => "no difference shown: ",
-        Verdict::TooFewPairs => "too few pairs for a finding: ",
-    };
-    format!("in {found}{} times {word} {of} ({interval}{})", shown(doublings.mean), count(doublings.pairs, "pair"))
+    let (factor, pairs) = (shown(doublings.mean), count(doublings.pairs, "pair"));
+    match doublings.verdict() {
+        Verdict::Greater | Verdict::Less => format!("in {factor} times {word} {of} ({interval}{pairs})"),
+        Verdict::NoDifferenceShown => {
+            format!("with no difference in {of} shown ({factor} times {word}, {interval}{pairs})")
+        }
+        Verdict::TooFewPairs => format!("in {factor} times {word} {of} ({pairs}: too few for a finding)"),
+    }
 }
 
 /// Where the target was reached, over the values of a setting.
