@@ -155,7 +155,7 @@ fn what_cannot_be_is_one_line() {
     refused_by(&["--preset", "batch-size", "--", "--help"], 2, &["behind --", "--help"]);
     refused_by(&["--preset", "ioffe", "--vary", "lr=0.1,1"], 2, &["--vary", "ReLU, batch norm", "learning-rate"]);
     refused_by(&["--preset", "ioffe", "--", "--norm", "none"], 2, &["behind --", "do not say themselves", "--norm"]);
-    refused_by(&["--preset", "batch-size", "--seeds", "2,2"], 2, &["--seeds", "differ"]);
+    refused_by(&["--preset", "batch-size", "--seeds", "2,2"], 2, &["--seeds", "each different"]);
     fs::write(
         folder.path().join("table.csv"),
         "1,0,0\n2,1,1\n3,0,0\n4,1,1\n5,0,0\n6,1,1\n7,0,0\n8,1,1\n9,0,0\n10,1,1\n",

@@ -64,7 +64,7 @@ pub fn seeds(text: Option<&str>) -> Result<Vec<u64>, Failure> {
         distinct.sort_unstable();
         distinct.dedup();
         if distinct.len() != seeds.len() {
-            return Err(expected("--seeds", "seeds that differ", format!("`{text}`")));
+            return Err(expected("--seeds", "seeds, each different", format!("`{text}`")));
         }
         if seeds.len() > MOST_SEEDS {
             return Err(expected("--seeds", format!("at most {MOST_SEEDS} seeds"), seeds.len()));

@@ -160,7 +160,7 @@ pub fn published(study: &Study) -> Option<(String, Rows)> {
         let note = published.note.as_ref().map_or(String::new(), |note| format!(" ({note})"));
         let how = match (found, inside) {
             (None, _) => String::from("not found: it was not read, or no training got there"),
-            (Some(_), true) => String::from("in our range widened by a point"),
+            (Some(_), true) => format!("in our range widened by a point{note}"),
             (Some(found), false) => format!("{} from our mean{note}", points(published.value - found.mean)),
         };
         let some = if cells < of { format!("; {cells} of {of} seeds") } else { String::new() };
