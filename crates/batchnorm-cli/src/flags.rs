@@ -1,6 +1,8 @@
 //! Parsing of the words behind a flag, with errors that name the flag.
 
+use std::collections::HashSet;
 use std::fmt::Display;
+use std::hash::Hash;
 use std::str::FromStr;
 
 use batchnorm::Renormalization;
@@ -22,6 +24,11 @@ pub fn number<T: FromStr>(flag: &str, text: &str, what: &str) -> Result<T, Failu
 /// Parses numbers with commas between them.
 pub fn list<T: FromStr>(flag: &str, text: &str, what: &str) -> Result<Vec<T>, Failure> {
     text.split(',').map(|word| number(flag, word.trim(), what)).collect()
+}
+
+/// Tells whether each value is there once.
+pub fn are_distinct<T: Eq + Hash>(values: &[T]) -> bool {
+    values.iter().collect::<HashSet<_>>().len() == values.len()
 }
 
 pub fn expected(flag: &str, what: impl Display, got: impl Display) -> Failure {

@@ -119,7 +119,7 @@ pub fn before(plan: &Plan, data: &DataSummary) -> Option<Warning> {
 pub fn during(training: &Training, plan: &Plan, data: &DataSummary, batch: &Examples) -> Shown {
     let mut warnings = Vec::new();
     let rectified = plan.network.activation == ActivationKind::Relu;
-    let copy = observed(training, batch, |layer, output| {
+    let copy = observed(training.network().apart(), training, batch, |layer, output| {
         let [_, channels, _] = output.dims();
         if !rectified || layer == HEAD || plan.is_frozen(data, layer) {
             return;
@@ -139,7 +139,7 @@ pub fn during(training: &Training, plan: &Plan, data: &DataSummary, batch: &Exam
 /// The first layer whose output for a batch is not finite.
 pub fn not_finite(training: &Training, batch: &Examples) -> Option<String> {
     let mut first = None;
-    observed(training, batch, |layer, output| {
+    observed(training.network().apart(), training, batch, |layer, output| {
         if first.is_none() && output.into_data().iter::<f32>().any(|value| !value.is_finite()) {
             first = Some(layer.to_owned());
         }
@@ -147,9 +147,8 @@ pub fn not_finite(training: &Training, batch: &Examples) -> Option<String> {
     first
 }
 
-/// A training pass on a copy of the network, which holds the moments of its norms apart.
-fn observed(training: &Training, batch: &Examples, mut look: impl FnMut(&str, Tensor<3>)) -> Network {
-    let copy = training.network().apart();
+/// A training pass on a copy of a training's network, which holds the moments of its norms apart.
+fn observed(copy: Network, training: &Training, batch: &Examples, mut look: impl FnMut(&str, Tensor<3>)) -> Network {
     norms(&copy).hold();
     copy.observe(training.input(batch), &mut look);
     copy
@@ -157,10 +156,7 @@ fn observed(training: &Training, batch: &Examples, mut look: impl FnMut(&str, Te
 
 /// The norms of a network on a batch, without dropout; also those that are frozen, whose running statistics stay as they are.
 pub(crate) fn norms_on(training: &Training, batch: &Examples) -> BTreeMap<String, NormState> {
-    let copy = training.network().apart().by_whole_batches();
-    norms(&copy).hold();
-    copy.observe(training.input(batch), &mut |_, _| {});
-    states(&copy)
+    states(&observed(training.network().apart().by_whole_batches(), training, batch, |_, _| {}))
 }
 
 fn states(network: &Network) -> BTreeMap<String, NormState> {

@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use crate::averaging::recalibrate_on;
+use crate::averaging::{MOST_EXAMPLES, recalibrate_on};
 use crate::data::{Data, DataError, Examples, Set};
 use crate::diagnosis;
 use crate::network::{HEAD, Network, walk};
@@ -23,8 +23,6 @@ use crate::training::{Training, input, right};
 const BATCH: usize = 1000;
 /// What a series of recalibrations has across.
 const RECALIBRATED: &str = "examples recalibrated on";
-/// Training examples of a recalibration where no number is said, at most.
-const RECALIBRATED_ON: usize = 4096;
 
 /// Something to look at. As text (in presets, behind `--read`): `training`, `recalibrated`, `recalibrated:256`, `batch` (of the training's size), `batch:64`, `batch:64:sorted`,
 /// `shift:contrast=0.3`, `shift:contrast=0.3:256`, `percentiles`, `gradients`, `weights`, `variances`.
@@ -104,6 +102,13 @@ pub struct Base {
     pub words: String,
 }
 
+impl Base {
+    /// What a change of it is beside, as findings say it: the accuracy by its words, a reading by its name.
+    pub fn said(&self) -> &str {
+        if self.figure == ACCURACY { &self.words } else { &self.figure }
+    }
+}
+
 /// A place in a series of readings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Series {
@@ -114,6 +119,9 @@ pub struct Series {
     /// Examples.
     pub at: usize,
 }
+
+/// The step whose readings are told of besides those at the start and at the end: the first look from it on.
+pub const ON_THE_WAY: usize = 100;
 
 /// The percentiles of a unit's inputs, by name.
 pub const PERCENTILES: [&str; 3] = ["15th percentile", "50th percentile", "85th percentile"];
@@ -142,7 +150,7 @@ impl fmt::Display for Look {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Look::Training => write!(f, "training"),
-            Look::Recalibrated(RECALIBRATED_ON) => write!(f, "recalibrated"),
+            Look::Recalibrated(MOST_EXAMPLES) => write!(f, "recalibrated"),
             Look::Recalibrated(examples) => write!(f, "recalibrated:{examples}"),
             Look::Batch { size: None, .. } => write!(f, "batch"),
             Look::Batch { size: Some(size), sorted } => {
@@ -171,7 +179,7 @@ impl FromStr for Look {
         let words: Vec<&str> = text.trim().split(':').collect();
         Ok(match words[..] {
             ["training"] => Look::Training,
-            ["recalibrated"] => Look::Recalibrated(RECALIBRATED_ON),
+            ["recalibrated"] => Look::Recalibrated(MOST_EXAMPLES),
             ["recalibrated", examples] => Look::Recalibrated(whole(examples)?),
             ["batch"] => Look::Batch { size: None, sorted: false },
             ["batch", size] => Look::Batch { size: Some(whole(size)?), sorted: false },

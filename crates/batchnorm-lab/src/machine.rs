@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// A machine: its processor and its system.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Machine {
     /// Its model, as the system names it; `unknown` where it does not.
     pub processor: String,

@@ -59,7 +59,7 @@ impl Trial {
 
     /// The first evaluation at or above an accuracy.
     pub fn reached(&self, target: f64) -> Option<Reached> {
-        let point = self.curve.iter().find(|point| point.accuracy >= target)?;
+        let [_, point] = self.reach(target)?;
         Some(Reached { step: point.step, seconds: point.seconds })
     }
 }

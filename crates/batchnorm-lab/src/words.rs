@@ -96,6 +96,17 @@ pub fn factor(factor: &Factor, target: f64, steps: usize) -> String {
     text
 }
 
+/// `group: ` in front of what is said of a group; nothing where all are one.
+pub fn prefix(group: &str) -> String {
+    if group.is_empty() { String::new() } else { format!("{group}: ") }
+}
+
+/// A text whose first letter is a capital.
+pub fn capitalised(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or(String::new(), |first| first.to_uppercase().chain(characters).collect())
+}
+
 /// `1 seed`, `2 seeds`.
 pub fn seeds(count: usize) -> String {
     self::count(count, "seed")

@@ -7,6 +7,9 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 
 use super::preset::{self, PRESETS};
 
+/// Flags that no grid has.
+const OF_THE_PLAIN_COMPARISON: [&str; 4] = ["steps", "learning_rate", "batch_size", "evaluate_every"];
+
 /// Train the same network with and without batch norm on real digits, and compare.
 ///
 /// A sigmoid network of 64-100-100-100-10 learns 1,437 images of handwritten digits by plain gradient descent, once
@@ -21,7 +24,7 @@ use super::preset::{self, PRESETS};
 pub struct Arguments {
     /// Re-run a claim about batch norm instead: a grid that is made already, its figures beside the published ones. Other flags change it, and those
     /// behind -- too, as in: compare --preset learning-rate --seeds 5 -- --data fashion-mnist
-    #[arg(long, help_heading = "Presets and grids", value_name = "NAME", value_parser = preset_names(), conflicts_with_all = ["steps", "learning_rate", "batch_size", "evaluate_every"])]
+    #[arg(long, help_heading = "Presets and grids", value_name = "NAME", value_parser = preset_names(), conflicts_with_all = OF_THE_PLAIN_COMPARISON)]
     pub preset: Option<String>,
 
     /// The preset in two minutes at most: fewer arms and steps, and the embedded digits for data (but for cifar).
@@ -29,12 +32,12 @@ pub struct Arguments {
     pub quick: bool,
 
     /// All presets that are not yet run, one after another, each in its folder.
-    #[arg(long, help_heading = "Presets and grids", conflicts_with_all = ["preset", "vary", "base", "seeds", "target", "json", "steps", "learning_rate", "batch_size", "evaluate_every"])]
+    #[arg(long, help_heading = "Presets and grids", conflicts_with_all = OF_THE_PLAIN_COMPARISON, conflicts_with_all = ["preset", "vary", "base", "seeds", "target", "json"])]
     pub all: bool,
 
     /// Train a grid instead: each value of a setting of `train` with each of the others, such as norm=none,batch,group. May be repeated; lr is
     /// learning-rate. The flags that all cells have follow after --, as in: compare --vary norm=none,batch -- --data mnist --epochs 3
-    #[arg(long, help_heading = "Presets and grids", value_name = "SETTING=VALUE,...", conflicts_with_all = ["steps", "learning_rate", "batch_size", "evaluate_every"])]
+    #[arg(long, help_heading = "Presets and grids", value_name = "SETTING=VALUE,...", conflicts_with_all = OF_THE_PLAIN_COMPARISON)]
     pub vary: Vec<String>,
 
     /// The settings along which a grid's arms are compared, where the others are the same; without it each arm is compared with the first.

@@ -6,7 +6,7 @@ use batchnorm_lab::comparison::Settings;
 
 use super::options::Arguments;
 use crate::failure::Failure;
-use crate::flags::{WHOLE, expected, list, number};
+use crate::flags::{WHOLE, are_distinct, expected, list, number};
 
 /// The most seeds that are taken: a run of more would not end in useful time.
 const MOST_SEEDS: usize = 10_000;
@@ -60,10 +60,7 @@ pub fn seeds(text: Option<&str>) -> Result<Vec<u64>, Failure> {
     let Some(text) = text else { return Ok(Settings::default().seeds) };
     if text.contains(',') {
         let seeds = list("--seeds", text, "whole numbers")?;
-        let mut distinct = seeds.clone();
-        distinct.sort_unstable();
-        distinct.dedup();
-        if distinct.len() != seeds.len() {
+        if !are_distinct(&seeds) {
             return Err(expected("--seeds", "seeds, each different", format!("`{text}`")));
         }
         if seeds.len() > MOST_SEEDS {

@@ -137,6 +137,11 @@ impl Figures {
         }
     }
 
+    /// Those of an arm.
+    pub fn of_arm(&self, name: &str) -> Option<&ArmFigures> {
+        self.arms.iter().find(|figures| figures.arm == name)
+    }
+
     /// The verdicts on differences, of which one in twenty is a finding by chance where there is none.
     pub fn verdicts(&self) -> usize {
         let of_beside = |beside: &Beside| {

@@ -1,14 +1,14 @@
 //! What the figures of a grid say, in plain words: the same on the terminal and in the reports. Nothing is called found that the cells did not find.
 
+use indexmap::{IndexMap, IndexSet};
+
 use super::figures::{ArmFigures, Beside, BesideReading, Scale, Taken};
 use super::question::{self, Arm, Question};
 use super::study::Study;
-use crate::look::ACCURACY;
+use crate::look::ON_THE_WAY;
 use crate::statistics::{Paired, Verdict};
-use crate::words::{count, figure, percent};
+use crate::words::{self, capitalised, count, figure, percent};
 
-/// The step whose gradients are told of besides those at the start: the first look from it on.
-const ON_THE_WAY: usize = 100;
 /// Arms that a sentence lists one by one.
 const MOST_LISTED: usize = 6;
 
@@ -65,16 +65,14 @@ fn few(names: &[impl AsRef<str>]) -> String {
 
 /// Comparisons of the same two values of the setting along which arms are compared.
 fn grouped<'b>(question: &Question, all: &'b [Beside]) -> Vec<Vec<&'b Beside>> {
-    let label = |beside: &Beside| values_compared(question, beside);
-    let mut groups: Vec<Vec<&Beside>> = Vec::new();
-    for beside in all {
-        let same = groups.iter_mut().find(|group| !question.beside.is_empty() && label(group[0]) == label(beside));
-        match same {
-            Some(group) => group.push(beside),
-            None => groups.push(vec![beside]),
-        }
+    if question.beside.is_empty() {
+        return all.iter().map(|beside| vec![beside]).collect();
     }
-    groups
+    let mut groups: IndexMap<_, Vec<&Beside>> = IndexMap::new();
+    for beside in all {
+        groups.entry(values_compared(question, beside)).or_default().push(beside);
+    }
+    groups.into_values().collect()
 }
 
 fn arm<'q>(question: &'q Question, name: &str) -> Option<&'q Arm> {
@@ -97,33 +95,26 @@ fn values_compared(question: &Question, beside: &Beside) -> Option<(String, Stri
 }
 
 /// The places, in the other settings, of comparisons of a group, by what may be said of them.
-fn of_group(question: &Question, group: &[&Beside]) -> Vec<String> {
+fn of_group<'b>(question: &Question, group: &[&'b Beside]) -> Vec<String> {
     let Some((value, against)) = values_compared(question, group[0]) else { return Vec::new() };
     let place = |beside: &Beside| {
         arm(question, &beside.arm).map_or(String::new(), |arm| arm.without(&[setting_compared(question, beside)]))
     };
-    let entries = |of: &dyn Fn(&Beside) -> Option<Compared>| -> Vec<Entry> {
-        let entry = |beside: &&Beside| {
-            of(beside).map(|(scale, paired, verdict)| Entry { place: place(beside), scale, mean: paired.mean, verdict })
-        };
+    let entries = |of: &dyn Fn(&'b Beside) -> Option<(Scale, &'b Paired)>| -> Vec<Entry> {
+        let entry = |beside: &&'b Beside| of(beside).map(|(scale, paired)| Entry::at(place(beside), scale, paired));
         group.iter().filter_map(entry).collect()
     };
     let mut said = Vec::new();
-    let accuracy = entries(&|beside| beside.accuracy.clone().map(|paired| (Scale::Points, paired, beside.verdict)));
+    let accuracy = entries(&|beside| Some((Scale::Points, beside.accuracy.as_ref()?)));
     let lost: usize = group.iter().map(|beside| beside.lost).sum();
     let without =
         if lost > 0 { format!(" (without {} lost to divergence)", count(lost, "pair")) } else { String::new() };
     said.extend(listed(&format!("{value} beside {against}: test accuracy{without}"), &accuracy));
-    let mut kinds: Vec<&str> = Vec::new();
-    for reading in group.iter().flat_map(|beside| &beside.readings) {
-        if !kinds.contains(&reading.what.as_str()) {
-            kinds.push(&reading.what);
-        }
-    }
-    for what in kinds {
+    let kinds = group.iter().flat_map(|beside| &beside.readings).map(|reading| reading.what.as_str());
+    for what in kinds.collect::<IndexSet<&str>>() {
         let of_kind = entries(&|beside| {
             let reading = beside.readings.iter().find(|reading| reading.what == what)?;
-            Some((reading.scale, reading.difference.clone(), reading.verdict))
+            Some((reading.scale, &reading.difference))
         });
         said.extend(listed(&format!("{value} beside {against}: {what}"), &of_kind));
     }
@@ -151,15 +142,18 @@ fn of_group(question: &Question, group: &[&Beside]) -> Vec<String> {
     said
 }
 
-/// A difference, and what may be said of it.
-type Compared = (Scale, Paired, Verdict);
-
 /// A difference at a place.
 struct Entry {
     place: String,
     scale: Scale,
     mean: f64,
     verdict: Verdict,
+}
+
+impl Entry {
+    fn at(place: String, scale: Scale, paired: &Paired) -> Entry {
+        Entry { place, scale, mean: paired.mean, verdict: paired.verdict() }
+    }
 }
 
 /// `higher at A (+1.2 points), B (+0.8 points); lower at C (-2.0 points); no difference shown at D`.
@@ -187,14 +181,13 @@ fn listed(of: &str, entries: &[Entry]) -> Option<String> {
 
 /// What may be said of an arm beside another one, figure by figure.
 fn sentences(of_arm: &Beside) -> Vec<String> {
-    let Beside { arm, against, lost, accuracy, verdict, doublings, doublings_of_seconds, censored, reached, readings } =
+    let Beside { arm, against, lost, accuracy, doublings, doublings_of_seconds, censored, reached, readings, .. } =
         of_arm;
     let lost = if *lost > 0 { format!(" ({} lost to divergence)", count(*lost, "seed")) } else { String::new() };
     let Some(paired) = accuracy else {
         return vec![format!("{arm} beside {against}: no pair to compare{lost}.")];
     };
-    let mut text =
-        format!("{arm} beside {against}: test accuracy {}{lost}.", difference(Scale::Points, paired, *verdict));
+    let mut text = format!("{arm} beside {against}: test accuracy {}{lost}.", difference(Scale::Points, paired));
     if let Some(doublings) = doublings {
         text += &format!(" The target {}", sooner(doublings, "steps"));
         if let Some(seconds) = doublings_of_seconds {
@@ -211,18 +204,14 @@ fn sentences(of_arm: &Beside) -> Vec<String> {
         );
     }
     let of_reading = |reading: &BesideReading| {
-        format!(
-            "{arm} beside {against}: {}: {}.",
-            reading.what,
-            difference(reading.scale, &reading.difference, reading.verdict)
-        )
+        format!("{arm} beside {against}: {}: {}.", reading.what, difference(reading.scale, &reading.difference))
     };
     [text].into_iter().chain(readings.iter().map(of_reading)).collect()
 }
 
 /// A difference with what may be said of it.
-pub fn difference(scale: Scale, paired: &Paired, verdict: Verdict) -> String {
-    match verdict {
+pub fn difference(scale: Scale, paired: &Paired) -> String {
+    match paired.verdict() {
         Verdict::TooFewPairs => {
             format!("{} in {}: too few for a finding", size(scale, paired.mean), count(paired.pairs, "pair"))
         }
@@ -253,25 +242,16 @@ pub fn sooner(doublings: &Paired, of: &str) -> String {
 
 /// Where the target was reached, over the values of a setting.
 fn reached(study: &Study) -> Vec<String> {
-    let Question { target: Some(target), over: Some(over), arms, .. } = &study.question else { return Vec::new() };
-    let over = over.as_str();
-    let mut groups: Vec<String> = Vec::new();
-    for arm in arms {
-        let group = arm.without(&[Some(over)]);
-        if !groups.contains(&group) {
-            groups.push(group);
-        }
-    }
-    let of_group = |group: &String| {
-        let members = || arms.iter().filter(|arm| arm.without(&[Some(over)]) == *group);
+    let Question { target: Some(target), over: Some(over), .. } = &study.question else { return Vec::new() };
+    let of_group = |(group, arms): (String, Vec<&Arm>)| {
         let at = |which: &dyn Fn(usize, usize) -> bool| {
-            let figures = |arm: &Arm| study.figures.arms.iter().find(|figures| figures.arm == arm.name).cloned();
+            let figures = |arm: &Arm| study.figures.of_arm(&arm.name);
             let chosen =
-                members().filter(|arm| figures(arm).is_some_and(|of| of.cells > 0 && which(of.reached, of.cells)));
+                arms.iter().filter(|arm| figures(arm).is_some_and(|of| of.cells > 0 && which(of.reached, of.cells)));
             chosen.filter_map(|arm| arm.value(over)).collect::<Vec<_>>().join(", ")
         };
         let (all, some) = (at(&|reached, of| reached == of), at(&|reached, of| reached > 0 && reached < of));
-        let name = if group.is_empty() { String::new() } else { format!("{group}: ") };
+        let name = words::prefix(&group);
         let target = percent(*target);
         match (all.is_empty(), some.is_empty()) {
             (true, true) => format!("{name}{target} not reached at any {over}."),
@@ -280,42 +260,23 @@ fn reached(study: &Study) -> Vec<String> {
             (false, false) => format!("{name}{target} reached by all seeds at {over} {all}; by some at {some}."),
         }
     };
-    groups.iter().map(of_group).collect()
+    study.question.grouped(&[Some(over)]).into_iter().map(of_group).collect()
 }
 
 /// What readings change within their own arms, reading by reading.
 fn changes(study: &Study) -> Vec<String> {
-    let mut kinds: Vec<&str> = Vec::new();
     let all = || study.figures.arms.iter().flat_map(|arm| arm.readings.iter().map(move |taken| (arm, taken)));
-    for (_, Taken { what, change, .. }) in all() {
-        if change.is_some() && !kinds.contains(&what.as_str()) {
-            kinds.push(what);
-        }
-    }
-    let of_kind = |what: &&str| {
+    let kinds = all().filter(|(_, taken)| taken.change.is_some()).map(|(_, taken)| taken.what.as_str());
+    let of_kind = |what: &str| {
         let of_arms = || {
-            all()
-                .filter(|(_, taken)| taken.what == **what)
-                .filter_map(|(arm, taken)| Some((arm, taken.change.as_ref()?)))
+            all().filter(|(_, taken)| taken.what == what).filter_map(|(arm, taken)| Some((arm, taken.change.as_ref()?)))
         };
-        let entries: Vec<Entry> = of_arms()
-            .map(|(arm, change)| Entry {
-                place: arm.arm.clone(),
-                scale: Scale::Points,
-                mean: change.difference.mean,
-                verdict: change.verdict,
-            })
-            .collect();
+        let entries: Vec<Entry> =
+            of_arms().map(|(arm, change)| Entry::at(arm.arm.clone(), Scale::Points, &change.difference)).collect();
         let (_, change) = of_arms().next()?;
-        let from = if change.from.figure == ACCURACY { &change.from.words } else { &change.from.figure };
-        listed(&format!("{}, beside {from}:", capitalised(what)), &entries)
+        listed(&format!("{}, beside {}:", capitalised(what), change.from.said()), &entries)
     };
-    kinds.iter().filter_map(of_kind).collect()
-}
-
-fn capitalised(text: &str) -> String {
-    let mut characters = text.chars();
-    characters.next().map_or(String::new(), |first| first.to_uppercase().chain(characters).collect())
+    kinds.collect::<IndexSet<&str>>().into_iter().filter_map(of_kind).collect()
 }
 
 /// How gradients change from the last layer to the first: before the first step, and on the way.

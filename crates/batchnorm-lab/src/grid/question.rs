@@ -1,5 +1,6 @@
 //! What is asked of a grid: its arms and seeds, and what others have published on it.
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
@@ -51,7 +52,7 @@ pub struct Cell {
 }
 
 /// What made a cell.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Made {
     /// The version of the program.
     pub version: String,
@@ -86,6 +87,30 @@ pub struct Question {
     pub published: Vec<Published>,
     /// What others have said on it in other settings.
     pub before: Vec<Before>,
+}
+
+impl Question {
+    /// The first of the settings along which arms are compared: its values share a chart.
+    pub fn along(&self) -> Option<&str> {
+        self.beside.first().map(String::as_str)
+    }
+
+    /// Arms by what they have in common besides some settings, in order.
+    pub(crate) fn grouped(&self, but: &[Option<&str>]) -> IndexMap<String, Vec<&Arm>> {
+        let mut groups: IndexMap<String, Vec<&Arm>> = IndexMap::new();
+        for arm in &self.arms {
+            groups.entry(arm.without(but)).or_default().push(arm);
+        }
+        groups
+    }
+
+    /// The arms that share a chart, by what else they have in common; all of them where no setting is compared along.
+    pub(crate) fn sharing_a_chart(&self) -> IndexMap<String, Vec<&Arm>> {
+        match self.along() {
+            Some(along) => self.grouped(&[Some(along)]),
+            None => IndexMap::from([(String::new(), self.arms.iter().collect())]),
+        }
+    }
 }
 
 /// A figure that was published on an arm of the same settings.

@@ -1,5 +1,6 @@
 //! A grid that was run.
 
+use indexmap::IndexSet;
 use serde::{Deserialize, Serialize};
 
 use super::figures::Figures;
@@ -52,13 +53,7 @@ pub struct Study {
 
 impl Study {
     /// What made the cells, each once.
-    pub fn makers(&self) -> Vec<&Made> {
-        let mut makers: Vec<&Made> = Vec::new();
-        for cell in &self.cells {
-            if !makers.contains(&&cell.made) {
-                makers.push(&cell.made);
-            }
-        }
-        makers
+    pub fn makers(&self) -> IndexSet<&Made> {
+        self.cells.iter().map(|cell| &cell.made).collect()
     }
 }

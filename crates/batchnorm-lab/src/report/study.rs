@@ -164,12 +164,11 @@ fn asked(study: &Study) -> String {
 fn ran(study: &Study) -> String {
     let sweeps: usize = study.sweeps.iter().map(|sweep| sweep.accuracies.len()).sum();
     let chosen = if sweeps > 0 { format!(" and {sweeps} to choose settings by") } else { String::new() };
-    let processors: Vec<&str> = study.makers().iter().map(|made| made.machine.processor.as_str()).collect();
     format!(
         "{}{chosen}: {:.0} seconds of one core, {:.0} as many at a time as there were, on {}",
         count(study.cells.len(), "training"),
         study.seconds,
         study.elapsed,
-        processors.first().unwrap_or(&"no machine")
+        study.cells.first().map_or("no machine", |cell| &cell.made.machine.processor)
     )
 }

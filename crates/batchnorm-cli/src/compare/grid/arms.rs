@@ -5,7 +5,7 @@ use batchnorm_lab::grid::{Arm, NAMED, name};
 use crate::compare::preset::{Form, Named};
 use crate::compare::words::{Words, same_setting, setting, whole};
 use crate::failure::Failure;
-use crate::flags::expected;
+use crate::flags::{are_distinct, expected};
 
 /// Flags of `train` that a cell cannot have: its seed is the grid's, and it leaves no file.
 const NOT_OF_CELLS: [&str; 15] = [
@@ -43,10 +43,7 @@ impl Varied {
         refuse_if_not_of_cells(flag, setting)?;
         let sign = if values.contains(';') { ';' } else { ',' };
         let values: Vec<String> = values.split(sign).map(|value| value.trim().to_owned()).collect();
-        let mut distinct = values.clone();
-        distinct.sort_unstable();
-        distinct.dedup();
-        if distinct.len() != values.len() {
+        if !are_distinct(&values) {
             return Err(expected(flag, "values that differ", format!("`{text}`")));
         }
         Ok(Varied { setting: setting.to_owned(), values })

@@ -1,5 +1,6 @@
 //! The cells that are asked for: arms by seeds, with their plans and data.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use batchnorm_lab::data::Data;
@@ -62,7 +63,7 @@ pub struct DataSets {
 
 /// How a data set was opened.
 struct Opened {
-    by: Words,
+    by: train::Arguments,
     /// A part of the training set stands for the test set.
     for_tuning: bool,
     /// The hash of what it is tested with.
@@ -180,19 +181,21 @@ impl Grid {
     fn cell(&self, open: &mut DataSets, arm: String, words: &Words, seed: u64, tuning: bool) -> Result<Asked, Failure> {
         let (data, plan, source) = match self.form.source.is_empty() {
             true => {
-                let data = open.place(words, tuning)?;
-                (data, train::plan_on(&parsed(words)?, &open.data[data])?, None)
+                let flags = parsed(words)?;
+                let data = open.place(&flags, tuning)?;
+                (data, train::plan_on(&flags, &open.data[data])?, None)
             }
             false => {
-                let place = open.place(&self.form.source, false)?;
-                let plan = Plan { seed, ..train::plan_on(&parsed(&self.form.source)?, &open.data[place])? };
+                let of_source = parsed(&self.form.source)?;
+                let place = open.place(&of_source, false)?;
+                let plan = Plan { seed, ..train::plan_on(&of_source, &open.data[place])? };
                 // (Its file is the source's training; none is read.)
-                let words = words.changed_by(&[String::from("--from=source")].into_iter().collect());
-                let data = open.place(&words, tuning)?;
+                let flags = parsed(&words.changed_by(&["--from=source"].into_iter().collect()))?;
+                let data = open.place(&flags, tuning)?;
                 let [source_data, data_of_arm] = open.data.get_disjoint_mut([place, data]).map_err(|_| {
                     expected("--data", "other data than those of the network that is started from", "the same")
                 })?;
-                let of_arm = train::plan_from(&parsed(&words)?, (&plan, source_data), data_of_arm)?;
+                let of_arm = train::plan_from(&flags, (&plan, source_data), data_of_arm)?;
                 (data, of_arm, Some((plan, place)))
             }
         };
@@ -264,32 +267,28 @@ impl Grid {
 
 impl DataSets {
     /// The place of the data that flags ask for, which are opened if they are not: that reads all of them.
-    fn place(&mut self, words: &Words, tuning: bool) -> Result<usize, Failure> {
-        let train = parsed(words)?;
-        for (place, opened) in self.opened.iter().enumerate() {
-            if opened.for_tuning == tuning && train::same_data(&parsed(&opened.by)?, &train) {
-                return Ok(place);
-            }
+    fn place(&mut self, flags: &train::Arguments, tuning: bool) -> Result<usize, Failure> {
+        let same = |opened: &Opened| opened.for_tuning == tuning && train::same_data(&opened.by, flags);
+        if let Some(place) = self.opened.iter().position(same) {
+            return Ok(place);
         }
         let data = match tuning {
             true => {
-                let whole = self.place(words, false)?;
+                let whole = self.place(flags, false)?;
                 self.data[whole].held_out(TUNING_SHARE)
             }
-            false => train::data_of(&train)?,
+            false => train::data_of(flags)?,
         };
         let test = data.test_fingerprint().map_err(|error| Failure::input(format!("--data: {error}")))?;
         self.data.push(data);
-        self.opened.push(Opened { by: words.clone(), for_tuning: tuning, test });
+        self.opened.push(Opened { by: flags.clone(), for_tuning: tuning, test });
         Ok(self.data.len() - 1)
     }
 
     /// Each in words.
     pub fn words(&self, cells: &[Asked]) -> Vec<String> {
         let places = cells.iter().flat_map(|asked| [Some(asked.data), asked.source.as_ref().map(|(_, place)| *place)]);
-        let mut places: Vec<usize> = places.flatten().collect();
-        places.sort_unstable();
-        places.dedup();
+        let places: BTreeSet<usize> = places.flatten().collect();
         let words = |place: usize| {
             let data = &self.data[place].summary;
             let train = count(data.train, "example");

@@ -59,8 +59,7 @@ impl Store {
                 return Err(broken(&format!("expected format \"{FORMAT}\", got {}", value["format"])));
             }
             let cell: Cell = serde_json::from_value(value["cell"].take()).map_err(|error| broken(&error))?;
-            // (Its name is the grid's: another grid may call the same training something else.)
-            done.insert(asked.key.clone(), Cell { arm: asked.arm.clone(), ..cell });
+            done.insert(asked.key.clone(), cell);
         }
         Ok(done)
     }

@@ -1,16 +1,70 @@
 //! The choice of a setting for each arm, by trainings that know nothing of the test set. Where the best of the values is the least or the greatest,
 //! the sweep goes on in that direction.
 
-use batchnorm_lab::grid::Sweep;
+use batchnorm_lab::grid::{Cell, Sweep};
 
 use super::arms::Varied;
+use super::asked::{Asked, DataSets, Grid};
+use super::runner::Runner;
+use crate::failure::Failure;
 
 /// Values beyond those that were asked for, for one arm.
 const MOST_MORE: usize = 4;
 
+/// The searches of all arms.
+pub struct Tuning {
+    varied: Varied,
+    searches: Vec<Search>,
+    /// The trainings that are next: each with the place of its search, and its value.
+    next: Vec<(usize, String, Asked)>,
+}
+
+impl Tuning {
+    /// What the grid asks to be chosen, with the first trainings of it; none where it asks for nothing.
+    pub fn of(grid: &Grid, open: &mut DataSets) -> Result<Option<Tuning>, Failure> {
+        let Some((varied, arms)) = grid.tuned()? else { return Ok(None) };
+        let searches = arms.iter().map(|arm| Search::new(arm, &varied)).collect();
+        let mut tuning = Tuning { varied, searches, next: Vec::new() };
+        tuning.plan(grid, open)?;
+        Ok(Some(tuning))
+    }
+
+    fn plan(&mut self, grid: &Grid, open: &mut DataSets) -> Result<(), Failure> {
+        self.next.clear();
+        for (number, search) in self.searches.iter_mut().enumerate() {
+            for value in search.next() {
+                let cell = grid.tuning(open, &search.arm, &self.varied, &value)?;
+                self.next.push((number, value, cell));
+            }
+        }
+        Ok(())
+    }
+
+    /// Does the trainings, round by round, until the best values are known.
+    pub fn choose(
+        mut self,
+        grid: &Grid,
+        open: &mut DataSets,
+        runner: &Runner,
+    ) -> Result<(Vec<Cell>, Vec<Sweep>), Failure> {
+        let mut cells = Vec::new();
+        while !self.next.is_empty() {
+            let asked: Vec<&Asked> = self.next.iter().map(|(_, _, asked)| asked).collect();
+            let done = runner.done(&asked, runner.there(&asked)?, open)?;
+            for (number, value, asked) in &self.next {
+                let cell = &done[&asked.key];
+                self.searches[*number].judge(value, cell.trial.accuracy);
+                cells.push(cell.clone());
+            }
+            self.plan(grid, open)?;
+        }
+        Ok((cells, self.searches.into_iter().map(|search| search.sweep(&self.varied)).collect()))
+    }
+}
+
 /// The sweep of one arm so far.
-pub struct Search {
-    pub arm: String,
+struct Search {
+    arm: String,
     /// Each value with its accuracy, in order; none where it is not known yet.
     tried: Vec<(String, Option<Judged>)>,
     more: usize,
@@ -20,7 +74,7 @@ pub struct Search {
 type Judged = Option<f64>;
 
 impl Search {
-    pub fn new(arm: &str, varied: &Varied) -> Search {
+    fn new(arm: &str, varied: &Varied) -> Search {
         Search {
             arm: arm.to_owned(),
             tried: varied.values.iter().map(|value| (value.clone(), None)).collect(),
@@ -29,7 +83,7 @@ impl Search {
     }
 
     /// The values that are to be tried next; none once the best is known.
-    pub fn next(&mut self) -> Vec<String> {
+    fn next(&mut self) -> Vec<String> {
         let open: Vec<String> =
             self.tried.iter().filter(|(_, judged)| judged.is_none()).map(|(value, _)| value.clone()).collect();
         if !open.is_empty() || self.more == MOST_MORE {
@@ -41,7 +95,7 @@ impl Search {
         vec![value]
     }
 
-    pub fn judge(&mut self, value: &str, accuracy: Judged) {
+    fn judge(&mut self, value: &str, accuracy: Judged) {
         if let Some((_, judged)) = self.tried.iter_mut().find(|(known, _)| known == value) {
             *judged = Some(accuracy);
         }
@@ -68,7 +122,7 @@ impl Search {
     }
 
     /// The sweep as it ended.
-    pub fn sweep(self, varied: &Varied) -> Sweep {
+    fn sweep(self, varied: &Varied) -> Sweep {
         let chosen = self.tried[self.best()].0.clone();
         let at_an_end = self.beyond().is_some();
         let accuracies = self.tried.into_iter().map(|(value, judged)| (value, judged.flatten())).collect();

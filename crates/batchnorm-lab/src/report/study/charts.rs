@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use indexmap::{IndexMap, IndexSet};
+
 use crate::grid::{Arm, Study};
 use crate::look::{Kind, PERCENTILES, Series};
 use crate::report::averages::spreads;
@@ -9,12 +11,10 @@ use crate::report::axis::{Axis, mark};
 use crate::report::chart::{Chart, Line, STYLES, WIDE, figures};
 use crate::report::markup;
 use crate::summary::Spread;
-use crate::words::percent;
+use crate::words::{self, percent};
 
-/// A line's name, and its points with their ranges.
-type Named = (String, Vec<(f64, Spread)>);
-/// A reading of a family: the line that it is on, its place, its values.
-type Member = (String, f64, Spread);
+/// Points with their ranges, by the names of their lines.
+type Lines = IndexMap<String, Vec<(f64, Spread)>>;
 /// An arm's name, with the points of three percentiles.
 type Percentiles = (String, [Vec<(f64, f64)>; 3]);
 
@@ -56,17 +56,13 @@ pub fn all(study: &Study) -> Vec<Chart> {
     let mut charts = Vec::new();
     match &study.question.over {
         Some(over) => {
-            charts.extend(over_setting(study, over, "test accuracy", &|arm| figures_of(study, arm)?.accuracy));
+            charts.extend(over_setting(study, over, "test accuracy", &|arm| study.figures.of_arm(&arm.name)?.accuracy));
             for what in share_readings(study) {
                 let found = |arm: &Arm| {
-                    let of_arm = figures_of(study, arm)?;
-                    of_arm
-                        .readings
-                        .iter()
-                        .find(|taken| taken.what == what && taken.layer.is_none())
-                        .map(|taken| taken.spread)
+                    let mut readings = study.figures.of_arm(&arm.name)?.readings.iter();
+                    readings.find(|taken| taken.what == what && taken.layer.is_none()).map(|taken| taken.spread)
                 };
-                charts.extend(over_setting(study, over, &what, &found));
+                charts.extend(over_setting(study, over, what, &found));
             }
         }
         None => {
@@ -85,31 +81,9 @@ pub fn empty(study: &Study) -> Chart {
     chart(study.question.title.clone(), Axis::between("steps", 0.0, 1.0), Vec::new())
 }
 
-fn figures_of<'s>(study: &'s Study, arm: &Arm) -> Option<&'s crate::grid::ArmFigures> {
-    study.figures.arms.iter().find(|figures| figures.arm == arm.name)
-}
-
-fn share_readings(study: &Study) -> Vec<String> {
-    let mut kinds: Vec<String> = Vec::new();
-    for taken in study.figures.arms.iter().flat_map(|arm| &arm.readings) {
-        if taken.kind == Kind::Share && !kinds.contains(&taken.what) {
-            kinds.push(taken.what.clone());
-        }
-    }
-    kinds
-}
-
-/// Arms by what they have in common besides some settings, in order.
-pub fn by<'s>(study: &'s Study, but: &[Option<&str>]) -> Vec<(String, Vec<&'s Arm>)> {
-    let mut groups: Vec<(String, Vec<&Arm>)> = Vec::new();
-    for arm in &study.question.arms {
-        let name = arm.without(but);
-        match groups.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, group)) => group.push(arm),
-            None => groups.push((name, vec![arm])),
-        }
-    }
-    groups
+fn share_readings(study: &Study) -> IndexSet<&str> {
+    let readings = study.figures.arms.iter().flat_map(|arm| &arm.readings);
+    readings.filter(|taken| taken.kind == Kind::Share).map(|taken| taken.what.as_str()).collect()
 }
 
 fn chart(title: String, x: Axis, lines: Vec<Line>) -> Chart {
@@ -183,7 +157,8 @@ fn parts(title: &str, x: impl Fn(&[Line]) -> Axis, lines: Vec<Line>, marks: Opti
     lines.chunks(STYLES).map(of_part).collect()
 }
 
-fn line(name: String, columns: Vec<(f64, Spread)>, dots: bool) -> Line {
+/// A line of means with their ranges, in the first style.
+pub fn line(name: String, columns: Vec<(f64, Spread)>, dots: bool) -> Line {
     Line {
         name,
         colour: 0,
@@ -202,36 +177,26 @@ pub fn beside_name(arm: &Arm, beside: Option<&str>) -> String {
 
 /// A figure across the values of a setting: a chart for each group of arms, a line for each of those that are compared.
 fn over_setting(study: &Study, over: &str, what: &str, figure: &dyn Fn(&Arm) -> Option<Spread>) -> Vec<Chart> {
-    let mut values: Vec<&str> = Vec::new();
-    for value in study.question.arms.iter().filter_map(|arm| arm.value(over)) {
-        if !values.contains(&value) {
-            values.push(value);
-        }
-    }
+    let values: IndexSet<&str> = study.question.arms.iter().filter_map(|arm| arm.value(over)).collect();
     let numbers: Option<Vec<f64>> = values.iter().map(|value| value.parse().ok()).collect();
     let place = |value: &str| match &numbers {
         Some(_) => value.parse::<f64>().ok(),
-        None => values.iter().position(|known| *known == value).map(|at| at as f64),
+        None => values.get_index_of(value).map(|at| at as f64),
     };
     let marks: Vec<(f64, String)> =
         values.iter().filter_map(|value| Some((place(value)?, (*value).to_owned()))).collect();
-    let beside = study.question.beside.first().map(String::as_str);
-    let charts = by(study, &[beside, Some(over)]).into_iter().flat_map(|(group, arms)| {
-        let mut lines: Vec<Named> = Vec::new();
+    let beside = study.question.along();
+    let charts = study.question.grouped(&[beside, Some(over)]).into_iter().flat_map(|(group, arms)| {
+        let mut lines = Lines::new();
         for arm in arms {
             let Some(at) = arm.value(over).and_then(place) else { continue };
             let name = match beside {
                 Some(_) => beside_name(arm, beside),
                 None => arm.without(&[Some(over)]),
             };
-            let found = figure(arm).map(|spread| (at, spread));
-            match lines.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, columns)) => columns.extend(found),
-                None => lines.push((name, found.into_iter().collect())),
-            }
+            lines.entry(name).or_default().extend(figure(arm).map(|spread| (at, spread)));
         }
-        let title =
-            if group.is_empty() { format!("{what} against {over}") } else { format!("{group}: {what} against {over}") };
+        let title = format!("{}{what} against {over}", words::prefix(&group));
         let x = |_: &[Line]| match &numbers {
             Some(numbers) => axis(over, numbers),
             None => Axis::linear(over, marks.iter().map(|(at, _)| *at)),
@@ -244,12 +209,10 @@ fn over_setting(study: &Study, over: &str, what: &str, figure: &dyn Fn(&Arm) -> 
 
 /// Accuracy against steps, and against seconds where a target is to be reached: a chart for each group of arms that are compared.
 fn on_the_way(study: &Study) -> Vec<Chart> {
-    let beside = study.question.beside.first().map(String::as_str);
-    let groups = by(study, &[beside]);
-    let groups = if beside.is_some() { groups } else { vec![(String::new(), study.question.arms.iter().collect())] };
+    let beside = study.question.along();
     let mut charts = Vec::new();
-    for (group, arms) in groups {
-        let prefix = if group.is_empty() { String::new() } else { format!("{group}: ") };
+    for (group, arms) in study.question.sharing_a_chart() {
+        let prefix = words::prefix(&group);
         let lines = |by_seconds: bool| -> Vec<Line> {
             arms.iter()
                 .map(|arm| {
@@ -287,26 +250,15 @@ fn on_the_way(study: &Study) -> Vec<Chart> {
 
 /// Readings that differ in a number of examples alone, against it.
 fn over_examples(study: &Study) -> Vec<Chart> {
-    let mut families: Vec<(String, Vec<Member>)> = Vec::new();
+    let mut families: IndexMap<String, Lines> = IndexMap::new();
     for arm in &study.figures.arms {
         for taken in &arm.readings {
             let Some(Series { across, line, at }) = taken.series.clone() else { continue };
             let name = if study.figures.arms.len() > 1 { format!("{}, {line}", arm.arm) } else { line };
-            let entry = (name, at as f64, taken.spread);
-            match families.iter_mut().find(|(known, _)| *known == across) {
-                Some((_, entries)) => entries.push(entry),
-                None => families.push((across, vec![entry])),
-            }
+            families.entry(across).or_default().entry(name).or_default().push((at as f64, taken.spread));
         }
     }
-    let charts = families.into_iter().flat_map(|(across, entries)| {
-        let mut lines: Vec<Named> = Vec::new();
-        for (name, number, spread) in entries {
-            match lines.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, columns)) => columns.push((number, spread)),
-                None => lines.push((name, vec![(number, spread)])),
-            }
-        }
+    let charts = families.into_iter().flat_map(|(across, lines)| {
         let lines = lines
             .into_iter()
             .filter(|(_, columns)| columns.len() > 1)

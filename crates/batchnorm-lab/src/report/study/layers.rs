@@ -1,34 +1,29 @@
 //! What was read off each layer: gradient norms, weight norms, effective learning rates, running over real variance.
 
-use super::charts::{beside_name, by};
+use indexmap::IndexSet;
+
+use super::charts::{self, beside_name};
 use super::tables::html_table;
 use crate::grid::{Arm, Study, Taken};
+use crate::look::ON_THE_WAY;
 use crate::report::axis::{Axis, mark};
 use crate::report::chart::{Chart, Line, STYLES, WIDE, figures};
 use crate::report::markup;
 use crate::summary::Spread;
-use crate::words::{figure, ranged};
+use crate::words::{self, capitalised, figure, ranged};
 
 const HEIGHT: f64 = 280.0;
 /// Columns of a table of layers.
 const MOST_COLUMNS: usize = 8;
-/// The step that is shown besides the first and the last.
-const ON_THE_WAY: usize = 100;
 
 pub fn section(study: &Study) -> String {
     let all = || study.figures.arms.iter().flat_map(|arm| &arm.readings).filter(|taken| taken.layer.is_some());
-    let mut kinds: Vec<&str> = Vec::new();
-    for taken in all() {
-        if !kinds.contains(&taken.what.as_str()) {
-            kinds.push(&taken.what);
-        }
-    }
     let mut out = String::new();
-    for what in kinds {
+    for what in all().map(|taken| taken.what.as_str()).collect::<IndexSet<&str>>() {
         let mut steps: Vec<usize> = all().filter(|taken| taken.what == what).map(|taken| taken.step).collect();
         steps.sort_unstable();
         steps.dedup();
-        out += &format!("<h3>{}</h3>\n", markup::escape(&format!("{}{}", what[..1].to_uppercase(), &what[1..])));
+        out += &format!("<h3>{}</h3>\n", markup::escape(&capitalised(what)));
         out += &figures(&charts(study, what, &steps));
         out += &table(study, what, &steps);
     }
@@ -51,21 +46,15 @@ fn shown(steps: &[usize]) -> Vec<usize> {
 }
 
 fn of_arm<'s>(study: &'s Study, arm: &Arm, what: &str, step: usize) -> Vec<&'s Taken> {
-    let figures = study.figures.arms.iter().find(|figures| figures.arm == arm.name);
-    let readings = figures.into_iter().flat_map(|figures| &figures.readings);
+    let readings = study.figures.of_arm(&arm.name).into_iter().flat_map(|figures| &figures.readings);
     readings.filter(|taken| taken.what == what && taken.step == step && taken.layer.is_some()).collect()
 }
 
 fn charts(study: &Study, what: &str, steps: &[usize]) -> Vec<(Chart, String)> {
-    let beside = study.question.beside.first().map(String::as_str);
-    let groups = if beside.is_some() {
-        by(study, &[beside])
-    } else {
-        vec![(String::new(), study.question.arms.iter().collect())]
-    };
+    let beside = study.question.along();
     let mut charts = Vec::new();
     let kind = what.replace(' ', "-");
-    for (group, arms) in groups {
+    for (group, arms) in study.question.sharing_a_chart() {
         for step in shown(steps) {
             for part in arms.chunks(STYLES) {
                 let lines: Vec<Line> = part
@@ -77,8 +66,7 @@ fn charts(study: &Study, what: &str, steps: &[usize]) -> Vec<(Chart, String)> {
                     continue;
                 }
                 let layers = lines.iter().map(|line| line.points.len()).max().unwrap_or(1);
-                let prefix = if group.is_empty() { String::new() } else { format!("{group}: ") };
-                let title = format!("{prefix}{what} by layer, after {step} steps");
+                let title = format!("{}{what} by layer, after {step} steps", words::prefix(&group));
                 let chart = Chart {
                     id: format!("{kind}-{}", charts.len() + 1),
                     title: title.clone(),
@@ -110,14 +98,8 @@ fn marks(layers: usize) -> Vec<(f64, String)> {
 fn line(number: usize, name: String, taken: &[&Taken]) -> Line {
     let columns: Vec<(f64, Spread)> =
         taken.iter().enumerate().map(|(at, taken)| ((at + 1) as f64, taken.spread)).collect();
-    Line {
-        name,
-        colour: number,
-        dash: number,
-        points: columns.iter().map(|(at, spread)| (*at, spread.mean)).collect(),
-        range: columns.iter().map(|(at, spread)| (*at, spread.least, spread.greatest)).collect(),
-        dots: columns.len() < 12,
-    }
+    let dots = columns.len() < 12;
+    Line { colour: number, dash: number, ..charts::line(name, columns, dots) }
 }
 
 fn table(study: &Study, what: &str, steps: &[usize]) -> String {

@@ -1,7 +1,9 @@
 //! The tables of a grid, as text: on the terminal, in HTML and in Markdown they are the same.
 
+use indexmap::IndexSet;
+
 use crate::grid::{ArmFigures, Beside, Near, Scale, Study, Sweep, Taken, difference, points, sooner};
-use crate::look::{ACCURACY, Kind};
+use crate::look::Kind;
 use crate::report::markup::Table;
 use crate::run::Ending;
 use crate::statistics::Verdict;
@@ -74,9 +76,8 @@ pub fn readings_table(study: &Study) -> Rows {
         shares.map(|taken| {
             let (change, verdict) = match &taken.change {
                 Some(change) => {
-                    let from = if change.from.figure == ACCURACY { &change.from.words } else { &change.from.figure };
-                    let size = difference(Scale::Points, &change.difference, change.verdict);
-                    (format!("{size}, beside {from}"), said(change.verdict))
+                    let size = difference(Scale::Points, &change.difference);
+                    (format!("{size}, beside {}", change.from.said()), said(change.verdict))
                 }
                 None => (dash(), dash()),
             };
@@ -116,9 +117,7 @@ fn compared(beside: &Beside) -> Vec<Vec<String>> {
     let lost =
         if beside.lost > 0 { format!("; {} lost to divergence", count(beside.lost, "pair")) } else { String::new() };
     let mut rows = vec![match &beside.accuracy {
-        Some(paired) => {
-            row("test accuracy", difference(Scale::Points, paired, beside.verdict) + &lost, said(beside.verdict))
-        }
+        Some(paired) => row("test accuracy", difference(Scale::Points, paired) + &lost, said(beside.verdict)),
         None => row("test accuracy", dash(), format!("no pair to compare{lost}")),
     }];
     let not_reached = if beside.censored > 0 {
@@ -137,7 +136,7 @@ fn compared(beside: &Beside) -> Vec<Vec<String>> {
         }
     }
     let readings = beside.readings.iter();
-    rows.extend(readings.map(|of| row(&of.what, difference(of.scale, &of.difference, of.verdict), said(of.verdict))));
+    rows.extend(readings.map(|of| row(&of.what, difference(of.scale, &of.difference), said(of.verdict))));
     rows
 }
 
@@ -188,13 +187,9 @@ pub fn plans(study: &Study) -> Rows {
     let value = |settings: &[(String, String)], name: &str| {
         settings.iter().find(|(of, _)| of == name).map_or(dash(), |(_, value)| value.clone())
     };
-    let mut names: Vec<&str> = Vec::new();
-    for (name, _) in flat.iter().flat_map(|(_, settings)| settings) {
-        let differs = flat.iter().any(|(_, settings)| value(settings, name) != value(&flat[0].1, name));
-        if differs && !names.contains(&name.as_str()) {
-            names.push(name);
-        }
-    }
+    let all: IndexSet<&str> = flat.iter().flat_map(|(_, settings)| settings).map(|(name, _)| name.as_str()).collect();
+    let differ = |name: &&str| flat.iter().any(|(_, settings)| value(settings, name) != value(&flat[0].1, name));
+    let names: Vec<&str> = all.into_iter().filter(differ).collect();
     let head = [String::from("arm")].into_iter().chain(names.iter().map(|name| name.replace('_', " "))).collect();
     let row = |(arm, settings): &(&str, Vec<(String, String)>)| {
         [(*arm).to_owned()].into_iter().chain(names.iter().map(|name| value(settings, name))).collect()
@@ -221,12 +216,8 @@ fn flatten(path: &str, value: &serde_json::Value, into: &mut Vec<(String, String
 /// How a setting was chosen. (An arm whose best value was at an end has further ones.)
 pub fn sweeps(study: &Study) -> Rows {
     let Some(first) = study.sweeps.first() else { return (Vec::new(), Vec::new()) };
-    let mut values: Vec<&str> = Vec::new();
-    for (value, _) in study.sweeps.iter().flat_map(|sweep| &sweep.accuracies) {
-        if !values.contains(&value.as_str()) {
-            values.push(value);
-        }
-    }
+    let values = study.sweeps.iter().flat_map(|sweep| &sweep.accuracies).map(|(value, _)| value.as_str());
+    let mut values: IndexSet<&str> = values.collect();
     let number = |value: &&str| value.parse::<f64>().unwrap_or(0.0);
     values.sort_by(|one, other| number(one).total_cmp(&number(other)));
     let head = [String::from("arm"), String::from("chosen")];
