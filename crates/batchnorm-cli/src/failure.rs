@@ -8,7 +8,7 @@ use crate::text;
 /// The reason why a command stopped. The exit codes are part of the program's interface: see `--help`.
 #[derive(Debug)]
 pub enum Failure {
-    /// Gradients that were checked are wrong, as the output before says: exit code 1.
+    /// What was checked is wrong, as the output before says, gradients or a model: exit code 1.
     Wrong(String),
     /// An argument's value, or arguments that do not go together: exit code 2, as for unknown flags.
     Usage(String),
@@ -75,7 +75,7 @@ pub fn tell(message: impl Display) {
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0    done
-  1    gradcheck: a gradient is wrong
+  1    what was checked is wrong: a gradient (gradcheck), a finding that is denied (inspect --deny)
   2    an argument is wrong, or arguments do not go together
   3    an input file or array is missing, broken or of the wrong shape
   4    a declared policy refuses the input (one value a channel, empty, not finite), or a training diverges

@@ -5,7 +5,6 @@ use std::fmt::Display;
 use std::hash::Hash;
 use std::str::FromStr;
 
-use batchnorm::Renormalization;
 use batchnorm_lab::setting::{Difference, SettingError};
 
 use crate::failure::Failure;
@@ -33,14 +32,6 @@ pub fn are_distinct<T: Eq + Hash>(values: &[T]) -> bool {
 
 pub fn expected(flag: &str, what: impl Display, got: impl Display) -> Failure {
     Failure::usage(format!("{flag}: expected {what}, got {got}"))
-}
-
-/// `--renorm 3,5`: the limits of r and d.
-pub fn renormalization(text: &str) -> Result<Renormalization, String> {
-    let malformed = || format!("--renorm: expected two numbers R,D, the limits of r and d, such as 3,5, got `{text}`");
-    let (r_max, d_max) = text.split_once(',').ok_or_else(malformed)?;
-    let number = |text: &str| text.trim().parse::<f64>().map_err(|_| malformed());
-    Renormalization::new(number(r_max)?, number(d_max)?).map_err(|error| format!("--renorm: {error}"))
 }
 
 /// The failure of a setting out of range, by the name of its flag.

@@ -12,11 +12,14 @@ mod failure;
 #[cfg(feature = "train")]
 mod flags;
 mod gradcheck;
+#[cfg(feature = "model")]
+mod inspect;
 mod layer_name;
 #[cfg(feature = "train")]
 mod model_file;
 #[cfg(feature = "train")]
 mod predict;
+mod renorm;
 mod terminal;
 mod text;
 #[cfg(feature = "train")]
@@ -47,6 +50,8 @@ enum Command {
     #[cfg(feature = "train")]
     Predict(predict::Arguments),
     Apply(apply::Arguments),
+    #[cfg(feature = "model")]
+    Inspect(Box<inspect::Arguments>),
     Gradcheck(gradcheck::Arguments),
     Bench(bench::Arguments),
     Explain(explain::Arguments),
@@ -61,6 +66,8 @@ fn main() -> ExitCode {
         #[cfg(feature = "train")]
         Command::Predict(arguments) => predict::run(arguments),
         Command::Apply(arguments) => apply::run(arguments),
+        #[cfg(feature = "model")]
+        Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Gradcheck(arguments) => gradcheck::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),

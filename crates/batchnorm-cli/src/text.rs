@@ -7,13 +7,14 @@ pub fn path(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// Text on one line: control characters are escaped.
+/// Text on one line: control characters are escaped, and so are those that turn the direction of what stands beside them.
 pub fn one_line(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().flat_map(|c| if c.is_control() || turns(c) { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 /// A path as one word of a shell's command line, in quotes where it needs them.
-#[cfg_attr(not(feature = "train"), allow(dead_code))]
+#[cfg_attr(not(any(feature = "train", feature = "model")), allow(dead_code))]
 pub fn word(path: &Path) -> String {
     let text = one_line(&path.to_string_lossy());
     let plain = |c: char| c.is_alphanumeric() || "/._-+,:=@%".contains(c);
@@ -32,6 +33,7 @@ mod tests {
             ("it's", r"'it'\''s'"),
             ("$HOME;rm", "'$HOME;rm'"),
             ("a\u{1b}[2J", r"'a\u{1b}[2J'"),
+            ("a\u{202e}b", r"'a\u{202e}b'"),
             ("", "''"),
         ] {
             assert_eq!(word(Path::new(path)), expected);

@@ -8,7 +8,8 @@
 //! 2. [`npy::write()`] turns a slice into the bytes `np.save` would write; [`npz`] does both for several arrays in one
 //!    file;
 //! 3. [`picture`] reads a PNG or JPEG picture of any kind, with its size looked at first, and makes it another size;
-//!    [`idx`] and [`cifar`] read data sets of pictures item by item, as they are published; [`whole`] reads any small file;
+//!    [`idx`] and [`cifar`] read data sets of pictures item by item, as they are published; [`whole`] reads any small file,
+//!    [`beside`] one that another file names;
 //! 4. [`events`] writes numbers and histograms for TensorBoard;
 //! 5. [`atomic`] puts the bytes in place: [`atomic::write_file`] for one file, [`atomic::FileSet`] for
 //!    the several files of one run, all of them or none.
@@ -33,6 +34,7 @@
 //! ```
 
 pub mod atomic;
+pub mod beside;
 pub mod cifar;
 pub mod events;
 pub mod idx;

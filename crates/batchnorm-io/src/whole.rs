@@ -15,7 +15,10 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 }
 
 /// Opens a regular file.
-pub(crate) fn open(path: &Path) -> io::Result<File> {
+///
+/// # Errors
+/// What the system says; a folder, pipe or device.
+pub fn open(path: &Path) -> io::Result<File> {
     // Before it is opened, because opening a pipe waits for a writer.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("expected a regular file, got a folder, pipe or device"));

@@ -1,7 +1,7 @@
 //! The flags of `apply`, and the configuration they stand for.
 
 use crate::arrays::{HeaderName, header_without_tables};
-use crate::flags::renormalization;
+use crate::renorm::renormalization;
 use batchnorm::{
     Averaging, Config, ConstantChannel, Convention, EmptyBatch, Estimator, NonFinite, Policies, SingleValue, Tier,
     UpdateWeight,

@@ -6,7 +6,7 @@ use super::parameters::{fits, parameters};
 use super::verdict;
 use crate::arrays::{Any, Files, TABLES, Typed, is_npz};
 use crate::failure::Failure;
-use crate::flags::renormalization;
+use crate::renorm::renormalization;
 use crate::terminal::put;
 use batchnorm::{Axes, Element, Grouping, View, Weights};
 use batchnorm_gradcheck::{Given, MAX_VALUES, Problem, ProblemError};

@@ -1,0 +1,62 @@
+//! `batchnorm inspect`: which batch norms are in a model file, whether they are healthy, and what to do where they are not.
+//!
+//! `batchnorm-model` reads and judges; here it is shown: as a table, as JSON, as annotations of GitHub's, one layer's channels, or
+//! written with its statistics by another convention.
+
+mod channels;
+mod conversion;
+mod github;
+mod json;
+mod options;
+mod shown;
+mod table;
+
+use std::path::Path;
+
+use batchnorm_model::file::{Inspection, ModelFile};
+use batchnorm_model::health::Severity;
+pub use options::Arguments;
+
+use crate::failure::Failure;
+use crate::terminal::put;
+
+/// Reads, looks, and shows.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    arguments.check()?;
+    let path = &arguments.file;
+    let failed = |error: batchnorm_model::file::FileError| Failure::input(format!("{}: {error}", path.display()));
+    let file = ModelFile::open(path).map_err(failed)?;
+    if let (Some(conventions), Some(output)) = (&arguments.convert, &arguments.output) {
+        return conversion::write(arguments, &file, conventions, output);
+    }
+    let inspection = file.inspect().map_err(failed)?;
+    if let Some(name) = &arguments.layer {
+        let layer = channels::named(&inspection, path, name)?;
+        let parameters = file.parameters(&layer.name).map_err(failed)?;
+        put(&match arguments.json {
+            true => json::of_layer(&inspection, path, layer, parameters),
+            false => channels::text(&inspection, path, layer, parameters),
+        })?;
+    } else if arguments.json {
+        put(&json::text(&inspection, path))?;
+    } else if arguments.github {
+        put(&github::annotations(&inspection, path))?;
+        github::summarise(&inspection, path)?;
+    } else {
+        put(&table::text(&inspection, path))?;
+    }
+    arguments.deny.map_or(Ok(()), |deny| denied(&inspection, path, deny))
+}
+
+/// Fails where there is a finding of a severity, or a worse one.
+fn denied(inspection: &Inspection, path: &Path, deny: Severity) -> Result<(), Failure> {
+    let count = inspection.findings.iter().filter(|finding| finding.severity >= deny).count();
+    let worse = if deny == Severity::Error { String::new() } else { String::from(" or worse") };
+    match count {
+        0 => Ok(()),
+        1 => Err(Failure::Wrong(format!("{}: 1 finding is a {deny}{worse} (--deny {deny})", path.display()))),
+        count => {
+            Err(Failure::Wrong(format!("{}: {count} findings are a {deny}{worse} (--deny {deny})", path.display())))
+        }
+    }
+}

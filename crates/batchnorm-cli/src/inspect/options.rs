@@ -1,0 +1,92 @@
+//! The arguments of `inspect`.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use batchnorm::Convention;
+use batchnorm_model::health::Severity;
+
+use crate::failure::Failure;
+
+/// Look at the batch norms of a trained model: whether they are healthy, what each finding means and what to do.
+///
+/// FILE is a model of ONNX, weights as safetensors (one file, or the .index.json of several), or a .pth, .pt or .bin of PyTorch, of which
+/// nothing is executed. Each batch norm comes with what stands before and behind it, the ranges of its statistics, and whether it can be
+/// folded into a layer beside it; findings have codes that stay (BN001 ...), and what to do about them. Nothing is changed.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Exit codes: 0, findings or none; 1, a finding that --deny names; 2, 3, 5 as for other commands."
+)]
+pub struct Arguments {
+    /// The model: .onnx, .safetensors, .safetensors.index.json, .pth, .pt or .bin.
+    pub file: PathBuf,
+    /// Show the channels of this layer, one by one.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["github", "convert"])]
+    pub layer: Option<String>,
+    /// Print one object of JSON (docs/json.md).
+    #[arg(long, conflicts_with_all = ["github", "convert"])]
+    pub json: bool,
+    /// Print annotations that GitHub's Actions show beside a run, and add a summary to the run's page.
+    #[arg(long, conflicts_with = "convert")]
+    pub github: bool,
+    /// Exit with code 1 where there is a finding of this severity or a worse one: note, warning or error.
+    #[arg(long, value_name = "LEVEL", conflicts_with = "convert")]
+    pub deny: Option<Severity>,
+    /// Write the weights with each batch norm's statistics by another framework's convention (safetensors): pytorch, keras, flax, onnx,
+    /// burn, paddlepaddle, mindspore, gluon, haiku or darknet.
+    #[arg(long, value_name = "FROM:TO", requires = "output")]
+    pub convert: Option<Conventions>,
+    /// Where the converted weights go.
+    #[arg(long, value_name = "OUT", requires = "convert")]
+    pub output: Option<PathBuf>,
+    /// Values a channel in every batch of the training: its size, times height and width. Without it a variance stays as it is.
+    #[arg(long, value_name = "N", requires = "convert")]
+    pub values: Option<u64>,
+    /// Batches that the statistics have seen, where no count in the file tells.
+    #[arg(long, value_name = "K", requires = "convert")]
+    pub updates: Option<u64>,
+    /// The training's epsilon, if it was not FROM's default.
+    #[arg(long, value_name = "EPSILON", requires = "convert")]
+    pub epsilon: Option<f64>,
+    /// The training's momentum as FROM means it, if it was not the default.
+    #[arg(long, value_name = "MOMENTUM", requires = "convert")]
+    pub momentum: Option<f64>,
+}
+
+/// From one convention to another.
+#[derive(Debug, Clone, Copy)]
+pub struct Conventions {
+    pub from: Convention,
+    pub to: Convention,
+}
+
+impl FromStr for Conventions {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Conventions, String> {
+        let convention = |name: &str| {
+            let found =
+                Convention::ALL.into_iter().find(|convention| convention.to_string().eq_ignore_ascii_case(name.trim()));
+            found.ok_or_else(|| {
+                let all: Vec<String> =
+                    Convention::ALL.iter().map(|convention| convention.to_string().to_lowercase()).collect();
+                format!("expected one of {}, got {name:?}", all.join(", "))
+            })
+        };
+        let (from, to) = text.split_once(':').ok_or("expected FROM:TO, such as pytorch:keras")?;
+        let (from, to) = (convention(from)?, convention(to)?);
+        if from == to { Err(String::from("expected two different conventions")) } else { Ok(Conventions { from, to }) }
+    }
+}
+
+impl Arguments {
+    /// What clap does not check.
+    pub fn check(&self) -> Result<(), Failure> {
+        match self.epsilon {
+            Some(epsilon) if !(epsilon.is_finite() && epsilon >= 0.0) => {
+                Err(Failure::usage(format!("--epsilon: expected a number >= 0, got {epsilon}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! How names, numbers and mends are shown, whoever shows them.
+
+use std::path::Path;
+
+use batchnorm_model::file::{Head, Inspection};
+use batchnorm_model::foldable::Verdict;
+use batchnorm_model::health::{Finding, Severity};
+use batchnorm_model::layer::Layer;
+
+use crate::text;
+
+/// Parts of a path that say how weights were kept, not which layer they are of.
+const WRAPPINGS: &[&str] = &["module.", "model.", "ema.", "state_dict.", "model_state_dict."];
+/// Longest name in a table.
+const LONGEST: usize = 40;
+
+/// A layer's name as a table has it: without what it was wrapped in, cut in the middle.
+pub fn short_name(name: &str) -> String {
+    let mut bare = name;
+    while let Some(rest) = WRAPPINGS.iter().find_map(|wrapping| bare.strip_prefix(wrapping)) {
+        bare = rest;
+    }
+    cut(bare)
+}
+
+/// Text on one line, the middle of which is left out where it is long.
+pub fn cut(text: &str) -> String {
+    let line: Vec<char> = text::one_line(text).chars().collect();
+    if line.len() <= LONGEST {
+        return line.into_iter().collect();
+    }
+    let half = (LONGEST - 1) / 2;
+    line[..half].iter().chain(&['…']).chain(&line[line.len() - half..]).collect()
+}
+
+/// A number in four digits.
+pub fn number(number: f64) -> String {
+    let size = number.abs();
+    if number == 0.0 || !number.is_finite() {
+        format!("{number}")
+    } else if (1e-3..1e5).contains(&size) {
+        let digits = (3 - size.log10().floor() as i32).clamp(0, 6) as usize;
+        let text = format!("{number:.digits$}");
+        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+    } else {
+        format!("{number:.2e}")
+    }
+}
+
+/// A number of an f32, in as few digits as tell it.
+pub fn option(number: f64) -> String {
+    let short = number as f32;
+    if f64::from(short) != number {
+        return format!("{number}");
+    }
+    if number != 0.0 && number.abs() < 1e-3 { format!("{short:e}") } else { format!("{short}") }
+}
+
+pub fn range(range: Option<[f64; 2]>) -> String {
+    match range {
+        Some([least, most]) if least == most => number(least),
+        Some([least, most]) => format!("{} to {}", number(least), number(most)),
+        None => String::from("-"),
+    }
+}
+
+/// What the file is, in a line.
+pub fn head(head: &Head, path: &Path) -> String {
+    let mut parts = vec![head.kind.name().to_owned()];
+    parts.extend(head.opset.map(|opset| format!("opset {opset}")));
+    parts.extend(head.maker.as_ref().map(|maker| format!("by {}", cut(maker))));
+    parts.push(size(head.size));
+    format!("{}: {}", text::one_line(&path.display().to_string()), parts.join(", "))
+}
+
+/// What was found, in a line.
+pub fn counts(inspection: &Inspection) -> String {
+    let Inspection { layers, findings, .. } = inspection;
+    if layers.is_empty() {
+        return String::from("No batch norm.");
+    }
+    let foldable = match layers.iter().all(|layer| layer.verdict.is_none()) {
+        true => String::from("whether they can be folded is not known, for the file has no graph"),
+        false => format!("{} foldable", foldable(layers)),
+    };
+    let of = |severity: Severity, word: &str| {
+        let count = findings.iter().filter(|finding| finding.severity == severity).count();
+        (count > 0).then(|| format!("{count} {word}{}", if count == 1 { "" } else { "s" }))
+    };
+    let found = [(Severity::Error, "error"), (Severity::Warning, "warning"), (Severity::Note, "note")];
+    let found: Vec<String> = found.into_iter().filter_map(|(severity, word)| of(severity, word)).collect();
+    let found = if found.is_empty() { String::from("nothing found") } else { found.join(", ") };
+    let norms = if layers.len() == 1 { "batch norm" } else { "batch norms" };
+    format!("{} {norms}, {foldable}; {found}.", layers.len())
+}
+
+/// How many of the layers can be folded.
+pub fn foldable(layers: &[Layer]) -> usize {
+    layers.iter().filter(|layer| matches!(layer.verdict, Some(Verdict::Foldable(_)))).count()
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        ..1000 => format!("{bytes} bytes"),
+        1000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
+
+/// What to do about a finding, with the command that helps, if there is one.
+pub fn mend(finding: &Finding, path: &Path) -> String {
+    let words = text::one_line(&finding.mend.words);
+    match command(finding, path) {
+        Some(command) => format!("{words}; which channels: {command}"),
+        None => words,
+    }
+}
+
+/// The command that shows more of a finding.
+pub fn command(finding: &Finding, path: &Path) -> Option<String> {
+    let layer = finding.layer.as_ref().filter(|_| finding.mend.look_at_channels)?;
+    // (A name with control characters cannot be typed.)
+    let word = text::word(Path::new(layer));
+    (!layer.chars().any(char::is_control)).then(|| format!("batchnorm inspect {} --layer={word}", text::word(path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_short_and_harmless() {
+        assert_eq!(short_name("module.model.layer1.bn1"), "layer1.bn1");
+        assert_eq!(short_name("model"), "model");
+        let long = short_name(&"abcdefgh".repeat(9));
+        assert_eq!((long.chars().count(), long.contains('…')), (39, true));
+        assert_eq!(short_name("a\u{1b}[31mb"), r"a\u{1b}[31mb");
+    }
+
+    #[test]
+    fn numbers_have_four_digits() {
+        for (value, text) in [
+            (0.0, "0"),
+            (1.0, "1"),
+            (0.012_345_6, "0.01235"),
+            (123.456, "123.5"),
+            (99_999.4, "99999"),
+            (1e-9, "1.00e-9"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+        assert_eq!(
+            (option(f64::from(1e-5f32)), option(f64::from(0.9f32)), option(0.0)),
+            ("1e-5".into(), "0.9".into(), "0".into())
+        );
+    }
+}

@@ -1,0 +1,206 @@
+//! A model file that is open: its bytes or its tensors, and the batch norms in it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use batchnorm_io::{beside, whole};
+use thiserror::Error;
+
+use crate::budget::{Budget, TooMuch};
+use crate::health::{self, Finding};
+use crate::kind::{Kind, KindError};
+use crate::layer::{Layer, Parameters};
+use crate::layers;
+use crate::onnx::{GraphError, Model, ReadError};
+use crate::weights::{self, SafetensorsError, ShardsError, Weights};
+
+/// The largest file of ONNX: what protobuf's own readers take. A larger model has its tensors in other files.
+const LARGEST: u64 = i32::MAX as u64;
+
+/// A model file.
+#[derive(Debug)]
+pub struct ModelFile {
+    path: PathBuf,
+    kind: Kind,
+    size: u64,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Onnx(Vec<u8>),
+    Weights(Weights),
+}
+
+/// What is in a model file, in short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its bytes, of all its files but those of ONNX's external data.
+    pub size: u64,
+    /// The program that wrote it, where it says so.
+    pub maker: Option<String>,
+    /// The version of its operators, of ONNX.
+    pub opset: Option<i64>,
+}
+
+/// What was found in a model file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inspection {
+    /// What it is.
+    pub head: Head,
+    /// Its batch norms, in the order of the file.
+    pub layers: Vec<Layer>,
+    /// What is wrong with them, the worst first.
+    pub findings: Vec<Finding>,
+}
+
+/// A model file that cannot be read.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// What the system says.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Another kind of file.
+    #[error(transparent)]
+    Kind(#[from] KindError),
+    /// A file of ONNX that is larger than protobuf allows.
+    #[error(
+        "expected a file of at most {LARGEST} bytes, as protobuf has them, got {0}; larger models keep their tensors in other files"
+    )]
+    Large(u64),
+    /// Bytes that are no model of ONNX.
+    #[error("expected a model of ONNX: {0}")]
+    Onnx(#[from] ReadError),
+    /// A graph that cannot run.
+    #[error("expected a graph that can run: {0}")]
+    Graph(#[from] GraphError),
+    /// More parts than a model of its size has.
+    #[error(transparent)]
+    Parts(#[from] TooMuch),
+    /// No safetensors file.
+    #[error("expected a safetensors file: {0}")]
+    Safetensors(#[from] SafetensorsError),
+    /// No index of safetensors files, or one that does not fit them.
+    #[error(transparent)]
+    Shards(#[from] ShardsError),
+    /// No file of PyTorch.
+    #[cfg(feature = "pth")]
+    #[error("expected a file of PyTorch: {0}")]
+    Pth(#[from] weights::PthError),
+    /// A file of PyTorch, of which this program can read none.
+    #[error(
+        "this program was built without the feature `pth`, by which files of PyTorch are read; save it as safetensors"
+    )]
+    WithoutPth,
+    /// More batch norms than any network has.
+    #[error("expected at most {most} batch norms, got more")]
+    Many {
+        /// How many there may be.
+        most: usize,
+    },
+}
+
+impl ModelFile {
+    /// Opens a file. Of ONNX all bytes are read, of others what they say of their tensors.
+    ///
+    /// # Errors
+    /// What the system says; a file of another kind, or a damaged one.
+    pub fn open(path: &Path) -> Result<ModelFile, FileError> {
+        let kind = Kind::of(path)?;
+        let size = whole::open(path)?.metadata()?.len();
+        let content = match kind {
+            Kind::Onnx => {
+                let bytes = whole::read(path, LARGEST)?;
+                if bytes.len() as u64 > LARGEST {
+                    return Err(FileError::Large(size));
+                }
+                Content::Onnx(bytes)
+            }
+            Kind::Safetensors => Content::Weights(weights::read_safetensors(path)?),
+            Kind::SafetensorsIndex => Content::Weights(weights::read_shards(path)?),
+            #[cfg(feature = "pth")]
+            Kind::PyTorch => Content::Weights(weights::read_pth(path)?),
+            #[cfg(not(feature = "pth"))]
+            Kind::PyTorch => return Err(FileError::WithoutPth),
+        };
+        let size = match (&content, kind) {
+            (Content::Weights(weights), Kind::SafetensorsIndex) => {
+                weights.tensors.iter().map(weights::Named::bytes).fold(size, u64::saturating_add)
+            }
+            _ => size,
+        };
+        Ok(ModelFile { path: path.to_owned(), kind, size, content })
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Its tensors, if it has no graph.
+    pub fn weights(&self) -> Option<&Weights> {
+        match &self.content {
+            Content::Weights(weights) => Some(weights),
+            Content::Onnx(_) => None,
+        }
+    }
+
+    /// Looks at its batch norms.
+    ///
+    /// # Errors
+    /// No model; a graph that cannot run; more parts, or more batch norms, than any model has.
+    pub fn inspect(&self) -> Result<Inspection, FileError> {
+        let (maker, opset, layers) = match &self.content {
+            Content::Onnx(bytes) => {
+                let mut budget = Budget::of(bytes.len());
+                let model = Model::read_within(bytes, &mut budget)?;
+                model.check()?;
+                let layers = layers::of_graph(
+                    &model,
+                    bytes,
+                    &|name, offset, length| self.elsewhere(name, offset, length),
+                    &mut budget,
+                )?;
+                let maker = format!("{} {}", model.producer, model.producer_version).trim().to_owned();
+                ((!maker.is_empty()).then_some(maker), Some(model.opset()), layers)
+            }
+            Content::Weights(weights) => {
+                let norms = weights.norms();
+                if norms.len() > layers::MOST {
+                    return Err(FileError::Many { most: layers::MOST });
+                }
+                let mut budget = Budget::of(usize::try_from(self.size).unwrap_or(usize::MAX));
+                (None, None, layers::of_weights(weights, &norms, &mut budget)?)
+            }
+        };
+        let findings = health::findings(&layers);
+        Ok(Inspection { head: Head { kind: self.kind, size: self.size, maker, opset }, layers, findings })
+    }
+
+    /// The vectors of the batch norm of a name, as [`inspect`](Self::inspect) calls it; none if there is no such layer.
+    ///
+    /// # Errors
+    /// No model. Within: why the vectors cannot be read.
+    pub fn parameters(&self, name: &str) -> Result<Option<Result<Parameters<'_>, String>>, FileError> {
+        match &self.content {
+            Content::Onnx(bytes) => {
+                let model = Model::read(bytes)?;
+                let elsewhere = |name: &str, offset, length| self.elsewhere(name, offset, length);
+                Ok(layers::parameters_of_graph(&model, bytes, &elsewhere, name))
+            }
+            Content::Weights(weights) => {
+                let norm = weights.norms().into_iter().find(|norm| norm.name == name);
+                Ok(norm.map(|norm| layers::parameters_of_weights(weights, &norm)))
+            }
+        }
+    }
+
+    /// Bytes of a tensor whose values are in another file, in the folder of this one.
+    fn elsewhere(&self, name: &str, offset: u64, length: Option<u64>) -> Result<Vec<u8>, String> {
+        let folder = self.path.parent().unwrap_or(Path::new(""));
+        beside::read(folder, name, offset, length).map_err(|error| error.to_string())
+    }
+}

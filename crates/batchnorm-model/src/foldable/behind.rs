@@ -1,0 +1,137 @@
+//! From a batch norm back to the layer that it stands behind: scale and shift go into that layer's weights and bias.
+
+use super::neighbourhood::{LONGEST, Neighbourhood, Obstacle, is_quantisation};
+use super::passing::{Passing, passing};
+use super::verdict::{Fold, Reason, Side, Target};
+use crate::onnx::BatchNorm;
+
+/// A layer that was met.
+struct Met {
+    place: usize,
+    target: Target,
+    bias: Option<usize>,
+}
+
+/// The layer that the batch norm at a place stands behind. `shifts` tells whether it adds anything but 0.
+pub(super) fn find(around: &Neighbourhood, norm: usize, channels: usize, shifts: bool) -> Result<Fold, Obstacle> {
+    let nothing = || Obstacle::Else(String::from("nothing"));
+    let mut value = around.node(norm).input(0).ok_or_else(nothing)?;
+    let mut through = Vec::new();
+    for _ in 0..LONGEST {
+        let Some(place) = around.maker(value) else {
+            return Err(Obstacle::Else(String::from("an input of the graph")));
+        };
+        let node = around.node(place);
+        let met = met(around, place)?;
+        // What it does to channels is asked again below, when it is known how they lie.
+        let passes = met.is_none() && passing(node, &around.shapes, around.opset, channels, false).is_some();
+        if met.is_some() || passes {
+            // Whoever else takes the value would get what is folded.
+            around.not_shared(value, || format!("the output of {}", node.title()))?;
+        }
+        match met {
+            Some(met) => {
+                through.reverse();
+                return fits(around, met, through, channels, shifts);
+            }
+            None if passes => {
+                through.push(place);
+                value = node.input(0).ok_or_else(nothing)?;
+            }
+            None if is_quantisation(node) => return Err(Obstacle::Reason(Reason::Quantised(node.title()))),
+            None => return Err(Obstacle::Else(node.operator.to_owned())),
+        }
+    }
+    Err(Obstacle::Else(String::from("nodes that change nothing, without end")))
+}
+
+/// The layer whose output a node gives.
+fn met(around: &Neighbourhood, place: usize) -> Result<Option<Met>, Obstacle> {
+    if let Some(target) = around.target(place) {
+        return Ok(Some(Met { place, target, bias: None }));
+    }
+    let node = around.node(place);
+    if !node.is("Add") {
+        return Ok(None);
+    }
+    // A MatMul plus a constant.
+    let [Some(one), Some(other)] = [node.input(0), node.input(1)] else { return Ok(None) };
+    let product = match (around.constants.has(one), around.constants.has(other)) {
+        (true, false) => other,
+        (false, true) => one,
+        _ => return Ok(None),
+    };
+    let Some(maker) = around.maker(product).filter(|&maker| around.target(maker) == Some(Target::MatMul)) else {
+        return Ok(None);
+    };
+    around.not_shared(product, || format!("the output of {}", around.title(maker)))?;
+    Ok(Some(Met { place: maker, target: Target::MatMul, bias: Some(place) }))
+}
+
+/// Checks that the layer takes the norm, and the nodes between them let it through.
+fn fits(
+    around: &Neighbourhood,
+    met: Met,
+    through: Vec<usize>,
+    channels: usize,
+    shifts: bool,
+) -> Result<Fold, Obstacle> {
+    let Met { place, target, bias } = met;
+    let no = |reason: Reason| Err(Obstacle::Reason(reason));
+    let title = || around.title(place);
+    let given = match target {
+        Target::BatchNorm => of_batch_norm(around, place)?,
+        _ => around.outputs(place, target, &around.weights(place, 1, if target == Target::MatMul { 1 } else { 2 })?),
+    };
+    if given != Some(channels) {
+        return no(Reason::Channels(title()));
+    }
+    let mut rows = target == Target::Gemm;
+    if target == Target::MatMul {
+        let output = around.node(place).output(0).unwrap_or_default();
+        rows = match around.shapes.axes(output) {
+            Some(2) => true,
+            Some(_) => return no(Reason::Channels(title())),
+            None => return no(Reason::Axes(title())),
+        };
+        let bias = bias
+            .map(|add| around.node(add))
+            .and_then(|add| add.inputs.iter().find_map(|input| around.constants.shape(input.text)));
+        // A number for each column, or one for all.
+        let bias = bias.unwrap_or_default();
+        let (last, rest) = bias.split_last().unwrap_or((&1, &[]));
+        if rest.iter().any(|&length| length != 1) || !(*last == 1 || *last == channels as i64) || rest.len() > 1 {
+            return no(Reason::Weights(format!("what is added to {} is no number for each column", title())));
+        }
+    }
+    for &between in &through {
+        let node = around.node(between);
+        match passing(node, &around.shapes, around.opset, channels, rows) {
+            Some(Passing::Kept) => {}
+            // (The norm has as many channels as the layer: so each example has one number a channel.)
+            Some(Passing::Flattened | Passing::Single) => rows = true,
+            Some(Passing::Padded) if !shifts => {}
+            Some(Passing::Padded) => return no(Reason::Padding(node.title())),
+            Some(Passing::Moved) | None => return no(Reason::Moves(node.title())),
+        }
+    }
+    Ok(Fold { into: place, side: Side::Behind, target, through, bias })
+}
+
+/// The channels of a batch norm in front of this one, which takes it if it goes by its running statistics.
+fn of_batch_norm(around: &Neighbourhood, place: usize) -> Result<Option<usize>, Obstacle> {
+    let node = around.node(place);
+    let no = |reason: Reason| Err(Obstacle::Reason(reason));
+    let Some(norm) = BatchNorm::of(node, around.opset) else { return Ok(None) };
+    if norm.training {
+        return no(Reason::Weights(format!("{} normalises by the batch", node.title())));
+    }
+    if norm.by_position || norm.parameters.iter().any(|name| name.is_none_or(|name| !around.constants.has(name))) {
+        return no(Reason::Weights(format!("the parameters of {} are no constants of its channels", node.title())));
+    }
+    let shape = norm.parameters[0].and_then(|name| around.constants.shape(name));
+    let count = |shape: Vec<i64>| {
+        shape.iter().try_fold(1usize, |count, &length| count.checked_mul(usize::try_from(length).ok()?))
+    };
+    Ok(shape.and_then(count))
+}

@@ -1,0 +1,121 @@
+//! A graph, for walks from a batch norm to the layers beside it.
+
+use super::verdict::{Reason, Target};
+use crate::onnx::{Constants, Graph, Node, Shapes, User, Uses};
+
+/// Nodes between a batch norm and the layer it goes into, at most.
+pub(super) const LONGEST: usize = 32;
+
+/// A graph with its constants, and who uses what.
+pub(super) struct Neighbourhood<'g, 'f> {
+    pub graph: &'g Graph<'f>,
+    pub constants: &'g Constants<'g, 'f>,
+    pub uses: &'g Uses<'f>,
+    pub shapes: Shapes<'g, 'f>,
+    pub opset: i64,
+}
+
+/// What a walk met where it found no layer to fold into.
+pub(super) enum Obstacle {
+    /// A layer, or the way to one, that does not take it.
+    Reason(Reason),
+    /// Something that is not linear, or the graph's edge, in words.
+    Else(String),
+}
+
+impl<'g, 'f> Neighbourhood<'g, 'f> {
+    pub fn node(&self, place: usize) -> &'g Node<'f> {
+        &self.graph.nodes[place]
+    }
+
+    pub fn title(&self, place: usize) -> String {
+        self.node(place).title()
+    }
+
+    /// The node that makes a value.
+    pub fn maker(&self, value: &str) -> Option<usize> {
+        self.uses.maker(value)
+    }
+
+    /// Fails where something else takes the value too.
+    pub fn not_shared(&self, value: &str, what: impl Fn() -> String) -> Result<(), Obstacle> {
+        match self.uses.users(value) {
+            [User::Node { .. }] => Ok(()),
+            _ => Err(Obstacle::Reason(Reason::Shared(what()))),
+        }
+    }
+
+    /// The shape of a layer's weights; a reason where they are no constants. Its bias, if it has one, has to be one too.
+    pub fn weights(&self, place: usize, weights: usize, bias: usize) -> Result<Vec<i64>, Obstacle> {
+        let node = self.node(place);
+        for at in [weights, bias] {
+            let Some(name) = node.input(at) else { continue };
+            if !self.constants.has(name) {
+                let maker = self.maker(name).map(|maker| self.node(maker));
+                return Err(Obstacle::Reason(match maker.filter(|maker| is_quantisation(maker)) {
+                    Some(maker) => Reason::Quantised(maker.title()),
+                    None => Reason::Weights(format!("the weights of {} are no constants", node.title())),
+                }));
+            }
+        }
+        let shape = node.input(weights).and_then(|name| self.constants.shape(name));
+        shape.ok_or_else(|| Obstacle::Reason(Reason::Weights(format!("{} has no weights", node.title()))))
+    }
+
+    /// The channels that a layer gives.
+    pub fn outputs(&self, place: usize, target: Target, shape: &[i64]) -> Option<usize> {
+        let group = self.node(place).int("group").unwrap_or(1);
+        let channels = match (target, shape) {
+            (Target::Conv, [outputs, _, _, ..]) => *outputs,
+            (Target::ConvTranspose, [_, outputs, _, ..]) => outputs.checked_mul(group)?,
+            (Target::Gemm, [rows, columns]) => {
+                if self.is_transposed(place) {
+                    *rows
+                } else {
+                    *columns
+                }
+            }
+            (Target::MatMul, [_, columns]) => *columns,
+            _ => return None,
+        };
+        usize::try_from(channels).ok()
+    }
+
+    /// The channels that a layer takes.
+    pub fn inputs(&self, place: usize, target: Target, shape: &[i64]) -> Option<usize> {
+        let group = self.node(place).int("group").unwrap_or(1);
+        let channels = match (target, shape) {
+            (Target::Conv, [_, inputs, _, ..]) => inputs.checked_mul(group)?,
+            (Target::ConvTranspose, [inputs, _, _, ..]) => *inputs,
+            (Target::Gemm, [rows, columns]) => {
+                if self.is_transposed(place) {
+                    *columns
+                } else {
+                    *rows
+                }
+            }
+            (Target::MatMul, [rows, _]) => *rows,
+            _ => return None,
+        };
+        usize::try_from(channels).ok()
+    }
+
+    fn is_transposed(&self, place: usize) -> bool {
+        self.node(place).int("transB").unwrap_or(0) != 0
+    }
+
+    /// The kind of layer that a node is, if it is one.
+    pub fn target(&self, place: usize) -> Option<Target> {
+        let node = self.node(place);
+        let all = [Target::Conv, Target::ConvTranspose, Target::Gemm, Target::MatMul, Target::BatchNorm];
+        all.into_iter().find(|target| node.is(&target.to_string()))
+    }
+}
+
+/// Tells whether a node goes between numbers and their codes.
+pub(super) fn is_quantisation(node: &Node) -> bool {
+    matches!(
+        node.operator,
+        "QuantizeLinear" | "DequantizeLinear" | "DynamicQuantizeLinear" | "FakeQuantize" | "FakeQuant"
+    )
+}

@@ -1,0 +1,19 @@
+//! Models of ONNX, as views of their files.
+
+mod check;
+mod constant;
+mod message;
+mod norm;
+mod read;
+mod shape;
+mod tensor;
+mod uses;
+
+pub use check::GraphError;
+pub use constant::{Constant, ConstantError, Constants};
+pub use message::{Attribute, AttributeValue, Function, Graph, Model, Node, Tensor, Text, Value, Values};
+pub use norm::BatchNorm;
+pub use read::ReadError;
+pub(crate) use shape::{Length, Shapes};
+pub use tensor::{Elsewhere, TensorError, element_of};
+pub use uses::{User, Uses};
