@@ -9,9 +9,10 @@ use thiserror::Error;
 use crate::budget::{Budget, TooMuch};
 use crate::health::{self, Finding};
 use crate::kind::{Kind, KindError};
-use crate::layer::{Layer, Parameters};
+use crate::layer::Layer;
 use crate::layers;
 use crate::onnx::{GraphError, Model, ReadError};
+use crate::parameters::Parameters;
 use crate::weights::{self, SafetensorsError, ShardsError, Weights};
 
 /// The largest file of ONNX: what protobuf's own readers take. A larger model has its tensors in other files.

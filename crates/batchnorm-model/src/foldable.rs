@@ -12,8 +12,8 @@ mod verdict;
 
 use batchnorm::scale_and_shift;
 
-use crate::layer::Parameters;
 use crate::onnx::{BatchNorm, Constants, Graph, Shapes, Uses};
+use crate::parameters::Parameters;
 use neighbourhood::{Neighbourhood, Obstacle};
 pub use verdict::{Fold, Reason, Side, Target, Verdict};
 

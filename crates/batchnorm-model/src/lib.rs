@@ -26,6 +26,7 @@ pub mod layer;
 mod layers;
 pub mod numbers;
 pub mod onnx;
+pub mod parameters;
 pub mod weights;
 pub mod wire;
 

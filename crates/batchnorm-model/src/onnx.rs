@@ -1,8 +1,10 @@
-//! Models of ONNX, as views of their files.
+//! Models of ONNX, as views of their files; and new ones, to be written.
 
+mod change;
 mod check;
 mod constant;
 mod message;
+mod new;
 mod norm;
 mod read;
 mod shape;
@@ -12,6 +14,7 @@ mod uses;
 pub use check::GraphError;
 pub use constant::{Constant, ConstantError, Constants};
 pub use message::{Attribute, AttributeValue, Function, Graph, Model, Node, Tensor, Text, Value, Values};
+pub use new::{NewAttribute, NewFunction, NewGraph, NewLength, NewModel, NewNode, NewTensor, NewValue, NewValues};
 pub use norm::BatchNorm;
 pub use read::ReadError;
 pub(crate) use shape::{Length, Shapes};

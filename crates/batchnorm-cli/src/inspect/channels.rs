@@ -5,8 +5,9 @@ use std::path::Path;
 
 use batchnorm::scale_and_shift;
 use batchnorm_model::file::Inspection;
-use batchnorm_model::layer::{Layer, Parameters};
+use batchnorm_model::layer::Layer;
 use batchnorm_model::numbers::Numbers;
+use batchnorm_model::parameters::Parameters;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
 

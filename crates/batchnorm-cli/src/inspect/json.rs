@@ -5,7 +5,8 @@ use std::path::Path;
 use batchnorm_model::file::Inspection;
 use batchnorm_model::foldable::{Side, Verdict};
 use batchnorm_model::health::Finding;
-use batchnorm_model::layer::{Layer, Mode, Parameters};
+use batchnorm_model::layer::{Layer, Mode};
+use batchnorm_model::parameters::Parameters;
 use serde_json::{Value, json};
 
 use super::{channels, shown};

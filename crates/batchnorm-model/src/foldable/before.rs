@@ -11,16 +11,16 @@ pub(super) fn find(around: &Neighbourhood, norm: usize, channels: usize, shifts:
     let no = |reason: Reason| Err(Obstacle::Reason(reason));
     let nothing = || Obstacle::Else(String::from("nothing"));
     let mut value = around.node(norm).output(0).ok_or_else(nothing)?;
-    let mut rows = around.node(norm).input(0).is_some_and(|input| around.shapes.axes(input) == Some(2));
+    let axes = around.node(norm).input(0).and_then(|input| around.shapes.axes(input));
+    let mut rows = axes == Some(2);
     let mut side_by_side = false;
     let mut through = Vec::new();
     for _ in 0..LONGEST {
-        let place = match around.uses.users(value) {
-            [User::Node { node, input: 0 }] => *node as usize,
-            [User::Node { node, .. }] => return Err(Obstacle::Else(around.node(*node as usize).operator.to_owned())),
-            [User::Output] => return Err(Obstacle::Else(String::from("an output of the graph"))),
+        let takers = around.takers(value);
+        let place = match takers[..] {
+            [User::Node { node, input: 0 }] => node as usize,
             [] => return Err(nothing()),
-            [..] => return Err(Obstacle::Else(takers(around, value))),
+            _ => return Err(Obstacle::Else(listed(around, &takers))),
         };
         let node = around.node(place);
         if let Some(target) = around.target(place).filter(|target| *target != Target::BatchNorm) {
@@ -29,7 +29,7 @@ pub(super) fn find(around: &Neighbourhood, norm: usize, channels: usize, shifts:
             let is_matrix = matches!(target, Target::Gemm | Target::MatMul);
             // (Gemm takes two axes alone.)
             if target == Target::MatMul && !rows {
-                return no(Reason::Axes(node.title()));
+                return no(if axes.is_some() { Reason::Channels(node.title()) } else { Reason::Axes(node.title()) });
             }
             if node.int("transA").unwrap_or(0) != 0 {
                 return no(Reason::Moves(node.title()));
@@ -80,16 +80,15 @@ fn pads(node: &Node) -> bool {
 }
 
 /// What takes a value, in words.
-fn takers(around: &Neighbourhood, value: &str) -> String {
+fn listed(around: &Neighbourhood, takers: &[User]) -> String {
     let word = |user: &User| match user {
         User::Node { node, .. } => around.node(*node as usize).operator.to_owned(),
         User::Output => String::from("an output of the graph"),
         User::Inner => String::from("a graph within a node"),
     };
-    let users = around.uses.users(value);
-    let mut words: Vec<String> = users.iter().take(3).map(word).collect();
+    let mut words: Vec<String> = takers.iter().take(3).map(word).collect();
     words.dedup();
-    if users.len() > 3 {
+    if takers.len() > 3 {
         words.push(String::from("others"));
     }
     words.join(", ")

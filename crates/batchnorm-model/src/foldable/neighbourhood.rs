@@ -37,9 +37,15 @@ impl<'g, 'f> Neighbourhood<'g, 'f> {
         self.uses.maker(value)
     }
 
+    /// What takes the numbers of a value. (Shape takes none: its result stays the same.)
+    pub fn takers(&self, value: &str) -> Vec<User> {
+        let takes = |user: &&User| !matches!(user, User::Node { node, .. } if self.node(*node as usize).is("Shape"));
+        self.uses.users(value).iter().filter(takes).copied().collect()
+    }
+
     /// Fails where something else takes the value too.
     pub fn not_shared(&self, value: &str, what: impl Fn() -> String) -> Result<(), Obstacle> {
-        match self.uses.users(value) {
+        match self.takers(value)[..] {
             [User::Node { .. }] => Ok(()),
             _ => Err(Obstacle::Reason(Reason::Shared(what()))),
         }

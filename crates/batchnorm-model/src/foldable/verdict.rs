@@ -81,7 +81,7 @@ pub enum Reason {
     Edges(String),
     /// The channels of the norm are not those of the layer.
     Channels(String),
-    /// It is not known how many axes the layer's output has.
+    /// It is not known how many axes the values at the layer have.
     Axes(String),
     /// A quantised graph.
     Quantised(String),

@@ -1,8 +1,9 @@
 //! What makes a finding of what is known of a layer.
 
 use super::code::{Code, Finding, Mend, Severity};
-use crate::layer::{ByPosition, Layer, Mode, Summary};
+use crate::layer::{ByPosition, Layer, Mode};
 use crate::numbers::Precision;
+use crate::parameters::Summary;
 
 /// Weight of the old value below which a momentum looks like that of the new one.
 const INVERTED: f64 = 0.5;

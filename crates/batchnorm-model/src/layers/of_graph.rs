@@ -5,8 +5,9 @@ use std::ops::ControlFlow;
 
 use crate::budget::{Budget, TooMuch};
 use crate::foldable::{Judge, Reason, Verdict};
-use crate::layer::{ByPosition, Layer, Mode, Neighbours, Parameters};
+use crate::layer::{ByPosition, Layer, Mode, Neighbours};
 use crate::onnx::{BatchNorm, Constant, Constants, Elsewhere, Graph, Length, Model, Node, Shapes, User, Uses};
+use crate::parameters::Parameters;
 
 /// Nodes in a row that a batch which is made of constants may come through.
 const LONGEST: usize = 6;

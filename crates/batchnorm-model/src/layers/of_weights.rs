@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::budget::{Budget, TooMuch};
-use crate::layer::{Layer, Parameters};
+use crate::layer::Layer;
+use crate::parameters::Parameters;
 use crate::weights::{Named, Weights};
 
 /// Bytes that a layer may take here, with its findings and as text.

@@ -134,8 +134,8 @@ impl<'f> Tensor<'f> {
                 };
                 let (offset, length) = (number("offset")?, number("length")?);
                 let bytes = (expected * precision.size()) as u64;
-                if length.is_some_and(|length: u64| length != bytes) {
-                    return Err(external(format!("{length:?} bytes are said, and its shape has {bytes}")));
+                if let Some(length) = length.filter(|length: &u64| *length != bytes) {
+                    return Err(external(format!("{length} bytes are said, and its shape has {bytes}")));
                 }
                 let location = self.external("location").ok_or_else(|| external(String::from("none is named")))?;
                 of_bytes(Cow::Owned(elsewhere(location, offset.unwrap_or(0), Some(bytes)).map_err(external)?))?

@@ -11,8 +11,8 @@ use pytorch_reader::{DType, PytorchError, PytorchReader};
 use rawzip::{CompressionMethod, MAX_CENTRAL_DIRECTORY_RECORD_SIZE, RECOMMENDED_BUFFER_SIZE, ZipArchive};
 use thiserror::Error;
 
+use super::named::{Element, Named, Place, Weights};
 use super::pickle::{End, weigh};
-use super::{Element, Named, Place, Weights};
 use crate::numbers::Precision;
 
 /// Bytes that any file may take in memory besides its own.

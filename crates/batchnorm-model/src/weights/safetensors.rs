@@ -13,7 +13,7 @@ use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use thiserror::Error;
 
-use super::{Element, Named, Place, Weights};
+use super::named::{Element, Named, Place, Weights};
 use crate::budget::{Budget, TooMuch};
 use crate::numbers::Precision;
 

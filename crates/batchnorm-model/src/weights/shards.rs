@@ -8,7 +8,7 @@ use batchnorm_io::{beside, whole};
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::Weights;
+use super::named::Weights;
 use super::safetensors::{self, SafetensorsError};
 
 /// The longest index.
