@@ -8,6 +8,7 @@ mod support;
 mod conversion;
 mod files;
 mod findings;
+mod guide;
 mod shown;
 
 use std::path::Path;

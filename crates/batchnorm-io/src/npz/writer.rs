@@ -18,7 +18,8 @@ pub enum Packing {
     /// As they are, as `np.savez` does: the file's bytes depend on nothing but the arrays.
     #[default]
     Stored,
-    /// Smaller, as `np.savez_compressed` does: the bytes depend on the version of the packer too.
+    /// Smaller, as `np.savez_compressed` does: the bytes depend on the version of the packer too, and on which of its packers `flate2`
+    /// is built with (a crate beside this one that asks for zlib-rs, as readers of PyTorch's files do, changes it for all).
     Deflated,
 }
 

@@ -1,0 +1,81 @@
+//! docs/healthy.md: its commands run, what it shows is what they print, and its table has every finding.
+
+use std::path::Path;
+use std::process::Command;
+
+use batchnorm_model::health::Code;
+use batchnorm_model::onnx::NewAttribute as A;
+
+use crate::{healthy, models, node_of, set, support, weights};
+
+const PAGE: &str = include_str!("../../../../docs/healthy.md");
+
+/// The contents of the page's blocks of a kind.
+fn blocks(kind: &str) -> Vec<&'static str> {
+    PAGE.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix(kind)?.strip_prefix('\n')).collect()
+}
+
+/// The two files that the page names.
+fn broken(folder: &Path) {
+    let mut model = healthy();
+    let tensor = |name: &str, values: [f64; 4]| models::tensor(name, &[4], values.to_vec());
+    let mut put = |new: batchnorm_model::onnx::NewTensor| {
+        let at = model.graph.initializers.iter().position(|old| old.name == new.name).unwrap();
+        model.graph.initializers[at] = new;
+    };
+    put(tensor("bn1_var", [1.0, -0.5, 2.0, 0.5]));
+    put(tensor("bn2_var", [1.0, 0.0, 2.0, 0.5]));
+    put(tensor("bn2_gamma", [1.0, 0.0, 2.0, 0.5]));
+    model.graph.nodes.push(models::node("Relu", &["y"], &["r"], &[]));
+    model.graph.nodes.push(models::norm("bn3", "r", "z"));
+    model.graph.nodes.push(models::node("Relu", &["z"], &["out"], &[]));
+    model.graph.outputs = vec![models::shapeless("out")];
+    model.graph.initializers.extend(models::vectors("bn3", 4));
+    for (name, values) in [("bn3_mean", [0.0; 4]), ("bn3_var", [1.0; 4])] {
+        let at = model.graph.initializers.iter().position(|old| old.name == name).unwrap();
+        model.graph.initializers[at] = tensor(name, values);
+    }
+    set(node_of(&mut model, "bn3"), "momentum", A::Float(0.1));
+    std::fs::write(folder.join("model.onnx"), model.to_bytes()).unwrap();
+    let file = weights(
+        &[
+            ("bn.weight", vec![1.0, 2.0]),
+            ("bn.bias", vec![0.0; 2]),
+            ("bn.running_mean", vec![0.5; 2]),
+            ("bn.running_var", vec![2.0; 2]),
+        ],
+        &[("bn.num_batches_tracked", 0)],
+    );
+    std::fs::write(folder.join("weights.safetensors"), file).unwrap();
+}
+
+#[test]
+fn the_guides_commands_run_and_print_what_it_shows() {
+    let folder = support::folder();
+    broken(folder.path());
+    let program = Path::new(env!("CARGO_BIN_EXE_batchnorm")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default());
+    let mut printed = String::new();
+    let commands: Vec<&str> = blocks("sh").into_iter().flat_map(str::lines).collect();
+    assert!(commands.len() >= 7, "{commands:?}");
+    for command in commands {
+        let output =
+            Command::new("sh").args(["-c", command]).current_dir(folder.path()).env("PATH", &path).output().unwrap();
+        assert!(output.status.success(), "{command}: {}", support::text(&output.stderr));
+        printed += support::text(&output.stdout);
+    }
+    for shown in blocks("text") {
+        assert!(printed.contains(shown), "not printed:\n{shown}\nbut:\n{printed}");
+    }
+    assert!(printed.contains("not shipped\n") && folder.path().join("keras.safetensors").exists());
+}
+
+#[test]
+fn the_guides_table_has_every_finding_as_the_program_says_it() {
+    let rows: Vec<&str> = PAGE.lines().filter(|line| line.starts_with("| BN")).collect();
+    assert_eq!(rows.len(), Code::ALL.len());
+    for (row, code) in rows.iter().zip(Code::ALL) {
+        let expected = format!("| {code} | {} | {} | ", code.severity(), code.words());
+        assert!(row.starts_with(&expected), "{row} does not begin with {expected}");
+    }
+}
