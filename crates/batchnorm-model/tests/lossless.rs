@@ -10,8 +10,11 @@ use batchnorm_model::onnx::{Model, NewAttribute as A};
 use batchnorm_model::wire::{Kind, fields, put_bytes, put_number};
 use support::{model, node, norm, vectors, weights};
 
-/// The file with fields appended to messages, each found by the numbers of the fields on the way to it and, in each, which one it is.
-fn with(file: &[u8], appended: &[(&[(u32, usize)], Vec<u8>)]) -> Vec<u8> {
+/// The way to a message: the number of each field, and which one of that number it is.
+type Way<'w> = &'w [(u32, usize)];
+
+/// The file with fields appended to messages.
+fn with(file: &[u8], appended: &[(Way, Vec<u8>)]) -> Vec<u8> {
     let mut edits = Edits::default();
     for (way, field) in appended {
         edits.append(message(file, way), field);
@@ -19,7 +22,7 @@ fn with(file: &[u8], appended: &[(&[(u32, usize)], Vec<u8>)]) -> Vec<u8> {
     written(&edits, file)
 }
 
-fn message(file: &[u8], way: &[(u32, usize)]) -> Range<usize> {
+fn message(file: &[u8], way: Way) -> Range<usize> {
     way.iter().fold(0..file.len(), |content, (number, which)| {
         let found = fields(file, content)
             .map(Result::unwrap)
@@ -58,7 +61,7 @@ fn with_thirteen() -> (Vec<u8>, Vec<String>) {
     let text = |at: usize| marks[at].as_str();
     let sparse = bytes(1, &[bytes(8, mark(7)), [vec![0x10, 1], bytes(9, &[0; 4])].concat()].concat());
     let function = [bytes(1, mark(10)), bytes(10, b"own")].concat();
-    let parts: Vec<(&[(u32, usize)], Vec<u8>)> = vec![
+    let parts: Vec<(Way, Vec<u8>)> = vec![
         (&[], bytes(900, mark(0))),
         (&[(7, 0)], bytes(901, mark(1))),
         (&[(7, 0), (1, 0)], bytes(902, mark(2))),

@@ -97,9 +97,9 @@ impl<R: BufRead> Weigher<'_, R> {
             b'Q' | 0x85 => self.join(1),
             0x93 | b'R' | b'b' | 0x81 | 0x86 => self.join(2),
             0x92 | 0x87 => self.join(3),
-            b'a' => self.into_top(1),
-            b's' => self.into_top(2),
-            b'e' | b'u' | 0x90 => self.marked().and_then(|count| self.into_top(count)),
+            b'a' => self.put_into_top(1),
+            b's' => self.put_into_top(2),
+            b'e' | b'u' | 0x90 => self.marked().and_then(|count| self.put_into_top(count)),
             b't' | b'l' | b'd' | b'o' | 0x91 => {
                 self.pop_to_mark().map(|size| self.stack.push(Size::Of(size.saturating_add(1))))
             }
@@ -190,7 +190,7 @@ impl<R: BufRead> Weigher<'_, R> {
     }
 
     /// Puts the topmost objects into the one under them.
-    fn into_top(&mut self, count: usize) -> Option<()> {
+    fn put_into_top(&mut self, count: usize) -> Option<()> {
         let size = self.top(count)?;
         let into = match self.stack.last_mut()? {
             Size::Of(into) => into,
