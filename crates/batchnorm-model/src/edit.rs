@@ -11,6 +11,8 @@ use crate::wire::{Kind, WireError, fields, put_varint};
 pub struct Edits {
     /// By the place where a field begins: where it ends, and what comes instead.
     replaced: BTreeMap<usize, (usize, Vec<u8>)>,
+    /// By the place where a field begins: where it ends, and what comes behind it.
+    inserted: BTreeMap<usize, (usize, Vec<u8>)>,
     /// By the range of a message's content: what comes behind its last field.
     appended: BTreeMap<(usize, usize), Vec<u8>>,
 }
@@ -36,6 +38,11 @@ impl Edits {
         self.replace(whole, Vec::new());
     }
 
+    /// Puts fields behind a field, which may itself be changed.
+    pub fn insert_behind(&mut self, whole: Range<usize>, fields: &[u8]) {
+        self.inserted.entry(whole.start).or_insert((whole.end, Vec::new())).1.extend_from_slice(fields);
+    }
+
     /// Appends fields to the message whose content this is.
     pub fn append(&mut self, content: Range<usize>, fields: &[u8]) {
         self.appended.entry((content.start, content.end)).or_default().extend_from_slice(fields);
@@ -43,7 +50,7 @@ impl Edits {
 
     /// Tells whether there is nothing to change.
     pub fn is_empty(&self) -> bool {
-        self.replaced.is_empty() && self.appended.is_empty()
+        self.replaced.is_empty() && self.inserted.is_empty() && self.appended.is_empty()
     }
 
     /// Writes the file as it is changed. A field within another one that is replaced is gone with that one.
@@ -102,6 +109,12 @@ impl Edits {
                     length += crate::wire::varint_length(inner) as u64 + inner;
                     kept = field.whole.end;
                 }
+                if let Some((_, new)) = self.inserted.get(&field.whole.start).filter(|(end, _)| *end == field.whole.end)
+                {
+                    length += keep(pieces, kept, field.whole.end) + new.len() as u64;
+                    pieces.push(Piece::New(new));
+                    kept = field.whole.end;
+                }
             }
         }
         length += keep(pieces, kept, content.end);
@@ -117,7 +130,9 @@ impl Edits {
             .appended
             .range((content.start, 0)..=(content.end, usize::MAX))
             .any(|((_, end), _)| *end <= content.end);
-        appended || self.replaced.range(content.clone()).next().is_some()
+        appended
+            || self.replaced.range(content.clone()).next().is_some()
+            || self.inserted.range(content.clone()).next().is_some()
     }
 }
 
@@ -157,8 +172,14 @@ mod tests {
         edits.remove(middle[1].whole.clone());
         edits.append(middle[0].content.clone(), &message(&[(8, &[1; 200])]));
         edits.append(0..file.len(), &message(&[(9, b"last")]));
+        edits.insert_behind(middle[0].whole.clone(), &message(&[(10, b"between")]));
         let expected_inner = [instead, message(&[(2, &[7; 120]), (900, b"unknown"), (8, &[1; 200])])].concat();
-        let expected = message(&[(5, b"before"), (7, &message(&[(3, &expected_inner)])), (6, b"behind"), (9, b"last")]);
+        let expected = message(&[
+            (5, b"before"),
+            (7, &message(&[(3, &expected_inner), (10, b"between")])),
+            (6, b"behind"),
+            (9, b"last"),
+        ]);
         assert_eq!(written(&edits, &file), expected);
     }
 

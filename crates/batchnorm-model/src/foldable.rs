@@ -46,7 +46,7 @@ impl<'g, 'f> Judge<'g, 'f> {
         let parameters = parameters.map_err(|why| Reason::Parameters(why.to_owned()))?;
         let shifts = shifts(parameters, f64::from(norm.epsilon))?;
         let channels = parameters.channels();
-        let behind = match behind::find(&self.0, place, channels, shifts) {
+        let behind = match behind::find(&self.0, self.0.node(place).input(0), channels, shifts) {
             Ok(fold) => return Ok(fold),
             Err(obstacle) => obstacle,
         };

@@ -87,6 +87,8 @@ fn behind_gemm_and_matmul_with_and_without_a_bias() {
     assert_eq!(words(&case(13, &[-1, 4], vec![gemm(&[])], 6, vec![relu()], tensors())), ["Gemm behind"]);
     let turned = vec![weights("w", &[6, 4]), weights("c", &[6])];
     assert_eq!(words(&case(13, &[-1, 4], vec![gemm(&[("transB", A::Int(1))])], 6, vec![], turned)), ["Gemm behind"]);
+    let rows = vec![weights("w", &[4, 6]), weights("c", &[3, 1])];
+    assert_eq!(words(&case(13, &[3, 4], vec![gemm(&[])], 6, vec![relu()], rows)), ["weights"]);
     let product = node("MatMul", &["x", "w"], &["p"], &[]);
     for add in [["p", "c"], ["c", "p"]] {
         let nodes = vec![product.clone(), node("Add", &add, &["a"], &[])];

@@ -41,6 +41,11 @@ pub(super) fn find(around: &Neighbourhood, norm: usize, channels: usize, shifts:
             if !fits || (side_by_side && !is_matrix) {
                 return no(Reason::Channels(node.title()));
             }
+            if let Some(columns) = around.outputs(place, target, &weights).filter(|_| target == Target::Gemm)
+                && !around.has_a_number_for_each_column(place, None, columns)
+            {
+                return no(Reason::Weights(format!("what is added to {} is no number for each column", node.title())));
+            }
             if shifts && target == Target::ConvTranspose {
                 return no(Reason::Edges(node.title()));
             }

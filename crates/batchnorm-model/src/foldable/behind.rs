@@ -12,10 +12,15 @@ struct Met {
     bias: Option<usize>,
 }
 
-/// The layer that the batch norm at a place stands behind. `shifts` tells whether it adds anything but 0.
-pub(super) fn find(around: &Neighbourhood, norm: usize, channels: usize, shifts: bool) -> Result<Fold, Obstacle> {
+/// The layer that a norm stands behind, whose input this value is. `shifts` tells whether the norm adds anything but 0.
+pub(super) fn find<'f>(
+    around: &Neighbourhood<'_, 'f>,
+    input: Option<&'f str>,
+    channels: usize,
+    shifts: bool,
+) -> Result<Fold, Obstacle> {
     let nothing = || Obstacle::Else(String::from("nothing"));
-    let mut value = around.node(norm).input(0).ok_or_else(nothing)?;
+    let mut value = input.ok_or_else(nothing)?;
     let mut through = Vec::new();
     for _ in 0..LONGEST {
         let Some(place) = around.maker(value) else {
@@ -94,15 +99,9 @@ fn fits(
             Some(_) => return no(Reason::Channels(title())),
             None => return no(Reason::Axes(title())),
         };
-        let bias = bias
-            .map(|add| around.node(add))
-            .and_then(|add| add.inputs.iter().find_map(|input| around.constants.shape(input.text)));
-        // A number for each column, or one for all.
-        let bias = bias.unwrap_or_default();
-        let (last, rest) = bias.split_last().unwrap_or((&1, &[]));
-        if rest.iter().any(|&length| length != 1) || !(*last == 1 || *last == channels as i64) || rest.len() > 1 {
-            return no(Reason::Weights(format!("what is added to {} is no number for each column", title())));
-        }
+    }
+    if matches!(target, Target::Gemm | Target::MatMul) && !around.has_a_number_for_each_column(place, bias, channels) {
+        return no(Reason::Weights(format!("what is added to {} is no number for each column", title())));
     }
     for &between in &through {
         let node = around.node(between);

@@ -110,6 +110,23 @@ impl<'g, 'f> Neighbourhood<'g, 'f> {
         self.node(place).int("transB").unwrap_or(0) != 0
     }
 
+    /// Tells whether what is added to a matrix product, if anything, is a number for each column, or one for all: the third input of
+    /// Gemm, or a constant of the Add behind MatMul.
+    pub fn has_a_number_for_each_column(&self, place: usize, add: Option<usize>, columns: usize) -> bool {
+        let shape = match add {
+            Some(add) => self.node(add).inputs.iter().find_map(|input| self.constants.shape(input.text)),
+            None if self.node(place).is("Gemm") => {
+                self.node(place).input(2).and_then(|bias| self.constants.shape(bias))
+            }
+            None => None,
+        };
+        match shape.as_deref() {
+            None | Some([] | [1] | [1, 1]) => true,
+            Some([length] | [1, length]) => *length == columns as i64,
+            Some(_) => false,
+        }
+    }
+
     /// The kind of layer that a node is, if it is one.
     pub fn target(&self, place: usize) -> Option<Target> {
         let node = self.node(place);
