@@ -11,6 +11,8 @@ mod explain;
 mod failure;
 #[cfg(feature = "train")]
 mod flags;
+#[cfg(feature = "model")]
+mod fold;
 mod gradcheck;
 #[cfg(feature = "model")]
 mod inspect;
@@ -51,6 +53,8 @@ enum Command {
     Predict(predict::Arguments),
     Apply(apply::Arguments),
     #[cfg(feature = "model")]
+    Fold(fold::Arguments),
+    #[cfg(feature = "model")]
     Inspect(Box<inspect::Arguments>),
     Gradcheck(gradcheck::Arguments),
     Bench(bench::Arguments),
@@ -66,6 +70,8 @@ fn main() -> ExitCode {
         #[cfg(feature = "train")]
         Command::Predict(arguments) => predict::run(arguments),
         Command::Apply(arguments) => apply::run(arguments),
+        #[cfg(feature = "model")]
+        Command::Fold(arguments) => fold::run(&arguments),
         #[cfg(feature = "model")]
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Gradcheck(arguments) => gradcheck::run(arguments),

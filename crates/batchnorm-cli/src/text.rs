@@ -7,9 +7,31 @@ pub fn path(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
+/// An object as JSON text, in which characters that steer a terminal are escaped: JSON itself asks that of those below 0x20 alone.
+#[cfg(feature = "model")]
+pub fn json(object: &serde_json::Value) -> String {
+    let text = format!("{object:#}\n");
+    let steers = |c: char| (c.is_control() && c != '\n') || turns(c);
+    if !text.contains(steers) {
+        return text;
+    }
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        match steers(c) {
+            // (Each of them is one unit of UTF-16.)
+            true => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => out.push(c),
+        }
+        out
+    })
+}
+
+/// Tells whether a character turns the direction of what stands beside it.
+fn turns(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Text on one line: control characters are escaped, and so are those that turn the direction of what stands beside them.
 pub fn one_line(text: &str) -> String {
-    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars().flat_map(|c| if c.is_control() || turns(c) { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
@@ -19,6 +41,36 @@ pub fn word(path: &Path) -> String {
     let text = one_line(&path.to_string_lossy());
     let plain = |c: char| c.is_alphanumeric() || "/._-+,:=@%".contains(c);
     if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+/// Names of a model's layers, as tables have them.
+#[cfg(feature = "model")]
+pub mod of_layers {
+    use super::one_line;
+
+    /// Parts of a path that say how weights were kept, not which layer they are of.
+    const WRAPPINGS: &[&str] = &["module.", "model.", "ema.", "state_dict.", "model_state_dict."];
+    /// Longest name in a table of layers.
+    const LONGEST: usize = 40;
+
+    /// A layer's name as a table has it: without what it was wrapped in, cut in the middle.
+    pub fn short_name(name: &str) -> String {
+        let mut bare = name;
+        while let Some(rest) = WRAPPINGS.iter().find_map(|wrapping| bare.strip_prefix(wrapping)) {
+            bare = rest;
+        }
+        cut(bare)
+    }
+
+    /// Text on one line, the middle of which is left out where it is long.
+    pub fn cut(text: &str) -> String {
+        let line: Vec<char> = one_line(text).chars().collect();
+        if line.len() <= LONGEST {
+            return line.into_iter().collect();
+        }
+        let half = (LONGEST - 1) / 2;
+        line[..half].iter().chain(&['…']).chain(&line[line.len() - half..]).collect()
+    }
 }
 
 #[cfg(test)]
@@ -38,5 +90,15 @@ mod tests {
         ] {
             assert_eq!(word(Path::new(path)), expected);
         }
+    }
+
+    #[cfg(feature = "model")]
+    #[test]
+    fn names_are_short_and_harmless() {
+        assert_eq!(of_layers::short_name("module.model.layer1.bn1"), "layer1.bn1");
+        assert_eq!(of_layers::short_name("model"), "model");
+        let long = of_layers::short_name(&"abcdefgh".repeat(9));
+        assert_eq!((long.chars().count(), long.contains('…')), (39, true));
+        assert_eq!(of_layers::short_name("a\u{1b}[31mb"), r"a\u{1b}[31mb");
     }
 }

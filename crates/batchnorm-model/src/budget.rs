@@ -5,7 +5,7 @@ use std::mem::size_of;
 use thiserror::Error;
 
 /// Bytes that any file may take besides its own.
-const FREE: usize = 56 << 20;
+const FREE: usize = 30 << 20;
 /// Numbers that any file may have looked at, and how often each of its bytes.
 const FREE_LOOKS: usize = 1 << 24;
 const LOOKS: usize = 16;
@@ -50,9 +50,9 @@ impl Budget {
         Ok(())
     }
 
-    /// Takes room for a value, twice: a list may have as much room again as it needs.
+    /// Takes room for so many values.
     pub fn take<T>(&mut self, count: usize) -> Result<(), TooMuch> {
-        self.take_bytes(count.saturating_mul(2 * size_of::<T>()))
+        self.take_bytes(count.saturating_mul(size_of::<T>()))
     }
 
     pub fn take_bytes(&mut self, bytes: usize) -> Result<(), TooMuch> {
@@ -60,9 +60,16 @@ impl Budget {
         Ok(())
     }
 
-    /// Appends to a list within the budget.
+    /// A list with room for exactly so many values, which is taken.
+    pub fn list<T>(&mut self, count: usize) -> Result<Vec<T>, TooMuch> {
+        self.take::<T>(count)?;
+        Ok(Vec::with_capacity(count))
+    }
+
+    /// Appends to a list of which it is not known how long it will be: it may have as much room again as it needs, and leave as much
+    /// behind where it grew.
     pub fn push<T>(&mut self, list: &mut Vec<T>, value: T) -> Result<(), TooMuch> {
-        self.take::<T>(1)?;
+        self.take::<T>(4)?;
         list.push(value);
         Ok(())
     }

@@ -1,12 +1,14 @@
 //! A model file that is open: its bytes or its tensors, and the batch norms in it.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use batchnorm_io::{beside, whole};
 use thiserror::Error;
 
 use crate::budget::{Budget, TooMuch};
+use crate::excerpt::excerpt;
+use crate::fold::{self, FoldError, Folding};
 use crate::health::{self, Finding};
 use crate::kind::{Kind, KindError};
 use crate::layer::Layer;
@@ -96,12 +98,18 @@ pub enum FileError {
         "this program was built without the feature `pth`, by which files of PyTorch are read; save it as safetensors"
     )]
     WithoutPth,
-    /// More batch norms than any network has.
-    #[error("expected at most {most} batch norms, got more")]
-    Many {
-        /// How many there may be.
-        most: usize,
+    /// Weights, which say nothing of the layers beside a norm.
+    #[error("expected a model with a graph (ONNX), got {}, which says nothing of the layers beside a norm; export the network as ONNX", .0.name())]
+    NoGraph(Kind),
+    /// Tensors in other files, which a copy elsewhere would not find.
+    #[error("its tensors are in {data} beside it; write the copy into the same folder, where it finds them")]
+    DataElsewhere {
+        /// One of the files.
+        data: String,
     },
+    /// What folding it met.
+    #[error(transparent)]
+    Fold(#[from] FoldError),
 }
 
 impl ModelFile {
@@ -165,20 +173,58 @@ impl ModelFile {
                     &|name, offset, length| self.elsewhere(name, offset, length),
                     &mut budget,
                 )?;
-                let maker = format!("{} {}", model.producer, model.producer_version).trim().to_owned();
+                let maker =
+                    format!("{} {}", excerpt(model.producer), excerpt(model.producer_version)).trim().to_owned();
                 ((!maker.is_empty()).then_some(maker), Some(model.opset()), layers)
             }
             Content::Weights(weights) => {
                 let norms = weights.norms();
-                if norms.len() > layers::MOST {
-                    return Err(FileError::Many { most: layers::MOST });
-                }
                 let mut budget = Budget::of(usize::try_from(self.size).unwrap_or(usize::MAX));
-                (None, None, layers::of_weights(weights, &norms, &mut budget)?)
+                (None, None, layers::of_weights(weights, &norms, self.size, &mut budget)?)
             }
         };
         let findings = health::findings(&layers);
         Ok(Inspection { head: Head { kind: self.kind, size: self.size, maker, opset }, layers, findings })
+    }
+
+    /// Folds its batch norms into the layers beside them ([`fold`](mod@crate::fold)).
+    ///
+    /// # Errors
+    /// No model with a graph; otherwise as [`inspect`](Self::inspect), and what [`fold::fold`] says.
+    pub fn fold(&self, to_mul_and_add: bool) -> Result<Folding, FileError> {
+        let Content::Onnx(bytes) = &self.content else { return Err(FileError::NoGraph(self.kind)) };
+        let model = Model::read(bytes)?;
+        model.check()?;
+        let elsewhere = |name: &str, offset, length| self.elsewhere(name, offset, length);
+        Ok(fold::fold(&model, bytes, &elsewhere, to_mul_and_add)?)
+    }
+
+    /// Makes sure that a copy of this model at another path finds the files that it has tensors in.
+    ///
+    /// # Errors
+    /// Tensors in other files, which are not in the folder of that path.
+    pub fn expect_data_beside(&self, path: &Path) -> Result<(), FileError> {
+        let Content::Onnx(bytes) = &self.content else { return Ok(()) };
+        let external =
+            Model::read(bytes)?.graph.initializers.iter().find_map(|tensor| tensor.location().map(str::to_owned));
+        let folder = |path: &Path| {
+            path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).canonicalize()
+        };
+        match external {
+            Some(data) if folder(path)? != folder(&self.path)? => Err(FileError::DataElsewhere { data }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes it with changes that were made of it.
+    ///
+    /// # Errors
+    /// What the writer says; no model with a graph.
+    pub fn write_folded(&self, folding: &Folding, out: &mut dyn Write) -> io::Result<()> {
+        match &self.content {
+            Content::Onnx(bytes) => folding.write(bytes, out),
+            Content::Weights(_) => Err(io::Error::other("a file without a graph")),
+        }
     }
 
     /// The vectors of the batch norm of a name, as [`inspect`](Self::inspect) calls it; none if there is no such layer.

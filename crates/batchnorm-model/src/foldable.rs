@@ -20,6 +20,23 @@ pub use verdict::{Fold, Reason, Side, Target, Verdict};
 /// A graph whose batch norms are judged.
 pub struct Judge<'g, 'f>(Neighbourhood<'g, 'f>);
 
+/// A multiplication and an addition for each channel, as a batch norm is exported whose statistics are frozen: Mul, and Add behind it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Frozen<'f> {
+    /// The place of the Mul.
+    pub mul: usize,
+    /// The place of the Add.
+    pub add: usize,
+    /// The input of the two.
+    pub input: &'f str,
+    /// The constant that is multiplied by.
+    pub scale: &'f str,
+    /// The constant that is added.
+    pub shift: &'f str,
+    /// Where they go.
+    pub fold: Fold,
+}
+
 impl<'g, 'f> Judge<'g, 'f> {
     /// The batch norms of a graph are judged by its constants and by who uses what.
     pub fn new(
@@ -34,6 +51,57 @@ impl<'g, 'f> Judge<'g, 'f> {
     /// What can be done with the batch norm at a place of the graph, whose parameters are given, or why they cannot be read.
     pub fn judge(&self, place: usize, norm: &BatchNorm<'f>, parameters: Result<&Parameters, &str>) -> Verdict {
         self.fold(place, norm, parameters).map_or_else(Verdict::Kept, Verdict::Foldable)
+    }
+
+    /// What ends in an Add, if it is a multiplication and an addition for each channel right behind a convolution that takes both.
+    pub fn frozen(&self, add: usize) -> Option<Frozen<'f>> {
+        let (product, shift) = self.with_constant(add, "Add")?;
+        let mul = self.0.maker(product)?;
+        let (input, scale) = self.with_constant(mul, "Mul")?;
+        self.0.not_shared(product, String::new).ok()?;
+        let layer = self.0.maker(input)?;
+        let target = self.0.target(layer).filter(|target| matches!(target, Target::Conv | Target::ConvTranspose))?;
+        let weights = self.0.weights(layer, 1, 2).ok()?;
+        let channels = self.0.outputs(layer, target, &weights)?;
+        // A number for each channel, on the axis of channels: [C, 1, 1] or [1, C, 1, 1] for pictures.
+        let is_of_channels = |name: &str| {
+            let shape = self.0.constants.shape(name).unwrap_or_default();
+            let (first, behind) = shape.split_at(shape.len().saturating_sub(weights.len() - 2));
+            let of_channels = *first == [channels as i64] || *first == [1, channels as i64];
+            of_channels && behind.len() == weights.len() - 2 && behind.iter().all(|length| *length == 1)
+        };
+        if !(is_of_channels(scale) && is_of_channels(shift)) {
+            return None;
+        }
+        let fold = behind::find(&self.0, Some(input), channels, true).ok()?;
+        Some(Frozen { mul, add, input, scale, shift, fold })
+    }
+
+    /// The two inputs of a node of an operator, of which the second is a constant.
+    fn with_constant(&self, place: usize, operator: &str) -> Option<(&'f str, &'f str)> {
+        let node = self.0.node(place);
+        let (one, other) = (node.input(0)?, node.input(1)?);
+        match (self.0.constants.has(one), self.0.constants.has(other)) {
+            _ if !node.is(operator) => None,
+            (false, true) => Some((one, other)),
+            (true, false) => Some((other, one)),
+            _ => None,
+        }
+    }
+
+    /// The kind of layer that a node is, if it is one.
+    pub(crate) fn target(&self, place: usize) -> Option<Target> {
+        self.0.target(place)
+    }
+
+    /// The Add behind a MatMul that adds a number for each column.
+    pub(crate) fn bias_of_product(&self, place: usize, columns: usize) -> Option<usize> {
+        self.0.bias_of_product(place, columns)
+    }
+
+    /// The number of a value's axes, where it is known.
+    pub(crate) fn axes(&self, value: &str) -> Option<usize> {
+        self.0.shapes.axes(value)
     }
 
     fn fold(&self, place: usize, norm: &BatchNorm<'f>, parameters: Result<&Parameters, &str>) -> Result<Fold, Reason> {

@@ -3,6 +3,9 @@
 use crate::foldable::Verdict;
 use crate::parameters::Summary;
 
+/// Bytes that a layer may take, with its findings, and all of that as text.
+pub(crate) const OF_A_LAYER: usize = 16 << 10;
+
 /// A batch norm of a file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Layer {

@@ -3,9 +3,6 @@
 mod of_graph;
 mod of_weights;
 
-pub(crate) use of_graph::{layers as of_graph, parameters as parameters_of_graph};
+pub(crate) use of_graph::{Found, each, layers as of_graph, parameters as parameters_of_graph};
 pub use of_weights::Norm;
 pub(crate) use of_weights::{layers as of_weights, parameters as parameters_of_weights};
-
-/// Batch norms of one file, at most: large networks have a thousand.
-pub(crate) const MOST: usize = 8192;

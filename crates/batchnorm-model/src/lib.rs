@@ -18,7 +18,9 @@
 mod budget;
 pub mod convert;
 pub mod edit;
+mod excerpt;
 pub mod file;
+pub mod fold;
 pub mod foldable;
 pub mod health;
 pub mod kind;

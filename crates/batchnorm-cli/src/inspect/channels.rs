@@ -13,7 +13,7 @@ use comfy_table::{Cell, CellAlignment, Table};
 
 use super::shown;
 use crate::failure::Failure;
-use crate::text;
+use crate::text::{self, of_layers};
 
 /// Layers that are named where none has the name.
 const NAMED: usize = 8;
@@ -22,7 +22,7 @@ const NAMED: usize = 8;
 pub fn named<'i>(inspection: &'i Inspection, path: &Path, name: &str) -> Result<&'i Layer, Failure> {
     let layers = &inspection.layers;
     let own = layers.iter().find(|layer| layer.name == name);
-    let mut alike = layers.iter().filter(|layer| shown::short_name(&layer.name) == name);
+    let mut alike = layers.iter().filter(|layer| of_layers::short_name(&layer.name) == name);
     if let Some(layer) = own.or_else(|| alike.next().filter(|_| alike.next().is_none())) {
         return Ok(layer);
     }

@@ -12,7 +12,7 @@ use batchnorm_model::health::Severity;
 
 use super::shown;
 use crate::failure::Failure;
-use crate::text;
+use crate::text::{self, of_layers};
 
 /// Rows of the summary, at most.
 const ROWS: usize = 100;
@@ -27,7 +27,7 @@ pub fn annotations(inspection: &Inspection, path: &Path) -> String {
             Severity::Error => "error",
         };
         let title = match &finding.layer {
-            Some(layer) => format!("{} {}", finding.code, shown::cut(layer)),
+            Some(layer) => format!("{} {}", finding.code, of_layers::cut(layer)),
             None => finding.code.to_string(),
         };
         let message = format!("{}. What to do: {}.", finding.text, shown::mend(finding, path));
@@ -56,7 +56,7 @@ fn markdown(inspection: &Inspection, path: &Path) -> String {
         text.push_str("\n| | layer | found | what to do |\n|---|---|---|---|\n");
     }
     for finding in inspection.findings.iter().take(ROWS) {
-        let layer = finding.layer.as_deref().map_or_else(String::new, shown::short_name);
+        let layer = finding.layer.as_deref().map_or_else(String::new, of_layers::short_name);
         let (found, mend) = (cell(&finding.text), cell(&shown::mend(finding, path)));
         let _ = writeln!(text, "| {} {} | {} | {found} | {mend} |", finding.code, finding.severity, cell(&layer));
     }

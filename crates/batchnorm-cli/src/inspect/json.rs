@@ -19,7 +19,7 @@ pub fn text(inspection: &Inspection, path: &Path) -> String {
     let mut object = head(inspection, path);
     object["batch_norms"] = inspection.layers.iter().map(|layer| of(layer, &inspection.findings)).collect();
     object["findings"] = inspection.findings.iter().map(|found| finding(found, path)).collect();
-    format!("{object:#}\n")
+    text::json(&object)
 }
 
 /// One layer with its channels.
@@ -51,7 +51,7 @@ pub fn of_layer(
     object["batch_norm"] = shown;
     let own = inspection.findings.iter().filter(|finding| finding.layer.as_ref() == Some(&layer.name));
     object["findings"] = own.map(|found| finding(found, path)).collect();
-    format!("{object:#}\n")
+    text::json(&object)
 }
 
 fn head(inspection: &Inspection, path: &Path) -> Value {

@@ -7,31 +7,7 @@ use batchnorm_model::foldable::Verdict;
 use batchnorm_model::health::{Finding, Severity};
 use batchnorm_model::layer::Layer;
 
-use crate::text;
-
-/// Parts of a path that say how weights were kept, not which layer they are of.
-const WRAPPINGS: &[&str] = &["module.", "model.", "ema.", "state_dict.", "model_state_dict."];
-/// Longest name in a table.
-const LONGEST: usize = 40;
-
-/// A layer's name as a table has it: without what it was wrapped in, cut in the middle.
-pub fn short_name(name: &str) -> String {
-    let mut bare = name;
-    while let Some(rest) = WRAPPINGS.iter().find_map(|wrapping| bare.strip_prefix(wrapping)) {
-        bare = rest;
-    }
-    cut(bare)
-}
-
-/// Text on one line, the middle of which is left out where it is long.
-pub fn cut(text: &str) -> String {
-    let line: Vec<char> = text::one_line(text).chars().collect();
-    if line.len() <= LONGEST {
-        return line.into_iter().collect();
-    }
-    let half = (LONGEST - 1) / 2;
-    line[..half].iter().chain(&['…']).chain(&line[line.len() - half..]).collect()
-}
+use crate::text::{self, of_layers};
 
 /// A number in four digits.
 pub fn number(number: f64) -> String {
@@ -68,7 +44,7 @@ pub fn range(range: Option<[f64; 2]>) -> String {
 pub fn head(head: &Head, path: &Path) -> String {
     let mut parts = vec![head.kind.name().to_owned()];
     parts.extend(head.opset.map(|opset| format!("opset {opset}")));
-    parts.extend(head.maker.as_ref().map(|maker| format!("by {}", cut(maker))));
+    parts.extend(head.maker.as_ref().map(|maker| format!("by {}", of_layers::cut(maker))));
     parts.push(size(head.size));
     format!("{}: {}", text::one_line(&path.display().to_string()), parts.join(", "))
 }
@@ -127,15 +103,6 @@ pub fn command(finding: &Finding, path: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_short_and_harmless() {
-        assert_eq!(short_name("module.model.layer1.bn1"), "layer1.bn1");
-        assert_eq!(short_name("model"), "model");
-        let long = short_name(&"abcdefgh".repeat(9));
-        assert_eq!((long.chars().count(), long.contains('…')), (39, true));
-        assert_eq!(short_name("a\u{1b}[31mb"), r"a\u{1b}[31mb");
-    }
 
     #[test]
     fn numbers_have_four_digits() {

@@ -11,7 +11,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
 
 use super::shown;
-use crate::text;
+use crate::text::{self, of_layers};
 
 /// Layers that are named for one kind of finding.
 const NAMED: usize = 4;
@@ -54,14 +54,14 @@ fn table(inspection: &Inspection) -> Table {
         let channels = right(summary.map_or_else(|| String::from("?"), |summary| summary.channels.to_string()));
         let mean = Cell::new(shown::range(summary.and_then(|summary| summary.mean)));
         let variance = Cell::new(shown::range(summary.and_then(|summary| summary.variance)));
-        let name = Cell::new(shown::short_name(&layer.name));
+        let name = Cell::new(of_layers::short_name(&layer.name));
         let option = |number: Option<f64>| right(number.map_or_else(String::new, shown::option));
         table.add_row(match &layer.neighbours {
             Some(beside) => vec![
                 name,
                 channels,
-                Cell::new(shown::cut(&beside.after)),
-                Cell::new(shown::cut(&beside.before)),
+                Cell::new(of_layers::cut(&beside.after)),
+                Cell::new(of_layers::cut(&beside.before)),
                 option(layer.epsilon),
                 option(layer.momentum),
                 mean,
@@ -129,7 +129,7 @@ fn kept(layers: &[Layer], text: &mut String) {
 
 /// Some names, and how many there are besides.
 fn named(names: &[&str]) -> String {
-    let first: Vec<String> = names.iter().take(NAMED).map(|name| shown::short_name(name)).collect();
+    let first: Vec<String> = names.iter().take(NAMED).map(|name| of_layers::short_name(name)).collect();
     let more = names.len() - first.len();
     if more == 0 { first.join(", ") } else { format!("{} and {more} more", first.join(", ")) }
 }
@@ -155,8 +155,10 @@ fn findings(findings: &[Finding], path: &Path, text: &mut String) {
         }
         text.push('\n');
         for finding in group.iter().take(NAMED) {
-            let layer =
-                finding.layer.as_deref().map_or_else(String::new, |layer| format!("{}: ", shown::short_name(layer)));
+            let layer = finding
+                .layer
+                .as_deref()
+                .map_or_else(String::new, |layer| format!("{}: ", of_layers::short_name(layer)));
             let _ = writeln!(text, "  {layer}{}", text::one_line(&finding.text));
         }
         if group.len() > NAMED {

@@ -4,6 +4,7 @@
 use super::neighbourhood::{LONGEST, Neighbourhood, Obstacle, is_quantisation};
 use super::passing::{Passing, passing};
 use super::verdict::{Fold, Reason, Side, Target};
+use crate::excerpt::excerpt;
 use crate::onnx::{Node, User};
 
 /// The layer that the batch norm at a place stands in front of. `shifts` tells whether it adds anything but 0.
@@ -58,7 +59,7 @@ pub(super) fn find(around: &Neighbourhood, norm: usize, channels: usize, shifts:
             return no(Reason::Quantised(node.title()));
         }
         let Some(passing) = passing(node, &around.shapes, around.opset, channels, rows) else {
-            return Err(Obstacle::Else(node.operator.to_owned()));
+            return Err(Obstacle::Else(excerpt(node.operator)));
         };
         match passing {
             Passing::Kept if side_by_side && node.is_one_of(&["Reshape", "Squeeze", "Unsqueeze"]) => {
@@ -87,7 +88,7 @@ fn pads(node: &Node) -> bool {
 /// What takes a value, in words.
 fn listed(around: &Neighbourhood, takers: &[User]) -> String {
     let word = |user: &User| match user {
-        User::Node { node, .. } => around.node(*node as usize).operator.to_owned(),
+        User::Node { node, .. } => excerpt(around.node(*node as usize).operator),
         User::Output => String::from("an output of the graph"),
         User::Inner => String::from("a graph within a node"),
     };

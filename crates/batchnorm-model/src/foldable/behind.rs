@@ -3,6 +3,7 @@
 use super::neighbourhood::{LONGEST, Neighbourhood, Obstacle, is_quantisation};
 use super::passing::{Passing, passing};
 use super::verdict::{Fold, Reason, Side, Target};
+use crate::excerpt::excerpt;
 use crate::onnx::BatchNorm;
 
 /// A layer that was met.
@@ -44,7 +45,7 @@ pub(super) fn find<'f>(
                 value = node.input(0).ok_or_else(nothing)?;
             }
             None if is_quantisation(node) => return Err(Obstacle::Reason(Reason::Quantised(node.title()))),
-            None => return Err(Obstacle::Else(node.operator.to_owned())),
+            None => return Err(Obstacle::Else(excerpt(node.operator))),
         }
     }
     Err(Obstacle::Else(String::from("nodes that change nothing, without end")))

@@ -127,6 +127,16 @@ impl<'g, 'f> Neighbourhood<'g, 'f> {
         }
     }
 
+    /// The Add behind a MatMul that adds a number for each column, if there is one.
+    pub fn bias_of_product(&self, place: usize, columns: usize) -> Option<usize> {
+        let output = self.node(place).output(0)?;
+        let [User::Node { node: add, .. }] = self.takers(output)[..] else { return None };
+        let node = self.node(add as usize);
+        let constants = node.inputs.iter().filter(|input| self.constants.has(input.text)).count();
+        let adds = node.is("Add") && node.inputs.len() == 2 && constants == 1;
+        (adds && self.has_a_number_for_each_column(place, Some(add as usize), columns)).then_some(add as usize)
+    }
+
     /// The kind of layer that a node is, if it is one.
     pub fn target(&self, place: usize) -> Option<Target> {
         let node = self.node(place);

@@ -4,19 +4,19 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use crate::budget::{Budget, TooMuch};
+use crate::excerpt::excerpt;
 use crate::foldable::{Judge, Reason, Verdict};
-use crate::layer::{ByPosition, Layer, Mode, Neighbours};
+use crate::layer::{ByPosition, Layer, Mode, Neighbours, OF_A_LAYER};
 use crate::onnx::{BatchNorm, Constant, Constants, Elsewhere, Graph, Length, Model, Node, Shapes, User, Uses};
 use crate::parameters::Parameters;
 
-/// Nodes in a row that a batch which is made of constants may come through.
-const LONGEST: usize = 6;
+/// Nodes that a batch which is made of constants may come through.
+const LONGEST: usize = 48;
 /// Numbers of one vector, at most.
-const LONGEST_VECTOR: usize = 1 << 24;
+const LONGEST_VECTOR: usize = 1 << 20;
 /// Other layers with the same vectors that are named.
 const MOST_NAMED: usize = 3;
 /// Bytes that a layer may take here, with its findings and as text.
-const OF_A_LAYER: usize = 4096;
 
 /// All batch norms of a model, in the order of the file.
 pub(crate) fn layers(
@@ -40,6 +40,35 @@ pub(crate) fn layers(
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(layers),
     }
+}
+
+/// A batch norm that was found.
+pub(crate) struct Found<'f> {
+    /// Its name.
+    pub name: String,
+    /// Its place in the model's own graph; none inside another one.
+    pub node: Option<usize>,
+    /// Added to the variance.
+    pub epsilon: f64,
+    /// Its vectors.
+    pub parameters: Result<Parameters<'f>, String>,
+    /// What can be done with it.
+    pub verdict: Verdict,
+}
+
+/// Goes to all batch norms of a model, in the order of the file.
+pub(crate) fn each<'f>(model: &Model<'f>, file: &'f [u8], elsewhere: &Elsewhere, visit: &mut dyn FnMut(Found<'f>)) {
+    let _ = walk::<()>(model, file, &mut |norms, place, judge| {
+        let parameters = norms.parameters(place, elsewhere);
+        visit(Found {
+            name: norms.name(place),
+            node: judge.map(|_| place),
+            epsilon: f64::from(norms.norms[&place].epsilon),
+            verdict: norms.verdict(place, judge, &parameters),
+            parameters,
+        });
+        ControlFlow::Continue(())
+    });
 }
 
 /// The vectors of the batch norm of a name.
@@ -68,8 +97,8 @@ fn walk<'f, R>(model: &Model<'f>, file: &'f [u8], visit: &mut Visit<'_, 'f, R>) 
     for function in &model.functions {
         let graph = &function.graph;
         let constants = Constants::of(graph, file);
-        let uses = Uses::of_nodes(&graph.nodes, function.outputs.iter().copied());
-        let inside = format!("function {}", graph.name);
+        let uses = Uses::of_function(function);
+        let inside = format!("function {}", excerpt(graph.name));
         Norms::of(graph, &constants, &uses, opset, Some(inside)).each(None, file, visit)?;
     }
     ControlFlow::Continue(())
@@ -128,22 +157,22 @@ impl<'g, 'f> Norms<'g, 'f> {
             }
             for (attribute, inner) in node.graphs() {
                 let constants = Constants::of(inner, file).within(self.constants);
-                let uses = Uses::of(inner);
+                let uses = Uses::of_own_nodes(inner);
                 let around = self.inside.as_ref().map_or_else(String::new, |around| format!(" in {around}"));
-                let inside = format!("{attribute} of {}{around}", node.title());
+                let inside = excerpt(&format!("{} of {}{around}", excerpt(attribute), node.title()));
                 Norms::of(inner, &constants, &uses, self.opset, Some(inside)).each(None, file, visit)?;
             }
         }
         ControlFlow::Continue(())
     }
 
-    /// A node's name, if no other norm has it; else the name of its output, which none has.
-    fn name(&self, place: usize) -> &'f str {
+    /// A node's name, if no other norm has it; else the name of its output, which none has. Of a long one the ends.
+    fn name(&self, place: usize) -> String {
         let node = &self.graph.nodes[place];
-        match self.named.get(node.known_as()) {
+        excerpt(match self.named.get(node.known_as()) {
             Some(1) => node.known_as(),
             _ => node.output(0).unwrap_or_default(),
-        }
+        })
     }
 
     fn parameters(&self, place: usize, elsewhere: &Elsewhere) -> Result<Parameters<'f>, String> {
@@ -169,13 +198,9 @@ impl<'g, 'f> Norms<'g, 'f> {
             budget.look_at(4 * parameters.channels())?;
         }
         let epsilon = f64::from(norm.epsilon);
-        let of = parameters.as_ref().map_err(String::as_str);
-        let verdict = match (judge, &self.inside) {
-            (Some(judge), _) => judge.judge(place, norm, of),
-            (None, inside) => Verdict::Kept(Reason::Inside(inside.clone().unwrap_or_default())),
-        };
+        let verdict = self.verdict(place, judge, &parameters);
         Ok(Layer {
-            name: self.name(place).to_owned(),
+            name: self.name(place),
             inside: self.inside.clone(),
             epsilon: Some(epsilon),
             momentum: Some(f64::from(norm.momentum)),
@@ -190,6 +215,18 @@ impl<'g, 'f> Norms<'g, 'f> {
         })
     }
 
+    fn verdict(
+        &self,
+        place: usize,
+        judge: Option<&Judge<'_, 'f>>,
+        parameters: &Result<Parameters<'f>, String>,
+    ) -> Verdict {
+        match (judge, &self.inside) {
+            (Some(judge), _) => judge.judge(place, &self.norms[&place], parameters.as_ref().map_err(String::as_str)),
+            (None, inside) => Verdict::Kept(Reason::Inside(inside.clone().unwrap_or_default())),
+        }
+    }
+
     fn mode(&self, place: usize) -> Mode {
         let input = self.graph.nodes[place].input(0).unwrap_or_default();
         let reshaped = || {
@@ -198,7 +235,7 @@ impl<'g, 'f> Norms<'g, 'f> {
         };
         if !self.norms[&place].training {
             Mode::Inference
-        } else if self.shapes.is_of_constants(input, LONGEST) {
+        } else if self.shapes.is_of_constants(input, &mut { LONGEST }) {
             Mode::TrainingOfConstants
         } else if reshaped() == Some(true) {
             Mode::TrainingOfInstances
@@ -245,7 +282,7 @@ impl<'g, 'f> Norms<'g, 'f> {
                 String::from("depthwise ConvTranspose")
             }
             _ if node.is_one_of(&["Conv", "ConvTranspose"]) && group > 1 => format!("grouped {}", node.operator),
-            _ => node.operator.to_owned(),
+            _ => excerpt(node.operator),
         }
     }
 
@@ -265,8 +302,8 @@ impl<'g, 'f> Norms<'g, 'f> {
         }
         match words.len() {
             0 => String::from("nothing"),
-            1..=3 => words.join(", "),
-            more => format!("{}, and {} others", words[..2].join(", "), more - 2),
+            1..=3 => excerpt(&words.join(", ")),
+            more => format!("{}, and {} others", excerpt(&words[..2].join(", ")), more - 2),
         }
     }
 
@@ -303,6 +340,6 @@ impl<'g, 'f> Norms<'g, 'f> {
         // (The vector that most share: a norm may share one with some and another one with others.)
         let Some(most) = tensors.max_by_key(|users| users.len()) else { return (Vec::new(), 0) };
         let others = most.iter().filter(|other| **other != place);
-        (others.take(MOST_NAMED).map(|&other| self.name(other).to_owned()).collect(), most.len() - 1)
+        (others.take(MOST_NAMED).map(|&other| self.name(other)).collect(), most.len() - 1)
     }
 }

@@ -1,14 +1,20 @@
 //! Batch norms among named tensors, by what their names end in.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use crate::budget::{Budget, TooMuch};
-use crate::layer::Layer;
+use crate::excerpt::excerpt;
+use crate::layer::{Layer, OF_A_LAYER};
 use crate::parameters::Parameters;
-use crate::weights::{Named, Weights};
+use crate::weights::Weights;
 
-/// Bytes that a layer may take here, with its findings and as text.
-const OF_A_LAYER: usize = 4096;
+/// Numbers of one vector, at most.
+const LONGEST_VECTOR: usize = 1 << 20;
+/// Seconds that reading all vectors may take, and bytes of the file that give another one: vectors of files are small, but PyTorch's may be
+/// made of numbers that lie as far from each other as the file allows.
+const SECONDS: u64 = 8;
+const BYTES_A_SECOND: u64 = 50_000_000;
 
 /// What the tensors of a batch norm are called behind the layer's own name, by one framework or several.
 struct Names {
@@ -35,7 +41,7 @@ const COUNT: &str = "num_batches_tracked";
 /// A batch norm among named tensors: the places of its tensors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Norm {
-    /// What its tensors' names begin with, without a separator at its end.
+    /// What its tensors' names begin with, without a separator at its end; of a long one the ends.
     pub name: String,
     /// Scale.
     pub gamma: Option<usize>,
@@ -77,7 +83,7 @@ fn norm(by_name: &BTreeMap<&str, usize>, name: &str, variance: usize) -> Option<
             find(before, last).or_else(|| in_flax.then(in_other_tree).flatten())
         };
         Some(Norm {
-            name: before.strip_suffix(separators).unwrap_or(before).to_owned(),
+            name: excerpt(before.strip_suffix(separators).unwrap_or(before)),
             gamma: names.gamma.iter().find_map(|last| beside(last)),
             beta: names.beta.iter().find_map(|last| beside(last)),
             mean,
@@ -89,19 +95,26 @@ fn norm(by_name: &BTreeMap<&str, usize>, name: &str, variance: usize) -> Option<
 
 /// The vectors of a batch norm.
 pub(crate) fn parameters(weights: &Weights, norm: &Norm) -> Result<Parameters<'static>, String> {
-    let numbers = |at: usize| weights.numbers(&weights.tensors[at]);
+    let numbers = |at: usize| {
+        let tensor = &weights.tensors[at];
+        match tensor.shape.iter().try_fold(1usize, |count, &length| count.checked_mul(length)) {
+            Some(..=LONGEST_VECTOR) => weights.numbers(tensor),
+            _ => Err(format!("{}: expected at most {LONGEST_VECTOR} numbers", excerpt(&tensor.name))),
+        }
+    };
     let [gamma, beta] = [norm.gamma, norm.beta].map(|at| at.map(numbers).transpose());
     Parameters::of(gamma?, beta?, numbers(norm.mean)?, numbers(norm.variance)?)
 }
 
 /// All batch norms of named tensors, which tell nothing of epsilon, momentum and neighbours.
-pub(crate) fn layers(weights: &Weights, norms: &[Norm], budget: &mut Budget) -> Result<Vec<Layer>, TooMuch> {
+pub(crate) fn layers(weights: &Weights, norms: &[Norm], size: u64, budget: &mut Budget) -> Result<Vec<Layer>, TooMuch> {
     let mut layers = Vec::new();
+    let start = Instant::now();
     for norm in norms {
-        let tensors = [norm.gamma, norm.beta, Some(norm.mean), Some(norm.variance)].into_iter().flatten();
-        let size: usize = tensors.map(|at| numbers_of(&weights.tensors[at])).sum();
         budget.take_bytes(OF_A_LAYER)?;
-        budget.look_at(size)?;
+        if start.elapsed().as_secs() > SECONDS + size / BYTES_A_SECOND {
+            return Err(TooMuch::Looks);
+        }
         layers.push(Layer {
             name: norm.name.clone(),
             inside: None,
@@ -118,10 +131,6 @@ pub(crate) fn layers(weights: &Weights, norms: &[Norm], budget: &mut Budget) -> 
         });
     }
     Ok(layers)
-}
-
-fn numbers_of(tensor: &Named) -> usize {
-    usize::try_from(tensor.bytes() / 2).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

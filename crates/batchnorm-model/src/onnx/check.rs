@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use thiserror::Error;
 
 use super::message::{Graph, Model, Node};
+use crate::excerpt::excerpt;
 
 /// A graph that cannot run.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -59,7 +60,7 @@ impl Names<'_, '_> {
 
 /// Checks a graph, whose nodes may also use values of the graphs around it.
 fn check<'f>(graph: &Graph<'f>, around: Option<&Names<'_, 'f>>) -> Result<(), GraphError> {
-    let twice = |name: &str| Err(GraphError::Twice { name: name.to_owned() });
+    let twice = |name: &str| Err(GraphError::Twice { name: excerpt(name) });
     let mut there: HashSet<&str> = HashSet::new();
     for input in &graph.inputs {
         if !there.insert(input.name) {
@@ -83,7 +84,7 @@ fn check<'f>(graph: &Graph<'f>, around: Option<&Names<'_, 'f>>) -> Result<(), Gr
         }
     }
     let names = Names { there, makers, around };
-    let unknown = |name: &str, user: String| Err(GraphError::Unknown { name: name.to_owned(), user });
+    let unknown = |name: &str, user: String| Err(GraphError::Unknown { name: excerpt(name), user });
     // How many nodes each node waits for, and who waits for it.
     let mut waits: Vec<usize> = vec![0; graph.nodes.len()];
     let mut waiting: Vec<Vec<usize>> = vec![Vec::new(); graph.nodes.len()];

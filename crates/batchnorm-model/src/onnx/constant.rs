@@ -6,10 +6,14 @@ use thiserror::Error;
 
 use super::message::{AttributeValue, Graph, Node, Tensor};
 use super::tensor::{Elsewhere, TensorError};
+use crate::excerpt::excerpt;
 use crate::numbers::{Numbers, Precision};
 
 /// Nodes between a value and the constant that it is, at most.
-const LONGEST: usize = 64;
+const LONGEST: usize = 16;
+
+/// Axes of a constant whose shape is asked for, at most.
+const MOST_AXES: usize = 16;
 
 /// Where the values of a constant are.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,7 +100,7 @@ impl<'g, 'f> Constants<'g, 'f> {
     /// # Errors
     /// A value that is none of these.
     pub fn find(&self, name: &str) -> Result<Constant<'g, 'f>, ConstantError> {
-        let not = |got: String| ConstantError::NotConstant { name: name.to_owned(), got };
+        let not = |got: String| ConstantError::NotConstant { name: excerpt(name), got };
         let mut at = name;
         for _ in 0..LONGEST {
             if let Some(tensor) = self.initializers.get(at) {
@@ -129,7 +133,7 @@ impl<'g, 'f> Constants<'g, 'f> {
     /// No constant; no floating-point values; more of them.
     pub fn numbers(&self, name: &str, most: usize, elsewhere: &Elsewhere) -> Result<Numbers<'f>, ConstantError> {
         let check = |got: usize| match got > most {
-            true => Err(ConstantError::TooMany { name: name.to_owned(), got, most }),
+            true => Err(ConstantError::TooMany { name: excerpt(name), got, most }),
             false => Ok(()),
         };
         match self.find(name)? {
@@ -142,7 +146,7 @@ impl<'g, 'f> Constants<'g, 'f> {
                 Ok(Numbers::of_floats(numbers))
             }
             Constant::Ints(_) => {
-                Err(ConstantError::NotConstant { name: name.to_owned(), got: String::from("whole numbers") })
+                Err(ConstantError::NotConstant { name: excerpt(name), got: String::from("whole numbers") })
             }
             Constant::Filled { count, number, precision, .. } => {
                 check(count)?;
@@ -154,6 +158,8 @@ impl<'g, 'f> Constants<'g, 'f> {
     /// The shape of a constant.
     pub fn shape(&self, name: &str) -> Option<Vec<i64>> {
         Some(match self.find(name).ok()? {
+            // (No layer has more axes, and a list of a million is not copied for each norm.)
+            Constant::Tensor(tensor) if tensor.dims.len() > MOST_AXES => return None,
             Constant::Tensor(tensor) => tensor.dims.clone(),
             Constant::Floats(numbers) => vec![numbers.len() as i64],
             Constant::Ints(numbers) => vec![numbers.len() as i64],
@@ -176,7 +182,7 @@ impl<'g, 'f> Constants<'g, 'f> {
     }
 
     fn filled(&self, name: &str, node: &'g Node<'f>) -> Result<Constant<'g, 'f>, ConstantError> {
-        let not = |got: &str| ConstantError::NotConstant { name: name.to_owned(), got: got.to_owned() };
+        let not = |got: &str| ConstantError::NotConstant { name: excerpt(name), got: got.to_owned() };
         let Some(shape) = node.input(0) else { return Err(not("a ConstantOfShape without a shape")) };
         let lengths =
             self.shape_numbers(shape).ok_or_else(|| not("a ConstantOfShape whose shape is no constant list"))?;

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::excerpt::excerpt;
+
 /// A model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model<'f> {
@@ -191,9 +193,9 @@ impl<'f> Node<'f> {
         if self.name.is_empty() { self.outputs.first().map_or("", |output| output.text) } else { self.name }
     }
 
-    /// Operator and name, for people.
+    /// Operator and name, for people: of long ones the ends.
     pub fn title(&self) -> String {
-        format!("{} {}", self.operator, self.known_as())
+        format!("{} {}", excerpt(self.operator), excerpt(self.known_as()))
     }
 
     /// Bytes, as texts are.

@@ -281,6 +281,13 @@ impl NewTensor {
 }
 
 impl NewValue {
+    /// The bytes of its message, without a tag.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.put(&mut out);
+        out
+    }
+
     fn put(&self, out: &mut Vec<u8>) {
         put_text(out, 1, &self.name);
         let lengths = |out: &mut Vec<u8>, shape: &[NewLength]| {

@@ -12,7 +12,7 @@ use crate::wire::{Field, Kind, WireError, fields, varint};
 /// Graphs within graphs.
 const DEEPEST: usize = 64;
 /// Bytes that a name of a value takes in maps by names.
-const OF_A_NAME: usize = 160;
+const OF_A_NAME: usize = 200;
 
 /// Bytes that are no model of ONNX.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -217,24 +217,34 @@ impl<'f> Reader<'f, '_> {
         if depth >= DEEPEST {
             return Err(ReadError::TooDeep { at: content.start });
         }
-        let mut graph = Graph { content: content.clone(), ..Graph::default() };
+        let [nodes, initializers, inputs, outputs] = self.counts(&content, [1, 5, 11, 12])?;
+        let mut graph = Graph {
+            content: content.clone(),
+            nodes: self.budget.list(nodes)?,
+            initializers: self.budget.list(initializers)?,
+            inputs: self.budget.list(inputs)?,
+            outputs: self.budget.list(outputs)?,
+            ..Graph::default()
+        };
         for field in fields(self.file, content) {
             let field = field?;
             let of = Of { field: &field, message: "a graph" };
             match field.number {
                 1 => {
                     let node = self.node(of, depth)?;
-                    self.budget.push(&mut graph.nodes, node)?;
+                    graph.nodes.push(node);
                 }
                 2 => graph.name = self.text(of)?,
                 5 => {
                     let tensor = self.tensor(of)?;
-                    self.budget.push(&mut graph.initializers, tensor)?;
+                    self.budget.take_bytes(OF_A_NAME)?;
+                    graph.initializers.push(tensor);
                 }
                 11 | 12 => {
                     let value = self.value(of)?;
                     let list = if field.number == 11 { &mut graph.inputs } else { &mut graph.outputs };
-                    self.budget.push(list, value)?;
+                    self.budget.take_bytes(OF_A_NAME)?;
+                    list.push(value);
                 }
                 13 => {
                     let value = self.value(of)?;
@@ -250,6 +260,18 @@ impl<'f> Reader<'f, '_> {
             }
         }
         Ok(graph)
+    }
+
+    /// How many fields of each of these numbers a message has.
+    fn counts<const N: usize>(&self, content: &Range<usize>, numbers: [u32; N]) -> Result<[usize; N], ReadError> {
+        let mut counts = [0; N];
+        for field in fields(self.file, content.clone()) {
+            let number = field?.number;
+            if let Some(at) = numbers.iter().position(|other| *other == number) {
+                counts[at] += 1;
+            }
+        }
+        Ok(counts)
     }
 
     fn first_text(&self, content: Range<usize>, message: &'static str, number: u32) -> Result<&'f str, ReadError> {
@@ -299,7 +321,16 @@ impl<'f> Reader<'f, '_> {
 
     fn node(&mut self, of: Of, depth: usize) -> Result<Node<'f>, ReadError> {
         let content = of.bytes()?;
-        let mut node = Node { whole: of.field.whole.clone(), content: content.clone(), ..Node::default() };
+        let [inputs, outputs, attributes] = self.counts(&content, [1, 2, 5])?;
+        self.budget.take_bytes((inputs + outputs).saturating_mul(OF_A_NAME))?;
+        let mut node = Node {
+            whole: of.field.whole.clone(),
+            content: content.clone(),
+            inputs: self.budget.list(inputs)?,
+            outputs: self.budget.list(outputs)?,
+            attributes: self.budget.list(attributes)?,
+            ..Node::default()
+        };
         for field in fields(self.file, content) {
             let field = field?;
             let of = Of { field: &field, message: "a node" };
@@ -307,14 +338,13 @@ impl<'f> Reader<'f, '_> {
                 1 | 2 => {
                     let text = Text { whole: field.whole.clone(), text: self.text(of)? };
                     let list = if field.number == 1 { &mut node.inputs } else { &mut node.outputs };
-                    self.budget.take_bytes(OF_A_NAME)?;
-                    self.budget.push(list, text)?;
+                    list.push(text);
                 }
                 3 => node.name = self.text(of)?,
                 4 => node.operator = self.text(of)?,
                 5 => {
                     let attribute = self.attribute(of, depth)?;
-                    self.budget.push(&mut node.attributes, attribute)?;
+                    node.attributes.push(attribute);
                 }
                 7 => node.domain = self.text(of)?,
                 _ => {}

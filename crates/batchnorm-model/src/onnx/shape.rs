@@ -7,7 +7,7 @@ use super::message::{Graph, Node};
 use super::uses::Uses;
 
 /// Nodes on the way to a value whose shape is said, at most.
-const LONGEST: usize = 256;
+const LONGEST: usize = 64;
 
 /// Operators whose output has as many axes as their first input.
 const KEEP_AXES: &[&str] = &[
@@ -194,16 +194,18 @@ impl<'g, 'f> Shapes<'g, 'f> {
         first.first().map(|&first| Length::Fixed(first))
     }
 
-    /// Tells whether a value is made of constants alone, by so many nodes in a row at most.
-    pub fn is_of_constants(&self, value: &str, nodes: usize) -> bool {
+    /// Tells whether a value is made of constants alone, by few enough nodes: so many are `left` to be looked at.
+    pub fn is_of_constants(&self, value: &str, left: &mut usize) -> bool {
+        if *left == 0 {
+            return false;
+        }
+        *left -= 1;
         self.constants.has(value)
             || self.uses.maker(value).is_some_and(|place| {
-                let node = &self.graph.nodes[place];
-                let mut inputs = node.inputs.iter().filter(|input| !input.text.is_empty());
-                nodes > 0
-                    && !node.inputs.is_empty()
-                    && node.inputs.len() <= 4
-                    && inputs.all(|input| self.is_of_constants(input.text, nodes - 1))
+                let inputs =
+                    self.graph.nodes[place].inputs.iter().map(|input| input.text).filter(|name| !name.is_empty());
+                let inputs: Vec<&str> = inputs.take(LONGEST).collect();
+                !inputs.is_empty() && inputs.into_iter().all(|input| self.is_of_constants(input, left))
             })
     }
 

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use thiserror::Error;
 
 use super::message::{Tensor, Values};
+use crate::excerpt::{beginning_of, excerpt};
 use crate::numbers::{Numbers, Precision};
 use crate::wire::{self, WireError};
 
@@ -26,20 +27,20 @@ pub enum TensorError {
         element: i32,
     },
     /// A shape with a length below 0, or of more values than there can be.
-    #[error("{name}: expected a shape of lengths >= 0 that memory has room for, got {dims:?}")]
+    #[error("{name}: expected a shape of lengths >= 0 that memory has room for, got {dims}")]
     Shape {
         /// The tensor.
         name: String,
         /// Its shape.
-        dims: Vec<i64>,
+        dims: String,
     },
     /// Another number of values than the shape has.
-    #[error("{name}: expected {expected} values, for its shape is {dims:?}, got {got}")]
+    #[error("{name}: expected {expected} values, for its shape is {dims}, got {got}")]
     Count {
         /// The tensor.
         name: String,
         /// Its shape.
-        dims: Vec<i64>,
+        dims: String,
         /// Values of the shape.
         expected: usize,
         /// Values that are there; of bytes that are no whole number of them, so many as there are whole.
@@ -95,13 +96,18 @@ impl<'f> Tensor<'f> {
         let mut lengths = self.dims.iter().map(|&length| usize::try_from(length).ok());
         let count = lengths.try_fold(1usize, |count, length| count.checked_mul(length?));
         let count = count.filter(|count| *count <= isize::MAX as usize / 8);
-        count.ok_or_else(|| TensorError::Shape { name: self.name.to_owned(), dims: self.dims.clone() })
+        count.ok_or_else(|| TensorError::Shape { name: excerpt(self.name), dims: beginning_of(&self.dims) })
     }
 
     /// Its element type, if it is one of floating point.
     pub fn precision(&self) -> Option<Precision> {
         let all = [Precision::F32, Precision::F64, Precision::F16, Precision::Bf16];
         all.into_iter().find(|&precision| element_of(precision) == self.element)
+    }
+
+    /// The file that its values are in, if they are in another one and it is named.
+    pub fn location(&self) -> Option<&'f str> {
+        self.external("location")
     }
 
     /// An entry of what is said of values in another file.
@@ -115,10 +121,10 @@ impl<'f> Tensor<'f> {
     /// # Errors
     /// Another element type; another number of values than the shape has; values in another file that cannot be read.
     pub fn numbers(&self, file: &'f [u8], elsewhere: &Elsewhere) -> Result<Numbers<'f>, TensorError> {
-        let name = || self.name.to_owned();
+        let name = || excerpt(self.name);
         let expected = self.count()?;
         let precision = self.precision().ok_or_else(|| TensorError::Element { name: name(), element: self.element })?;
-        let wrong = |got: usize| TensorError::Count { name: name(), dims: self.dims.clone(), expected, got };
+        let wrong = |got: usize| TensorError::Count { name: name(), dims: beginning_of(&self.dims), expected, got };
         let of_bytes = |bytes: Cow<'f, [u8]>| {
             let got = bytes.len() / precision.size();
             Numbers::of_bytes(bytes, precision).ok_or_else(|| wrong(got))

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::message::{Graph, Node};
+use super::message::{Function, Graph, Node};
 
 /// The makers and users of a graph's values.
 #[derive(Debug, Clone, Default)]
@@ -17,7 +17,7 @@ pub struct Uses<'f> {
 }
 
 /// Something that uses a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum User {
     /// A node, at one of its inputs.
     Node {
@@ -35,11 +35,20 @@ pub enum User {
 impl<'f> Uses<'f> {
     /// Those of a graph.
     pub fn of(graph: &Graph<'f>) -> Uses<'f> {
-        Uses::of_nodes(&graph.nodes, graph.outputs.iter().map(|output| output.name))
+        Uses::of_nodes(&graph.nodes, graph.outputs.iter().map(|output| output.name), true)
     }
 
-    /// Those of nodes, of whose values some are given out.
-    pub fn of_nodes(nodes: &[Node<'f>], outputs: impl Iterator<Item = &'f str>) -> Uses<'f> {
+    /// Those of a graph, but for what graphs within its nodes use.
+    pub fn of_own_nodes(graph: &Graph<'f>) -> Uses<'f> {
+        Uses::of_nodes(&graph.nodes, graph.outputs.iter().map(|output| output.name), false)
+    }
+
+    /// Those of a function.
+    pub fn of_function(function: &Function<'f>) -> Uses<'f> {
+        Uses::of_nodes(&function.graph.nodes, function.outputs.iter().copied(), false)
+    }
+
+    fn of_nodes(nodes: &[Node<'f>], outputs: impl Iterator<Item = &'f str>, with_inner: bool) -> Uses<'f> {
         let mut uses = Uses::default();
         let mut all = Vec::new();
         for (place, node) in nodes.iter().enumerate() {
@@ -50,13 +59,15 @@ impl<'f> Uses<'f> {
             for (input, text) in node.inputs.iter().enumerate().filter(|(_, text)| !text.text.is_empty()) {
                 all.push((uses.number(text.text), User::Node { node: place as u32, input: input as u32 }));
             }
-            uses.inner(node, &mut all);
+            if with_inner {
+                uses.inner(node, &mut all);
+            }
         }
         for output in outputs {
             all.push((uses.number(output), User::Output));
         }
-        // Stable: the users of a value stay in the order of the nodes.
-        all.sort_by_key(|(number, _)| *number);
+        // In place, and by all of it: the users of a value stay in the order of the nodes.
+        all.sort_unstable();
         uses.starts = vec![0; uses.makers.len() + 1];
         for (number, _) in &all {
             uses.starts[*number as usize + 1] += 1;

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use batchnorm_io::beside;
 
+#[cfg(feature = "pth")]
+use crate::excerpt::beginning;
+use crate::excerpt::excerpt;
 use crate::numbers::{Numbers, Precision};
 
 /// Named tensors, of whose values none is read yet.
@@ -74,7 +77,7 @@ impl Weights {
                 read().map_err(|error: std::io::Error| format!("{}: {error}", path.display()))
             }
             #[cfg(feature = "pth")]
-            Place::Pth(inner) => inner.read().map_err(|error| error.to_string()),
+            Place::Pth(inner) => inner.read().map_err(beginning),
         }
     }
 
@@ -83,7 +86,7 @@ impl Weights {
     /// # Errors
     /// Another element type; otherwise as [`bytes`](Self::bytes).
     pub fn numbers(&self, tensor: &Named) -> Result<Numbers<'static>, String> {
-        let name = &tensor.name;
+        let name = excerpt(&tensor.name);
         let precision = match &tensor.element {
             Element::Floats(precision) => *precision,
             Element::I64 => return Err(format!("{name}: expected floating-point values, got i64")),

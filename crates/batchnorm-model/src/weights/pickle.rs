@@ -1,26 +1,37 @@
 //! How much a pickle would take in memory, found out without making its objects.
 //!
 //! A pickle is a program for a stack: sixty bytes can copy a list into itself until it has a million entries. The reader of PyTorch's files
-//! ends that at a million; here it ends at what a file of its size may take. Only sizes are kept: a number for each object.
+//! ends that at a million; here it ends at what a file of its size may take. Only sizes are kept: a few numbers for each object.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
 
 /// Bytes of text that count as much as an object.
 const AS_AN_OBJECT: u64 = 64;
+/// Bytes that are kept of a line: more than a number has.
+const OF_A_LINE: usize = 32;
+
+/// What a pickle would make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Weight {
+    /// Objects, copies included.
+    pub objects: u64,
+    /// Bytes of the names that tensors would have, which are made of the keys of all dictionaries around them: no more than this.
+    pub names: u64,
+}
 
 /// How a pickle ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// At its last operation, with so many objects.
-    Stopped(u64),
-    /// In something that is none: no reader gets further than that.
+    /// At its last operation.
+    Stopped(Weight),
+    /// In something that is none.
     Broken,
     /// At the limit.
     TooLarge,
 }
 
-/// Objects that the pickle at a place of a stream would make, copies included, up to a limit. Afterwards the stream stands behind it.
+/// Weighs the pickle at a place of a stream, up to a number of objects. Afterwards the stream stands behind it.
 ///
 /// # Errors
 /// What the system says.
@@ -29,7 +40,10 @@ pub(super) fn weigh(input: &mut impl BufRead, limit: u64) -> io::Result<End> {
         Weigher { input, stack: Vec::new(), marks: Vec::new(), kept: Vec::new(), memo: HashMap::new(), made: 0 };
     loop {
         match weigher.step() {
-            Ok(Some(Step::Stop)) => return Ok(End::Stopped(weigher.made)),
+            Ok(Some(Step::Stop)) => {
+                let Size { path, tensors, .. } = weigher.top_size();
+                return Ok(End::Stopped(Weight { objects: weigher.made, names: path.saturating_mul(tensors) }));
+            }
             Ok(Some(Step::On)) if weigher.made > limit => return Ok(End::TooLarge),
             Ok(Some(Step::On)) => {}
             Ok(None) => return Ok(End::Broken),
@@ -44,19 +58,45 @@ enum Step {
     Stop,
 }
 
-/// Of how many objects an object is made.
+/// What an object is made of.
+#[derive(Debug, Clone, Copy, Default)]
+struct Size {
+    objects: u64,
+    /// Of text its bytes.
+    text: u64,
+    /// Tensors in it, itself included.
+    tensors: u64,
+    /// Of what holds others the longest way of keys that leads to one of them, in bytes.
+    path: u64,
+}
+
+impl Size {
+    fn of(objects: u64) -> Size {
+        Size { objects, ..Size::default() }
+    }
+
+    fn with(self, other: Size) -> Size {
+        Size {
+            objects: self.objects.saturating_add(other.objects),
+            tensors: self.tensors.saturating_add(other.tensors),
+            text: self.text.max(other.text),
+            path: self.path.max(other.path),
+        }
+    }
+}
+
+/// An object on the stack: a size, or the place of one that is kept, which grows wherever it stands.
 #[derive(Clone, Copy)]
-enum Size {
-    Of(u64),
-    /// As one that is kept, by its place: it grows wherever it stands.
+enum Object {
+    Of(Size),
     Kept(usize),
 }
 
 struct Weigher<'i, R> {
     input: &'i mut R,
-    stack: Vec<Size>,
+    stack: Vec<Object>,
     marks: Vec<usize>,
-    kept: Vec<u64>,
+    kept: Vec<Size>,
     /// Places of what is kept by their keys.
     memo: HashMap<u64, usize>,
     made: u64,
@@ -83,26 +123,39 @@ impl<R: BufRead> Weigher<'_, R> {
             b'U' | b'C' | 0x8a | 0x8c => self.text(1)?,
             b'T' | b'X' | b'B' | 0x8b => self.text(4)?,
             0x8d | 0x8e | 0x96 => self.text(8)?,
-            b'I' | b'L' | b'F' | b'S' | b'V' | b'P' => {
-                self.line()?.and_then(|line| self.push(1 + line.len() as u64 / AS_AN_OBJECT))
-            }
+            b'I' | b'L' | b'F' | b'S' | b'V' => self.line()?.map(|(length, _)| self.push_text(length)),
+            b'P' => self.line()?.map(|_| self.stack.push(Object::Of(Size { tensors: 1, ..Size::of(1) }))),
             b'c' | b'i' => {
                 let lines = [self.line()?, self.line()?];
                 let there = lines.iter().all(Option::is_some) && (operation == b'c' || self.pop_to_mark().is_some());
-                there.then(|| self.push(1)).flatten()
+                let length: u64 = lines.iter().flatten().map(|(length, _)| length).sum();
+                there.then(|| self.push(1 + length / AS_AN_OBJECT)).flatten()
             }
+            // (A mark on top goes, and nothing else.)
+            b'0' if self.marks.last() == Some(&self.stack.len()) => self.marks.pop().map(|_| ()),
             b'0' => self.pop().map(|_| ()),
             b'1' => self.pop_to_mark().map(|_| ()),
             b'2' => self.stack.last().copied().map(|top| self.push_again(top)),
-            b'Q' | 0x85 => self.join(1),
-            0x93 | b'R' | b'b' | 0x81 | 0x86 => self.join(2),
+            // (What a persistent id stands for: a tensor's values.)
+            b'Q' => self.join(1).map(|()| self.put_tensor()),
+            0x85 => self.join(1),
+            0x93 | b'R' | 0x81 | 0x86 => self.join(2),
             0x92 | 0x87 => self.join(3),
-            b'a' => self.put_into_top(1),
-            b's' => self.put_into_top(2),
-            b'e' | b'u' | 0x90 => self.marked().and_then(|count| self.put_into_top(count)),
-            b't' | b'l' | b'd' | b'o' | 0x91 => {
-                self.pop_to_mark().map(|size| self.stack.push(Size::Of(size.saturating_add(1))))
+            // A state is built into an object, whose copies are made anew.
+            b'b' => self.put_into_top(1, false).map(|()| self.made = self.made.saturating_add(self.top_size().objects)),
+            b'a' => self.put_into_top(1, false),
+            b's' => self.put_into_top(2, true),
+            b'e' | 0x90 => self.marked().and_then(|count| self.put_into_top(count, false)),
+            b'u' => self.marked().and_then(|count| self.put_into_top(count, true)),
+            b't' | b'l' | b'o' | 0x91 => {
+                self.pop_to_mark().map(|size| self.stack.push(Object::Of(size.with(Size::of(1)))))
             }
+            b'd' => self.marked().and_then(|count| {
+                self.stack.len().checked_sub(count)?;
+                let size = self.entries(count)?;
+                self.stack.push(Object::Of(size.with(Size::of(1))));
+                Some(())
+            }),
             b'h' => self.get(1)?,
             b'j' => self.get(4)?,
             b'g' => self.key()?.and_then(|key| self.copy(key)),
@@ -129,41 +182,64 @@ impl<R: BufRead> Weigher<'_, R> {
     /// A text behind its length.
     fn text(&mut self, bytes: usize) -> io::Result<Option<()>> {
         let length = self.number(bytes)?;
-        Ok(self.skip(length)?.and_then(|()| self.push(1 + length / AS_AN_OBJECT)))
+        Ok(self.skip(length)?.map(|()| self.push_text(length)))
     }
 
-    /// A line, without its end; none that is longer than a number or name can be.
-    fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let mut line = Vec::new();
-        self.input.by_ref().take(1 << 16).read_until(b'\n', &mut line)?;
-        Ok((line.pop() == Some(b'\n')).then_some(line))
+    fn push_text(&mut self, length: u64) {
+        let size = Size { objects: 1 + length / AS_AN_OBJECT, text: length, ..Size::default() };
+        self.made = self.made.saturating_add(size.objects);
+        self.stack.push(Object::Of(size));
     }
 
-    fn key(&mut self) -> io::Result<Option<u64>> {
-        Ok(self.line()?.and_then(|line| str::from_utf8(&line).ok()?.trim().parse().ok()))
-    }
-
-    fn push(&mut self, size: u64) -> Option<()> {
-        self.made = self.made.saturating_add(size);
-        self.stack.push(Size::Of(size));
-        Some(())
-    }
-
-    fn push_again(&mut self, size: Size) {
-        self.made = self.made.saturating_add(self.size(size));
-        self.stack.push(size);
-    }
-
-    fn size(&self, size: Size) -> u64 {
-        match size {
-            Size::Of(size) => size,
-            Size::Kept(place) => self.kept[place],
+    /// A line without its end: its length and its beginning; none that does not end.
+    fn line(&mut self) -> io::Result<Option<(u64, Vec<u8>)>> {
+        let (mut length, mut begin) = (0, Vec::new());
+        loop {
+            let there = self.input.fill_buf()?;
+            if there.is_empty() {
+                return Ok(None);
+            }
+            let end = there.iter().position(|byte| *byte == b'\n');
+            let part = &there[..end.unwrap_or(there.len())];
+            begin.extend(part.iter().take(OF_A_LINE.saturating_sub(begin.len())));
+            length += part.len() as u64;
+            let taken = part.len() + usize::from(end.is_some());
+            self.input.consume(taken);
+            if end.is_some() {
+                return Ok(Some((length, begin)));
+            }
         }
     }
 
-    fn pop(&mut self) -> Option<u64> {
-        let size = self.stack.pop()?;
-        Some(self.size(size))
+    fn key(&mut self) -> io::Result<Option<u64>> {
+        Ok(self.line()?.and_then(|(_, line)| str::from_utf8(&line).ok()?.trim().parse().ok()))
+    }
+
+    fn push(&mut self, objects: u64) -> Option<()> {
+        self.made = self.made.saturating_add(objects);
+        self.stack.push(Object::Of(Size::of(objects)));
+        Some(())
+    }
+
+    fn push_again(&mut self, object: Object) {
+        self.made = self.made.saturating_add(self.size(object).objects);
+        self.stack.push(object);
+    }
+
+    fn size(&self, object: Object) -> Size {
+        match object {
+            Object::Of(size) => size,
+            Object::Kept(place) => self.kept[place],
+        }
+    }
+
+    fn top_size(&self) -> Size {
+        self.stack.last().map_or_else(Size::default, |top| self.size(*top))
+    }
+
+    fn pop(&mut self) -> Option<Size> {
+        let object = self.stack.pop()?;
+        Some(self.size(object))
     }
 
     fn marked(&mut self) -> Option<usize> {
@@ -171,32 +247,54 @@ impl<R: BufRead> Weigher<'_, R> {
         self.stack.len().checked_sub(mark)
     }
 
-    fn pop_to_mark(&mut self) -> Option<u64> {
+    fn pop_to_mark(&mut self) -> Option<Size> {
         let count = self.marked()?;
         self.top(count)
     }
 
     /// The sizes of the topmost objects together, which are taken off.
-    fn top(&mut self, count: usize) -> Option<u64> {
-        (0..count).try_fold(0u64, |size, _| Some(size.saturating_add(self.pop()?)))
+    fn top(&mut self, count: usize) -> Option<Size> {
+        let size = (0..count).try_fold(Size::default(), |size, _| Some(size.with(self.pop()?)))?;
+        Some(Size { text: 0, ..size })
+    }
+
+    /// The same of keys and values in turn, whose keys lead to what is in the values.
+    fn entries(&mut self, count: usize) -> Option<Size> {
+        let (mut all, mut keys, mut ways) = (Size::default(), 0, 0);
+        for at in 0..count {
+            let size = self.pop()?;
+            all = all.with(size);
+            // (Values come off first.)
+            if at % 2 == 1 { keys = keys.max(size.text) } else { ways = ways.max(size.path) }
+        }
+        Some(Size { text: 0, path: keys.saturating_add(ways).saturating_add(1), ..all })
     }
 
     /// Makes one object of the topmost ones.
     fn join(&mut self, count: usize) -> Option<()> {
         let size = self.top(count)?;
         self.made = self.made.saturating_add(1);
-        self.stack.push(Size::Of(size.saturating_add(1)));
+        self.stack.push(Object::Of(size.with(Size::of(1))));
         Some(())
     }
 
-    /// Puts the topmost objects into the one under them.
-    fn put_into_top(&mut self, count: usize) -> Option<()> {
-        let size = self.top(count)?;
+    fn put_tensor(&mut self) {
+        if let Some(Object::Of(size)) = self.stack.last_mut() {
+            size.tensors += 1;
+        }
+    }
+
+    /// Puts the topmost objects into the one under them, and into what is kept of it.
+    fn put_into_top(&mut self, count: usize, as_entries: bool) -> Option<()> {
+        let size = if as_entries { self.entries(count)? } else { self.top(count)? };
         let into = match self.stack.last_mut()? {
-            Size::Of(into) => into,
-            Size::Kept(place) => &mut self.kept[*place],
+            Object::Of(into) => into,
+            Object::Kept(place) => {
+                self.made = self.made.saturating_add(size.objects);
+                &mut self.kept[*place]
+            }
         };
-        *into = into.saturating_add(size);
+        *into = Size { text: into.text, ..into.with(size) };
         Some(())
     }
 
@@ -212,20 +310,22 @@ impl<R: BufRead> Weigher<'_, R> {
 
     fn copy(&mut self, key: u64) -> Option<()> {
         let place = *self.memo.get(&key)?;
-        self.push_again(Size::Kept(place));
+        self.push_again(Object::Kept(place));
         Some(())
     }
 
+    /// Keeps the topmost object, which is a copy of it.
     fn keep(&mut self, key: u64) -> Option<()> {
-        let place = match *self.stack.last()? {
-            Size::Kept(place) => place,
-            Size::Of(size) => {
+        let top = *self.stack.last()?;
+        self.made = self.made.saturating_add(self.size(top).objects);
+        let place = match top {
+            Object::Kept(place) => place,
+            Object::Of(size) => {
                 self.kept.push(size);
                 self.kept.len() - 1
             }
         };
-        *self.stack.last_mut()? = Size::Kept(place);
-        self.made = self.made.saturating_add(1);
+        *self.stack.last_mut()? = Object::Kept(place);
         self.memo.insert(key, place);
         Some(())
     }
@@ -239,12 +339,19 @@ mod tests {
         weigh(&mut &pickle[..], limit).unwrap()
     }
 
+    fn objects(pickle: &[u8]) -> u64 {
+        match weighed(pickle, 1_000_000) {
+            End::Stopped(weight) => weight.objects,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn usual_pickles_are_light() {
         // {'a': [1, 2]} by protocol 2, as Python writes it.
         let pickle = b"\x80\x02}q\x00X\x01\x00\x00\x00aq\x01]q\x02(K\x01K\x02es.";
-        assert_eq!(weighed(pickle, 100), End::Stopped(8));
-        assert_eq!(weighed(b"(I1\nI2\nl.", 100), End::Stopped(2));
+        assert!((5..20).contains(&objects(pickle)));
+        assert_eq!(objects(b"(I1\nI2\nl."), 2);
     }
 
     #[test]
@@ -262,7 +369,29 @@ mod tests {
         let full = [&b"]q\x00("[..], &[b'N'; 1000], b"e(", &b"h\x00".repeat(1000), b"t."].concat();
         assert_eq!(weighed(&full, 100_000), End::TooLarge);
         let nones = [vec![b'('], vec![b'N'; 5000], b"t.".to_vec()].concat();
-        assert_eq!((weighed(&nones, 4000), weighed(&nones, 6000)), (End::TooLarge, End::Stopped(5000)));
+        assert_eq!((weighed(&nones, 4000), objects(&nones)), (End::TooLarge, 5000));
+        // Behind a long line, and behind a mark that is taken off again.
+        let behind = |first: &[u8]| weighed(&[first, &nones].concat(), 4000);
+        assert_eq!(behind(&[&b"V"[..], &[b'x'; 100_000], b"\n0"].concat()), End::TooLarge);
+        assert_eq!(behind(b"(0"), End::TooLarge);
+    }
+
+    #[test]
+    fn names_are_as_long_as_the_keys_around_them() {
+        // {key: {"k": tensor}}, as torch.save writes a tensor.
+        let pickle = |key: &[u8]| {
+            let length = (key.len() as u32).to_le_bytes();
+            [&b"\x80\x02}X"[..], &length, key, b"}X\x01\0\0\0kctorch\nx\n(Nt.", b""]
+                .concat()
+                .into_iter()
+                .collect::<Vec<u8>>()
+        };
+        let mut nested = pickle(&[b'a'; 1000]);
+        nested.truncate(nested.len() - 1);
+        // (The class and its arguments become a tensor of a persistent id.)
+        nested.extend(b"QRss.");
+        let End::Stopped(weight) = weighed(&nested, 1000) else { panic!() };
+        assert_eq!(weight.names, 1000 + 1 + 2);
     }
 
     #[test]

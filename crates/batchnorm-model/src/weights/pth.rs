@@ -3,22 +3,26 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use batchnorm_io::whole;
-use pytorch_reader::{DType, PytorchError, PytorchReader};
+use pytorch_reader::{DType, PytorchReader};
+use rawzip::extra_fields::ExtraFieldId;
 use rawzip::{CompressionMethod, MAX_CENTRAL_DIRECTORY_RECORD_SIZE, RECOMMENDED_BUFFER_SIZE, ZipArchive};
 use thiserror::Error;
 
 use super::named::{Element, Named, Place, Weights};
 use super::pickle::{End, weigh};
+use crate::excerpt::{beginning, excerpt};
 use crate::numbers::Precision;
 
 /// Bytes that any file may take in memory besides its own.
-const FREE: u64 = 40 << 20;
+const FREE: u64 = 36 << 20;
 /// Bytes that an object of a pickle, and a member of an archive, may take in memory.
-const OF_AN_OBJECT: u64 = 200;
+const OF_AN_OBJECT: u64 = 400;
+/// Objects of each of the small pickles before the one that matters.
+const OF_A_HEADER: u64 = 1000;
 const OF_A_MEMBER: u64 = 1024;
 /// Pickles of a file of PyTorch before 1.6: its magic number, its version, the machine, the object, and the keys of what follows.
 const PICKLES: usize = 5;
@@ -46,9 +50,12 @@ pub enum PthError {
         "expected a file of PyTorch 0.1.10 or later, got a TAR of an earlier one; load it with PyTorch and save it again"
     )]
     Tar,
-    /// What the reader says.
-    #[error(transparent)]
-    Reader(#[from] PytorchError),
+    /// What the reader says, or its beginning.
+    #[error("{0}")]
+    Reader(String),
+    /// Bytes that are no pickle, or come behind one.
+    #[error("expected pickles as torch.save writes them, got other bytes")]
+    Pickle,
     /// Views of a few numbers as many.
     #[error(
         "{tensor:?}: expected at most as many bytes as the file has, {size}, got {got}: a view of fewer numbers as more"
@@ -82,11 +89,11 @@ pub fn read(path: &Path) -> Result<Weights, PthError> {
     } else {
         weigh_stream(&mut BufReader::new(file), room)?;
     }
-    let reader = PytorchReader::new(path)?;
+    let reader = PytorchReader::new(path).map_err(|error| PthError::Reader(beginning(error)))?;
     let mut tensors: Vec<Named> = reader.into_tensors().into_iter().map(|(name, tensor)| named(name, tensor)).collect();
     tensors.sort_by(|one, other| one.name.cmp(&other.name));
     if let Some(large) = tensors.iter().find(|tensor| tensor.bytes() > size) {
-        return Err(PthError::Large { tensor: large.name.clone(), size, got: large.bytes() });
+        return Err(PthError::Large { tensor: excerpt(&large.name), size, got: large.bytes() });
     }
     Ok(Weights { tensors, metadata: Vec::new(), files: Vec::new() })
 }
@@ -103,17 +110,26 @@ fn named(name: String, tensor: pytorch_reader::Tensor) -> Named {
     Named { name, shape: tensor.shape().to_vec(), element, place: Place::Pth(tensor) }
 }
 
-/// The pickles at the beginning of a file that is no archive.
+/// The pickles at the beginning of a file that is no archive: one, or five, of which the fourth has the objects.
 fn weigh_stream(input: &mut BufReader<File>, room: u64) -> Result<(), PthError> {
-    let mut left = room / OF_AN_OBJECT;
-    for _ in 0..PICKLES {
-        match weigh(input, left)? {
-            End::Stopped(objects) => left -= objects.min(left),
-            End::Broken => break,
-            End::TooLarge => return Err(PthError::Objects { limit: room }),
+    for at in 0..PICKLES {
+        // (A pickle alone may be of any size.)
+        if at > 0 && input.fill_buf()?.is_empty() {
+            return Ok(());
         }
+        let most = if at == 1 || at == 2 { OF_A_HEADER } else { room / OF_AN_OBJECT };
+        is_light(weigh(input, most)?, room)?;
     }
     Ok(())
+}
+
+/// Refuses what is no pickle, and one that would take more room than there is.
+fn is_light(end: End, room: u64) -> Result<(), PthError> {
+    match end {
+        End::Stopped(weight) if weight.names <= room / 4 => Ok(()),
+        End::Broken => Err(PthError::Pickle),
+        End::Stopped(_) | End::TooLarge => Err(PthError::Objects { limit: room }),
+    }
 }
 
 /// The pickles of an archive, and how many members it has.
@@ -131,7 +147,13 @@ fn weigh_archive(file: File, room: u64) -> Result<(), PthError> {
         if count.saturating_mul(OF_A_MEMBER) > room {
             return Err(PthError::Objects { limit: room });
         }
-        let shown = String::from_utf8_lossy(&name).into_owned();
+        let shown = excerpt(&String::from_utf8_lossy(&name));
+        // Some readers take a member's name from there, and others not: they would read different files.
+        if member.extra_fields().any(|(id, _)| id == ExtraFieldId::INFO_ZIP_UNICODE_PATH) {
+            return Err(PthError::Archive(format!(
+                "{shown} has a second name in an extra field, which torch.save never writes"
+            )));
+        }
         // torch.save stores. A member that is packed may be of any size.
         if member.compression_method() != CompressionMethod::STORE {
             return Err(PthError::Archive(format!("{shown} is compressed, which torch.save never does")));
@@ -148,11 +170,9 @@ fn weigh_archive(file: File, room: u64) -> Result<(), PthError> {
     }
     for (name, place) in pickles {
         let member = archive.get_entry(place).map_err(broken)?;
-        match weigh(&mut BufReader::new(member.reader()), room / OF_AN_OBJECT)? {
-            End::Stopped(_) => {}
-            End::Broken => return Err(PthError::Archive(format!("{name} is no pickle"))),
-            End::TooLarge => return Err(PthError::Objects { limit: room }),
-        }
+        is_light(weigh(&mut BufReader::new(member.reader()), room / OF_AN_OBJECT)?, room).map_err(|error| {
+            if matches!(error, PthError::Pickle) { PthError::Archive(format!("{name} is no pickle")) } else { error }
+        })?;
     }
     Ok(())
 }

@@ -3,7 +3,6 @@
 //! What the crate `safetensors` leaves open is decided here: a name that stands there twice is refused (it keeps the last one), and so is
 //! a header that would take more memory than the file.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -15,6 +14,7 @@ use thiserror::Error;
 
 use super::named::{Element, Named, Place, Weights};
 use crate::budget::{Budget, TooMuch};
+use crate::excerpt::excerpt;
 use crate::numbers::Precision;
 
 /// Bytes of the length that stands before the header.
@@ -104,19 +104,27 @@ impl<'de> Deserialize<'de> for Header {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
                 let mut header = Header { tensors: Vec::new(), notes: Vec::new() };
-                let mut names = HashSet::new();
                 while let Some(name) = map.next_key::<String>()? {
-                    if !names.insert(name.clone()) {
-                        return Err(A::Error::custom(format!("expected each name once, got {name:?} twice")));
-                    }
                     if name == NOTES {
+                        if !header.notes.is_empty() {
+                            return Err(A::Error::custom(format!("expected each name once, got {NOTES:?} twice")));
+                        }
                         header.notes = map.next_value::<Notes>()?.0;
                     } else {
                         let info = map.next_value()?;
                         header.tensors.push((name, info));
                     }
                 }
-                Ok(header)
+                // (By places: a copy of each name would take as much again.)
+                let mut order: Vec<usize> = (0..header.tensors.len()).collect();
+                order.sort_unstable_by(|one, other| header.tensors[*one].0.cmp(&header.tensors[*other].0));
+                match order.windows(2).find(|pair| header.tensors[pair[0]].0 == header.tensors[pair[1]].0) {
+                    Some(pair) => {
+                        let name = excerpt(&header.tensors[pair[0]].0);
+                        Err(A::Error::custom(format!("expected each name once, got {name:?} twice")))
+                    }
+                    None => Ok(header),
+                }
             }
         }
         deserializer.deserialize_map(Of)
@@ -154,7 +162,7 @@ impl<'de> Deserialize<'de> for Notes {
 /// A header that is none, or does not fit the bytes behind it.
 pub fn read_header(header: &[u8], behind: u64) -> Result<Weights, HeaderError> {
     let Header { tensors, notes } = parse(header, behind)?;
-    let metadata = Metadata::new(None, tensors).map_err(|error| HeaderError::Ranges(error.to_string()))?;
+    let metadata = Metadata::new(None, tensors).map_err(|error| HeaderError::Ranges(excerpt(&error.to_string())))?;
     let expected = metadata.data_len() as u64;
     if expected != behind {
         return Err(HeaderError::Bytes { expected, got: behind });
@@ -177,7 +185,7 @@ fn parse(header: &[u8], behind: u64) -> Result<Header, HeaderError> {
     let count = |sign: u8| header.iter().filter(|byte| **byte == sign).count();
     let mut budget = Budget::of(header.len().saturating_add(usize::try_from(behind).unwrap_or(usize::MAX)));
     budget.take_bytes(count(b'{').saturating_mul(OF_ENTRY).saturating_add(count(b',').saturating_mul(OF_LENGTH)))?;
-    serde_json::from_slice(header).map_err(|error| HeaderError::Json(error.to_string()))
+    serde_json::from_slice(header).map_err(|error| HeaderError::Json(excerpt(&error.to_string())))
 }
 
 fn element(dtype: Dtype) -> Element {

@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use super::named::Weights;
 use super::safetensors::{self, SafetensorsError};
+use crate::excerpt::excerpt;
 
 /// The longest index.
 const LONGEST: u64 = 8 << 20;
@@ -69,7 +70,8 @@ pub fn read(path: &Path) -> Result<Weights, ShardsError> {
     if bytes.len() as u64 > LONGEST {
         return Err(ShardsError::Long);
     }
-    let index: Index = serde_json::from_slice(&bytes).map_err(|error| ShardsError::Json(error.to_string()))?;
+    let index: Index =
+        serde_json::from_slice(&bytes).map_err(|error| ShardsError::Json(excerpt(&error.to_string())))?;
     let files: BTreeSet<&String> = index.weight_map.values().collect();
     if files.len() > MOST {
         return Err(ShardsError::Files(files.len()));
@@ -79,20 +81,24 @@ pub fn read(path: &Path) -> Result<Weights, ShardsError> {
     let mut found: HashMap<String, &String> = HashMap::new();
     for file in files {
         let shard = safetensors::read(&beside::find(folder, file)?)
-            .map_err(|error| ShardsError::File { file: file.clone(), error })?;
+            .map_err(|error| ShardsError::File { file: excerpt(file), error })?;
         for tensor in &shard.tensors {
             let said = index.weight_map.get(&tensor.name);
             let before = found.insert(tensor.name.clone(), file);
             if said != Some(file) || before.is_some() {
                 let expected = said.map_or_else(|| String::from("no file"), Clone::clone);
-                return Err(ShardsError::Elsewhere { tensor: tensor.name.clone(), expected, got: file.clone() });
+                return Err(ShardsError::Elsewhere {
+                    tensor: excerpt(&tensor.name),
+                    expected: excerpt(&expected),
+                    got: excerpt(file),
+                });
             }
         }
         safetensors::join(&mut all, shard);
     }
     if let Some((tensor, expected)) = index.weight_map.iter().find(|(tensor, _)| !found.contains_key(*tensor)) {
         let got = String::from("none of this name there");
-        return Err(ShardsError::Elsewhere { tensor: tensor.clone(), expected: expected.clone(), got });
+        return Err(ShardsError::Elsewhere { tensor: excerpt(tensor), expected: excerpt(expected), got });
     }
     Ok(all)
 }

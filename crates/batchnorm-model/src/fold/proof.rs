@@ -1,0 +1,192 @@
+//! Whether a layer with its norms folded in gives what layer and norms gave: a bound, predicted from how its numbers were rounded, and
+//! samples of its output, computed both ways in f64 by plain loops that share nothing with the folding.
+
+use super::affine::Affine;
+use super::linear::Linear;
+use super::unit::{Exact, Unit};
+use crate::foldable::Target;
+
+/// Positions of the output that are sampled.
+pub const POSITIONS: usize = 64;
+/// Where the samples' numbers start.
+pub const SEED: u64 = 24;
+/// Standard deviations to both sides over which the values before a norm are spread.
+const SPREAD: f64 = 4.0;
+
+/// What was predicted of a folded layer, and seen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Proof {
+    /// The largest error that rounding the layer's new numbers can make, in units of its output, where values before the norm lie within
+    /// four deviations of its mean.
+    pub bound: f64,
+    /// The largest error of the samples.
+    pub largest_error: f64,
+    /// The largest output of the samples, by size.
+    pub largest_output: f64,
+    /// Each error is within the bound of its own output.
+    pub holds: bool,
+}
+
+/// What goes into an output: each weight with the size that its input has at most, and how it is drawn.
+struct Tap {
+    weight: usize,
+    /// The input's channel of the norm in front.
+    channel: usize,
+    /// The middle of its range, and half of its width.
+    middle: f64,
+    half: f64,
+}
+
+/// Proves a unit whose new numbers are `stored`, as they stand in the file, where `exact` ones were to be.
+pub(super) fn prove(unit: &Unit, exact: &Exact, stored: &Exact) -> Proof {
+    let mut random = Random(SEED);
+    let outputs = unit.linear.outputs();
+    let mut proof = Proof { bound: 0.0, largest_error: 0.0, largest_output: 0.0, holds: true };
+    // Every output has a bound; as many as there are samples are looked at, spread over all of them.
+    for output in 0..outputs {
+        let taps = taps(unit, output);
+        let bound = bound(unit, exact, stored, output, &taps);
+        proof.bound = proof.bound.max(bound);
+        let samples = POSITIONS * (output + 1) / outputs - POSITIONS * output / outputs;
+        for _ in 0..samples {
+            let inputs: Vec<f64> = taps.iter().map(|tap| tap.middle + tap.half * random.next()).collect();
+            let (before, after) =
+                (original(unit, output, &taps, &inputs), folded(unit, stored, output, &taps, &inputs));
+            let error = (before - after).abs();
+            proof.largest_error = proof.largest_error.max(error);
+            proof.largest_output = proof.largest_output.max(before.abs());
+            proof.holds &= error <= bound;
+        }
+    }
+    proof
+}
+
+/// The weights of an output, with the inputs that they are of, by loops over the layer's own axes.
+fn indices(linear: &Linear, output: usize) -> Vec<(usize, usize)> {
+    let taps: usize = linear.shape.iter().skip(2).product();
+    let mut all = Vec::new();
+    match linear.target {
+        Target::Conv => {
+            let own = linear.shape[1];
+            let group = output / (linear.shape[0] / linear.group);
+            for channel in 0..own {
+                for tap in 0..taps {
+                    all.push(((output * own + channel) * taps + tap, group * own + channel));
+                }
+            }
+        }
+        Target::ConvTranspose => {
+            let (of_group, inputs) = (linear.shape[1], linear.shape[0] / linear.group);
+            let group = output / of_group;
+            for input in group * inputs..(group + 1) * inputs {
+                for tap in 0..taps {
+                    all.push(((input * of_group + output % of_group) * taps + tap, input));
+                }
+            }
+        }
+        Target::Gemm if linear.transposed => {
+            let inputs = linear.shape[1];
+            all.extend((0..inputs).map(|input| (output * inputs + input, input)));
+        }
+        Target::Gemm | Target::MatMul => {
+            let outputs = linear.shape[1];
+            all.extend((0..linear.shape[0]).map(|input| (input * outputs + output, input)));
+        }
+        Target::BatchNorm => all.push((output, output)),
+    }
+    all
+}
+
+/// Inputs are drawn so that the values before the norm spread over its mean and four deviations to both sides: in front of the layer
+/// these are the inputs themselves; behind it they lie along the layer's weights, with noise.
+fn taps(unit: &Unit, output: usize) -> Vec<Tap> {
+    let indices = indices(&unit.linear, output);
+    if let Some(before) = &unit.before {
+        // An example that became a row has the numbers of each channel side by side.
+        let side_by_side = unit.linear.inputs() / before.channels();
+        let tap = |(weight, input): (usize, usize)| {
+            let channel = input / side_by_side;
+            Tap { weight, channel, middle: before.mean[channel], half: SPREAD * before.variance[channel].abs().sqrt() }
+        };
+        return indices.into_iter().map(tap).collect();
+    }
+    let squares: f64 = indices.iter().map(|&(weight, _)| unit.weights[weight] * unit.weights[weight]).sum();
+    let (mean, deviation) = match unit.behind.first() {
+        Some(first) => (first.mean[output], first.variance[output].abs().sqrt()),
+        None => (0.0, 1.0),
+    };
+    let reach = squares * unit.linear.alpha;
+    let (along, noise) = match reach.is_normal() {
+        // Uniform noise of this half width has half the spread for a standard deviation.
+        true => (
+            (mean - unit.bias[output]) / reach,
+            SPREAD / 2.0 * 3f64.sqrt() * deviation / (squares.sqrt() * unit.linear.alpha).abs(),
+        ),
+        false => (0.0, 1.0),
+    };
+    let tap = |(weight, input): (usize, usize)| Tap {
+        weight,
+        channel: input,
+        middle: along * unit.weights[weight],
+        half: noise,
+    };
+    indices.into_iter().map(tap).collect()
+}
+
+/// The bound of an output: what its weights and bias were rounded by, times the largest inputs; and what f64 itself rounds.
+fn bound(unit: &Unit, exact: &Exact, stored: &Exact, output: usize, taps: &[Tap]) -> f64 {
+    let alpha = unit.linear.alpha.abs();
+    let largest = |tap: &Tap| tap.middle.abs() + tap.half;
+    let rounded = |tap: &Tap| (stored.weights[tap.weight] - exact.weights[tap.weight]).abs() * largest(tap);
+    let of_weights: f64 = alpha * taps.iter().map(rounded).sum::<f64>();
+    let of_bias = (stored.bias[output] - exact.bias[output]).abs();
+    // The sizes that numbers have on their way, as large as they can be.
+    let normed = |norm: &Affine, channel: usize, size: f64| {
+        (size + norm.mean[channel].abs()) * norm.scale[channel].abs() + norm.beta[channel].abs()
+    };
+    let size = |tap: &Tap| {
+        let input = unit.before.as_ref().map_or(largest(tap), |before| normed(before, tap.channel, largest(tap)));
+        unit.weights[tap.weight].abs() * input
+    };
+    let sum = alpha * taps.iter().map(size).sum::<f64>() + unit.bias[output].abs();
+    let sizes = unit.behind.iter().fold(sum, |size, norm| normed(norm, output, size));
+    of_weights + of_bias + (taps.len() + 16) as f64 * f64::EPSILON * sizes
+}
+
+/// Norm, layer, norms, as they were.
+fn original(unit: &Unit, output: usize, taps: &[Tap], inputs: &[f64]) -> f64 {
+    let norm = |norm: &Affine, channel: usize, x: f64| {
+        let deviation = (norm.variance[channel] + norm.epsilon).sqrt();
+        norm.gamma[channel] * ((x - norm.mean[channel]) / deviation) + norm.beta[channel]
+    };
+    let mut sum = 0.0;
+    for (tap, &input) in taps.iter().zip(inputs) {
+        let input = unit.before.as_ref().map_or(input, |before| norm(before, tap.channel, input));
+        sum += unit.weights[tap.weight] * input;
+    }
+    let mut value = unit.linear.alpha * sum + unit.bias[output];
+    for behind in &unit.behind {
+        value = norm(behind, output, value);
+    }
+    value
+}
+
+/// The layer alone, as it is now.
+fn folded(unit: &Unit, stored: &Exact, output: usize, taps: &[Tap], inputs: &[f64]) -> f64 {
+    let sum: f64 = taps.iter().zip(inputs).map(|(tap, input)| stored.weights[tap.weight] * input).sum();
+    unit.linear.alpha * sum + stored.bias[output]
+}
+
+/// SplitMix64 (Steele, Lea and Flood 2014), as numbers between -1 and 1.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        (mixed >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    }
+}

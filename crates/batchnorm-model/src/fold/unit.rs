@@ -1,0 +1,51 @@
+//! A layer with the norms that go into it.
+
+use super::affine::Affine;
+use super::linear::Linear;
+
+/// A layer, the norm in front of it, and those behind it from the nearest on.
+#[derive(Debug)]
+pub(super) struct Unit {
+    pub linear: Linear,
+    pub weights: Vec<f64>,
+    /// What is added to each output; zeros where the layer has no bias.
+    pub bias: Vec<f64>,
+    pub before: Option<Affine>,
+    pub behind: Vec<Affine>,
+}
+
+/// A layer's numbers with its norms in them, before they are rounded.
+#[derive(Debug, Clone)]
+pub(super) struct Exact {
+    pub weights: Vec<f64>,
+    pub bias: Vec<f64>,
+}
+
+impl Unit {
+    /// The channel of the norm in front that an input is of: several inputs are of one where an example became a row.
+    fn channel(&self, input: usize, before: &Affine) -> usize {
+        input / (self.linear.inputs() / before.channels())
+    }
+
+    /// The norms in the layer, in f64: w = w scale_before scale_behind, b = (b + sum w shift_before) scale_behind + shift_behind.
+    pub fn exact(&self) -> Exact {
+        let (mut weights, mut bias) = (self.weights.clone(), self.bias.clone());
+        if let Some(before) = &self.before {
+            for (at, weight) in weights.iter_mut().enumerate() {
+                let (output, input) = self.linear.ends(at);
+                let channel = self.channel(input, before);
+                bias[output] += self.linear.alpha * *weight * before.shift[channel];
+                *weight *= before.scale[channel];
+            }
+        }
+        for behind in &self.behind {
+            for (at, weight) in weights.iter_mut().enumerate() {
+                *weight *= behind.scale[self.linear.ends(at).0];
+            }
+            for (output, bias) in bias.iter_mut().enumerate() {
+                *bias = *bias * behind.scale[output] + behind.shift[output];
+            }
+        }
+        Exact { weights, bias }
+    }
+}

@@ -1,0 +1,382 @@
+//! Folding: generated graphs run before and after by plain loops, bounds that hold and are not idle, and what stays in the file.
+#![allow(missing_docs)]
+
+#[path = "support/run.rs"]
+mod run;
+mod support;
+
+use batchnorm_model::edit::Edits;
+use batchnorm_model::fold::{FoldError, Folding, fold};
+use batchnorm_model::numbers::Precision;
+use batchnorm_model::onnx::{Model, NewAttribute as A, NewModel, NewNode, NewTensor, NewValues};
+use run::{Array, run};
+use support::{ints, model, node, norm, numbers, scaling, tensor, vectors, weights};
+
+fn folded(file: &[u8], to_mul_and_add: bool) -> Result<(Folding, Vec<u8>), FoldError> {
+    let model = Model::read(file).unwrap();
+    let folding = fold(&model, file, &|_, _, _| Err("elsewhere".into()), to_mul_and_add)?;
+    let mut out = Vec::new();
+    folding.write(file, &mut out).unwrap();
+    Ok((folding, out))
+}
+
+/// The largest difference between two models' outputs on an input, relative to the largest output.
+fn difference(one: &[u8], other: &[u8], input: &Array) -> f64 {
+    let (one, other) = (run(one, input), run(other, input));
+    let mut largest: f64 = 0.0;
+    let mut difference: f64 = 0.0;
+    for (one, other) in one.iter().zip(&other) {
+        assert_eq!(one.shape, other.shape);
+        for (one, other) in one.values.iter().zip(&other.values) {
+            largest = largest.max(one.abs());
+            difference = difference.max((one - other).abs());
+        }
+    }
+    difference / largest.max(1e-30)
+}
+
+/// A generator of choices.
+struct Choices(u64);
+
+impl Choices {
+    fn of(&mut self, count: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % count
+    }
+
+    fn yes(&mut self) -> bool {
+        self.of(2) == 1
+    }
+}
+
+/// A layer, the norm and what lies between, in all forms that folding takes.
+fn generated(seed: u64) -> (NewModel, Array) {
+    let mut choose = Choices(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5bd1_e995);
+    for _ in 0..16 {
+        choose.of(2);
+    }
+    let rank = choose.of(3) + 1;
+    let kind = ["Conv", "ConvTranspose", "Gemm", "MatMul"][choose.of(4)];
+    let is_matrix = matches!(kind, "Gemm" | "MatMul");
+    let before = choose.yes();
+    let (group, own, others) = (choose.of(3) + 1, choose.of(3) + 1, choose.of(3) + 1);
+    let mut tensors: Vec<NewTensor> = Vec::new();
+    let (inputs, outputs) = match kind {
+        "Conv" => (group * own, group * others),
+        "ConvTranspose" => (group * own, group * others),
+        _ => (choose.of(5) + 2, choose.of(5) + 2),
+    };
+    let kernel = choose.of(3) + 1;
+    let transposed = kind == "Gemm" && choose.yes();
+    let shape: Vec<usize> = match kind {
+        "Conv" => [vec![outputs, own], vec![kernel; rank]].concat(),
+        "ConvTranspose" => [vec![inputs, others], vec![kernel; rank]].concat(),
+        _ if transposed => vec![outputs, inputs],
+        _ => vec![inputs, outputs],
+    };
+    tensors.push(weights("w", &shape));
+    let mut attributes: Vec<(&str, A)> = Vec::new();
+    let padded = choose.yes();
+    if !is_matrix {
+        attributes.push(("group", A::Int(group as i64)));
+        attributes.push(("strides", A::Ints(vec![choose.of(2) as i64 + 1; rank])));
+        attributes.push(("dilations", A::Ints(vec![choose.of(2) as i64 + 1; rank])));
+        if padded && (kind == "Conv" || kernel > 2) {
+            attributes.push(("pads", A::Ints(vec![1; 2 * rank])));
+        }
+    }
+    if kind == "Gemm" {
+        attributes.push(("transB", A::Int(i64::from(transposed))));
+        attributes.push(("alpha", A::Float([1.0, 0.5, -2.0][choose.of(3)])));
+        attributes.push(("beta", A::Float([1.0, 0.0, 3.0][choose.of(3)])));
+    }
+    let biased = choose.yes();
+    // Half of the norms in front shift nothing, as they must where zeros are padded.
+    let channels = if before { inputs } else { outputs };
+    let mut own_vectors = if before && choose.yes() { scaling("bn", channels) } else { vectors("bn", channels) };
+    if choose.of(4) == 0 {
+        // A channel that was constant, and one that gamma switches off.
+        let NewValues::Floats(_, variance) = &mut own_vectors[3].values else { unreachable!() };
+        variance[0] = 0.0;
+        let NewValues::Floats(_, gamma) = &mut own_vectors[0].values else { unreachable!() };
+        gamma[channels - 1] = 0.0;
+    }
+    tensors.extend(own_vectors);
+    let mut bn = norm("bn", "", "");
+    bn.attributes.push(("epsilon".into(), A::Float([1e-5, 1e-3, 0.1][choose.of(3)])));
+    let between = choose.of(4);
+    let mut nodes: Vec<NewNode> = Vec::new();
+    let mut at = String::from("x");
+    let mut put = |nodes: &mut Vec<NewNode>, mut node: NewNode, value: &str| {
+        node.inputs[0] = std::mem::replace(&mut at, value.to_owned());
+        node.outputs = vec![value.to_owned()];
+        nodes.push(node);
+    };
+    let layer = |tensors: &mut Vec<NewTensor>| {
+        let mut all: Vec<NewNode> = Vec::new();
+        let mut inputs = vec!["", "w"];
+        if biased && kind != "MatMul" {
+            inputs.push("c");
+        }
+        if biased {
+            tensors.push(weights("c", if is_matrix && outputs % 2 == 0 { &[1, 7][..1] } else { &[7][..] }));
+            let shape = if is_matrix && outputs % 2 == 0 { vec![1, outputs] } else { vec![outputs] };
+            *tensors.last_mut().unwrap() = weights("c", &shape);
+        }
+        all.push(node(kind, &inputs, &["layer"], &attributes));
+        if biased && kind == "MatMul" {
+            all.push(node("Add", &["", "c"], &["added"], &[]));
+        }
+        all
+    };
+    let pass = |tensors: &mut Vec<NewTensor>| match between {
+        0 => vec![],
+        1 => vec![node("Identity", &[""], &["same"], &[])],
+        2 => vec![node("Dropout", &[""], &["dropped"], &[])],
+        _ if is_matrix => vec![node("Flatten", &[""], &["flat"], &[])],
+        _ => {
+            tensors.push(ints("shape", &[vec![0, 0], vec![0; rank]].concat()));
+            vec![node("Reshape", &["", "shape"], &["reshaped"], &[])]
+        }
+    };
+    let layer = layer(&mut tensors);
+    let pass = pass(&mut tensors);
+    let norm_first = before;
+    let parts: Vec<Vec<NewNode>> = if norm_first { vec![vec![bn], pass, layer] } else { vec![layer, pass, vec![bn]] };
+    for (at, node) in parts.into_iter().flatten().enumerate() {
+        let value = format!("v{at}");
+        put(&mut nodes, node, &value);
+    }
+    // A second layer may have the same weights.
+    let mut outputs_of = vec![at.clone()];
+    if choose.yes() && !is_matrix && inputs == outputs {
+        let mut again = node(kind, &["x", "w"], &["again"], &attributes);
+        again.name = "again".into();
+        nodes.push(again);
+        outputs_of.push("again".into());
+    }
+    let input_shape: Vec<usize> =
+        [vec![2, inputs], if is_matrix { vec![] } else { vec![kernel * 2 + 3; rank] }].concat();
+    let declared: Vec<i64> = std::iter::once(-1).chain(input_shape[1..].iter().map(|&length| length as i64)).collect();
+    let mut made =
+        model([7, 9, 13, 15][choose.of(4)].max(if between == 2 { 13 } else { 7 }), &declared, nodes, tensors);
+    made.graph.outputs = outputs_of.iter().map(|name| support::shapeless(name)).collect();
+    let count = input_shape.iter().product();
+    (made, Array { shape: input_shape, values: numbers(count, seed + 1).iter().map(|value| value * 3.0).collect() })
+}
+
+/// `GRAPHS=10000 cargo test --release -p batchnorm-model --test fold generated -- --nocapture`.
+#[test]
+fn generated_graphs_give_the_same_and_bounds_hold() {
+    let count: u64 = std::env::var("GRAPHS").ok().map_or(200, |count| count.parse().expect("a number of graphs"));
+    println!("{count} graphs, of the seeds 0..{count}");
+    let (mut ratios, mut done, mut stayed) = (Vec::new(), 0, std::collections::BTreeMap::new());
+    for seed in 0..count {
+        let (made, input) = generated(seed);
+        let file = made.to_bytes();
+        let (folding, out) = folded(&file, false).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        for norm in &folding.folded {
+            assert!(norm.proof.holds && norm.proof.largest_error <= norm.proof.bound, "seed {seed}: {norm:?}");
+            if norm.proof.largest_error > 0.0 {
+                ratios.push(norm.proof.bound / norm.proof.largest_error);
+            }
+        }
+        for (_, reason) in &folding.kept {
+            *stayed.entry(reason.word()).or_insert(0) += 1;
+        }
+        done += folding.folded.len();
+        let difference = difference(&file, &out, &input);
+        assert!(difference < 2e-6, "seed {seed}: {difference:e} of the largest output, {:?}", folding.folded);
+        // Nothing is left of what was folded, and nothing else is gone.
+        let left = Model::read(&out).unwrap();
+        let norms = left.graph.nodes.iter().filter(|node| node.is("BatchNormalization")).count();
+        assert_eq!(norms, 1 - folding.folded.len(), "seed {seed}");
+        if folding.folded.is_empty() {
+            assert!(file == out, "seed {seed}");
+        } else {
+            assert!(!left.graph.initializers.iter().any(|tensor| tensor.name.starts_with("bn_")), "seed {seed}");
+        }
+    }
+    ratios.sort_by(f64::total_cmp);
+    let median = ratios[ratios.len() / 2];
+    println!(
+        "{done} folded; stayed: {stayed:?}; bound over largest error seen: median {median:.1}, {:.1} to {:.1}",
+        ratios[0],
+        ratios[ratios.len() - 1]
+    );
+    assert!(median <= 100.0 && ratios[0] >= 1.0);
+    assert!(done as u64 * 2 > count, "only {done} of {count} were folded");
+}
+
+fn conv_norm(more: impl FnOnce(&mut NewModel)) -> Vec<u8> {
+    let nodes = vec![node("Conv", &["x", "w"], &["a"], &[("pads", A::Ints(vec![1; 4]))]), norm("bn", "a", "y")];
+    let tensors = std::iter::once(weights("w", &[5, 3, 3, 3])).chain(vectors("bn", 5)).collect();
+    let mut made = model(13, &[-1, 3, 6, 6], nodes, tensors);
+    more(&mut made);
+    made.to_bytes()
+}
+
+fn picture(channels: usize) -> Array {
+    Array { shape: vec![2, channels, 6, 6], values: numbers(2 * channels * 36, 3) }
+}
+
+#[test]
+fn each_type_of_weights_is_rounded_once() {
+    for (precision, limit) in
+        [(Precision::F32, 1e-6), (Precision::F64, 1e-13), (Precision::F16, 3e-3), (Precision::Bf16, 3e-2)]
+    {
+        let file = conv_norm(|made| {
+            for tensor in &mut made.graph.initializers {
+                if let NewValues::Floats(of, _) = &mut tensor.values {
+                    *of = precision;
+                }
+            }
+        });
+        let (folding, out) = folded(&file, false).unwrap();
+        let difference = difference(&file, &out, &picture(3));
+        assert!(
+            difference < limit && folding.bound().unwrap() < 50.0 * limit,
+            "{precision}: {difference:e} {folding:?}"
+        );
+        let read = Model::read(&out).unwrap();
+        assert!(read.graph.initializers.iter().all(|tensor| tensor.precision() == Some(precision)));
+    }
+    let file = conv_norm(|made| {
+        for tensor in &mut made.graph.initializers {
+            let NewValues::Floats(of, values) = &mut tensor.values else { continue };
+            *of = Precision::F16;
+            if tensor.name == "bn_gamma" {
+                values.fill(60_000.0);
+            }
+        }
+    });
+    assert!(matches!(folded(&file, false), Err(FoldError::Overflow { precision: Precision::F16, .. })));
+}
+
+#[test]
+fn frozen_norms_are_folded_too() {
+    for shape in [&[5, 1, 1][..], &[1, 5, 1, 1]] {
+        let nodes = vec![
+            node("Conv", &["x", "w"], &["a"], &[]),
+            node("Mul", &["a", "s"], &["p"], &[]),
+            node("Add", &["t", "p"], &["y"], &[]),
+        ];
+        let tensors = vec![weights("w", &[5, 3, 3, 3]), weights("s", shape), weights("t", shape)];
+        let file = model(13, &[-1, 3, 6, 6], nodes, tensors).to_bytes();
+        let (folding, out) = folded(&file, false).unwrap();
+        assert!(folding.folded.len() == 1 && folding.folded[0].was_frozen && folding.norms == 1);
+        assert!(difference(&file, &out, &picture(3)) < 1e-6);
+        assert_eq!(Model::read(&out).unwrap().graph.nodes.len(), 1);
+    }
+    // A number for each column of the picture is none for each channel.
+    let nodes = vec![
+        node("Conv", &["x", "w"], &["a"], &[]),
+        node("Mul", &["a", "s"], &["p"], &[]),
+        node("Add", &["p", "s"], &["y"], &[]),
+    ];
+    let file = model(13, &[-1, 3, 6, 6], nodes, vec![weights("w", &[4, 3, 3, 3]), weights("s", &[1, 1, 4])]).to_bytes();
+    assert_eq!(folded(&file, false).unwrap().1, file);
+}
+
+#[test]
+fn chains_and_both_sides_go_into_one_layer() {
+    let nodes = vec![
+        norm("zero", "x", "x1"),
+        node("Conv", &["x1", "w"], &["a"], &[]),
+        norm("one", "a", "b"),
+        node("Identity", &["b"], &["b2"], &[]),
+        norm("two", "b2", "y"),
+    ];
+    let all = [("zero", 3), ("one", 5), ("two", 5)].into_iter().flat_map(|(name, channels)| vectors(name, channels));
+    let tensors = std::iter::once(weights("w", &[5, 3, 3, 3])).chain(all).collect();
+    let file = model(13, &[-1, 3, 6, 6], nodes, tensors).to_bytes();
+    let (folding, out) = folded(&file, false).unwrap();
+    assert_eq!(
+        folding.folded.iter().map(|norm| (&*norm.name, &*norm.into)).collect::<Vec<_>>(),
+        [("zero", "Conv a"), ("one", "Conv a"), ("two", "Conv a")]
+    );
+    assert!(difference(&file, &out, &picture(3)) < 2e-6);
+    assert_eq!(Model::read(&out).unwrap().graph.nodes.len(), 2);
+    // A norm that stays takes the one behind it.
+    let nodes = vec![
+        node("Relu", &["x"], &["a"], &[]),
+        norm("one", "a", "b"),
+        norm("two", "b", "c"),
+        node("Relu", &["c"], &["y"], &[]),
+    ];
+    let tensors = vectors("one", 3).into_iter().chain(vectors("two", 3)).collect();
+    let file = model(13, &[-1, 3, 6, 6], nodes, tensors).to_bytes();
+    let (folding, out) = folded(&file, false).unwrap();
+    assert_eq!((folding.folded.len(), folding.kept.len()), (1, 1));
+    assert!(difference(&file, &out, &picture(3)) < 2e-6);
+}
+
+#[test]
+fn what_no_layer_takes_may_become_a_multiplication_and_an_addition() {
+    let nodes = vec![node("Relu", &["x"], &["a"], &[]), norm("bn", "a", "b"), node("Relu", &["b"], &["y"], &[])];
+    let file = model(13, &[-1, 3, 6, 6], nodes, vectors("bn", 3)).to_bytes();
+    assert_eq!(folded(&file, false).unwrap().1, file);
+    let (folding, out) = folded(&file, true).unwrap();
+    assert_eq!((folding.unfolded.len(), folding.kept.len()), (1, 0));
+    assert!(difference(&file, &out, &picture(3)) < 1e-6);
+    let read = Model::read(&out).unwrap();
+    assert_eq!(read.graph.nodes.iter().map(|node| node.operator).collect::<Vec<_>>(), ["Relu", "Mul", "Add", "Relu"]);
+    assert_eq!(read.graph.initializers.len(), 2);
+}
+
+#[test]
+fn shared_weights_are_copied_and_old_files_list_them_as_inputs() {
+    let shared = |made: &mut NewModel| {
+        made.graph.nodes.push(node("Conv", &["x", "w"], &["z"], &[]));
+        made.graph.outputs.push(support::shapeless("z"));
+    };
+    let file = conv_norm(shared);
+    let (_, out) = folded(&file, false).unwrap();
+    assert!(difference(&file, &out, &picture(3)) < 1e-6);
+    let names = |file: &[u8]| -> Vec<String> {
+        Model::read(file).unwrap().graph.initializers.iter().map(|tensor| tensor.name.to_owned()).collect()
+    };
+    assert_eq!(names(&out), ["w", "a_folded_weight", "a_folded_bias"]);
+    // (ir_version is the first field, of one byte.)
+    let mut old = file.clone();
+    assert_eq!(old[..2], [8, 8]);
+    old[1] = 3;
+    let (_, out) = folded(&old, false).unwrap();
+    let read = Model::read(&out).unwrap();
+    let inputs: Vec<&str> = read.graph.inputs.iter().map(|value| value.name).collect();
+    assert_eq!(inputs, ["x", "a_folded_weight", "a_folded_bias"]);
+}
+
+#[test]
+fn every_other_byte_stays() {
+    // Unknown parts beside what is folded, in messages that are written anew and in others.
+    let mut file = conv_norm(|made| made.metadata = vec![("made".into(), "here".into())]);
+    let marks: Vec<String> = (0..3).map(|mark| format!("MARK-{mark}")).collect();
+    let graph = Model::read(&file).unwrap().graph.content.clone();
+    let field = |number: u32, mark: &str| {
+        let mut bytes = Vec::new();
+        batchnorm_model::wire::put_bytes(&mut bytes, number, mark.as_bytes());
+        bytes
+    };
+    for (at, mark) in marks.iter().enumerate() {
+        let model = Model::read(&file).unwrap();
+        let content = match at {
+            0 => 0..file.len(),
+            1 => model.graph.content.clone(),
+            _ => model.graph.nodes[0].content.clone(),
+        };
+        let mut edits = Edits::default();
+        edits.append(content, &field(900, mark));
+        let mut out = Vec::new();
+        edits.write(&file, &mut out).unwrap();
+        file = out;
+    }
+    assert!(graph.end < file.len());
+    let (_, out) = folded(&file, false).unwrap();
+    let has = |mark: &String| out.windows(mark.len()).any(|window| window == mark.as_bytes());
+    assert!(marks.iter().all(has));
+    assert_eq!(Model::read(&out).unwrap().metadata, [("made", "here")]);
+    // Twice is once.
+    assert_eq!(folded(&out, false).unwrap().1, out);
+    let _ = tensor("t", &[1], vec![0.0]);
+}
