@@ -325,7 +325,7 @@ impl<'f> Work<'_, 'f> {
         if stored.weights.iter().chain(&stored.bias).any(|number| !number.is_finite()) {
             return Err(FoldError::Overflow { layer: node.title(), precision });
         }
-        let proof = proof::prove(&unit, &exact, &stored);
+        let proof = proof::prove(&unit, &exact, precision, &stored);
         if !proof.holds {
             return Err(FoldError::Proof { layer: node.title(), error: proof.largest_error, bound: proof.bound });
         }
@@ -395,7 +395,7 @@ impl<'f> Work<'_, 'f> {
         if stored.weights.iter().chain(&stored.bias).any(|number| !number.is_finite()) {
             return Err(FoldError::Overflow { layer: node.title(), precision });
         }
-        let proof = proof::prove(&unit, &exact, &stored);
+        let proof = proof::prove(&unit, &exact, precision, &stored);
         if !proof.holds {
             return Err(FoldError::Proof { layer: node.title(), error: proof.largest_error, bound: proof.bound });
         }

@@ -3,5 +3,5 @@
 mod code;
 mod rules;
 
-pub use code::{Code, Finding, Mend, Severity};
+pub use code::{Code, Finding, Mend, Remedy, Severity};
 pub use rules::findings;

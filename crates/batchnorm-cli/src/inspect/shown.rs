@@ -4,7 +4,7 @@ use std::path::Path;
 
 use batchnorm_model::file::{Head, Inspection};
 use batchnorm_model::foldable::Verdict;
-use batchnorm_model::health::{Finding, Severity};
+use batchnorm_model::health::{Finding, Remedy, Severity};
 use batchnorm_model::layer::Layer;
 
 use crate::text::{self, of_layers};
@@ -86,18 +86,29 @@ fn size(bytes: u64) -> String {
 /// What to do about a finding, with the command that helps, if there is one.
 pub fn mend(finding: &Finding, path: &Path) -> String {
     let words = text::one_line(&finding.mend.words);
-    match command(finding, path) {
-        Some(command) => format!("{words}; which channels: {command}"),
-        None => words,
+    match (command(finding, path), finding.mend.remedy) {
+        (Some(command), Some(Remedy::LookAtChannels)) => format!("{words}; which channels: {command}"),
+        (Some(command), _) => format!("{words}: {command}"),
+        (None, _) => words,
     }
 }
 
-/// The command that shows more of a finding.
+/// The command that mends a finding, or shows more of it.
 pub fn command(finding: &Finding, path: &Path) -> Option<String> {
-    let layer = finding.layer.as_ref().filter(|_| finding.mend.look_at_channels)?;
+    let layer = finding.layer.as_ref()?;
     // (A name with control characters cannot be typed.)
-    let word = text::word(Path::new(layer));
-    (!layer.chars().any(char::is_control)).then(|| format!("batchnorm inspect {} --layer={word}", text::word(path)))
+    let can_be_typed = |name: &str| !name.chars().any(char::is_control);
+    let model = text::word(path);
+    match finding.mend.remedy? {
+        Remedy::LookAtChannels if can_be_typed(layer) => {
+            Some(format!("batchnorm inspect {model} --layer={}", text::word(Path::new(layer))))
+        }
+        Remedy::Fold if can_be_typed(&path.to_string_lossy()) => {
+            let folded = path.with_extension("folded.onnx");
+            Some(format!("batchnorm fold {model} {}", text::word(&folded)))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! docs/healthy.md: its commands run, what it shows is what they print, and its table has every finding.
+//! docs/healthy.md and docs/folding.md: their commands run, what they show is what these print, and the table has every finding.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,11 +8,12 @@ use batchnorm_model::onnx::NewAttribute as A;
 
 use crate::{healthy, models, node_of, set, support, weights};
 
-const PAGE: &str = include_str!("../../../../docs/healthy.md");
+const HEALTHY: &str = include_str!("../../../../docs/healthy.md");
+const FOLDING: &str = include_str!("../../../../docs/folding.md");
 
-/// The contents of the page's blocks of a kind.
-fn blocks(kind: &str) -> Vec<&'static str> {
-    PAGE.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix(kind)?.strip_prefix('\n')).collect()
+/// The contents of a page's blocks of a kind.
+fn blocks(page: &'static str, kind: &str) -> Vec<&'static str> {
+    page.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix(kind)?.strip_prefix('\n')).collect()
 }
 
 /// The two files that the page names.
@@ -49,30 +50,44 @@ fn broken(folder: &Path) {
     std::fs::write(folder.join("weights.safetensors"), file).unwrap();
 }
 
-#[test]
-fn the_guides_commands_run_and_print_what_it_shows() {
+/// Runs a page's commands, and gives the folder and what was printed, in which all that the page shows is.
+fn run(page: &'static str, prepare: impl Fn(&Path)) -> (tempfile::TempDir, String) {
     let folder = support::folder();
-    broken(folder.path());
+    prepare(folder.path());
     let program = Path::new(env!("CARGO_BIN_EXE_batchnorm")).parent().unwrap();
     let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default());
     let mut printed = String::new();
-    let commands: Vec<&str> = blocks("sh").into_iter().flat_map(str::lines).collect();
-    assert!(commands.len() >= 7, "{commands:?}");
+    let commands: Vec<&str> = blocks(page, "sh").into_iter().flat_map(str::lines).collect();
+    assert!(commands.len() >= 4, "{commands:?}");
     for command in commands {
         let output =
             Command::new("sh").args(["-c", command]).current_dir(folder.path()).env("PATH", &path).output().unwrap();
         assert!(output.status.success(), "{command}: {}", support::text(&output.stderr));
         printed += support::text(&output.stdout);
     }
-    for shown in blocks("text") {
+    for shown in blocks(page, "text") {
         assert!(printed.contains(shown), "not printed:\n{shown}\nbut:\n{printed}");
     }
+    (folder, printed)
+}
+
+#[test]
+fn the_commands_of_the_guide_to_health_run() {
+    let (folder, printed) = run(HEALTHY, broken);
     assert!(printed.contains("not shipped\n") && folder.path().join("keras.safetensors").exists());
 }
 
 #[test]
+fn the_commands_of_the_guide_to_folding_run() {
+    let (folder, _) = run(FOLDING, |folder| std::fs::write(folder.join("model.onnx"), crate::fold::three()).unwrap());
+    for name in ["folded.onnx", "folding.json", "without-norms.onnx"] {
+        assert!(folder.path().join(name).exists(), "{name}");
+    }
+}
+
+#[test]
 fn the_guides_table_has_every_finding_as_the_program_says_it() {
-    let rows: Vec<&str> = PAGE.lines().filter(|line| line.starts_with("| BN")).collect();
+    let rows: Vec<&str> = HEALTHY.lines().filter(|line| line.starts_with("| BN")).collect();
     assert_eq!(rows.len(), Code::ALL.len());
     for (row, code) in rows.iter().zip(Code::ALL) {
         let expected = format!("| {code} | {} | {} | ", code.severity(), code.words());

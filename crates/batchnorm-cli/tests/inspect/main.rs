@@ -1,4 +1,4 @@
-//! `batchnorm inspect`, from outside: files in, tables, JSON and exit codes out.
+//! `batchnorm inspect` and `batchnorm fold`, from outside: files in, tables, JSON and exit codes out.
 
 #[path = "../../../batchnorm-model/tests/support/mod.rs"]
 mod models;
@@ -8,6 +8,7 @@ mod support;
 mod conversion;
 mod files;
 mod findings;
+mod fold;
 mod guide;
 mod shown;
 

@@ -5,6 +5,7 @@ use super::affine::Affine;
 use super::linear::Linear;
 use super::unit::{Exact, Unit};
 use crate::foldable::Target;
+use crate::numbers::Precision;
 
 /// Positions of the output that are sampled.
 pub const POSITIONS: usize = 64;
@@ -37,15 +38,16 @@ struct Tap {
     half: f64,
 }
 
-/// Proves a unit whose new numbers are `stored`, as they stand in the file, where `exact` ones were to be.
-pub(super) fn prove(unit: &Unit, exact: &Exact, stored: &Exact) -> Proof {
+/// Proves a unit whose new numbers are `stored`, as they stand in the file, where `exact` ones were to be rounded to a type. (The bound is of
+/// that rounding, and not of what is stored: a mistake there does not widen it.)
+pub(super) fn prove(unit: &Unit, exact: &Exact, precision: Precision, stored: &Exact) -> Proof {
     let mut random = Random(SEED);
     let outputs = unit.linear.outputs();
     let mut proof = Proof { bound: 0.0, largest_error: 0.0, largest_output: 0.0, holds: true };
     // Every output has a bound; as many as there are samples are looked at, spread over all of them.
     for output in 0..outputs {
         let taps = taps(unit, output);
-        let bound = bound(unit, exact, stored, output, &taps);
+        let bound = bound(unit, exact, precision, output, &taps);
         proof.bound = proof.bound.max(bound);
         let samples = POSITIONS * (output + 1) / outputs - POSITIONS * output / outputs;
         for _ in 0..samples {
@@ -133,13 +135,14 @@ fn taps(unit: &Unit, output: usize) -> Vec<Tap> {
     indices.into_iter().map(tap).collect()
 }
 
-/// The bound of an output: what its weights and bias were rounded by, times the largest inputs; and what f64 itself rounds.
-fn bound(unit: &Unit, exact: &Exact, stored: &Exact, output: usize, taps: &[Tap]) -> f64 {
+/// The bound of an output: what its weights and bias may be rounded by, times the largest inputs; and what f64 itself rounds.
+fn bound(unit: &Unit, exact: &Exact, precision: Precision, output: usize, taps: &[Tap]) -> f64 {
     let alpha = unit.linear.alpha.abs();
     let largest = |tap: &Tap| tap.middle.abs() + tap.half;
-    let rounded = |tap: &Tap| (stored.weights[tap.weight] - exact.weights[tap.weight]).abs() * largest(tap);
+    let rounded = |tap: &Tap| half_a_unit(exact.weights[tap.weight], precision) * largest(tap);
     let of_weights: f64 = alpha * taps.iter().map(rounded).sum::<f64>();
-    let of_bias = (stored.bias[output] - exact.bias[output]).abs();
+    // (Of a bias that is kept over Gemm's beta it is as much of it.)
+    let of_bias = half_a_unit(exact.bias[output], precision);
     // The sizes that numbers have on their way, as large as they can be.
     let normed = |norm: &Affine, channel: usize, size: f64| {
         (size + norm.mean[channel].abs()) * norm.scale[channel].abs() + norm.beta[channel].abs()
@@ -151,6 +154,18 @@ fn bound(unit: &Unit, exact: &Exact, stored: &Exact, output: usize, taps: &[Tap]
     let sum = alpha * taps.iter().map(size).sum::<f64>() + unit.bias[output].abs();
     let sizes = unit.behind.iter().fold(sum, |size, norm| normed(norm, output, size));
     of_weights + of_bias + (taps.len() + 16) as f64 * f64::EPSILON * sizes
+}
+
+/// What rounding to nearest can change of a number at most.
+fn half_a_unit(number: f64, precision: Precision) -> f64 {
+    // Bits of a number, and the exponent of the smallest one.
+    let (bits, smallest) = match precision {
+        Precision::F64 => (53, -1074),
+        Precision::F32 => (24, -149),
+        Precision::F16 => (11, -24),
+        Precision::Bf16 => (8, -133),
+    };
+    (number.abs() * 2f64.powi(-bits)).max(2f64.powi(smallest - 1))
 }
 
 /// Norm, layer, norms, as they were.
@@ -188,5 +203,71 @@ impl Random {
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^= mixed >> 31;
         (mixed >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A convolution with a norm behind it, one in front, and a bias.
+    fn unit(before: bool) -> Unit {
+        let mut random = Random(7);
+        let mut numbers = |count: usize, add: f64| -> Vec<f64> { (0..count).map(|_| random.next() + add).collect() };
+        let linear = Linear { target: Target::Conv, shape: vec![6, 2, 3, 3], group: 2, transposed: false, alpha: 1.0 };
+        let (weights, bias) = (numbers(6 * 2 * 9, 0.0), numbers(6, 0.0));
+        let mut affine = |channels: usize| {
+            let (gamma, beta, mean) = (numbers(channels, 0.0), numbers(channels, 0.0), numbers(channels, 0.0));
+            let deviation = numbers(channels, 1.5);
+            let scale: Vec<f64> = gamma.iter().zip(&deviation).map(|(gamma, deviation)| gamma / deviation).collect();
+            let shift = beta.iter().zip(&mean).zip(&scale).map(|((beta, mean), scale)| beta - mean * scale).collect();
+            let variance = deviation.iter().map(|deviation| deviation * deviation).collect();
+            Affine { gamma, beta, mean, variance, epsilon: 0.0, scale, shift }
+        };
+        let (behind, before) = (vec![affine(6)], before.then(|| affine(4)));
+        Unit { linear, weights, bias, before, behind }
+    }
+
+    fn stored(exact: &Exact) -> Exact {
+        let round = |numbers: &[f64]| numbers.iter().map(|number| f64::from(*number as f32)).collect();
+        Exact { weights: round(&exact.weights), bias: round(&exact.bias) }
+    }
+
+    #[test]
+    fn rounding_is_within_the_bound_and_a_mistake_of_ten_bounds_is_not() {
+        for before in [false, true] {
+            let unit = unit(before);
+            let exact = unit.exact();
+            let right = stored(&exact);
+            let proof = |stored: &Exact| prove(&unit, &exact, Precision::F32, stored);
+            let bound = proof(&right).bound;
+            assert!(proof(&right).holds && proof(&right).largest_error > 0.0 && bound < 1e-5, "{:?}", proof(&right));
+            for output in 0..6 {
+                let mut wrong = right.clone();
+                wrong.bias[output] += 10.0 * bound;
+                assert!(!proof(&wrong).holds, "a bias of output {output}");
+                // In a weight: so much that its input makes as much of it.
+                let mut wrong = right.clone();
+                let tap = &taps(&unit, output)[3];
+                wrong.weights[tap.weight] += 10.0 * bound / (tap.middle.abs() + tap.half) * 4.0;
+                assert!(!proof(&wrong).holds, "a weight of output {output}");
+            }
+            let mut wrong = right.clone();
+            wrong.weights.swap(0, 1);
+            assert!(!proof(&wrong).holds, "two weights in each other's place");
+        }
+    }
+
+    #[test]
+    fn half_a_unit_is_the_most_that_rounding_does() {
+        let mut random = Random(3);
+        for precision in [Precision::F32, Precision::F16, Precision::Bf16] {
+            for exponent in -30..10 {
+                let number = random.next() * 2f64.powi(exponent);
+                let bytes = precision.bytes_of(std::iter::once(number));
+                let rounded = crate::numbers::Numbers::of_bytes(bytes, precision).unwrap().to_vec()[0];
+                assert!((rounded - number).abs() <= half_a_unit(number, precision), "{precision} {number:e}");
+            }
+        }
     }
 }

@@ -23,8 +23,18 @@ pub struct Finding {
 pub struct Mend {
     /// In words.
     pub words: String,
-    /// Whether the layer's channels, one by one, show where it is: the program has a command for that.
-    pub look_at_channels: bool,
+    /// What the program itself can do about it.
+    pub remedy: Option<Remedy>,
+}
+
+/// A command that helps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Remedy {
+    /// The layer's channels, one by one, show where it is.
+    LookAtChannels,
+    /// Folding the layer mends it.
+    Fold,
 }
 
 /// How bad a finding is.

@@ -1,6 +1,7 @@
 //! What makes a finding of what is known of a layer.
 
-use super::code::{Code, Finding, Mend, Severity};
+use super::code::{Code, Finding, Mend, Remedy, Severity};
+use crate::foldable::Verdict;
 use crate::layer::{ByPosition, Layer, Mode};
 use crate::numbers::Precision;
 use crate::parameters::Summary;
@@ -17,7 +18,7 @@ pub fn findings(layers: &[Layer]) -> Vec<Finding> {
             severity: Code::NoBatchNorm.severity(),
             layer: None,
             text: String::from("there is no batch norm in it: they are folded into the layers beside them already, or it never had one"),
-            mend: Mend { words: String::from("nothing to do"), look_at_channels: false },
+            mend: Mend { words: String::from("nothing to do"), remedy: None },
         });
     }
     let usual = usual_epsilon(layers);
@@ -47,7 +48,7 @@ impl Rules<'_> {
             severity: code.severity(),
             layer: Some(self.layer.name.clone()),
             text,
-            mend: Mend { words: mend.to_owned(), look_at_channels: false },
+            mend: Mend { words: mend.to_owned(), remedy: None },
         });
         let last = self.found.len() - 1;
         &mut self.found[last]
@@ -87,11 +88,14 @@ impl Rules<'_> {
             );
         }
         if let Some((of, largest)) = &layer.useless_bias {
-            self.add(
+            let finding = self.add(
                 Code::UselessBias,
                 format!("the bias of {of} (up to {largest:.3e}) is in its mean too, which takes it out again"),
-                "train without that bias; in the file it costs an addition, and folding the norm takes it in",
+                "train without that bias; folding the norm takes it in",
             );
+            if matches!(layer.verdict, Some(Verdict::Foldable(_))) {
+                finding.mend.remedy = Some(Remedy::Fold);
+            }
         }
     }
 
@@ -112,11 +116,12 @@ impl Rules<'_> {
                 "take it from an earlier checkpoint, or compute the statistics again on data",
             )
             .mend
-            .look_at_channels = true;
+            .remedy = Some(Remedy::LookAtChannels);
         }
         if summary.negative > 0 {
             let text = format!("the variance of {} is below 0, which no data have", of(summary.negative));
-            self.add(Code::NegativeVariance, text, "compute the statistics again on data").mend.look_at_channels = true;
+            self.add(Code::NegativeVariance, text, "compute the statistics again on data").mend.remedy =
+                Some(Remedy::LookAtChannels);
         }
         if summary.zero > 0 {
             let text = format!(
@@ -124,7 +129,7 @@ impl Rules<'_> {
                 of(summary.zero)
             );
             let mend = "where the layer before it gives nothing, the channel can be removed; else compute the statistics on more data";
-            self.add(Code::NoVariance, text, mend).mend.look_at_channels = true;
+            self.add(Code::NoVariance, text, mend).mend.remedy = Some(Remedy::LookAtChannels);
         }
         if summary.below_epsilon > 0 {
             let epsilon = self.layer.epsilon.unwrap_or_default();
@@ -134,11 +139,12 @@ impl Rules<'_> {
                 shown(epsilon)
             );
             let mend = "nothing, as long as it runs with the same epsilon; these channels come out small";
-            self.add(Code::BelowEpsilon, text, mend).mend.look_at_channels = true;
+            self.add(Code::BelowEpsilon, text, mend).mend.remedy = Some(Remedy::LookAtChannels);
         }
         if summary.dead > 0 {
             let text = format!("gamma of {} is 0: beta comes out, whatever goes in", of(summary.dead));
-            self.add(Code::DeadChannels, text, "the channels can be removed").mend.look_at_channels = true;
+            self.add(Code::DeadChannels, text, "the channels can be removed").mend.remedy =
+                Some(Remedy::LookAtChannels);
         } else if let Some(gamma) = summary.gamma_alike.filter(|_| summary.channels > 1) {
             let text = format!("gamma is {} in every channel: it was not trained", shown(gamma));
             self.add(
@@ -149,7 +155,8 @@ impl Rules<'_> {
         }
         if summary.at_limits > 0 {
             let text = format!("{} of its statistics are at the limits of f16 (65,504 and 6.1e-5)", summary.at_limits);
-            self.add(Code::HalfAtItsLimits, text, "keep the statistics as f32").mend.look_at_channels = true;
+            self.add(Code::HalfAtItsLimits, text, "keep the statistics as f32").mend.remedy =
+                Some(Remedy::LookAtChannels);
         }
     }
 
