@@ -110,6 +110,13 @@ struct Norm<'f> {
     fold: Fold,
 }
 
+/// A norm that no layer takes, and what may become a multiplication and an addition, with the place of its node.
+struct Kept {
+    name: String,
+    reason: Reason,
+    affine: Option<(usize, Affine)>,
+}
+
 /// The norms of a layer, by their places in the list of norms.
 #[derive(Default)]
 struct Group {
@@ -133,7 +140,7 @@ pub fn fold<'f>(
     let opset = model.opset();
     let (constants, uses) = (Constants::of(graph, file), Uses::of(graph));
     let judge = Judge::new(graph, &constants, &uses, opset);
-    let mut kept: Vec<(String, Reason, Option<(usize, Affine)>)> = Vec::new();
+    let mut kept: Vec<Kept> = Vec::new();
     let mut norms: Vec<Norm> = Vec::new();
     let mut count = 0;
     layers::each(model, file, elsewhere, &mut |found: Found<'f>| {
@@ -155,7 +162,7 @@ pub fn fold<'f>(
                     reason,
                     Reason::Training | Reason::ByPosition | Reason::Parameters(_) | Reason::Inside(_)
                 );
-                kept.push((found.name, reason, node.zip(affine).filter(|_| may_unfold)));
+                kept.push(Kept { name: found.name, reason, affine: node.zip(affine).filter(|_| may_unfold) });
             }
         }
     });
@@ -207,7 +214,7 @@ pub fn fold<'f>(
     });
     let folded = folded.collect();
     let (mut stays, mut unfolded) = (Vec::new(), Vec::new());
-    for (name, reason, affine) in kept {
+    for Kept { name, reason, affine } in kept {
         let axes = affine.as_ref().and_then(|(node, _)| judge.axes(graph.nodes[*node].input(0)?));
         match (affine, axes) {
             // (Not one that has taken another norm.)

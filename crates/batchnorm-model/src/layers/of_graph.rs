@@ -16,8 +16,6 @@ const LONGEST: usize = 48;
 const LONGEST_VECTOR: usize = 1 << 20;
 /// Other layers with the same vectors that are named.
 const MOST_NAMED: usize = 3;
-/// Bytes that a layer may take here, with its findings and as text.
-
 /// All batch norms of a model, in the order of the file.
 pub(crate) fn layers(
     model: &Model,
