@@ -111,6 +111,9 @@ impl<'g, 'f> Judge<'g, 'f> {
         if norm.by_position {
             return Err(Reason::ByPosition);
         }
+        if self.0.node(place).outputs.iter().skip(1).any(|output| !output.text.is_empty()) {
+            return Err(Reason::Parameters(String::from("it gives its statistics too, which no layer does")));
+        }
         let parameters = parameters.map_err(|why| Reason::Parameters(why.to_owned()))?;
         let shifts = shifts(parameters, f64::from(norm.epsilon))?;
         let channels = parameters.channels();

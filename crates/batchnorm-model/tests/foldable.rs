@@ -284,6 +284,11 @@ fn what_stays_and_why() {
     assert_eq!(words(&old), ["Conv behind"]);
     old.graph.nodes[1].attributes.push(("spatial".into(), A::Int(0)));
     assert_eq!(words(&old), ["by-position"]);
+    // Statistics that are given out, by a version that gives none in use.
+    let mut more = plain.clone();
+    more.opset = 15;
+    more.graph.nodes[1].outputs.push("mean".into());
+    assert_eq!(words(&more), ["parameters"]);
     // Parameters that are no constants, of several lengths, or not finite; channels that are not the layer's.
     let mut input = plain.clone();
     input.graph.initializers.retain(|tensor| tensor.name != "bn_mean");

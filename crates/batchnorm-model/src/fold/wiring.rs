@@ -32,6 +32,8 @@ pub(super) struct Wiring<'w, 'f> {
     unused: HashSet<(usize, usize)>,
     /// What a value is called now.
     renamed: HashMap<&'f str, &'f str>,
+    /// Values that nodes in the place of others take.
+    taken: HashSet<&'f str>,
     /// Nodes whose own names of inputs were changed already.
     new_inputs: HashMap<(usize, usize), String>,
     new_outputs: HashMap<usize, String>,
@@ -54,6 +56,7 @@ impl<'w, 'f> Wiring<'w, 'f> {
             removed: HashSet::new(),
             unused: HashSet::new(),
             renamed: HashMap::new(),
+            taken: HashSet::new(),
             new_inputs: HashMap::new(),
             new_outputs: HashMap::new(),
         }
@@ -109,6 +112,7 @@ impl<'w, 'f> Wiring<'w, 'f> {
         }
         self.edits.replace(node.whole.clone(), bytes);
         self.removed.insert(place);
+        self.taken.insert(input);
     }
 
     /// Takes an attribute off a node.
@@ -241,7 +245,8 @@ impl<'w, 'f> Wiring<'w, 'f> {
         self.removed.iter().for_each(|&place| names.extend(of_node(&graph.nodes[place])));
         names.extend(self.unused.iter().filter_map(|&(place, input)| graph.nodes[place].input(input)));
         // (Not the values that go on under another name.)
-        let mut seen: HashSet<&str> = self.renamed.iter().flat_map(|(from, to)| [*from, *to]).collect();
+        let renamed = self.renamed.iter().flat_map(|(from, to)| [*from, *to]);
+        let mut seen: HashSet<&str> = renamed.chain(self.taken.iter().copied()).collect();
         while let Some(name) = names.pop() {
             let is_gone = |user: &User| match user {
                 User::Node { node, input } => {

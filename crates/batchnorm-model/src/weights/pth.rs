@@ -136,13 +136,16 @@ fn is_light(end: End, room: u64) -> Result<(), PthError> {
 fn weigh_archive(file: File, room: u64) -> Result<(), PthError> {
     let broken = |error: rawzip::Error| PthError::Archive(error.to_string());
     let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
+    let size = file.metadata()?.len();
     let archive = ZipArchive::from_file(file, &mut buffer).map_err(broken)?;
+    let mut first = u64::MAX;
     let mut buffer = vec![0; MAX_CENTRAL_DIRECTORY_RECORD_SIZE];
     let mut members = archive.entries(&mut buffer);
     let (mut pickles, mut count) = (Vec::new(), 0u64);
     let mut seen = HashSet::new();
     while let Some(member) = members.next_entry().map_err(broken)? {
         let name = member.file_path().as_bytes().to_vec();
+        first = first.min(member.local_header_offset());
         count += 1 + name.len() as u64 / OF_A_MEMBER * 4;
         if count.saturating_mul(OF_A_MEMBER) > room {
             return Err(PthError::Objects { limit: room });
@@ -167,6 +170,12 @@ fn weigh_archive(file: File, room: u64) -> Result<(), PthError> {
     }
     if pickles.is_empty() {
         return Err(PthError::Archive(String::from("there is no data.pkl in it")));
+    }
+    // (Of an archive behind another one some readers take the one, and some the other.)
+    if first != 0 || archive.end_offset() != size {
+        return Err(PthError::Archive(String::from(
+            "it does not begin with its first member, or does not end with its directory",
+        )));
     }
     for (name, place) in pickles {
         let member = archive.get_entry(place).map_err(broken)?;

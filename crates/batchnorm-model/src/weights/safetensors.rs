@@ -161,7 +161,9 @@ impl<'de> Deserialize<'de> for Notes {
 /// # Errors
 /// A header that is none, or does not fit the bytes behind it.
 pub fn read_header(header: &[u8], behind: u64) -> Result<Weights, HeaderError> {
-    let Header { tensors, notes } = parse(header, behind)?;
+    let Header { mut tensors, notes } = parse(header, behind)?;
+    // (A header may name them in any order.)
+    tensors.sort_by_key(|(_, info)| info.data_offsets);
     let metadata = Metadata::new(None, tensors).map_err(|error| HeaderError::Ranges(excerpt(&error.to_string())))?;
     let expected = metadata.data_len() as u64;
     if expected != behind {
@@ -185,7 +187,9 @@ fn parse(header: &[u8], behind: u64) -> Result<Header, HeaderError> {
     let count = |sign: u8| header.iter().filter(|byte| **byte == sign).count();
     let mut budget = Budget::of(header.len().saturating_add(usize::try_from(behind).unwrap_or(usize::MAX)));
     budget.take_bytes(count(b'{').saturating_mul(OF_ENTRY).saturating_add(count(b',').saturating_mul(OF_LENGTH)))?;
-    serde_json::from_slice(header).map_err(|error| HeaderError::Json(excerpt(&error.to_string())))
+    // (Also where a text is skipped, which JSON's reader does not look into.)
+    let header = str::from_utf8(header).map_err(|error| HeaderError::Json(error.to_string()))?;
+    serde_json::from_str(header).map_err(|error| HeaderError::Json(excerpt(&error.to_string())))
 }
 
 fn element(dtype: Dtype) -> Element {
