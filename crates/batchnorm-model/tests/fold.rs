@@ -6,14 +6,16 @@ mod generated;
 #[path = "support/run.rs"]
 mod run;
 mod support;
+#[path = "support/thirteen.rs"]
+mod thirteen;
 
-use batchnorm_model::edit::Edits;
 use batchnorm_model::fold::{FoldError, Folding, fold};
 use batchnorm_model::numbers::Precision;
 use batchnorm_model::onnx::{Model, NewAttribute as A, NewModel, NewValues};
 use generated::{difference, generated};
 use run::Array;
 use support::{model, node, norm, numbers, vectors, weights};
+use thirteen::{has, with_thirteen};
 
 fn folded(file: &[u8], to_mul_and_add: bool) -> Result<(Folding, Vec<u8>), FoldError> {
     let model = Model::read(file).unwrap();
@@ -206,34 +208,12 @@ fn shared_weights_are_copied_and_old_files_list_them_as_inputs() {
 }
 
 #[test]
-fn every_other_byte_stays() {
-    // Unknown parts beside what is folded, in messages that are written anew and in others.
-    let mut file = conv_norm(|made| made.metadata = vec![("made".into(), "here".into())]);
-    let marks: Vec<String> = (0..3).map(|mark| format!("MARK-{mark}")).collect();
-    let graph = Model::read(&file).unwrap().graph.content.clone();
-    let field = |number: u32, mark: &str| {
-        let mut bytes = Vec::new();
-        batchnorm_model::wire::put_bytes(&mut bytes, number, mark.as_bytes());
-        bytes
-    };
-    for (at, mark) in marks.iter().enumerate() {
-        let model = Model::read(&file).unwrap();
-        let content = match at {
-            0 => 0..file.len(),
-            1 => model.graph.content.clone(),
-            _ => model.graph.nodes[0].content.clone(),
-        };
-        let mut edits = Edits::default();
-        edits.append(content, &field(900, mark));
-        let mut out = Vec::new();
-        edits.write(&file, &mut out).unwrap();
-        file = out;
-    }
-    assert!(graph.end < file.len());
-    let (_, out) = folded(&file, false).unwrap();
-    let has = |mark: &String| out.windows(mark.len()).any(|window| window == mark.as_bytes());
-    assert!(marks.iter().all(has));
-    assert_eq!(Model::read(&out).unwrap().metadata, [("made", "here")]);
+fn thirteen_of_thirteen_unknown_parts_are_kept_by_a_fold() {
+    let (file, marks) = with_thirteen();
+    let (folding, out) = folded(&file, false).unwrap();
+    assert_eq!(folding.folded.len(), 1);
+    assert_eq!(marks.iter().filter(|mark| has(&out, mark)).count(), 13);
+    assert!(difference(&file, &out, &picture(3)) < 1e-6);
     // Twice is once.
     assert_eq!(folded(&out, false).unwrap().1, out);
 }

