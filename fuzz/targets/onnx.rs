@@ -86,8 +86,7 @@ fn folds(file: &ModelFile, bytes: &[u8], norms: usize) {
                 continue;
             }
         };
-        let mut new = Vec::new();
-        file.write_folded(&folding, &mut new).expect("a folded model");
+        let new = file.folded_bytes(&folding).expect("a folded model");
         let gone = folding.folded.iter().chain(&folding.unfolded).filter(|folded| !folded.was_frozen).count();
         assert!(to_mul_and_add || folding.unfolded.is_empty());
         if folding.folded.is_empty() && folding.unfolded.is_empty() {

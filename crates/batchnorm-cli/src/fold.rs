@@ -30,7 +30,7 @@ pub struct Arguments {
     /// Fold and prove, and write nothing.
     #[arg(long)]
     pub dry_run: bool,
-    /// Make a multiplication and an addition of norms that no layer takes, where it is known how many axes there are.
+    /// Make a multiplication and an addition of norms that no layer takes, where it is known how many axes there are (opset 7 and later).
     #[arg(long)]
     pub mul_add: bool,
     /// Print one object of JSON (docs/json.md).
@@ -51,9 +51,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let file = ModelFile::open(path).map_err(failed)?;
     let folding = file.fold(arguments.mul_add).map_err(failed)?;
+    let folded = file.folded_bytes(&folding).map_err(failed)?;
     if let Some(output) = output {
         file.expect_data_beside(output).map_err(failed)?;
-        atomic::write_file(output, |out| file.write_folded(&folding, out)).map_err(Failure::output)?;
+        atomic::write_file(output, |out| out.write_all(&folded)).map_err(Failure::output)?;
     }
     put(&if arguments.json { report::json(&folding, path, output) } else { report::text(&folding, path) })?;
     if let Some(output) = output {

@@ -1,6 +1,6 @@
 //! A model file that is open: its bytes or its tensors, and the batch norms in it.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use batchnorm_io::{beside, whole};
@@ -13,7 +13,7 @@ use crate::health::{self, Finding};
 use crate::kind::{Kind, KindError};
 use crate::layer::Layer;
 use crate::layers;
-use crate::onnx::{GraphError, Model, ReadError};
+use crate::onnx::{AttributeValue, Graph, GraphError, Model, Node, ReadError, Tensor};
 use crate::parameters::Parameters;
 use crate::weights::{self, SafetensorsError, ShardsError, Weights};
 
@@ -205,8 +205,9 @@ impl ModelFile {
     /// Tensors in other files, which are not in the folder of that path.
     pub fn expect_data_beside(&self, path: &Path) -> Result<(), FileError> {
         let Content::Onnx(bytes) = &self.content else { return Ok(()) };
-        let external =
-            Model::read(bytes)?.graph.initializers.iter().find_map(|tensor| tensor.location().map(str::to_owned));
+        let model = Model::read(bytes)?;
+        let mut graphs = std::iter::once(&model.graph).chain(model.functions.iter().map(|function| &function.graph));
+        let external = graphs.find_map(data_file);
         let folder = |path: &Path| {
             path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).canonicalize()
         };
@@ -216,15 +217,18 @@ impl ModelFile {
         }
     }
 
-    /// Writes it with changes that were made of it.
+    /// Its bytes, folded, which have been read again: a graph that can run.
     ///
     /// # Errors
-    /// What the writer says; no model with a graph.
-    pub fn write_folded(&self, folding: &Folding, out: &mut dyn Write) -> io::Result<()> {
-        match &self.content {
-            Content::Onnx(bytes) => folding.write(bytes, out),
-            Content::Weights(_) => Err(io::Error::other("a file without a graph")),
-        }
+    /// No model with a graph; a folded model that cannot be read or run, which would be a mistake of this program.
+    pub fn folded_bytes(&self, folding: &Folding) -> Result<Vec<u8>, FileError> {
+        let Content::Onnx(bytes) = &self.content else { return Err(FileError::NoGraph(self.kind)) };
+        let mut folded = Vec::with_capacity(bytes.len());
+        folding.write(bytes, &mut folded)?;
+        let read = Model::read(&folded).map_err(|error| error.to_string());
+        let runs = read.and_then(|model| model.check().map_err(|error| error.to_string()));
+        runs.map_err(|why| FileError::Fold(FoldError::Written { why }))?;
+        Ok(folded)
     }
 
     /// The vectors of the batch norm of a name, as [`inspect`](Self::inspect) calls it; none if there is no such layer.
@@ -250,4 +254,17 @@ impl ModelFile {
         let folder = self.path.parent().unwrap_or(Path::new(""));
         beside::read(folder, name, offset, length).map_err(|error| error.to_string())
     }
+}
+
+/// A file that a tensor of a graph, or of one within it, has its values in.
+fn data_file(graph: &Graph) -> Option<String> {
+    let of_tensor = |tensor: &Tensor| tensor.location().map(excerpt);
+    let of_node = |node: &Node| {
+        let own = node.attributes.iter().find_map(|attribute| match &attribute.value {
+            AttributeValue::Tensor(tensor) => of_tensor(tensor),
+            _ => None,
+        });
+        own.or_else(|| node.graphs().find_map(|(_, inner)| data_file(inner)))
+    };
+    graph.initializers.iter().find_map(of_tensor).or_else(|| graph.nodes.iter().find_map(of_node))
 }

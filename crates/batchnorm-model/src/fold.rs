@@ -4,6 +4,7 @@
 //! What that rounding can make of its output is predicted, and samples are computed both ways ([`Proof`]).
 
 mod affine;
+mod error;
 mod linear;
 mod proof;
 mod unit;
@@ -12,15 +13,13 @@ mod wiring;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Write};
 
-use thiserror::Error;
-
 use crate::edit::Edits;
 use crate::foldable::{Fold, Frozen, Judge, Reason, Side, Target, Verdict};
 use crate::layers::{self, Found};
 use crate::numbers::Precision;
-use crate::onnx::{Constants, Elsewhere, Model, NewAttribute, NewNode, NewTensor, NewValues, Uses};
-use crate::wire::WireError;
+use crate::onnx::{Constants, Elsewhere, Model, NewAttribute, NewNode, NewTensor, NewValues, Uses, element_of};
 use affine::Affine;
+pub use error::FoldError;
 use linear::Linear;
 pub use proof::{POSITIONS, Proof, SEED};
 use unit::{Exact, Unit};
@@ -58,45 +57,6 @@ pub struct Folded {
     pub was_frozen: bool,
     /// The proof of that layer, with all norms that went into it.
     pub proof: Proof,
-}
-
-/// A model that cannot be folded.
-#[derive(Debug, Clone, PartialEq, Error)]
-#[non_exhaustive]
-pub enum FoldError {
-    /// A proof that fails: it is a mistake of this program, and nothing is written.
-    #[error(
-        "{layer}: folded and original differ by {error:e} at a sampled position, and rounding explains {bound:e} at most; please report this model, which was not changed"
-    )]
-    Proof {
-        /// The layer.
-        layer: String,
-        /// The largest error.
-        error: f64,
-        /// The largest bound.
-        bound: f64,
-    },
-    /// A layer whose numbers cannot be read.
-    #[error("{layer}: {why}")]
-    Layer {
-        /// The layer.
-        layer: String,
-        /// Why.
-        why: String,
-    },
-    /// New numbers that overflow the type of the layer's weights.
-    #[error(
-        "{layer}: the folded numbers are too large for {precision}, in which its weights are kept; keep the model in f32 before it is folded"
-    )]
-    Overflow {
-        /// The layer.
-        layer: String,
-        /// The type.
-        precision: Precision,
-    },
-    /// Bytes that are no message.
-    #[error(transparent)]
-    Wire(#[from] WireError),
 }
 
 /// A norm that goes somewhere: a batch norm, or a Mul and an Add.
@@ -185,21 +145,30 @@ pub fn fold<'f>(
     norms.sort_by_key(|norm| norm.nodes[norm.nodes.len() - 1]);
     let work = Work { model, constants: &constants, elsewhere, judge: &judge };
     let mut wiring = Wiring::new(model, &uses, file);
-    for norm in &norms {
-        norm.nodes.iter().for_each(|&node| wiring.remove(node));
-        match norm.fold.side {
-            Side::Behind => wiring.rename(norm.input, norm.output),
-            Side::Before => wiring.rename(norm.output, norm.input),
-        }
-    }
     let mut proofs: HashMap<usize, (usize, Proof)> = HashMap::new();
     let groups = groups(&norms);
     let layers: HashSet<usize> = groups.keys().copied().collect();
+    let mut stays: Vec<(String, Reason)> = Vec::new();
     for (layer, group) in groups {
-        let proof = work.fold(layer, &group, &norms, &mut wiring)?;
-        group.before.iter().chain(group.behind.iter().map(|(_, norm)| norm)).for_each(|&norm| {
-            proofs.insert(norm, (layer, proof));
-        });
+        let own = || group.before.iter().copied().chain(group.behind.iter().map(|(_, norm)| *norm));
+        let taken = match work.take_in(layer, &group, &norms) {
+            Ok(taken) => taken,
+            // What a layer cannot take stays beside it, and the others are folded all the same.
+            Err(error @ (FoldError::Layer { .. } | FoldError::Overflow { .. })) => {
+                stays.extend(own().map(|norm| (norms[norm].name.clone(), Reason::Weights(error.to_string()))));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        for norm in own() {
+            norms[norm].nodes.iter().for_each(|&node| wiring.remove(node));
+            match norms[norm].fold.side {
+                Side::Behind => wiring.rename(norms[norm].input, norms[norm].output),
+                Side::Before => wiring.rename(norms[norm].output, norms[norm].input),
+            }
+            proofs.insert(norm, (layer, taken.proof));
+        }
+        work.put(layer, taken, &mut wiring)?;
     }
     let folded = norms.iter().enumerate().filter_map(|(at, norm)| {
         let (layer, proof) = *proofs.get(&at)?;
@@ -213,19 +182,17 @@ pub fn fold<'f>(
         })
     });
     let folded = folded.collect();
-    let (mut stays, mut unfolded) = (Vec::new(), Vec::new());
+    let mut unfolded = Vec::new();
+    let may_unfold = to_mul_and_add && opset >= 7 && work.has_one_type();
     for Kept { name, reason, affine } in kept {
         let axes = affine.as_ref().and_then(|(node, _)| judge.axes(graph.nodes[*node].input(0)?));
         match (affine, axes) {
             // (Not one that has taken another norm.)
-            (Some((node, affine)), Some(axes))
-                if to_mul_and_add && opset >= 7 && axes >= 2 && !layers.contains(&node) =>
-            {
+            (Some((node, affine)), Some(axes)) if may_unfold && axes >= 2 && !layers.contains(&node) => {
                 let proof = work.unfold(node, affine, axes, &mut wiring)?;
-                let into = graph.nodes[node].title();
                 unfolded.push(Folded {
                     name,
-                    into,
+                    into: String::from("Mul, Add"),
                     target: Target::BatchNorm,
                     side: Side::Behind,
                     was_frozen: false,
@@ -286,6 +253,16 @@ struct Work<'w, 'f> {
     judge: &'w Judge<'w, 'f>,
 }
 
+/// A layer with norms in it.
+struct Taken {
+    linear: Linear,
+    exact: Exact,
+    precision: Precision,
+    /// The node and input of what is added, if there is any, and its shape.
+    bias: Option<(usize, usize, Vec<usize>)>,
+    proof: Proof,
+}
+
 /// Where a layer's numbers are: the node and input of its weights and of what is added, if there is any, and its shape.
 struct Numbers {
     linear: Linear,
@@ -295,23 +272,18 @@ struct Numbers {
 }
 
 impl<'f> Work<'_, 'f> {
-    /// Folds norms into a layer.
-    fn fold(
-        &self,
-        layer: usize,
-        group: &Group,
-        norms: &[Norm],
-        wiring: &mut Wiring<'_, 'f>,
-    ) -> Result<Proof, FoldError> {
+    /// A layer's numbers with norms in them.
+    fn take_in(&self, layer: usize, group: &Group, norms: &[Norm]) -> Result<Taken, FoldError> {
         let node = &self.model.graph.nodes[layer];
         let target = self.judge.target(layer).ok_or_else(|| self.layer(layer, "it is no layer that takes a norm"))?;
         let numbers = self.numbers(layer, target)?;
+        // What is added is multiplied by Gemm's beta; by 0 it is nothing, whatever it is.
         let beta = node.float("beta").filter(|_| target == Target::Gemm).map_or(1.0, f64::from);
         let outputs = numbers.linear.outputs();
         let bias = match &numbers.bias {
-            Some((_, _, _, values)) if values.len() == 1 => vec![values[0] * beta; outputs],
-            Some((_, _, _, values)) => values.iter().map(|value| value * beta).collect(),
-            None => vec![0.0; outputs],
+            Some((.., values)) if beta != 0.0 && values.len() == 1 => vec![values[0] * beta; outputs],
+            Some((.., values)) if beta != 0.0 => values.iter().map(|value| value * beta).collect(),
+            _ => vec![0.0; outputs],
         };
         let unit = Unit {
             linear: numbers.linear,
@@ -320,45 +292,53 @@ impl<'f> Work<'_, 'f> {
             before: group.before.map(|norm| norms[norm].affine.clone()),
             behind: group.behind.iter().map(|(_, norm)| norms[*norm].affine.clone()).collect(),
         };
+        let (exact, proof) = self.proved(layer, &unit, numbers.precision, if beta == 0.0 { 1.0 } else { beta })?;
+        let place = numbers.bias.map(|(place, input, shape, _)| (place, input, shape));
+        Ok(Taken { linear: unit.linear, exact, precision: numbers.precision, bias: place, proof })
+    }
+
+    /// A unit's numbers, of which what is added is divided by `beta`, with the proof that they do what layer and norms did.
+    fn proved(&self, place: usize, unit: &Unit, precision: Precision, beta: f64) -> Result<(Exact, Proof), FoldError> {
+        if unit.weights.iter().chain(&unit.bias).any(|number| !number.is_finite()) {
+            return Err(self.layer(place, "it has numbers that are not finite"));
+        }
         let exact = unit.exact();
-        let precision = numbers.precision;
-        // What is added is multiplied by Gemm's beta, where that is not 0.
-        let beta = if beta == 0.0 { 1.0 } else { beta };
-        let kept_bias: Vec<f64> = exact.bias.iter().map(|bias| bias / beta).collect();
+        let kept: Vec<f64> = exact.bias.iter().map(|bias| bias / beta).collect();
         let stored = Exact {
             weights: rounded(&exact.weights, precision),
-            bias: rounded(&kept_bias, precision).iter().map(|bias| bias * beta).collect(),
+            bias: rounded(&kept, precision).iter().map(|bias| bias * beta).collect(),
         };
+        let layer = || self.model.graph.nodes[place].title();
         if stored.weights.iter().chain(&stored.bias).any(|number| !number.is_finite()) {
-            return Err(FoldError::Overflow { layer: node.title(), precision });
+            return Err(FoldError::Overflow { layer: layer(), precision });
         }
-        let proof = proof::prove(&unit, &exact, precision, &stored);
-        if !proof.holds {
-            return Err(FoldError::Proof { layer: node.title(), error: proof.largest_error, bound: proof.bound });
+        let proof = proof::prove(unit, &exact, precision, &stored);
+        match proof.holds {
+            true => Ok((Exact { bias: kept, ..exact }, proof)),
+            false => Err(FoldError::Proof { layer: layer(), error: proof.largest_error, bound: proof.bound }),
         }
-        let tensor = |name: String, shape: Vec<usize>, values: Vec<f64>| NewTensor {
-            name,
+    }
+
+    /// Puts a layer's new numbers into the model.
+    fn put(&self, layer: usize, taken: Taken, wiring: &mut Wiring<'_, 'f>) -> Result<(), FoldError> {
+        let node = &self.model.graph.nodes[layer];
+        let Taken { linear, exact, precision, bias, .. } = taken;
+        let (name, outputs) = (node.known_as(), linear.outputs());
+        let tensor = |what: &str, shape: Vec<usize>, values: Vec<f64>| NewTensor {
+            name: format!("{name}_folded_{what}"),
             shape,
             values: NewValues::Floats(precision, values),
         };
-        let name = node.known_as();
-        let shape = if target == Target::BatchNorm { vec![outputs] } else { unit.linear.shape.clone() };
-        wiring.put_constant(layer, 1, tensor(format!("{name}_folded_weight"), shape, exact.weights))?;
-        let column = |shape: Option<&[usize]>| match shape {
-            Some([1, _]) => vec![1, outputs],
-            _ => vec![outputs],
-        };
-        match numbers.bias {
-            Some((place, input, shape, _)) => {
-                wiring.put_constant(
-                    place,
-                    input,
-                    tensor(format!("{name}_folded_bias"), column(Some(&shape)), kept_bias),
-                )?;
+        let adds = exact.bias.iter().any(|bias| *bias != 0.0);
+        wiring.put_constant(layer, 1, tensor("weight", linear.shape, exact.weights))?;
+        match bias {
+            Some((place, input, shape)) => {
+                let shape = if shape.len() == 2 { vec![1, outputs] } else { vec![outputs] };
+                wiring.put_constant(place, input, tensor("bias", shape, exact.bias))?;
             }
-            None if kept_bias.iter().all(|bias| *bias == 0.0) => {}
-            None if target == Target::MatMul => {
-                let bias = wiring.add_tensor(tensor(format!("{name}_folded_bias"), vec![outputs], kept_bias));
+            None if !adds => {}
+            None if linear.target == Target::MatMul => {
+                let bias = wiring.add_tensor(tensor("bias", vec![outputs], exact.bias));
                 let old = self.model.opset() < 7;
                 wiring.put_behind(layer, |from, to| NewNode {
                     operator: "Add".into(),
@@ -369,12 +349,12 @@ impl<'f> Work<'_, 'f> {
                     ..NewNode::default()
                 });
             }
-            None => wiring.put_constant(layer, 2, tensor(format!("{name}_folded_bias"), vec![outputs], kept_bias))?,
+            None => wiring.put_constant(layer, 2, tensor("bias", vec![outputs], exact.bias))?,
         }
-        if target == Target::Gemm && node.float("beta") == Some(0.0) {
+        if linear.target == Target::Gemm && node.float("beta") == Some(0.0) {
             wiring.drop_attribute(layer, "beta");
         }
-        Ok(proof)
+        Ok(())
     }
 
     /// Makes a multiplication and an addition of a norm.
@@ -385,28 +365,14 @@ impl<'f> Work<'_, 'f> {
         axes: usize,
         wiring: &mut Wiring<'_, 'f>,
     ) -> Result<Proof, FoldError> {
-        let node = &self.model.graph.nodes[place];
         let channels = affine.channels();
         let precision = self.precision(place, 1)?;
         let linear =
             Linear { target: Target::BatchNorm, shape: vec![channels], group: 1, transposed: false, alpha: 1.0 };
-        let unit = Unit {
-            linear,
-            weights: vec![1.0; channels],
-            bias: vec![0.0; channels],
-            before: None,
-            behind: vec![affine],
-        };
-        let exact = unit.exact();
-        let stored = Exact { weights: rounded(&exact.weights, precision), bias: rounded(&exact.bias, precision) };
-        if stored.weights.iter().chain(&stored.bias).any(|number| !number.is_finite()) {
-            return Err(FoldError::Overflow { layer: node.title(), precision });
-        }
-        let proof = proof::prove(&unit, &exact, precision, &stored);
-        if !proof.holds {
-            return Err(FoldError::Proof { layer: node.title(), error: proof.largest_error, bound: proof.bound });
-        }
-        let name = node.known_as();
+        let (weights, bias) = (vec![1.0; channels], vec![0.0; channels]);
+        let unit = Unit { linear, weights, bias, before: None, behind: vec![affine] };
+        let (exact, proof) = self.proved(place, &unit, precision, 1.0)?;
+        let name = self.model.graph.nodes[place].known_as();
         let shape: Vec<usize> = std::iter::once(channels).chain(vec![1; axes - 2]).collect();
         let mut constant = |what: &str, values: Vec<f64>| {
             let values = NewValues::Floats(precision, values);
@@ -415,6 +381,18 @@ impl<'f> Work<'_, 'f> {
         let (scale, shift) = (constant("scale", exact.weights), constant("shift", exact.bias));
         wiring.replace_by_two(place, ("Mul", scale), ("Add", shift));
         Ok(proof)
+    }
+
+    /// Tells whether values and parameters of norms are of one type: before version 14 they must be, later all inputs say so where nothing
+    /// is cast.
+    fn has_one_type(&self) -> bool {
+        let graph = &self.model.graph;
+        let single = element_of(Precision::F32);
+        let floats = [Precision::F64, Precision::F16, Precision::Bf16].map(element_of);
+        let inputs = graph.inputs.iter().filter_map(|value| value.element);
+        let tensors = graph.initializers.iter().map(|tensor| tensor.element);
+        let all_single = inputs.chain(tensors).all(|element| element == single || !floats.contains(&element));
+        self.model.opset() < 14 || (all_single && !graph.nodes.iter().any(|node| node.is_one_of(&["Cast", "CastLike"])))
     }
 
     fn layer(&self, place: usize, why: impl ToString) -> FoldError {

@@ -12,7 +12,7 @@ mod verdict;
 
 use batchnorm::scale_and_shift;
 
-use crate::onnx::{BatchNorm, Constants, Graph, Shapes, Uses};
+use crate::onnx::{BatchNorm, Constants, Graph, Shapes, User, Uses};
 use crate::parameters::Parameters;
 use neighbourhood::{Neighbourhood, Obstacle};
 pub use verdict::{Fold, Reason, Side, Target, Verdict};
@@ -55,10 +55,16 @@ impl<'g, 'f> Judge<'g, 'f> {
 
     /// What ends in an Add, if it is a multiplication and an addition for each channel right behind a convolution that takes both.
     pub fn frozen(&self, add: usize) -> Option<Frozen<'f>> {
+        // (Before version 7 the two had an axis of their own.)
+        if self.0.opset < 7 {
+            return None;
+        }
         let (product, shift) = self.with_constant(add, "Add")?;
         let mul = self.0.maker(product)?;
         let (input, scale) = self.with_constant(mul, "Mul")?;
-        self.0.not_shared(product, String::new).ok()?;
+        if !matches!(self.0.uses.users(product), [User::Node { .. }]) {
+            return None;
+        }
         let layer = self.0.maker(input)?;
         let target = self.0.target(layer).filter(|target| matches!(target, Target::Conv | Target::ConvTranspose))?;
         let weights = self.0.weights(layer, 1, 2).ok()?;
@@ -112,7 +118,7 @@ impl<'g, 'f> Judge<'g, 'f> {
             return Err(Reason::ByPosition);
         }
         if self.0.node(place).outputs.iter().skip(1).any(|output| !output.text.is_empty()) {
-            return Err(Reason::Parameters(String::from("it gives its statistics too, which no layer does")));
+            return Err(Reason::Statistics);
         }
         let parameters = parameters.map_err(|why| Reason::Parameters(why.to_owned()))?;
         let shifts = shifts(parameters, f64::from(norm.epsilon))?;
@@ -144,9 +150,10 @@ fn shifts(parameters: &Parameters, epsilon: f64) -> Result<bool, Reason> {
     for (channel, (mean, variance)) in parameters.mean.iter().zip(parameters.variance.iter()).enumerate() {
         let (gamma, beta) = (gamma.next().unwrap_or(1.0), beta.next().unwrap_or(0.0));
         let (scale, shift) = scale_and_shift(gamma, beta, mean, variance, epsilon);
-        if !(scale.is_finite() && shift.is_finite() && variance + epsilon > 0.0) {
+        let finite = [gamma, beta, mean, variance, scale, shift].iter().all(|number| number.is_finite());
+        if !(finite && variance + epsilon > 0.0) {
             let why = format!(
-                "channel {channel} has no finite scale and shift (mean {mean:?}, variance {variance:?}, epsilon {epsilon:?})"
+                "channel {channel} is not finite (gamma {gamma:?}, beta {beta:?}, mean {mean:?}, variance {variance:?}, epsilon {epsilon:?})"
             );
             return Err(Reason::Parameters(why));
         }

@@ -1,5 +1,7 @@
 //! A linear layer by its weights: which output and which input each of them is of.
 
+use std::ops::Range;
+
 use crate::foldable::Target;
 
 /// The shape of a layer's weights, and what it means.
@@ -37,20 +39,25 @@ impl Linear {
         }
     }
 
-    /// Output and input of a weight.
-    pub fn ends(&self, weight: usize) -> (usize, usize) {
-        let (first, second, rest) = match &self.shape[..] {
-            [first] => (*first, 1, 1),
-            [first, second, rest @ ..] => (*first, *second, rest.iter().product::<usize>()),
-            [] => return (0, 0),
-        };
-        let (one, other) = (weight / (second * rest), weight / rest % second);
-        match self.target {
-            Target::Conv => (one, one / (first / self.group) * second + other),
-            Target::ConvTranspose => (one / (first / self.group) * second + other, one),
-            Target::Gemm if self.transposed => (one, other),
-            Target::Gemm | Target::MatMul => (other, one),
-            Target::BatchNorm => (weight, weight),
-        }
+    /// The weights between one output and one input, which lie side by side, for all outputs and inputs: their places, output, input.
+    pub fn blocks(&self) -> impl Iterator<Item = (Range<usize>, usize, usize)> + '_ {
+        let (first, second) = (self.shape[0], self.shape.get(1).copied().unwrap_or(1));
+        let length: usize = self.shape.iter().skip(2).product();
+        let of_group = first / self.group;
+        (0..first).flat_map(move |one| {
+            // Of a convolution the second axis counts within a group, inputs or outputs.
+            let before = one / of_group * second;
+            (0..second).map(move |other| {
+                let (output, input) = match self.target {
+                    Target::Conv => (one, before + other),
+                    Target::ConvTranspose => (before + other, one),
+                    Target::Gemm if self.transposed => (one, other),
+                    Target::Gemm | Target::MatMul => (other, one),
+                    Target::BatchNorm => (one, one),
+                };
+                let at = (one * second + other) * length;
+                (at..at + length, output, input)
+            })
+        })
     }
 }

@@ -31,16 +31,17 @@ impl Unit {
     pub fn exact(&self) -> Exact {
         let (mut weights, mut bias) = (self.weights.clone(), self.bias.clone());
         if let Some(before) = &self.before {
-            for (at, weight) in weights.iter_mut().enumerate() {
-                let (output, input) = self.linear.ends(at);
+            for (places, output, input) in self.linear.blocks() {
                 let channel = self.channel(input, before);
-                bias[output] += self.linear.alpha * *weight * before.shift[channel];
-                *weight *= before.scale[channel];
+                for weight in &mut weights[places] {
+                    bias[output] += self.linear.alpha * *weight * before.shift[channel];
+                    *weight *= before.scale[channel];
+                }
             }
         }
         for behind in &self.behind {
-            for (at, weight) in weights.iter_mut().enumerate() {
-                *weight *= behind.scale[self.linear.ends(at).0];
+            for (places, output, _) in self.linear.blocks() {
+                weights[places].iter_mut().for_each(|weight| *weight *= behind.scale[output]);
             }
             for (output, bias) in bias.iter_mut().enumerate() {
                 *bias = *bias * behind.scale[output] + behind.shift[output];

@@ -42,17 +42,14 @@ pub(super) struct Wiring<'w, 'f> {
 impl<'w, 'f> Wiring<'w, 'f> {
     pub fn new(model: &'w Model<'f>, uses: &'w Uses<'f>, file: &'f [u8]) -> Wiring<'w, 'f> {
         let graph = &model.graph;
-        let of_nodes =
-            graph.nodes.iter().flat_map(|node| node.inputs.iter().chain(&node.outputs)).map(|text| text.text);
-        let others =
-            graph.initializers.iter().map(|tensor| tensor.name).chain(graph.inputs.iter().map(|value| value.name));
-        let nodes = graph.nodes.iter().map(|node| node.name);
+        let mut names = HashSet::new();
+        collect_names(graph, &mut names);
         Wiring {
             model,
             uses,
             file,
             edits: Edits::default(),
-            names: of_nodes.chain(others).chain(nodes).map(str::to_owned).collect(),
+            names,
             removed: HashSet::new(),
             unused: HashSet::new(),
             renamed: HashMap::new(),
@@ -278,4 +275,15 @@ impl<'w, 'f> Wiring<'w, 'f> {
             }
         }
     }
+}
+
+/// All names of a graph and of those within it: a new one is to be none of them.
+fn collect_names(graph: &Graph, names: &mut HashSet<String>) {
+    for node in &graph.nodes {
+        names.insert(node.name.to_owned());
+        names.extend(node.inputs.iter().chain(&node.outputs).map(|text| text.text.to_owned()));
+        node.graphs().for_each(|(_, inner)| collect_names(inner, names));
+    }
+    names.extend(graph.initializers.iter().map(|tensor| tensor.name.to_owned()));
+    names.extend(graph.inputs.iter().chain(&graph.outputs).map(|value| value.name.to_owned()));
 }

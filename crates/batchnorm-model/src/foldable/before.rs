@@ -29,8 +29,11 @@ pub(super) fn find(around: &Neighbourhood, norm: usize, channels: usize, shifts:
             let taken = around.inputs(place, target, &weights);
             let is_matrix = matches!(target, Target::Gemm | Target::MatMul);
             // (Gemm takes two axes alone.)
-            if target == Target::MatMul && !rows {
-                return no(if axes.is_some() { Reason::Channels(node.title()) } else { Reason::Axes(node.title()) });
+            match around.shapes.axes(value) {
+                Some(2) => {}
+                _ if target != Target::MatMul => {}
+                Some(_) => return no(Reason::Channels(node.title())),
+                None => return no(Reason::Axes(node.title())),
             }
             if node.int("transA").unwrap_or(0) != 0 {
                 return no(Reason::Moves(node.title()));

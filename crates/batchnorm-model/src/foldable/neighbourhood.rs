@@ -113,6 +113,11 @@ impl<'g, 'f> Neighbourhood<'g, 'f> {
     /// Tells whether what is added to a matrix product, if anything, is a number for each column, or one for all: the third input of
     /// Gemm, or a constant of the Add behind MatMul.
     pub fn has_a_number_for_each_column(&self, place: usize, add: Option<usize>, columns: usize) -> bool {
+        // (Before version 7 an Add says on which axis.)
+        let axis = add.and_then(|add| self.node(add).int("axis")).filter(|_| self.opset < 7);
+        if axis.is_some_and(|axis| axis != 1 && axis != -1) {
+            return false;
+        }
         let shape = match add {
             Some(add) => self.node(add).inputs.iter().find_map(|input| self.constants.shape(input.text)),
             None if self.node(place).is("Gemm") => {

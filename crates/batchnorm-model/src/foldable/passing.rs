@@ -7,7 +7,7 @@ use crate::onnx::{Length, Node, Shapes};
 pub(super) enum Passing {
     /// It leaves them as they are.
     Kept,
-    /// It puts zeros, or another number, beside them, which are no numbers of any channel.
+    /// It puts zeros beside them, which are no numbers of any channel.
     Padded,
     /// It makes a row of each example, each channel's numbers side by side.
     Flattened,
@@ -23,7 +23,7 @@ pub(super) fn passing(node: &Node, shapes: &Shapes, opset: i64, channels: usize,
     if node.is("Identity") || (node.is("Dropout") && is_dropout_in_use(node, opset)) {
         Some(Passing::Kept)
     } else if node.is("Pad") {
-        Some(padded(node, shapes, opset))
+        Some(padded(node, shapes, opset, rows))
     } else if node.is("Flatten") {
         Some(if node.int("axis").unwrap_or(1) == 1 { Passing::Flattened } else { Passing::Moved })
     } else if node.is("Reshape") {
@@ -46,7 +46,7 @@ fn is_dropout_in_use(node: &Node, opset: i64) -> bool {
     }
 }
 
-fn padded(node: &Node, shapes: &Shapes, opset: i64) -> Passing {
+fn padded(node: &Node, shapes: &Shapes, opset: i64, rows: bool) -> Passing {
     let pads = match opset {
         ..2 => node.ints("paddings").map(<[i64]>::to_vec),
         2..11 => node.ints("pads").map(<[i64]>::to_vec),
@@ -60,8 +60,21 @@ fn padded(node: &Node, shapes: &Shapes, opset: i64) -> Passing {
     if [0, 1, half, half + 1].iter().any(|&at| pads[at] != 0) {
         return Passing::Moved;
     }
-    let of_the_array = matches!(node.bytes("mode"), Some(b"reflect" | b"edge" | b"wrap"));
-    if of_the_array || pads.iter().all(|&pad| pad == 0) { Passing::Kept } else { Passing::Padded }
+    if pads.iter().all(|&pad| pad == 0) {
+        return Passing::Kept;
+    }
+    // A row has one number a channel, and would have more.
+    if rows {
+        return Passing::Moved;
+    }
+    if matches!(node.bytes("mode"), Some(b"reflect" | b"edge" | b"wrap")) {
+        return Passing::Kept;
+    }
+    let is_zero = match opset {
+        ..11 => node.float("value").unwrap_or(0.0) == 0.0,
+        _ => node.input(2).is_none_or(|value| shapes.is_zero(value)),
+    };
+    if is_zero { Passing::Padded } else { Passing::Moved }
 }
 
 fn reshaped(lengths: &[Length], channels: usize, rows: bool) -> Passing {

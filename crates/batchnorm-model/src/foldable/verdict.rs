@@ -62,6 +62,8 @@ pub enum Reason {
     Inside(String),
     /// Its parameters are no constants, not of one length, or not finite.
     Parameters(String),
+    /// It gives its statistics as outputs too.
+    Statistics,
     /// No layer beside it is linear.
     Neighbours {
         /// What makes its input.
@@ -95,6 +97,7 @@ impl Reason {
             Reason::ByPosition => "by-position",
             Reason::Inside(_) => "inside",
             Reason::Parameters(_) => "parameters",
+            Reason::Statistics => "statistics",
             Reason::Neighbours { .. } => "neighbours",
             Reason::Shared(_) => "shared",
             Reason::Weights(_) => "weights",
@@ -116,6 +119,7 @@ impl fmt::Display for Reason {
                 write!(f, "it has statistics for each position (spatial 0), and a layer has one weight for all of them")
             }
             Reason::Inside(what) => write!(f, "it is inside {what}"),
+            Reason::Statistics => write!(f, "it gives its statistics as outputs too, which no layer does"),
             Reason::Parameters(why) => write!(f, "its parameters: {why}"),
             Reason::Neighbours { behind, before } => {
                 write!(f, "no linear layer beside it: it stands behind {behind}, and its output goes to {before}")

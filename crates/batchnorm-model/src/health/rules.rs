@@ -87,7 +87,9 @@ impl Rules<'_> {
                 "nothing; what changes one of them changes all, unless the vector is copied first",
             );
         }
-        if let Some((of, largest)) = &layer.useless_bias {
+        // (A mean at its start has no bias in it.)
+        let at_start = layer.summary.as_ref().is_ok_and(|summary| summary.at_start);
+        if let Some((of, largest)) = layer.useless_bias.as_ref().filter(|_| !at_start) {
             let finding = self.add(
                 Code::UselessBias,
                 format!("the bias of {of} (up to {largest:.3e}) is in its mean too, which takes it out again"),
@@ -162,6 +164,12 @@ impl Rules<'_> {
 
     fn of_mode(&mut self, summary: &Summary) {
         match self.layer.mode {
+            // (Statistics that were taken are of a norm that was meant to use them.)
+            Some(Mode::TrainingOfInstances) if summary.at_start => {
+                let text =
+                    "it is in training mode on a batch of one whose channels are those of all examples: instance norm";
+                self.add(Code::TrainingOfInstances, text.to_owned(), "nothing; it is meant");
+            }
             Some(Mode::Training) if summary.at_start => {
                 let text = "it is in training mode, and its statistics are at their start: without that mode it would do nothing";
                 self.add(
@@ -170,7 +178,7 @@ impl Rules<'_> {
                     "compute the statistics on data, and only then leave training mode",
                 );
             }
-            Some(Mode::Training) => {
+            Some(Mode::Training | Mode::TrainingOfInstances) => {
                 let text = "it is in training mode: what comes out depends on the batch; its statistics are there and not used";
                 self.add(
                     Code::LeftInTraining,
@@ -185,11 +193,6 @@ impl Rules<'_> {
                     text.to_owned(),
                     "nothing; it is meant, and could be computed once",
                 );
-            }
-            Some(Mode::TrainingOfInstances) => {
-                let text =
-                    "it is in training mode on a batch of one whose channels are those of all examples: instance norm";
-                self.add(Code::TrainingOfInstances, text.to_owned(), "nothing; it is meant");
             }
             Some(Mode::Inference) | None if summary.at_start => {
                 let text = "its mean is 0 and its variance 1 in every channel: it never saw a batch, or its statistics were lost";

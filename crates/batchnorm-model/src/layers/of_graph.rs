@@ -97,7 +97,7 @@ fn walk<'f, R>(model: &Model<'f>, file: &'f [u8], visit: &mut Visit<'_, 'f, R>) 
         let constants = Constants::of(graph, file);
         let uses = Uses::of_function(function);
         let inside = format!("function {}", excerpt(graph.name));
-        Norms::of(graph, &constants, &uses, opset, Some(inside)).each(None, file, visit)?;
+        Norms::of(graph, &constants, &uses, function.opset.unwrap_or(opset), Some(inside)).each(None, file, visit)?;
     }
     ControlFlow::Continue(())
 }
@@ -250,9 +250,9 @@ impl<'g, 'f> Norms<'g, 'f> {
             let node = &self.graph.nodes[self.uses.maker(input)?];
             let shape = self.constants.shape(node.input(1)?)?;
             let group = node.int("group").unwrap_or(1);
-            match (node.operator, &shape[..]) {
-                ("Conv", [channels, ..]) => Some(*channels),
-                ("ConvTranspose", [_, channels, ..]) => channels.checked_mul(group),
+            match &shape[..] {
+                [channels, ..] if node.is("Conv") => Some(*channels),
+                [_, channels, ..] if node.is("ConvTranspose") => channels.checked_mul(group),
                 _ => None,
             }
         };
@@ -315,11 +315,9 @@ impl<'g, 'f> Norms<'g, 'f> {
         let find = || {
             let input = self.graph.nodes[place].input(0)?;
             let node = &self.graph.nodes[self.uses.maker(input)?];
-            let bias = match node.operator {
-                "Conv" | "ConvTranspose" => node.input(2)?,
-                "Gemm" if node.float("beta") != Some(0.0) => node.input(2)?,
-                _ => return None,
-            };
+            let adds =
+                node.is_one_of(&["Conv", "ConvTranspose"]) || (node.is("Gemm") && node.float("beta") != Some(0.0));
+            let bias = if adds { node.input(2)? } else { return None };
             let numbers = self.constants.numbers(bias, LONGEST_VECTOR, elsewhere).ok()?;
             Some((node.title(), numbers))
         };

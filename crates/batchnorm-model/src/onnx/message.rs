@@ -49,6 +49,8 @@ pub struct Graph<'f> {
 pub struct Function<'f> {
     /// Its domain.
     pub domain: &'f str,
+    /// The version of ONNX's own operators that its nodes are of, where it says so.
+    pub opset: Option<i64>,
     /// Names of its outputs.
     pub outputs: Vec<&'f str>,
     /// Its name and nodes, as a graph; its inputs are values that nothing in it makes.
@@ -245,6 +247,6 @@ impl Model<'_> {
     }
 }
 
-fn is_onnx(domain: &str) -> bool {
+pub(super) fn is_onnx(domain: &str) -> bool {
     matches!(domain, "" | "ai.onnx")
 }

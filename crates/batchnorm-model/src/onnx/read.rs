@@ -5,7 +5,7 @@ use std::str;
 
 use thiserror::Error;
 
-use super::message::{Attribute, AttributeValue, Function, Graph, Model, Node, Tensor, Text, Value, Values};
+use super::message::{Attribute, AttributeValue, Function, Graph, Model, Node, Tensor, Text, Value, Values, is_onnx};
 use crate::budget::{Budget, TooMuch};
 use crate::wire::{Field, Kind, WireError, fields, varint};
 
@@ -298,7 +298,7 @@ impl<'f> Reader<'f, '_> {
     }
 
     fn function(&mut self, content: Range<usize>) -> Result<Function<'f>, ReadError> {
-        let mut function = Function { domain: "", outputs: Vec::new(), graph: Graph::default() };
+        let mut function = Function { domain: "", opset: None, outputs: Vec::new(), graph: Graph::default() };
         for field in fields(self.file, content) {
             let field = field?;
             let of = Of { field: &field, message: "a function" };
@@ -311,6 +311,12 @@ impl<'f> Reader<'f, '_> {
                 7 => {
                     let node = self.node(of, 1)?;
                     self.budget.push(&mut function.graph.nodes, node)?;
+                }
+                9 => {
+                    let (domain, version) = self.opset(of.bytes()?)?;
+                    if is_onnx(domain) {
+                        function.opset = Some(version);
+                    }
                 }
                 10 => function.domain = self.text(of)?,
                 _ => {}
@@ -355,7 +361,7 @@ impl<'f> Reader<'f, '_> {
 
     fn attribute(&mut self, of: Of, depth: usize) -> Result<Attribute<'f>, ReadError> {
         let mut attribute = Attribute { whole: of.field.whole.clone(), name: "", value: AttributeValue::Other };
-        let (mut ints, mut floats, mut graphs) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut ints, mut floats, mut graphs, mut kind) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for field in fields(self.file, of.bytes()?) {
             let field = field?;
             let of = Of { field: &field, message: "an attribute" };
@@ -375,6 +381,7 @@ impl<'f> Reader<'f, '_> {
                 }
                 7 => self.floats(of, &mut floats)?,
                 8 => self.ints(of, &mut ints)?,
+                20 => kind = self.int(of)?,
                 _ => {}
             }
         }
@@ -384,6 +391,16 @@ impl<'f> Reader<'f, '_> {
             attribute.value = AttributeValue::Ints(ints);
         } else if !floats.is_empty() {
             attribute.value = AttributeValue::Floats(floats);
+        } else if attribute.value == AttributeValue::Other {
+            // What is 0 or empty some writers leave out, and say of which kind it is.
+            attribute.value = match kind {
+                1 => AttributeValue::Float(0.0),
+                2 => AttributeValue::Int(0),
+                3 => AttributeValue::Bytes(b""),
+                6 => AttributeValue::Floats(floats),
+                7 => AttributeValue::Ints(ints),
+                _ => AttributeValue::Other,
+            };
         }
         Ok(attribute)
     }

@@ -120,11 +120,11 @@ impl<'g, 'f> Shapes<'g, 'f> {
                 change += if node.is("Squeeze") { -axes } else { axes };
                 value = input(0)?;
             } else if node.is_one_of(&["Add", "Sub", "Mul", "Div"]) {
-                // Beside a constant of few axes the other one decides; else the first one's axes are taken for both.
+                // Beside a constant of few axes the other one decides; of two others either may have more.
                 let constant = |at: usize| Some(self.constants.shape(input(at)?)?.len());
                 value = match (constant(0), constant(1)) {
-                    (Some(0 | 1), _) => input(1)?,
-                    (None, None | Some(0 | 1)) => input(0)?,
+                    (Some(0 | 1), None) => input(1)?,
+                    (None, Some(0 | 1)) => input(0)?,
                     _ => return None,
                 };
             } else if node.is_one_of(KEEP_AXES) {
@@ -139,6 +139,12 @@ impl<'g, 'f> Shapes<'g, 'f> {
     /// The whole numbers of a constant.
     pub fn whole_numbers(&self, value: &str) -> Option<Vec<i64>> {
         self.constants.whole_numbers(value)
+    }
+
+    /// Tells whether a value is a constant 0.
+    pub fn is_zero(&self, value: &str) -> bool {
+        let numbers = self.constants.numbers(value, 1, &|_, _, _| Err(String::from("not read here")));
+        numbers.is_ok_and(|numbers| numbers.iter().all(|number| number == 0.0))
     }
 
     /// The axes of a Squeeze or Unsqueeze, if they are constants.
@@ -223,7 +229,9 @@ impl<'g, 'f> Shapes<'g, 'f> {
             let gather = made_by(gathered, "Gather")?;
             let at = self.constants.whole_numbers(gather.input(1)?)?;
             let shape = made_by(gather.input(0)?, "Shape")?;
-            Some(at == [axis] && shape.input(0)? == of)
+            // (A part of a shape counts from another axis.)
+            let is_whole = shape.attribute("start").is_none() && shape.attribute("end").is_none();
+            Some(at == [axis] && is_whole && shape.input(0)? == of)
         };
         find().unwrap_or(false)
     }
