@@ -56,7 +56,9 @@ fn flags_that_cannot_be_or_do_not_go_together() {
     refused(&own(&["--channel-axis", "5"]), 3, &["x.npy: ", "--channel-axis", "5"]);
     let output = gradcheck(folder, &["--against", "theirs"]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
-    assert!(text(&gradcheck(folder, &["--help"]).stdout).contains("1    what was checked is wrong: a gradient (gradcheck)"));
+    assert!(
+        text(&gradcheck(folder, &["--help"]).stdout).contains("1    what was checked is wrong: a gradient (gradcheck)")
+    );
 }
 
 #[test]
