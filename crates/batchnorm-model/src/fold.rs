@@ -120,7 +120,11 @@ pub fn fold<'f>(
             (Verdict::Kept(reason), node, affine) => {
                 let may_unfold = !matches!(
                     reason,
-                    Reason::Training | Reason::ByPosition | Reason::Parameters(_) | Reason::Inside(_)
+                    Reason::Training
+                        | Reason::Statistics
+                        | Reason::ByPosition
+                        | Reason::Parameters(_)
+                        | Reason::Inside(_)
                 );
                 kept.push(Kept { name: found.name, reason, affine: node.zip(affine).filter(|_| may_unfold) });
             }

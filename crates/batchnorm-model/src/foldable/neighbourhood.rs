@@ -32,9 +32,9 @@ impl<'g, 'f> Neighbourhood<'g, 'f> {
         self.node(place).title()
     }
 
-    /// The node that makes a value.
+    /// The node whose first output a value is.
     pub fn maker(&self, value: &str) -> Option<usize> {
-        self.uses.maker(value)
+        self.uses.maker(value).filter(|&place| self.node(place).output(0) == Some(value))
     }
 
     /// What takes the numbers of a value. (Shape takes none: its result stays the same.)

@@ -137,6 +137,21 @@ fn weigh_archive(file: File, room: u64) -> Result<(), PthError> {
     let broken = |error: rawzip::Error| PthError::Archive(error.to_string());
     let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
     let size = file.metadata()?.len();
+    // (Another reader goes on to an earlier directory where this record says more than that it is the only one.)
+    let mut end = [0; 22];
+    (&file).seek(SeekFrom::Start(size.saturating_sub(22)))?;
+    let is_whole = (&file).read_exact(&mut end).is_ok();
+    if !is_whole
+        || !end.starts_with(b"PK\x05\x06")
+        || end[4..8] != [0; 4]
+        || end[8..10] != end[10..12]
+        || end[20..] != [0; 2]
+    {
+        return Err(PthError::Archive(String::from(
+            "its last record is not that of one whole archive, with its data.pkl",
+        )));
+    }
+    (&file).seek(SeekFrom::Start(0))?;
     let archive = ZipArchive::from_file(file, &mut buffer).map_err(broken)?;
     let mut first = u64::MAX;
     let mut buffer = vec![0; MAX_CENTRAL_DIRECTORY_RECORD_SIZE];
