@@ -52,11 +52,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn denied(inspection: &Inspection, path: &Path, deny: Severity) -> Result<(), Failure> {
     let count = inspection.findings.iter().filter(|finding| finding.severity >= deny).count();
     let worse = if deny == Severity::Error { String::new() } else { String::from(" or worse") };
+    let findings = if count == 1 { "finding is" } else { "findings are" };
     match count {
         0 => Ok(()),
-        1 => Err(Failure::Wrong(format!("{}: 1 finding is a {deny}{worse} (--deny {deny})", path.display()))),
-        count => {
-            Err(Failure::Wrong(format!("{}: {count} findings are a {deny}{worse} (--deny {deny})", path.display())))
-        }
+        _ => Err(Failure::Wrong(format!("{}: {count} {findings} a {deny}{worse} (--deny {deny})", path.display()))),
     }
 }

@@ -53,6 +53,22 @@ pub mod of_layers {
     /// Longest name in a table of layers.
     const LONGEST: usize = 40;
 
+    /// Names of layers with what is said of each: everything that is said once, with all names. Ends at more different ones than `most`.
+    pub fn grouped<'n>(said: impl Iterator<Item = (&'n str, String)>, most: usize) -> Vec<(String, Vec<&'n str>)> {
+        let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
+        for (name, words) in said {
+            let words = one_line(&words);
+            match groups.iter_mut().find(|(other, _)| *other == words) {
+                Some((_, names)) => names.push(name),
+                None => groups.push((words, vec![name])),
+            }
+            if groups.len() > most {
+                break;
+            }
+        }
+        groups
+    }
+
     /// A layer's name as a table has it: without what it was wrapped in, cut in the middle.
     pub fn short_name(name: &str) -> String {
         let mut bare = name;

@@ -1,6 +1,6 @@
 //! Names of strangers, which may be of any length, where they go into messages, tables and lists.
 
-use std::fmt::{self, Display, Write};
+use std::fmt;
 
 /// The longest name that is kept whole, in bytes.
 const LONGEST: usize = 400;
@@ -19,7 +19,9 @@ pub(crate) fn excerpt(text: &str) -> String {
 
 /// The beginning of a message of another library, which may have a name of any length in it.
 #[cfg(feature = "pth")]
-pub(crate) fn beginning(message: impl Display) -> String {
+pub(crate) fn beginning(message: impl fmt::Display) -> String {
+    use std::fmt::Write;
+
     struct Limited(String);
     impl Write for Limited {
         fn write_str(&mut self, text: &str) -> fmt::Result {

@@ -16,7 +16,7 @@ use std::io::{self, Write};
 use crate::edit::Edits;
 use crate::foldable::{Fold, Frozen, Judge, Reason, Side, Target, Verdict};
 use crate::layers::{self, Found};
-use crate::numbers::Precision;
+use crate::numbers::{self, Precision};
 use crate::onnx::{Constants, Elsewhere, Model, NewAttribute, NewNode, NewTensor, NewValues, Uses, element_of};
 use affine::Affine;
 pub use error::FoldError;
@@ -370,7 +370,7 @@ impl<'f> Work<'_, 'f> {
         wiring: &mut Wiring<'_, 'f>,
     ) -> Result<Proof, FoldError> {
         let channels = affine.channels();
-        let precision = self.precision(place, 1)?;
+        let precision = self.constant(place, place, 1)?.precision();
         let linear =
             Linear { target: Target::BatchNorm, shape: vec![channels], group: 1, transposed: false, alpha: 1.0 };
         let (weights, bias) = (vec![1.0; channels], vec![0.0; channels]);
@@ -403,20 +403,18 @@ impl<'f> Work<'_, 'f> {
         FoldError::Layer { layer: self.model.graph.nodes[place].title(), why: why.to_string() }
     }
 
-    fn precision(&self, place: usize, input: usize) -> Result<Precision, FoldError> {
-        let name = self.model.graph.nodes[place].input(input).unwrap_or_default();
-        let numbers =
-            self.constants.numbers(name, LARGEST, self.elsewhere).map_err(|error| self.layer(place, error))?;
-        Ok(numbers.precision())
+    /// The numbers of the constant that an input of a node is, as a part of a layer.
+    fn constant(&self, layer: usize, node: usize, input: usize) -> Result<numbers::Numbers<'f>, FoldError> {
+        let name = self.model.graph.nodes[node].input(input).unwrap_or_default();
+        self.constants.numbers(name, LARGEST, self.elsewhere).map_err(|error| self.layer(layer, error))
     }
 
     /// The numbers of a layer.
     fn numbers(&self, place: usize, target: Target) -> Result<Numbers, FoldError> {
         let node = &self.model.graph.nodes[place];
         let read = |at: usize, input: usize| {
+            let numbers = self.constant(place, at, input)?;
             let name = self.model.graph.nodes[at].input(input).unwrap_or_default();
-            let numbers =
-                self.constants.numbers(name, LARGEST, self.elsewhere).map_err(|error| self.layer(place, error))?;
             let shape = self.constants.shape(name).unwrap_or_default();
             let shape: Vec<usize> = shape.into_iter().map(|length| usize::try_from(length).unwrap_or(0)).collect();
             Ok::<_, FoldError>((shape, numbers.precision(), numbers.to_vec()))
@@ -437,10 +435,7 @@ impl<'f> Work<'_, 'f> {
             return Err(self.layer(place, "expected weights of its shape and its groups"));
         }
         let added = match target {
-            Target::MatMul => self.judge.bias_of_product(place, linear.outputs()).map(|add| {
-                let first = self.model.graph.nodes[add].input(0).is_some_and(|name| self.constants.has(name));
-                (add, if first { 0 } else { 1 })
-            }),
+            Target::MatMul => self.judge.bias_of_product(place, linear.outputs()),
             _ => node.input(2).map(|_| (place, 2)),
         };
         let bias = added
@@ -449,7 +444,6 @@ impl<'f> Work<'_, 'f> {
         if bias.as_ref().is_some_and(|(.., values)| values.len() != 1 && values.len() != linear.outputs()) {
             return Err(self.layer(place, "expected a number for each channel that is added"));
         }
-        // (A batch norm as a layer: scale and shift of what it normalises.)
         Ok(Numbers { linear, weights, precision, bias })
     }
 }
@@ -457,5 +451,5 @@ impl<'f> Work<'_, 'f> {
 /// Numbers as they come back from a file.
 fn rounded(numbers: &[f64], precision: Precision) -> Vec<f64> {
     let bytes = precision.bytes_of(numbers.iter().copied());
-    crate::numbers::Numbers::of_bytes(bytes, precision).map(|numbers| numbers.to_vec()).unwrap_or_default()
+    numbers::Numbers::of_bytes(bytes, precision).map(|numbers| numbers.to_vec()).unwrap_or_default()
 }

@@ -59,15 +59,15 @@ impl<'g, 'f> Judge<'g, 'f> {
         if self.0.opset < 7 {
             return None;
         }
-        let (product, shift) = self.with_constant(add, "Add")?;
+        let (product, shift, _) = self.0.with_constant(add, "Add")?;
         let mul = self.0.maker(product)?;
-        let (input, scale) = self.with_constant(mul, "Mul")?;
+        let (input, scale, _) = self.0.with_constant(mul, "Mul")?;
         if !matches!(self.0.uses.users(product), [User::Node { .. }]) {
             return None;
         }
         let layer = self.0.maker(input)?;
         let target = self.0.target(layer).filter(|target| matches!(target, Target::Conv | Target::ConvTranspose))?;
-        let weights = self.0.weights(layer, 1, 2).ok()?;
+        let weights = self.0.weights(layer, target).ok()?;
         let channels = self.0.outputs(layer, target, &weights)?;
         // A number for each channel, on the axis of channels: [C, 1, 1] or [1, C, 1, 1] for pictures.
         let is_of_channels = |name: &str| {
@@ -83,25 +83,13 @@ impl<'g, 'f> Judge<'g, 'f> {
         Some(Frozen { mul, add, input, scale, shift, fold })
     }
 
-    /// The two inputs of a node of an operator, of which the second is a constant.
-    fn with_constant(&self, place: usize, operator: &str) -> Option<(&'f str, &'f str)> {
-        let node = self.0.node(place);
-        let (one, other) = (node.input(0)?, node.input(1)?);
-        match (self.0.constants.has(one), self.0.constants.has(other)) {
-            _ if !node.is(operator) => None,
-            (false, true) => Some((one, other)),
-            (true, false) => Some((other, one)),
-            _ => None,
-        }
-    }
-
     /// The kind of layer that a node is, if it is one.
     pub(crate) fn target(&self, place: usize) -> Option<Target> {
         self.0.target(place)
     }
 
-    /// The Add behind a MatMul that adds a number for each column.
-    pub(crate) fn bias_of_product(&self, place: usize, columns: usize) -> Option<usize> {
+    /// The Add behind a MatMul that adds a number for each column, and which of its inputs these are.
+    pub(crate) fn bias_of_product(&self, place: usize, columns: usize) -> Option<(usize, usize)> {
         self.0.bias_of_product(place, columns)
     }
 

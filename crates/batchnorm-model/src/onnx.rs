@@ -18,5 +18,6 @@ pub use new::{NewAttribute, NewFunction, NewGraph, NewLength, NewModel, NewNode,
 pub use norm::BatchNorm;
 pub use read::ReadError;
 pub(crate) use shape::{Length, Shapes};
+pub(crate) use tensor::values_of;
 pub use tensor::{Elsewhere, TensorError, element_of};
 pub use uses::{User, Uses};

@@ -2,6 +2,9 @@
 
 use crate::numbers::{Numbers, Precision};
 
+/// Numbers of one vector, at most.
+pub(crate) const LONGEST_VECTOR: usize = 1 << 20;
+
 /// The vectors of a batch norm, a number for each channel.
 #[derive(Debug, Clone)]
 pub struct Parameters<'f> {

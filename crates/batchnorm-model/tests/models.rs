@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use batchnorm_model::edit::Edits;
 use batchnorm_model::file::{Inspection, ModelFile};
 use batchnorm_model::foldable::Verdict;
-use batchnorm_model::health::Severity;
 use batchnorm_model::layer::Mode;
 use batchnorm_model::onnx::{Model, NewModel};
 
@@ -58,6 +57,7 @@ fn as_many_norms_as_there_are_and_as_many_foldable() {
 #[cfg(feature = "pth")]
 #[test]
 fn weights_have_no_graph_and_their_values_are_those_of_another_reader() {
+    use batchnorm_model::health::Severity;
     let Some(folder) = models() else { return };
     for name in ["tiny.pth", "full.pth"] {
         let path = folder.join(name);
@@ -162,6 +162,7 @@ fn norms_behind_activations_stay_each_with_the_reason() {
 }
 
 /// As the other reader gives it.
+#[cfg(feature = "pth")]
 fn sha256(bytes: &[u8]) -> String {
     use std::io::Write;
     let mut child = std::process::Command::new("sha256sum")

@@ -31,15 +31,7 @@ pub fn text(folding: &Folding, path: &Path) -> String {
              deviations of its mean; seen is the largest difference at {POSITIONS} positions, computed both ways in f64."
         );
     }
-    // Each reason once.
-    let mut reasons: Vec<(String, Vec<&str>)> = Vec::new();
-    for (name, reason) in kept {
-        let reason = text::one_line(&reason.to_string());
-        match reasons.iter_mut().find(|(other, _)| *other == reason) {
-            Some((_, names)) => names.push(name),
-            None => reasons.push((reason, vec![name])),
-        }
-    }
+    let reasons = of_layers::grouped(kept.iter().map(|(name, reason)| (&**name, reason.to_string())), usize::MAX);
     if !reasons.is_empty() {
         text.push_str("\nStays:\n");
     }

@@ -15,6 +15,8 @@ use crate::text::{self, of_layers};
 
 /// Layers that are named for one kind of finding.
 const NAMED: usize = 4;
+/// Different reasons after which no more are looked for.
+const REASONS: usize = 32;
 
 pub fn text(inspection: &Inspection, path: &Path) -> String {
     let mut text = format!("{}\n{}\n", shown::head(&inspection.head, path), shown::counts(inspection));
@@ -106,18 +108,11 @@ fn verdict(layer: &Layer, findings: &[Finding]) -> String {
 
 /// Why layers cannot be folded, each reason once.
 fn kept(layers: &[Layer], text: &mut String) {
-    let mut reasons: Vec<(String, Vec<&str>)> = Vec::new();
-    for layer in layers {
-        let Some(Verdict::Kept(reason)) = &layer.verdict else { continue };
-        let reason = text::one_line(&reason.to_string());
-        match reasons.iter_mut().find(|(other, _)| *other == reason) {
-            Some((_, names)) => names.push(&layer.name),
-            None => reasons.push((reason, vec![&layer.name])),
-        }
-        if reasons.len() > 32 {
-            break;
-        }
-    }
+    let kept = layers.iter().filter_map(|layer| match &layer.verdict {
+        Some(Verdict::Kept(reason)) => Some((&*layer.name, reason.to_string())),
+        _ => None,
+    });
+    let reasons = of_layers::grouped(kept, REASONS);
     if reasons.is_empty() {
         return;
     }

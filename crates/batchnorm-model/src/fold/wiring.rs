@@ -1,6 +1,6 @@
 //! The graph around what was folded: numbers put where they were, nodes taken out, names handed on.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::edit::Edits;
 use crate::numbers::Precision;
@@ -25,7 +25,7 @@ pub(super) struct Wiring<'w, 'f> {
     model: &'w Model<'f>,
     uses: &'w Uses<'f>,
     file: &'f [u8],
-    pub edits: Edits,
+    edits: Edits,
     names: HashSet<String>,
     removed: HashSet<usize>,
     /// Inputs of nodes that no longer take what they took.
@@ -35,7 +35,7 @@ pub(super) struct Wiring<'w, 'f> {
     /// Values that nodes in the place of others take.
     taken: HashSet<&'f str>,
     /// Nodes whose own names of inputs were changed already.
-    new_inputs: HashMap<(usize, usize), String>,
+    new_inputs: BTreeMap<(usize, usize), String>,
     new_outputs: HashMap<usize, String>,
 }
 
@@ -54,7 +54,7 @@ impl<'w, 'f> Wiring<'w, 'f> {
             unused: HashSet::new(),
             renamed: HashMap::new(),
             taken: HashSet::new(),
-            new_inputs: HashMap::new(),
+            new_inputs: BTreeMap::new(),
             new_outputs: HashMap::new(),
         }
     }
@@ -194,27 +194,17 @@ impl<'w, 'f> Wiring<'w, 'f> {
             if self.removed.contains(&place) {
                 continue;
             }
-            let mut beyond = Vec::new();
-            let last = node.inputs.len();
-            for ((_, input), name) in self.new_inputs.iter().filter(|((of, input), _)| *of == place && *input >= last) {
-                beyond.push((*input, name.clone()));
-            }
             for (at, text) in node.inputs.iter().enumerate() {
                 let new = match self.new_inputs.get(&(place, at)) {
                     Some(name) => name.as_str(),
                     None => self.final_name(text.text),
                 };
                 if new != text.text {
-                    let mut field = Vec::new();
-                    put_bytes(&mut field, NODE_INPUT, new.as_bytes());
-                    self.edits.replace(text.whole.clone(), field);
+                    self.edits.replace(text.whole.clone(), field(NODE_INPUT, new));
                 }
             }
-            beyond.sort();
-            for (_, name) in beyond {
-                let mut field = Vec::new();
-                put_bytes(&mut field, NODE_INPUT, name.as_bytes());
-                self.edits.append(node.content.clone(), &field);
+            for (_, name) in self.new_inputs.range((place, node.inputs.len())..(place + 1, 0)) {
+                self.edits.append(node.content.clone(), &field(NODE_INPUT, name));
             }
             for (at, text) in node.outputs.iter().enumerate() {
                 let new = match self.new_outputs.get(&place) {
@@ -222,9 +212,7 @@ impl<'w, 'f> Wiring<'w, 'f> {
                     _ => self.final_name(text.text),
                 };
                 if new != text.text {
-                    let mut field = Vec::new();
-                    put_bytes(&mut field, NODE_OUTPUT, new.as_bytes());
-                    self.edits.replace(text.whole.clone(), field);
+                    self.edits.replace(text.whole.clone(), field(NODE_OUTPUT, new));
                 }
             }
         }
@@ -275,6 +263,13 @@ impl<'w, 'f> Wiring<'w, 'f> {
             }
         }
     }
+}
+
+/// A field of text, with its tag.
+fn field(number: u32, text: &str) -> Vec<u8> {
+    let mut field = Vec::new();
+    put_bytes(&mut field, number, text.as_bytes());
+    field
 }
 
 /// All names of a graph and of those within it: a new one is to be none of them.

@@ -12,8 +12,7 @@ pub(super) fn find(around: &Neighbourhood, norm: usize, channels: usize, shifts:
     let no = |reason: Reason| Err(Obstacle::Reason(reason));
     let nothing = || Obstacle::Else(String::from("nothing"));
     let mut value = around.node(norm).output(0).ok_or_else(nothing)?;
-    let axes = around.node(norm).input(0).and_then(|input| around.shapes.axes(input));
-    let mut rows = axes == Some(2);
+    let mut rows = around.node(norm).input(0).and_then(|input| around.shapes.axes(input)) == Some(2);
     let mut side_by_side = false;
     let mut through = Vec::new();
     for _ in 0..LONGEST {
@@ -25,7 +24,7 @@ pub(super) fn find(around: &Neighbourhood, norm: usize, channels: usize, shifts:
         };
         let node = around.node(place);
         if let Some(target) = around.target(place).filter(|target| *target != Target::BatchNorm) {
-            let weights = around.weights(place, 1, if target == Target::MatMul { 1 } else { 2 })?;
+            let weights = around.weights(place, target)?;
             let taken = around.inputs(place, target, &weights);
             let is_matrix = matches!(target, Target::Gemm | Target::MatMul);
             // (Gemm takes two axes alone.)

@@ -4,7 +4,7 @@ use super::neighbourhood::{LONGEST, Neighbourhood, Obstacle, is_quantisation};
 use super::passing::{Passing, passing};
 use super::verdict::{Fold, Reason, Side, Target};
 use crate::excerpt::excerpt;
-use crate::onnx::BatchNorm;
+use crate::onnx::{BatchNorm, values_of};
 
 /// A layer that was met.
 struct Met {
@@ -56,17 +56,8 @@ fn met(around: &Neighbourhood, place: usize) -> Result<Option<Met>, Obstacle> {
     if let Some(target) = around.target(place) {
         return Ok(Some(Met { place, target, bias: None }));
     }
-    let node = around.node(place);
-    if !node.is("Add") {
-        return Ok(None);
-    }
     // A MatMul plus a constant.
-    let [Some(one), Some(other)] = [node.input(0), node.input(1)] else { return Ok(None) };
-    let product = match (around.constants.has(one), around.constants.has(other)) {
-        (true, false) => other,
-        (false, true) => one,
-        _ => return Ok(None),
-    };
+    let Some((product, ..)) = around.with_constant(place, "Add") else { return Ok(None) };
     let Some(maker) = around.maker(product).filter(|&maker| around.target(maker) == Some(Target::MatMul)) else {
         return Ok(None);
     };
@@ -87,7 +78,7 @@ fn fits(
     let title = || around.title(place);
     let given = match target {
         Target::BatchNorm => of_batch_norm(around, place)?,
-        _ => around.outputs(place, target, &around.weights(place, 1, if target == Target::MatMul { 1 } else { 2 })?),
+        _ => around.outputs(place, target, &around.weights(place, target)?),
     };
     if given != Some(channels) {
         return no(Reason::Channels(title()));
@@ -130,8 +121,5 @@ fn of_batch_norm(around: &Neighbourhood, place: usize) -> Result<Option<usize>, 
         return no(Reason::Weights(format!("the parameters of {} are no constants of its channels", node.title())));
     }
     let shape = norm.parameters[0].and_then(|name| around.constants.shape(name));
-    let count = |shape: Vec<i64>| {
-        shape.iter().try_fold(1usize, |count, &length| count.checked_mul(usize::try_from(length).ok()?))
-    };
-    Ok(shape.and_then(count))
+    Ok(shape.and_then(|shape| values_of(&shape)))
 }

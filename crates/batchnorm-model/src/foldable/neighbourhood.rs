@@ -51,10 +51,24 @@ impl<'g, 'f> Neighbourhood<'g, 'f> {
         }
     }
 
-    /// The shape of a layer's weights; a reason where they are no constants. Its bias, if it has one, has to be one too.
-    pub fn weights(&self, place: usize, weights: usize, bias: usize) -> Result<Vec<i64>, Obstacle> {
+    /// What a node of an operator computes from a value and a constant: the value, and the constant with the place that it is at.
+    pub fn with_constant(&self, place: usize, operator: &str) -> Option<(&'f str, &'f str, usize)> {
         let node = self.node(place);
-        for at in [weights, bias] {
+        let (one, other) = (node.input(0)?, node.input(1)?);
+        match (self.constants.has(one), self.constants.has(other)) {
+            _ if !node.is(operator) => None,
+            (false, true) => Some((one, other, 1)),
+            (true, false) => Some((other, one, 0)),
+            _ => None,
+        }
+    }
+
+    /// The shape of a layer's weights; a reason where they are no constants. Its bias, if it has one, has to be one too.
+    pub fn weights(&self, place: usize, target: Target) -> Result<Vec<i64>, Obstacle> {
+        let node = self.node(place);
+        // (What is added to a MatMul is no input of it.)
+        let inputs: &[usize] = if target == Target::MatMul { &[1] } else { &[1, 2] };
+        for &at in inputs {
             let Some(name) = node.input(at) else { continue };
             if !self.constants.has(name) {
                 let maker = self.maker(name).map(|maker| self.node(maker));
@@ -64,7 +78,7 @@ impl<'g, 'f> Neighbourhood<'g, 'f> {
                 }));
             }
         }
-        let shape = node.input(weights).and_then(|name| self.constants.shape(name));
+        let shape = node.input(1).and_then(|name| self.constants.shape(name));
         shape.ok_or_else(|| Obstacle::Reason(Reason::Weights(format!("{} has no weights", node.title()))))
     }
 
@@ -132,14 +146,13 @@ impl<'g, 'f> Neighbourhood<'g, 'f> {
         }
     }
 
-    /// The Add behind a MatMul that adds a number for each column, if there is one.
-    pub fn bias_of_product(&self, place: usize, columns: usize) -> Option<usize> {
+    /// The Add behind a MatMul that adds a number for each column, if there is one, and which of its inputs these are.
+    pub fn bias_of_product(&self, place: usize, columns: usize) -> Option<(usize, usize)> {
         let output = self.node(place).output(0)?;
         let [User::Node { node: add, .. }] = self.takers(output)[..] else { return None };
-        let node = self.node(add as usize);
-        let constants = node.inputs.iter().filter(|input| self.constants.has(input.text)).count();
-        let adds = node.is("Add") && node.inputs.len() == 2 && constants == 1;
-        (adds && self.has_a_number_for_each_column(place, Some(add as usize), columns)).then_some(add as usize)
+        let add = add as usize;
+        let (.., input) = self.with_constant(add, "Add").filter(|_| self.node(add).inputs.len() == 2)?;
+        self.has_a_number_for_each_column(place, Some(add), columns).then_some((add, input))
     }
 
     /// The kind of layer that a node is, if it is one.

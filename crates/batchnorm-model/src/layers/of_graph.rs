@@ -1,6 +1,6 @@
 //! The batch norms of a graph, of those within it, and of functions.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
 use crate::budget::{Budget, TooMuch};
@@ -8,14 +8,13 @@ use crate::excerpt::excerpt;
 use crate::foldable::{Judge, Reason, Verdict};
 use crate::layer::{ByPosition, Layer, Mode, Neighbours, OF_A_LAYER};
 use crate::onnx::{BatchNorm, Constant, Constants, Elsewhere, Graph, Length, Model, Node, Shapes, User, Uses};
-use crate::parameters::Parameters;
+use crate::parameters::{LONGEST_VECTOR, Parameters};
 
 /// Nodes that a batch which is made of constants may come through.
 const LONGEST: usize = 48;
-/// Numbers of one vector, at most.
-const LONGEST_VECTOR: usize = 1 << 20;
 /// Other layers with the same vectors that are named.
 const MOST_NAMED: usize = 3;
+
 /// All batch norms of a model, in the order of the file.
 pub(crate) fn layers(
     model: &Model,
@@ -111,7 +110,7 @@ struct Norms<'g, 'f> {
     opset: i64,
     inside: Option<String>,
     /// By place.
-    norms: HashMap<usize, BatchNorm<'f>>,
+    norms: BTreeMap<usize, BatchNorm<'f>>,
     /// How many of them have each name.
     named: HashMap<&'f str, usize>,
     /// The places of norms by the places of tensors that they use.
@@ -127,14 +126,12 @@ impl<'g, 'f> Norms<'g, 'f> {
         inside: Option<String>,
     ) -> Self {
         let norm = |(place, node): (usize, &Node<'f>)| Some((place, BatchNorm::of(node, opset)?));
-        let norms: HashMap<usize, BatchNorm> = graph.nodes.iter().enumerate().filter_map(norm).collect();
+        let norms: BTreeMap<usize, BatchNorm> = graph.nodes.iter().enumerate().filter_map(norm).collect();
         let mut named = HashMap::new();
         let mut sharing: HashMap<usize, Vec<usize>> = HashMap::new();
-        let mut places: Vec<usize> = norms.keys().copied().collect();
-        places.sort_unstable();
-        for place in places {
+        for (&place, norm) in &norms {
             *named.entry(graph.nodes[place].known_as()).or_default() += 1;
-            for name in norms[&place].parameters.iter().flatten() {
+            for name in norm.parameters.iter().flatten() {
                 if let Ok(Constant::Tensor(tensor)) = constants.find(name) {
                     let users = sharing.entry(tensor.whole.start).or_default();
                     if users.last() != Some(&place) {

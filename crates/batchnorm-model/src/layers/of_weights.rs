@@ -6,11 +6,9 @@ use std::time::Instant;
 use crate::budget::{Budget, TooMuch};
 use crate::excerpt::excerpt;
 use crate::layer::{Layer, OF_A_LAYER};
-use crate::parameters::Parameters;
+use crate::parameters::{LONGEST_VECTOR, Parameters};
 use crate::weights::Weights;
 
-/// Numbers of one vector, at most.
-const LONGEST_VECTOR: usize = 1 << 20;
 /// Seconds that reading all vectors may take, and bytes of the file that give another one: vectors of files are small, but PyTorch's may be
 /// made of numbers that lie as far from each other as the file allows.
 const SECONDS: u64 = 8;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use thiserror::Error;
 
 use super::message::{AttributeValue, Graph, Node, Tensor};
-use super::tensor::{Elsewhere, TensorError};
+use super::tensor::{Elsewhere, TensorError, values_of};
 use crate::excerpt::excerpt;
 use crate::numbers::{Numbers, Precision};
 
@@ -186,8 +186,7 @@ impl<'g, 'f> Constants<'g, 'f> {
         let Some(shape) = node.input(0) else { return Err(not("a ConstantOfShape without a shape")) };
         let lengths =
             self.shape_numbers(shape).ok_or_else(|| not("a ConstantOfShape whose shape is no constant list"))?;
-        let count = lengths.iter().try_fold(1usize, |count, &length| count.checked_mul(usize::try_from(length).ok()?));
-        let count = count.ok_or_else(|| not("a ConstantOfShape of a shape that cannot be"))?;
+        let count = values_of(&lengths).ok_or_else(|| not("a ConstantOfShape of a shape that cannot be"))?;
         let (number, precision) = match node.attribute("value").map(|attribute| &attribute.value) {
             Some(AttributeValue::Tensor(tensor)) => {
                 let numbers = tensor.numbers(self.file, &|_, _, _| Err(String::from("not read here")))?;

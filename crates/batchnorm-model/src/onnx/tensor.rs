@@ -87,15 +87,18 @@ pub fn element_of(precision: Precision) -> i32 {
     }
 }
 
+/// The number of values of a shape, if there is such a shape.
+pub(crate) fn values_of(dims: &[i64]) -> Option<usize> {
+    dims.iter().try_fold(1usize, |count, &length| count.checked_mul(usize::try_from(length).ok()?))
+}
+
 impl<'f> Tensor<'f> {
     /// Number of its values.
     ///
     /// # Errors
     /// A length below 0; more values than memory has room for.
     pub fn count(&self) -> Result<usize, TensorError> {
-        let mut lengths = self.dims.iter().map(|&length| usize::try_from(length).ok());
-        let count = lengths.try_fold(1usize, |count, length| count.checked_mul(length?));
-        let count = count.filter(|count| *count <= isize::MAX as usize / 8);
+        let count = values_of(&self.dims).filter(|count| *count <= isize::MAX as usize / 8);
         count.ok_or_else(|| TensorError::Shape { name: excerpt(self.name), dims: beginning_of(&self.dims) })
     }
 
