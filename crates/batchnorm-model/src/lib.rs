@@ -29,6 +29,7 @@ mod layers;
 pub mod numbers;
 pub mod onnx;
 pub mod parameters;
+pub mod recipe;
 pub mod weights;
 pub mod wire;
 
