@@ -18,7 +18,7 @@ pub(crate) fn excerpt(text: &str) -> String {
 }
 
 /// The beginning of a message of another library, which may have a name of any length in it.
-#[cfg(feature = "pth")]
+#[cfg(any(feature = "pth", feature = "engine"))]
 pub(crate) fn beginning(message: impl fmt::Display) -> String {
     use std::fmt::Write;
 
@@ -59,7 +59,7 @@ mod tests {
         assert_eq!(beginning_of(&[7; 10]), "[7, 7, 7, 7, 7, 7, 7, 7] and 2 more");
     }
 
-    #[cfg(feature = "pth")]
+    #[cfg(any(feature = "pth", feature = "engine"))]
     #[test]
     fn long_messages_end() {
         assert_eq!(beginning("short"), "short");

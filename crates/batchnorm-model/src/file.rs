@@ -157,6 +157,14 @@ impl ModelFile {
         }
     }
 
+    /// Its bytes, if it is a model of ONNX.
+    pub fn onnx(&self) -> Option<&[u8]> {
+        match &self.content {
+            Content::Onnx(bytes) => Some(bytes),
+            Content::Weights(_) => None,
+        }
+    }
+
     /// Looks at its batch norms.
     ///
     /// # Errors
@@ -250,7 +258,10 @@ impl ModelFile {
     }
 
     /// Bytes of a tensor whose values are in another file, in the folder of this one.
-    fn elsewhere(&self, name: &str, offset: u64, length: Option<u64>) -> Result<Vec<u8>, String> {
+    ///
+    /// # Errors
+    /// Another folder; what the system says.
+    pub fn elsewhere(&self, name: &str, offset: u64, length: Option<u64>) -> Result<Vec<u8>, String> {
         let folder = self.path.parent().unwrap_or(Path::new(""));
         beside::read(folder, name, offset, length).map_err(|error| error.to_string())
     }

@@ -8,7 +8,6 @@ mod error;
 mod linear;
 mod proof;
 mod unit;
-mod wiring;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Write};
@@ -18,12 +17,12 @@ use crate::foldable::{Fold, Frozen, Judge, Reason, Side, Target, Verdict};
 use crate::layers::{self, Found};
 use crate::numbers::{self, Precision};
 use crate::onnx::{Constants, Elsewhere, Model, NewAttribute, NewNode, NewTensor, NewValues, Uses, element_of};
+use crate::wiring::Wiring;
 use affine::Affine;
 pub use error::FoldError;
 use linear::Linear;
 pub use proof::{POSITIONS, Proof, SEED};
 use unit::{Exact, Unit};
-use wiring::Wiring;
 
 /// Numbers of one layer, at most.
 const LARGEST: usize = 1 << 31;

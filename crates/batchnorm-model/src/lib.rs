@@ -16,22 +16,34 @@
 //! ```
 
 mod budget;
+#[cfg(feature = "engine")]
+pub mod compare;
 pub mod convert;
 pub mod edit;
+#[cfg(feature = "engine")]
+pub mod engine;
 mod excerpt;
 pub mod file;
+#[cfg(feature = "engine")]
+pub mod fingerprint;
 pub mod fold;
 pub mod foldable;
 pub mod health;
+#[cfg(feature = "engine")]
+//pub mod job;
 pub mod kind;
 pub mod layer;
 mod layers;
 pub mod numbers;
 pub mod onnx;
 pub mod parameters;
+#[cfg(feature = "engine")]
+pub mod recalibrate;
 pub mod recipe;
+pub mod statistics;
 pub mod weights;
 pub mod wire;
+mod wiring;
 
 pub use budget::TooMuch;
 pub use layers::Norm;

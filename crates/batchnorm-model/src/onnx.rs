@@ -12,6 +12,8 @@ mod tensor;
 mod uses;
 
 pub use check::GraphError;
+#[cfg(feature = "engine")]
+pub(crate) use check::order;
 pub use constant::{Constant, ConstantError, Constants};
 pub use message::{Attribute, AttributeValue, Function, Graph, Model, Node, Tensor, Text, Value, Values};
 pub use new::{NewAttribute, NewFunction, NewGraph, NewLength, NewModel, NewNode, NewTensor, NewValue, NewValues};

@@ -1,6 +1,7 @@
 //! Whether a graph can run at all: every value made once, before it is used, and none in a circle.
 
-use std::collections::{HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use thiserror::Error;
 
@@ -108,22 +109,55 @@ fn check<'f>(graph: &Graph<'f>, around: Option<&Names<'_, 'f>>) -> Result<(), Gr
             return unknown(output.name, String::from("the graph's output"));
         }
     }
-    let mut ready: Vec<usize> = (0..graph.nodes.len()).filter(|&place| waits[place] == 0).collect();
-    let mut left = graph.nodes.len();
-    while let Some(place) = ready.pop() {
-        left -= 1;
+    if let Err(place) = in_order(waits, &waiting) {
+        return Err(GraphError::Circle { node: graph.nodes[place].title() });
+    }
+    graph.nodes.iter().flat_map(Node::graphs).try_for_each(|(_, inner)| check(inner, Some(&names)))
+}
+
+/// The places of nodes in an order in which they can run, the first ones first: how many each waits for, and who waits for it. Otherwise
+/// the place of one in a circle, or behind one.
+fn in_order(mut waits: Vec<usize>, waiting: &[Vec<usize>]) -> Result<Vec<usize>, usize> {
+    // (By place where several can run, so that a file's own order stays if it is one.)
+    let ready = (0..waits.len()).filter(|&place| waits[place] == 0);
+    let mut ready: BinaryHeap<Reverse<usize>> = ready.map(Reverse).collect();
+    let mut order = Vec::with_capacity(waits.len());
+    while let Some(Reverse(place)) = ready.pop() {
+        order.push(place);
         for &next in &waiting[place] {
             waits[next] -= 1;
             if waits[next] == 0 {
-                ready.push(next);
+                ready.push(Reverse(next));
             }
         }
     }
-    if left > 0 {
-        let node = graph.nodes.iter().zip(&waits).find(|(_, waits)| **waits > 0);
-        return Err(GraphError::Circle { node: node.map_or_else(String::new, |(node, _)| node.title()) });
+    match waits.iter().position(|&waits| waits > 0) {
+        Some(place) => Err(place),
+        None => Ok(order),
     }
-    graph.nodes.iter().flat_map(Node::graphs).try_for_each(|(_, inner)| check(inner, Some(&names)))
+}
+
+/// The places of a graph's nodes in an order in which they can run, and for each node the values that it takes, those that graphs within
+/// it take too. The graph was checked.
+#[cfg(feature = "engine")]
+pub(crate) fn order<'f>(graph: &Graph<'f>) -> (Vec<usize>, Vec<Vec<&'f str>>) {
+    let outputs = |(place, node): (usize, &Node<'f>)| {
+        node.outputs.iter().map(move |output| (output.text, place)).collect::<Vec<_>>()
+    };
+    let makers: HashMap<&str, usize> = graph.nodes.iter().enumerate().flat_map(outputs).collect();
+    let (mut waits, mut waiting) = (vec![0; graph.nodes.len()], vec![Vec::new(); graph.nodes.len()]);
+    let mut all = Vec::with_capacity(graph.nodes.len());
+    for (place, node) in graph.nodes.iter().enumerate() {
+        let mut taken = Vec::new();
+        taken_by(node, &mut taken);
+        let taken: Vec<&str> = taken.into_iter().map(|(name, _)| name).collect();
+        for &maker in taken.iter().filter_map(|name| makers.get(name)) {
+            waits[place] += 1;
+            waiting[maker].push(place);
+        }
+        all.push(taken);
+    }
+    (in_order(waits, &waiting).unwrap_or_default(), all)
 }
 
 /// The values that a node takes, its own inputs and what graphs within it use; whether each is an input of its own.

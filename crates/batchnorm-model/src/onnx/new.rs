@@ -209,16 +209,21 @@ impl NewNode {
         put_text(out, 3, &self.name);
         put_text(out, 4, &self.operator);
         for (name, value) in &self.attributes {
-            put_message(out, 5, |out| {
-                put_text(out, 1, name);
-                value.put(out);
-            });
+            put_bytes(out, 5, &value.to_bytes(name));
         }
         put_text(out, 7, &self.domain);
     }
 }
 
 impl NewAttribute {
+    /// The bytes of the message of an attribute of a name, without a tag.
+    pub fn to_bytes(&self, name: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_text(&mut out, 1, name);
+        self.put(&mut out);
+        out
+    }
+
     fn put(&self, out: &mut Vec<u8>) {
         let kind = match self {
             NewAttribute::Float(value) => {

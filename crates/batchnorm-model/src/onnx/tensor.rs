@@ -134,21 +134,7 @@ impl<'f> Tensor<'f> {
         };
         let numbers = match &self.values {
             Values::Raw(bytes) => of_bytes(Cow::Borrowed(*bytes))?,
-            Values::External(_) => {
-                let external = |why: String| TensorError::External { name: name(), why };
-                let number = |key: &str| match self.external(key).map(str::parse) {
-                    None => Ok(None),
-                    Some(Ok(number)) => Ok(Some(number)),
-                    Some(Err(_)) => Err(external(format!("its {key} is no whole number"))),
-                };
-                let (offset, length) = (number("offset")?, number("length")?);
-                let bytes = (expected * precision.size()) as u64;
-                if let Some(length) = length.filter(|length: &u64| *length != bytes) {
-                    return Err(external(format!("{length} bytes are said, and its shape has {bytes}")));
-                }
-                let location = self.external("location").ok_or_else(|| external(String::from("none is named")))?;
-                of_bytes(Cow::Owned(elsewhere(location, offset.unwrap_or(0), Some(bytes)).map_err(external)?))?
-            }
+            Values::External(_) => of_bytes(Cow::Owned(self.bytes_elsewhere(expected * precision.size(), elsewhere)?))?,
             Values::Fields(field, pieces) => {
                 let of_type = match precision {
                     Precision::F32 => 4,
@@ -169,6 +155,26 @@ impl<'f> Tensor<'f> {
             }
         };
         if numbers.len() == expected { Ok(numbers) } else { Err(wrong(numbers.len())) }
+    }
+
+    /// So many bytes of values that are in another file.
+    ///
+    /// # Errors
+    /// Another length that is said; a file that is not named, or cannot be read.
+    pub(crate) fn bytes_elsewhere(&self, bytes: usize, elsewhere: &Elsewhere) -> Result<Vec<u8>, TensorError> {
+        let external = |why: String| TensorError::External { name: excerpt(self.name), why };
+        let number = |key: &str| match self.external(key).map(str::parse) {
+            None => Ok(None),
+            Some(Ok(number)) => Ok(Some(number)),
+            Some(Err(_)) => Err(external(format!("its {key} is no whole number"))),
+        };
+        let (offset, length) = (number("offset")?, number("length")?);
+        let bytes = bytes as u64;
+        if let Some(length) = length.filter(|length: &u64| *length != bytes) {
+            return Err(external(format!("{length} bytes are said, and its shape has {bytes}")));
+        }
+        let location = self.external("location").ok_or_else(|| external(String::from("none is named")))?;
+        elsewhere(location, offset.unwrap_or(0), Some(bytes)).map_err(external)
     }
 
     /// Its whole numbers, if it has some (i64) and they are in this file; no more of them than a shape has.

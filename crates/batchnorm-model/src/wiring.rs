@@ -1,11 +1,12 @@
-//! The graph around what was folded: numbers put where they were, nodes taken out, names handed on.
+//! The graph around what is changed: numbers put where they were, nodes taken out, names handed on.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::edit::Edits;
 use crate::numbers::Precision;
 use crate::onnx::{
-    AttributeValue, Graph, Model, NewLength, NewNode, NewTensor, NewValue, NewValues, Node, Tensor, User, Uses,
+    AttributeValue, Graph, Model, NewAttribute, NewLength, NewNode, NewTensor, NewValue, NewValues, Node, Tensor, User,
+    Uses,
 };
 use crate::wire::{WireError, put_bytes};
 
@@ -15,13 +16,14 @@ const INITIALIZER: u32 = 5;
 const INPUT: u32 = 11;
 const NODE_INPUT: u32 = 1;
 const NODE_OUTPUT: u32 = 2;
+const ATTRIBUTE: u32 = 5;
 /// Before this version of the format initialisers had to be among the inputs.
 const INITIALIZERS_ALONE: i64 = 4;
 /// Nodes that only make or hand on constants: without a user they go too.
 const MAKERS: &[&str] = &["Constant", "ConstantOfShape", "Identity"];
 
 /// Changes of a graph that belong together.
-pub(super) struct Wiring<'w, 'f> {
+pub(crate) struct Wiring<'w, 'f> {
     model: &'w Model<'f>,
     uses: &'w Uses<'f>,
     file: &'f [u8],
@@ -110,6 +112,20 @@ impl<'w, 'f> Wiring<'w, 'f> {
         self.edits.replace(node.whole.clone(), bytes);
         self.removed.insert(place);
         self.taken.insert(input);
+    }
+
+    /// Takes off a node what it gives besides its first output, which nothing uses.
+    pub fn drop_other_outputs(&mut self, place: usize) {
+        let others = self.node(place).outputs.iter().skip(1);
+        others.for_each(|output| self.edits.remove(output.whole.clone()));
+    }
+
+    /// Puts an attribute in the place of one of its name, if a node has that.
+    pub fn put_attribute(&mut self, place: usize, name: &str, value: NewAttribute) {
+        self.drop_attribute(place, name);
+        let mut bytes = Vec::new();
+        put_bytes(&mut bytes, ATTRIBUTE, &value.to_bytes(name));
+        self.edits.append(self.node(place).content.clone(), &bytes);
     }
 
     /// Takes an attribute off a node.

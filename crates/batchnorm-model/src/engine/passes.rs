@@ -1,0 +1,336 @@
+//! Batches of data on their way through the stages of a graph.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+
+use batchnorm::{Axes, BatchMoments, Config, Normalizer, View};
+use rayon::prelude::*;
+use thiserror::Error;
+
+use super::array::{Array, Numbers};
+use super::run::{Engine, EngineError};
+use super::stages::Stages;
+use super::written::Written;
+use crate::statistics::Statistics;
+
+/// Where data come from.
+pub trait Source: Sync {
+    /// Number of samples.
+    fn len(&self) -> usize;
+
+    /// Tells whether there is none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The values of the model's inputs for some samples.
+    ///
+    /// # Errors
+    /// Data that cannot be read, or do not fit the model.
+    fn read(&self, places: Range<usize>) -> Result<Vec<(String, Array)>, String>;
+}
+
+/// What went wrong on the way.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PassError {
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The data.
+    #[error("{0}")]
+    Data(String),
+    /// The files of values between two stages.
+    #[error("values between two layers could not be kept in a file of the folder for temporary ones: {0}")]
+    Kept(#[from] io::Error),
+    /// A value that has no axis of samples.
+    #[error(
+        "{value}: expected a first axis of {samples} samples or a multiple of it, got shape {shape:?}; statistics of single samples cannot be told apart"
+    )]
+    Samples {
+        /// The value.
+        value: String,
+        /// Samples in the batch.
+        samples: usize,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// What is no array of channels.
+    #[error("{value}: expected floating-point numbers [N, C, ...] for a batch norm, got shape {shape:?}")]
+    Channels {
+        /// The value.
+        value: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+}
+
+/// Statistics as a run is given them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Given {
+    mean: Array,
+    variance: Array,
+}
+
+impl Given {
+    /// Those of a norm, as f32.
+    pub fn of(statistics: &Statistics) -> Given {
+        let array =
+            |numbers: &[f64]| Array::floats(vec![numbers.len()], numbers.iter().map(|&number| number as f32).collect());
+        Given { mean: array(&statistics.mean), variance: array(&statistics.variance) }
+    }
+
+    /// The means.
+    pub fn mean(&self) -> &Array {
+        &self.mean
+    }
+
+    /// The variances.
+    pub fn variance(&self) -> &Array {
+        &self.variance
+    }
+}
+
+/// A batch somewhere on its way: the values that are needed to go on, and the statistics that are its own.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    values: HashMap<String, Array>,
+    own: HashMap<usize, Given>,
+}
+
+impl State {
+    /// A value that is there.
+    pub fn value(&self, name: &str) -> Option<&Array> {
+        self.values.get(name)
+    }
+
+    /// Bytes of its values.
+    pub fn bytes(&self) -> usize {
+        self.values.values().map(Array::bytes).sum()
+    }
+}
+
+/// A model with its stages, an engine and data.
+pub struct Passes<'p> {
+    /// What runs the model.
+    pub engine: &'p dyn Engine,
+    /// The model.
+    pub written: &'p Written,
+    /// Its stages.
+    pub stages: Stages,
+    /// The data.
+    pub source: &'p dyn Source,
+    /// Norms that are normalised by each batch itself, by their places.
+    pub by_batch: Vec<usize>,
+}
+
+impl Passes<'_> {
+    /// A batch before the first stage.
+    ///
+    /// # Errors
+    /// What the data say.
+    pub fn start(&self, places: Range<usize>) -> Result<State, PassError> {
+        let values = self.source.read(places).map_err(PassError::Data)?;
+        Ok(State { values: values.into_iter().collect(), own: HashMap::new() })
+    }
+
+    /// Takes a batch to the end of a stage, from the end of the one before it or from any earlier one, with all norms' statistics.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub fn go(&self, state: State, stage: usize, statistics: &[Given]) -> Result<State, PassError> {
+        let left = &self.stages.left[stage];
+        let wanted: Vec<&str> =
+            left.iter().map(String::as_str).filter(|name| !state.values.contains_key(*name)).collect();
+        let mut given: Vec<(&str, Cow<Array>)> =
+            state.values.iter().map(|(name, array)| (name.as_str(), Cow::Borrowed(array))).collect();
+        for (place, norm) in self.written.norms.iter().enumerate() {
+            let own = state.own.get(&place).unwrap_or(&statistics[place]);
+            given.push((&norm.mean, Cow::Borrowed(&own.mean)));
+            given.push((&norm.variance, Cow::Borrowed(&own.variance)));
+        }
+        let values = match wanted.is_empty() {
+            true => Vec::new(),
+            false => self.engine.run(given, &wanted)?,
+        };
+        let mut new: HashMap<String, Array> = wanted.iter().map(|&name| name.to_owned()).zip(values).collect();
+        let mut own = state.own;
+        new.extend(state.values.into_iter().filter(|(name, _)| left.contains(name)));
+        let by_batch = self.stages.norms.get(stage).into_iter().flatten().filter(|norm| self.by_batch.contains(norm));
+        for &place in by_batch {
+            let norm = &self.written.norms[place];
+            if let Some(array) = new.get(&norm.input) {
+                let moments = of_batch(&norm.input, array)?;
+                own.insert(place, Given::of(&statistics_of(&moments)));
+            }
+        }
+        Ok(State { values: new, own })
+    }
+
+    /// Takes a batch from the start to the end of a stage, stopping where its own statistics have to be measured.
+    ///
+    /// # Errors
+    /// What the data and the engine say.
+    pub fn go_from_start(&self, places: Range<usize>, stage: usize, statistics: &[Given]) -> Result<State, PassError> {
+        let mut state = self.start(places)?;
+        for before in 0..stage {
+            if self.stages.norms[before].iter().any(|norm| self.by_batch.contains(norm)) {
+                state = self.go(state, before, statistics)?;
+            }
+        }
+        self.go(state, stage, statistics)
+    }
+}
+
+/// The population's statistics, of moments.
+pub fn statistics_of(moments: &BatchMoments) -> Statistics {
+    let channels = moments.channels();
+    Statistics {
+        mean: channels.iter().map(|channel| channel.mean()).collect(),
+        variance: channels.iter().map(|channel| channel.population_variance()).collect(),
+    }
+}
+
+/// The moments of a whole batch.
+///
+/// # Errors
+/// What is no array of channels.
+pub fn of_batch(value: &str, array: &Array) -> Result<BatchMoments, PassError> {
+    moments(value, array, array.shape.first().copied().unwrap_or(0), 0)
+}
+
+/// The moments of each of a batch's samples: so they do not depend on which samples stand in a batch together.
+///
+/// # Errors
+/// A first axis that is no multiple of the number of samples.
+pub fn of_samples(value: &str, array: &Array, samples: usize) -> Result<Vec<BatchMoments>, PassError> {
+    let first = array.shape.first().copied().unwrap_or(0);
+    if samples == 0 || first == 0 || !first.is_multiple_of(samples) {
+        return Err(PassError::Samples { value: value.to_owned(), samples, shape: array.shape.clone() });
+    }
+    (0..samples).map(|sample| moments(value, array, first / samples, sample)).collect()
+}
+
+/// The moments of the part of so many rows of the first axis.
+fn moments(value: &str, array: &Array, rows: usize, part: usize) -> Result<BatchMoments, PassError> {
+    let wrong = || PassError::Channels { value: value.to_owned(), shape: array.shape.clone() };
+    let Numbers::F32(numbers) = &array.numbers else { return Err(wrong()) };
+    // (An operator of one axis has one channel.)
+    let mut shape = if array.shape.len() == 1 { vec![rows, 1] } else { array.shape.clone() };
+    *shape.first_mut().ok_or_else(wrong)? = rows;
+    let length: usize = shape.iter().product();
+    let numbers = numbers.get(part * length..(part + 1) * length).ok_or_else(wrong)?;
+    let view = View::new(numbers, &shape, Axes::NCHW).map_err(|_| wrong())?;
+    Ok(normalizer().moments(&view))
+}
+
+fn normalizer() -> Normalizer {
+    Config::pytorch().normalizer().expect("the options of PyTorch are right")
+}
+
+/// Batches between two stages, in memory while there is room, then in files, then nowhere: those start anew.
+pub struct Keeper {
+    batches: Vec<Kept>,
+    memory: usize,
+    files: u64,
+}
+
+enum Kept {
+    No,
+    Memory(State),
+    File(File, Vec<(String, Vec<usize>, char)>, HashMap<usize, Given>, u64),
+}
+
+impl Keeper {
+    /// Room for so many batches, of so many bytes in memory and in files.
+    pub fn new(batches: usize, memory: usize, files: u64) -> Keeper {
+        Keeper { batches: (0..batches).map(|_| Kept::No).collect(), memory, files }
+    }
+
+    /// Takes a batch out.
+    ///
+    /// # Errors
+    /// What the system says of a file.
+    pub fn take(&mut self, batch: usize) -> io::Result<Option<State>> {
+        match std::mem::replace(&mut self.batches[batch], Kept::No) {
+            Kept::No => Ok(None),
+            Kept::Memory(state) => {
+                self.memory += state.bytes();
+                Ok(Some(state))
+            }
+            Kept::File(mut file, values, own, bytes) => {
+                self.files += bytes;
+                file.seek(SeekFrom::Start(0))?;
+                let values = values.into_iter().map(|(name, shape, kind)| Ok((name, read(&mut file, shape, kind)?)));
+                Ok(Some(State { values: values.collect::<io::Result<_>>()?, own }))
+            }
+        }
+    }
+
+    /// Keeps a batch, if there is room for it.
+    ///
+    /// # Errors
+    /// What the system says of a file.
+    pub fn put(&mut self, batch: usize, state: State) -> io::Result<()> {
+        let bytes = state.bytes();
+        self.batches[batch] = if let Some(left) = self.memory.checked_sub(bytes) {
+            self.memory = left;
+            Kept::Memory(state)
+        } else if let Some(left) = self.files.checked_sub(bytes as u64) {
+            self.files = left;
+            let mut file = tempfile::tempfile()?;
+            let values: io::Result<Vec<_>> = state
+                .values
+                .into_iter()
+                .map(|(name, array)| {
+                    let kind = write(&mut file, &array)?;
+                    Ok((name, array.shape, kind))
+                })
+                .collect();
+            Kept::File(file, values?, state.own, bytes as u64)
+        } else {
+            Kept::No
+        };
+        Ok(())
+    }
+}
+
+fn write(file: &mut File, array: &Array) -> io::Result<char> {
+    // (Read by the same process: in the machine's own order.)
+    let (bytes, kind): (Vec<u8>, char) = match &array.numbers {
+        Numbers::F32(numbers) => (numbers.iter().flat_map(|number| number.to_ne_bytes()).collect(), 'f'),
+        Numbers::I32(numbers) => (numbers.iter().flat_map(|number| number.to_ne_bytes()).collect(), 'i'),
+        Numbers::I8(numbers) => (numbers.iter().map(|&number| number as u8).collect(), 'b'),
+        Numbers::U8(numbers) => (numbers.clone(), 'u'),
+    };
+    file.write_all(&bytes)?;
+    Ok(kind)
+}
+
+fn read(file: &mut File, shape: Vec<usize>, kind: char) -> io::Result<Array> {
+    let count: usize = shape.iter().product();
+    let mut bytes = vec![0; count * if matches!(kind, 'f' | 'i') { 4 } else { 1 }];
+    file.read_exact(&mut bytes)?;
+    let fours = || bytes.as_chunks::<4>().0.iter();
+    let numbers = match kind {
+        'f' => Numbers::F32(fours().map(|bytes| f32::from_ne_bytes(*bytes)).collect()),
+        'i' => Numbers::I32(fours().map(|bytes| i32::from_ne_bytes(*bytes)).collect()),
+        'b' => Numbers::I8(bytes.iter().map(|&byte| byte as i8).collect()),
+        _ => Numbers::U8(bytes),
+    };
+    Ok(Array { shape, numbers })
+}
+
+/// Works on each of some things on several threads; the results are in the order of the things.
+///
+/// # Errors
+/// The first error in that order.
+pub fn in_parallel<T: Send, R: Send>(
+    things: Vec<T>,
+    work: impl Fn(T) -> Result<R, PassError> + Sync + Send,
+) -> Result<Vec<R>, PassError> {
+    things.into_par_iter().map(work).collect::<Vec<_>>().into_iter().collect()
+}

@@ -1,0 +1,96 @@
+//! The engine `rten`.
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrView, ValueView};
+use rten_tensor::prelude::*;
+
+use super::array::{Array, Numbers};
+use super::run::{Engine, EngineError};
+use crate::excerpt::{beginning, excerpt};
+
+const NAME: &str = "rten";
+
+/// Whether the engine changes a graph before it runs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Optimiser {
+    /// It runs the graph as it is: what is measured is what the file says.
+    Off,
+    /// It folds and fuses. (What a comparison of rounding is made with.)
+    On,
+}
+
+/// A model in `rten`. Each run has one thread of its own, so that its bits do not depend on how many there are.
+pub struct Rten {
+    model: Model,
+    /// Threads that no run has just now.
+    threads: Mutex<Vec<Arc<ThreadPool>>>,
+}
+
+impl Rten {
+    /// Loads a model that was written for engines.
+    ///
+    /// # Errors
+    /// An operator that it does not have, or not in that version; attributes that it does not take.
+    pub fn load(bytes: Vec<u8>, optimiser: Optimiser) -> Result<Rten, EngineError> {
+        let mut options = ModelOptions::with_all_ops();
+        options.enable_optimization(optimiser == Optimiser::On);
+        let model = options.load(bytes).map_err(|error| EngineError::Load { engine: NAME, why: beginning(error) })?;
+        Ok(Rten { model, threads: Mutex::default() })
+    }
+
+    fn id(&self, name: &str) -> Result<NodeId, EngineError> {
+        self.model.find_node(name).ok_or_else(|| EngineError::Name { engine: NAME, name: excerpt(name) })
+    }
+}
+
+impl Engine for Rten {
+    fn run(&self, given: Vec<(&str, Cow<'_, Array>)>, wanted: &[&str]) -> Result<Vec<Array>, EngineError> {
+        let failed = |why: String| EngineError::Run { engine: NAME, why };
+        let wanted: Vec<NodeId> = wanted.iter().map(|name| self.id(name)).collect::<Result<_, _>>()?;
+        let mut values: Vec<(NodeId, ValueOrView)> = Vec::with_capacity(given.len());
+        for (name, array) in &given {
+            // (What is the caller's no longer could be computed in place; the engine does so with few operators.)
+            values.push((self.id(name)?, view(array).map_err(failed)?.into()));
+        }
+        let lock = || self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let pool = lock().pop();
+        let pool = pool.unwrap_or_else(|| Arc::new(ThreadPool::with_num_threads(1)));
+        let options = RunOptions::default().with_thread_pool(Some(Arc::clone(&pool)));
+        let result = self.model.run(values, &wanted, Some(options));
+        lock().push(pool);
+        let values = result.map_err(|error| failed(beginning(error)))?;
+        values.into_iter().map(|value| array(value).map_err(failed)).collect()
+    }
+}
+
+fn view(array: &Array) -> Result<ValueView<'_>, String> {
+    macro_rules! view {
+        ($numbers:expr) => {
+            ValueView::from_shape(&array.shape, $numbers).map_err(|error| error.to_string())
+        };
+    }
+    match &array.numbers {
+        Numbers::F32(numbers) => view!(numbers),
+        Numbers::I32(numbers) => view!(numbers),
+        Numbers::I8(numbers) => view!(numbers),
+        Numbers::U8(numbers) => view!(numbers),
+    }
+}
+
+fn array(value: Value) -> Result<Array, String> {
+    Ok(match value {
+        Value::FloatTensor(tensor) => {
+            Array { shape: tensor.shape().to_vec(), numbers: Numbers::F32(tensor.into_data()) }
+        }
+        Value::Int32Tensor(tensor) => {
+            Array { shape: tensor.shape().to_vec(), numbers: Numbers::I32(tensor.into_data()) }
+        }
+        Value::Int8Tensor(tensor) => Array { shape: tensor.shape().to_vec(), numbers: Numbers::I8(tensor.into_data()) },
+        Value::UInt8Tensor(tensor) => {
+            Array { shape: tensor.shape().to_vec(), numbers: Numbers::U8(tensor.into_data()) }
+        }
+        _ => return Err(String::from("a value is a list of tensors, which is not handled")),
+    })
+}

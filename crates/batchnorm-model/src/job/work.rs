@@ -1,0 +1,267 @@
+//! What a child is asked to do, and what it says.
+
+use std::path::PathBuf;
+
+use batchnorm::UpdateWeight;
+use serde::{Deserialize, Serialize};
+
+use super::inputs::{Inputs, RandomInputs};
+use crate::compare::{self, Comparison, Loaded};
+use crate::engine::{EngineError, Optimiser, PassError, Rten, Written, WrittenError};
+use crate::file::{FileError, ModelFile};
+use crate::fingerprint::{self, Fit};
+use crate::onnx::Model;
+use crate::recalibrate::{self, Event, Outcome, Progress, RecalibrateError, Request, Tell};
+use crate::recipe::Recipe;
+use crate::samples::{Samples, SamplesError};
+
+/// A piece of work.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// The model.
+    pub model: PathBuf,
+    /// The data, if there are some.
+    pub data: Option<PathBuf>,
+    /// The right classes, where they are in a file of their own.
+    pub labels: Option<PathBuf>,
+    /// What is done to pictures.
+    pub recipe: Option<Recipe>,
+    /// Threads.
+    pub threads: usize,
+    /// Bytes of memory that the child may have.
+    pub memory: u64,
+    /// What is to be done.
+    pub task: Task,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Task {
+    /// Statistics are measured anew.
+    Recalibrate {
+        /// The norms, by the places of their nodes in the graph.
+        layers: Vec<usize>,
+        /// In one pass, by batches.
+        one_pass: bool,
+        /// Samples in a batch.
+        batch: usize,
+        /// Mix new and old ones.
+        blend: Option<Blend>,
+        /// Bytes of values between layers in files.
+        files: u64,
+        /// From where it goes on.
+        resumed: Option<Box<Progress>>,
+    },
+    /// The usual preprocessings are tried.
+    Fingerprint,
+    /// The folded model is compared with the original.
+    Fold {
+        /// Norms that no layer takes become a multiplication and an addition.
+        to_mul_and_add: bool,
+    },
+}
+
+/// Weights of a mix.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum Blend {
+    /// The weight of the new statistics.
+    New(f64),
+    /// The weight of the old ones.
+    Old(f64),
+}
+
+impl Blend {
+    /// As the library has it.
+    ///
+    /// # Errors
+    /// A weight that is not between 0 and 1.
+    pub fn weight(self) -> Result<UpdateWeight, String> {
+        match self {
+            Blend::New(weight) => UpdateWeight::of_new(weight),
+            Blend::Old(weight) => UpdateWeight::of_old(weight),
+        }
+        .map_err(|error| error.to_string())
+    }
+}
+
+/// What a child says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Message {
+    /// Something happened on the way.
+    Event(Event),
+    /// It is done.
+    Answer(Box<Answer>),
+    /// It cannot be done.
+    Refused(Refusal),
+}
+
+/// What came out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Answer {
+    /// Of a recalibration.
+    Recalibrated(Box<Outcome>),
+    /// How well the usual preprocessings fit; the user's own is the first one. None where the model's statistics say nothing.
+    Fits(Option<Vec<Fit>>),
+    /// How far the folded model is from the original.
+    Compared(Comparison),
+}
+
+/// Why something cannot be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Whose doing it is.
+    pub kind: RefusalKind,
+    /// A sentence.
+    pub text: String,
+}
+
+/// Whose doing it is that something cannot be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RefusalKind {
+    /// The model's.
+    Model,
+    /// The data's.
+    Data,
+    /// The engine's.
+    Engine,
+    /// What is asked for cannot be had of right input.
+    Asked,
+}
+
+impl Refusal {
+    fn new(kind: RefusalKind, text: impl ToString) -> Refusal {
+        Refusal { kind, text: text.to_string() }
+    }
+}
+
+impl From<FileError> for Refusal {
+    fn from(error: FileError) -> Refusal {
+        Refusal::new(RefusalKind::Model, error)
+    }
+}
+
+impl From<WrittenError> for Refusal {
+    fn from(error: WrittenError) -> Refusal {
+        Refusal::new(RefusalKind::Engine, error)
+    }
+}
+
+impl From<SamplesError> for Refusal {
+    fn from(error: SamplesError) -> Refusal {
+        Refusal::new(RefusalKind::Data, error)
+    }
+}
+
+impl From<EngineError> for Refusal {
+    fn from(error: EngineError) -> Refusal {
+        Refusal::new(RefusalKind::Engine, error)
+    }
+}
+
+impl From<PassError> for Refusal {
+    fn from(error: PassError) -> Refusal {
+        let kind = match &error {
+            PassError::Data(_) => RefusalKind::Data,
+            PassError::Engine(_) => RefusalKind::Engine,
+            _ => RefusalKind::Asked,
+        };
+        Refusal::new(kind, error)
+    }
+}
+
+impl From<RecalibrateError> for Refusal {
+    fn from(error: RecalibrateError) -> Refusal {
+        match error {
+            RecalibrateError::Pass(error) => error.into(),
+            RecalibrateError::Empty | RecalibrateError::Labels(_) => Refusal::new(RefusalKind::Data, error),
+            _ => Refusal::new(RefusalKind::Asked, error),
+        }
+    }
+}
+
+/// Does a piece of work, in this process and with rayon's current threads.
+///
+/// # Errors
+/// What cannot be done, in a sentence.
+pub(super) fn perform(job: &Job, tell: &mut Tell) -> Result<Answer, Refusal> {
+    let file = ModelFile::open(&job.model)?;
+    let bytes = file.onnx().ok_or_else(|| Refusal::from(FileError::NoGraph(file.kind())))?;
+    let model = Model::read(bytes).map_err(FileError::from)?;
+    model.check().map_err(FileError::from)?;
+    let elsewhere = |name: &str, offset, length| file.elsewhere(name, offset, length);
+    let written = Written::of(&model, bytes, &elsewhere)?;
+    let open = |data: &PathBuf| Samples::open(data, job.recipe.as_ref(), job.labels.as_deref());
+    let samples = job.data.as_ref().map(open).transpose()?;
+    let of_data = |text: String| Refusal::new(RefusalKind::Data, text);
+    let needed = || of_data(String::from("--data: this needs data"));
+    match &job.task {
+        Task::Recalibrate { layers, one_pass, batch, blend, files, resumed } => {
+            let samples = samples.as_ref().ok_or_else(needed)?;
+            let inputs = Inputs::of(samples, &written).map_err(of_data)?;
+            let of_node = |node: &usize| written.norms.iter().position(|norm| norm.node == *node);
+            let asked = |text: String| Refusal::new(RefusalKind::Asked, text);
+            let request = Request {
+                layers: layers.iter().filter_map(of_node).collect(),
+                one_pass: *one_pass,
+                batch: *batch,
+                mix: blend.map(Blend::weight).transpose().map_err(asked)?,
+                memory: (job.memory / 4) as usize,
+                files: *files,
+            };
+            let engine = Rten::load(written.bytes.clone(), Optimiser::Off)?;
+            let resumed = resumed.as_deref().cloned();
+            let outcome =
+                recalibrate::recalibrate(&engine, &written, &inputs, samples.labels(), &request, resumed, tell)?;
+            Ok(Answer::Recalibrated(Box::new(outcome)))
+        }
+        Task::Fingerprint => {
+            let samples = samples.as_ref().ok_or_else(needed)?;
+            if !fingerprint::can_tell(&written) {
+                return Ok(Answer::Fits(None));
+            }
+            let engine = Rten::load(written.bytes.clone(), Optimiser::Off)?;
+            let inputs = Inputs::of(samples, &written).map_err(of_data)?;
+            let mut fits = vec![fingerprint::fit(&engine, &written, "these data", &inputs)?];
+            if samples.are_pictures() {
+                let recipe = job.recipe.clone().unwrap_or_default();
+                for (name, other) in fingerprint::candidates(&recipe) {
+                    let samples = samples.prepared_by(&other)?;
+                    // (A network of one channel has no other order of colours.)
+                    let Ok(inputs) = Inputs::of(&samples, &written) else { continue };
+                    fits.push(fingerprint::fit(&engine, &written, &name, &inputs)?);
+                }
+            }
+            Ok(Answer::Fits(Some(fits)))
+        }
+        Task::Fold { to_mul_and_add } => {
+            let folding = file.fold(*to_mul_and_add)?;
+            let folded = file.folded_bytes(&folding)?;
+            let model_of_folded = Model::read(&folded).map_err(FileError::from)?;
+            let folded = Written::of(&model_of_folded, &folded, &elsewhere)?;
+            let moved = Written::moved(&model, bytes, &elsewhere, SEED)?;
+            let load = |written: &Written, optimiser| Rten::load(written.bytes.clone(), optimiser);
+            let [original, changed] = [load(&written, Optimiser::Off)?, load(&folded, Optimiser::Off)?];
+            let [optimised, nudged] = [load(&written, Optimiser::On)?, load(&moved, Optimiser::Off)?];
+            let loaded = |written, engine| Loaded { written, engine };
+            let models = [
+                loaded(&written, &original),
+                loaded(&folded, &changed),
+                loaded(&written, &optimised),
+                loaded(&moved, &nudged),
+            ];
+            let compare = |source: &dyn crate::engine::Source| {
+                compare::compare(&models[0], &models[1], &models[2], &models[3], source, SEED)
+            };
+            let compared = match &samples {
+                Some(samples) => compare(&Inputs::of(samples, &written).map_err(of_data)?)?,
+                None => compare(&RandomInputs::of(&written, RANDOM_SAMPLES, SEED).map_err(of_data)?)?,
+            };
+            Ok(Answer::Compared(compared))
+        }
+    }
+}
+
+/// The seed of what is random here.
+const SEED: u64 = 20_261_202;
+/// Samples of random data.
+const RANDOM_SAMPLES: usize = 8;

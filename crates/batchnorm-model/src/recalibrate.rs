@@ -1,0 +1,133 @@
+//! Running statistics measured anew, on data of the user's, by running the model.
+//!
+//! Layer by layer: the statistics of each norm are those of what it will see in use, with the norms before it already right; they are exact
+//! moments over all values of all samples, pooled sample by sample, so they depend neither on batches nor on threads. In one pass: each norm
+//! normalises each batch by itself, as in training, and what is pooled depends on the size of the batches.
+//!
+//! Variances are those of the population (divided by N), by which a norm in use gives variance 1 on these data.
+
+mod answers;
+mod error;
+mod layer;
+mod plan;
+mod work;
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+pub use answers::{Answers, Side, Sign};
+pub use error::RecalibrateError;
+pub use layer::{Drift, Errors, Recalibrated};
+pub use plan::{Event, Outcome, Progress, Request, Tell};
+
+use crate::engine::{Array, Engine, EngineError, Given, Passes, Source, Stages, Written};
+use work::Work;
+
+/// An engine, and how long it ran.
+struct Timed<'e> {
+    engine: &'e dyn Engine,
+    nanoseconds: AtomicU64,
+}
+
+impl Engine for Timed<'_> {
+    fn run(&self, given: Vec<(&str, Cow<'_, Array>)>, wanted: &[&str]) -> Result<Vec<Array>, EngineError> {
+        let start = Instant::now();
+        let result = self.engine.run(given, wanted);
+        self.nanoseconds.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        result
+    }
+}
+
+/// Measures statistics anew. `labels` are the right classes of the samples, where they are known. `tell` is told what happens, and may stop
+/// it. The result does not depend on the number of threads (of rayon's pool that this is called in), nor, layer by layer, on the batches.
+///
+/// # Errors
+/// What the engine and the data say; values that are not finite; a stop.
+pub fn recalibrate(
+    engine: &dyn Engine,
+    written: &Written,
+    source: &dyn Source,
+    labels: Option<&[usize]>,
+    request: &Request,
+    resumed: Option<Progress>,
+    tell: &mut Tell,
+) -> Result<Outcome, RecalibrateError> {
+    if source.is_empty() {
+        return Err(RecalibrateError::Empty);
+    }
+    let start = Instant::now();
+    let timed = Timed { engine, nanoseconds: AtomicU64::new(0) };
+    let norms = || written.norms.iter().enumerate();
+    let is_chosen = |place: &usize| request.layers.contains(place);
+    let training: Vec<usize> = norms().filter(|(_, norm)| norm.training).map(|(place, _)| place).collect();
+    let still_training: Vec<usize> = training.iter().copied().filter(|place| !is_chosen(place)).collect();
+    let stopped: Vec<usize> = request.layers.iter().chain(&still_training).copied().collect();
+    let passes = |stops: &[usize], by_batch: &[usize]| Passes {
+        engine: &timed,
+        written,
+        stages: Stages::of(written, stops),
+        source,
+        by_batch: by_batch.to_vec(),
+    };
+    for &place in &request.layers {
+        if !written.depends_on_inputs(&written.norms[place].input) {
+            return Err(RecalibrateError::Constant(written.norms[place].name.clone()));
+        }
+    }
+    // As it is in the file; while it is measured; in use.
+    let before = passes(&training, &training);
+    let during = passes(&stopped, if request.one_pass { &stopped } else { &still_training });
+    let after = passes(&still_training, &still_training);
+    let old: Vec<Given> = written.norms.iter().map(|norm| Given::of(&norm.statistics)).collect();
+    let batch = unit(&before, &old, request.batch)?;
+    let mut work = Work::new([&before, &during, &after], request, labels, batch, old);
+    let progress = resumed.unwrap_or_default();
+    work.go_on_from(&progress)?;
+    let announced = work.announce(tell)?;
+    let answers = work.run(progress, tell)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let find = |place: &usize| work.known.iter().find(|(known, ..)| known == place).map(|(_, layer)| layer.clone());
+    Ok(Outcome {
+        layers: request.layers.iter().filter_map(find).collect(),
+        answers,
+        batch,
+        samples: source.len(),
+        engine_share: timed.nanoseconds.load(Ordering::Relaxed) as f64
+            / (1e9 * seconds * rayon::current_num_threads() as f64),
+        seconds,
+        announced,
+    })
+}
+
+/// Samples that go through the model together: those asked for, if two of them give the same together as each alone; else as many as the
+/// file declares, or one.
+fn unit(before: &Passes, old: &[Given], asked: usize) -> Result<usize, RecalibrateError> {
+    let last = before.stages.count() - 1;
+    let written = before.written;
+    let run = |places: Range<usize>| before.go_from_start(places, last, old);
+    let declared = written.inputs.iter().find_map(|input| (*input.shape.as_ref()?.first()?)?.try_into().ok());
+    let alone = declared.filter(|&declared| declared > 0 && declared <= before.source.len()).unwrap_or(1);
+    if asked <= 1 || before.source.len() < 2 || !before.by_batch.is_empty() {
+        run(0..1.min(before.source.len()))?;
+        return Ok(asked.max(1));
+    }
+    let (Ok(both), Ok(first), Ok(second)) = (run(0..2), run(0..1), run(1..2)) else {
+        run(0..alone)?;
+        return Ok(alone);
+    };
+    let same = written.outputs.iter().all(|name| {
+        let values = [&both, &first, &second].map(|state| state.value(name));
+        match values.map(|array| array.and_then(|array| Some((array.shape.first()?, array.as_floats()?)))) {
+            // (What is not of samples is not looked at.)
+            [Some((two, both)), Some((one, first)), Some((_, second))] if *two == 2 * one => {
+                let pieces = first.iter().chain(second);
+                both.iter().zip(pieces).all(|(one, other)| one.to_bits() == other.to_bits())
+            }
+            [Some(_), ..] => false,
+            _ => true,
+        }
+    });
+    Ok(if same { asked } else { alone })
+}

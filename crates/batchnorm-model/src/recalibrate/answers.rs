@@ -1,0 +1,159 @@
+//! What a model answers before and after: accuracy where labels are known, and signs of harm where they are not.
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{Array, State};
+
+/// A fall of the mean confidence above which it is a sign.
+const FALL: f64 = 0.02;
+/// A growth of one class's share above which it is a sign.
+const GROWTH: f64 = 1.4;
+/// How far the sum of probabilities may be from 1.
+const SUM: f64 = 1e-3;
+
+/// The answers of a model before and after its statistics were measured anew.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Answers {
+    /// Samples.
+    pub samples: usize,
+    /// Change of the outputs, `sqrt(sum (after - before)^2 / sum before^2)` over all of them.
+    pub change: f64,
+    /// Of a classifier: samples of which the answer is the same.
+    pub same: Option<usize>,
+    /// Of a classifier: its answers before.
+    pub before: Option<Side>,
+    /// Of a classifier: its answers after.
+    pub after: Option<Side>,
+    squares: [f64; 2],
+}
+
+/// The answers of a classifier.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Side {
+    /// The mean of the largest probability.
+    pub confidence: f64,
+    /// The share of the samples that are of the class most often answered.
+    pub largest_class: f64,
+    /// Right answers, where labels are known.
+    pub right: Option<usize>,
+    counts: Vec<usize>,
+    confidences: f64,
+}
+
+/// What may mean harm. (Chosen on seven cases; no verdict.)
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sign {
+    /// The mean confidence fell.
+    Confidence,
+    /// One class is answered more often.
+    OneClass,
+}
+
+impl Answers {
+    /// Takes in a batch's outputs before and after.
+    pub(super) fn take(
+        &mut self,
+        outputs: &[String],
+        before: &State,
+        after: &State,
+        samples: usize,
+        labels: Option<&[usize]>,
+    ) -> Result<(), String> {
+        let both = |name: &String| Some((before.value(name)?, after.value(name)?));
+        for (one, other) in outputs.iter().filter_map(both) {
+            let (Some(one), Some(other)) = (one.as_floats(), other.as_floats()) else { continue };
+            for (&one, &other) in one.iter().zip(other) {
+                let (one, other) = (f64::from(one), f64::from(other));
+                self.squares[0] += (other - one).powi(2);
+                self.squares[1] += one * one;
+            }
+        }
+        self.samples += samples;
+        self.change = match self.squares {
+            [0.0, _] => 0.0,
+            [change, all] => (change / all).sqrt(),
+        };
+        let scores = |array: &Array| classes(array, samples);
+        let rows = outputs.iter().filter_map(both).find_map(|(one, other)| {
+            let classes = scores(one).filter(|classes| scores(other) == Some(*classes))?;
+            Some((classes, one.as_floats()?, other.as_floats()?))
+        });
+        let Some((classes, one, other)) = rows else {
+            return match labels {
+                Some(_) => Err(String::from(
+                    "labels: expected a classifier, whose output is [N, classes], to compare with; leave the labels out",
+                )),
+                None => Ok(()),
+            };
+        };
+        if let Some(label) = labels.and_then(|labels| labels.iter().find(|&&label| label >= classes)) {
+            return Err(format!("labels: expected classes of 0 to {}, as the model has, got {label}", classes - 1));
+        }
+        let sides = [(&mut self.before, one), (&mut self.after, other)];
+        let [first, second] = sides.map(|(side, scores)| {
+            let side = side.get_or_insert_default();
+            let answers: Vec<usize> = scores.chunks_exact(classes).map(|scores| side.take(scores)).collect();
+            if let Some(labels) = labels {
+                let right = answers.iter().zip(labels).filter(|(answer, label)| answer == label).count();
+                *side.right.get_or_insert(0) += right;
+            }
+            answers
+        });
+        let same = first.iter().zip(&second).filter(|(one, other)| one == other).count();
+        *self.same.get_or_insert(0) += same;
+        for side in [&mut self.before, &mut self.after].into_iter().flatten() {
+            side.confidence = side.confidences / self.samples as f64;
+            side.largest_class = side.counts.iter().max().copied().unwrap_or(0) as f64 / self.samples as f64;
+        }
+        Ok(())
+    }
+
+    /// Whether fewer answers are right, where labels are known.
+    pub fn is_worse(&self) -> Option<bool> {
+        Some(self.after.as_ref()?.right? < self.before.as_ref()?.right?)
+    }
+
+    /// What may mean harm.
+    pub fn signs(&self) -> Vec<Sign> {
+        let (Some(before), Some(after)) = (&self.before, &self.after) else { return Vec::new() };
+        let mut signs = Vec::new();
+        if after.confidence < before.confidence - FALL {
+            signs.push(Sign::Confidence);
+        }
+        if after.largest_class > GROWTH * before.largest_class {
+            signs.push(Sign::OneClass);
+        }
+        signs
+    }
+}
+
+impl Side {
+    /// Takes in the scores of a sample; its class.
+    fn take(&mut self, scores: &[f32]) -> usize {
+        let (mut class, mut largest) = (0, f32::NEG_INFINITY);
+        for (at, &score) in scores.iter().enumerate() {
+            if score > largest {
+                (class, largest) = (at, score);
+            }
+        }
+        let sum: f64 = scores.iter().map(|&score| f64::from(score)).sum();
+        let are_probabilities = (sum - 1.0).abs() < SUM && scores.iter().all(|&score| score >= 0.0);
+        self.confidences += if are_probabilities {
+            f64::from(largest)
+        } else {
+            1.0 / scores.iter().map(|&score| f64::from(score - largest).exp()).sum::<f64>()
+        };
+        self.counts.resize(scores.len(), 0);
+        self.counts[class] += 1;
+        class
+    }
+}
+
+/// The number of classes, if these are scores of samples.
+fn classes(array: &Array, samples: usize) -> Option<usize> {
+    array.as_floats()?;
+    let (&first, rest) = array.shape.split_first()?;
+    let (&classes, rest) = rest.split_first()?;
+    (first == samples && classes > 1 && rest.iter().all(|&length| length == 1)).then_some(classes)
+}

@@ -1,0 +1,49 @@
+//! Why statistics cannot be measured.
+
+use thiserror::Error;
+
+use crate::engine::PassError;
+
+/// Why statistics cannot be measured.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RecalibrateError {
+    /// The engine, or the data.
+    #[error(transparent)]
+    Pass(#[from] PassError),
+    /// NaN or infinity on the way.
+    #[error(
+        "{layer}: expected finite values, got NaN or infinity in {channels} of its channels; `inspect` finds layers that make them, and data of another preprocessing may overflow"
+    )]
+    NotFinite {
+        /// The norm.
+        layer: String,
+        /// How many channels.
+        channels: usize,
+    },
+    /// A norm whose input does not come from the data.
+    #[error("{0}: its input does not depend on the data, so they say nothing of its statistics")]
+    Constant(String),
+    /// No data.
+    #[error("expected one sample or more, got none")]
+    Empty,
+    /// Another number of channels.
+    #[error("{layer}: its statistics have {expected} channels, and its input has {got}")]
+    Channels {
+        /// The norm.
+        layer: String,
+        /// Its channels.
+        expected: usize,
+        /// The input's.
+        got: usize,
+    },
+    /// A state of another recalibration.
+    #[error("the state to go on from is not one of this recalibration")]
+    Progress,
+    /// Answers that do not fit the labels.
+    #[error("{0}")]
+    Labels(String),
+    /// Stopped by the caller.
+    #[error("stopped")]
+    Stopped,
+}

@@ -1,0 +1,82 @@
+//! What is asked for, what happens on the way, and what comes out.
+
+use std::ops::ControlFlow;
+
+use batchnorm::{POPULATION_ROW, UpdateWeight};
+use serde::{Deserialize, Serialize};
+
+use super::answers::Answers;
+use super::layer::Recalibrated;
+
+/// What is to be measured, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// The norms, by their places in [`Written::norms`].
+    pub layers: Vec<usize>,
+    /// In one pass, by batches.
+    pub one_pass: bool,
+    /// Samples in a batch.
+    pub batch: usize,
+    /// Mix the new statistics with the old ones, by these weights.
+    pub mix: Option<UpdateWeight>,
+    /// Bytes of values between two layers that may be kept in memory.
+    pub memory: usize,
+    /// Bytes of them that may be kept in files.
+    pub files: u64,
+}
+
+/// What was measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The norms, in the order of the request.
+    pub layers: Vec<Recalibrated>,
+    /// What became of the model's answers.
+    pub answers: Answers,
+    /// Samples in a batch: those asked for, or fewer where the model needs it.
+    pub batch: usize,
+    /// Samples.
+    pub samples: usize,
+    /// The share of the time that the engine took.
+    pub engine_share: f64,
+    /// Seconds that it took.
+    pub seconds: f64,
+    /// Seconds that had been announced.
+    pub announced: f64,
+}
+
+/// What happens on the way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// How long it will take.
+    Announced {
+        /// Seconds.
+        seconds: f64,
+        /// Norms that are measured.
+        layers: usize,
+        /// Times that all data go through a part of the model.
+        passes: usize,
+    },
+    /// How far it has come, of 1.
+    Done(f64),
+    /// From where it could go on.
+    State(Box<Progress>),
+}
+
+/// From where a recalibration goes on that was interrupted.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Progress {
+    /// The stage that it is in.
+    pub stage: usize,
+    /// Samples that have gone through it.
+    pub done: usize,
+    /// The norms whose statistics are known, by their places.
+    pub known: Vec<(usize, Recalibrated)>,
+    /// What has been seen of those that are being measured, by the places of layers.
+    pub measured: Vec<(usize, Vec<[f64; POPULATION_ROW]>)>,
+    /// What layers have seen that are used again further on.
+    pub used: Vec<(usize, Vec<[f64; POPULATION_ROW]>)>,
+}
+
+/// What is told what happens, and may stop it.
+pub type Tell<'t> = dyn FnMut(&Event) -> ControlFlow<()> + 't;

@@ -1,0 +1,355 @@
+//! A recalibration on its way: batches through stages, moments into populations, populations into statistics.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use batchnorm::{BatchMoments, POPULATION_ROW, Population};
+
+use super::{Answers, Event, Progress, RecalibrateError, Recalibrated, Request, Tell};
+use crate::engine::{EngineError, Given, Keeper, PassError, Passes, State, in_parallel, of_samples};
+
+/// Time between two states that are told.
+const BETWEEN_STATES: Duration = Duration::from_secs(10);
+
+pub(super) struct Work<'w> {
+    /// The model as it is in the file, while it is measured, and in use.
+    before: &'w Passes<'w>,
+    during: &'w Passes<'w>,
+    after: &'w Passes<'w>,
+    request: &'w Request,
+    labels: Option<&'w [usize]>,
+    batches: Vec<Range<usize>>,
+    keeper: Keeper,
+    /// The statistics of all norms in the file, and as far as they are known now.
+    old: Vec<Given>,
+    new: Vec<Given>,
+    /// The norms that are done, by their places.
+    pub known: Vec<(usize, Recalibrated)>,
+    /// What layers have seen that are done, for those that are used again.
+    used: BTreeMap<usize, Population>,
+    /// Seconds of each stage for a batch, at last those of the answers before.
+    seconds: Vec<f64>,
+    done: f64,
+    told: Instant,
+}
+
+/// The norms that are measured together, by their places, and what is known of each layer: one that is used several times has one
+/// population of all that it sees.
+struct Measured {
+    norms: Vec<usize>,
+    layers: BTreeMap<usize, Population>,
+}
+
+/// For each norm the moments of each sample of a batch.
+type Moments = Vec<Vec<BatchMoments>>;
+
+impl<'w> Work<'w> {
+    pub fn new(
+        [before, during, after]: [&'w Passes<'w>; 3],
+        request: &'w Request,
+        labels: Option<&'w [usize]>,
+        batch: usize,
+        old: Vec<Given>,
+    ) -> Work<'w> {
+        let samples = during.source.len();
+        let batches: Vec<Range<usize>> =
+            (0..samples).step_by(batch).map(|first| first..(first + batch).min(samples)).collect();
+        Work {
+            before,
+            during,
+            after,
+            request,
+            labels,
+            keeper: Keeper::new(batches.len(), request.memory, request.files),
+            batches,
+            new: old.clone(),
+            old,
+            known: Vec::new(),
+            used: BTreeMap::new(),
+            seconds: Vec::new(),
+            done: 0.0,
+            told: Instant::now(),
+        }
+    }
+
+    /// The stages whose ends are measured.
+    fn stages(&self) -> usize {
+        self.during.stages.norms.len()
+    }
+
+    /// The norms of a stage that are measured.
+    fn chosen(&self, stage: usize) -> Vec<usize> {
+        let norms = self.during.stages.norms[stage].iter().copied();
+        norms.filter(|norm| self.request.layers.contains(norm)).collect()
+    }
+
+    pub fn go_on_from(&mut self, progress: &Progress) -> Result<(), RecalibrateError> {
+        let norms = &self.during.written.norms;
+        for (place, layer) in &progress.known {
+            let norm = norms.get(*place).ok_or(RecalibrateError::Progress)?;
+            if norm.name != layer.name || norm.statistics.mean.len() != layer.new.mean.len() {
+                return Err(RecalibrateError::Progress);
+            }
+            self.new[*place] = Given::of(&layer.new);
+        }
+        let at_a_batch = progress.done == 0 || self.batches.iter().any(|batch| batch.end == progress.done);
+        if progress.stage > self.stages() || !at_a_batch {
+            return Err(RecalibrateError::Progress);
+        }
+        self.known = progress.known.clone();
+        for (layer, rows) in &progress.used {
+            self.used.insert(*layer, Population::from_rows(rows).map_err(|_| RecalibrateError::Progress)?);
+        }
+        Ok(())
+    }
+
+    /// Takes the first batches all the way as all will go, and says how long that will take.
+    pub fn announce(&mut self, tell: &mut Tell) -> Result<f64, RecalibrateError> {
+        let threads = rayon::current_num_threads();
+        let some: Vec<Range<usize>> = self.batches.iter().take(threads).cloned().collect();
+        let rounds = self.batches.len() as f64 / some.len() as f64;
+        let room = self.request.memory as u64 + self.request.files;
+        let (mut all, mut from_start, mut bytes) = (0.0, 0.0, 0);
+        let mut states = in_parallel(some.clone(), |batch| Ok((self.during.start(batch.clone())?, batch.len())))?;
+        for stage in 0..=self.stages() {
+            let start = Instant::now();
+            let chosen = if stage < self.stages() { self.chosen(stage) } else { Vec::new() };
+            let is_last = stage == self.stages();
+            if is_last && self.request.one_pass {
+                // (In use its norms do not look at batches any more.)
+                in_parallel(some.clone(), |batch| self.answer(self.after, batch, &self.new).map(drop))?;
+            } else {
+                states = in_parallel(states, |(state, samples)| {
+                    let state = self.during.go(state, stage, &self.new)?;
+                    moments_of(self.during, &state, &chosen, samples)?;
+                    Ok((state, samples))
+                })?;
+            }
+            if !(is_last || self.request.one_pass) {
+                let mut keeper = Keeper::new(states.len(), 0, room);
+                for (at, (state, _)) in states.iter_mut().enumerate() {
+                    keeper.put(at, std::mem::take(state)).map_err(PassError::from)?;
+                    *state = match keeper.take(at).map_err(PassError::from)? {
+                        Some(state) => state,
+                        // (It is larger than all the room that there is: each stage starts anew.)
+                        None => self.during.go_from_start(some[at].clone(), stage, &self.new)?,
+                    };
+                }
+            }
+            let own = start.elapsed().as_secs_f64();
+            // Batches that find no room start anew in each stage.
+            let needed = bytes as f64 * self.batches.len() as f64;
+            let kept = if needed > 0.0 { (room as f64 / needed).min(1.0) } else { 1.0 };
+            let anew = if self.request.one_pass { 0.0 } else { (1.0 - kept) * from_start };
+            self.seconds.push((own + anew) / some.len() as f64);
+            all += rounds * (own + anew);
+            from_start += own;
+            bytes = states.iter().map(|(state, _)| state.bytes()).max().unwrap_or(0);
+        }
+        let start = Instant::now();
+        let count = some.len() as f64;
+        in_parallel(some, |batch| self.answer(self.before, batch, &self.old).map(drop))?;
+        let own = start.elapsed().as_secs_f64();
+        self.seconds.push(own / count);
+        all += rounds * own;
+        let passes = if self.request.one_pass { 3 } else { self.stages() + 2 };
+        say(tell, &Event::Announced { seconds: all, layers: self.request.layers.len(), passes })?;
+        Ok(all)
+    }
+
+    /// Measures what is not known yet, and compares the answers before and after.
+    pub fn run(&mut self, progress: Progress, tell: &mut Tell) -> Result<Answers, RecalibrateError> {
+        let Progress { stage, mut done, mut measured, .. } = progress;
+        if self.request.one_pass {
+            if stage == 0 {
+                let norms = (0..self.stages()).flat_map(|stage| self.chosen(stage)).collect();
+                let mut all = self.measured(norms, &measured)?;
+                self.measure(0..self.stages(), done, &mut all, tell)?;
+                self.settle(all)?;
+                self.tell_state(self.stages(), 0, None, tell)?;
+            }
+        } else {
+            for stage in stage..self.stages() {
+                let mut norms = self.measured(self.chosen(stage), &measured)?;
+                self.measure(stage..stage + 1, done, &mut norms, tell)?;
+                self.settle(norms)?;
+                (done, measured) = (0, Vec::new());
+                self.tell_state(stage + 1, 0, None, tell)?;
+            }
+        }
+        self.answers(tell)
+    }
+
+    /// Takes all batches, from a sample on, through some stages, and measures norms at the ends of these.
+    fn measure(
+        &mut self,
+        stages: Range<usize>,
+        from: usize,
+        measured: &mut Measured,
+        tell: &mut Tell,
+    ) -> Result<(), RecalibrateError> {
+        let chosen: Vec<Vec<usize>> = stages.clone().map(|stage| self.chosen(stage)).collect();
+        let left: Vec<usize> = (0..self.batches.len()).filter(|&at| self.batches[at].start >= from).collect();
+        for some in left.chunks(rayon::current_num_threads()) {
+            let mut kept = Vec::with_capacity(some.len());
+            for &at in some {
+                kept.push((at, self.keeper.take(at).map_err(PassError::from)?));
+            }
+            let seen = in_parallel(kept, |(at, mut kept)| {
+                let batch = &self.batches[at];
+                let mut moments = Moments::new();
+                for (stage, chosen) in stages.clone().zip(&chosen) {
+                    let state = match kept.take() {
+                        Some(state) => self.during.go(state, stage, &self.new)?,
+                        None => self.during.go_from_start(batch.clone(), stage, &self.new)?,
+                    };
+                    moments.extend(moments_of(self.during, &state, chosen, batch.len())?);
+                    kept = Some(state);
+                }
+                Ok((at, kept, moments))
+            })?;
+            for (at, state, moments) in seen {
+                self.observe(measured, moments)?;
+                if let (false, Some(state)) = (self.request.one_pass, state) {
+                    self.keeper.put(at, state).map_err(PassError::from)?;
+                }
+                self.done += self.seconds[stages.clone()].iter().sum::<f64>();
+            }
+            self.tell_done(tell)?;
+            if self.told.elapsed() > BETWEEN_STATES {
+                let done = self.batches[some[some.len() - 1]].end;
+                self.tell_state(stages.start, done, Some(measured), tell)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn answers(&mut self, tell: &mut Tell) -> Result<Answers, RecalibrateError> {
+        let mut answers = Answers::default();
+        let all: Vec<usize> = (0..self.batches.len()).collect();
+        for some in all.chunks(rayon::current_num_threads()) {
+            let mut kept = Vec::with_capacity(some.len());
+            for &at in some {
+                kept.push((at, self.keeper.take(at).map_err(PassError::from)?));
+            }
+            let seen = in_parallel(kept, |(at, kept)| {
+                let batch = &self.batches[at];
+                let before = self.answer(self.before, batch.clone(), &self.old)?;
+                let after = match kept {
+                    Some(state) => self.during.go(state, self.stages(), &self.new)?,
+                    None => self.answer(self.after, batch.clone(), &self.new)?,
+                };
+                Ok((at, before, after))
+            })?;
+            for (at, before, after) in seen {
+                let batch = &self.batches[at];
+                let labels = self.labels.map(|labels| &labels[batch.clone()]);
+                let outputs = &self.during.written.outputs;
+                answers.take(outputs, &before, &after, batch.len(), labels).map_err(RecalibrateError::Labels)?;
+                self.done += self.seconds[self.stages()..].iter().sum::<f64>();
+            }
+            self.tell_done(tell)?;
+        }
+        Ok(answers)
+    }
+
+    /// A batch at the model's outputs.
+    fn answer(&self, passes: &Passes, batch: Range<usize>, statistics: &[Given]) -> Result<State, PassError> {
+        passes.go_from_start(batch, passes.stages.count() - 1, statistics)
+    }
+
+    /// Norms to go on with. What a layer has seen in an earlier use counts on.
+    fn measured(
+        &mut self,
+        norms: Vec<usize>,
+        before: &[(usize, Vec<[f64; POPULATION_ROW]>)],
+    ) -> Result<Measured, RecalibrateError> {
+        let mut layers = BTreeMap::new();
+        for &place in &norms {
+            let norm = &self.during.written.norms[place];
+            let known = match before.iter().find(|(known, _)| *known == norm.layer) {
+                Some((_, rows)) => Population::from_rows(rows).map_err(|_| RecalibrateError::Progress)?,
+                None => match self.used.get(&norm.layer) {
+                    Some(known) => known.clone(),
+                    None => Population::new(norm.statistics.mean.len())
+                        .map_err(|_| RecalibrateError::Constant(norm.name.clone()))?,
+                },
+            };
+            layers.entry(norm.layer).or_insert(known);
+        }
+        Ok(Measured { norms, layers })
+    }
+
+    /// Takes in what was measured of a batch, sample by sample.
+    fn observe(&self, measured: &mut Measured, moments: Moments) -> Result<(), RecalibrateError> {
+        for sample in 0..moments.first().map_or(0, Vec::len) {
+            for (&place, moments) in measured.norms.iter().zip(&moments) {
+                let (norm, sample) = (&self.during.written.norms[place], &moments[sample]);
+                let Some(population) = measured.layers.get_mut(&norm.layer) else { continue };
+                let left_out = population.observe(sample).map_err(|_| RecalibrateError::Channels {
+                    layer: norm.name.clone(),
+                    expected: norm.statistics.mean.len(),
+                    got: sample.channels().len(),
+                })?;
+                if !left_out.is_empty() {
+                    return Err(RecalibrateError::NotFinite { layer: norm.name.clone(), channels: left_out.len() });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// From now on norms have the statistics of what was measured.
+    fn settle(&mut self, measured: Measured) -> Result<(), RecalibrateError> {
+        let norms = &self.during.written.norms;
+        for (layer, population) in measured.layers {
+            for (place, norm) in norms.iter().enumerate().filter(|(_, norm)| norm.layer == layer) {
+                let known = Recalibrated::of(norm, &population, self.request.mix)?;
+                self.new[place] = Given::of(&known.new);
+                self.known.retain(|(other, _)| *other != place);
+                self.known.push((place, known));
+            }
+            self.used.insert(layer, population);
+        }
+        Ok(())
+    }
+
+    fn tell_done(&self, tell: &mut Tell) -> Result<(), RecalibrateError> {
+        let all = self.seconds.iter().sum::<f64>() * self.batches.len() as f64;
+        say(tell, &Event::Done(if all > 0.0 { (self.done / all).min(1.0) } else { 1.0 }))
+    }
+
+    fn tell_state(
+        &mut self,
+        stage: usize,
+        done: usize,
+        measured: Option<&Measured>,
+        tell: &mut Tell,
+    ) -> Result<(), RecalibrateError> {
+        let rows = |measured: &Measured| {
+            measured.layers.iter().map(|(layer, population)| (*layer, population.to_rows())).collect()
+        };
+        let measured = measured.map(rows).unwrap_or_default();
+        let norms = &self.during.written.norms;
+        let is_used_again = |layer: &usize| norms.iter().filter(|norm| norm.layer == *layer).count() > 1;
+        let used = self.used.iter().filter(|(layer, _)| is_used_again(layer));
+        let used = used.map(|(layer, population)| (*layer, population.to_rows())).collect();
+        self.told = Instant::now();
+        say(tell, &Event::State(Box::new(Progress { stage, done, known: self.known.clone(), measured, used })))
+    }
+}
+
+/// The moments of each sample at the inputs of norms.
+fn moments_of(passes: &Passes, state: &State, norms: &[usize], samples: usize) -> Result<Moments, PassError> {
+    let of = |&place: &usize| {
+        let input = &passes.written.norms[place].input;
+        let array = state.value(input).ok_or_else(|| EngineError::Name { engine: "", name: input.clone() })?;
+        of_samples(input, array, samples)
+    };
+    norms.iter().map(of).collect()
+}
+
+fn say(tell: &mut Tell, event: &Event) -> Result<(), RecalibrateError> {
+    if tell(event).is_break() { Err(RecalibrateError::Stopped) } else { Ok(()) }
+}
