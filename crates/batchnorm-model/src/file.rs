@@ -11,10 +11,11 @@ use crate::excerpt::excerpt;
 use crate::fold::{self, FoldError, Folding};
 use crate::health::{self, Finding};
 use crate::kind::{Kind, KindError};
-use crate::layer::Layer;
+use crate::layer::{Layer, Mode};
 use crate::layers;
 use crate::onnx::{AttributeValue, Graph, GraphError, Model, Node, ReadError, Tensor};
 use crate::parameters::Parameters;
+use crate::statistics::{self, Statistics, StatisticsError};
 use crate::weights::{self, SafetensorsError, ShardsError, Weights};
 
 /// The largest file of ONNX: what protobuf's own readers take. A larger model has its tensors in other files.
@@ -57,6 +58,15 @@ pub struct Inspection {
     pub layers: Vec<Layer>,
     /// What is wrong with them, the worst first.
     pub findings: Vec<Finding>,
+}
+
+/// A batch norm, and whether its statistics can be measured by running the model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Measurable {
+    /// Its name, as [`ModelFile::inspect`] has it.
+    pub name: String,
+    /// The place of its node in the model's graph, or why it cannot be measured.
+    pub node: Result<usize, &'static str>,
 }
 
 /// A model file that cannot be read.
@@ -110,6 +120,15 @@ pub enum FileError {
     /// What folding it met.
     #[error(transparent)]
     Fold(#[from] FoldError),
+    /// Statistics that cannot be put into it.
+    #[error(transparent)]
+    Statistics(#[from] StatisticsError),
+    /// What was written cannot run: a mistake of this program.
+    #[error("the changed model cannot run: {why}; this is a mistake of this program, and nothing is written")]
+    Written {
+        /// What is wrong with it.
+        why: String,
+    },
 }
 
 impl ModelFile {
@@ -200,11 +219,71 @@ impl ModelFile {
     /// # Errors
     /// No model with a graph; otherwise as [`inspect`](Self::inspect), and what [`fold::fold`] says.
     pub fn fold(&self, to_mul_and_add: bool) -> Result<Folding, FileError> {
-        let Content::Onnx(bytes) = &self.content else { return Err(FileError::NoGraph(self.kind)) };
-        let model = Model::read(bytes)?;
+        let (model, bytes) = self.graph()?;
         model.check()?;
         let elsewhere = |name: &str, offset, length| self.elsewhere(name, offset, length);
         Ok(fold::fold(&model, bytes, &elsewhere, to_mul_and_add)?)
+    }
+
+    /// Its batch norms, in the order of the file, with whether their statistics can be measured.
+    ///
+    /// # Errors
+    /// No model with a graph.
+    pub fn measurable(&self) -> Result<Vec<Measurable>, FileError> {
+        let (model, bytes) = self.graph()?;
+        model.check()?;
+        let mut norms = Vec::new();
+        let elsewhere = |name: &str, offset, length| self.elsewhere(name, offset, length);
+        layers::each(&model, bytes, &elsewhere, &mut |found| {
+            let node = match (found.node, found.mode) {
+                (None, _) => Err("it is inside a function or a graph within a node, which are not measured"),
+                (_, Mode::TrainingOfConstants) => Err("it normalises constants, and no data"),
+                (_, Mode::TrainingOfInstances) => Err("it is an instance norm, which has no use for running statistics"),
+                _ if found.by_position => Err("its statistics are of each position (spatial 0)"),
+                _ if found.parameters.is_err() => Err("its statistics are no constants of the file"),
+                (Some(node), _) => Ok(node),
+            };
+            norms.push(Measurable { name: found.name, node });
+        });
+        Ok(norms)
+    }
+
+    /// Its bytes with other statistics in some norms, by the places of their nodes ([`statistics::put`]), which have been read again.
+    ///
+    /// # Errors
+    /// No model with a graph; norms whose statistics are no constants.
+    pub fn with_statistics(&self, changes: &[(usize, Statistics)]) -> Result<Vec<u8>, FileError> {
+        let (model, bytes) = self.graph()?;
+        let elsewhere = |name: &str, offset, length| self.elsewhere(name, offset, length);
+        let edits = statistics::put(&model, bytes, &elsewhere, changes)?;
+        written_again(bytes, |out| edits.write(bytes, out))
+    }
+
+    /// Its bytes with the statistics of before that are in its metadata ([`statistics::roll_back`]), and how many norms have them.
+    ///
+    /// # Errors
+    /// No model with a graph; none that has such metadata.
+    pub fn rolled_back(&self) -> Result<(Vec<u8>, usize), FileError> {
+        let (model, bytes) = self.graph()?;
+        let (edits, norms) = statistics::roll_back(&model, bytes)?;
+        Ok((written_again(bytes, |out| edits.write(bytes, out))?, norms))
+    }
+
+    /// A note of a model of ONNX, by its name.
+    ///
+    /// # Errors
+    /// No model.
+    pub fn metadata(&self, key: &str) -> Result<Option<String>, FileError> {
+        let Content::Onnx(bytes) = &self.content else { return Ok(None) };
+        let model = Model::read(bytes)?;
+        Ok(model.metadata.iter().find(|(name, _)| *name == key).map(|(_, value)| (*value).to_owned()))
+    }
+
+    fn graph(&self) -> Result<(Model<'_>, &[u8]), FileError> {
+        match &self.content {
+            Content::Onnx(bytes) => Ok((Model::read(bytes)?, bytes)),
+            Content::Weights(_) => Err(FileError::NoGraph(self.kind)),
+        }
     }
 
     /// Makes sure that a copy of this model at another path finds the files that it has tensors in.
@@ -230,13 +309,8 @@ impl ModelFile {
     /// # Errors
     /// No model with a graph; a folded model that cannot be read or run, which would be a mistake of this program.
     pub fn folded_bytes(&self, folding: &Folding) -> Result<Vec<u8>, FileError> {
-        let Content::Onnx(bytes) = &self.content else { return Err(FileError::NoGraph(self.kind)) };
-        let mut folded = Vec::with_capacity(bytes.len());
-        folding.write(bytes, &mut folded)?;
-        let read = Model::read(&folded).map_err(|error| error.to_string());
-        let runs = read.and_then(|model| model.check().map_err(|error| error.to_string()));
-        runs.map_err(|why| FileError::Fold(FoldError::Written { why }))?;
-        Ok(folded)
+        let (_, bytes) = self.graph()?;
+        written_again(bytes, |out| folding.write(bytes, out))
     }
 
     /// The vectors of the batch norm of a name, as [`inspect`](Self::inspect) calls it; none if there is no such layer.
@@ -265,6 +339,19 @@ impl ModelFile {
         let folder = self.path.parent().unwrap_or(Path::new(""));
         beside::read(folder, name, offset, length).map_err(|error| error.to_string())
     }
+}
+
+/// A changed file, which is read again: it must be a graph that can run.
+fn written_again(
+    bytes: &[u8],
+    write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+) -> Result<Vec<u8>, FileError> {
+    let mut written = Vec::with_capacity(bytes.len());
+    write(&mut written)?;
+    let read = Model::read(&written).map_err(|error| error.to_string());
+    let runs = read.and_then(|model| model.check().map_err(|error| error.to_string()));
+    runs.map_err(|why| FileError::Written { why })?;
+    Ok(written)
 }
 
 /// A file that a tensor of a graph, or of one within it, has its values in.

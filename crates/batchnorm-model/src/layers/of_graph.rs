@@ -51,6 +51,10 @@ pub(crate) struct Found<'f> {
     pub parameters: Result<Parameters<'f>, String>,
     /// What can be done with it.
     pub verdict: Verdict,
+    /// How it runs.
+    pub mode: Mode,
+    /// Its statistics are of each position.
+    pub by_position: bool,
 }
 
 /// Goes to all batch norms of a model, in the order of the file.
@@ -62,6 +66,8 @@ pub(crate) fn each<'f>(model: &Model<'f>, file: &'f [u8], elsewhere: &Elsewhere,
             node: judge.map(|_| place),
             epsilon: f64::from(norms.norms[&place].epsilon),
             verdict: norms.verdict(place, judge, &parameters),
+            mode: norms.mode(place),
+            by_position: norms.norms[&place].by_position,
             parameters,
         });
         ControlFlow::Continue(())
