@@ -20,7 +20,7 @@ const LOCATOR: (&[u8], usize) = (b"PK\x06\x07", 20);
 const SEARCHED: u64 = (1 << 16) + 256;
 
 /// Bytes that a member takes in memory besides its name: in the list, and in what that is made of.
-const OF_A_MEMBER: u64 = 768;
+const OF_A_MEMBER: u64 = 896;
 /// Bytes for each byte of a name or a comment, which are there a few times, and as text of up to three bytes a letter.
 const OF_A_LETTER: u64 = 4;
 /// Bytes for each byte of extra fields: one of four bytes is a value of its own.
