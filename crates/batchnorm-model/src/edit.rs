@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::ops::Range;
 
-use crate::wire::{Kind, WireError, fields, put_varint};
+use crate::wire::{Kind, WireError, fields, put_tag, put_varint};
 
 /// Changes of a file: fields replaced or removed, fields appended to messages.
 #[derive(Debug, Clone, Default)]
 pub struct Edits {
-    /// By the place where a field begins: where it ends, and what comes instead.
-    replaced: BTreeMap<usize, (usize, Vec<u8>)>,
+    /// By the place where a field begins: where it ends, and what comes instead, in two pieces, of which the second is long at times.
+    replaced: BTreeMap<usize, (usize, [Vec<u8>; 2])>,
     /// By the place where a field begins: where it ends, and what comes behind it.
     inserted: BTreeMap<usize, (usize, Vec<u8>)>,
     /// By the range of a message's content: what comes behind its last field.
@@ -30,7 +30,15 @@ enum Piece<'e> {
 impl Edits {
     /// Puts fields in the place of a field.
     pub fn replace(&mut self, whole: Range<usize>, by: Vec<u8>) {
-        self.replaced.insert(whole.start, (whole.end, by));
+        self.replaced.insert(whole.start, (whole.end, [by, Vec::new()]));
+    }
+
+    /// Puts a field of bytes in the place of a field, without a copy of them.
+    pub fn replace_by_bytes(&mut self, whole: Range<usize>, number: u32, content: Vec<u8>) {
+        let mut start = Vec::new();
+        put_tag(&mut start, number, Kind::Bytes);
+        put_varint(&mut start, content.len() as u64);
+        self.replaced.insert(whole.start, (whole.end, [start, content]));
     }
 
     /// Removes a field.
@@ -95,8 +103,11 @@ impl Edits {
                 let field = field?;
                 if let Some((_, by)) = self.replaced.get(&field.whole.start).filter(|(end, _)| *end == field.whole.end)
                 {
-                    length += keep(pieces, kept, field.whole.start) + by.len() as u64;
-                    pieces.push(Piece::New(by));
+                    length += keep(pieces, kept, field.whole.start);
+                    for by in by {
+                        length += by.len() as u64;
+                        pieces.push(Piece::New(by));
+                    }
                     kept = field.whole.end;
                 } else if field.kind == Kind::Bytes && self.changes_inside(&field.content) {
                     // (The tag, behind which the length stands.)

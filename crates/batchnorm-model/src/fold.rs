@@ -5,12 +5,15 @@
 
 mod affine;
 mod error;
+mod layer;
 mod linear;
 mod proof;
 mod unit;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Write};
+
+use rayon::prelude::*;
 
 use crate::edit::Edits;
 use crate::foldable::{Fold, Frozen, Judge, Reason, Side, Target, Verdict};
@@ -20,12 +23,15 @@ use crate::onnx::{Constants, Elsewhere, Model, NewAttribute, NewNode, NewTensor,
 use crate::wiring::Wiring;
 use affine::Affine;
 pub use error::FoldError;
+use layer::{Bias, Layer, Stored, Taken};
 use linear::Linear;
 pub use proof::{POSITIONS, Proof, SEED};
-use unit::{Exact, Unit};
+use unit::Unit;
 
 /// Numbers of one layer, at most.
 const LARGEST: usize = 1 << 31;
+/// Numbers of layers that are folded at the same time, if one alone has no more: each is in memory as f64, twice.
+const AT_ONCE: usize = 1 << 22;
 
 /// A model whose norms are folded, ready to be written.
 #[derive(Debug)]
@@ -152,26 +158,42 @@ pub fn fold<'f>(
     let groups = groups(&norms);
     let layers: HashSet<usize> = groups.keys().copied().collect();
     let mut stays: Vec<(String, Reason)> = Vec::new();
-    for (layer, group) in groups {
-        let own = || group.before.iter().copied().chain(group.behind.iter().map(|(_, norm)| *norm));
-        let taken = match work.take_in(layer, &group, &norms) {
-            Ok(taken) => taken,
-            // What a layer cannot take stays beside it, and the others are folded all the same.
-            Err(error @ (FoldError::Layer { .. } | FoldError::Overflow { .. })) => {
-                stays.extend(own().map(|norm| (norms[norm].name.clone(), Reason::Weights(error.to_string()))));
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        for norm in own() {
-            norms[norm].nodes.iter().for_each(|&node| wiring.remove(node));
-            match norms[norm].fold.side {
-                Side::Behind => wiring.rename(norms[norm].input, norms[norm].output),
-                Side::Before => wiring.rename(norms[norm].output, norms[norm].input),
-            }
-            proofs.insert(norm, (layer, taken.proof));
+    let mut groups = groups.into_iter();
+    loop {
+        let (mut batch, mut size) = (Vec::new(), 0);
+        while size < AT_ONCE
+            && let Some((layer, group)) = groups.next()
+        {
+            let read = work.read(layer, &group, &norms);
+            size += read.as_ref().map_or(0, |read| read.weights.len());
+            batch.push((layer, group, read));
         }
-        work.put(layer, taken, &mut wiring)?;
+        if batch.is_empty() {
+            break;
+        }
+        let batch: Vec<(usize, Group, Result<Taken, FoldError>)> =
+            batch.into_par_iter().map(|(layer, group, read)| (layer, group, read.and_then(Layer::take_in))).collect();
+        for (layer, group, taken) in batch {
+            let own = || group.before.iter().copied().chain(group.behind.iter().map(|(_, norm)| *norm));
+            let taken = match taken {
+                Ok(taken) => taken,
+                // What a layer cannot take stays beside it, and the others are folded all the same.
+                Err(error @ (FoldError::Layer { .. } | FoldError::Overflow { .. })) => {
+                    stays.extend(own().map(|norm| (norms[norm].name.clone(), Reason::Weights(error.to_string()))));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            for norm in own() {
+                norms[norm].nodes.iter().for_each(|&node| wiring.remove(node));
+                match norms[norm].fold.side {
+                    Side::Behind => wiring.rename(norms[norm].input, norms[norm].output),
+                    Side::Before => wiring.rename(norms[norm].output, norms[norm].input),
+                }
+                proofs.insert(norm, (layer, taken.stored.proof));
+            }
+            work.put(layer, taken, &mut wiring)?;
+        }
     }
     let folded = norms.iter().enumerate().filter_map(|(at, norm)| {
         let (layer, proof) = *proofs.get(&at)?;
@@ -256,92 +278,52 @@ struct Work<'w, 'f> {
     judge: &'w Judge<'w, 'f>,
 }
 
-/// A layer with norms in it.
-struct Taken {
-    linear: Linear,
-    exact: Exact,
-    precision: Precision,
-    /// The node and input of what is added, if there is any, and its shape.
-    bias: Option<(usize, usize, Vec<usize>)>,
-    proof: Proof,
-}
-
-/// Where a layer's numbers are: the node and input of its weights and of what is added, if there is any, and its shape.
-struct Numbers {
-    linear: Linear,
-    weights: Vec<f64>,
-    precision: Precision,
-    bias: Option<(usize, usize, Vec<usize>, Vec<f64>)>,
-}
-
 impl<'f> Work<'_, 'f> {
-    /// A layer's numbers with norms in them.
-    fn take_in(&self, layer: usize, group: &Group, norms: &[Norm]) -> Result<Taken, FoldError> {
+    /// A layer's numbers, and the norms that go into them.
+    fn read(&self, layer: usize, group: &Group, norms: &[Norm]) -> Result<Layer<'f>, FoldError> {
         let node = &self.model.graph.nodes[layer];
         let target = self.judge.target(layer).ok_or_else(|| self.layer(layer, "it is no layer that takes a norm"))?;
-        let numbers = self.numbers(layer, target)?;
+        let (linear, weights) = self.weights(layer, target)?;
+        let bias = self.bias(layer, &linear)?;
         // What is added is multiplied by Gemm's beta; by 0 it is nothing, whatever it is.
         let beta = node.float("beta").filter(|_| target == Target::Gemm).map_or(1.0, f64::from);
-        let outputs = numbers.linear.outputs();
-        let bias = match &numbers.bias {
-            Some((.., values)) if beta != 0.0 && values.len() == 1 => vec![values[0] * beta; outputs],
-            Some((.., values)) if beta != 0.0 => values.iter().map(|value| value * beta).collect(),
+        let outputs = linear.outputs();
+        let added = match &bias {
+            Some((_, values)) if beta != 0.0 && values.len() == 1 => vec![values[0] * beta; outputs],
+            Some((_, values)) if beta != 0.0 => values.iter().map(|value| value * beta).collect(),
             _ => vec![0.0; outputs],
         };
-        let unit = Unit {
-            linear: numbers.linear,
-            weights: numbers.weights,
-            bias,
+        Ok(Layer {
+            title: node.title(),
+            linear,
+            weights,
+            added,
+            beta: if beta == 0.0 { 1.0 } else { beta },
+            bias: bias.map(|(place, _)| place),
             before: group.before.map(|norm| norms[norm].affine.clone()),
             behind: group.behind.iter().map(|(_, norm)| norms[*norm].affine.clone()).collect(),
-        };
-        let (exact, proof) = self.proved(layer, &unit, numbers.precision, if beta == 0.0 { 1.0 } else { beta })?;
-        let place = numbers.bias.map(|(place, input, shape, _)| (place, input, shape));
-        Ok(Taken { linear: unit.linear, exact, precision: numbers.precision, bias: place, proof })
-    }
-
-    /// A unit's numbers, of which what is added is divided by `beta`, with the proof that they do what layer and norms did.
-    fn proved(&self, place: usize, unit: &Unit, precision: Precision, beta: f64) -> Result<(Exact, Proof), FoldError> {
-        if unit.weights.iter().chain(&unit.bias).any(|number| !number.is_finite()) {
-            return Err(self.layer(place, "it has numbers that are not finite"));
-        }
-        let exact = unit.exact();
-        let kept: Vec<f64> = exact.bias.iter().map(|bias| bias / beta).collect();
-        let stored = Exact {
-            weights: rounded(&exact.weights, precision),
-            bias: rounded(&kept, precision).iter().map(|bias| bias * beta).collect(),
-        };
-        let layer = || self.model.graph.nodes[place].title();
-        if stored.weights.iter().chain(&stored.bias).any(|number| !number.is_finite()) {
-            return Err(FoldError::Overflow { layer: layer(), precision });
-        }
-        let proof = proof::prove(unit, &exact, precision, &stored);
-        match proof.holds {
-            true => Ok((Exact { bias: kept, ..exact }, proof)),
-            false => Err(FoldError::Proof { layer: layer(), error: proof.largest_error, bound: proof.bound }),
-        }
+        })
     }
 
     /// Puts a layer's new numbers into the model.
     fn put(&self, layer: usize, taken: Taken, wiring: &mut Wiring<'_, 'f>) -> Result<(), FoldError> {
         let node = &self.model.graph.nodes[layer];
-        let Taken { linear, exact, precision, bias, .. } = taken;
+        let Taken { linear, bias, stored: Stored { precision, weights, added, adds, .. } } = taken;
         let (name, outputs) = (node.known_as(), linear.outputs());
-        let tensor = |what: &str, shape: Vec<usize>, values: Vec<f64>| NewTensor {
+        let tensor = |what: &str, shape: Vec<usize>, bytes: Vec<u8>| NewTensor {
             name: format!("{name}_folded_{what}"),
             shape,
-            values: NewValues::Floats(precision, values),
+            values: NewValues::Bytes(precision, bytes),
         };
-        let adds = exact.bias.iter().any(|bias| *bias != 0.0);
-        wiring.put_constant(layer, 1, tensor("weight", linear.shape, exact.weights))?;
+        wiring.put_constant(layer, 1, tensor("weight", linear.shape, weights))?;
         match bias {
-            Some((place, input, shape)) => {
-                let shape = if shape.len() == 2 { vec![1, outputs] } else { vec![outputs] };
-                wiring.put_constant(place, input, tensor("bias", shape, exact.bias))?;
+            Some(Bias { node, input, axes }) => {
+                let shape = if axes == 2 { vec![1, outputs] } else { vec![outputs] };
+                wiring.put_constant(node, input, tensor("bias", shape, added))?;
             }
             None if !adds => {}
             None if linear.target == Target::MatMul => {
-                let bias = wiring.add_tensor(tensor("bias", vec![outputs], exact.bias));
+                let bias = wiring.add_tensor(tensor("bias", vec![outputs], added));
                 let old = self.model.opset() < 7;
                 wiring.put_behind(layer, |from, to| NewNode {
                     operator: "Add".into(),
@@ -352,7 +334,7 @@ impl<'f> Work<'_, 'f> {
                     ..NewNode::default()
                 });
             }
-            None => wiring.put_constant(layer, 2, tensor("bias", vec![outputs], exact.bias))?,
+            None => wiring.put_constant(layer, 2, tensor("bias", vec![outputs], added))?,
         }
         if linear.target == Target::Gemm && node.float("beta") == Some(0.0) {
             wiring.drop_attribute(layer, "beta");
@@ -374,16 +356,16 @@ impl<'f> Work<'_, 'f> {
             Linear { target: Target::BatchNorm, shape: vec![channels], group: 1, transposed: false, alpha: 1.0 };
         let (weights, bias) = (vec![1.0; channels], vec![0.0; channels]);
         let unit = Unit { linear, weights, bias, before: None, behind: vec![affine] };
-        let (exact, proof) = self.proved(place, &unit, precision, 1.0)?;
+        let stored = Stored::of(&unit, precision, 1.0, || self.model.graph.nodes[place].title())?;
         let name = self.model.graph.nodes[place].known_as();
         let shape: Vec<usize> = std::iter::once(channels).chain(vec![1; axes - 2]).collect();
-        let mut constant = |what: &str, values: Vec<f64>| {
-            let values = NewValues::Floats(precision, values);
+        let mut constant = |what: &str, bytes: Vec<u8>| {
+            let values = NewValues::Bytes(precision, bytes);
             wiring.add_tensor(NewTensor { name: format!("{name}_{what}"), shape: shape.clone(), values })
         };
-        let (scale, shift) = (constant("scale", exact.weights), constant("shift", exact.bias));
+        let (scale, shift) = (constant("scale", stored.weights), constant("shift", stored.added));
         wiring.replace_by_two(place, ("Mul", scale), ("Add", shift));
-        Ok(proof)
+        Ok(stored.proof)
     }
 
     /// Tells whether values and parameters of norms are of one type: before version 14 they must be, later all inputs say so where nothing
@@ -408,18 +390,11 @@ impl<'f> Work<'_, 'f> {
         self.constants.numbers(name, LARGEST, self.elsewhere).map_err(|error| self.layer(layer, error))
     }
 
-    /// The numbers of a layer.
-    fn numbers(&self, place: usize, target: Target) -> Result<Numbers, FoldError> {
+    /// The weights of a layer, and how they lie.
+    fn weights(&self, place: usize, target: Target) -> Result<(Linear, numbers::Numbers<'f>), FoldError> {
         let node = &self.model.graph.nodes[place];
-        let read = |at: usize, input: usize| {
-            let numbers = self.constant(place, at, input)?;
-            let name = self.model.graph.nodes[at].input(input).unwrap_or_default();
-            let shape = self.constants.shape(name).unwrap_or_default();
-            let shape: Vec<usize> = shape.into_iter().map(|length| usize::try_from(length).unwrap_or(0)).collect();
-            Ok::<_, FoldError>((shape, numbers.precision(), numbers.to_vec()))
-        };
-        let (shape, precision, weights) = read(place, 1)?;
-        let shape = if target == Target::BatchNorm { vec![weights.len()] } else { shape };
+        let weights = self.constant(place, place, 1)?;
+        let shape = if target == Target::BatchNorm { vec![weights.len()] } else { self.shape(place, 1) };
         let linear = Linear {
             target,
             shape,
@@ -433,22 +408,27 @@ impl<'f> Work<'_, 'f> {
         {
             return Err(self.layer(place, "expected weights of its shape and its groups"));
         }
-        let added = match target {
+        Ok((linear, weights))
+    }
+
+    /// What a layer adds, if it adds anything: where that is, and its numbers.
+    fn bias(&self, place: usize, linear: &Linear) -> Result<Option<(Bias, Vec<f64>)>, FoldError> {
+        let added = match linear.target {
             Target::MatMul => self.judge.bias_of_product(place, linear.outputs()),
-            _ => node.input(2).map(|_| (place, 2)),
+            _ => self.model.graph.nodes[place].input(2).map(|_| (place, 2)),
         };
-        let bias = added
-            .map(|(at, input)| read(at, input).map(|(shape, _, values)| (at, input, shape, values)))
-            .transpose()?;
-        if bias.as_ref().is_some_and(|(.., values)| values.len() != 1 && values.len() != linear.outputs()) {
+        let Some((node, input)) = added else { return Ok(None) };
+        let values = self.constant(place, node, input)?.to_vec();
+        if values.len() != 1 && values.len() != linear.outputs() {
             return Err(self.layer(place, "expected a number for each channel that is added"));
         }
-        Ok(Numbers { linear, weights, precision, bias })
+        Ok(Some((Bias { node, input, axes: self.shape(node, input).len() }, values)))
     }
-}
 
-/// Numbers as they come back from a file.
-fn rounded(numbers: &[f64], precision: Precision) -> Vec<f64> {
-    let bytes = precision.bytes_of(numbers.iter().copied());
-    numbers::Numbers::of_bytes(bytes, precision).map(|numbers| numbers.to_vec()).unwrap_or_default()
+    /// The shape of the constant that an input of a node is.
+    fn shape(&self, node: usize, input: usize) -> Vec<usize> {
+        let name = self.model.graph.nodes[node].input(input).unwrap_or_default();
+        let shape = self.constants.shape(name).unwrap_or_default();
+        shape.into_iter().map(|length| usize::try_from(length).unwrap_or(0)).collect()
+    }
 }

@@ -100,8 +100,8 @@ pub fn put(
         let precision = variance.precision();
         before.entry(node.output(0).unwrap_or_default().to_owned()).or_insert_with(|| Before {
             element: precision.to_string(),
-            mean: digits(&precision.bytes_of(mean.iter())),
-            variance: digits(&precision.bytes_of(variance.iter())),
+            mean: digits(&precision.bytes_of(mean.to_vec().into_iter())),
+            variance: digits(&precision.bytes_of(variance.to_vec().into_iter())),
         });
         for (input, numbers) in [(3, &new.mean), (4, &new.variance)] {
             put_vector(&mut wiring, node, *place, input, numbers.clone(), precision)?;

@@ -1,5 +1,7 @@
 //! Files of named tensors without a graph: safetensors, one file or several, and PyTorch's.
 
+#[cfg(feature = "pth")]
+mod archive;
 mod named;
 #[cfg(feature = "pth")]
 mod pickle;

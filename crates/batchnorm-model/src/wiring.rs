@@ -136,12 +136,11 @@ impl<'w, 'f> Wiring<'w, 'f> {
 
     /// Puts a constant in the place of an input of a node: into its tensor, if it is this input's alone, else into a new one.
     pub fn put_constant(&mut self, place: usize, input: usize, tensor: NewTensor) -> Result<(), WireError> {
-        let NewValues::Floats(precision, values) = &tensor.values else { return Ok(()) };
-        if let Some(own) = self.own_tensor(place, input, &tensor.shape, *precision) {
-            let bytes = precision.bytes_of(values.iter().copied());
-            return own.put_values(self.file, &bytes, &mut self.edits);
+        let NewValues::Bytes(precision, bytes) = tensor.values else { return Ok(()) };
+        if let Some(own) = self.own_tensor(place, input, &tensor.shape, precision) {
+            return own.put_values(self.file, bytes, &mut self.edits);
         }
-        let name = self.add_tensor(tensor);
+        let name = self.add_tensor(NewTensor { values: NewValues::Bytes(precision, bytes), ..tensor });
         self.unused.insert((place, input));
         self.new_inputs.insert((place, input), name);
         Ok(())
@@ -169,7 +168,7 @@ impl<'w, 'f> Wiring<'w, 'f> {
         let mut bytes = Vec::new();
         put_bytes(&mut bytes, INITIALIZER, &tensor.to_bytes());
         if self.model.ir_version < INITIALIZERS_ALONE
-            && let NewValues::Floats(precision, _) = tensor.values
+            && let NewValues::Bytes(precision, _) = tensor.values
         {
             let shape = tensor.shape.iter().map(|&length| NewLength::Fixed(length as i64)).collect();
             let value = NewValue { name: tensor.name.clone(), precision, shape: Some(shape) };

@@ -18,7 +18,7 @@ fn thirteen_of_thirteen_unknown_parts_are_kept_when_one_initializer_is_changed()
     let tensor = model.graph.initializers.iter().find(|tensor| tensor.name == "bn_mean").unwrap();
     let mut edits = Edits::default();
     let new: Vec<u8> = [1.0f32, 2.0, 3.0, 4.0, 5.0].iter().flat_map(|value| value.to_le_bytes()).collect();
-    tensor.put_values(&file, &new, &mut edits).unwrap();
+    tensor.put_values(&file, new.clone(), &mut edits).unwrap();
     let changed = written(&edits, &file);
     assert_eq!(marks.iter().filter(|mark| has(&changed, mark)).count(), 13);
     let again = Model::read(&changed).unwrap();
@@ -46,11 +46,11 @@ fn values_of_another_length_move_what_is_behind_and_change_nothing_of_it() {
     let model = Model::read(&odd).unwrap();
     let tensor = &model.graph.initializers[2];
     let mut edits = Edits::default();
-    tensor.put_values(&odd, &[7; 20], &mut edits).unwrap();
+    tensor.put_values(&odd, vec![7; 20], &mut edits).unwrap();
     assert_eq!(written(&edits, &odd).len(), file.len());
     assert_eq!(marks.iter().filter(|mark| has(&written(&edits, &odd), mark)).count(), 13);
     let mut edits = Edits::default();
-    tensor.put_values(&odd, &[7; 2000], &mut edits).unwrap();
+    tensor.put_values(&odd, vec![7; 2000], &mut edits).unwrap();
     let long = written(&edits, &odd);
     assert_eq!(marks.iter().filter(|mark| has(&long, mark)).count(), 13);
     let again = Model::read(&long).unwrap();
@@ -67,7 +67,7 @@ fn external_values_come_into_the_file_when_they_are_changed() {
     let file = with(&file, &[(&[(7, 0), (5, 0)], [bytes(13, &entry("location", "weights.bin")), location].concat())]);
     let model = Model::read(&file).unwrap();
     let mut edits = Edits::default();
-    model.graph.initializers[0].put_values(&file, &[1, 2, 3, 4], &mut edits).unwrap();
+    model.graph.initializers[0].put_values(&file, vec![1, 2, 3, 4], &mut edits).unwrap();
     let changed = written(&edits, &file);
     assert!(!has(&changed, "weights.bin"));
     let again = Model::read(&changed).unwrap();

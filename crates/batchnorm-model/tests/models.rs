@@ -231,7 +231,8 @@ fn every_model_at_hand_is_copied_to_the_bit() {
     }
 }
 
-/// A file of 105 MB with a hundred norms is looked at in 0.3 s (a benchmark, for timings are no tests):
+/// A file of 106 MB with a hundred norms is looked at in 0.06 s, and folded and written in 0.3 s, where reading and writing alone take
+/// 0.13 s, on two cores (a benchmark, for timings are no tests):
 /// `cargo test --release -p batchnorm-model --test models large -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]

@@ -154,7 +154,7 @@ impl Writer<'_, '_> {
             if let Some((_, random)) = self.moved.as_mut().filter(|(tensors, _)| tensors.contains(&tensor.whole.start))
             {
                 let numbers = tensor.numbers(self.file, self.elsewhere)?;
-                let moved = numbers.iter().map(|number| f64::from(moved_by_one(number as f32, random)));
+                let moved = numbers.to_vec().into_iter().map(|number| f64::from(moved_by_one(number as f32, random)));
                 put_bytes(out, 9, &Precision::F32.bytes_of(moved));
                 return Ok(());
             }
@@ -164,7 +164,7 @@ impl Writer<'_, '_> {
                 }
                 _ => {
                     let numbers = tensor.numbers(self.file, self.elsewhere)?;
-                    put_bytes(out, 9, &Precision::F32.bytes_of(numbers.iter()));
+                    put_bytes(out, 9, &Precision::F32.bytes_of(numbers.to_vec().into_iter()));
                 }
             }
             return Ok(());

@@ -16,6 +16,13 @@ pub(super) struct Linear {
     pub alpha: f64,
 }
 
+/// Weights that lie side by side: all of one output, so many; one of each output; or neither.
+pub(super) enum Rows {
+    OfAnOutput(usize),
+    OfAllOutputs,
+    Else,
+}
+
 impl Linear {
     pub fn count(&self) -> usize {
         self.shape.iter().product()
@@ -36,6 +43,16 @@ impl Linear {
             Target::ConvTranspose | Target::BatchNorm => self.shape[0],
             Target::Gemm if self.transposed => self.shape[1],
             Target::Gemm | Target::MatMul => self.shape[0],
+        }
+    }
+
+    /// How weights lie in rows.
+    pub fn rows(&self) -> Rows {
+        match self.target {
+            Target::Conv | Target::BatchNorm => Rows::OfAnOutput(self.shape.iter().skip(1).product()),
+            Target::Gemm if self.transposed => Rows::OfAnOutput(self.shape[1]),
+            Target::Gemm | Target::MatMul if self.shape.len() == 2 => Rows::OfAllOutputs,
+            Target::Gemm | Target::MatMul | Target::ConvTranspose => Rows::Else,
         }
     }
 

@@ -38,22 +38,34 @@ struct Tap {
     half: f64,
 }
 
-/// Proves a unit whose new numbers are `stored`, as they stand in the file, where `exact` ones were to be rounded to a type. (The bound is of
-/// that rounding, and not of what is stored: a mistake there does not widen it.)
-pub(super) fn prove(unit: &Unit, exact: &Exact, precision: Precision, stored: &Exact) -> Proof {
+/// Proves a unit whose new numbers, as they stand in the file, are given by their places (its weights) and in order (what is added), where
+/// `exact` ones were to be rounded to a type. (The bound is of that rounding, and not of what is stored: a mistake there does not widen it.)
+pub(super) fn prove(
+    unit: &Unit,
+    exact: &Exact,
+    precision: Precision,
+    weights: impl Fn(usize) -> f64,
+    bias: &[f64],
+) -> Proof {
     let mut random = Random(SEED);
+    let rounding = Rounding::of(precision);
     let outputs = unit.linear.outputs();
     let mut proof = Proof { bound: 0.0, largest_error: 0.0, largest_output: 0.0, holds: true };
     // Every output has a bound; as many as there are samples are looked at, spread over all of them.
-    for output in 0..outputs {
-        let taps = taps(unit, output);
-        let bound = bound(unit, exact, precision, output, &taps);
+    for (output, &bias) in bias.iter().enumerate() {
+        let range = Range::of(unit, output);
+        let bound = bound(unit, exact, &rounding, output, &range);
         proof.bound = proof.bound.max(bound);
         let samples = POSITIONS * (output + 1) / outputs - POSITIONS * output / outputs;
+        if samples == 0 {
+            continue;
+        }
+        let taps = taps(unit, output, &range);
         for _ in 0..samples {
             let inputs: Vec<f64> = taps.iter().map(|tap| tap.middle + tap.half * random.next()).collect();
-            let (before, after) =
-                (original(unit, output, &taps, &inputs), folded(unit, stored, output, &taps, &inputs));
+            let before = original(unit, output, &taps, &inputs);
+            let sum: f64 = taps.iter().zip(&inputs).map(|(tap, input)| weights(tap.weight) * input).sum();
+            let after = unit.linear.alpha * sum + bias;
             let error = (before - after).abs();
             proof.largest_error = proof.largest_error.max(error);
             proof.largest_output = proof.largest_output.max(before.abs());
@@ -64,16 +76,15 @@ pub(super) fn prove(unit: &Unit, exact: &Exact, precision: Precision, stored: &E
 }
 
 /// The weights of an output, with the inputs that they are of, by loops over the layer's own axes.
-fn indices(linear: &Linear, output: usize) -> Vec<(usize, usize)> {
+fn each(linear: &Linear, output: usize, mut take: impl FnMut(usize, usize)) {
     let taps: usize = linear.shape.iter().skip(2).product();
-    let mut all = Vec::new();
     match linear.target {
         Target::Conv => {
             let own = linear.shape[1];
             let group = output / (linear.shape[0] / linear.group);
             for channel in 0..own {
                 for tap in 0..taps {
-                    all.push(((output * own + channel) * taps + tap, group * own + channel));
+                    take((output * own + channel) * taps + tap, group * own + channel);
                 }
             }
         }
@@ -82,90 +93,124 @@ fn indices(linear: &Linear, output: usize) -> Vec<(usize, usize)> {
             let group = output / of_group;
             for input in group * inputs..(group + 1) * inputs {
                 for tap in 0..taps {
-                    all.push(((input * of_group + output % of_group) * taps + tap, input));
+                    take((input * of_group + output % of_group) * taps + tap, input);
                 }
             }
         }
         Target::Gemm if linear.transposed => {
             let inputs = linear.shape[1];
-            all.extend((0..inputs).map(|input| (output * inputs + input, input)));
+            (0..inputs).for_each(|input| take(output * inputs + input, input));
         }
         Target::Gemm | Target::MatMul => {
             let outputs = linear.shape[1];
-            all.extend((0..linear.shape[0]).map(|input| (input * outputs + output, input)));
+            (0..linear.shape[0]).for_each(|input| take(input * outputs + output, input));
         }
-        Target::BatchNorm => all.push((output, output)),
+        Target::BatchNorm => take(output, output),
     }
-    all
 }
 
 /// Inputs are drawn so that the values before the norm spread over its mean and four deviations to both sides: in front of the layer
 /// these are the inputs themselves; behind it they lie along the layer's weights, with noise.
-fn taps(unit: &Unit, output: usize) -> Vec<Tap> {
-    let indices = indices(&unit.linear, output);
-    if let Some(before) = &unit.before {
-        // An example that became a row has the numbers of each channel side by side.
-        let side_by_side = unit.linear.inputs() / before.channels();
-        let tap = |(weight, input): (usize, usize)| {
-            let channel = input / side_by_side;
-            Tap { weight, channel, middle: before.mean[channel], half: SPREAD * before.variance[channel].abs().sqrt() }
+enum Range<'u> {
+    /// An example that became a row has the numbers of each channel side by side.
+    OfNorm {
+        before: &'u Affine,
+        side_by_side: usize,
+    },
+    AlongWeights {
+        along: f64,
+        noise: f64,
+    },
+}
+
+impl Range<'_> {
+    fn of(unit: &Unit, output: usize) -> Range<'_> {
+        if let Some(before) = &unit.before {
+            return Range::OfNorm { before, side_by_side: unit.linear.inputs() / before.channels() };
+        }
+        let mut squares = 0.0;
+        each(&unit.linear, output, |weight, _| squares += unit.weights[weight] * unit.weights[weight]);
+        let (mean, deviation) = match unit.behind.first() {
+            Some(first) => (first.mean[output], first.variance[output].abs().sqrt()),
+            None => (0.0, 1.0),
         };
-        return indices.into_iter().map(tap).collect();
+        let reach = squares * unit.linear.alpha;
+        let (along, noise) = match reach.is_normal() {
+            // Uniform noise of this half width has half the spread for a standard deviation.
+            true => (
+                (mean - unit.bias[output]) / reach,
+                SPREAD / 2.0 * 3f64.sqrt() * deviation / (squares.sqrt() * unit.linear.alpha).abs(),
+            ),
+            false => (0.0, 1.0),
+        };
+        Range::AlongWeights { along, noise }
     }
-    let squares: f64 = indices.iter().map(|&(weight, _)| unit.weights[weight] * unit.weights[weight]).sum();
-    let (mean, deviation) = match unit.behind.first() {
-        Some(first) => (first.mean[output], first.variance[output].abs().sqrt()),
-        None => (0.0, 1.0),
-    };
-    let reach = squares * unit.linear.alpha;
-    let (along, noise) = match reach.is_normal() {
-        // Uniform noise of this half width has half the spread for a standard deviation.
-        true => (
-            (mean - unit.bias[output]) / reach,
-            SPREAD / 2.0 * 3f64.sqrt() * deviation / (squares.sqrt() * unit.linear.alpha).abs(),
-        ),
-        false => (0.0, 1.0),
-    };
-    let tap = |(weight, input): (usize, usize)| Tap {
-        weight,
-        channel: input,
-        middle: along * unit.weights[weight],
-        half: noise,
-    };
-    indices.into_iter().map(tap).collect()
+
+    fn tap(&self, unit: &Unit, weight: usize, input: usize) -> Tap {
+        match self {
+            Range::OfNorm { before, side_by_side } => {
+                let channel = input / side_by_side;
+                let half = SPREAD * before.variance[channel].abs().sqrt();
+                Tap { weight, channel, middle: before.mean[channel], half }
+            }
+            Range::AlongWeights { along, noise } => {
+                Tap { weight, channel: input, middle: along * unit.weights[weight], half: *noise }
+            }
+        }
+    }
+}
+
+fn taps(unit: &Unit, output: usize, range: &Range) -> Vec<Tap> {
+    let mut taps = Vec::new();
+    each(&unit.linear, output, |weight, input| taps.push(range.tap(unit, weight, input)));
+    taps
 }
 
 /// The bound of an output: what its weights and bias may be rounded by, times the largest inputs; and what f64 itself rounds.
-fn bound(unit: &Unit, exact: &Exact, precision: Precision, output: usize, taps: &[Tap]) -> f64 {
+fn bound(unit: &Unit, exact: &Exact, rounding: &Rounding, output: usize, range: &Range) -> f64 {
     let alpha = unit.linear.alpha.abs();
-    let largest = |tap: &Tap| tap.middle.abs() + tap.half;
-    let rounded = |tap: &Tap| half_a_unit(exact.weights[tap.weight], precision) * largest(tap);
-    let of_weights: f64 = alpha * taps.iter().map(rounded).sum::<f64>();
-    // (Of a bias that is kept over Gemm's beta it is as much of it.)
-    let of_bias = half_a_unit(exact.bias[output], precision);
     // The sizes that numbers have on their way, as large as they can be.
     let normed = |norm: &Affine, channel: usize, size: f64| {
         (size + norm.mean[channel].abs()) * norm.scale[channel].abs() + norm.beta[channel].abs()
     };
-    let size = |tap: &Tap| {
-        let input = unit.before.as_ref().map_or(largest(tap), |before| normed(before, tap.channel, largest(tap)));
-        unit.weights[tap.weight].abs() * input
-    };
-    let sum = alpha * taps.iter().map(size).sum::<f64>() + unit.bias[output].abs();
+    let (mut rounded, mut size, mut count) = (0.0, 0.0, 0);
+    each(&unit.linear, output, |weight, input| {
+        let tap = range.tap(unit, weight, input);
+        let largest = tap.middle.abs() + tap.half;
+        rounded += rounding.half_a_unit(exact.weights[weight]) * largest;
+        let input = unit.before.as_ref().map_or(largest, |before| normed(before, tap.channel, largest));
+        size += unit.weights[weight].abs() * input;
+        count += 1;
+    });
+    // (Of a bias that is kept over Gemm's beta it is as much of it.)
+    let of_bias = rounding.half_a_unit(exact.bias[output]);
+    let sum = alpha * size + unit.bias[output].abs();
     let sizes = unit.behind.iter().fold(sum, |size, norm| normed(norm, output, size));
-    of_weights + of_bias + (taps.len() + 16) as f64 * f64::EPSILON * sizes
+    alpha * rounded + of_bias + (count + 16) as f64 * f64::EPSILON * sizes
 }
 
-/// What rounding to nearest can change of a number at most.
-fn half_a_unit(number: f64, precision: Precision) -> f64 {
-    // Bits of a number, and the exponent of the smallest one.
-    let (bits, smallest) = match precision {
-        Precision::F64 => (53, -1074),
-        Precision::F32 => (24, -149),
-        Precision::F16 => (11, -24),
-        Precision::Bf16 => (8, -133),
-    };
-    (number.abs() * 2f64.powi(-bits)).max(2f64.powi(smallest - 1))
+/// Rounding to nearest of a type: half a unit of a number's last digit, as a part of the number, and of the smallest numbers.
+struct Rounding {
+    part: f64,
+    smallest: f64,
+}
+
+impl Rounding {
+    fn of(precision: Precision) -> Rounding {
+        // Bits of a number, and the exponent of the smallest one.
+        let (bits, smallest) = match precision {
+            Precision::F64 => (53, -1074),
+            Precision::F32 => (24, -149),
+            Precision::F16 => (11, -24),
+            Precision::Bf16 => (8, -133),
+        };
+        Rounding { part: 2f64.powi(-bits), smallest: 2f64.powi(smallest - 1) }
+    }
+
+    /// What rounding can change of a number at most.
+    fn half_a_unit(&self, number: f64) -> f64 {
+        (number.abs() * self.part).max(self.smallest)
+    }
 }
 
 /// Norm, layer, norms, as they were.
@@ -184,12 +229,6 @@ fn original(unit: &Unit, output: usize, taps: &[Tap], inputs: &[f64]) -> f64 {
         value = norm(behind, output, value);
     }
     value
-}
-
-/// The layer alone, as it is now.
-fn folded(unit: &Unit, stored: &Exact, output: usize, taps: &[Tap], inputs: &[f64]) -> f64 {
-    let sum: f64 = taps.iter().zip(inputs).map(|(tap, input)| stored.weights[tap.weight] * input).sum();
-    unit.linear.alpha * sum + stored.bias[output]
 }
 
 /// SplitMix64 (Steele, Lea and Flood 2014), as numbers between -1 and 1.
@@ -239,7 +278,7 @@ mod tests {
             let unit = unit(before);
             let exact = unit.exact();
             let right = stored(&exact);
-            let proof = |stored: &Exact| prove(&unit, &exact, Precision::F32, stored);
+            let proof = |stored: &Exact| prove(&unit, &exact, Precision::F32, |at| stored.weights[at], &stored.bias);
             let bound = proof(&right).bound;
             assert!(proof(&right).holds && proof(&right).largest_error > 0.0 && bound < 1e-5, "{:?}", proof(&right));
             for output in 0..6 {
@@ -248,7 +287,7 @@ mod tests {
                 assert!(!proof(&wrong).holds, "a bias of output {output}");
                 // In a weight: so much that its input makes as much of it.
                 let mut wrong = right.clone();
-                let tap = &taps(&unit, output)[3];
+                let tap = &taps(&unit, output, &Range::of(&unit, output))[3];
                 wrong.weights[tap.weight] += 10.0 * bound / (tap.middle.abs() + tap.half) * 4.0;
                 assert!(!proof(&wrong).holds, "a weight of output {output}");
             }
@@ -266,7 +305,10 @@ mod tests {
                 let number = random.next() * 2f64.powi(exponent);
                 let bytes = precision.bytes_of(std::iter::once(number));
                 let rounded = crate::numbers::Numbers::of_bytes(bytes, precision).unwrap().to_vec()[0];
-                assert!((rounded - number).abs() <= half_a_unit(number, precision), "{precision} {number:e}");
+                assert!(
+                    (rounded - number).abs() <= Rounding::of(precision).half_a_unit(number),
+                    "{precision} {number:e}"
+                );
             }
         }
     }

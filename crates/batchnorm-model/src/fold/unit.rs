@@ -1,7 +1,7 @@
 //! A layer with the norms that go into it.
 
 use super::affine::Affine;
-use super::linear::Linear;
+use super::linear::{Linear, Rows};
 
 /// A layer, the norm in front of it, and those behind it from the nearest on.
 #[derive(Debug)]
@@ -40,8 +40,22 @@ impl Unit {
             }
         }
         for behind in &self.behind {
-            for (places, output, _) in self.linear.blocks() {
-                weights[places].iter_mut().for_each(|weight| *weight *= behind.scale[output]);
+            match self.linear.rows() {
+                Rows::OfAnOutput(length) => {
+                    for (row, scale) in weights.chunks_mut(length.max(1)).zip(&behind.scale) {
+                        row.iter_mut().for_each(|weight| *weight *= scale);
+                    }
+                }
+                Rows::OfAllOutputs => {
+                    for row in weights.chunks_mut(self.linear.outputs().max(1)) {
+                        row.iter_mut().zip(&behind.scale).for_each(|(weight, scale)| *weight *= scale);
+                    }
+                }
+                Rows::Else => {
+                    for (places, output, _) in self.linear.blocks() {
+                        weights[places].iter_mut().for_each(|weight| *weight *= behind.scale[output]);
+                    }
+                }
             }
             for (output, bias) in bias.iter_mut().enumerate() {
                 *bias = *bias * behind.scale[output] + behind.shift[output];

@@ -13,19 +13,21 @@ impl Tensor<'_> {
     ///
     /// # Errors
     /// None for a tensor that was read from this file.
-    pub fn put_values(&self, file: &[u8], bytes: &[u8], edits: &mut Edits) -> Result<(), WireError> {
-        let mut raw = Vec::new();
-        put_bytes(&mut raw, RAW, bytes);
-        let mut new = Some(raw);
+    pub fn put_values(&self, file: &[u8], bytes: Vec<u8>, edits: &mut Edits) -> Result<(), WireError> {
+        let mut new = Some(bytes);
         for field in fields(file, self.content.clone()) {
             let field = field?;
-            match field.number {
-                // Values of each type, and those of another file: where it is, and that it is there.
-                4..=7 | RAW | 10 | 11 | 13 | 14 => edits.replace(field.whole, new.take().unwrap_or_default()),
-                _ => {}
+            // Values of each type, and those of another file: where it is, and that it is there.
+            if let 4..=7 | RAW | 10 | 11 | 13 | 14 = field.number {
+                match new.take() {
+                    Some(bytes) => edits.replace_by_bytes(field.whole, RAW, bytes),
+                    None => edits.remove(field.whole),
+                }
             }
         }
-        if let Some(raw) = new {
+        if let Some(bytes) = new {
+            let mut raw = Vec::new();
+            put_bytes(&mut raw, RAW, &bytes);
             edits.append(self.content.clone(), &raw);
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! Models that are written anew, not changed: networks of one's own, and models for tests.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use super::tensor::element_of;
@@ -110,6 +111,8 @@ pub struct NewTensor {
 pub enum NewValues {
     /// Floating point, each rounded to this type.
     Floats(Precision, Vec<f64>),
+    /// Floating point of this type, as it stands in a file: little-endian.
+    Bytes(Precision, Vec<u8>),
     /// Whole numbers.
     Ints(Vec<i64>),
 }
@@ -275,8 +278,9 @@ impl NewTensor {
         }
         let (element, bytes) = match &self.values {
             NewValues::Floats(precision, values) => {
-                (element_of(*precision) as u64, precision.bytes_of(values.iter().copied()))
+                (element_of(*precision) as u64, Cow::Owned(precision.bytes_of(values.iter().copied())))
             }
+            NewValues::Bytes(precision, bytes) => (element_of(*precision) as u64, Cow::Borrowed(bytes.as_slice())),
             NewValues::Ints(values) => (I64, values.iter().flat_map(|value| value.to_le_bytes()).collect()),
         };
         put_number(out, 2, element);

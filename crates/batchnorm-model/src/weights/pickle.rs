@@ -44,7 +44,8 @@ pub(super) fn weigh(input: &mut impl BufRead, limit: u64) -> io::Result<End> {
                 let Size { path, tensors, .. } = weigher.top_size();
                 return Ok(End::Stopped(Weight { objects: weigher.made, names: path.saturating_mul(tensors) }));
             }
-            Ok(Some(Step::On)) if weigher.made > limit => return Ok(End::TooLarge),
+            // (A mark waits as long as nothing is made of what is above it.)
+            Ok(Some(Step::On)) if weigher.made + weigher.marks.len() as u64 > limit => return Ok(End::TooLarge),
             Ok(Some(Step::On)) => {}
             Ok(None) => return Ok(End::Broken),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(End::Broken),
@@ -124,7 +125,7 @@ impl<R: BufRead> Weigher<'_, R> {
             b'T' | b'X' | b'B' | 0x8b => self.text(4)?,
             0x8d | 0x8e | 0x96 => self.text(8)?,
             b'I' | b'L' | b'F' | b'S' | b'V' => self.line()?.map(|(length, _)| self.push_text(length)),
-            b'P' => self.line()?.map(|_| self.stack.push(Object::Of(Size { tensors: 1, ..Size::of(1) }))),
+            b'P' => self.line()?.map(|_| self.make(Size { tensors: 1, ..Size::of(1) })),
             b'c' | b'i' => {
                 let lines = [self.line()?, self.line()?];
                 let there = lines.iter().all(Option::is_some) && (operation == b'c' || self.pop_to_mark().is_some());
@@ -147,13 +148,11 @@ impl<R: BufRead> Weigher<'_, R> {
             b's' => self.put_into_top(2, true),
             b'e' | 0x90 => self.marked().and_then(|count| self.put_into_top(count, false)),
             b'u' => self.marked().and_then(|count| self.put_into_top(count, true)),
-            b't' | b'l' | b'o' | 0x91 => {
-                self.pop_to_mark().map(|size| self.stack.push(Object::Of(size.with(Size::of(1)))))
-            }
+            b't' | b'l' | b'o' | 0x91 => self.pop_to_mark().map(|size| self.make_of(size)),
             b'd' => self.marked().and_then(|count| {
                 self.stack.len().checked_sub(count)?;
                 let size = self.entries(count)?;
-                self.stack.push(Object::Of(size.with(Size::of(1))));
+                self.make_of(size);
                 Some(())
             }),
             b'h' => self.get(1)?,
@@ -186,9 +185,7 @@ impl<R: BufRead> Weigher<'_, R> {
     }
 
     fn push_text(&mut self, length: u64) {
-        let size = Size { objects: 1 + length / AS_AN_OBJECT, text: length, ..Size::default() };
-        self.made = self.made.saturating_add(size.objects);
-        self.stack.push(Object::Of(size));
+        self.make(Size { objects: 1 + length / AS_AN_OBJECT, text: length, ..Size::default() });
     }
 
     /// A line without its end: its length and its beginning; none that does not end.
@@ -216,9 +213,19 @@ impl<R: BufRead> Weigher<'_, R> {
     }
 
     fn push(&mut self, objects: u64) -> Option<()> {
-        self.made = self.made.saturating_add(objects);
-        self.stack.push(Object::Of(Size::of(objects)));
+        self.make(Size::of(objects));
         Some(())
+    }
+
+    fn make(&mut self, size: Size) {
+        self.made = self.made.saturating_add(size.objects);
+        self.stack.push(Object::Of(size));
+    }
+
+    /// Makes one object of others, which were taken off.
+    fn make_of(&mut self, others: Size) {
+        self.made = self.made.saturating_add(1);
+        self.stack.push(Object::Of(others.with(Size::of(1))));
     }
 
     fn push_again(&mut self, object: Object) {
@@ -273,8 +280,7 @@ impl<R: BufRead> Weigher<'_, R> {
     /// Makes one object of the topmost ones.
     fn join(&mut self, count: usize) -> Option<()> {
         let size = self.top(count)?;
-        self.made = self.made.saturating_add(1);
-        self.stack.push(Object::Of(size.with(Size::of(1))));
+        self.make_of(size);
         Some(())
     }
 
@@ -351,7 +357,7 @@ mod tests {
         // {'a': [1, 2]} by protocol 2, as Python writes it.
         let pickle = b"\x80\x02}q\x00X\x01\x00\x00\x00aq\x01]q\x02(K\x01K\x02es.";
         assert!((5..20).contains(&objects(pickle)));
-        assert_eq!(objects(b"(I1\nI2\nl."), 2);
+        assert_eq!(objects(b"(I1\nI2\nl."), 3);
     }
 
     #[test]
@@ -369,11 +375,23 @@ mod tests {
         let full = [&b"]q\x00("[..], &[b'N'; 1000], b"e(", &b"h\x00".repeat(1000), b"t."].concat();
         assert_eq!(weighed(&full, 100_000), End::TooLarge);
         let nones = [vec![b'('], vec![b'N'; 5000], b"t.".to_vec()].concat();
-        assert_eq!((weighed(&nones, 4000), objects(&nones)), (End::TooLarge, 5000));
+        assert_eq!((weighed(&nones, 4000), objects(&nones)), (End::TooLarge, 5001));
         // Behind a long line, and behind a mark that is taken off again.
         let behind = |first: &[u8]| weighed(&[first, &nones].concat(), 4000);
         assert_eq!(behind(&[&b"V"[..], &[b'x'; 100_000], b"\n0"].concat()), End::TooLarge);
         assert_eq!(behind(b"(0"), End::TooLarge);
+    }
+
+    #[test]
+    fn what_is_small_but_there_is_counted() {
+        // Marks that wait; empty tuples, lists and dictionaries; references to tensors.
+        for (many, each) in [(&b"("[..], 1), (b"(t", 1), (b"(l", 1), (b"(d", 1), (b"(o", 1), (b"Px\n", 1), (b"N2", 2)] {
+            let pickle = [&many.repeat(1000)[..], b"N."].concat();
+            assert_eq!(weighed(&pickle, 1000 * each - 1), End::TooLarge, "{many:?}");
+            assert!(matches!(weighed(&pickle, 1000 * each + 1), End::Stopped(_)), "{many:?}");
+        }
+        // As many marks, each of which goes before the next one comes.
+        assert_eq!(objects(&[&b"(0".repeat(1_000_000)[..], b"N."].concat()), 1);
     }
 
     #[test]

@@ -1,17 +1,16 @@
 //! PyTorch's files, by `pytorch-reader`, which runs nothing of what is in them. Before it opens a file it is looked at whether that would
 //! take more memory than the file and a fixed rest.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::mem;
 use std::path::Path;
 
 use batchnorm_io::whole;
 use pytorch_reader::{DType, PytorchReader};
-use rawzip::extra_fields::ExtraFieldId;
-use rawzip::{CompressionMethod, MAX_CENTRAL_DIRECTORY_RECORD_SIZE, RECOMMENDED_BUFFER_SIZE, ZipArchive};
 use thiserror::Error;
 
+use super::archive::{Archive, Refused};
 use super::named::{Element, Named, Place, Weights};
 use super::pickle::{End, weigh};
 use crate::excerpt::{beginning, excerpt};
@@ -19,11 +18,10 @@ use crate::numbers::Precision;
 
 /// Bytes that any file may take in memory besides its own.
 const FREE: u64 = 36 << 20;
-/// Bytes that an object of a pickle, and a member of an archive, may take in memory.
+/// Bytes that an object of a pickle may take in memory.
 const OF_AN_OBJECT: u64 = 400;
 /// Objects of each of the small pickles before the one that matters.
 const OF_A_HEADER: u64 = 1000;
-const OF_A_MEMBER: u64 = 1024;
 /// Pickles of a file of PyTorch before 1.6: its magic number, its version, the machine, the object, and the keys of what follows.
 const PICKLES: usize = 5;
 
@@ -68,6 +66,16 @@ pub enum PthError {
         /// Bytes of the tensor.
         got: u64,
     },
+}
+
+impl From<Refused> for PthError {
+    fn from(refused: Refused) -> PthError {
+        match refused {
+            Refused::Io(error) => PthError::Io(error),
+            Refused::TooLarge { limit } => PthError::Objects { limit },
+            Refused::Because(why) => PthError::Archive(why),
+        }
+    }
 }
 
 /// The tensors of a file.
@@ -132,70 +140,18 @@ fn is_light(end: End, room: u64) -> Result<(), PthError> {
     }
 }
 
-/// The pickles of an archive, and how many members it has.
+/// The list of an archive's members, and its pickles.
 fn weigh_archive(file: File, room: u64) -> Result<(), PthError> {
-    let broken = |error: rawzip::Error| PthError::Archive(error.to_string());
-    let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
-    let size = file.metadata()?.len();
-    // (Another reader goes on to an earlier directory where this record says more than that it is the only one.)
-    let mut end = [0; 22];
-    (&file).seek(SeekFrom::Start(size.saturating_sub(22)))?;
-    let is_whole = (&file).read_exact(&mut end).is_ok();
-    if !is_whole
-        || !end.starts_with(b"PK\x05\x06")
-        || end[4..8] != [0; 4]
-        || end[8..10] != end[10..12]
-        || end[20..] != [0; 2]
-    {
-        return Err(PthError::Archive(String::from(
-            "its last record is not that of one whole archive, with its data.pkl",
-        )));
-    }
-    (&file).seek(SeekFrom::Start(0))?;
-    let archive = ZipArchive::from_file(file, &mut buffer).map_err(broken)?;
-    let mut first = u64::MAX;
-    let mut buffer = vec![0; MAX_CENTRAL_DIRECTORY_RECORD_SIZE];
-    let mut members = archive.entries(&mut buffer);
-    let (mut pickles, mut count) = (Vec::new(), 0u64);
-    let mut seen = HashSet::new();
-    while let Some(member) = members.next_entry().map_err(broken)? {
-        let name = member.file_path().as_bytes().to_vec();
-        first = first.min(member.local_header_offset());
-        count += 1 + name.len() as u64 / OF_A_MEMBER * 4;
-        if count.saturating_mul(OF_A_MEMBER) > room {
-            return Err(PthError::Objects { limit: room });
-        }
-        let shown = excerpt(&String::from_utf8_lossy(&name));
-        // Some readers take a member's name from there, and others not: they would read different files.
-        if member.extra_fields().any(|(id, _)| id == ExtraFieldId::INFO_ZIP_UNICODE_PATH) {
-            return Err(PthError::Archive(format!(
-                "{shown} has a second name in an extra field, which torch.save never writes"
-            )));
-        }
-        // torch.save stores. A member that is packed may be of any size.
-        if member.compression_method() != CompressionMethod::STORE {
-            return Err(PthError::Archive(format!("{shown} is compressed, which torch.save never does")));
-        }
-        if name.ends_with(b"data.pkl") {
-            pickles.push((shown, member.wayfinder()));
-        }
-        if !seen.insert(name) {
-            return Err(PthError::Archive(String::from("two members have one name")));
-        }
-    }
+    let mut archive = Archive::open(file, room)?;
+    let pickles = mem::take(&mut archive.pickles);
     if pickles.is_empty() {
         return Err(PthError::Archive(String::from("there is no data.pkl in it")));
     }
-    // (Of an archive behind another one some readers take the one, and some the other.)
-    if first != 0 || archive.end_offset() != size {
-        return Err(PthError::Archive(String::from(
-            "it does not begin with its first member, or does not end with its directory",
-        )));
-    }
-    for (name, place) in pickles {
-        let member = archive.get_entry(place).map_err(broken)?;
-        is_light(weigh(&mut BufReader::new(member.reader()), room / OF_AN_OBJECT)?, room).map_err(|error| {
-            if matches!(error, PthError::Pickle) { PthError::Archive(format!("{name} is no pickle")) } else { error }
+    let left = room - archive.weight;
+    for (name, at) in pickles {
+        is_light(weigh(&mut archive.member(at)?, left / OF_AN_OBJECT)?, left).map_err(|error| match error {
+            PthError::Pickle => PthError::Archive(format!("{name} is no pickle")),
+            other => other,
         })?;
     }
     Ok(())
