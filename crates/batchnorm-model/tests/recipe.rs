@@ -152,7 +152,7 @@ fn hugging_face_in_its_forms() {
     wrong("\"resample\"", "\"do_pad\": true, \"resample\"", &["`do_pad`", "not known"]);
     wrong("\"resample\"", "\"include_top\": true, \"resample\"", &["`include_top`"]);
     wrong("\"resample\"", "\"crop_pct\": 0.9, \"resample\"", &["`crop_pct`", "depends on the processor"]);
-    wrong("MobileNetV2Image", "LevitImage", &["LevitImageProcessor", "256/224"]);
+    wrong("MobileNetV2Image", "LevitImage", &["`image_processor_type`", "Levit", "256/224"]);
     wrong("\"image_mean\": [0.5, 0.5, 0.5],", "", &["`image_mean`", "got none"]);
     wrong("\"do_rescale\": true", "\"do_rescale\": 3", &["`do_rescale`", "true or false"]);
     wrong("0.00392156862745098", "0", &["`scale`", "got 0"]);

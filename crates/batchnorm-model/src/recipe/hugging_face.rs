@@ -38,9 +38,11 @@ const KNOWN: [&str; 27] = [
     "default_to_square",
 ];
 
-/// The beginnings of the names of processors to which a plain `size` is the shortest side, and those to which it is a square.
-const SHORTEST: [&str; 6] = ["CLIP", "ChineseCLIP", "ConvNext", "MobileNetV1", "MobileNetV2", "MobileViT"];
-const SQUARE: [&str; 8] = ["ViT", "DeiT", "Beit", "EfficientNet", "Segformer", "Siglip", "ViTHybrid", "Dpt"];
+/// What follows the name of a model in that of its processor.
+const PROCESSOR: [&str; 3] = ["ImageProcessorFast", "ImageProcessor", "FeatureExtractor"];
+/// Models to whose processors a plain `size` is the shortest side, and those to which it is a square.
+const SHORTEST: [&str; 5] = ["CLIP", "ChineseCLIP", "MobileNetV1", "MobileNetV2", "MobileViT"];
+const SQUARE: [&str; 5] = ["ViT", "DeiT", "Beit", "EfficientNet", "Segformer"];
 /// Those that do something of their own to a picture.
 const OF_THEIR_OWN: [(&str, &str); 3] = [
     ("Levit", "it resizes to 256/224 of `size`"),
@@ -69,13 +71,15 @@ pub fn recipe(object: &Map<String, Value>) -> Result<Recipe, RecipeError> {
     let fields = Fields { format: Format::HuggingFace, map: nested(object).unwrap_or(object) };
     let kind = ["image_processor_type", "feature_extractor_type"].iter().find_map(|field| fields.get(field)?.as_str());
     let kind = kind.unwrap_or("");
-    if let Some((_, why)) = OF_THEIR_OWN.iter().find(|(name, _)| kind.starts_with(name)) {
-        return fields.unsupported(kind, why);
+    let kind = PROCESSOR.iter().find_map(|end| kind.strip_suffix(end)).unwrap_or(kind);
+    if let Some((_, why)) = OF_THEIR_OWN.iter().find(|(name, _)| kind == *name) {
+        return fields
+            .unsupported("image_processor_type", &format!("that of {kind} prepares pictures in its own way: {why}"));
     }
     fields.expect_known(&KNOWN)?;
     let (resize, crop) = match fields.truth("do_resize", true)? {
         false => (None, None),
-        true if kind.starts_with("ConvNext") => convnext(&fields)?,
+        true if kind == "ConvNext" => convnext(&fields)?,
         true => {
             if fields.get("crop_pct").is_some() {
                 return fields
@@ -128,13 +132,12 @@ fn resize(fields: &Fields, kind: &str) -> Result<Resize, RecipeError> {
     let Some([height, width]) = sides(size) else {
         return fields.wrong("size", "a number, {shortest_edge} or {height, width}", size);
     };
-    let is_of = |names: &[&str]| names.iter().any(|name| kind.starts_with(name));
     let to_square = fields.get("default_to_square").and_then(Value::as_bool);
     match (size.is_object(), to_square) {
         (true, _) | (false, Some(true)) => Ok(Resize::Exact { height, width, filter }),
         (false, Some(false)) => Ok(Resize::Shortest { length: height, filter }),
-        (false, None) if is_of(&SHORTEST) => Ok(Resize::Shortest { length: height, filter }),
-        (false, None) if is_of(&SQUARE) => Ok(Resize::Exact { height, width, filter }),
+        (false, None) if SHORTEST.contains(&kind) => Ok(Resize::Shortest { length: height, filter }),
+        (false, None) if SQUARE.contains(&kind) => Ok(Resize::Exact { height, width, filter }),
         (false, None) => {
             let expected = "{\"shortest_edge\": N} or {\"height\": N, \"width\": N} (a plain number is the one to some processors and the other to others)";
             fields.wrong("size", expected, size)
