@@ -10,7 +10,7 @@
 //! ```
 //!
 //! The format is described at <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
-//! [`read`] and [`parse`] accept exactly that length, not a byte less or more; [`write()`] and
+//! [`Rows`] reads parts of an array, along its first axis. [`read`] and [`parse`] accept exactly that length, not a byte less or more; [`write()`] and
 //! [`encode`] give byte for byte what `np.save` gives for a contiguous array in C order.
 
 mod array;
@@ -20,6 +20,7 @@ mod header;
 mod literal;
 mod number;
 mod reader;
+mod rows;
 mod writer;
 
 pub use array::Array;
@@ -27,5 +28,7 @@ pub use defect::{Defect, NpyError};
 pub use number::{Number, NumberType, Numbers, WholeType};
 pub(crate) use reader::{decode, open};
 pub use reader::{parse, read, shape};
+pub use rows::Rows;
+pub(crate) use rows::Stored;
 pub(crate) use writer::header_for;
 pub use writer::{encode, write};

@@ -3,7 +3,7 @@
 //! In the order in which data flow: the [`kind`] of a file; its bytes as fields of protobuf ([`wire`]) and as a model of ONNX ([`onnx`]), or
 //! its named tensors ([`weights`]); the batch norms in it, each a [`layer`]; whether each is [`foldable`], and what is wrong with it
 //! ([`health`]). [`file`](mod@file) does all that for a path. Changes go the other way: [`edit`] writes a file of ONNX with some fields
-//! changed, [`convert`] tensors by another framework's convention.
+//! changed, [`convert`] tensors by another framework's convention. [`samples`] are a user's data as inputs of a model, pictures by a [`recipe`].
 //!
 //! ```no_run
 //! use batchnorm_model::file::ModelFile;
@@ -30,7 +30,7 @@ pub mod fold;
 pub mod foldable;
 pub mod health;
 #[cfg(feature = "engine")]
-//pub mod job;
+pub mod job;
 pub mod kind;
 pub mod layer;
 mod layers;
@@ -40,6 +40,7 @@ pub mod parameters;
 #[cfg(feature = "engine")]
 pub mod recalibrate;
 pub mod recipe;
+pub mod samples;
 pub mod statistics;
 pub mod weights;
 pub mod wire;

@@ -115,6 +115,12 @@ pub enum Defect {
         /// The minor number.
         minor: u8,
     },
+    /// A header that no array needs.
+    #[error("expected a header of at most 1048576 bytes, found one of {length}; save the array again with np.save")]
+    LongHeader {
+        /// The bytes it says it has.
+        length: u64,
+    },
     /// The header is not in the character set of its version.
     #[error(
         "the header must be {expected} in this version of the format, byte {at} of it is not; \
@@ -194,6 +200,28 @@ pub enum Defect {
         shape: String,
         /// The bytes of one number.
         bytes_each: usize,
+    },
+    /// A single number, where rows are asked for.
+    #[error("expected an array whose first axis counts its rows, found a single number; save x[np.newaxis]")]
+    NoRows,
+    /// Rows that do not lie one behind another.
+    #[error(
+        "expected rows that lie one behind another (C order), found an array of shape {shape} in Fortran order; save \
+         np.ascontiguousarray(x)"
+    )]
+    FortranOrder {
+        /// The shape, as Python writes it.
+        shape: String,
+    },
+    /// Rows that the array does not have.
+    #[error("expected rows before {rows}, found a request for rows from {first} up to {end}")]
+    Rows {
+        /// Rows of the array.
+        rows: usize,
+        /// The first one asked for.
+        first: usize,
+        /// The one behind the last.
+        end: usize,
     },
     /// The writer was given a shape that does not fit its values.
     #[error(

@@ -12,6 +12,9 @@ use super::dtype::ByteOrder;
 use super::header::{Header, MAGIC};
 use super::number::{Number, NumberType, Numbers, WholeType};
 
+/// Bytes of the longest header: NumPy itself reads no more than 10,000 of those it does not trust.
+const MOST_HEADER: u64 = 1 << 20;
+
 /// Reads the array in the file at `path`. Numbers of either byte order come out in the machine's.
 ///
 /// The memory used is bounded by the size of the file (of whole numbers, eight times that), whatever shape its header
@@ -38,7 +41,7 @@ pub fn read(path: &Path) -> Result<Array, NpyError> {
 /// # Errors
 /// As [`read`].
 pub fn shape(path: &Path) -> Result<Vec<usize>, NpyError> {
-    let shape = |(file, length)| Ok(announced(&mut Measured { input: file, length, position: 0 })?.0.shape);
+    let shape = |(file, length)| Ok(announced(&mut Measured::new(file, length))?.0.shape);
     open(path).and_then(shape).map_err(|defect| NpyError::at(path, defect))
 }
 
@@ -82,7 +85,7 @@ fn expect_regular(file_type: FileType) -> Result<(), Defect> {
 
 /// Reads from `input`, which has `length` bytes; no more than that is read or allocated.
 pub(crate) fn decode(input: impl Read, length: u64) -> Result<Array, Defect> {
-    let mut input = Measured { input, length, position: 0 };
+    let mut input = Measured::new(input, length);
     let (header, count) = announced(&mut input)?;
     let numbers = match header.number_type {
         NumberType::F16 => input.numbers::<f16>(count, header.byte_order)?,
@@ -94,7 +97,7 @@ pub(crate) fn decode(input: impl Read, length: u64) -> Result<Array, Defect> {
 }
 
 /// The header, and how many numbers follow, which the length is known to hold.
-fn announced(input: &mut Measured<impl Read>) -> Result<(Header, usize), Defect> {
+pub(super) fn announced(input: &mut Measured<impl Read>) -> Result<(Header, usize), Defect> {
     let length = input.length;
     let start = length.min(MAGIC.len() as u64) as usize;
     let magic = input.take(start as u64, "magic number")?;
@@ -112,6 +115,10 @@ fn announced(input: &mut Measured<impl Read>) -> Result<(Header, usize), Defect>
     };
     let header_length =
         input.take(length_bytes, "header length")?.iter().rev().fold(0u64, |sum, &byte| sum << 8 | u64::from(byte));
+    input.require(header_length, "header")?;
+    if header_length > MOST_HEADER {
+        return Err(Defect::LongHeader { length: header_length });
+    }
     let header = Header::parse(&input.take(header_length, "header")?, major)?;
 
     let bytes_each = header.number_type.size();
@@ -127,10 +134,22 @@ fn announced(input: &mut Measured<impl Read>) -> Result<(Header, usize), Defect>
 }
 
 /// A source of known length. Asks for no memory before it knows that there are bytes to fill it.
-struct Measured<R> {
+pub(super) struct Measured<R> {
     input: R,
     length: u64,
     position: u64,
+}
+
+impl<R> Measured<R> {
+    /// A source of so many bytes, at its beginning.
+    pub fn new(input: R, length: u64) -> Measured<R> {
+        Measured { input, length, position: 0 }
+    }
+
+    /// Bytes that were read.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
 }
 
 impl<R: Read> Measured<R> {
@@ -192,7 +211,7 @@ impl<R: Read> Measured<R> {
 }
 
 /// Room for `count` values, or an error where a plain allocation would end the program.
-fn reserve<T>(count: usize, bytes_each: usize) -> Result<Vec<T>, Defect> {
+pub(super) fn reserve<T>(count: usize, bytes_each: usize) -> Result<Vec<T>, Defect> {
     let mut values = Vec::new();
     values.try_reserve_exact(count).map_err(|_| Defect::Memory { bytes: count as u64 * bytes_each as u64 })?;
     Ok(values)

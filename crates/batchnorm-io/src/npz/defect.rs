@@ -114,6 +114,17 @@ pub enum NpzDefect {
         /// The caller's limit.
         limit: u64,
     },
+    /// A deflated array that takes more memory than the caller gives it.
+    #[error(
+        "holds {bytes} bytes deflated, which are unpacked into memory, more than the {most} there are for it; save the arrays with \
+         np.savez, which leaves them in the file"
+    )]
+    Unpacked {
+        /// The bytes of the array.
+        bytes: u64,
+        /// The caller's limit.
+        most: u64,
+    },
     /// The bytes are not those that were written.
     #[error("{reason}; the file is damaged, save it again")]
     Checksum {

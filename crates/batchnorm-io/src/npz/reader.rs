@@ -1,15 +1,16 @@
 //! From an archive to its arrays.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use flate2::read::DeflateDecoder;
-use rawzip::{ErrorKind, FileReader, RECOMMENDED_BUFFER_SIZE, ReaderAt, ZipArchive};
+use rawzip::{ErrorKind, FileReader, RECOMMENDED_BUFFER_SIZE, ReaderAt, ZipArchive, ZipEntry, ZipLocator};
 
 use super::defect::{NpzDefect, NpzError};
 use super::directory::{self, Entry, damage, damaged};
 use super::limits::{LIMIT, SUFFIX};
-use crate::npy::{self, Array};
+use crate::npy::{self, Array, Rows, Stored};
 
 /// An archive whose directory has been read and checked. Arrays are read when they are asked for.
 ///
@@ -36,7 +37,7 @@ pub struct Npz {
 
 #[derive(Debug)]
 enum Source {
-    File(ZipArchive<FileReader>),
+    File(ZipArchive<Arc<FileReader>>),
     Memory(ZipArchive<Vec<u8>>),
 }
 
@@ -71,11 +72,12 @@ impl Npz {
         let (file, length) = npy::open(path).map_err(NpzDefect::File)?;
         let mut start = [0; 6];
         let taken = length.min(start.len() as u64) as usize;
-        let reader = FileReader::from(file);
+        let reader = Arc::new(FileReader::from(file));
         reader.read_at(&mut start[..taken], 0).map_err(|reason| NpzDefect::Read { reason })?;
         let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
-        let archive =
-            ZipArchive::from_file(reader.into_inner(), &mut buffer).map_err(|error| located(error, &start))?;
+        let archive = ZipLocator::new()
+            .locate_in_reader(reader, &mut buffer, length)
+            .map_err(|(_, error)| located(error, &start))?;
         whole(&archive, length)?;
         let entries = directory::read(&archive, limit)?;
         Ok(Npz { path: Some(path.to_path_buf()), source: Source::File(archive), entries })
@@ -118,16 +120,51 @@ impl Npz {
     /// No such array; what can be wrong with a `.npy` file ([`npy::read`]); bytes that do not unpack, or have another
     /// length or checksum than the archive says.
     pub fn array(&self, name: &str) -> Result<Array, NpzError> {
+        self.member(name, |entry| match &self.source {
+            Source::File(archive) => unpack(archive, entry),
+            Source::Memory(archive) => unpack(archive, entry),
+        })
+    }
+
+    /// The array of this name, to be read row by row. One that is stored stays in the file, of which all bytes are read here once, for
+    /// its checksum; one that is deflated, of at most `most` bytes, is unpacked into memory in the type that it has in the file.
+    ///
+    /// # Errors
+    /// As [`array`](Self::array), and as [`Rows::open`] of an array without rows; a deflated one of more than `most` bytes.
+    pub fn rows(&self, name: &str, most: u64) -> Result<Rows, NpzError> {
+        self.member(name, |entry| match &self.source {
+            Source::File(archive) if !entry.deflated => {
+                let (start, end) = member(archive, entry)?.compressed_data_range();
+                verified(archive, entry, io::sink())?;
+                // (The checksum's reader has seen to it that the archive says one length.)
+                let stored = Stored::in_file(archive.get_ref().clone(), start, end - start);
+                Rows::of(stored).map_err(NpzDefect::Array)
+            }
+            _ if entry.bytes > most => Err(NpzDefect::Unpacked { bytes: entry.bytes, most }),
+            source => {
+                let mut bytes = Vec::new();
+                match source {
+                    Source::File(archive) => verified(archive, entry, &mut bytes)?,
+                    Source::Memory(archive) => verified(archive, entry, &mut bytes)?,
+                }
+                Rows::of(Stored::in_memory(bytes)).map_err(NpzDefect::Array)
+            }
+        })
+    }
+
+    /// The bytes that an array is unpacked into by [`rows`](Self::rows): none of one that is stored in a file.
+    pub fn unpacked_bytes(&self, name: &str) -> u64 {
+        let stays = |entry: &Entry| !entry.deflated && matches!(self.source, Source::File(_));
+        let found = self.entries.iter().find(|entry| entry.name == name);
+        found.filter(|entry| !stays(entry)).map_or(0, |entry| entry.bytes)
+    }
+
+    /// What `read` makes of the member of a name, its errors with path and member.
+    fn member<T>(&self, name: &str, read: impl FnOnce(&Entry) -> Result<T, NpzDefect>) -> Result<T, NpzError> {
         let missing =
             || NpzDefect::Missing { name: name.to_string(), present: self.names().map(str::to_string).collect() };
         let found = self.entries.iter().find(|entry| entry.name == name).ok_or_else(|| missing().into());
-        let read = found.and_then(|entry| {
-            let array = match &self.source {
-                Source::File(archive) => unpack(archive, entry),
-                Source::Memory(archive) => unpack(archive, entry),
-            };
-            array.map_err(|defect| defect.of(&format!("{name}{SUFFIX}")))
-        });
+        let read = found.and_then(|entry| read(entry).map_err(|defect| defect.of(&format!("{name}{SUFFIX}"))));
         read.map_err(|error: NpzError| NpzError { path: self.path.clone(), ..error })
     }
 }
@@ -163,12 +200,39 @@ fn npy_magic() -> &'static [u8] {
 }
 
 fn unpack<R: ReaderAt>(archive: &ZipArchive<R>, entry: &Entry) -> Result<Array, NpzDefect> {
-    let member = archive.get_entry(entry.place).map_err(|error| damage(error.to_string()))?;
+    let member = member(archive, entry)?;
     let packed = member.reader();
     if entry.deflated {
         checked(member.verifying_reader(DeflateDecoder::new(packed)), entry.bytes)
     } else {
         checked(member.verifying_reader(packed), entry.bytes)
+    }
+}
+
+fn member<'a, R: ReaderAt>(archive: &'a ZipArchive<R>, entry: &Entry) -> Result<ZipEntry<'a, R>, NpzDefect> {
+    archive.get_entry(entry.place).map_err(|error| damage(error.to_string()))
+}
+
+/// Copies the bytes of a member, which are as many as the archive says and have its checksum.
+fn verified<R: ReaderAt>(archive: &ZipArchive<R>, entry: &Entry, into: impl Write) -> Result<(), NpzDefect> {
+    let member = member(archive, entry)?;
+    let packed = member.reader();
+    if entry.deflated {
+        copied(member.verifying_reader(DeflateDecoder::new(packed)), entry.bytes, into)
+    } else {
+        copied(member.verifying_reader(packed), entry.bytes, into)
+    }
+}
+
+fn copied(input: impl Read, bytes: u64, mut into: impl Write) -> Result<(), NpzDefect> {
+    let mut input = Watched { input, fault: None };
+    // One byte more is asked for than there should be: then the length is looked at.
+    let copied = io::copy(&mut input.by_ref().take(bytes.saturating_add(1)), &mut into);
+    match (input.fault, copied) {
+        (Some(fault), _) => Err(fault),
+        (None, Ok(found)) if found == bytes => Ok(()),
+        (None, Ok(found)) => Err(NpzDefect::Checksum { reason: format!("expected {bytes} bytes, found {found}") }),
+        (None, Err(reason)) => Err(NpzDefect::Read { reason }),
     }
 }
 
