@@ -19,7 +19,7 @@ pub enum Failure {
     /// Results that could not be written: exit code 5.
     Output(String),
     /// Stopped by Ctrl-C: exit code 130.
-    #[cfg_attr(not(feature = "train"), allow(dead_code))]
+    #[cfg_attr(not(any(feature = "train", feature = "model")), allow(dead_code))]
     Interrupted(String),
 }
 

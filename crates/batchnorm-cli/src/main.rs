@@ -21,6 +21,8 @@ mod layer_name;
 mod model_file;
 #[cfg(feature = "train")]
 mod predict;
+#[cfg(feature = "model")]
+mod recalibrate;
 mod renorm;
 mod terminal;
 mod text;
@@ -33,6 +35,10 @@ use std::process::ExitCode;
 /// Fresh outputs of 100 MB cost more in page faults than in arithmetic; this allocator keeps its pages.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The name of the command by which this program runs a model in a process of its own.
+#[cfg(feature = "model")]
+const RUN_MODEL: &str = "run-model";
 
 /// Batch normalisation, exact and reproducible.
 #[derive(Parser)]
@@ -56,6 +62,12 @@ enum Command {
     Fold(fold::Arguments),
     #[cfg(feature = "model")]
     Inspect(Box<inspect::Arguments>),
+    #[cfg(feature = "model")]
+    Recalibrate(Box<recalibrate::Arguments>),
+    // What this program starts to run a stranger's model; not for people.
+    #[cfg(feature = "model")]
+    #[command(name = RUN_MODEL, hide = true)]
+    RunModel,
     Gradcheck(gradcheck::Arguments),
     Bench(bench::Arguments),
     Explain(explain::Arguments),
@@ -74,6 +86,10 @@ fn main() -> ExitCode {
         Command::Fold(arguments) => fold::run(&arguments),
         #[cfg(feature = "model")]
         Command::Inspect(arguments) => inspect::run(&arguments),
+        #[cfg(feature = "model")]
+        Command::Recalibrate(arguments) => recalibrate::run(&arguments),
+        #[cfg(feature = "model")]
+        Command::RunModel => recalibrate::serve(),
         Command::Gradcheck(arguments) => gradcheck::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),

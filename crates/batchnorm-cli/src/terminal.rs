@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use crate::failure::Failure;
-#[cfg(feature = "train")]
+#[cfg(any(feature = "train", feature = "model"))]
 pub use long::{Stop, progress_bar};
 
 /// Sets the number of threads for everything that follows.
@@ -23,7 +23,7 @@ pub fn put(text: &str) -> Result<(), Failure> {
     }
 }
 
-#[cfg(feature = "train")]
+#[cfg(any(feature = "train", feature = "model"))]
 mod long {
     use std::process;
     use std::sync::Arc;

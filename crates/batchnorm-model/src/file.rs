@@ -238,7 +238,9 @@ impl ModelFile {
             let node = match (found.node, found.mode) {
                 (None, _) => Err("it is inside a function or a graph within a node, which are not measured"),
                 (_, Mode::TrainingOfConstants) => Err("it normalises constants, and no data"),
-                (_, Mode::TrainingOfInstances) => Err("it is an instance norm, which has no use for running statistics"),
+                (_, Mode::TrainingOfInstances) => {
+                    Err("it is an instance norm, which has no use for running statistics")
+                }
                 _ if found.by_position => Err("its statistics are of each position (spatial 0)"),
                 _ if found.parameters.is_err() => Err("its statistics are no constants of the file"),
                 (Some(node), _) => Ok(node),
@@ -342,10 +344,7 @@ impl ModelFile {
 }
 
 /// A changed file, which is read again: it must be a graph that can run.
-fn written_again(
-    bytes: &[u8],
-    write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
-) -> Result<Vec<u8>, FileError> {
+fn written_again(bytes: &[u8], write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> Result<Vec<u8>, FileError> {
     let mut written = Vec::with_capacity(bytes.len());
     write(&mut written)?;
     let read = Model::read(&written).map_err(|error| error.to_string());

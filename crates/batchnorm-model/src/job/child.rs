@@ -12,7 +12,8 @@ use crate::recalibrate::Event;
 /// # Errors
 /// Input that is no piece of work; threads that cannot be had; output that cannot be written.
 pub fn serve(input: impl Read, mut output: impl Write + Send) -> Result<(), String> {
-    let job: Job = ciborium::from_reader(BufReader::new(input)).map_err(|error| format!("no piece of work: {error}"))?;
+    let job: Job =
+        ciborium::from_reader(BufReader::new(input)).map_err(|error| format!("no piece of work: {error}"))?;
     // (Where the system has no such limit, the work is done without.)
     let _ = rlimit::setrlimit(rlimit::Resource::AS, job.memory, job.memory);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(job.threads).build();

@@ -38,7 +38,8 @@ impl<'i> Inputs<'i> {
                 }
             };
             if let Some(shape) = &input.shape {
-                let fits = |(declared, got): (&Option<i64>, &usize)| declared.is_none_or(|declared| declared == *got as i64);
+                let fits =
+                    |(declared, got): (&Option<i64>, &usize)| declared.is_none_or(|declared| declared == *got as i64);
                 if shape.len() != own.shape.len() + 1 || !shape[1..].iter().zip(&own.shape).all(fits) {
                     return Err(does_not_fit(input, shape, &own.shape, samples.are_pictures()));
                 }
@@ -90,7 +91,11 @@ impl Source for Inputs<'_> {
 fn whole(input: &WrittenInput, values: &[f32]) -> Result<Vec<i32>, String> {
     let of = |&value: &f32| {
         let whole = value as i32;
-        if whole as f32 == value { Ok(whole) } else { Err(format!("{}: expected whole numbers, got {value}", input.name)) }
+        if whole as f32 == value {
+            Ok(whole)
+        } else {
+            Err(format!("{}: expected whole numbers, got {value}", input.name))
+        }
     };
     values.iter().map(of).collect()
 }
@@ -110,7 +115,10 @@ impl<'i> RandomInputs<'i> {
     pub fn of(written: &'i Written, samples: usize, seed: u64) -> Result<RandomInputs<'i>, String> {
         let shape = |input: &'i WrittenInput| {
             let lengths = input.shape.as_ref().and_then(|shape| shape.get(1..)).map(|shape| {
-                shape.iter().map(|length| length.and_then(|length| usize::try_from(length).ok())).collect::<Option<Vec<_>>>()
+                shape
+                    .iter()
+                    .map(|length| length.and_then(|length| usize::try_from(length).ok()))
+                    .collect::<Option<Vec<_>>>()
             });
             match lengths.flatten() {
                 Some(shape) if !input.is_whole => Ok((input.name.as_str(), shape)),
@@ -134,9 +142,9 @@ impl Source for RandomInputs<'_> {
         let mut values = Vec::new();
         for (name, shape) in &self.inputs {
             let length: usize = shape.iter().product();
-            let numbers = places.clone().flat_map(|place| {
-                Random::new(self.seed.wrapping_add(place as u64)).normals_f32(length, 0.0, 1.0)
-            });
+            let numbers = places
+                .clone()
+                .flat_map(|place| Random::new(self.seed.wrapping_add(place as u64)).normals_f32(length, 0.0, 1.0));
             let shape = std::iter::once(places.len()).chain(shape.iter().copied()).collect();
             values.push(((*name).to_owned(), Array::floats(shape, numbers.collect())));
         }
