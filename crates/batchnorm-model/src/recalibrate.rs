@@ -81,7 +81,7 @@ pub fn recalibrate(
     let during = passes(&stopped, if request.one_pass { &stopped } else { &still_training });
     let after = passes(&still_training, &still_training);
     let old: Vec<Given> = written.norms.iter().map(|norm| Given::of(&norm.statistics)).collect();
-    let batch = unit(&before, &old, request.batch)?;
+    let batch = unit(&before, &old, request)?;
     let mut work = Work::new([&before, &during, &after], request, labels, batch, old);
     let progress = resumed.unwrap_or_default();
     work.go_on_from(&progress)?;
@@ -101,33 +101,39 @@ pub fn recalibrate(
     })
 }
 
-/// Samples that go through the model together: those asked for, if two of them give the same together as each alone; else as many as the
-/// file declares, or one.
-fn unit(before: &Passes, old: &[Given], asked: usize) -> Result<usize, RecalibrateError> {
-    let last = before.stages.count() - 1;
-    let written = before.written;
-    let run = |places: Range<usize>| before.go_from_start(places, last, old);
+/// Samples that go through the model together: those asked for, if two of them give the norms together just what each gives alone; else as
+/// many as the file declares, or one. So what is measured does not depend on batches, to the bit. In one pass it does anyway: then it is
+/// enough that samples do not mix.
+fn unit(before: &Passes, old: &[Given], request: &Request) -> Result<usize, RecalibrateError> {
+    let (written, samples) = (before.written, before.source.len());
     let declared = written.inputs.iter().find_map(|input| (*input.shape.as_ref()?.first()?)?.try_into().ok());
-    let alone = declared.filter(|&declared| declared > 0 && declared <= before.source.len()).unwrap_or(1);
-    if asked <= 1 || before.source.len() < 2 || !before.by_batch.is_empty() {
-        run(0..1.min(before.source.len()))?;
-        return Ok(asked.max(1));
+    let alone = declared.filter(|&declared| declared > 0 && declared <= samples).unwrap_or(1);
+    // (A norm that still looks at batches mixes samples by itself.)
+    if request.batch <= 1 || samples < 2 || !before.by_batch.is_empty() {
+        return Ok(request.batch);
     }
-    let (Ok(both), Ok(first), Ok(second)) = (run(0..2), run(0..1), run(1..2)) else {
+    let names: Vec<&str> = request.layers.iter().map(|&place| written.norms[place].input.as_str()).collect();
+    let run = |places: Range<usize>| before.values(places, old, &names);
+    let first = run(0..1);
+    let (Ok(both), Ok(first), Ok(second)) = (run(0..2), &first, run(1..2)) else {
         run(0..alone)?;
         return Ok(alone);
     };
-    let same = written.outputs.iter().all(|name| {
-        let values = [&both, &first, &second].map(|state| state.value(name));
-        match values.map(|array| array.and_then(|array| Some((array.shape.first()?, array.as_floats()?)))) {
-            // (What is not of samples is not looked at.)
-            [Some((two, both)), Some((one, first)), Some((_, second))] if *two == 2 * one => {
-                let pieces = first.iter().chain(second);
-                both.iter().zip(pieces).all(|(one, other)| one.to_bits() == other.to_bits())
-            }
-            [Some(_), ..] => false,
-            _ => true,
-        }
+    let same = both.iter().zip(first).zip(&second).all(|((both, first), second)| {
+        let [Some(both_values), Some(one), Some(other)] = [both, first, second].map(Array::as_floats) else {
+            return true;
+        };
+        let mut pieces = one.iter().chain(other);
+        let is_close = |one: f32, other: f32| {
+            let size = one.abs().max(other.abs());
+            one.to_bits() == other.to_bits() || request.one_pass && (one - other).abs() <= CLOSE * size.max(1.0)
+        };
+        both.shape.first() == first.shape.first().map(|rows| 2 * rows).as_ref()
+            && both_values.len() == one.len() + other.len()
+            && both_values.iter().all(|&value| pieces.next().is_some_and(|&piece| is_close(value, piece)))
     });
-    Ok(if same { asked } else { alone })
+    Ok(if same { request.batch } else { alone })
 }
+
+/// How far rounding may take a value that is computed in a batch or alone.
+const CLOSE: f32 = 1e-3;

@@ -136,11 +136,18 @@ impl<'w, 'f> Wiring<'w, 'f> {
 
     /// Puts a constant in the place of an input of a node: into its tensor, if it is this input's alone, else into a new one.
     pub fn put_constant(&mut self, place: usize, input: usize, tensor: NewTensor) -> Result<(), WireError> {
-        let NewValues::Bytes(precision, bytes) = tensor.values else { return Ok(()) };
-        if let Some(own) = self.own_tensor(place, input, &tensor.shape, precision) {
-            return own.put_values(self.file, bytes, &mut self.edits);
-        }
-        let name = self.add_tensor(NewTensor { values: NewValues::Bytes(precision, bytes), ..tensor });
+        let values = match tensor.values {
+            NewValues::Floats(precision, values) => NewValues::Bytes(precision, precision.bytes_of(values.into_iter())),
+            values => values,
+        };
+        let values = match values {
+            NewValues::Bytes(precision, bytes) => match self.own_tensor(place, input, &tensor.shape, precision) {
+                Some(own) => return own.put_values(self.file, bytes, &mut self.edits),
+                None => NewValues::Bytes(precision, bytes),
+            },
+            values => values,
+        };
+        let name = self.add_tensor(NewTensor { values, ..tensor });
         self.unused.insert((place, input));
         self.new_inputs.insert((place, input), name);
         Ok(())

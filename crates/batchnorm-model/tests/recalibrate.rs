@@ -137,7 +137,7 @@ fn each_layer_has_the_statistics_of_what_it_sees_in_use() {
     }
     // And what comes out of the last norm has mean beta and variance gamma^2 (but for epsilon), as nothing else would give.
     assert!(outcome.answers.change > 0.1, "{}", outcome.answers.change);
-    assert_eq!(outcome.answers.samples, 37);
+    assert_eq!((outcome.answers.samples, outcome.batch), (37, 8));
 }
 
 #[test]

@@ -137,6 +137,32 @@ impl Passes<'_> {
         Ok(State { values: values.into_iter().collect(), own: HashMap::new() })
     }
 
+    /// Some values of a batch, with all norms' statistics.
+    ///
+    /// # Errors
+    /// What the data and the engine say.
+    pub fn values(&self, places: Range<usize>, statistics: &[Given], wanted: &[&str]) -> Result<Vec<Array>, PassError> {
+        let values = self.source.read(places).map_err(PassError::Data)?;
+        let mut given: Vec<(&str, Cow<Array>)> =
+            values.iter().map(|(name, array)| (name.as_str(), Cow::Borrowed(array))).collect();
+        for (norm, statistics) in self.written.norms.iter().zip(statistics) {
+            given.push((&norm.mean, Cow::Borrowed(&statistics.mean)));
+            given.push((&norm.variance, Cow::Borrowed(&statistics.variance)));
+        }
+        let given_names: Vec<String> = given.iter().map(|(name, _)| (*name).to_owned()).collect();
+        // (An input that is wanted itself is there already; and nothing is asked for twice.)
+        let mut asked: Vec<&str> =
+            wanted.iter().copied().filter(|name| !given_names.iter().any(|given| given == name)).collect();
+        asked.sort_unstable();
+        asked.dedup();
+        let found = self.engine.run(given, &asked)?;
+        let of = |name: &&str| match asked.iter().position(|asked| asked == name) {
+            Some(at) => Some(found[at].clone()),
+            None => values.iter().find(|(known, _)| known == name).map(|(_, array)| array.clone()),
+        };
+        Ok(wanted.iter().filter_map(of).collect())
+    }
+
     /// Takes a batch to the end of a stage, from the end of the one before it or from any earlier one, with all norms' statistics.
     ///
     /// # Errors
