@@ -5,10 +5,13 @@ mod report;
 use std::path::PathBuf;
 
 use batchnorm_io::atomic;
+use batchnorm_model::compare::Comparison;
 use batchnorm_model::file::{FileError, ModelFile};
+use batchnorm_model::job::{Answer, Job, Task};
 
 use crate::failure::{Failure, tell};
-use crate::terminal::put;
+use crate::recalibrate::{self, Pictures};
+use crate::terminal::{Stop, put};
 
 /// Fold the batch norms of a model of ONNX into the layers beside them, with a proof that nothing else changes.
 ///
@@ -17,9 +20,12 @@ use crate::terminal::put;
 /// norms, also as a Mul and an Add (frozen norms), through nodes that leave channels to themselves. For each layer the largest
 /// error that rounding can make is predicted, and 64 positions of its output are computed both ways in f64. Every norm that stays comes
 /// with the reason. Every byte of the file that is not about what was folded stays as it was.
+///
+/// With --data or --tolerance the folded model is also run beside the original, on the data or on random numbers, and compared with what
+/// rounding alone does to the original: the engine's optimiser on against off, and weights and input moved by one unit in the last place.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Exit codes: 0, also where nothing could be folded; 3, no model; 4, a file without a graph; 2, 5 as for other commands."
+    after_help = "Exit codes: 0, also where nothing could be folded; 3, no model; 4, a file without a graph, or outputs too far apart; 2, 5 as for other commands."
 )]
 pub struct Arguments {
     /// The model (.onnx).
@@ -33,6 +39,15 @@ pub struct Arguments {
     /// Make a multiplication and an addition of norms that no layer takes, where it is known how many axes there are (opset 7 and later).
     #[arg(long)]
     pub mul_add: bool,
+    /// Compare with the original on these data: .npy, .npz, a table, or a folder of pictures (prepared as `recalibrate` says).
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub pictures: Pictures,
+    /// Write nothing where an output differs by more than this part of the largest one. [default with --data: 1e-5, or four times what
+    /// rounding does, if that is more]
+    #[arg(long, value_name = "T")]
+    pub tolerance: Option<f64>,
     /// Print one object of JSON (docs/json.md).
     #[arg(long)]
     pub json: bool,
@@ -52,13 +67,60 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let file = ModelFile::open(path).map_err(failed)?;
     let folding = file.fold(arguments.mul_add).map_err(failed)?;
     let folded = file.folded_bytes(&folding).map_err(failed)?;
+    let compared = compared(arguments, &file)?;
     if let Some(output) = output {
         file.expect_data_beside(output).map_err(failed)?;
         atomic::write_file(output, |out| out.write_all(&folded)).map_err(Failure::output)?;
     }
-    put(&if arguments.json { report::json(&folding, path, output) } else { report::text(&folding, path) })?;
+    put(&if arguments.json {
+        report::json(&folding, path, output, compared)
+    } else {
+        report::text(&folding, path, compared)
+    })?;
     if let Some(output) = output {
         tell(format_args!("wrote {}", output.display()));
     }
     Ok(())
 }
+
+/// How far the folded model is from the original, where that is asked for; refuses where it is too far.
+fn compared(arguments: &Arguments, file: &ModelFile) -> Result<Option<Comparison>, Failure> {
+    let path = &arguments.input;
+    if arguments.data.is_none() && arguments.tolerance.is_none() {
+        if arguments.pictures.is_empty() {
+            return Ok(None);
+        }
+        return Err(Failure::usage("--recipe and what belongs to it: expected --data with pictures"));
+    }
+    if let Some(tolerance) = arguments.tolerance.filter(|tolerance| !(*tolerance >= 0.0)) {
+        return Err(Failure::usage(format!("--tolerance: expected a number of 0 or more, got {tolerance}")));
+    }
+    let recipe =
+        arguments.data.as_ref().map(|_| recalibrate::recipe_of(file, path, &arguments.pictures)).transpose()?;
+    let job = Job {
+        model: path.clone(),
+        data: arguments.data.clone(),
+        labels: None,
+        recipe,
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        memory: MEMORY,
+        task: Task::Fold { to_mul_and_add: arguments.mul_add },
+    };
+    let stop = Stop::on_ctrl_c()?;
+    let Answer::Compared(compared) = recalibrate::in_child(&job, &stop, &mut |_| Ok(()))? else {
+        return Err(Failure::output("the process that runs the model gave another answer than was asked for"));
+    };
+    let limit = arguments.tolerance.unwrap_or_else(|| compared.limit());
+    if compared.difference > limit {
+        return Err(Failure::refused(format!(
+            "{}: the folded model's outputs differ by {:.1e} of the largest, more than {limit:.1e} (rounding alone does {:.1e}); nothing is written",
+            path.display(),
+            compared.difference,
+            compared.floor
+        )));
+    }
+    Ok(Some(compared))
+}
+
+/// Memory of the process that runs the two models.
+const MEMORY: u64 = 8 << 30;

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use batchnorm_model::compare::Comparison;
 use batchnorm_model::fold::{Folded, Folding, POSITIONS};
 use batchnorm_model::foldable::Side;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::text::{self, of_layers};
 
-pub fn text(folding: &Folding, path: &Path) -> String {
+pub fn text(folding: &Folding, path: &Path, compared: Option<Comparison>) -> String {
     let file = text::one_line(&path.display().to_string());
     let Folding { norms, folded, kept, unfolded, .. } = folding;
     let mut text = match norms {
@@ -29,6 +30,12 @@ pub fn text(folding: &Folding, path: &Path) -> String {
             text,
             "The bound is what rounding the layer's new numbers can change of its output, where values before the norm lie within four \
              deviations of its mean; seen is the largest difference at {POSITIONS} positions, computed both ways in f64."
+        );
+    }
+    if let Some(Comparison { difference, floor, samples }) = compared {
+        let _ = writeln!(
+            text,
+            "Beside the original on {samples} samples: the outputs differ by {difference:.1e} of the largest; rounding alone does {floor:.1e}."
         );
     }
     let reasons = of_layers::grouped(kept.iter().map(|(name, reason)| (&**name, reason.to_string())), usize::MAX);
@@ -66,7 +73,7 @@ fn table(folded: &[Folded]) -> Table {
     table
 }
 
-pub fn json(folding: &Folding, path: &Path, output: Option<&Path>) -> String {
+pub fn json(folding: &Folding, path: &Path, output: Option<&Path>, compared: Option<Comparison>) -> String {
     let of = |norm: &Folded| {
         json!({
             "name": norm.name,
@@ -96,6 +103,11 @@ pub fn json(folding: &Folding, path: &Path, output: Option<&Path>) -> String {
         "kept": kept.collect::<Vec<Value>>(),
         "bound": folding.bound(),
         "positions": POSITIONS,
+        "compared": compared.map(|compared| json!({
+            "samples": compared.samples,
+            "difference": compared.difference,
+            "floor": compared.floor,
+        })),
     });
     text::json(&object)
 }
