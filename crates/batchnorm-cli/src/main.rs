@@ -8,6 +8,8 @@ mod compare;
 #[cfg(feature = "train")]
 mod data_set;
 mod explain;
+#[cfg(feature = "train")]
+mod export;
 mod failure;
 #[cfg(feature = "train")]
 mod flags;
@@ -57,6 +59,8 @@ enum Command {
     Train(Box<train::Arguments>),
     #[cfg(feature = "train")]
     Predict(predict::Arguments),
+    #[cfg(feature = "train")]
+    Export(export::Arguments),
     Apply(apply::Arguments),
     #[cfg(feature = "model")]
     Fold(fold::Arguments),
@@ -81,6 +85,8 @@ fn main() -> ExitCode {
         Command::Train(arguments) => train::run(&arguments),
         #[cfg(feature = "train")]
         Command::Predict(arguments) => predict::run(arguments),
+        #[cfg(feature = "train")]
+        Command::Export(arguments) => export::run(&arguments),
         Command::Apply(arguments) => apply::run(arguments),
         #[cfg(feature = "model")]
         Command::Fold(arguments) => fold::run(&arguments),

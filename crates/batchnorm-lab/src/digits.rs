@@ -50,11 +50,14 @@ impl Digits {
 /// The shape of an image.
 pub const SHAPE: Shape = Shape { channels: 1, rows: 8, columns: 8 };
 
+/// What they are called as a data set.
+pub(crate) const KIND: &str = "embedded";
+
 /// The images as a data set.
 pub fn found() -> Found {
     let Digits { train, test } = Digits::embedded();
     Found {
-        kind: "embedded",
+        kind: KIND,
         classes: (0..CLASSES).map(|class| class.to_string()).collect(),
         train: Set::in_memory(SHAPE, train),
         test: Some(Set::in_memory(SHAPE, test)),

@@ -7,8 +7,8 @@
 //! 2. [`random`]: start weights and batch order from named seeds, the same on every run;
 //! 3. [`network`]: networks as data: fully connected, convolutional and residual, with any norm;
 //! 4. [`optimizer`] and [`schedule`]: how weights follow their gradients; [`training`]: step by step, timed;
-//! 5. [`transfer`]: a start from another network's weights, and [`averaging`] of weights; [`plan`]: all settings of a single training, [`model`]: the network and its training as a file's bytes, and [`diagnosis`]: what
-//!    goes wrong in it;
+//! 5. [`transfer`]: a start from another network's weights, and [`averaging`] of weights; [`plan`]: all settings of a single training, [`model`]: the network and its training as a file's bytes, [`export`]: as files that
+//!    other programs run, and [`diagnosis`]: what goes wrong in it;
 //! 6. [`picture`]: the input of a network of the digits for any picture of one;
 //! 7. [`comparison`]: the settings of a comparison, its runs, and those still missing; [`probe`]: looks inside its networks, which do not
 //!    change them; [`run`]: one network trained from one seed, with its curve;
@@ -41,6 +41,7 @@ mod convolution;
 pub mod data;
 pub mod diagnosis;
 pub mod digits;
+pub mod export;
 pub mod grid;
 pub mod hash;
 pub mod look;

@@ -228,7 +228,7 @@ impl Recipe {
     }
 
     /// Channels and stride of each residual block: the first of each stage but the first halves rows and columns.
-    pub(super) fn blocks(&self) -> impl Iterator<Item = (usize, usize)> {
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = (usize, usize)> {
         let of_stage = |(stage, of): (usize, &Stage)| {
             let channels = of.channels;
             (0..of.blocks).map(move |at| (channels, if stage > 0 && at == 0 { 2 } else { 1 }))

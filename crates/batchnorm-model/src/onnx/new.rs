@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use super::tensor::element_of;
+use super::element::element_of;
 use crate::numbers::Precision;
-use crate::wire::{Kind, put_bytes, put_number, put_tag, put_varint};
+use crate::wire::{Kind, put_bytes, put_number, put_tag};
 
 /// The version of the file format that is written, which readers have known since 2021.
 const IR_VERSION: u64 = 8;
@@ -271,11 +271,8 @@ impl NewTensor {
     }
 
     fn put(&self, out: &mut Vec<u8>) {
-        let mut shape = Vec::new();
-        self.shape.iter().for_each(|length| put_varint(&mut shape, *length as u64));
-        if !shape.is_empty() {
-            put_bytes(out, 1, &shape);
-        }
+        // (Each length a field of its own: ONNX does not pack them, and there are readers that take no other form.)
+        self.shape.iter().for_each(|length| put_number(out, 1, *length as u64));
         let (element, bytes) = match &self.values {
             NewValues::Floats(precision, values) => {
                 (element_of(*precision) as u64, Cow::Owned(precision.bytes_of(values.iter().copied())))
@@ -334,4 +331,16 @@ fn put_text(out: &mut Vec<u8>, number: u32, text: &str) {
 fn put_float(out: &mut Vec<u8>, number: u32, value: f32) {
     put_tag(out, number, Kind::Fixed32);
     out.extend_from_slice(&value.to_le_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_a_shape_are_fields_of_their_own() {
+        let tensor =
+            NewTensor { name: "w".into(), shape: vec![2, 300], values: NewValues::Floats(Precision::F32, vec![]) };
+        assert_eq!(tensor.to_bytes(), [8, 2, 8, 0xac, 2, 16, 1, 66, 1, b'w', 74, 0]);
+    }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
+use super::element::element_of;
 use super::message::{Tensor, Values};
 use crate::excerpt::{beginning_of, excerpt};
 use crate::numbers::{Numbers, Precision};
@@ -76,16 +77,6 @@ pub enum TensorError {
 
 /// Gives the bytes of tensors whose values are in other files: by location, offset and length, if these are said.
 pub type Elsewhere<'e> = dyn Fn(&str, u64, Option<u64>) -> Result<Vec<u8>, String> + 'e;
-
-/// ONNX's number of an element type.
-pub fn element_of(precision: Precision) -> i32 {
-    match precision {
-        Precision::F32 => 1,
-        Precision::F16 => 10,
-        Precision::F64 => 11,
-        Precision::Bf16 => 16,
-    }
-}
 
 /// The number of values of a shape, if there is such a shape.
 pub(crate) fn values_of(dims: &[i64]) -> Option<usize> {

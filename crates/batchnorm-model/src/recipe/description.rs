@@ -1,6 +1,5 @@
 //! A recipe as data.
 
-use batchnorm_io::picture;
 use serde::{Deserialize, Serialize};
 
 /// What is done to a picture, in this order: its size is changed, its middle is cut out, its colours are put in order, and each value
@@ -9,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// A picture begins as whole numbers of 0 to 255 (those of 16 bits are rounded to them), of which transparency is left out, as Pillow's
 /// `convert("RGB")` and OpenCV's `imread` do it; grey is made before the size is changed. Values are rounded to whole numbers again when the size has
 /// been changed, as Pillow and OpenCV give them (and to 16 bits within, so that a value may differ from theirs by 1; see
-/// [`Picture::resized_by`](batchnorm_io::picture::Picture::resized_by)).
+/// `Picture::resized_by` of `batchnorm-io`).
 ///
 /// The default is what most expect who say nothing: the picture's own size, red, green and blue in 0..1, NCHW.
 ///
@@ -150,17 +149,6 @@ impl Default for Recipe {
     fn default() -> Recipe {
         let (colours, layout) = (Colours::default(), Layout::default());
         Recipe { resize: None, crop: None, scale: to_one(), mean: Vec::new(), sd: Vec::new(), colours, layout }
-    }
-}
-
-impl From<Filter> for picture::Filter {
-    fn from(filter: Filter) -> picture::Filter {
-        match filter {
-            Filter::PillowBilinear => picture::Filter::PillowBilinear,
-            Filter::PillowBicubic => picture::Filter::PillowBicubic,
-            Filter::OpencvLinear => picture::Filter::OpencvLinear,
-            Filter::Nearest => picture::Filter::Nearest,
-        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! What a recipe makes of a picture: its size, and its values.
 
-use batchnorm_io::picture::MOST_PIXELS;
+use batchnorm_io::picture::{self, MOST_PIXELS};
 
-use super::description::{Recipe, Resize};
+use super::description::{Filter, Recipe, Resize};
 use super::error::RecipeError;
 
 impl Recipe {
@@ -60,5 +60,16 @@ impl Recipe {
             std::array::from_fn(|value| ((value as f64 * self.scale - mean) / sd) as f32)
         };
         channels.map(table).collect()
+    }
+}
+
+impl From<Filter> for picture::Filter {
+    fn from(filter: Filter) -> picture::Filter {
+        match filter {
+            Filter::PillowBilinear => picture::Filter::PillowBilinear,
+            Filter::PillowBicubic => picture::Filter::PillowBicubic,
+            Filter::OpencvLinear => picture::Filter::OpencvLinear,
+            Filter::Nearest => picture::Filter::Nearest,
+        }
     }
 }

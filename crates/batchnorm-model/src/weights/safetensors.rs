@@ -13,6 +13,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use thiserror::Error;
 
 use super::named::{Element, Named, Place, Weights};
+use super::written::{self, Entry, NOTES};
 use crate::budget::{Budget, TooMuch};
 use crate::excerpt::excerpt;
 use crate::numbers::Precision;
@@ -24,8 +25,6 @@ const LONGEST: u64 = 100_000_000;
 /// Bytes that an entry and a length of a shape may take in memory.
 const OF_ENTRY: usize = 320;
 const OF_LENGTH: usize = 16;
-/// The entry of notes.
-const NOTES: &str = "__metadata__";
 
 /// A header that is none.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -230,9 +229,9 @@ pub fn read(path: &Path) -> Result<Weights, SafetensorsError> {
 }
 
 /// A tensor to be written: its name, its element type as the format names it, its shape, and its values.
-struct Entry<'w> {
+struct Tensor<'w> {
     name: &'w str,
-    element: String,
+    element: &'w str,
     shape: &'w [usize],
     values: Values<'w>,
 }
@@ -257,40 +256,27 @@ pub fn write(
     let counts: Vec<[u8; 8]> = added.iter().map(|(_, count)| count.to_le_bytes()).collect();
     let kept = weights.tensors.iter().zip(names).zip(new).filter_map(|((tensor, name), new)| {
         let values = new.as_ref().map_or(Values::Kept(tensor), |bytes| Values::New(bytes));
-        Some(Entry { name: name.as_ref()?, element: dtype(&tensor.element), shape: &tensor.shape, values })
+        Some(Tensor { name: name.as_ref()?, element: dtype(&tensor.element), shape: &tensor.shape, values })
     });
-    let added = added.iter().zip(&counts).map(|((name, _), bytes)| Entry {
+    let added = added.iter().zip(&counts).map(|((name, _), bytes)| Tensor {
         name,
-        element: Dtype::I64.to_string(),
+        element: written::I64,
         shape: &[],
         values: Values::New(bytes),
     });
-    let entries: Vec<Entry> = kept.chain(added).collect();
-    let mut header = String::from("{");
-    if !weights.metadata.is_empty() {
-        let notes: Vec<String> =
-            weights.metadata.iter().map(|(key, text)| format!("{}:{}", json(key), json(text))).collect();
-        header += &format!("{}:{{{}}},", json(NOTES), notes.join(","));
-    }
-    let mut at = 0;
-    for entry in &entries {
-        let end = at
-            + match entry.values {
-                Values::Kept(tensor) => tensor.bytes(),
-                Values::New(bytes) => bytes.len() as u64,
-            };
-        let (name, element) = (json(entry.name), json(&entry.element));
-        header += &format!("{name}:{{\"dtype\":{element},\"shape\":{:?},\"data_offsets\":[{at},{end}]}},", entry.shape);
-        at = end;
-    }
-    header.truncate(header.trim_end_matches(',').len());
-    header.push('}');
-    // Values begin at a multiple of eight bytes, as the format asks for.
-    header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
-    out.write_all(&(header.len() as u64).to_le_bytes())?;
-    out.write_all(header.as_bytes())?;
-    for entry in &entries {
-        match entry.values {
+    let tensors: Vec<Tensor> = kept.chain(added).collect();
+    let entries = tensors.iter().map(|&Tensor { name, element, shape, ref values }| Entry {
+        name,
+        element,
+        shape,
+        bytes: match values {
+            Values::Kept(tensor) => tensor.bytes(),
+            Values::New(bytes) => bytes.len() as u64,
+        },
+    });
+    out.write_all(&written::head(&weights.metadata, entries))?;
+    for tensor in &tensors {
+        match tensor.values {
             Values::Kept(tensor) => out.write_all(&weights.bytes(tensor).map_err(io::Error::other)?)?,
             Values::New(bytes) => out.write_all(bytes)?,
         }
@@ -298,18 +284,11 @@ pub fn write(
     Ok(())
 }
 
-fn json(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
-fn dtype(element: &Element) -> String {
+fn dtype(element: &Element) -> &str {
     match element {
-        Element::Floats(Precision::F32) => Dtype::F32.to_string(),
-        Element::Floats(Precision::F64) => Dtype::F64.to_string(),
-        Element::Floats(Precision::F16) => Dtype::F16.to_string(),
-        Element::Floats(Precision::Bf16) => Dtype::BF16.to_string(),
-        Element::I64 => Dtype::I64.to_string(),
-        Element::Other(other) => other.clone(),
+        Element::Floats(precision) => written::dtype(*precision),
+        Element::I64 => written::I64,
+        Element::Other(other) => other,
     }
 }
 
