@@ -10,7 +10,8 @@ use batchnorm_model::file::{FileError, ModelFile};
 use batchnorm_model::job::{Answer, Job, Task};
 
 use crate::failure::{Failure, tell};
-use crate::recalibrate::{self, Pictures};
+use crate::model_process::in_child;
+use crate::pictures::{Pictures, recipe_of};
 use crate::terminal::{Stop, put};
 
 /// Fold the batch norms of a model of ONNX into the layers beside them, with a proof that nothing else changes.
@@ -92,11 +93,10 @@ fn compared(arguments: &Arguments, file: &ModelFile) -> Result<Option<Comparison
         }
         return Err(Failure::usage("--recipe and what belongs to it: expected --data with pictures"));
     }
-    if let Some(tolerance) = arguments.tolerance.filter(|tolerance| !(*tolerance >= 0.0)) {
+    if let Some(tolerance) = arguments.tolerance.filter(|tolerance| tolerance.is_nan() || *tolerance < 0.0) {
         return Err(Failure::usage(format!("--tolerance: expected a number of 0 or more, got {tolerance}")));
     }
-    let recipe =
-        arguments.data.as_ref().map(|_| recalibrate::recipe_of(file, path, &arguments.pictures)).transpose()?;
+    let recipe = arguments.data.as_ref().map(|_| recipe_of(file, path, &arguments.pictures)).transpose()?;
     let job = Job {
         model: path.clone(),
         data: arguments.data.clone(),
@@ -107,7 +107,7 @@ fn compared(arguments: &Arguments, file: &ModelFile) -> Result<Option<Comparison
         task: Task::Fold { to_mul_and_add: arguments.mul_add },
     };
     let stop = Stop::on_ctrl_c()?;
-    let Answer::Compared(compared) = recalibrate::in_child(&job, &stop, &mut |_| Ok(()))? else {
+    let Answer::Compared(compared) = in_child(&job, &stop, &mut |_| Ok(()))? else {
         return Err(Failure::output("the process that runs the model gave another answer than was asked for"));
     };
     let limit = arguments.tolerance.unwrap_or_else(|| compared.limit());

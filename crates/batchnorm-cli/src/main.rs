@@ -21,6 +21,10 @@ mod inspect;
 mod layer_name;
 #[cfg(feature = "train")]
 mod model_file;
+#[cfg(feature = "model")]
+mod model_process;
+#[cfg(feature = "model")]
+mod pictures;
 #[cfg(feature = "train")]
 mod predict;
 #[cfg(feature = "model")]
@@ -37,10 +41,6 @@ use std::process::ExitCode;
 /// Fresh outputs of 100 MB cost more in page faults than in arithmetic; this allocator keeps its pages.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// The name of the command by which this program runs a model in a process of its own.
-#[cfg(feature = "model")]
-const RUN_MODEL: &str = "run-model";
 
 /// Batch normalisation, exact and reproducible.
 #[derive(Parser)]
@@ -70,7 +70,7 @@ enum Command {
     Recalibrate(Box<recalibrate::Arguments>),
     // What this program starts to run a stranger's model; not for people.
     #[cfg(feature = "model")]
-    #[command(name = RUN_MODEL, hide = true)]
+    #[command(name = model_process::RUN_MODEL, hide = true)]
     RunModel,
     Gradcheck(gradcheck::Arguments),
     Bench(bench::Arguments),
@@ -95,7 +95,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "model")]
         Command::Recalibrate(arguments) => recalibrate::run(&arguments),
         #[cfg(feature = "model")]
-        Command::RunModel => recalibrate::serve(),
+        Command::RunModel => model_process::serve(),
         Command::Gradcheck(arguments) => gradcheck::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),

@@ -4,23 +4,22 @@ mod options;
 mod report;
 mod unfinished;
 
-use std::ops::ControlFlow;
 use std::path::Path;
-use std::process::Command;
 
 use batchnorm_io::atomic;
 use batchnorm_model::file::{FileError, Measurable, ModelFile};
 use batchnorm_model::fingerprint::Fit;
-use batchnorm_model::job::{self, Answer, ChildError, Job, RefusalKind, Task};
+use batchnorm_model::job::{Answer, Job, Task};
 use batchnorm_model::recalibrate::{Event, Outcome};
-use batchnorm_model::recipe::{self, Recipe};
 use batchnorm_model::samples::Samples;
 use batchnorm_model::statistics::Statistics;
 
-pub use options::{Arguments, Pictures};
+pub use options::Arguments;
 use unfinished::Unfinished;
 
 use crate::failure::{Failure, tell};
+use crate::model_process::in_child;
+use crate::pictures::recipe_of;
 use crate::terminal::{Stop, progress_bar, put};
 
 /// How often better another preparation of pictures must fit to be spoken of, and to be refused for.
@@ -158,17 +157,6 @@ fn matches(pattern: &str, name: &str) -> bool {
     left.ends_with(last)
 }
 
-/// The recipe of a model's pictures.
-pub fn recipe_of(file: &ModelFile, path: &Path, pictures: &Pictures) -> Result<Recipe, Failure> {
-    let of_model = file.metadata(recipe::METADATA).map_err(|error| failed(path, error))?;
-    let of_model = match of_model {
-        // (One that says how numbers of a table are prepared is none of pictures.)
-        Some(text) => Recipe::parse(&text).ok(),
-        None => None,
-    };
-    pictures.over(of_model)
-}
-
 /// How well the usual preparations of pictures fit, shown; refuses where another one fits far better.
 fn fingerprint(job: &Job, trusted: bool, stop: &Stop) -> Result<Option<Vec<Fit>>, Failure> {
     let Answer::Fits(fits) = in_child(job, stop, &mut |_| Ok(()))? else { return Ok(None) };
@@ -220,46 +208,4 @@ fn measure(job: &mut Job, unfinished: Option<&Unfinished>, stop: &Stop) -> Resul
         Answer::Recalibrated(outcome) => Ok(*outcome),
         _ => Err(Failure::output("the process that runs the model gave another answer than was asked for")),
     }
-}
-
-/// Has a piece of work done by a process of this program.
-pub fn in_child(
-    job: &Job,
-    stop: &Stop,
-    on_event: &mut dyn FnMut(&Event) -> Result<(), Failure>,
-) -> Result<Answer, Failure> {
-    let program = std::env::current_exe().map_err(Failure::output)?;
-    let mut command = Command::new(program);
-    command.arg(crate::RUN_MODEL);
-    let mut own = None;
-    let answer = job::run(&mut command, job, &mut |event| {
-        if let Err(failure) = on_event(event) {
-            own = Some(failure);
-        }
-        if own.is_some() || stop.asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    if let Some(failure) = own {
-        return Err(failure);
-    }
-    answer.map_err(|error| match error {
-        _ if stop.asked() => {
-            Failure::Interrupted(String::from("interrupted; the same command goes on from what is finished"))
-        }
-        ChildError::Refused(refusal) => {
-            let message = format!("{}: {}", job.model.display(), refusal.text);
-            match refusal.kind {
-                RefusalKind::Model | RefusalKind::Data => Failure::Input(message),
-                RefusalKind::Engine | RefusalKind::Asked => Failure::Refused(message),
-            }
-        }
-        error @ (ChildError::Memory { .. } | ChildError::Died { .. }) => {
-            Failure::Refused(format!("{}: {error}", job.model.display()))
-        }
-        error => Failure::output(error),
-    })
-}
-
-/// The child's side of it.
-pub fn serve() -> Result<(), Failure> {
-    job::serve(std::io::stdin(), std::io::stdout()).map_err(Failure::input)
 }

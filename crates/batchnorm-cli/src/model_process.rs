@@ -1,0 +1,55 @@
+//! The process that runs a model: this program, started by itself with a command that is not for people.
+
+use std::ops::ControlFlow;
+use std::process::Command;
+
+use batchnorm_model::job::{self, Answer, ChildError, Job, RefusalKind};
+use batchnorm_model::recalibrate::Event;
+
+use crate::failure::Failure;
+use crate::terminal::Stop;
+
+/// The name of that command.
+pub const RUN_MODEL: &str = "run-model";
+
+/// Has a piece of work done by a process of this program.
+pub fn in_child(
+    job: &Job,
+    stop: &Stop,
+    on_event: &mut dyn FnMut(&Event) -> Result<(), Failure>,
+) -> Result<Answer, Failure> {
+    let program = std::env::current_exe().map_err(Failure::output)?;
+    let mut command = Command::new(program);
+    command.arg(RUN_MODEL);
+    let mut own = None;
+    let answer = job::run(&mut command, job, &mut |event| {
+        if let Err(failure) = on_event(event) {
+            own = Some(failure);
+        }
+        if own.is_some() || stop.asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    if let Some(failure) = own {
+        return Err(failure);
+    }
+    answer.map_err(|error| match error {
+        _ if stop.asked() => {
+            Failure::Interrupted(String::from("interrupted; the same command goes on from what is finished"))
+        }
+        ChildError::Refused(refusal) => {
+            let message = format!("{}: {}", job.model.display(), refusal.text);
+            match refusal.kind {
+                RefusalKind::Model | RefusalKind::Data => Failure::Input(message),
+                RefusalKind::Engine | RefusalKind::Asked => Failure::Refused(message),
+            }
+        }
+        error @ (ChildError::Memory { .. } | ChildError::Died { .. }) => {
+            Failure::Refused(format!("{}: {error}", job.model.display()))
+        }
+        error => Failure::output(error),
+    })
+}
+
+/// The child's side of it.
+pub fn serve() -> Result<(), Failure> {
+    job::serve(std::io::stdin(), std::io::stdout()).map_err(Failure::input)
+}
