@@ -21,6 +21,8 @@ pub fn in_child(
     let program = std::env::current_exe().map_err(Failure::output)?;
     let mut command = Command::new(program);
     command.arg(RUN_MODEL);
+    // This program's allocator reserves room a GiB at a time, which would all count as memory: there 64 MiB (in KiB).
+    command.env("MIMALLOC_ARENA_RESERVE", "65536");
     let mut own = None;
     let answer = job::run(&mut command, job, &mut |event| {
         if let Err(failure) = on_event(event) {

@@ -1,4 +1,4 @@
-//! `batchnorm inspect` and `batchnorm fold`, from outside: files in, tables, JSON and exit codes out.
+//! `batchnorm inspect`, `fold` and `recalibrate`, from outside: files in, tables, JSON and exit codes out.
 
 #[path = "../../../batchnorm-model/tests/support/mod.rs"]
 mod models;
@@ -10,6 +10,7 @@ mod files;
 mod findings;
 mod fold;
 mod guide;
+mod recalibrate;
 mod shown;
 
 use std::path::Path;

@@ -17,7 +17,9 @@ pub fn serve(input: impl Read, mut output: impl Write + Send) -> Result<(), Stri
     // (Where the system has no such limit, the work is done without.)
     let _ = rlimit::setrlimit(rlimit::Resource::AS, job.memory, job.memory);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(job.threads).build();
-    let pool = pool.map_err(|error| format!("{} threads: {error}", job.threads))?;
+    let pool = pool.map_err(|error| {
+        format!("{} threads in {} bytes of memory: {error}; ask for fewer, or for more memory", job.threads, job.memory)
+    })?;
     let output = &mut output;
     let message = pool.install(|| {
         let mut tell = |event: &Event| match say(output, &Message::Event(event.clone())) {
