@@ -1,4 +1,4 @@
-//! docs/healthy.md and docs/folding.md: their commands run, what they show is what these print, and the table has every finding.
+//! docs/healthy.md, docs/folding.md and docs/recalibrating.md: their commands run, what they show is what these print, and the table has every finding.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,6 +10,7 @@ use crate::{healthy, models, node_of, set, support, weights};
 
 const HEALTHY: &str = include_str!("../../../../docs/healthy.md");
 const FOLDING: &str = include_str!("../../../../docs/folding.md");
+const RECALIBRATING: &str = include_str!("../../../../docs/recalibrating.md");
 
 /// The contents of a page's blocks of a kind.
 fn blocks(page: &'static str, kind: &str) -> Vec<&'static str> {
@@ -83,6 +84,18 @@ fn the_commands_of_the_guide_to_folding_run() {
     for name in ["folded.onnx", "folding.json", "without-norms.onnx"] {
         assert!(folder.path().join(name).exists(), "{name}");
     }
+}
+
+#[test]
+fn the_commands_of_the_guide_to_new_data_run() {
+    let (folder, printed) = run(RECALIBRATING, |folder| {
+        std::fs::write(folder.join("model.onnx"), crate::recalibrate::classifier_of_pictures()).unwrap();
+        crate::recalibrate::put_data(folder, "x.npy", &[60, 3, 9, 9]);
+        crate::recalibrate::put_labels(folder, &[0; 60]);
+    });
+    let of = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+    assert!(of("back.onnx") == of("model.onnx") && of("one-pass.onnx") != of("adapted.onnx"));
+    assert!(printed.contains("2 of 2 batch norms measured on 60 samples") && !of("report.json").is_empty());
 }
 
 #[test]
