@@ -88,6 +88,7 @@ pub fn mend(finding: &Finding, path: &Path) -> String {
     let words = text::one_line(&finding.mend.words);
     match (command(finding, path), finding.mend.remedy) {
         (Some(command), Some(Remedy::LookAtChannels)) => format!("{words}; which channels: {command}"),
+        (Some(command), Some(Remedy::Recalibrate)) => format!("{words} (yours in place of {DATA}): {command}"),
         (Some(command), _) => format!("{words}: {command}"),
         (None, _) => words,
     }
@@ -107,9 +108,16 @@ pub fn command(finding: &Finding, path: &Path) -> Option<String> {
             let folded = path.with_extension("folded.onnx");
             Some(format!("batchnorm fold {model} {}", text::word(&folded)))
         }
+        Remedy::Recalibrate if can_be_typed(&path.to_string_lossy()) => {
+            let new = path.with_extension("recalibrated.onnx");
+            Some(format!("batchnorm recalibrate {model} {} --data {DATA}", text::word(&new)))
+        }
         _ => None,
     }
 }
+
+/// What stands for the user's data in a command.
+const DATA: &str = "data.npy";
 
 #[cfg(test)]
 mod tests {

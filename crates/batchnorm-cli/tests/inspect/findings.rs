@@ -204,7 +204,9 @@ fn every_code_has_a_file_that_raises_it_and_one_beside_it_that_does_not() {
     let all = pairs();
     let tested: std::collections::BTreeSet<Code> = all.iter().map(|pair| pair.code).collect();
     assert_eq!(tested.into_iter().collect::<Vec<Code>>(), Code::ALL);
-    let mut commands = 0;
+    // What stands in commands for the user's own.
+    crate::recalibrate::put_data(folder.path(), "data.npy", &[4, 3, 9, 9]);
+    let (mut commands, mut recalibrations) = (0, 0);
     for (number, pair) in all.iter().enumerate() {
         let code = pair.code.to_string();
         let [raises, does_not] =
@@ -240,10 +242,11 @@ fn every_code_has_a_file_that_raises_it_and_one_beside_it_that_does_not() {
             if let Some(command) = finding["command"].as_str() {
                 runs(folder.path(), command);
                 commands += 1;
+                recalibrations += usize::from(command.starts_with("batchnorm recalibrate "));
             }
         }
     }
-    assert!(commands >= 7, "only {commands} commands were printed");
+    assert!(commands >= 7 && recalibrations >= 2, "only {commands} commands were printed, {recalibrations} on data");
 }
 
 /// Runs a command as it was printed.

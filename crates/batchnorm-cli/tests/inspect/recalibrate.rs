@@ -30,7 +30,10 @@ pub fn classifier_of_pictures() -> Vec<u8> {
         models::node("Flatten", &["p"], &["f"], &[]),
         models::node("Gemm", &["f", "w", "shift"], &["z"], &[]),
     ]);
-    model.graph.initializers.extend([models::weights("w", &[4, 3]), models::tensor("shift", &[3], vec![1e3, 0.0, 0.0])]);
+    model
+        .graph
+        .initializers
+        .extend([models::weights("w", &[4, 3]), models::tensor("shift", &[3], vec![1e3, 0.0, 0.0])]);
     model.graph.outputs = vec![models::shapeless("z")];
     model.to_bytes()
 }

@@ -35,6 +35,8 @@ pub enum Remedy {
     LookAtChannels,
     /// Folding the layer mends it.
     Fold,
+    /// Statistics that are measured anew, on data of the user's, mend it.
+    Recalibrate,
 }
 
 /// How bad a finding is.

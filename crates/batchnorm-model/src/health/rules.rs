@@ -172,11 +172,9 @@ impl Rules<'_> {
             }
             Some(Mode::Training) if summary.at_start => {
                 let text = "it is in training mode, and its statistics are at their start: without that mode it would do nothing";
-                self.add(
-                    Code::NeverTracked,
-                    text.to_owned(),
-                    "compute the statistics on data, and only then leave training mode",
-                );
+                let remedy = self.by_data();
+                let mend = "compute the statistics on data, with which it leaves training mode";
+                self.add(Code::NeverTracked, text.to_owned(), mend).mend.remedy = remedy;
             }
             Some(Mode::Training | Mode::TrainingOfInstances) => {
                 let text = "it is in training mode: what comes out depends on the batch; its statistics are there and not used";
@@ -196,14 +194,18 @@ impl Rules<'_> {
             }
             Some(Mode::Inference) | None if summary.at_start => {
                 let text = "its mean is 0 and its variance 1 in every channel: it never saw a batch, or its statistics were lost";
-                self.add(
-                    Code::AtTheirStart,
-                    text.to_owned(),
-                    "take the statistics from the training's last checkpoint, or compute them on data",
-                );
+                let remedy = self.by_data();
+                let mend = "take the statistics from the training's last checkpoint, or compute them on data";
+                self.add(Code::AtTheirStart, text.to_owned(), mend).mend.remedy = remedy;
             }
             Some(Mode::Inference) | None => {}
         }
+    }
+
+    /// The remedy of statistics that data mend, where the model can be run.
+    fn by_data(&self) -> Option<Remedy> {
+        let Layer { neighbours, inside, by_position, .. } = self.layer;
+        (neighbours.is_some() && inside.is_none() && by_position.is_none()).then_some(Remedy::Recalibrate)
     }
 
     fn of_options(&mut self, usual_epsilon: Option<f64>) {
