@@ -14,6 +14,11 @@ pub enum WrittenError {
         "{0}: its statistics are of each position (spatial 0), which engines no longer have; `inspect` says whether that is a mistake of the file"
     )]
     ByPosition(String),
+    /// Training mode by statistics that are not in the file.
+    #[error(
+        "{0}: it is in training mode, and its statistics are no constants, so what it does to a batch is not known here; export it in evaluation mode"
+    )]
+    Training(String),
     /// A tensor.
     #[error(transparent)]
     Tensor(#[from] TensorError),

@@ -148,6 +148,10 @@ impl Written {
                     return Err(WrittenError::ByPosition(node.title()));
                 }
                 let known = written_norm(&norm, node, place, &constants, elsewhere, &mut names);
+                // (An engine would run it as if it were not.)
+                if norm.training && known.is_none() {
+                    return Err(WrittenError::Training(node.title()));
+                }
                 let given = known.as_ref().map(|known| [known.mean.as_str(), known.variance.as_str()]);
                 put_message(&mut out, 1, |out| writer.put_norm(&norm, node, given, out));
                 if let Some(mut known) = known {
