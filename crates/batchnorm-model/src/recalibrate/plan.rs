@@ -11,7 +11,7 @@ use super::layer::Recalibrated;
 /// What is to be measured, and how.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
-    /// The norms, by their places in [`Written::norms`].
+    /// The norms, by their places in [`Written::norms`](crate::engine::Written::norms).
     pub layers: Vec<usize>,
     /// In one pass, by batches.
     pub one_pass: bool,
