@@ -85,7 +85,7 @@ pub fn recalibrate(
     let mut work = Work::new([&before, &during, &after], request, labels, batch, old);
     let progress = resumed.unwrap_or_default();
     work.go_on_from(&progress)?;
-    let announced = work.announce(tell)?;
+    let announced = work.announce(progress.stage, tell)?;
     let answers = work.run(progress, tell)?;
     let seconds = start.elapsed().as_secs_f64();
     let find = |place: &usize| work.known.iter().find(|(known, ..)| known == place).map(|(_, layer)| layer.clone());
@@ -110,7 +110,7 @@ fn unit(before: &Passes, old: &[Given], request: &Request) -> Result<usize, Reca
     let alone = declared.filter(|&declared| declared > 0 && declared <= samples).unwrap_or(1);
     // (A norm that still looks at batches mixes samples by itself.)
     if request.batch <= 1 || samples < 2 || !before.by_batch.is_empty() {
-        return Ok(request.batch);
+        return Ok(request.batch.max(1));
     }
     let names: Vec<&str> = request.layers.iter().map(|&place| written.norms[place].input.as_str()).collect();
     let run = |places: Range<usize>| before.values(places, old, &names);

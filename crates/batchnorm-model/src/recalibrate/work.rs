@@ -104,8 +104,8 @@ impl<'w> Work<'w> {
         Ok(())
     }
 
-    /// Takes the first batches all the way as all will go, and says how long that will take.
-    pub fn announce(&mut self, tell: &mut Tell) -> Result<f64, RecalibrateError> {
+    /// Takes the first batches all the way as all will go, and says how long what is left of that will take.
+    pub fn announce(&mut self, left_from: usize, tell: &mut Tell) -> Result<f64, RecalibrateError> {
         let threads = rayon::current_num_threads();
         let some: Vec<Range<usize>> = self.batches.iter().take(threads).cloned().collect();
         let rounds = self.batches.len() as f64 / some.len() as f64;
@@ -143,7 +143,10 @@ impl<'w> Work<'w> {
             let kept = if needed > 0.0 { (room as f64 / needed).min(1.0) } else { 1.0 };
             let anew = if self.request.one_pass { 0.0 } else { (1.0 - kept) * from_start };
             self.seconds.push((own + anew) / some.len() as f64);
-            all += rounds * (own + anew);
+            // (Of a stage that was begun, all of it.)
+            if stage >= left_from {
+                all += rounds * (own + anew);
+            }
             from_start += own;
             bytes = states.iter().map(|(state, _)| state.bytes()).max().unwrap_or(0);
         }
