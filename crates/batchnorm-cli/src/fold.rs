@@ -96,7 +96,8 @@ fn compared(arguments: &Arguments, file: &ModelFile) -> Result<Option<Comparison
     if let Some(tolerance) = arguments.tolerance.filter(|tolerance| tolerance.is_nan() || *tolerance < 0.0) {
         return Err(Failure::usage(format!("--tolerance: expected a number of 0 or more, got {tolerance}")));
     }
-    let recipe = arguments.data.as_ref().map(|_| recipe_of(file, path, &arguments.pictures)).transpose()?;
+    let pictures = arguments.data.as_ref().filter(|data| data.is_dir());
+    let recipe = pictures.map(|_| recipe_of(file, path, &arguments.pictures)).transpose()?;
     let job = Job {
         model: path.clone(),
         data: arguments.data.clone(),

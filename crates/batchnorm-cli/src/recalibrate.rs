@@ -44,7 +44,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let chosen = chosen(&all, arguments.layers.as_deref(), path)?;
     let recipe = recipe_of(&file, path, &arguments.pictures)?;
     // (Opened here too: what is wrong with the data is said before anything runs.)
-    let samples = Samples::open(data, Some(&recipe), arguments.labels.as_deref()).map_err(Failure::input)?;
+    let samples =
+        Samples::open(data, data.is_dir().then_some(&recipe), arguments.labels.as_deref()).map_err(Failure::input)?;
     if arguments.unless_worse && samples.labels().is_none() {
         return Err(Failure::usage("--unless-worse: expected labels (--labels, or sub-folders of pictures), got none"));
     }
