@@ -106,38 +106,14 @@ impl<'w> Work<'w> {
 
     /// Takes the first batches all the way as all will go, and says how long what is left of that will take.
     pub fn announce(&mut self, left_from: usize, tell: &mut Tell) -> Result<f64, RecalibrateError> {
-        let threads = rayon::current_num_threads();
-        let some: Vec<Range<usize>> = self.batches.iter().take(threads).cloned().collect();
+        let some: Vec<Range<usize>> = self.batches.iter().take(rayon::current_num_threads()).cloned().collect();
+        // (The first time it also touches all memory for the first time.)
+        self.probe(&some)?;
+        let (stages, before) = self.probe(&some)?;
         let rounds = self.batches.len() as f64 / some.len() as f64;
         let room = self.request.memory as u64 + self.request.files;
-        let (mut all, mut from_start, mut bytes) = (0.0, 0.0, 0);
-        let mut states = in_parallel(some.clone(), |batch| Ok((self.during.start(batch.clone())?, batch.len())))?;
-        for stage in 0..=self.stages() {
-            let start = Instant::now();
-            let chosen = if stage < self.stages() { self.chosen(stage) } else { Vec::new() };
-            let is_last = stage == self.stages();
-            if is_last && self.request.one_pass {
-                // (In use its norms do not look at batches any more.)
-                in_parallel(some.clone(), |batch| self.answer(self.after, batch, &self.new).map(drop))?;
-            } else {
-                states = in_parallel(states, |(state, samples)| {
-                    let state = self.during.go(state, stage, &self.new)?;
-                    moments_of(self.during, &state, &chosen, samples)?;
-                    Ok((state, samples))
-                })?;
-            }
-            if !(is_last || self.request.one_pass) {
-                let mut keeper = Keeper::new(states.len(), 0, room);
-                for (at, (state, _)) in states.iter_mut().enumerate() {
-                    keeper.put(at, std::mem::take(state)).map_err(PassError::from)?;
-                    *state = match keeper.take(at).map_err(PassError::from)? {
-                        Some(state) => state,
-                        // (It is larger than all the room that there is: each stage starts anew.)
-                        None => self.during.go_from_start(some[at].clone(), stage, &self.new)?,
-                    };
-                }
-            }
-            let own = start.elapsed().as_secs_f64();
+        let (mut all, mut from_start, mut bytes) = (rounds * before, 0.0, 0);
+        for (stage, &(own, left)) in stages.iter().enumerate() {
             // Batches that find no room start anew in each stage.
             let needed = bytes as f64 * self.batches.len() as f64;
             let kept = if needed > 0.0 { (room as f64 / needed).min(1.0) } else { 1.0 };
@@ -148,17 +124,50 @@ impl<'w> Work<'w> {
                 all += rounds * (own + anew);
             }
             from_start += own;
-            bytes = states.iter().map(|(state, _)| state.bytes()).max().unwrap_or(0);
+            bytes = left;
         }
-        let start = Instant::now();
-        let count = some.len() as f64;
-        in_parallel(some, |batch| self.answer(self.before, batch, &self.old).map(drop))?;
-        let own = start.elapsed().as_secs_f64();
-        self.seconds.push(own / count);
-        all += rounds * own;
+        self.seconds.push(before / some.len() as f64);
         let passes = if self.request.one_pass { 3 } else { self.stages() + 2 };
         say(tell, &Event::Announced { seconds: all, layers: self.request.layers.len(), passes })?;
         Ok(all)
+    }
+
+    /// Seconds that some batches take for each stage, with the bytes that each leaves of a batch; and those of the answers before.
+    fn probe(&self, some: &[Range<usize>]) -> Result<(Vec<(f64, usize)>, f64), RecalibrateError> {
+        let mut start = Instant::now();
+        let mut states = in_parallel(some.to_vec(), |batch| Ok((self.during.start(batch.clone())?, batch.len())))?;
+        let mut stages = Vec::new();
+        for stage in 0..=self.stages() {
+            let is_last = stage == self.stages();
+            let chosen = if is_last { Vec::new() } else { self.chosen(stage) };
+            if is_last && self.request.one_pass {
+                // (In use its norms do not look at batches any more.)
+                in_parallel(some.to_vec(), |batch| self.answer(self.after, batch, &self.new).map(drop))?;
+            } else {
+                states = in_parallel(states, |(state, samples)| {
+                    let state = self.during.go(state, stage, &self.new)?;
+                    moments_of(self.during, &state, &chosen, samples)?;
+                    Ok((state, samples))
+                })?;
+            }
+            let bytes = states.iter().map(|(state, _)| state.bytes()).max().unwrap_or(0);
+            let in_memory = bytes.saturating_mul(self.batches.len()) <= self.request.memory;
+            if !(is_last || self.request.one_pass || in_memory) {
+                let mut keeper = Keeper::new(states.len(), 0, self.request.files);
+                for (at, (state, _)) in states.iter_mut().enumerate() {
+                    keeper.put(at, std::mem::take(state)).map_err(PassError::from)?;
+                    *state = match keeper.take(at).map_err(PassError::from)? {
+                        Some(state) => state,
+                        // (It is larger than all the room that there is: each stage starts anew.)
+                        None => self.during.go_from_start(some[at].clone(), stage, &self.new)?,
+                    };
+                }
+            }
+            stages.push((start.elapsed().as_secs_f64(), bytes));
+            start = Instant::now();
+        }
+        in_parallel(some.to_vec(), |batch| self.answer(self.before, batch, &self.old).map(drop))?;
+        Ok((stages, start.elapsed().as_secs_f64()))
     }
 
     /// Measures what is not known yet, and compares the answers before and after.
