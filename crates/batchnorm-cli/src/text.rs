@@ -69,6 +69,17 @@ pub mod of_layers {
         groups
     }
 
+    /// What is said of layers, under a heading: each reason with the names of those that it is of. Nothing of none.
+    pub fn reasons<'n>(heading: &str, said: impl Iterator<Item = (&'n str, String)>) -> String {
+        let groups = grouped(said, usize::MAX);
+        let mut text = if groups.is_empty() { String::new() } else { format!("\n{heading}:\n") };
+        for (reason, names) in groups {
+            let names: Vec<String> = names.into_iter().map(short_name).collect();
+            text += &format!("  {}: {reason}\n", names.join(", "));
+        }
+        text
+    }
+
     /// A layer's name as a table has it: without what it was wrapped in, cut in the middle.
     pub fn short_name(name: &str) -> String {
         let mut bare = name;

@@ -3,12 +3,10 @@
 //! The floor is what the engine itself does to the original: with its optimiser on against off, and with weights and input each moved by at
 //! most one unit in the last place, at random. A difference below a few floors says nothing; an exact change cannot be below it.
 
-use std::borrow::Cow;
-
 use batchnorm::reference::random::Random;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Array, Engine, Given, Numbers, PassError, Source, Written, moved_by_one};
+use crate::engine::{Array, Engine, Given, Numbers, PassError, Source, Written, given, moved_by_one};
 
 /// The difference, of the largest output, that is never too large.
 pub const LEAST: f64 = 1e-5;
@@ -105,14 +103,10 @@ pub fn compare(
 }
 
 fn outputs(model: &Loaded, values: &[(String, Array)]) -> Result<Vec<Array>, PassError> {
-    let mut given: Vec<_> = values.iter().map(|(name, array)| (name.as_str(), Cow::Borrowed(array))).collect();
-    for norm in &model.written.norms {
-        let statistics = Given::of(&norm.statistics);
-        given.push((&norm.mean, Cow::Owned(statistics.mean().clone())));
-        given.push((&norm.variance, Cow::Owned(statistics.variance().clone())));
-    }
+    let statistics: Vec<Given> = model.written.norms.iter().map(|norm| Given::of(&norm.statistics)).collect();
     let wanted: Vec<&str> = model.written.outputs.iter().map(String::as_str).collect();
-    Ok(model.engine.run(given, &wanted)?)
+    let values = values.iter().map(|(name, array)| (name, array));
+    Ok(model.engine.run(given(model.written, values, &statistics), &wanted)?)
 }
 
 /// Numbers each moved by at most one unit in the last place.

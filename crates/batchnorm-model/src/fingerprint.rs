@@ -6,12 +6,10 @@
 //! variance and n, r the running ones (each variance with epsilon), in the median of a norm's channels. Data from another source move it
 //! too: it is a hint.
 
-use std::borrow::Cow;
-
 use batchnorm::Population;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Engine, Given, PassError, Source, Written, of_samples};
+use crate::engine::{Engine, Given, PassError, Source, Written, given, of_samples};
 use crate::recipe::{Colours, Recipe};
 
 /// Norms that are looked at.
@@ -68,7 +66,8 @@ pub fn candidates(recipe: &Recipe) -> Vec<(String, Recipe)> {
 
 /// The first norms that see the data and have running statistics; none where these are at their start.
 fn first_norms(written: &Written) -> Vec<usize> {
-    let sees = |norm: &str| written.depends_on_inputs(norm);
+    let computed = written.computed();
+    let sees = |value: &str| computed.contains(value);
     let norms = written.norms.iter().enumerate().filter(|(_, norm)| !norm.training && sees(&norm.input));
     let told = norms.take(NORMS).filter(|(_, norm)| {
         let pairs = norm.statistics.mean.iter().zip(&norm.statistics.variance);
@@ -105,12 +104,8 @@ pub fn fit(engine: &dyn Engine, written: &Written, name: &str, source: &dyn Sour
         let places = start..(start + TOGETHER).min(source.len());
         let samples = places.len();
         let values = source.read(places).map_err(PassError::Data)?;
-        let mut given: Vec<_> = values.iter().map(|(name, array)| (name.as_str(), Cow::Borrowed(array))).collect();
-        for (norm, statistics) in written.norms.iter().zip(&statistics) {
-            given.push((&norm.mean, Cow::Borrowed(statistics.mean())));
-            given.push((&norm.variance, Cow::Borrowed(statistics.variance())));
-        }
-        let inputs = engine.run(given, &wanted)?;
+        let values = values.iter().map(|(name, array)| (name, array));
+        let inputs = engine.run(given(written, values, &statistics), &wanted)?;
         for ((array, population), name) in inputs.iter().zip(&mut populations).zip(&wanted) {
             for moments in of_samples(name, array, samples)? {
                 population.observe(&moments).map_err(|error| PassError::Data(error.to_string()))?;

@@ -71,8 +71,9 @@ pub fn recalibrate(
         source,
         by_batch: by_batch.to_vec(),
     };
+    let computed = written.computed();
     for &place in &request.layers {
-        if !written.depends_on_inputs(&written.norms[place].input) {
+        if !computed.contains(written.norms[place].input.as_str()) {
             return Err(RecalibrateError::Constant(written.norms[place].name.clone()));
         }
     }

@@ -11,7 +11,7 @@ use crate::excerpt::excerpt;
 use crate::numbers::{Numbers, Precision};
 use crate::onnx::{BatchNorm, Constants, Elsewhere, Model, NewAttribute, NewTensor, NewValues, Node, Uses};
 use crate::parameters::LONGEST_VECTOR;
-use crate::wire::{WireError, fields, put_bytes};
+use crate::wire::{WireError, fields, put_bytes, put_message};
 use crate::wiring::Wiring;
 
 /// The name of the metadata entry that has the statistics of before.
@@ -112,11 +112,11 @@ pub fn put(
     }
     let mut edits = wiring.finish();
     let text = serde_json::to_string(&before).map_err(|error| StatisticsError::Metadata(error.to_string()))?;
-    let mut message = Vec::new();
-    put_bytes(&mut message, KEY, METADATA.as_bytes());
-    put_bytes(&mut message, VALUE, text.as_bytes());
     let mut new = Vec::new();
-    put_bytes(&mut new, ENTRY, &message);
+    put_message(&mut new, ENTRY, |out| {
+        put_bytes(out, KEY, METADATA.as_bytes());
+        put_bytes(out, VALUE, text.as_bytes());
+    });
     match entry {
         Some(whole) => edits.replace(whole, new),
         None => edits.append(0..file.len(), &new),

@@ -167,6 +167,13 @@ pub fn put_bytes(out: &mut Vec<u8>, number: u32, content: &[u8]) {
     out.extend_from_slice(content);
 }
 
+/// Appends a field that is a message, of what is appended to it.
+pub fn put_message(out: &mut Vec<u8>, number: u32, content: impl FnOnce(&mut Vec<u8>)) {
+    let mut message = Vec::new();
+    content(&mut message);
+    put_bytes(out, number, &message);
+}
+
 /// Appends a field of a number.
 pub fn put_number(out: &mut Vec<u8>, number: u32, value: u64) {
     put_tag(out, number, Kind::Varint);

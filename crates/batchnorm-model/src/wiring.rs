@@ -295,7 +295,7 @@ fn field(number: u32, text: &str) -> Vec<u8> {
 }
 
 /// All names of a graph and of those within it: a new one is to be none of them.
-fn collect_names(graph: &Graph, names: &mut HashSet<String>) {
+pub(crate) fn collect_names(graph: &Graph, names: &mut HashSet<String>) {
     for node in &graph.nodes {
         names.insert(node.name.to_owned());
         names.extend(node.inputs.iter().chain(&node.outputs).map(|text| text.text.to_owned()));

@@ -4,9 +4,7 @@
 
 mod support;
 
-use std::borrow::Cow;
-
-use batchnorm_model::engine::{Array, Engine, Given, Optimiser, Rten, Written, WrittenError};
+use batchnorm_model::engine::{Array, Engine, Given, Optimiser, Rten, Written, WrittenError, given};
 use batchnorm_model::onnx::{BatchNorm, Constants, Model};
 use support::numbers;
 
@@ -60,18 +58,15 @@ fn the_cases_of_the_operator_give_what_the_formula_gives() {
         let [gamma, beta, mean, variance] =
             [0, 1, 2, 3].map(|at| values(norm.parameters[at].unwrap(), channels, at == 3));
         let floats = |numbers: &[f64]| numbers.iter().map(|&number| number as f32).collect::<Vec<f32>>();
-        let mut given = vec![(x.name.as_str(), Cow::Owned(Array::floats(shape.clone(), floats(&input))))];
+        let mut inputs = vec![(x.name.clone(), Array::floats(shape.clone(), floats(&input)))];
         for (at, numbers) in [&gamma, &beta, &mean, &variance].into_iter().enumerate() {
             let name = norm.parameters[at].unwrap();
             if written.inputs.iter().any(|input| input.name == name) {
-                given.push((name, Cow::Owned(Array::floats(vec![channels], floats(numbers)))));
+                inputs.push((name.to_owned(), Array::floats(vec![channels], floats(numbers))));
             }
         }
         let own: Vec<Given> = written.norms.iter().map(|norm| Given::of(&norm.statistics)).collect();
-        for (norm, own) in written.norms.iter().zip(&own) {
-            given.push((&norm.mean, Cow::Borrowed(own.mean())));
-            given.push((&norm.variance, Cow::Borrowed(own.variance())));
-        }
+        let given = given(&written, inputs.iter().map(|(name, array)| (name, array)), &own);
         let output = engine.run(given, &[&written.outputs[0]]).unwrap_or_else(|error| panic!("{path:?}: {error}"));
         for (at, &got) in output[0].as_floats().unwrap().iter().enumerate() {
             let channel = at / plane % channels;

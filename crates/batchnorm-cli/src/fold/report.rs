@@ -38,14 +38,7 @@ pub fn text(folding: &Folding, path: &Path, compared: Option<Comparison>) -> Str
             "Beside the original on {samples} samples: the outputs differ by {difference:.1e} of the largest; rounding alone does {floor:.1e}."
         );
     }
-    let reasons = of_layers::grouped(kept.iter().map(|(name, reason)| (&**name, reason.to_string())), usize::MAX);
-    if !reasons.is_empty() {
-        text.push_str("\nStays:\n");
-    }
-    for (reason, names) in reasons {
-        let names: Vec<String> = names.into_iter().map(of_layers::short_name).collect();
-        let _ = writeln!(text, "  {}: {reason}", names.join(", "));
-    }
+    text.push_str(&of_layers::reasons("Stays", kept.iter().map(|(name, reason)| (&**name, reason.to_string()))));
     text
 }
 

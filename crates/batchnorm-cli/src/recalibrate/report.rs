@@ -88,14 +88,7 @@ pub fn shown(
     text.push('\n');
     text.push_str(&of_answers(answers));
     let stays = all.iter().filter_map(|norm| Some((&*norm.name, norm.node.err()?.to_owned())));
-    let reasons = of_layers::grouped(stays, usize::MAX);
-    if !reasons.is_empty() {
-        text.push_str("\nNot measured:\n");
-    }
-    for (reason, names) in reasons {
-        let names: Vec<String> = names.into_iter().map(of_layers::short_name).collect();
-        let _ = writeln!(text, "  {}: {reason}", names.join(", "));
-    }
+    text.push_str(&of_layers::reasons("Not measured", stays));
     text
 }
 

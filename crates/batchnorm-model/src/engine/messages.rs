@@ -11,7 +11,7 @@ use crate::onnx::{
     Attribute, AttributeValue, BatchNorm, Constants, Elsewhere, Graph, NewAttribute, Node, Tensor, Values, element_of,
     order,
 };
-use crate::wire::{Kind, fields, put_bytes, put_number, put_tag};
+use crate::wire::{Kind, fields, put_bytes, put_message, put_number, put_tag};
 
 /// ONNX's numbers of element types that a file may have and an engine need not: f16, f64, bf16.
 pub(super) const FLOATS: [i64; 3] = [10, 11, 16];
@@ -225,10 +225,4 @@ pub(super) fn put_value(name: &str, element: Option<i32>, shape: Option<&[Option
             });
         });
     });
-}
-
-pub(super) fn put_message(out: &mut Vec<u8>, number: u32, content: impl FnOnce(&mut Vec<u8>)) {
-    let mut message = Vec::new();
-    content(&mut message);
-    put_bytes(out, number, &message);
 }

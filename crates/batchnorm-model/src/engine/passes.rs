@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 
-use batchnorm::{Axes, BatchMoments, Config, Normalizer, View};
+use batchnorm::{Axes, BatchMoments, Config, Moments, Normalizer, View};
 use rayon::prelude::*;
 use thiserror::Error;
 
@@ -82,16 +82,6 @@ impl Given {
             |numbers: &[f64]| Array::floats(vec![numbers.len()], numbers.iter().map(|&number| number as f32).collect());
         Given { mean: array(&statistics.mean), variance: array(&statistics.variance) }
     }
-
-    /// The means.
-    pub fn mean(&self) -> &Array {
-        &self.mean
-    }
-
-    /// The variances.
-    pub fn variance(&self) -> &Array {
-        &self.variance
-    }
 }
 
 /// A batch somewhere on its way: the values that are needed to go on, and the statistics that are its own.
@@ -143,23 +133,15 @@ impl Passes<'_> {
     /// What the data and the engine say.
     pub fn values(&self, places: Range<usize>, statistics: &[Given], wanted: &[&str]) -> Result<Vec<Array>, PassError> {
         let values = self.source.read(places).map_err(PassError::Data)?;
-        let mut given: Vec<(&str, Cow<Array>)> =
-            values.iter().map(|(name, array)| (name.as_str(), Cow::Borrowed(array))).collect();
-        for (norm, statistics) in self.written.norms.iter().zip(statistics) {
-            given.push((&norm.mean, Cow::Borrowed(&statistics.mean)));
-            given.push((&norm.variance, Cow::Borrowed(&statistics.variance)));
-        }
-        let given_names: Vec<String> = given.iter().map(|(name, _)| (*name).to_owned()).collect();
         // (An input that is wanted itself is there already; and nothing is asked for twice.)
-        let mut asked: Vec<&str> =
-            wanted.iter().copied().filter(|name| !given_names.iter().any(|given| given == name)).collect();
+        let read = |name: &str| values.iter().find(|(known, _)| known == name).map(|(_, array)| array);
+        let mut asked: Vec<&str> = wanted.iter().copied().filter(|name| read(name).is_none()).collect();
         asked.sort_unstable();
         asked.dedup();
-        let found = self.engine.run(given, &asked)?;
-        let of = |name: &&str| match asked.iter().position(|asked| asked == name) {
-            Some(at) => Some(found[at].clone()),
-            None => values.iter().find(|(known, _)| known == name).map(|(_, array)| array.clone()),
-        };
+        let found = self
+            .engine
+            .run(given(self.written, values.iter().map(|(name, array)| (name, array)), statistics), &asked)?;
+        let of = |name: &&str| read(name).or_else(|| Some(&found[asked.binary_search(name).ok()?])).cloned();
         Ok(wanted.iter().filter_map(of).collect())
     }
 
@@ -171,13 +153,8 @@ impl Passes<'_> {
         let left = &self.stages.left[stage];
         let wanted: Vec<&str> =
             left.iter().map(String::as_str).filter(|name| !state.values.contains_key(*name)).collect();
-        let mut given: Vec<(&str, Cow<Array>)> =
-            state.values.iter().map(|(name, array)| (name.as_str(), Cow::Borrowed(array))).collect();
-        for (place, norm) in self.written.norms.iter().enumerate() {
-            let own = state.own.get(&place).unwrap_or(&statistics[place]);
-            given.push((&norm.mean, Cow::Borrowed(&own.mean)));
-            given.push((&norm.variance, Cow::Borrowed(&own.variance)));
-        }
+        let all = statistics.iter().enumerate().map(|(place, given)| state.own.get(&place).unwrap_or(given));
+        let given = given(self.written, &state.values, all);
         let values = match wanted.is_empty() {
             true => Vec::new(),
             false => self.engine.run(given, &wanted)?,
@@ -190,7 +167,7 @@ impl Passes<'_> {
             let norm = &self.written.norms[place];
             if let Some(array) = new.get(&norm.input) {
                 let moments = of_batch(&norm.input, array)?;
-                own.insert(place, Given::of(&statistics_of(&moments)));
+                own.insert(place, Given::of(&statistics_of(moments.channels())));
             }
         }
         Ok(State { values: new, own })
@@ -211,9 +188,21 @@ impl Passes<'_> {
     }
 }
 
-/// The population's statistics, of moments.
-pub fn statistics_of(moments: &BatchMoments) -> Statistics {
-    let channels = moments.channels();
+/// What a run is given: values by their names, and the statistics of all norms, in their order.
+pub fn given<'g>(
+    written: &'g Written,
+    values: impl IntoIterator<Item = (&'g String, &'g Array)>,
+    statistics: impl IntoIterator<Item = &'g Given>,
+) -> Vec<(&'g str, Cow<'g, Array>)> {
+    let values = values.into_iter().map(|(name, array)| (name.as_str(), array));
+    let statistics = written.norms.iter().zip(statistics);
+    let statistics = statistics
+        .flat_map(|(norm, given)| [(norm.mean.as_str(), &given.mean), (norm.variance.as_str(), &given.variance)]);
+    values.chain(statistics).map(|(name, array)| (name, Cow::Borrowed(array))).collect()
+}
+
+/// The population's statistics, of the moments of channels.
+pub fn statistics_of(channels: &[Moments]) -> Statistics {
     Statistics {
         mean: channels.iter().map(|channel| channel.mean()).collect(),
         variance: channels.iter().map(|channel| channel.population_variance()).collect(),

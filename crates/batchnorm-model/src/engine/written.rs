@@ -5,13 +5,14 @@ use std::collections::{HashMap, HashSet};
 use batchnorm::reference::random::Random;
 
 use super::error::WrittenError;
-use super::messages::{F32, FLOATS, Writer, put_message, put_value};
+use super::messages::{F32, FLOATS, Writer, put_value};
 use crate::excerpt::excerpt;
 use crate::numbers::Precision;
 use crate::onnx::{BatchNorm, Constant, Constants, Elsewhere, Graph, Model, Node, Value, order};
 use crate::parameters::LONGEST_VECTOR;
 use crate::statistics::Statistics;
-use crate::wire::{put_bytes, put_number};
+use crate::wire::{put_bytes, put_message, put_number};
+use crate::wiring::collect_names;
 
 /// Operators whose inputs from the second on are weights.
 const WITH_WEIGHTS: &[&str] = &["Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"];
@@ -211,18 +212,15 @@ impl Written {
         }
         Ok(written)
     }
-}
-
-impl Written {
-    /// Tells whether a value is computed from the model's inputs.
-    pub fn depends_on_inputs(&self, value: &str) -> bool {
+    /// The values that are computed from the model's inputs, and these.
+    pub fn computed(&self) -> HashSet<&str> {
         let mut computed: HashSet<&str> = self.inputs.iter().map(|input| input.name.as_str()).collect();
         for step in &self.nodes {
             if step.takes.iter().any(|name| computed.contains(name.as_str())) {
                 computed.extend(step.makes.iter().map(String::as_str));
             }
         }
-        computed.contains(value)
+        computed
     }
 }
 
@@ -271,7 +269,7 @@ struct Names(HashSet<String>);
 impl Names {
     fn of(graph: &Graph) -> Names {
         let mut names = HashSet::new();
-        collect(graph, &mut names);
+        collect_names(graph, &mut names);
         Names(names)
     }
 
@@ -282,14 +280,5 @@ impl Names {
             name.push('_');
         }
         name
-    }
-}
-
-fn collect(graph: &Graph, names: &mut HashSet<String>) {
-    names.extend(graph.inputs.iter().map(|value| value.name.to_owned()));
-    names.extend(graph.initializers.iter().map(|tensor| tensor.name.to_owned()));
-    for node in &graph.nodes {
-        names.extend(node.inputs.iter().chain(&node.outputs).map(|text| text.text.to_owned()));
-        node.graphs().for_each(|(_, inner)| collect(inner, names));
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use super::element::element_of;
 use crate::numbers::Precision;
-use crate::wire::{Kind, put_bytes, put_number, put_tag};
+use crate::wire::{Kind, put_bytes, put_message, put_number, put_tag};
 
 /// The version of the file format that is written, which readers have known since 2021.
 const IR_VERSION: u64 = 8;
@@ -313,12 +313,6 @@ impl NewValue {
             });
         });
     }
-}
-
-fn put_message(out: &mut Vec<u8>, number: u32, content: impl FnOnce(&mut Vec<u8>)) {
-    let mut message = Vec::new();
-    content(&mut message);
-    put_bytes(out, number, &message);
 }
 
 /// A text that says something.

@@ -4,7 +4,7 @@ use batchnorm::{Population, RunningStatistics, UpdateWeight};
 use serde::{Deserialize, Serialize};
 
 use super::error::RecalibrateError;
-use crate::engine::WrittenNorm;
+use crate::engine::{WrittenNorm, statistics_of};
 use crate::numbers::{Numbers, Precision};
 use crate::statistics::Statistics;
 
@@ -57,10 +57,7 @@ impl Recalibrated {
         mix: Option<UpdateWeight>,
     ) -> Result<Recalibrated, RecalibrateError> {
         let channels = population.channels();
-        let measured = Statistics {
-            mean: channels.iter().map(|channel| channel.mean()).collect(),
-            variance: channels.iter().map(|channel| channel.population_variance()).collect(),
-        };
+        let measured = statistics_of(&channels);
         let old = &norm.statistics;
         let overflow = || RecalibrateError::NotFinite { layer: norm.name.clone(), channels: channels.len() };
         let new = match mix {
