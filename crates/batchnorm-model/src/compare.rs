@@ -6,7 +6,7 @@
 use batchnorm::reference::random::Random;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Array, Engine, Given, Numbers, PassError, Source, Written, given, moved_by_one};
+use crate::engine::{Array, Engine, Given, Numbers, PassError, Source, Written, borrowed, given, moved_by_one};
 
 /// The difference, of the largest output, that is never too large.
 pub const LEAST: f64 = 1e-5;
@@ -105,8 +105,7 @@ pub fn compare(
 fn outputs(model: &Loaded, values: &[(String, Array)]) -> Result<Vec<Array>, PassError> {
     let statistics: Vec<Given> = model.written.norms.iter().map(|norm| Given::of(&norm.statistics)).collect();
     let wanted: Vec<&str> = model.written.outputs.iter().map(String::as_str).collect();
-    let values = values.iter().map(|(name, array)| (name, array));
-    Ok(model.engine.run(given(model.written, values, &statistics), &wanted)?)
+    Ok(model.engine.run(given(model.written, borrowed(values), &statistics), &wanted)?)
 }
 
 /// Numbers each moved by at most one unit in the last place.

@@ -16,7 +16,7 @@ pub use array::{Array, Numbers};
 pub use error::WrittenError;
 pub use messages::moved_by_one;
 pub use passes::{
-    Given, Keeper, PassError, Passes, Source, State, given, in_parallel, of_batch, of_samples, statistics_of,
+    Given, Keeper, PassError, Passes, Source, State, borrowed, given, in_parallel, of_samples, statistics_of,
 };
 pub use rten::{Optimiser, Rten};
 pub use run::{Engine, EngineError};

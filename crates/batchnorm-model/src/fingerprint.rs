@@ -9,7 +9,7 @@
 use batchnorm::Population;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Engine, Given, PassError, Source, Written, given, of_samples};
+use crate::engine::{Engine, Given, PassError, Source, Written, borrowed, given, of_samples};
 use crate::recipe::{Colours, Recipe};
 
 /// Norms that are looked at.
@@ -104,8 +104,7 @@ pub fn fit(engine: &dyn Engine, written: &Written, name: &str, source: &dyn Sour
         let places = start..(start + TOGETHER).min(source.len());
         let samples = places.len();
         let values = source.read(places).map_err(PassError::Data)?;
-        let values = values.iter().map(|(name, array)| (name, array));
-        let inputs = engine.run(given(written, values, &statistics), &wanted)?;
+        let inputs = engine.run(given(written, borrowed(&values), &statistics), &wanted)?;
         for ((array, population), name) in inputs.iter().zip(&mut populations).zip(&wanted) {
             for moments in of_samples(name, array, samples)? {
                 population.observe(&moments).map_err(|error| PassError::Data(error.to_string()))?;

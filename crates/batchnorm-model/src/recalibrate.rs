@@ -38,6 +38,10 @@ impl Engine for Timed<'_> {
         self.nanoseconds.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
         result
     }
+
+    fn within(&self, work: &mut (dyn FnMut() + Send)) {
+        self.engine.within(work);
+    }
 }
 
 /// Measures statistics anew. `labels` are the right classes of the samples, where they are known. `tell` is told what happens, and may stop

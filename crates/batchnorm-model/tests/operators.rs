@@ -4,7 +4,7 @@
 
 mod support;
 
-use batchnorm_model::engine::{Array, Engine, Given, Optimiser, Rten, Written, WrittenError, given};
+use batchnorm_model::engine::{Array, Engine, Given, Optimiser, Rten, Written, WrittenError, borrowed, given};
 use batchnorm_model::onnx::{BatchNorm, Constants, Model};
 use support::numbers;
 
@@ -66,7 +66,7 @@ fn the_cases_of_the_operator_give_what_the_formula_gives() {
             }
         }
         let own: Vec<Given> = written.norms.iter().map(|norm| Given::of(&norm.statistics)).collect();
-        let given = given(&written, inputs.iter().map(|(name, array)| (name, array)), &own);
+        let given = given(&written, borrowed(&inputs), &own);
         let output = engine.run(given, &[&written.outputs[0]]).unwrap_or_else(|error| panic!("{path:?}: {error}"));
         for (at, &got) in output[0].as_floats().unwrap().iter().enumerate() {
             let channel = at / plane % channels;

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::thread;
 
 use batchnorm::{Axes, BatchMoments, Config, Moments, Normalizer, View};
-use rayon::prelude::*;
 use thiserror::Error;
 
 use super::array::{Array, Numbers};
@@ -87,14 +88,30 @@ impl Given {
 /// A batch somewhere on its way: the values that are needed to go on, and the statistics that are its own.
 #[derive(Debug, Clone, Default)]
 pub struct State {
+    samples: usize,
     values: HashMap<String, Array>,
     own: HashMap<usize, Given>,
+    /// What was measured for those, sample by sample.
+    seen: HashMap<usize, Vec<BatchMoments>>,
 }
 
 impl State {
     /// A value that is there.
     pub fn value(&self, name: &str) -> Option<&Array> {
         self.values.get(name)
+    }
+
+    /// The moments of each of its samples at the input of a norm.
+    ///
+    /// # Errors
+    /// A value that is not there, or has no axis of samples.
+    pub fn moments(&mut self, written: &Written, norm: usize) -> Result<Vec<BatchMoments>, PassError> {
+        let input = &written.norms[norm].input;
+        match (self.seen.remove(&norm), self.values.get(input)) {
+            (Some(seen), _) => Ok(seen),
+            (None, Some(array)) => of_samples(input, array, self.samples),
+            (None, None) => Err(EngineError::Name { engine: "", name: input.clone() }.into()),
+        }
     }
 
     /// Bytes of its values.
@@ -123,8 +140,9 @@ impl Passes<'_> {
     /// # Errors
     /// What the data say.
     pub fn start(&self, places: Range<usize>) -> Result<State, PassError> {
+        let samples = places.len();
         let values = self.source.read(places).map_err(PassError::Data)?;
-        Ok(State { values: values.into_iter().collect(), own: HashMap::new() })
+        Ok(State { samples, values: values.into_iter().collect(), ..State::default() })
     }
 
     /// Some values of a batch, with all norms' statistics.
@@ -138,9 +156,7 @@ impl Passes<'_> {
         let mut asked: Vec<&str> = wanted.iter().copied().filter(|name| read(name).is_none()).collect();
         asked.sort_unstable();
         asked.dedup();
-        let found = self
-            .engine
-            .run(given(self.written, values.iter().map(|(name, array)| (name, array)), statistics), &asked)?;
+        let found = self.engine.run(given(self.written, borrowed(&values), statistics), &asked)?;
         let of = |name: &&str| read(name).or_else(|| Some(&found[asked.binary_search(name).ok()?])).cloned();
         Ok(wanted.iter().filter_map(of).collect())
     }
@@ -154,23 +170,30 @@ impl Passes<'_> {
         let wanted: Vec<&str> =
             left.iter().map(String::as_str).filter(|name| !state.values.contains_key(*name)).collect();
         let all = statistics.iter().enumerate().map(|(place, given)| state.own.get(&place).unwrap_or(given));
-        let given = given(self.written, &state.values, all);
+        // (What nothing needs any more is the engine's: a norm then normalises in place.)
+        let (kept, spent): (HashMap<_, _>, HashMap<_, _>) =
+            state.values.into_iter().partition(|(name, _)| left.contains(name));
+        let (names, spent): (Vec<String>, Vec<Array>) = spent.into_iter().unzip();
+        let spent = names.iter().zip(spent.into_iter().map(Cow::Owned));
+        let values = kept.iter().map(|(name, array)| (name, Cow::Borrowed(array))).chain(spent);
+        let given = given(self.written, values, all);
         let values = match wanted.is_empty() {
             true => Vec::new(),
             false => self.engine.run(given, &wanted)?,
         };
         let mut new: HashMap<String, Array> = wanted.iter().map(|&name| name.to_owned()).zip(values).collect();
-        let mut own = state.own;
-        new.extend(state.values.into_iter().filter(|(name, _)| left.contains(name)));
+        new.extend(kept);
+        let (mut own, mut seen) = (state.own, HashMap::new());
         let by_batch = self.stages.norms.get(stage).into_iter().flatten().filter(|norm| self.by_batch.contains(norm));
         for &place in by_batch {
             let norm = &self.written.norms[place];
             if let Some(array) = new.get(&norm.input) {
-                let moments = of_batch(&norm.input, array)?;
+                let (moments, samples) = of_batch(&norm.input, array, state.samples)?;
                 own.insert(place, Given::of(&statistics_of(moments.channels())));
+                seen.extend(samples.map(|samples| (place, samples)));
             }
         }
-        Ok(State { values: new, own })
+        Ok(State { samples: state.samples, values: new, own, seen })
     }
 
     /// Takes a batch from the start to the end of a stage, stopping where its own statistics have to be measured.
@@ -191,14 +214,19 @@ impl Passes<'_> {
 /// What a run is given: values by their names, and the statistics of all norms, in their order.
 pub fn given<'g>(
     written: &'g Written,
-    values: impl IntoIterator<Item = (&'g String, &'g Array)>,
+    values: impl IntoIterator<Item = (&'g String, Cow<'g, Array>)>,
     statistics: impl IntoIterator<Item = &'g Given>,
 ) -> Vec<(&'g str, Cow<'g, Array>)> {
     let values = values.into_iter().map(|(name, array)| (name.as_str(), array));
     let statistics = written.norms.iter().zip(statistics);
     let statistics = statistics
         .flat_map(|(norm, given)| [(norm.mean.as_str(), &given.mean), (norm.variance.as_str(), &given.variance)]);
-    values.chain(statistics).map(|(name, array)| (name, Cow::Borrowed(array))).collect()
+    values.chain(statistics.map(|(name, array)| (name, Cow::Borrowed(array)))).collect()
+}
+
+/// Values as a run is given them that stay the caller's.
+pub fn borrowed(values: &[(String, Array)]) -> impl Iterator<Item = (&String, Cow<'_, Array>)> {
+    values.iter().map(|(name, array)| (name, Cow::Borrowed(array)))
 }
 
 /// The population's statistics, of the moments of channels.
@@ -209,12 +237,25 @@ pub fn statistics_of(channels: &[Moments]) -> Statistics {
     }
 }
 
-/// The moments of a whole batch.
+/// The moments of a whole batch, and of each of its samples where these can be told apart.
 ///
 /// # Errors
 /// What is no array of channels.
-pub fn of_batch(value: &str, array: &Array) -> Result<BatchMoments, PassError> {
-    moments(value, array, array.shape.first().copied().unwrap_or(0), 0)
+fn of_batch(
+    value: &str,
+    array: &Array,
+    samples: usize,
+) -> Result<(BatchMoments, Option<Vec<BatchMoments>>), PassError> {
+    let seen = of_samples(value, array, samples).ok();
+    let together = |seen: &Vec<BatchMoments>| {
+        let (first, others) = seen.split_first()?;
+        others.iter().try_fold(first.clone(), |all, other| all.merge(other).ok())
+    };
+    let whole = match seen.as_ref().and_then(together) {
+        Some(whole) => whole,
+        None => moments(value, array, array.shape.first().copied().unwrap_or(0), 0)?,
+    };
+    Ok((whole, seen))
 }
 
 /// The moments of each of a batch's samples: so they do not depend on which samples stand in a batch together.
@@ -239,12 +280,16 @@ fn moments(value: &str, array: &Array, rows: usize, part: usize) -> Result<Batch
     let length: usize = shape.iter().product();
     let numbers = numbers.get(part * length..(part + 1) * length).ok_or_else(wrong)?;
     let view = View::new(numbers, &shape, Axes::NCHW).map_err(|_| wrong())?;
-    Ok(normalizer().moments(&view))
+    // (What the library says of single values, without its preparations for many.)
+    let single = |&number: &f32| Moments::from_statistics(1, 1.0, f64::from(number), 0.0);
+    match numbers.len() == view.channels() {
+        true => Ok(numbers.iter().filter_map(single).collect::<Vec<_>>().into()),
+        false => Ok(NORMALIZER.moments(&view)),
+    }
 }
 
-fn normalizer() -> Normalizer {
-    Config::pytorch().normalizer().expect("the options of PyTorch are right")
-}
+static NORMALIZER: LazyLock<Normalizer> =
+    LazyLock::new(|| Config::pytorch().normalizer().expect("the options of PyTorch are right"));
 
 /// Batches between two stages, in memory while there is room, then in files, then nowhere: those start anew.
 pub struct Keeper {
@@ -256,7 +301,7 @@ pub struct Keeper {
 enum Kept {
     No,
     Memory(State),
-    File(File, Vec<(String, Vec<usize>, char)>, HashMap<usize, Given>, u64),
+    File(File, Vec<(String, Vec<usize>, char)>, State, u64),
 }
 
 impl Keeper {
@@ -276,11 +321,11 @@ impl Keeper {
                 self.memory += state.bytes();
                 Ok(Some(state))
             }
-            Kept::File(mut file, values, own, bytes) => {
+            Kept::File(mut file, values, rest, bytes) => {
                 self.files += bytes;
                 file.seek(SeekFrom::Start(0))?;
                 let values = values.into_iter().map(|(name, shape, kind)| Ok((name, read(&mut file, shape, kind)?)));
-                Ok(Some(State { values: values.collect::<io::Result<_>>()?, own }))
+                Ok(Some(State { values: values.collect::<io::Result<_>>()?, ..rest }))
             }
         }
     }
@@ -289,7 +334,7 @@ impl Keeper {
     ///
     /// # Errors
     /// What the system says of a file.
-    pub fn put(&mut self, batch: usize, state: State) -> io::Result<()> {
+    pub fn put(&mut self, batch: usize, mut state: State) -> io::Result<()> {
         let bytes = state.bytes();
         self.batches[batch] = if let Some(left) = self.memory.checked_sub(bytes) {
             self.memory = left;
@@ -297,15 +342,14 @@ impl Keeper {
         } else if let Some(left) = self.files.checked_sub(bytes as u64) {
             self.files = left;
             let mut file = tempfile::tempfile()?;
-            let values: io::Result<Vec<_>> = state
-                .values
+            let values: io::Result<Vec<_>> = std::mem::take(&mut state.values)
                 .into_iter()
                 .map(|(name, array)| {
                     let kind = write(&mut file, &array)?;
                     Ok((name, array.shape, kind))
                 })
                 .collect();
-            Kept::File(file, values?, state.own, bytes as u64)
+            Kept::File(file, values?, state, bytes as u64)
         } else {
             Kept::No
         };
@@ -339,13 +383,30 @@ fn read(file: &mut File, shape: Vec<usize>, kind: char) -> io::Result<Array> {
     Ok(Array { shape, numbers })
 }
 
-/// Works on each of some things on several threads; the results are in the order of the things.
+/// Works on each of some things with an engine, on as many threads as rayon's current pool has; the results are in the order of the things.
 ///
 /// # Errors
 /// The first error in that order.
 pub fn in_parallel<T: Send, R: Send>(
+    engine: &dyn Engine,
     things: Vec<T>,
-    work: impl Fn(T) -> Result<R, PassError> + Sync + Send,
+    work: impl Fn(T) -> Result<R, PassError> + Sync,
 ) -> Result<Vec<R>, PassError> {
-    things.into_par_iter().map(work).collect::<Vec<_>>().into_iter().collect()
+    let threads = rayon::current_num_threads().min(things.len());
+    let mut results: Vec<Option<Result<R, PassError>>> = things.iter().map(|_| None).collect();
+    let things = Mutex::new(things.into_iter().zip(&mut results));
+    let next = || things.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let each = || {
+        while let Some((thing, result)) = next() {
+            *result = Some(work(thing));
+        }
+    };
+    // (Threads of a pool that wait for an engine's own threads would take time from these.)
+    thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(|| engine.within(&mut || each()));
+        }
+        engine.within(&mut || each());
+    });
+    results.into_iter().flatten().collect()
 }

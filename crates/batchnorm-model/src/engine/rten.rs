@@ -1,9 +1,11 @@
 //! The engine `rten`.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrView, ValueView};
+use rten_tensor::Tensor;
 use rten_tensor::prelude::*;
 
 use super::array::{Array, Numbers};
@@ -24,8 +26,32 @@ pub enum Optimiser {
 /// A model in `rten`. Each run has one thread of its own, so that its bits do not depend on how many there are.
 pub struct Rten {
     model: Model,
-    /// Threads that no run has just now.
-    threads: Mutex<Vec<Arc<ThreadPool>>>,
+}
+
+/// Threads that nothing runs in just now, as pools of one.
+static IDLE: Mutex<Vec<Arc<ThreadPool>>> = Mutex::new(Vec::new());
+
+thread_local! {
+    /// The pool whose thread this is.
+    static HERE: RefCell<Option<Arc<ThreadPool>>> = const { RefCell::new(None) };
+}
+
+/// Does something in an idle thread, or in this one if it is such a one.
+fn in_one_thread<R: Send>(work: impl FnOnce(&Arc<ThreadPool>) -> R + Send) -> R {
+    if let Some(pool) = HERE.with_borrow(Clone::clone) {
+        return work(&pool);
+    }
+    let idle = || IDLE.lock().unwrap_or_else(PoisonError::into_inner);
+    let pool = idle().pop();
+    let pool = pool.unwrap_or_else(|| Arc::new(ThreadPool::with_num_threads(1)));
+    let result = pool.run(|| {
+        HERE.set(Some(Arc::clone(&pool)));
+        let result = work(&pool);
+        HERE.take();
+        result
+    });
+    idle().push(pool);
+    result
 }
 
 impl Rten {
@@ -37,7 +63,7 @@ impl Rten {
         let mut options = ModelOptions::with_all_ops();
         options.enable_optimization(optimiser == Optimiser::On);
         let model = options.load(bytes).map_err(|error| EngineError::Load { engine: NAME, why: beginning(error) })?;
-        Ok(Rten { model, threads: Mutex::default() })
+        Ok(Rten { model })
     }
 
     fn id(&self, name: &str) -> Result<NodeId, EngineError> {
@@ -50,18 +76,28 @@ impl Engine for Rten {
         let failed = |why: String| EngineError::Run { engine: NAME, why };
         let wanted: Vec<NodeId> = wanted.iter().map(|name| self.id(name)).collect::<Result<_, _>>()?;
         let mut values: Vec<(NodeId, ValueOrView)> = Vec::with_capacity(given.len());
-        for (name, array) in &given {
-            // (What is the caller's no longer could be computed in place; the engine does so with few operators.)
-            values.push((self.id(name)?, view(array).map_err(failed)?.into()));
+        for (name, array) in given {
+            let id = self.id(name)?;
+            values.push((
+                id,
+                match array {
+                    Cow::Borrowed(array) => view(array).map_err(failed)?.into(),
+                    // (Where nobody else needs it, some operators compute in place.)
+                    Cow::Owned(array) => owned(array).map_err(failed)?.into(),
+                },
+            ));
         }
-        let lock = || self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        let pool = lock().pop();
-        let pool = pool.unwrap_or_else(|| Arc::new(ThreadPool::with_num_threads(1)));
-        let options = RunOptions::default().with_thread_pool(Some(Arc::clone(&pool)));
-        let result = self.model.run(values, &wanted, Some(options));
-        lock().push(pool);
+        let result = in_one_thread(|pool| {
+            let options = RunOptions::default().with_thread_pool(Some(Arc::clone(pool)));
+            self.model.run(values, &wanted, Some(options))
+        });
         let values = result.map_err(|error| failed(beginning(error)))?;
         values.into_iter().map(|value| array(value).map_err(failed)).collect()
+    }
+
+    /// (Each run would wake another thread, and wait for it.)
+    fn within(&self, work: &mut (dyn FnMut() + Send)) {
+        in_one_thread(|_| work());
     }
 }
 
@@ -76,6 +112,20 @@ fn view(array: &Array) -> Result<ValueView<'_>, String> {
         Numbers::I32(numbers) => view!(numbers),
         Numbers::I8(numbers) => view!(numbers),
         Numbers::U8(numbers) => view!(numbers),
+    }
+}
+
+fn owned(array: Array) -> Result<Value, String> {
+    macro_rules! value {
+        ($numbers:expr) => {
+            Tensor::try_from_data(array.shape.as_slice(), $numbers).map(Value::from).map_err(|error| error.to_string())
+        };
+    }
+    match array.numbers {
+        Numbers::F32(numbers) => value!(numbers),
+        Numbers::I32(numbers) => value!(numbers),
+        Numbers::I8(numbers) => value!(numbers),
+        Numbers::U8(numbers) => value!(numbers),
     }
 }
 

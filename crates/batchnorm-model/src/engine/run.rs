@@ -14,6 +14,11 @@ pub trait Engine: Sync {
     /// # Errors
     /// What the engine says of a node, or of given values that do not fit.
     fn run(&self, given: Vec<(&str, Cow<'_, Array>)>, wanted: &[&str]) -> Result<Vec<Array>, EngineError>;
+
+    /// Does work that runs the model several times, where that costs least: an engine with threads of its own does it in one of them.
+    fn within(&self, work: &mut (dyn FnMut() + Send)) {
+        work();
+    }
 }
 
 /// What an engine cannot do.

@@ -5,12 +5,16 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use batchnorm::{BatchMoments, POPULATION_ROW, Population};
+use rayon::prelude::*;
 
 use super::{Answers, Event, Progress, RecalibrateError, Recalibrated, Request, Tell};
-use crate::engine::{EngineError, Given, Keeper, PassError, Passes, State, in_parallel, of_samples};
+use crate::engine::{Given, Keeper, PassError, Passes, State, in_parallel};
 
 /// Time between two states that are told.
 const BETWEEN_STATES: Duration = Duration::from_secs(10);
+
+/// Batches for each thread between two waits for all threads, where batches keep no memory.
+const ROUNDS: usize = 4;
 
 pub(super) struct Work<'w> {
     /// The model as it is in the file, while it is measured, and in use.
@@ -135,26 +139,28 @@ impl<'w> Work<'w> {
     /// Seconds that some batches take for each stage, with the bytes that each leaves of a batch; and those of the answers before.
     fn probe(&self, some: &[Range<usize>]) -> Result<(Vec<(f64, usize)>, f64), RecalibrateError> {
         let mut start = Instant::now();
-        let mut states = in_parallel(some.to_vec(), |batch| Ok((self.during.start(batch.clone())?, batch.len())))?;
+        let mut states = in_parallel(self.during.engine, some.to_vec(), |batch| self.during.start(batch))?;
         let mut stages = Vec::new();
         for stage in 0..=self.stages() {
             let is_last = stage == self.stages();
             let chosen = if is_last { Vec::new() } else { self.chosen(stage) };
             if is_last && self.request.one_pass {
                 // (In use its norms do not look at batches any more.)
-                in_parallel(some.to_vec(), |batch| self.answer(self.after, batch, &self.new).map(drop))?;
+                in_parallel(self.during.engine, some.to_vec(), |batch| {
+                    self.answer(self.after, batch, &self.new).map(drop)
+                })?;
             } else {
-                states = in_parallel(states, |(state, samples)| {
-                    let state = self.during.go(state, stage, &self.new)?;
-                    moments_of(self.during, &state, &chosen, samples)?;
-                    Ok((state, samples))
+                states = in_parallel(self.during.engine, states, |state| {
+                    let mut state = self.during.go(state, stage, &self.new)?;
+                    moments_of(self.during, &mut state, &chosen)?;
+                    Ok(state)
                 })?;
             }
-            let bytes = states.iter().map(|(state, _)| state.bytes()).max().unwrap_or(0);
+            let bytes = states.iter().map(State::bytes).max().unwrap_or(0);
             let in_memory = bytes.saturating_mul(self.batches.len()) <= self.request.memory;
             if !(is_last || self.request.one_pass || in_memory) {
                 let mut keeper = Keeper::new(states.len(), 0, self.request.files);
-                for (at, (state, _)) in states.iter_mut().enumerate() {
+                for (at, state) in states.iter_mut().enumerate() {
                     keeper.put(at, std::mem::take(state)).map_err(PassError::from)?;
                     *state = match keeper.take(at).map_err(PassError::from)? {
                         Some(state) => state,
@@ -166,7 +172,7 @@ impl<'w> Work<'w> {
             stages.push((start.elapsed().as_secs_f64(), bytes));
             start = Instant::now();
         }
-        in_parallel(some.to_vec(), |batch| self.answer(self.before, batch, &self.old).map(drop))?;
+        in_parallel(self.during.engine, some.to_vec(), |batch| self.answer(self.before, batch, &self.old).map(drop))?;
         Ok((stages, start.elapsed().as_secs_f64()))
     }
 
@@ -203,27 +209,28 @@ impl<'w> Work<'w> {
     ) -> Result<(), RecalibrateError> {
         let chosen: Vec<Vec<usize>> = stages.clone().map(|stage| self.chosen(stage)).collect();
         let left: Vec<usize> = (0..self.batches.len()).filter(|&at| self.batches[at].start >= from).collect();
-        for some in left.chunks(rayon::current_num_threads()) {
+        for some in left.chunks(self.together()) {
             let mut kept = Vec::with_capacity(some.len());
             for &at in some {
                 kept.push((at, self.keeper.take(at).map_err(PassError::from)?));
             }
-            let seen = in_parallel(kept, |(at, mut kept)| {
+            let seen = in_parallel(self.during.engine, kept, |(at, mut kept)| {
                 let batch = &self.batches[at];
                 let mut moments = Moments::new();
                 for (stage, chosen) in stages.clone().zip(&chosen) {
-                    let state = match kept.take() {
+                    let mut state = match kept.take() {
                         Some(state) => self.during.go(state, stage, &self.new)?,
                         None => self.during.go_from_start(batch.clone(), stage, &self.new)?,
                     };
-                    moments.extend(moments_of(self.during, &state, chosen, batch.len())?);
+                    moments.extend(moments_of(self.during, &mut state, chosen)?);
                     kept = Some(state);
                 }
-                Ok((at, kept, moments))
+                // (In one pass nothing goes on from here.)
+                Ok((at, kept.filter(|_| !self.request.one_pass), moments))
             })?;
             for (at, state, moments) in seen {
                 self.observe(measured, moments)?;
-                if let (false, Some(state)) = (self.request.one_pass, state) {
+                if let Some(state) = state {
                     self.keeper.put(at, state).map_err(PassError::from)?;
                 }
                 self.done += self.seconds[stages.clone()].iter().sum::<f64>();
@@ -237,6 +244,12 @@ impl<'w> Work<'w> {
         Ok(())
     }
 
+    /// Batches that are begun before all are waited for.
+    fn together(&self) -> usize {
+        let threads = rayon::current_num_threads();
+        if self.request.one_pass { ROUNDS * threads } else { threads }
+    }
+
     fn answers(&mut self, tell: &mut Tell) -> Result<Answers, RecalibrateError> {
         let mut answers = Answers::default();
         let all: Vec<usize> = (0..self.batches.len()).collect();
@@ -245,7 +258,7 @@ impl<'w> Work<'w> {
             for &at in some {
                 kept.push((at, self.keeper.take(at).map_err(PassError::from)?));
             }
-            let seen = in_parallel(kept, |(at, kept)| {
+            let seen = in_parallel(self.during.engine, kept, |(at, kept)| {
                 let batch = &self.batches[at];
                 let before = self.answer(self.before, batch.clone(), &self.old)?;
                 let after = match kept {
@@ -295,10 +308,12 @@ impl<'w> Work<'w> {
 
     /// Takes in what was measured of a batch, sample by sample.
     fn observe(&self, measured: &mut Measured, moments: Moments) -> Result<(), RecalibrateError> {
-        for sample in 0..moments.first().map_or(0, Vec::len) {
-            for (&place, moments) in measured.norms.iter().zip(&moments) {
-                let (norm, sample) = (&self.during.written.norms[place], &moments[sample]);
-                let Some(population) = measured.layers.get_mut(&norm.layer) else { continue };
+        let norms: Vec<_> =
+            measured.norms.iter().map(|&place| &self.during.written.norms[place]).zip(moments).collect();
+        let samples = norms.first().map_or(0, |(_, moments)| moments.len());
+        let observed = measured.layers.par_iter_mut().map(|(layer, population)| {
+            let uses = || norms.iter().filter(|(norm, _)| norm.layer == *layer);
+            for (norm, sample) in (0..samples).flat_map(|at| uses().map(move |(norm, moments)| (norm, &moments[at]))) {
                 let left_out = population.observe(sample).map_err(|_| RecalibrateError::Channels {
                     layer: norm.name.clone(),
                     expected: norm.statistics.mean.len(),
@@ -308,8 +323,9 @@ impl<'w> Work<'w> {
                     return Err(RecalibrateError::NotFinite { layer: norm.name.clone(), channels: left_out.len() });
                 }
             }
-        }
-        Ok(())
+            Ok(())
+        });
+        observed.collect::<Vec<_>>().into_iter().collect()
     }
 
     /// From now on norms have the statistics of what was measured.
@@ -352,14 +368,9 @@ impl<'w> Work<'w> {
     }
 }
 
-/// The moments of each sample at the inputs of norms.
-fn moments_of(passes: &Passes, state: &State, norms: &[usize], samples: usize) -> Result<Moments, PassError> {
-    let of = |&place: &usize| {
-        let input = &passes.written.norms[place].input;
-        let array = state.value(input).ok_or_else(|| EngineError::Name { engine: "", name: input.clone() })?;
-        of_samples(input, array, samples)
-    };
-    norms.iter().map(of).collect()
+/// The moments of each sample of a batch at the inputs of norms.
+fn moments_of(passes: &Passes, state: &mut State, norms: &[usize]) -> Result<Moments, PassError> {
+    norms.iter().map(|&norm| state.moments(passes.written, norm)).collect()
 }
 
 fn say(tell: &mut Tell, event: &Event) -> Result<(), RecalibrateError> {
