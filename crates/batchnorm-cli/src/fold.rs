@@ -10,8 +10,8 @@ use batchnorm_model::file::{FileError, ModelFile};
 use batchnorm_model::job::{Answer, Job, Task};
 
 use crate::failure::{Failure, tell};
+use crate::model_data::ModelData;
 use crate::model_process::in_child;
-use crate::pictures::{Pictures, recipe_of};
 use crate::terminal::{Stop, put};
 
 /// Fold the batch norms of a model of ONNX into the layers beside them, with a proof that nothing else changes.
@@ -40,11 +40,8 @@ pub struct Arguments {
     /// Make a multiplication and an addition of norms that no layer takes, where it is known how many axes there are (opset 7 and later).
     #[arg(long)]
     pub mul_add: bool,
-    /// Compare with the original on these data: .npy, .npz, a table, or a folder of pictures (prepared as `recalibrate` says).
-    #[arg(long, value_name = "PATH")]
-    pub data: Option<PathBuf>,
     #[command(flatten)]
-    pub pictures: Pictures,
+    pub data: ModelData,
     /// Write nothing where an output differs by more than this part of the largest one. [default with --data: 1e-5, or four times what
     /// rounding does, if that is more]
     #[arg(long, value_name = "T")]
@@ -87,22 +84,16 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// How far the folded model is from the original, where that is asked for; refuses where it is too far.
 fn compared(arguments: &Arguments, file: &ModelFile) -> Result<Option<Comparison>, Failure> {
     let path = &arguments.input;
-    if arguments.data.is_none() && arguments.tolerance.is_none() {
-        if arguments.pictures.is_empty() {
-            return Ok(None);
-        }
-        return Err(Failure::usage("--recipe and what belongs to it: expected --data with pictures"));
+    let data = arguments.data.open(file, path, None)?;
+    if data.is_none() && arguments.tolerance.is_none() {
+        return Ok(None);
     }
     if let Some(tolerance) = arguments.tolerance.filter(|tolerance| tolerance.is_nan() || *tolerance < 0.0) {
         return Err(Failure::usage(format!("--tolerance: expected a number of 0 or more, got {tolerance}")));
     }
-    let pictures = arguments.data.as_ref().filter(|data| data.is_dir());
-    let recipe = pictures.map(|_| recipe_of(file, path, &arguments.pictures)).transpose()?;
     let job = Job {
         model: path.clone(),
-        data: arguments.data.clone(),
-        labels: None,
-        recipe,
+        data: data.map(|(data, _)| data),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         memory: MEMORY,
         task: Task::Fold { to_mul_and_add: arguments.mul_add },

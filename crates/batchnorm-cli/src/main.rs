@@ -19,6 +19,8 @@ mod gradcheck;
 #[cfg(feature = "model")]
 mod inspect;
 mod layer_name;
+#[cfg(feature = "model")]
+mod model_data;
 #[cfg(feature = "train")]
 mod model_file;
 #[cfg(feature = "model")]

@@ -23,14 +23,14 @@ pub struct Pictures {
     /// The middle, height x width.
     #[arg(long, value_name = "HxW")]
     pub crop: Option<String>,
-    /// What values of 0 to 255 are multiplied by first.
-    #[arg(long, value_name = "NUMBER")]
+    /// What values of 0 to 255 are multiplied by first, such as 1/255.
+    #[arg(long, value_name = "NUMBER", value_parser = number)]
     pub scale: Option<f64>,
     /// What is subtracted then: one number, or one for each channel, with commas.
-    #[arg(long, value_name = "NUMBERS", value_delimiter = ',', allow_hyphen_values = true)]
+    #[arg(long, value_name = "NUMBERS", value_delimiter = ',', allow_hyphen_values = true, value_parser = number)]
     pub mean: Option<Vec<f64>>,
     /// What is divided by then, likewise.
-    #[arg(long, value_name = "NUMBERS", value_delimiter = ',')]
+    #[arg(long, value_name = "NUMBERS", value_delimiter = ',', value_parser = number)]
     pub sd: Option<Vec<f64>>,
     /// rgb, bgr or grey.
     #[arg(long, value_name = "ORDER")]
@@ -93,6 +93,16 @@ impl Pictures {
         }
         recipe.check().map_err(Failure::usage)?;
         Ok(recipe)
+    }
+}
+
+/// A number, or a quotient of two.
+fn number(text: &str) -> Result<f64, String> {
+    let expected = || format!("expected a number, or a quotient such as 1/255, got {text:?}");
+    let number = |text: &str| text.trim().parse::<f64>().map_err(|_| expected());
+    match text.split_once('/') {
+        Some((above, below)) => Ok(number(above)? / number(below)?),
+        None => number(text),
     }
 }
 

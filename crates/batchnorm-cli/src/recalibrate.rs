@@ -10,8 +10,7 @@ use batchnorm_io::atomic;
 use batchnorm_model::file::{FileError, Measurable, ModelFile};
 use batchnorm_model::fingerprint::Fit;
 use batchnorm_model::job::{Answer, Job, Task};
-use batchnorm_model::recalibrate::{Event, Outcome};
-use batchnorm_model::samples::Samples;
+use batchnorm_model::recalibrate::{Event, Outcome, Verdict};
 use batchnorm_model::statistics::Statistics;
 
 pub use options::Arguments;
@@ -19,7 +18,6 @@ use unfinished::Unfinished;
 
 use crate::failure::{Failure, tell};
 use crate::model_process::in_child;
-use crate::pictures::recipe_of;
 use crate::terminal::{Stop, progress_bar, put};
 
 /// How often better another preparation of pictures must fit to be spoken of, and to be refused for.
@@ -39,30 +37,17 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.rollback {
         return roll_back(&file, path, output, arguments.json);
     }
-    let Some(data) = &arguments.data else { return Err(Failure::usage("--data: expected a path")) };
     let all = file.measurable().map_err(|error| failed(path, error))?;
     let chosen = chosen(&all, arguments.layers.as_deref(), path)?;
-    let recipe = recipe_of(&file, path, &arguments.pictures)?;
-    // (Opened here too: what is wrong with the data is said before anything runs.)
-    let samples =
-        Samples::open(data, data.is_dir().then_some(&recipe), arguments.labels.as_deref()).map_err(Failure::input)?;
+    let opened = arguments.data.open(&file, path, arguments.labels.as_deref())?;
+    let Some((data, samples)) = opened else { return Err(Failure::usage("--data: expected a path")) };
     if arguments.unless_worse && samples.labels().is_none() {
         return Err(Failure::usage("--unless-worse: expected labels (--labels, or sub-folders of pictures), got none"));
-    }
-    samples.notes().iter().for_each(tell);
-    if samples.are_pictures() {
-        tell(format_args!("pictures: {recipe}"));
-    } else if !arguments.pictures.is_empty() {
-        return Err(Failure::usage(
-            "--recipe and what belongs to it: expected pictures, got arrays, which are taken as they are",
-        ));
     }
     let threads = arguments.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let job = |task: Task| Job {
         model: path.clone(),
         data: Some(data.clone()),
-        labels: arguments.labels.clone(),
-        recipe: samples.are_pictures().then(|| recipe.clone()),
         threads,
         memory: (arguments.max_memory * GIB) as u64,
         task,
@@ -80,9 +65,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     });
     let unfinished = output.map(|output| Unfinished::of(output, &work, file.onnx().unwrap_or_default()));
     let outcome = measure(&mut work, unfinished.as_ref(), &stop)?;
-    let is_worse = outcome.answers.is_worse() == Some(true);
+    let is_worse = outcome.answers.verdict() == Some(Verdict::Worse);
     if is_worse && arguments.unless_worse {
-        put(&report::shown(arguments, &all, &outcome, fits.as_deref(), &recipe, None))?;
+        put(&report::shown(arguments, &all, &outcome, fits.as_deref(), data.recipe.as_ref(), None))?;
         unfinished.iter().for_each(Unfinished::remove);
         return Err(Failure::refused(format!(
             "{}: fewer answers are right with the new statistics, so nothing is written (--unless-worse); try --blend new:0.1, or data like those of its use",
@@ -96,7 +81,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         atomic::write_file(output, |out| out.write_all(&bytes)).map_err(Failure::output)?;
         unfinished.iter().for_each(Unfinished::remove);
     }
-    put(&report::shown(arguments, &all, &outcome, fits.as_deref(), &recipe, output))?;
+    put(&report::shown(arguments, &all, &outcome, fits.as_deref(), data.recipe.as_ref(), output))?;
     if is_worse {
         tell("warning: fewer answers are right than before; --rollback puts the old statistics back");
     }

@@ -5,18 +5,35 @@
 //! of two normal distributions, `KL(measured || running) = (v / r + (m - n)^2 / r - 1 - ln(v / r)) / 2` with m, v the measured mean and
 //! variance and n, r the running ones (each variance with epsilon), in the median of a norm's channels. Data from another source move it
 //! too: it is a hint.
+//!
+//! Many trainings lay black borders around small pictures and cut at a random place, and their norms remember the borders. So each
+//! preparation is tried with them too, and the nearer one counts.
 
-use batchnorm::Population;
+use std::ops::Range;
+
+use batchnorm::reference::random::Random;
+use batchnorm::{BatchMoments, Population};
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Engine, Given, PassError, Source, Written, borrowed, given, of_samples};
-use crate::recipe::{Colours, Recipe};
+use crate::engine::{
+    Array, Engine, Given, Numbers, PassError, Source, Written, borrowed, given, in_parallel, of_samples,
+};
+use crate::recipe::{Colours, Layout, Recipe};
 
 /// Norms that are looked at.
 const NORMS: usize = 3;
 /// Samples that are looked at, and that run together. (Of 64 the means alone vary so much that a neighbour of the truth came first.)
 const SAMPLES: usize = 512;
 const TOGETHER: usize = 16;
+/// Batches after which preparations are left out that are so many times as far away as the nearest.
+const FIRST: usize = 4;
+const FAR: f64 = 10.0;
+/// The part of a picture's side by which a random cut moves it at most, as of 4 pixels of 32.
+const MOVED: usize = 8;
+/// The seed of how far each is moved.
+const SEED: u64 = 4;
+/// The name of the data as they are prepared.
+const OWN: &str = "these data";
 /// The mean and standard deviation of ImageNet's pictures, red, green and blue of 0 to 1.
 const IMAGENET: [[f64; 3]; 2] = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]];
 /// What Caffe's networks subtract, red, green and blue of 0 to 255.
@@ -29,6 +46,8 @@ pub struct Fit {
     pub name: String,
     /// The distance at each of the first norms.
     pub distances: Vec<f64>,
+    /// It fits better with black borders, such as random cuts in a training leave.
+    pub borders: bool,
 }
 
 impl Fit {
@@ -39,8 +58,8 @@ impl Fit {
     }
 }
 
-/// The usual preprocessings of pictures: two orders of colours, six scales. The picture's size stays what the recipe says.
-pub fn candidates(recipe: &Recipe) -> Vec<(String, Recipe)> {
+/// The usual preprocessings of pictures: two orders of colours (one of grey ones), six scales. The picture's size stays what the recipe says.
+fn candidates(recipe: &Recipe) -> Vec<(String, Recipe)> {
     let scales: [(&str, f64, Vec<f64>, Vec<f64>); 6] = [
         ("0..255", 1.0, vec![], vec![]),
         ("0..1", 1.0 / 255.0, vec![], vec![]),
@@ -50,11 +69,16 @@ pub fn candidates(recipe: &Recipe) -> Vec<(String, Recipe)> {
         ("(v - 127) / 128", 1.0, vec![127.0], vec![128.0]),
     ];
     let mut all = Vec::new();
-    for (colours, word) in [(Colours::Rgb, "RGB"), (Colours::Bgr, "BGR")] {
+    let orders: &[(Colours, &str)] = match recipe.colours {
+        Colours::Grey => &[(Colours::Grey, "grey")],
+        Colours::Rgb | Colours::Bgr => &[(Colours::Rgb, "RGB"), (Colours::Bgr, "BGR")],
+    };
+    for &(colours, word) in orders {
         for (name, scale, mean, sd) in &scales {
-            // (Numbers of red, green and blue stay theirs in another order.)
-            let ordered = |numbers: &[f64]| match colours {
-                Colours::Bgr => numbers.iter().rev().copied().collect(),
+            // (Numbers of red, green and blue stay theirs in another order; grey pictures take the middle one.)
+            let ordered = |numbers: &[f64]| match (colours, numbers) {
+                (Colours::Bgr, _) => numbers.iter().rev().copied().collect(),
+                (Colours::Grey, [_, green, _]) => vec![*green],
                 _ => numbers.to_vec(),
             };
             let other = Recipe { scale: *scale, mean: ordered(mean), sd: ordered(sd), colours, ..recipe.clone() };
@@ -82,51 +106,204 @@ pub fn can_tell(written: &Written) -> bool {
     !first_norms(written).is_empty()
 }
 
-/// How well data fit, by the first norms.
+/// Values of 0 to 255 as they come, red, green and blue in this order: what [`fits`] prepares pictures from.
+pub fn levels(recipe: &Recipe) -> Recipe {
+    let colours = if recipe.colours == Colours::Grey { Colours::Grey } else { Colours::Rgb };
+    Recipe { scale: 1.0, mean: Vec::new(), sd: Vec::new(), colours, ..recipe.clone() }
+}
+
+/// How well data fit as they are, by the first norms.
 ///
 /// # Errors
 /// What the engine and the data say.
-pub fn fit(engine: &dyn Engine, written: &Written, name: &str, source: &dyn Source) -> Result<Fit, PassError> {
+pub fn fit(engine: &dyn Engine, written: &Written, source: &dyn Source) -> Result<Fit, PassError> {
+    let all = measured(engine, written, source, &[Variant { name: String::from(OWN), change: None }])?;
+    Ok(all.into_iter().next().unwrap_or(Fit { name: String::from(OWN), distances: Vec::new(), borders: false }))
+}
+
+/// How well pictures fit: prepared as the recipe says, then by the usual preprocessings. The source has their [`levels`].
+///
+/// # Errors
+/// What the engine and the data say.
+pub fn fits(
+    engine: &dyn Engine,
+    written: &Written,
+    source: &dyn Source,
+    recipe: &Recipe,
+) -> Result<Vec<Fit>, PassError> {
+    let own = (String::from(OWN), recipe.clone());
+    let variants = std::iter::once(own).chain(candidates(recipe)).flat_map(|(name, recipe)| {
+        let change =
+            |borders| Change { layout: recipe.layout, order: order(&recipe), values: recipe.values(), borders };
+        [false, true].map(|borders| Variant { name: name.clone(), change: Some(change(borders)) })
+    });
+    let all = measured(engine, written, source, &variants.collect::<Vec<_>>())?;
+    // (Each with borders stands behind itself without.)
+    let nearer = |pair: &[Fit]| pair.iter().min_by(|one, other| one.distance().total_cmp(&other.distance())).cloned();
+    Ok(all.chunks(2).filter_map(nearer).collect())
+}
+
+/// A preparation that is tried.
+struct Variant {
+    name: String,
+    change: Option<Change>,
+}
+
+/// What is made of levels.
+struct Change {
+    layout: Layout,
+    /// For each channel of the input that of the levels.
+    order: Vec<usize>,
+    /// For each channel what its levels become.
+    values: Vec<[f32; 256]>,
+    borders: bool,
+}
+
+fn order(recipe: &Recipe) -> Vec<usize> {
+    match recipe.colours {
+        Colours::Rgb => vec![0, 1, 2],
+        Colours::Bgr => vec![2, 1, 0],
+        Colours::Grey => vec![0],
+    }
+}
+
+impl Change {
+    /// The levels of pictures, whose first one has this place, as an input.
+    fn apply(&self, levels: &Array, first: usize) -> Array {
+        let (Numbers::F32(numbers), &[samples, ..]) = (&levels.numbers, &levels.shape[..]) else {
+            return levels.clone();
+        };
+        let (channels, each) = (self.order.len(), numbers.len() / samples.max(1));
+        let axes = if self.layout == Layout::Nchw { [2, 3] } else { [1, 2] };
+        let [rows, columns] = axes.map(|axis| levels.shape[axis]);
+        let mut values = Vec::with_capacity(numbers.len());
+        for (at, picture) in numbers.chunks_exact(each).enumerate() {
+            let mut random = Random::new(SEED.wrapping_add((first + at) as u64));
+            let mut moved = |length: usize| {
+                let most = if self.borders { length / MOVED } else { 0 };
+                random.below(2 * most + 1) as isize - most as isize
+            };
+            let (down, right) = (moved(rows), moved(columns));
+            let level = |row: usize, column: usize, channel: usize| {
+                let place = (row.checked_add_signed(down), column.checked_add_signed(right));
+                let (Some(row), Some(column)) = place else { return 0 };
+                if row >= rows || column >= columns {
+                    return 0;
+                }
+                let pixel = row * columns + column;
+                let at = if self.layout == Layout::Nchw {
+                    channel * rows * columns + pixel
+                } else {
+                    pixel * channels + channel
+                };
+                picture[at] as usize
+            };
+            let value = |row, column, channel: usize| self.values[channel][level(row, column, self.order[channel])];
+            let pixels = || (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
+            match self.layout {
+                Layout::Nchw => {
+                    for channel in 0..channels {
+                        values.extend(pixels().map(|(row, column)| value(row, column, channel)));
+                    }
+                }
+                Layout::Nhwc => {
+                    for (row, column) in pixels() {
+                        values.extend((0..channels).map(|channel| value(row, column, channel)));
+                    }
+                }
+            }
+        }
+        Array::floats(levels.shape.clone(), values)
+    }
+}
+
+/// For each preparation and norm the moments of each sample.
+type Seen = Vec<Vec<Vec<BatchMoments>>>;
+
+/// For each preparation its distances.
+fn measured(
+    engine: &dyn Engine,
+    written: &Written,
+    source: &dyn Source,
+    variants: &[Variant],
+) -> Result<Vec<Fit>, PassError> {
     let norms = first_norms(written);
     let wanted: Vec<&str> = norms.iter().map(|&place| written.norms[place].input.as_str()).collect();
     let statistics: Vec<Given> = written.norms.iter().map(|norm| Given::of(&norm.statistics)).collect();
-    let mut populations = Vec::new();
-    for &place in &norms {
-        let norm = &written.norms[place];
-        populations
-            .push(Population::new(norm.statistics.mean.len()).map_err(|error| PassError::Data(error.to_string()))?);
-    }
-    // Samples from all over the data, for files are often sorted.
-    let count = source.len().min(SAMPLES);
-    let starts: Vec<usize> =
-        (0..count.div_ceil(TOGETHER)).map(|at| at * source.len() / count.div_ceil(TOGETHER)).collect();
-    for start in starts {
-        let places = start..(start + TOGETHER).min(source.len());
-        let samples = places.len();
+    let population = |&place: &usize| {
+        let channels = written.norms[place].statistics.mean.len();
+        Population::new(channels).map_err(|error| PassError::Data(error.to_string()))
+    };
+    let populations = || norms.iter().map(population).collect::<Result<Vec<_>, _>>();
+    let mut seen = variants.iter().map(|_| populations()).collect::<Result<Vec<_>, _>>()?;
+    let mut is_far = vec![false; variants.len()];
+    let look = |places: Range<usize>, is_far: &[bool]| -> Result<Seen, PassError> {
+        let (first, samples) = (places.start, places.len());
         let values = source.read(places).map_err(PassError::Data)?;
-        let inputs = engine.run(given(written, borrowed(&values), &statistics), &wanted)?;
-        for ((array, population), name) in inputs.iter().zip(&mut populations).zip(&wanted) {
-            for moments in of_samples(name, array, samples)? {
-                population.observe(&moments).map_err(|error| PassError::Data(error.to_string()))?;
+        let of = |variant: &Variant| {
+            let prepared: Vec<(String, Array)> = match &variant.change {
+                Some(change) => values.iter().map(|(name, array)| (name.clone(), change.apply(array, first))).collect(),
+                None => values.clone(),
+            };
+            let inputs = engine.run(given(written, borrowed(&prepared), &statistics), &wanted)?;
+            inputs.iter().zip(&wanted).map(|(array, name)| of_samples(name, array, samples)).collect()
+        };
+        let each = variants.iter().zip(is_far);
+        each.map(|(variant, is_far)| if *is_far { Ok(Vec::new()) } else { of(variant) }).collect()
+    };
+    let fits = |seen: &[Vec<Population>]| -> Vec<Fit> {
+        variants.iter().zip(seen).map(|(variant, seen)| Fit::of(written, &norms, seen, variant)).collect()
+    };
+    // Samples from all over the data, for files are often sorted; the first batches from all over, too.
+    let count = source.len().min(SAMPLES).div_ceil(TOGETHER);
+    let begin = |at: usize| at * source.len() / count;
+    let (first, others): (Vec<usize>, Vec<usize>) = (0..count).partition(|at| at.is_multiple_of(count.div_ceil(FIRST)));
+    let threads = rayon::current_num_threads();
+    for (batches, is_last) in [(first, false), (others, true)] {
+        for some in batches.chunks(threads) {
+            let places = some.iter().map(|&at| begin(at)..(begin(at) + TOGETHER).min(source.len())).collect();
+            for moments in in_parallel(engine, places, |places| look(places, &is_far))? {
+                for (populations, moments) in seen.iter_mut().zip(moments) {
+                    for (population, samples) in populations.iter_mut().zip(moments) {
+                        for sample in &samples {
+                            population.observe(sample).map_err(|error| PassError::Data(error.to_string()))?;
+                        }
+                    }
+                }
+            }
+        }
+        if !is_last {
+            let distances: Vec<f64> = fits(&seen).iter().map(Fit::distance).collect();
+            let nearest = distances.iter().copied().fold(f64::INFINITY, f64::min);
+            // (The first ones are the user's own.)
+            for (is_far, distance) in is_far.iter_mut().zip(&distances).skip(2) {
+                *is_far = *distance > FAR * nearest;
             }
         }
     }
-    let distance = |(place, population): (&usize, &Population)| {
-        let norm = &written.norms[*place];
-        let mut channels: Vec<f64> = population
-            .channels()
-            .iter()
-            .enumerate()
-            .map(|(channel, moments)| {
+    Ok(fits(&seen))
+}
+
+impl Fit {
+    fn of(written: &Written, norms: &[usize], populations: &[Population], variant: &Variant) -> Fit {
+        let distance = |(place, population): (&usize, &Population)| {
+            let norm = &written.norms[*place];
+            let channels = population.channels();
+            let of = |(channel, moments): (usize, &batchnorm::Moments)| {
                 let [measured, running] = [moments.population_variance(), norm.statistics.variance[channel]]
                     .map(|variance| variance + norm.epsilon);
                 let ratio = measured / running;
                 let moved = (moments.mean() - norm.statistics.mean[channel]).powi(2) / running;
                 (ratio + moved - 1.0 - ratio.ln()) / 2.0
-            })
-            .collect();
-        channels.sort_by(f64::total_cmp);
-        channels[channels.len() / 2]
-    };
-    Ok(Fit { name: name.to_owned(), distances: norms.iter().zip(&populations).map(distance).collect() })
+            };
+            let mut channels: Vec<f64> = channels.iter().enumerate().map(of).collect();
+            channels.sort_by(f64::total_cmp);
+            channels[channels.len() / 2]
+        };
+        Fit {
+            name: variant.name.clone(),
+            distances: norms.iter().zip(populations).map(distance).collect(),
+            borders: variant.change.as_ref().is_some_and(|change| change.borders),
+        }
+    }
 }

@@ -17,7 +17,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-pub use answers::{Answers, Side, Sign};
+pub use answers::{Answers, Side, Sign, Verdict};
 pub use error::RecalibrateError;
 pub use layer::{Drift, Errors, Recalibrated};
 pub use plan::{Event, Outcome, Progress, Request, Tell};

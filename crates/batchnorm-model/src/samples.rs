@@ -14,4 +14,4 @@ mod set;
 pub use arrays::{MOST_TABLE_NUMBERS, MOST_UNPACKED};
 pub use error::SamplesError;
 pub use labels::MOST_LABEL;
-pub use set::{InputShape, Samples};
+pub use set::{Data, InputShape, Samples};

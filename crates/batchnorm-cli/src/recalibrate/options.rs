@@ -6,7 +6,7 @@ use std::str::FromStr;
 use batchnorm_model::job::Blend;
 
 use crate::failure::Failure;
-use crate::pictures::Pictures;
+use crate::model_data::ModelData;
 
 /// Measure the running statistics of a trained model's batch norms anew, on your data.
 ///
@@ -24,15 +24,11 @@ pub struct Arguments {
     /// Where the model with the new statistics goes; it may be the same file.
     #[arg(required_unless_present = "dry_run")]
     pub output: Option<PathBuf>,
-    /// Your data: .npy, .npz (arrays by the names of the model's inputs), a table (.csv, .tsv), or a folder of PNG and JPEG pictures,
-    /// whose sub-folders are classes.
-    #[arg(long, value_name = "PATH", required_unless_present = "rollback")]
-    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub data: ModelData,
     /// The right classes, whole numbers from 0: .npy, or .csv with one a line.
     #[arg(long, value_name = "PATH")]
     pub labels: Option<PathBuf>,
-    #[command(flatten)]
-    pub pictures: Pictures,
     /// The batch norms that are measured, by name; * is anything, and commas are between several. [default: all]
     #[arg(long, value_name = "PATTERN")]
     pub layers: Option<String>,
@@ -45,7 +41,7 @@ pub struct Arguments {
     /// Mix with the old statistics: new:W gives the new ones the weight W (0 to 1), old:W the old ones.
     #[arg(long, value_name = "new:W|old:W")]
     pub blend: Option<Mix>,
-    /// Write nothing if fewer answers are right than before; needs labels.
+    /// Write nothing if fewer answers are right than before: by more than chance explains, or by 3 in 100. Needs labels.
     #[arg(long)]
     pub unless_worse: bool,
     /// Go on where another preparation of the pictures fits the model far better.

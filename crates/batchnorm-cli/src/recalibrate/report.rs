@@ -5,7 +5,7 @@ use std::path::Path;
 
 use batchnorm_model::file::Measurable;
 use batchnorm_model::fingerprint::Fit;
-use batchnorm_model::recalibrate::{Answers, Outcome, Recalibrated, Sign};
+use batchnorm_model::recalibrate::{Answers, Outcome, Recalibrated, Sign, Verdict};
 use batchnorm_model::recipe::Recipe;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
@@ -21,8 +21,9 @@ const SHOWN: usize = 4;
 pub fn fits(fits: &[Fit]) -> Vec<String> {
     let Some((own, others)) = fits.split_first() else { return Vec::new() };
     let line = |fit: &Fit| {
-        let distances: Vec<String> = fit.distances.iter().map(|distance| format!("{distance:.3}")).collect();
-        format!("{} ({})", fit.name, distances.join(", "))
+        let distances: Vec<String> = fit.distances.iter().map(|&distance| digits(distance)).collect();
+        let borders = if fit.borders { ", with black borders as random cuts leave them" } else { "" };
+        format!("{} ({}{borders})", fit.name, distances.join(", "))
     };
     let mut lines = vec![format!(
         "distance of the data from what the first batch norms remember (0: the same; a hint): {}",
@@ -35,6 +36,15 @@ pub fn fits(fits: &[Fit]) -> Vec<String> {
         lines.push(format!("the usual preparations that fit best: {}", best.join("; ")));
     }
     lines
+}
+
+/// A distance with as many digits as tell it from others.
+fn digits(distance: f64) -> String {
+    match distance {
+        ..0.1 => format!("{distance:.4}"),
+        ..10.0 => format!("{distance:.2}"),
+        _ => format!("{distance:.0}"),
+    }
 }
 
 pub fn announced(seconds: f64, layers: usize, passes: usize) -> String {
@@ -54,7 +64,7 @@ pub fn shown(
     all: &[Measurable],
     outcome: &Outcome,
     fits: Option<&[Fit]>,
-    recipe: &Recipe,
+    recipe: Option<&Recipe>,
     output: Option<&Path>,
 ) -> String {
     if arguments.json {
@@ -119,10 +129,14 @@ fn of_answers(answers: &Answers) -> String {
     if let (Some(right), Some(now)) = (before.right, after.right) {
         let _ = writeln!(
             text,
-            "Right answers: {:.1} % before ({right}), {:.1} % after ({now}), of {}.",
+            "Right answers: {:.1} % before ({right}), {:.1} % after ({now}), of {}{}.",
             share(right),
             share(now),
-            answers.samples
+            answers.samples,
+            match answers.verdict() {
+                Some(Verdict::WithinChance) => ": fewer, and no more than chance explains",
+                _ => "",
+            }
         );
     }
     let _ = writeln!(
@@ -155,7 +169,7 @@ fn json(
     all: &[Measurable],
     outcome: &Outcome,
     fits: Option<&[Fit]>,
-    recipe: &Recipe,
+    recipe: Option<&Recipe>,
     output: Option<&Path>,
 ) -> String {
     let layer = |layer: &Recalibrated| {
@@ -192,8 +206,8 @@ fn json(
         "format": "batchnorm-recalibrate 1",
         "file": text::path(&arguments.input),
         "output": output.map(text::path),
-        "data": arguments.data.as_deref().map(text::path),
-        "recipe": fits.is_some_and(|fits| fits.len() > 1).then(|| recipe.to_toml()),
+        "data": arguments.data.data.as_deref().map(text::path),
+        "recipe": recipe.map(Recipe::to_toml),
         "samples": outcome.samples,
         "one_pass": arguments.one_pass,
         "batch": outcome.batch,
@@ -204,9 +218,12 @@ fn json(
         "same_answer": answers.same,
         "before": side(&answers.before),
         "after": side(&answers.after),
-        "worse": answers.is_worse(),
+        "worse": answers.verdict().map(|verdict| verdict == Verdict::Worse),
+        "lost": answers.changed.map(|[lost, _]| lost),
+        "gained": answers.changed.map(|[_, gained]| gained),
+        "verdict": answers.verdict(),
         "signs": signs.collect::<Vec<&str>>(),
-        "fits": fits.map(|fits| fits.iter().map(|fit| json!({ "name": fit.name, "distances": fit.distances })).collect::<Vec<Value>>()),
+        "fits": fits.map(|fits| fits.iter().map(|fit| json!({ "name": fit.name, "distances": fit.distances, "borders": fit.borders })).collect::<Vec<Value>>()),
         "seconds": outcome.seconds,
         "announced": outcome.announced,
         "engine_share": outcome.engine_share,

@@ -35,8 +35,10 @@ impl Unfinished {
             // (Other batches change no bit layer by layer, but states stand between batches.)
             (layers, one_pass, batch, format!("{blend:?}")).hash(&mut hasher);
         }
-        format!("{:?}", job.recipe).hash(&mut hasher);
-        job.data.iter().for_each(|path| stamp(path, &mut hasher));
+        if let Some(data) = &job.data {
+            format!("{:?}", (&data.recipe, data.header)).hash(&mut hasher);
+            stamp(&data.path, &mut hasher);
+        }
         let mut name = output.file_name().unwrap_or_default().to_owned();
         name.push(".unfinished");
         Unfinished { path: output.with_file_name(name), of: hasher.finish() }

@@ -95,12 +95,14 @@ fn a_model_that_gets_worse_is_refused_where_that_is_asked_for() {
     let report: Value = serde_json::from_str(text(&output.stdout)).unwrap();
     assert_eq!((&report["before"]["right"], &report["after"]["right"]), (&json!(40), &json!(0)));
     assert_eq!((&report["worse"], &report["output"]), (&json!(true), &Value::Null));
+    assert_eq!((&report["verdict"], &report["lost"], &report["gained"]), (&json!("worse"), &json!(40), &json!(0)));
     // Without that it is written, with a warning; and a small share of the new statistics does no harm.
     let output = run(folder.path(), &command);
     assert!(text(&output.stderr).contains("warning: fewer answers are right") && exists("out.onnx"));
     let blended = [&command[..], &["--unless-worse", "--blend", "new:0.1"]].concat();
     let report: Value = serde_json::from_str(done(&run(folder.path(), &blended))).unwrap();
     assert_eq!((&report["after"]["right"], &report["worse"]), (&json!(40), &json!(false)));
+    assert_eq!(report["verdict"], "same");
     // Without labels there are signs, and both are said of this one.
     let output = run(folder.path(), &["recalibrate", "in.onnx", "out.onnx", "--data", "x.npy"]);
     assert!(done(&output).contains("The same answer: 0.0 %"), "{}", done(&output));
@@ -128,16 +130,18 @@ fn what_cannot_be_is_said_and_nothing_is_written() {
         (&["in.onnx", "out.onnx", "--data", "x.npy", "--layers", "bn9*"], 2, &["bn9*"]),
         (&["in.onnx", "out.onnx", "--data", "x.npy", "--crop", "4"], 2, &["224x224"]),
         (&["in.onnx", "out.onnx", "--data", "x.npy", "--mean", "0.5"], 2, &["expected pictures"]),
+        (&["in.onnx", "out.onnx", "--data", "x.npy", "--scale", "1/x"], 2, &["1/255", "1/x"]),
+        (&["in.onnx", "out.onnx", "--data", "x.npy", "--header", "no"], 2, &["expected with a table"]),
+        (&["in.onnx", "out.onnx"], 2, &["--data: expected a path"]),
         (&["w.safetensors", "out.onnx", "--data", "x.npy"], 4, &["export the network as ONNX"]),
     ] {
         let output = run(folder.path(), &[&["recalibrate"], arguments].concat());
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
-        let last = said.lines().last().unwrap_or_default();
-        assert!(
-            last.starts_with("batchnorm: ") && parts.iter().all(|part| last.contains(part)),
-            "{arguments:?}: {said}"
-        );
+        // (What flags alone say is said by their reader.)
+        let last = said.lines().find(|line| line.starts_with("batchnorm: ") || line.starts_with("error: "));
+        let last = last.unwrap_or_default();
+        assert!(!last.is_empty() && parts.iter().all(|part| last.contains(part)), "{arguments:?}: {said}");
         assert!(!folder.path().join("out.onnx").exists(), "{arguments:?}");
     }
     let bytes = fs::read(folder.path().join("in.onnx")).unwrap();

@@ -12,8 +12,7 @@ use crate::file::{FileError, ModelFile};
 use crate::fingerprint::{self, Fit};
 use crate::onnx::Model;
 use crate::recalibrate::{self, Event, Outcome, Progress, RecalibrateError, Request, Tell};
-use crate::recipe::Recipe;
-use crate::samples::{Samples, SamplesError};
+use crate::samples::{Data, SamplesError};
 
 /// A piece of work.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,11 +20,7 @@ pub struct Job {
     /// The model.
     pub model: PathBuf,
     /// The data, if there are some.
-    pub data: Option<PathBuf>,
-    /// The right classes, where they are in a file of their own.
-    pub labels: Option<PathBuf>,
-    /// What is done to pictures.
-    pub recipe: Option<Recipe>,
+    pub data: Option<Data>,
     /// Threads.
     pub threads: usize,
     /// Bytes of memory that the child may have.
@@ -190,8 +185,7 @@ pub(super) fn perform(job: &Job, tell: &mut Tell) -> Result<Answer, Refusal> {
     model.check().map_err(FileError::from)?;
     let elsewhere = |name: &str, offset, length| file.elsewhere(name, offset, length);
     let written = Written::of(&model, bytes, &elsewhere)?;
-    let open = |data: &PathBuf| Samples::open(data, job.recipe.as_ref(), job.labels.as_deref());
-    let samples = job.data.as_ref().map(open).transpose()?;
+    let samples = job.data.as_ref().map(Data::open).transpose()?;
     let of_data = |text: String| Refusal::new(RefusalKind::Data, text);
     let needed = || of_data(String::from("--data: this needs data"));
     match &job.task {
@@ -221,16 +215,15 @@ pub(super) fn perform(job: &Job, tell: &mut Tell) -> Result<Answer, Refusal> {
             }
             let engine = Rten::load(written.bytes.clone(), Optimiser::Off)?;
             let inputs = Inputs::of(samples, &written).map_err(of_data)?;
-            let mut fits = vec![fingerprint::fit(&engine, &written, "these data", &inputs)?];
-            if samples.are_pictures() {
-                let recipe = job.recipe.clone().unwrap_or_default();
-                for (name, other) in fingerprint::candidates(&recipe) {
-                    let samples = samples.prepared_by(&other)?;
-                    // (A network of one channel has no other order of colours.)
-                    let Ok(inputs) = Inputs::of(&samples, &written) else { continue };
-                    fits.push(fingerprint::fit(&engine, &written, &name, &inputs)?);
+            let fits = match samples.recipe() {
+                // (Whole numbers are levels already.)
+                Some(recipe) if written.inputs.iter().all(|input| !input.is_whole) => {
+                    let levels = samples.prepared_by(&fingerprint::levels(recipe))?;
+                    let levels = Inputs::of(&levels, &written).map_err(of_data)?;
+                    fingerprint::fits(&engine, &written, &levels, recipe)?
                 }
-            }
+                _ => vec![fingerprint::fit(&engine, &written, &inputs)?],
+            };
             Ok(Answer::Fits(Some(fits)))
         }
         Task::Fold { to_mul_and_add } => {

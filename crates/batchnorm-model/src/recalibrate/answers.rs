@@ -1,5 +1,7 @@
 //! What a model answers before and after: accuracy where labels are known, and signs of harm where they are not.
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Array, State};
@@ -8,6 +10,10 @@ use crate::engine::{Array, State};
 const FALL: f64 = 0.02;
 /// A growth of one class's share above which it is a sign.
 const GROWTH: f64 = 1.4;
+/// The share of all samples above which fewer right answers are worse, whatever chance may do.
+const MOST_LOST: f64 = 0.03;
+/// The probability below which chance is no explanation.
+const UNLIKELY: f64 = 0.01;
 /// How far the sum of probabilities may be from 1.
 const SUM: f64 = 1e-3;
 
@@ -20,11 +26,28 @@ pub struct Answers {
     pub change: f64,
     /// Of a classifier: samples of which the answer is the same.
     pub same: Option<usize>,
+    /// Of a classifier whose labels are known: samples of which the answer was right and is wrong, and was wrong and is right.
+    pub changed: Option<[usize; 2]>,
     /// Of a classifier: its answers before.
     pub before: Option<Side>,
     /// Of a classifier: its answers after.
     pub after: Option<Side>,
     squares: [f64; 2],
+}
+
+/// How the right answers of a classifier changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// More are right.
+    Better,
+    /// As many are.
+    Same,
+    /// Fewer are, and no more fewer than if each answer that changed had become right or wrong by the toss of a coin (in one of a hundred
+    /// such tosses or more), nor more than three in a hundred of all.
+    WithinChance,
+    /// Fewer are.
+    Worse,
 }
 
 /// The answers of a classifier.
@@ -102,6 +125,13 @@ impl Answers {
         });
         let same = first.iter().zip(&second).filter(|(one, other)| one == other).count();
         *self.same.get_or_insert(0) += same;
+        if let Some(labels) = labels {
+            let [lost, gained] = self.changed.get_or_insert_default();
+            for ((before, after), label) in first.iter().zip(&second).zip(labels) {
+                *lost += usize::from(before == label && after != label);
+                *gained += usize::from(before != label && after == label);
+            }
+        }
         for side in [&mut self.before, &mut self.after].into_iter().flatten() {
             side.confidence = side.confidences / self.samples as f64;
             side.largest_class = side.counts.iter().max().copied().unwrap_or(0) as f64 / self.samples as f64;
@@ -109,9 +139,16 @@ impl Answers {
         Ok(())
     }
 
-    /// Whether fewer answers are right, where labels are known.
-    pub fn is_worse(&self) -> Option<bool> {
-        Some(self.after.as_ref()?.right? < self.before.as_ref()?.right?)
+    /// How the right answers changed, where labels are known.
+    pub fn verdict(&self) -> Option<Verdict> {
+        let [lost, gained] = self.changed?;
+        let share = lost.saturating_sub(gained) as f64 / self.samples.max(1) as f64;
+        Some(match lost.cmp(&gained) {
+            Ordering::Less => Verdict::Better,
+            Ordering::Equal => Verdict::Same,
+            Ordering::Greater if share > MOST_LOST || chance(lost, gained) < UNLIKELY => Verdict::Worse,
+            Ordering::Greater => Verdict::WithinChance,
+        })
     }
 
     /// What may mean harm.
@@ -150,10 +187,56 @@ impl Side {
     }
 }
 
+/// The probability that of so many tosses of a coin, `lost + gained`, at least `lost` fall on one side: the sign test (McNemar's, exact).
+fn chance(lost: usize, gained: usize) -> f64 {
+    let tosses = (lost + gained) as f64;
+    // The logarithm of each probability from that of the one before, for the numbers themselves may be too small.
+    let mut log = -tosses * std::f64::consts::LN_2;
+    let mut sum = if lost == 0 { log.exp() } else { 0.0 };
+    for heads in 1..=lost + gained {
+        log += (tosses - heads as f64 + 1.0).ln() - (heads as f64).ln();
+        if heads >= lost {
+            sum += log.exp();
+        }
+    }
+    sum
+}
+
 /// The number of classes, if these are scores of samples.
 fn classes(array: &Array, samples: usize) -> Option<usize> {
     array.as_floats()?;
     let (&first, rest) = array.shape.split_first()?;
     let (&classes, rest) = rest.split_first()?;
     (first == samples && classes > 1 && rest.iter().all(|&length| length == 1)).then_some(classes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chance_is_that_of_tosses() {
+        for (lost, gained, expected) in
+            [(0, 0, 1.0), (1, 0, 0.5), (2, 1, 0.5), (7, 0, 1.0 / 128.0), (3, 1, 5.0 / 16.0), (0, 4, 1.0)]
+        {
+            assert!((chance(lost, gained) - expected).abs() < 1e-12, "{lost}, {gained}: {}", chance(lost, gained));
+        }
+        // Of ten thousand tosses 5,117 or more: by the normal distribution, with the correction for whole numbers, 0.00990.
+        assert!((chance(5117, 4883) - 0.0099).abs() < 1e-4, "{}", chance(5117, 4883));
+    }
+
+    #[test]
+    fn fewer_right_answers_are_worse_where_chance_does_not_explain_them() {
+        let verdict =
+            |samples, changed| Answers { samples, changed: Some(changed), ..Answers::default() }.verdict().unwrap();
+        assert_eq!(verdict(200, [3, 9]), Verdict::Better);
+        assert_eq!(verdict(200, [4, 4]), Verdict::Same);
+        assert_eq!(verdict(200, [5, 0]), Verdict::WithinChance);
+        assert_eq!(verdict(1000, [7, 0]), Verdict::Worse);
+        assert_eq!(verdict(200, [27, 20]), Verdict::Worse);
+        assert_eq!(verdict(20, [1, 0]), Verdict::Worse);
+        assert_eq!(verdict(10_000, [117, 80]), Verdict::Worse);
+        assert_eq!(verdict(10_000, [100, 80]), Verdict::WithinChance);
+        assert_eq!(Answers::default().verdict(), None);
+    }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use batchnorm_io::table::Header;
 use batchnorm_io::whole;
+use serde::{Deserialize, Serialize};
 
 use super::arrays::{self, Array, Values};
 use super::error::SamplesError;
@@ -39,6 +40,34 @@ pub struct Samples {
     labels: Option<Vec<usize>>,
     classes: Option<Vec<String>>,
     notes: Vec<String>,
+}
+
+/// Where data are, and how they are read.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Data {
+    /// A file, or a folder of pictures.
+    pub path: PathBuf,
+    /// The right classes, where they are in a file of their own.
+    pub labels: Option<PathBuf>,
+    /// What is done to pictures.
+    pub recipe: Option<Recipe>,
+    /// Whether the first line of a table names its columns, where that is known.
+    pub header: Option<bool>,
+}
+
+impl Data {
+    /// Opens them.
+    ///
+    /// # Errors
+    /// As [`Samples::open`].
+    pub fn open(&self) -> Result<Samples, SamplesError> {
+        let labels = self.labels.as_deref();
+        match self.header {
+            Some(true) => Samples::open_table(&self.path, Header::Yes, labels),
+            Some(false) => Samples::open_table(&self.path, Header::No, labels),
+            None => Samples::open(&self.path, self.recipe.as_ref(), labels),
+        }
+    }
 }
 
 /// One input of a model, as data have it.

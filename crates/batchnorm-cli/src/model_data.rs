@@ -1,0 +1,68 @@
+//! The data that a model is run on: flags that several commands have, and what they name.
+
+use std::path::{Path, PathBuf};
+
+use batchnorm_model::file::ModelFile;
+use batchnorm_model::samples::{Data, Samples};
+
+use crate::arrays::{HeaderName, header_without_tables};
+use crate::failure::{Failure, tell};
+use crate::pictures::{Pictures, recipe_of};
+
+/// Data for a model.
+#[derive(clap::Args, Clone, Default)]
+pub struct ModelData {
+    /// Your data: .npy, .npz (arrays by the names of the model's inputs), a table (.csv, .tsv, .txt), or a folder of PNG and JPEG pictures,
+    /// whose sub-folders are classes.
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<PathBuf>,
+    /// Whether the first line of a table names its columns. [default: as the table tells]
+    #[arg(long, value_name = "YES|NO")]
+    header: Option<HeaderName>,
+    #[command(flatten)]
+    pictures: Pictures,
+}
+
+impl ModelData {
+    /// The data, if there are some, opened: what is wrong with them is said before anything runs, and how they are read.
+    pub fn open(
+        &self,
+        file: &ModelFile,
+        model: &Path,
+        labels: Option<&Path>,
+    ) -> Result<Option<(Data, Samples)>, Failure> {
+        let Some(path) = &self.data else {
+            let flags = [
+                ("--header", self.header.is_some()),
+                ("--recipe and what belongs to it", !self.pictures.is_empty()),
+                ("--labels", labels.is_some()),
+            ];
+            return match flags.iter().find(|(_, given)| *given) {
+                Some((flag, _)) => Err(Failure::usage(format!("{flag}: expected --data, got none"))),
+                None => Ok(None),
+            };
+        };
+        if let Some(refusal) = header_without_tables(self.header, [path]) {
+            return Err(Failure::usage(refusal));
+        }
+        let recipe = recipe_of(file, model, &self.pictures)?;
+        let data = Data {
+            path: path.clone(),
+            labels: labels.map(Path::to_owned),
+            recipe: path.is_dir().then_some(recipe),
+            header: self.header.map(|header| header == HeaderName::Yes),
+        };
+        let samples = data.open().map_err(Failure::input)?;
+        samples.notes().iter().for_each(tell);
+        match &data.recipe {
+            Some(recipe) => tell(format_args!("pictures: {recipe}")),
+            None if self.pictures.is_empty() => {}
+            None => {
+                return Err(Failure::usage(
+                    "--recipe and what belongs to it: expected pictures, got arrays, which are taken as they are",
+                ));
+            }
+        }
+        Ok(Some((data, samples)))
+    }
+}
