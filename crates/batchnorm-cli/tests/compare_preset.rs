@@ -63,6 +63,29 @@ fn a_preset_runs_and_its_reports_say_what_its_file_says() {
 }
 
 #[test]
+fn folding_changes_no_class_and_its_sizes_are_in_every_report() {
+    let folder = folder();
+    let told = run(folder.path(), &["compare", "--preset", "fold", "--quick", "--seeds", "3", "--output-dir", "out"]);
+    done(&told);
+    let out = folder.path().join("out/fold-quick");
+    let study = study(&out);
+    assert_eq!((study.cells.len(), study.question.claims.as_slice()), (3, [19].as_slice()));
+    for cell in &study.cells {
+        let of = |what: &str| cell.trial.readings.iter().find(|reading| reading.what == what).expect(what).value;
+        assert!(of("the same over the largest score") < 1e-5);
+        assert_eq!(of("test examples put in another class by folding"), 0.0);
+        assert_eq!(Some(of("accuracy, folded")), cell.trial.accuracy);
+    }
+    let read = |name: &str| fs::read_to_string(out.join(name)).expect(name);
+    for said in [read("grid.html"), read("grid.md"), text(&told.stdout).to_owned()] {
+        let said = said.replace("\u{a0}", " ");
+        for part in ["largest change of a score", "put in another class", "0 (0 to 0)", "folded over unfolded"] {
+            assert!(said.contains(part), "no {part}: {said}");
+        }
+    }
+}
+
+#[test]
 fn a_setting_of_a_preset_is_changed_by_a_flag() {
     let folder = folder();
     let changed =

@@ -42,6 +42,7 @@ pub mod data;
 pub mod diagnosis;
 pub mod digits;
 pub mod export;
+mod folding;
 pub mod grid;
 pub mod hash;
 pub mod look;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::averaging::{MOST_EXAMPLES, recalibrate_on};
 use crate::data::{Data, DataError, Examples, Set};
 use crate::diagnosis;
+use crate::folding::Folding;
 use crate::network::{HEAD, Network, walk};
 use crate::plan::Plan;
 use crate::probe::unit_percentiles;
@@ -25,7 +26,7 @@ const BATCH: usize = 1000;
 const RECALIBRATED: &str = "examples recalibrated on";
 
 /// Something to look at. As text (in presets, behind `--read`): `training`, `recalibrated`, `recalibrated:256`, `batch` (of the training's size), `batch:64`, `batch:64:sorted`,
-/// `shift:contrast=0.3`, `shift:contrast=0.3:256`, `percentiles`, `gradients`, `weights`, `variances`.
+/// `shift:contrast=0.3`, `shift:contrast=0.3:256`, `folded`, `percentiles`, `gradients`, `weights`, `variances`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Look {
@@ -47,6 +48,8 @@ pub enum Look {
         /// Examples.
         recalibrated: Option<usize>,
     },
+    /// Batch norms folded into the layers in front of them: the largest change of a score, classes that change, accuracy, and time of a pass, on the test set.
+    Folded,
     /// 15th, 50th and 85th percentile, over test examples, of the input of the last hidden layer's first unit to its activation.
     Percentiles,
     /// Norm of the loss's gradient in each layer's weights, on the first training examples as a batch.
@@ -91,6 +94,8 @@ pub enum Kind {
     Share,
     /// In points, with its sign.
     Points,
+    /// As it is, to three digits, of the whole network at the end.
+    Size,
 }
 
 /// A figure that another one is a change of.
@@ -158,6 +163,7 @@ impl fmt::Display for Look {
             }
             Look::Shifted { shift, recalibrated: None } => write!(f, "shift:{shift}"),
             Look::Shifted { shift, recalibrated: Some(examples) } => write!(f, "shift:{shift}:{examples}"),
+            Look::Folded => write!(f, "folded"),
             Look::Percentiles => write!(f, "percentiles"),
             Look::Gradients => write!(f, "gradients"),
             Look::Weights => write!(f, "weights"),
@@ -168,7 +174,7 @@ impl fmt::Display for Look {
 
 /// The looks as text, for errors.
 pub const LOOKS: &str = "training, recalibrated, recalibrated:EXAMPLES, batch, batch:EXAMPLES, batch:EXAMPLES:sorted, shift:SHIFT, shift:SHIFT:EXAMPLES \
-                         (contrast=0.3, brightness=0.5, noise=0.3, inversion or none), percentiles, gradients, weights, variances";
+                         (contrast=0.3, brightness=0.5, noise=0.3, inversion or none), folded, percentiles, gradients, weights, variances";
 
 impl FromStr for Look {
     type Err = String;
@@ -188,6 +194,7 @@ impl FromStr for Look {
             ["shift", shift, examples] => {
                 Look::Shifted { shift: shift.parse().map_err(|()| wrong())?, recalibrated: Some(whole(examples)?) }
             }
+            ["folded"] => Look::Folded,
             ["percentiles"] => Look::Percentiles,
             ["gradients"] => Look::Gradients,
             ["weights"] => Look::Weights,
@@ -273,6 +280,18 @@ impl Looking<'_> {
                 let words = (base, "that by the statistics of the training");
                 share(format!("{name}, recalibrated on {examples}"), value, words, series)
             }
+            Look::Folded => self.folded()?.map_or(Vec::new(), |(folding, accuracy)| {
+                let size = |what: &str, value| Reading { kind: Kind::Size, ..of(what, None, value) };
+                let accuracy =
+                    share(String::from("accuracy, folded"), Some(accuracy), (ACCURACY, "that unfolded"), None);
+                let sizes = [
+                    size("largest change of a score by folding", folding.change),
+                    size("the same over the largest score", folding.change / folding.score),
+                    size("test examples put in another class by folding", folding.changed as f64),
+                    size("time of a pass folded over unfolded", folding.time),
+                ];
+                sizes.into_iter().chain(accuracy).collect()
+            }),
             Look::Percentiles => {
                 let evaluation = self.training.evaluate(&self.first(&self.data.test, BATCH)?);
                 let found = unit_percentiles(&evaluation).map(|values| values.map(f64::from));
@@ -372,6 +391,17 @@ impl Looking<'_> {
         self.accuracy(&network, &self.data.test, shift).map(Some)
     }
 
+    /// The network beside itself with its batch norms folded, on the test set, and the folded one's accuracy. None where none can be folded.
+    fn folded(&self) -> Result<Option<(Folding, f64)>, DataError> {
+        let (network, set) = (self.network(), &self.data.test);
+        // (What is not finite cannot be folded, nor does its accuracy say anything.)
+        let Ok(Some(folded)) = self.network().folded() else { return Ok(None) };
+        let places: Vec<usize> = (0..set.len()).collect();
+        let portions = self.portions(set, &places, Shift::None, network.portion());
+        let folding = Folding::of(&network, &folded, portions.map(|portion| portion.map(|(values, _)| values)))?;
+        Ok(Some((folding, self.accuracy(&folded, set, Shift::None)?)))
+    }
+
     /// Accuracy by the statistics of each batch; the last batch is filled up with the first examples, which count once. None without norms that go
     /// by the batch.
     fn by_batches(&self, size: usize, sorted: bool) -> Result<Option<f64>, DataError> {
@@ -447,6 +477,7 @@ mod tests {
             "batch:64:sorted",
             "shift:contrast=0.3",
             "shift:none:16",
+            "folded",
         ] {
             assert_eq!(text.parse::<Look>().unwrap().to_string(), text);
         }

@@ -7,6 +7,7 @@
 //! Before the activation, batch norm makes the bias of the layer in front useless: its beta is that bias.
 
 mod architecture;
+mod fold;
 mod freeze;
 #[cfg(test)]
 mod gradient_tests;

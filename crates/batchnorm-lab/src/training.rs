@@ -246,7 +246,7 @@ fn tensors(examples: &Examples, device: &Device) -> (Tensor<2>, Tensor<1, Int>) 
 }
 
 /// The place of the greatest score; `None` if one of them is NaN.
-fn best(scores: &[f32]) -> Option<usize> {
+pub(crate) fn best(scores: &[f32]) -> Option<usize> {
     if scores.iter().any(|score| score.is_nan()) {
         return None;
     }

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use batchnorm_lab::data::{Data, Parts};
 use batchnorm_lab::digits;
 use batchnorm_lab::look::Look;
-use batchnorm_lab::network::{NormKind, Recipe, Start};
+use batchnorm_lab::network::{Convolving, NormKind, Placement, Recipe, Stage, Start};
 use batchnorm_lab::plan::Plan;
 use batchnorm_lab::random::{Purpose, generator};
 use batchnorm_lab::training::Training;
@@ -59,6 +59,7 @@ fn looks_change_nothing() {
         "gradients",
         "weights",
         "variances",
+        "folded",
     ];
     for norm in [NormKind::None, NormKind::Batch, NormKind::Renorm, NormKind::Group, NormKind::Decorrelated] {
         let plan = plan(&data, |plan| (plan.network.norm, plan.network.groups, plan.network.dropout) = (norm, 5, 0.2));
@@ -148,4 +149,30 @@ fn ghost_batches_are_batches_of_their_own() {
         ghost.valid().forward_eval(input(0..8)).scores.into_data(),
         whole.valid().forward_eval(input(0..8)).scores.into_data()
     );
+}
+
+#[test]
+fn folded_norms_change_scores_by_rounding_and_no_class() {
+    println!("seed {SEED}");
+    let data = data();
+    let read = |change: &dyn Fn(&mut Plan)| trial(&data, &plan(&data, change), &["folded"]);
+    let convolutions = vec![Convolving { channels: 8, kernel: 3, pool: 2 }];
+    let stages = vec![Stage { channels: 8, blocks: 1 }, Stage { channels: 12, blocks: 1 }];
+    for (norm, stages) in [(NormKind::Batch, vec![]), (NormKind::Renorm, vec![]), (NormKind::Batch, stages)] {
+        let folded = read(&|plan| {
+            plan.network.norm = norm;
+            plan.network.convolutions = convolutions.clone();
+            plan.network.stages = stages.clone();
+        });
+        let of = |what: &str| value(&folded, what, None, 60);
+        let change = of("the same over the largest score");
+        assert!(change > 0.0 && change < 1e-5, "{change}: rounding, of layers that are not the same");
+        assert!(of("largest change of a score by folding") > 0.0);
+        assert_eq!(of("test examples put in another class by folding"), 0.0);
+        assert_eq!(Some(of("accuracy, folded")), folded.accuracy);
+        assert!(of("time of a pass folded over unfolded") > 0.0);
+    }
+    // No batch norm, or none right behind a linear map.
+    assert!(read(&|plan| plan.network.norm = NormKind::Group).readings.is_empty());
+    assert!(read(&|plan| plan.network.placement = Placement::After).readings.is_empty());
 }

@@ -30,6 +30,7 @@ presets![
     "transfer",
     "depth",
     "cifar",
+    "fold",
 ];
 
 /// A preset: a question, and the grid that answers it.

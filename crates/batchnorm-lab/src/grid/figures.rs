@@ -254,7 +254,7 @@ fn doublings(reach: &[[[&Point; 2]; 2]], of: impl Fn(&Point) -> f64) -> Option<P
 fn readings(pairs: &[(&Trial, &Trial)], resolution: f64) -> Vec<BesideReading> {
     let mut kinds: Vec<&Reading> = Vec::new();
     for reading in pairs.iter().flat_map(|(first, other)| other.readings.iter().chain(&first.readings)) {
-        if (reading.kind != Kind::Number || reading.layer.is_some())
+        if (matches!(reading.kind, Kind::Share | Kind::Points) || reading.layer.is_some())
             && !kinds.iter().any(|kind| kind.what == reading.what)
         {
             kinds.push(reading);

@@ -68,7 +68,7 @@ fn accuracy(arm: &ArmFigures) -> String {
     }
 }
 
-/// Shares that were read at the end, and what they change.
+/// Shares and sizes that were read at the end, and what the shares change.
 pub fn readings_table(study: &Study) -> Rows {
     let head = ["arm", "what", "found", "change", "is it?"].map(str::to_owned).to_vec();
     let rows = study.figures.arms.iter().flat_map(|arm| {
@@ -90,6 +90,7 @@ pub fn readings_table(study: &Study) -> Rows {
 fn share(taken: &Taken) -> String {
     match taken.kind {
         Kind::Points => ranged(taken.spread, points),
+        Kind::Size => ranged(taken.spread, figure),
         _ => ranged(taken.spread, percent),
     }
 }
