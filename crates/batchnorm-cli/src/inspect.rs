@@ -5,6 +5,7 @@
 
 mod channels;
 mod conversion;
+mod gap;
 mod github;
 mod json;
 mod options;
@@ -30,6 +31,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         return conversion::write(arguments, &file, conventions, output);
     }
     let inspection = file.inspect().map_err(failed)?;
+    let found = gap::found(arguments, &file)?;
     if let Some(name) = &arguments.layer {
         let layer = channels::named(&inspection, path, name)?;
         let parameters = file.parameters(&layer.name).map_err(failed)?;
@@ -38,12 +40,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             false => channels::text(&inspection, path, layer, parameters),
         })?;
     } else if arguments.json {
-        put(&json::text(&inspection, path))?;
+        put(&json::text(&inspection, path, found.as_ref()))?;
     } else if arguments.github {
         put(&github::annotations(&inspection, path))?;
         github::summarise(&inspection, path)?;
     } else {
         put(&table::text(&inspection, path))?;
+        found.as_ref().map_or(Ok(()), |found| put(&found.text(path)))?;
     }
     arguments.deny.map_or(Ok(()), |deny| denied(&inspection, path, deny))
 }

@@ -11,6 +11,8 @@ mod explain;
 #[cfg(feature = "train")]
 mod export;
 mod failure;
+#[cfg(feature = "model")]
+mod fits;
 #[cfg(feature = "train")]
 mod flags;
 #[cfg(feature = "model")]

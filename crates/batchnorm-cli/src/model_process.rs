@@ -6,8 +6,8 @@ use std::process::Command;
 use batchnorm_model::job::{self, Answer, ChildError, Job, RefusalKind};
 use batchnorm_model::recalibrate::Event;
 
-use crate::failure::Failure;
-use crate::terminal::Stop;
+use crate::failure::{Failure, tell};
+use crate::terminal::{Stop, progress_bar};
 
 /// The name of that command.
 pub const RUN_MODEL: &str = "run-model";
@@ -49,6 +49,91 @@ pub fn in_child(
         }
         error => Failure::output(error),
     })
+}
+
+/// The same with what is announced said, and a bar.
+pub fn with_progress(
+    job: &Job,
+    stop: &Stop,
+    on_event: &mut dyn FnMut(&Event) -> Result<(), Failure>,
+) -> Result<Answer, Failure> {
+    let bar = progress_bar(1000);
+    let answer = in_child(job, stop, &mut |event| {
+        match event {
+            Event::Announced { seconds, layers, passes } => bar.suspend(|| {
+                tell(format_args!(
+                    "{layers} batch norms, {passes} passes over the data's way through the model: about {}",
+                    time(*seconds)
+                ));
+            }),
+            Event::Ranking { seconds, layers } => {
+                bar.suspend(|| tell(format_args!("{layers} of them one by one: about {}", time(*seconds))));
+            }
+            Event::Done(share) => bar.set_position((share * 1000.0) as u64),
+            Event::State(_) => {}
+        }
+        on_event(event)
+    });
+    bar.finish_and_clear();
+    answer
+}
+
+fn time(seconds: f64) -> String {
+    match seconds {
+        ..1.0 => String::from("a second"),
+        ..120.0 => format!("{seconds:.0} s"),
+        _ => format!("{:.0} min", seconds / 60.0),
+    }
+}
+
+/// What running a model may take.
+#[derive(clap::Args)]
+pub struct Resources {
+    /// Samples that run together. Layer by layer it changes no bit of what is measured.
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub batch: usize,
+    /// Threads. [default: as many as there are processors]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Memory of the process that runs the model, in GiB.
+    #[arg(long, value_name = "GIB", default_value_t = 4.0)]
+    max_memory: f64,
+    /// Room for values between two layers in temporary files, in GiB; what finds none is computed again.
+    #[arg(long, value_name = "GIB", default_value_t = 8.0)]
+    cache: f64,
+}
+
+const GIB: f64 = (1u64 << 30) as f64;
+
+impl Resources {
+    pub fn check(&self) -> Result<(), Failure> {
+        let positive = |name: &str, number: f64| match number > 0.0 && number < 1e6 {
+            true => Ok(()),
+            false => Err(Failure::usage(format!("{name}: expected a number of GiB above 0, got {number}"))),
+        };
+        positive("--max-memory", self.max_memory)?;
+        if self.cache != 0.0 {
+            positive("--cache", self.cache)?;
+        }
+        if self.batch == 0 || self.threads == Some(0) {
+            return Err(Failure::usage("--batch, --threads: expected 1 or more, got 0"));
+        }
+        Ok(())
+    }
+
+    pub fn threads(&self) -> usize {
+        self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    /// Bytes of memory.
+    pub fn memory(&self) -> u64 {
+        (self.max_memory * GIB) as u64
+    }
+
+    /// Bytes of values in files.
+    pub fn files(&self) -> u64 {
+        (self.cache * GIB) as u64
+    }
 }
 
 /// The child's side of it.

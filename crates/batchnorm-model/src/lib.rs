@@ -39,6 +39,8 @@ pub mod fingerprint;
 pub mod fold;
 #[cfg(feature = "read")]
 pub mod foldable;
+#[cfg(feature = "engine")]
+pub mod gap;
 #[cfg(feature = "read")]
 pub mod health;
 #[cfg(feature = "engine")]

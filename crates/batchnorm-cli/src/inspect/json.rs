@@ -9,16 +9,18 @@ use batchnorm_model::layer::{Layer, Mode};
 use batchnorm_model::parameters::Parameters;
 use serde_json::{Value, json};
 
+use super::gap::Found;
 use super::{channels, shown};
 use crate::text;
 
 /// The version of the object's form.
 const FORMAT: &str = "batchnorm-inspect 1";
 
-pub fn text(inspection: &Inspection, path: &Path) -> String {
+pub fn text(inspection: &Inspection, path: &Path, found: Option<&Found>) -> String {
     let mut object = head(inspection, path);
     object["batch_norms"] = inspection.layers.iter().map(|layer| of(layer, &inspection.findings)).collect();
     object["findings"] = inspection.findings.iter().map(|found| finding(found, path)).collect();
+    object["gap"] = found.map_or(Value::Null, Found::json);
     text::json(&object)
 }
 

@@ -4,7 +4,6 @@ use std::fmt::Write;
 use std::path::Path;
 
 use batchnorm_model::file::Measurable;
-use batchnorm_model::fingerprint::Fit;
 use batchnorm_model::recalibrate::{Answers, Outcome, Recalibrated, Sign, Verdict};
 use batchnorm_model::recipe::Recipe;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
@@ -12,58 +11,14 @@ use comfy_table::{Cell, CellAlignment, Table};
 use serde_json::{Value, json};
 
 use super::Arguments;
+use crate::fits::Fits;
 use crate::text::{self, of_layers};
-
-/// Preparations of pictures that are shown.
-const SHOWN: usize = 4;
-
-/// How well the data fit, and the best of the usual preparations of pictures.
-pub fn fits(fits: &[Fit]) -> Vec<String> {
-    let Some((own, others)) = fits.split_first() else { return Vec::new() };
-    let line = |fit: &Fit| {
-        let distances: Vec<String> = fit.distances.iter().map(|&distance| digits(distance)).collect();
-        let borders = if fit.borders { ", with black borders as random cuts leave them" } else { "" };
-        format!("{} ({}{borders})", fit.name, distances.join(", "))
-    };
-    let mut lines = vec![format!(
-        "distance of the data from what the first batch norms remember (0: the same; a hint): {}",
-        line(own)
-    )];
-    if !others.is_empty() {
-        let mut sorted: Vec<&Fit> = others.iter().collect();
-        sorted.sort_by(|one, other| one.distance().total_cmp(&other.distance()));
-        let best: Vec<String> = sorted.into_iter().take(SHOWN).map(line).collect();
-        lines.push(format!("the usual preparations that fit best: {}", best.join("; ")));
-    }
-    lines
-}
-
-/// A distance with as many digits as tell it from others.
-fn digits(distance: f64) -> String {
-    match distance {
-        ..0.1 => format!("{distance:.4}"),
-        ..10.0 => format!("{distance:.2}"),
-        _ => format!("{distance:.0}"),
-    }
-}
-
-pub fn announced(seconds: f64, layers: usize, passes: usize) -> String {
-    format!("{layers} batch norms, {passes} passes over the data's way through the model: about {}", time(seconds))
-}
-
-fn time(seconds: f64) -> String {
-    match seconds {
-        ..1.0 => String::from("a second"),
-        ..120.0 => format!("{seconds:.0} s"),
-        _ => format!("{:.0} min", seconds / 60.0),
-    }
-}
 
 pub fn shown(
     arguments: &Arguments,
     all: &[Measurable],
     outcome: &Outcome,
-    fits: Option<&[Fit]>,
+    fits: Option<&Fits>,
     recipe: Option<&Recipe>,
     output: Option<&Path>,
 ) -> String {
@@ -77,7 +32,7 @@ pub fn shown(
         (true, batch) => {
             let _ = writeln!(text, ", in one pass by batches of {batch}: right for that size.");
         }
-        (false, batch) if batch < arguments.batch.min(*samples) => {
+        (false, batch) if batch < arguments.resources.batch.min(*samples) => {
             let _ = writeln!(text, ", layer by layer (together no more than {batch} run through this model).");
         }
         (false, _) => text.push_str(", layer by layer.\n"),
@@ -168,7 +123,7 @@ fn json(
     arguments: &Arguments,
     all: &[Measurable],
     outcome: &Outcome,
-    fits: Option<&[Fit]>,
+    fits: Option<&Fits>,
     recipe: Option<&Recipe>,
     output: Option<&Path>,
 ) -> String {
@@ -223,7 +178,7 @@ fn json(
         "gained": answers.changed.map(|[_, gained]| gained),
         "verdict": answers.verdict(),
         "signs": signs.collect::<Vec<&str>>(),
-        "fits": fits.map(|fits| fits.iter().map(|fit| json!({ "name": fit.name, "distances": fit.distances, "borders": fit.borders })).collect::<Vec<Value>>()),
+        "fits": fits.map(Fits::json),
         "seconds": outcome.seconds,
         "announced": outcome.announced,
         "engine_share": outcome.engine_share,

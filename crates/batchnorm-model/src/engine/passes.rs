@@ -196,6 +196,23 @@ impl Passes<'_> {
         Ok(State { samples: state.samples, values: new, own, seen })
     }
 
+    /// The model's outputs from the end of a stage on, with all norms' statistics; the batch stays where it is.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub fn finish(&self, state: &State, statistics: &[Given]) -> Result<State, PassError> {
+        let outputs = self.written.outputs.iter().map(String::as_str);
+        let (there, wanted): (Vec<&str>, Vec<&str>) = outputs.partition(|name| state.values.contains_key(*name));
+        let kept = state.values.iter().map(|(name, array)| (name, Cow::Borrowed(array)));
+        let mut values: HashMap<String, Array> =
+            there.into_iter().map(|name| (name.to_owned(), state.values[name].clone())).collect();
+        if !wanted.is_empty() {
+            let found = self.engine.run(given(self.written, kept, statistics), &wanted)?;
+            values.extend(wanted.iter().map(|&name| name.to_owned()).zip(found));
+        }
+        Ok(State { samples: state.samples, values, ..State::default() })
+    }
+
     /// Takes a batch from the start to the end of a stage, stopping where its own statistics have to be measured.
     ///
     /// # Errors

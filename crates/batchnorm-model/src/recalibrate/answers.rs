@@ -75,7 +75,7 @@ pub enum Sign {
 
 impl Answers {
     /// Takes in a batch's outputs before and after.
-    pub(super) fn take(
+    pub(crate) fn take(
         &mut self,
         outputs: &[String],
         before: &State,
@@ -93,10 +93,7 @@ impl Answers {
             }
         }
         self.samples += samples;
-        self.change = match self.squares {
-            [0.0, _] => 0.0,
-            [change, all] => (change / all).sqrt(),
-        };
+        self.settle();
         let scores = |array: &Array| classes(array, samples);
         let rows = outputs.iter().filter_map(both).find_map(|(one, other)| {
             let classes = scores(one).filter(|classes| scores(other) == Some(*classes))?;
@@ -132,11 +129,44 @@ impl Answers {
                 *gained += usize::from(before != label && after == label);
             }
         }
+        self.settle();
+        Ok(())
+    }
+
+    /// Takes in the answers of other samples.
+    pub(crate) fn merge(&mut self, other: &Answers) {
+        self.samples += other.samples;
+        self.squares = [0, 1].map(|at| self.squares[at] + other.squares[at]);
+        if let Some(same) = other.same {
+            *self.same.get_or_insert(0) += same;
+        }
+        if let Some([lost, gained]) = other.changed {
+            let all = self.changed.get_or_insert_default();
+            *all = [all[0] + lost, all[1] + gained];
+        }
+        for (side, other) in [(&mut self.before, &other.before), (&mut self.after, &other.after)] {
+            let Some(other) = other else { continue };
+            let side = side.get_or_insert_default();
+            side.confidences += other.confidences;
+            side.counts.resize(other.counts.len(), 0);
+            side.counts.iter_mut().zip(&other.counts).for_each(|(count, other)| *count += other);
+            if let Some(right) = other.right {
+                *side.right.get_or_insert(0) += right;
+            }
+        }
+        self.settle();
+    }
+
+    /// What follows from what was counted.
+    fn settle(&mut self) {
+        self.change = match self.squares {
+            [0.0, _] => 0.0,
+            [change, all] => (change / all).sqrt(),
+        };
         for side in [&mut self.before, &mut self.after].into_iter().flatten() {
             side.confidence = side.confidences / self.samples as f64;
             side.largest_class = side.counts.iter().max().copied().unwrap_or(0) as f64 / self.samples as f64;
         }
-        Ok(())
     }
 
     /// How the right answers changed, where labels are known.

@@ -6,6 +6,7 @@ use batchnorm::{POPULATION_ROW, UpdateWeight};
 use serde::{Deserialize, Serialize};
 
 use super::answers::Answers;
+use super::error::RecalibrateError;
 use super::layer::Recalibrated;
 
 /// What is to be measured, and how.
@@ -57,6 +58,13 @@ pub enum Event {
         /// Times that all data go through a part of the model.
         passes: usize,
     },
+    /// How long the layers will take that are looked at one by one.
+    Ranking {
+        /// Seconds.
+        seconds: f64,
+        /// Layers.
+        layers: usize,
+    },
     /// How far it has come, of 1.
     Done(f64),
     /// From where it could go on.
@@ -80,3 +88,8 @@ pub struct Progress {
 
 /// What is told what happens, and may stop it.
 pub type Tell<'t> = dyn FnMut(&Event) -> ControlFlow<()> + 't;
+
+/// Tells something, and stops if that is wanted.
+pub(crate) fn say(tell: &mut Tell, event: &Event) -> Result<(), RecalibrateError> {
+    if tell(event).is_break() { Err(RecalibrateError::Stopped) } else { Ok(()) }
+}

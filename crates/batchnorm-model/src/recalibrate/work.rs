@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use batchnorm::{BatchMoments, POPULATION_ROW, Population};
 use rayon::prelude::*;
 
+use super::plan::say;
 use super::{Answers, Event, Progress, RecalibrateError, Recalibrated, Request, Tell};
 use crate::engine::{Given, Keeper, PassError, Passes, State, in_parallel};
 
@@ -371,8 +372,4 @@ impl<'w> Work<'w> {
 /// The moments of each sample of a batch at the inputs of norms.
 fn moments_of(passes: &Passes, state: &mut State, norms: &[usize]) -> Result<Moments, PassError> {
     norms.iter().map(|&norm| state.moments(passes.written, norm)).collect()
-}
-
-fn say(tell: &mut Tell, event: &Event) -> Result<(), RecalibrateError> {
-    if tell(event).is_break() { Err(RecalibrateError::Stopped) } else { Ok(()) }
 }
