@@ -152,7 +152,7 @@ fn each_layer_that_is_broken_comes_first_both_ways() {
     for place in 0..6 {
         let found = gap_of(&broken(&file, &[place]), None, 8, 2);
         let name = format!("n{}", place + 1);
-        assert_eq!(names(&found.culprits()), [name.clone()]);
+        assert_eq!(names(&found.culprits()), [format!("n{}", place + 1)]);
         for (what, change) in [("all but", 0), ("only", 1)] {
             let mut changes: Vec<(f64, &str)> = found
                 .layers
@@ -173,7 +173,9 @@ fn each_layer_that_is_broken_comes_first_both_ways() {
         let [as_is, mended] = [right(&effects.only_this.before), right(&effects.only_this.after)];
         let [measured, with_it] = [right(&effects.all_but_this.before), right(&effects.all_but_this.after)];
         println!("{name}: right {as_is}, mended {mended}, measured {measured}, with it {with_it}");
-        assert!(mended >= 1600 && measured >= 1600 && as_is <= measured && with_it <= measured);
+        assert!(mended >= 1600 && measured >= 1600);
+        // (Scores behind the last norm keep their order when they shrink.)
+        assert!(place == 5 || as_is < measured && with_it < measured);
     }
 }
 
@@ -224,7 +226,7 @@ fn batches_and_threads_change_no_more_than_rounding_and_the_drift_chooses() {
     .unwrap();
     let layer = whole.layers.iter().find(|layer| layer.layer.name == "n1").unwrap();
     let quantiles = &layer.quantiles.as_ref().unwrap().0;
-    for channel in 0..8 {
+    for (channel, quantiles) in quantiles.iter().enumerate() {
         let mut seen: Vec<f32> = inputs[0]
             .as_floats()
             .unwrap()
@@ -235,7 +237,7 @@ fn batches_and_threads_change_no_more_than_rounding_and_the_drift_chooses() {
             .collect();
         seen.sort_by(f32::total_cmp);
         let deviation = layer.layer.new.variance[channel].sqrt();
-        for (share, quantile) in QUANTILES.iter().zip(quantiles[channel]) {
+        for (share, quantile) in QUANTILES.iter().zip(quantiles) {
             let expected = f64::from(seen[(share * seen.len() as f64) as usize]);
             assert!((quantile - expected).abs() < deviation / 16.0, "{share}: {quantile}, {expected}");
         }
