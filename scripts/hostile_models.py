@@ -251,6 +251,11 @@ def of_norms():
                        ("of-1000-axes", (1,) * 1000), ("2-30", (1, 3, 2**15, 2**15)), ("first-2-62", (2**62, 3, 4, 4)), ("first-0", (0, 3, 4, 4)), ("first-negative", (-7, 3, 4, 4))]:
         yield f"input-{name}", x(value("x", dims))
     yield from ((f"input-of-type-{kind}", x(typed("x", (1, 3, 4, 4), kind))) for kind in (0, 7, 8, 9, 10, 11, 14, 99))
+    yield "input-of-100000-axes", x(value("x", [1] * 100_000))
+    yield "input-named-1MB", of_input(field(INPUT, value("x" * 1_000_000, (1, 9, 4, 4))), "x" * 1_000_000)
+    yield "inputs-3000", of_input(field(INPUT, value("x")) + b"".join(field(INPUT, value(f"x{at}")) for at in range(3000)))
+    long = "l" * 1_000_000
+    yield "value-named-1MB-of-no-samples", usual(node("ReduceMean", ["c", "n"], [long]) + given("n", 0), norm("", (long, *PARAMETERS)))
     yield "input-without-a-type", x(bare("x"))
     yield "inputs-two", usual(field(INPUT, value("x2")))
     yield "inputs-none-at-all", of_input(b"", "w")

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::process::Command;
 
-use batchnorm_model::job::{self, Answer, ChildError, Job, RefusalKind};
+use batchnorm_model::job::{self, Answer, ChildError, Job, RefusalKind, Task};
 use batchnorm_model::recalibrate::Event;
 
 use crate::failure::Failure;
@@ -11,6 +11,14 @@ use crate::terminal::Stop;
 
 /// The name of that command.
 pub const RUN_MODEL: &str = "run-model";
+
+/// Bytes of so many GiB, as an option gives them.
+pub fn bytes(option: &str, gib: f64) -> Result<u64, Failure> {
+    match gib > 0.0 && gib < 1e6 {
+        true => Ok((gib * (1u64 << 30) as f64) as u64),
+        false => Err(Failure::usage(format!("{option}: expected a number of GiB above 0, got {gib}"))),
+    }
+}
 
 /// Has a piece of work done by a process of this program.
 pub fn in_child(
@@ -34,8 +42,12 @@ pub fn in_child(
         return Err(failure);
     }
     answer.map_err(|error| match error {
-        _ if stop.asked() => {
-            Failure::Interrupted(String::from("interrupted; the same command goes on from what is finished"))
+        error if stop.asked() || matches!(error, ChildError::Stopped) => {
+            let then = match job.task {
+                Task::Fold { .. } => "nothing is written",
+                _ => "the same command goes on from what is finished",
+            };
+            Failure::Interrupted(format!("interrupted; {then}"))
         }
         ChildError::Refused(refusal) => {
             let message = format!("{}: {}", job.model.display(), refusal.text);

@@ -18,14 +18,13 @@ pub use options::Arguments;
 use unfinished::Unfinished;
 
 use crate::failure::{Failure, tell};
-use crate::model_process::in_child;
+use crate::model_process::{bytes, in_child};
 use crate::pictures::recipe_of;
 use crate::terminal::{Stop, progress_bar, put};
 
 /// How often better another preparation of pictures must fit to be spoken of, and to be refused for.
 const SPOKEN_OF: f64 = 2.0;
 const REFUSED: f64 = 10.0;
-const GIB: f64 = (1u64 << 30) as f64;
 
 /// Measures, compares, writes, and says what was done.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -57,14 +56,18 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             "--recipe and what belongs to it: expected pictures, got arrays, which are taken as they are",
         ));
     }
+    let are_pictures = samples.are_pictures();
+    // (They may have taken as much memory as the process that runs the model.)
+    drop(samples);
     let threads = arguments.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let memory = bytes("--max-memory", arguments.max_memory)?;
     let job = |task: Task| Job {
         model: path.clone(),
         data: Some(data.clone()),
         labels: arguments.labels.clone(),
-        recipe: samples.are_pictures().then(|| recipe.clone()),
+        recipe: are_pictures.then(|| recipe.clone()),
         threads,
-        memory: (arguments.max_memory * GIB) as u64,
+        memory,
         task,
     };
     let stop = Stop::on_ctrl_c()?;
@@ -75,7 +78,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         one_pass: arguments.one_pass,
         batch: arguments.batch,
         blend: arguments.blend.map(|mix| mix.0),
-        files: (arguments.cache * GIB) as u64,
+        files: arguments.files()?,
         resumed: None,
     });
     let unfinished = output.map(|output| Unfinished::of(output, &work, file.onnx().unwrap_or_default()));
@@ -90,10 +93,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         )));
     }
     let new: Vec<(usize, Statistics)> = outcome.layers.iter().map(|layer| (layer.node, layer.new.clone())).collect();
-    let bytes = file.with_statistics(&new).map_err(|error| failed(path, error))?;
+    let written = file.with_statistics(&new).map_err(|error| failed(path, error))?;
     if let Some(output) = output {
         file.expect_data_beside(output).map_err(|error| failed(path, error))?;
-        atomic::write_file(output, |out| out.write_all(&bytes)).map_err(Failure::output)?;
+        atomic::write_file(output, |out| out.write_all(&written)).map_err(Failure::output)?;
         unfinished.iter().for_each(Unfinished::remove);
     }
     put(&report::shown(arguments, &all, &outcome, fits.as_deref(), &recipe, output))?;

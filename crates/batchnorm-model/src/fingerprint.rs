@@ -105,9 +105,14 @@ pub fn fit(engine: &dyn Engine, written: &Written, name: &str, source: &dyn Sour
         let samples = places.len();
         let values = source.read(places).map_err(PassError::Data)?;
         let inputs = engine.run(given(written, borrowed(&values), &statistics), &wanted)?;
-        for ((array, population), name) in inputs.iter().zip(&mut populations).zip(&wanted) {
-            for moments in of_samples(name, array, samples)? {
-                population.observe(&moments).map_err(|error| PassError::Data(error.to_string()))?;
+        for ((array, population), &place) in inputs.iter().zip(&mut populations).zip(&norms) {
+            let norm = &written.norms[place];
+            for moments in of_samples(&norm.input, array, samples)? {
+                population.observe(&moments).map_err(|_| PassError::Length {
+                    layer: norm.name.clone(),
+                    expected: norm.statistics.mean.len(),
+                    got: moments.channels().len(),
+                })?;
             }
         }
     }

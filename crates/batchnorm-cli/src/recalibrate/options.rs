@@ -6,6 +6,7 @@ use std::str::FromStr;
 use batchnorm_model::job::Blend;
 
 use crate::failure::Failure;
+use crate::model_process::bytes;
 use crate::pictures::Pictures;
 
 /// Measure the running statistics of a trained model's batch norms anew, on your data.
@@ -94,17 +95,16 @@ impl FromStr for Mix {
 
 impl Arguments {
     pub fn check(&self) -> Result<(), Failure> {
-        let positive = |name: &str, number: f64| match number > 0.0 && number < 1e6 {
-            true => Ok(()),
-            false => Err(Failure::usage(format!("{name}: expected a number of GiB above 0, got {number}"))),
-        };
-        positive("--max-memory", self.max_memory)?;
-        if self.cache != 0.0 {
-            positive("--cache", self.cache)?;
-        }
+        bytes("--max-memory", self.max_memory)?;
+        self.files()?;
         if self.batch == 0 || self.threads == Some(0) {
             return Err(Failure::usage("--batch, --threads: expected 1 or more, got 0"));
         }
         Ok(())
+    }
+
+    /// Bytes of values between two layers in files.
+    pub fn files(&self) -> Result<u64, Failure> {
+        if self.cache == 0.0 { Ok(0) } else { bytes("--cache", self.cache) }
     }
 }
