@@ -183,9 +183,11 @@ def of_graphs():
     yield "if-by-data", odd("If", attributes=graph_of("then_branch", leaf) + graph_of("else_branch", leaf))
     yield "if-without-branches", odd("If", of="yes", more=truth("yes", 1))
     yield "if-of-no-outputs", odd("If", of="yes", more=truth("yes", 1), attributes=graph_of("then_branch", b"") + graph_of("else_branch", b""))
+    # (Names of one length, so that all these nodes are one but for the numbers.)
+    link = node("Identity", ["i" + "A" * 7], ["i" + "B" * 7]).replace(b"A" * 7, b"%07x").replace(b"B" * 7, b"%07x")
     for count in 20_000, 200_000, 1_000_000:
-        chain = b"".join(node("Identity", [f"i{at}" if at else "c"], [f"i{at + 1}"]) for at in range(count))
-        yield f"chain-of-{count}-identities", usual(chain, norm("", (f"i{count}", *PARAMETERS)))
+        chain = node("Identity", ["c"], ["i" + "0" * 7]) + b"".join(link % (at, at + 1) for at in range(count - 1))
+        yield f"chain-of-{count}-identities", usual(chain, norm("", (f"i{count - 1:07x}", *PARAMETERS)))
     following = lambda count: b"".join(norm(f"{at + 1}", (f"y{at}", *PARAMETERS)) for at in range(count))
     yield "norms-300-one-behind-another", usual(norm("0") + following(300), b"", "y300")
     yield "norms-3000-one-behind-another", usual(norm("0") + following(3000), b"", "y3000"), "slow"

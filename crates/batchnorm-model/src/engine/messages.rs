@@ -220,11 +220,13 @@ pub(super) fn put_value(name: &str, element: Option<i32>, shape: Option<&[Option
         put_message(out, 1, |out| {
             put_number(out, 1, element as u64);
             let Some(shape) = shape else { return };
+            // (There may be as many axes as the name has bytes.)
+            let short = excerpt(name);
             put_message(out, 2, |out| {
                 for (axis, length) in shape.iter().enumerate() {
                     put_message(out, 1, |out| match length {
                         Some(length) => put_number(out, 1, *length as u64),
-                        None => put_bytes(out, 2, format!("{name}.{axis}").as_bytes()),
+                        None => put_bytes(out, 2, format!("{short}.{axis}").as_bytes()),
                     });
                 }
             });
