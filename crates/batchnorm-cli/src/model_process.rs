@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::process::Command;
 
-use batchnorm_model::job::{self, Answer, ChildError, Job, RefusalKind};
+use batchnorm_model::job::{self, Answer, ChildError, Job, RefusalKind, Task};
 use batchnorm_model::recalibrate::Event;
 
 use crate::failure::{Failure, tell};
@@ -11,6 +11,14 @@ use crate::terminal::{Stop, progress_bar};
 
 /// The name of that command.
 pub const RUN_MODEL: &str = "run-model";
+
+/// Bytes of so many GiB, as an option gives them.
+pub fn bytes(option: &str, gib: f64) -> Result<u64, Failure> {
+    match gib > 0.0 && gib < 1e6 {
+        true => Ok((gib * (1u64 << 30) as f64) as u64),
+        false => Err(Failure::usage(format!("{option}: expected a number of GiB above 0, got {gib}"))),
+    }
+}
 
 /// Has a piece of work done by a process of this program.
 pub fn in_child(
@@ -34,8 +42,12 @@ pub fn in_child(
         return Err(failure);
     }
     answer.map_err(|error| match error {
-        _ if stop.asked() => {
-            Failure::Interrupted(String::from("interrupted; the same command goes on from what is finished"))
+        error if stop.asked() || matches!(error, ChildError::Stopped) => {
+            let then = match job.task {
+                Task::Fold { .. } | Task::Gap { .. } | Task::Fingerprint => "nothing is written",
+                Task::Recalibrate { .. } => "the same command goes on from what is finished",
+            };
+            Failure::Interrupted(format!("interrupted; {then}"))
         }
         ChildError::Refused(refusal) => {
             let message = format!("{}: {}", job.model.display(), refusal.text);
@@ -103,18 +115,10 @@ pub struct Resources {
     cache: f64,
 }
 
-const GIB: f64 = (1u64 << 30) as f64;
-
 impl Resources {
     pub fn check(&self) -> Result<(), Failure> {
-        let positive = |name: &str, number: f64| match number > 0.0 && number < 1e6 {
-            true => Ok(()),
-            false => Err(Failure::usage(format!("{name}: expected a number of GiB above 0, got {number}"))),
-        };
-        positive("--max-memory", self.max_memory)?;
-        if self.cache != 0.0 {
-            positive("--cache", self.cache)?;
-        }
+        self.memory()?;
+        self.files()?;
         if self.batch == 0 || self.threads == Some(0) {
             return Err(Failure::usage("--batch, --threads: expected 1 or more, got 0"));
         }
@@ -126,13 +130,13 @@ impl Resources {
     }
 
     /// Bytes of memory.
-    pub fn memory(&self) -> u64 {
-        (self.max_memory * GIB) as u64
+    pub fn memory(&self) -> Result<u64, Failure> {
+        bytes("--max-memory", self.max_memory)
     }
 
     /// Bytes of values in files.
-    pub fn files(&self) -> u64 {
-        (self.cache * GIB) as u64
+    pub fn files(&self) -> Result<u64, Failure> {
+        if self.cache == 0.0 { Ok(0) } else { bytes("--cache", self.cache) }
     }
 }
 

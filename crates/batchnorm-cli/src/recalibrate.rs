@@ -17,6 +17,7 @@ use unfinished::Unfinished;
 
 use crate::failure::{Failure, tell};
 use crate::fits::Fits;
+use crate::model_data::Opened;
 use crate::model_process::with_progress;
 use crate::terminal::{Stop, put};
 
@@ -38,15 +39,16 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let all = file.measurable().map_err(|error| failed(path, error))?;
     let chosen = chosen(&all, arguments.layers.as_deref(), path)?;
     let opened = arguments.data.open(&file, path, arguments.labels.as_deref())?;
-    let Some((data, samples)) = opened else { return Err(Failure::usage("--data: expected a path")) };
-    if arguments.unless_worse && samples.labels().is_none() {
+    let Some(Opened { data, has_labels }) = opened else { return Err(Failure::usage("--data: expected a path")) };
+    if arguments.unless_worse && !has_labels {
         return Err(Failure::usage("--unless-worse: expected labels (--labels, or sub-folders of pictures), got none"));
     }
+    let memory = arguments.resources.memory()?;
     let job = |task: Task| Job {
         model: path.clone(),
         data: Some(data.clone()),
         threads: arguments.resources.threads(),
-        memory: arguments.resources.memory(),
+        memory,
         task,
     };
     let stop = Stop::on_ctrl_c()?;
@@ -57,7 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         one_pass: arguments.one_pass,
         batch: arguments.resources.batch,
         blend: arguments.blend.map(|mix| mix.0),
-        files: arguments.resources.files(),
+        files: arguments.resources.files()?,
         resumed: None,
     });
     let unfinished = output.map(|output| Unfinished::of(output, &work, file.onnx().unwrap_or_default()));
@@ -72,10 +74,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         )));
     }
     let new: Vec<(usize, Statistics)> = outcome.layers.iter().map(|layer| (layer.node, layer.new.clone())).collect();
-    let bytes = file.with_statistics(&new).map_err(|error| failed(path, error))?;
+    let written = file.with_statistics(&new).map_err(|error| failed(path, error))?;
     if let Some(output) = output {
         file.expect_data_beside(output).map_err(|error| failed(path, error))?;
-        atomic::write_file(output, |out| out.write_all(&bytes)).map_err(Failure::output)?;
+        atomic::write_file(output, |out| out.write_all(&written)).map_err(Failure::output)?;
         unfinished.iter().for_each(Unfinished::remove);
     }
     put(&report::shown(arguments, &all, &outcome, fits.as_ref(), data.recipe.as_ref(), output))?;

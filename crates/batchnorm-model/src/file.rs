@@ -233,8 +233,9 @@ impl ModelFile {
         let (model, bytes) = self.graph()?;
         model.check()?;
         let mut norms = Vec::new();
+        let mut budget = Budget::of(bytes.len());
         let elsewhere = |name: &str, offset, length| self.elsewhere(name, offset, length);
-        layers::each(&model, bytes, &elsewhere, &mut |found| {
+        layers::each(&model, bytes, &elsewhere, &mut budget, &mut |found| {
             let node = match (found.node, found.mode) {
                 (None, _) => Err("it is inside a function or a graph within a node, which are not measured"),
                 (_, Mode::TrainingOfConstants) => Err("it normalises constants, and no data"),
@@ -242,11 +243,13 @@ impl ModelFile {
                     Err("it is an instance norm, which has no use for running statistics")
                 }
                 _ if found.by_position => Err("its statistics are of each position (spatial 0)"),
-                _ if found.parameters.is_err() => Err("its statistics are no constants of the file"),
+                _ if found.parameters.is_err() => {
+                    Err("its vectors are no constants of the file, or not of one length (`inspect` says which)")
+                }
                 (Some(node), _) => Ok(node),
             };
             norms.push(Measurable { name: found.name, node });
-        });
+        })?;
         Ok(norms)
     }
 

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::Arguments;
 use crate::failure::Failure;
 use crate::fits::Fits;
+use crate::model_data::Opened;
 use crate::model_process::with_progress;
 use crate::terminal::Stop;
 use crate::text::{self, of_layers};
@@ -36,7 +37,7 @@ pub struct Found {
 /// Measures and looks, if there are data.
 pub fn found(arguments: &Arguments, file: &ModelFile) -> Result<Option<Found>, Failure> {
     let path = &arguments.file;
-    let Some((data, samples)) = arguments.data.open(file, path, arguments.labels.as_deref())? else {
+    let Some(Opened { data, has_labels }) = arguments.data.open(file, path, arguments.labels.as_deref())? else {
         return Ok(None);
     };
     let failed = |error| Failure::refused(format!("{}: {error}", path.display()));
@@ -46,11 +47,12 @@ pub fn found(arguments: &Arguments, file: &ModelFile) -> Result<Option<Found>, F
         let why = norms.iter().find_map(|norm| norm.node.err()).unwrap_or("there is none");
         return Err(Failure::refused(format!("{}: --data: no batch norm that can be measured: {why}", path.display())));
     }
+    let memory = arguments.resources.memory()?;
     let job = |task: Task| Job {
         model: path.clone(),
         data: Some(data.clone()),
         threads: arguments.resources.threads(),
-        memory: arguments.resources.memory(),
+        memory,
         task,
     };
     let stop = Stop::on_ctrl_c()?;
@@ -60,12 +62,11 @@ pub fn found(arguments: &Arguments, file: &ModelFile) -> Result<Option<Found>, F
         top: (!arguments.all).then_some(TOP),
         quantiles: arguments.html.is_some(),
         batch: arguments.resources.batch,
-        files: arguments.resources.files(),
+        files: arguments.resources.files()?,
     };
     let Answer::Gap(gap) = with_progress(&job(task), &stop, &mut |_| Ok(()))? else {
         return Err(Failure::output("the process that runs the model gave another answer than was asked for"));
     };
-    let has_labels = samples.labels().is_some();
     Ok(Some(Found { gap: *gap, fits, has_labels, data, norms }))
 }
 

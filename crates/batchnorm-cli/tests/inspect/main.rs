@@ -11,6 +11,7 @@ mod findings;
 mod fold;
 mod guide;
 mod recalibrate;
+mod runs;
 mod shown;
 
 use std::path::Path;

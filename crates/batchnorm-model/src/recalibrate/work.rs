@@ -315,7 +315,7 @@ impl<'w> Work<'w> {
         let observed = measured.layers.par_iter_mut().map(|(layer, population)| {
             let uses = || norms.iter().filter(|(norm, _)| norm.layer == *layer);
             for (norm, sample) in (0..samples).flat_map(|at| uses().map(move |(norm, moments)| (norm, &moments[at]))) {
-                let left_out = population.observe(sample).map_err(|_| RecalibrateError::Channels {
+                let left_out = population.observe(sample).map_err(|_| PassError::Length {
                     layer: norm.name.clone(),
                     expected: norm.statistics.mean.len(),
                     got: sample.channels().len(),
