@@ -9,6 +9,7 @@ use batchnorm_model::compare::Comparison;
 use batchnorm_model::file::{FileError, ModelFile};
 use batchnorm_model::job::{Answer, Job, Task};
 
+use crate::engine::Engine;
 use crate::failure::{Failure, tell};
 use crate::model_process::in_child;
 use crate::pictures::{Pictures, recipe_of};
@@ -49,6 +50,8 @@ pub struct Arguments {
     /// rounding does, if that is more]
     #[arg(long, value_name = "T")]
     pub tolerance: Option<f64>,
+    #[command(flatten)]
+    pub engine: Engine,
     /// Print one object of JSON (docs/json.md).
     #[arg(long)]
     pub json: bool,
@@ -103,6 +106,7 @@ fn compared(arguments: &Arguments, file: &ModelFile) -> Result<Option<Comparison
         data: arguments.data.clone(),
         labels: None,
         recipe,
+        engine: arguments.engine.choice(),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         memory: MEMORY,
         task: Task::Fold { to_mul_and_add: arguments.mul_add },

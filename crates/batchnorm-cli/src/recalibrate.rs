@@ -63,6 +63,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         data: Some(data.clone()),
         labels: arguments.labels.clone(),
         recipe: samples.are_pictures().then(|| recipe.clone()),
+        engine: arguments.engine.choice(),
         threads,
         memory: (arguments.max_memory * GIB) as u64,
         task,

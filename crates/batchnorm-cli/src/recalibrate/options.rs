@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use batchnorm_model::job::Blend;
 
+use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::pictures::Pictures;
 
@@ -57,6 +58,8 @@ pub struct Arguments {
     /// Measure, and write nothing.
     #[arg(long)]
     pub dry_run: bool,
+    #[command(flatten)]
+    pub engine: Engine,
     /// Threads. [default: as many as there are processors]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,

@@ -61,8 +61,9 @@ pub fn shown(
         return json(arguments, all, outcome, fits, recipe, output);
     }
     let file = text::one_line(&arguments.input.display().to_string());
-    let Outcome { layers, samples, answers, .. } = outcome;
-    let mut text = format!("{file}: {} of {} batch norms measured on {samples} samples", layers.len(), all.len());
+    let Outcome { layers, samples, answers, engine, .. } = outcome;
+    let mut text =
+        format!("{file}: {} of {} batch norms measured on {samples} samples by {engine}", layers.len(), all.len());
     match (arguments.one_pass, outcome.batch) {
         (true, batch) => {
             let _ = writeln!(text, ", in one pass by batches of {batch}: right for that size.");
@@ -194,6 +195,7 @@ fn json(
         "output": output.map(text::path),
         "data": arguments.data.as_deref().map(text::path),
         "recipe": fits.is_some_and(|fits| fits.len() > 1).then(|| recipe.to_toml()),
+        "engine": outcome.engine,
         "samples": outcome.samples,
         "one_pass": arguments.one_pass,
         "batch": outcome.batch,

@@ -35,7 +35,7 @@ impl Unfinished {
             // (Other batches change no bit layer by layer, but states stand between batches.)
             (layers, one_pass, batch, format!("{blend:?}")).hash(&mut hasher);
         }
-        format!("{:?}", job.recipe).hash(&mut hasher);
+        format!("{:?} {:?}", job.recipe, job.engine).hash(&mut hasher);
         job.data.iter().for_each(|path| stamp(path, &mut hasher));
         let mut name = output.file_name().unwrap_or_default().to_owned();
         name.push(".unfinished");

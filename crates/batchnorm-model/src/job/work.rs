@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::inputs::{Inputs, RandomInputs};
 use crate::compare::{self, Comparison, Loaded};
-use crate::engine::{EngineError, Optimiser, PassError, Rten, Written, WrittenError};
+use crate::engine::{EngineChoice, EngineError, Optimiser, PassError, Written, WrittenError};
 use crate::file::{FileError, ModelFile};
 use crate::fingerprint::{self, Fit};
 use crate::onnx::Model;
@@ -26,6 +26,8 @@ pub struct Job {
     pub labels: Option<PathBuf>,
     /// What is done to pictures.
     pub recipe: Option<Recipe>,
+    /// What runs the model.
+    pub engine: EngineChoice,
     /// Threads.
     pub threads: usize,
     /// Bytes of memory that the child may have.
@@ -208,10 +210,10 @@ pub(super) fn perform(job: &Job, tell: &mut Tell) -> Result<Answer, Refusal> {
                 memory: (job.memory / 4) as usize,
                 files: *files,
             };
-            let engine = Rten::load(written.bytes.clone(), Optimiser::Off)?;
+            let engine = job.engine.load(&written, Optimiser::Off)?;
             let resumed = resumed.as_deref().cloned();
             let outcome =
-                recalibrate::recalibrate(&engine, &written, &inputs, samples.labels(), &request, resumed, tell)?;
+                recalibrate::recalibrate(&*engine, &written, &inputs, samples.labels(), &request, resumed, tell)?;
             Ok(Answer::Recalibrated(Box::new(outcome)))
         }
         Task::Fingerprint => {
@@ -219,16 +221,16 @@ pub(super) fn perform(job: &Job, tell: &mut Tell) -> Result<Answer, Refusal> {
             if !fingerprint::can_tell(&written) {
                 return Ok(Answer::Fits(None));
             }
-            let engine = Rten::load(written.bytes.clone(), Optimiser::Off)?;
+            let engine = job.engine.load(&written, Optimiser::Off)?;
             let inputs = Inputs::of(samples, &written).map_err(of_data)?;
-            let mut fits = vec![fingerprint::fit(&engine, &written, "these data", &inputs)?];
+            let mut fits = vec![fingerprint::fit(&*engine, &written, "these data", &inputs)?];
             if samples.are_pictures() {
                 let recipe = job.recipe.clone().unwrap_or_default();
                 for (name, other) in fingerprint::candidates(&recipe) {
                     let samples = samples.prepared_by(&other)?;
                     // (A network of one channel has no other order of colours.)
                     let Ok(inputs) = Inputs::of(&samples, &written) else { continue };
-                    fits.push(fingerprint::fit(&engine, &written, &name, &inputs)?);
+                    fits.push(fingerprint::fit(&*engine, &written, &name, &inputs)?);
                 }
             }
             Ok(Answer::Fits(Some(fits)))
@@ -239,15 +241,15 @@ pub(super) fn perform(job: &Job, tell: &mut Tell) -> Result<Answer, Refusal> {
             let model_of_folded = Model::read(&folded).map_err(FileError::from)?;
             let folded = Written::of(&model_of_folded, &folded, &elsewhere)?;
             let moved = Written::moved(&model, bytes, &elsewhere, SEED)?;
-            let load = |written: &Written, optimiser| Rten::load(written.bytes.clone(), optimiser);
+            let load = |written: &Written, optimiser| job.engine.load(written, optimiser);
             let [original, changed] = [load(&written, Optimiser::Off)?, load(&folded, Optimiser::Off)?];
             let [optimised, nudged] = [load(&written, Optimiser::On)?, load(&moved, Optimiser::Off)?];
             let loaded = |written, engine| Loaded { written, engine };
             let models = [
-                loaded(&written, &original),
-                loaded(&folded, &changed),
-                loaded(&written, &optimised),
-                loaded(&moved, &nudged),
+                loaded(&written, &*original),
+                loaded(&folded, &*changed),
+                loaded(&written, &*optimised),
+                loaded(&moved, &*nudged),
             ];
             let compare = |source: &dyn crate::engine::Source| {
                 compare::compare(&models[0], &models[1], &models[2], &models[3], source, SEED)
