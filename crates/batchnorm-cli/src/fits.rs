@@ -58,6 +58,11 @@ impl Fits {
         (ratio > SPOKEN_OF).then(|| (hint(), ratio))
     }
 
+    /// Whether the user's own preparation fits best with black borders.
+    pub fn have_borders(&self) -> bool {
+        self.0.first().is_some_and(|own| own.borders) && self.hint().is_none()
+    }
+
     pub fn json(&self) -> Value {
         let fit = |fit: &Fit| json!({ "name": fit.name, "distances": fit.distances, "borders": fit.borders });
         self.0.iter().map(fit).collect()

@@ -9,6 +9,7 @@ use batchnorm_model::compare::Comparison;
 use batchnorm_model::file::{FileError, ModelFile};
 use batchnorm_model::job::{Answer, Job, Task};
 
+use crate::engine::Engine;
 use crate::failure::{Failure, tell};
 use crate::model_data::ModelData;
 use crate::model_process::{bytes, in_child};
@@ -49,6 +50,8 @@ pub struct Arguments {
     /// Memory of the process that runs the models for that, in GiB.
     #[arg(long, value_name = "GIB", default_value_t = 8.0)]
     pub max_memory: f64,
+    #[command(flatten)]
+    pub engine: Engine,
     /// Print one object of JSON (docs/json.md).
     #[arg(long)]
     pub json: bool,
@@ -97,6 +100,7 @@ fn compared(arguments: &Arguments, file: &ModelFile) -> Result<Option<Comparison
     let job = Job {
         model: path.clone(),
         data: data.map(|opened| opened.data),
+        engine: arguments.engine.choice(),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         memory: bytes("--max-memory", arguments.max_memory)?,
         task: Task::Fold { to_mul_and_add: arguments.mul_add },

@@ -7,6 +7,8 @@ mod bench;
 mod compare;
 #[cfg(feature = "train")]
 mod data_set;
+#[cfg(feature = "model")]
+mod engine;
 mod explain;
 #[cfg(feature = "train")]
 mod export;

@@ -6,6 +6,7 @@ use std::process::Command;
 use batchnorm_model::job::{self, Answer, ChildError, Job, RefusalKind, Task};
 use batchnorm_model::recalibrate::Event;
 
+use crate::engine::Engine;
 use crate::failure::{Failure, tell};
 use crate::terminal::{Stop, progress_bar};
 
@@ -101,6 +102,8 @@ fn time(seconds: f64) -> String {
 /// What running a model may take.
 #[derive(clap::Args)]
 pub struct Resources {
+    #[command(flatten)]
+    pub engine: Engine,
     /// Samples that run together. Layer by layer it changes no bit of what is measured.
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub batch: usize,

@@ -47,6 +47,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let job = |task: Task| Job {
         model: path.clone(),
         data: Some(data.clone()),
+        engine: arguments.resources.engine.choice(),
         threads: arguments.resources.threads(),
         memory,
         task,

@@ -7,7 +7,8 @@
 //! [`weights::NewWeights`], with the [`recipe`] of what the network's pictures went through.
 //!
 //! Whoever writes files and reads none leaves the feature `read` out, and with it all but `numbers`, `onnx`'s and `weights`' new ones,
-//! `recipe` and `wire`.
+//! `recipe` and `wire`. Models are run (feature `engine`) by `rten`, which is built in, or by `onnxruntime` (feature `ort`), a library
+//! that the user names.
 //!
 //! ```no_run
 //! use batchnorm_model::file::ModelFile;

@@ -6,7 +6,7 @@ use std::path::Path;
 use batchnorm_model::file::{Measurable, ModelFile};
 use batchnorm_model::gap::{Gap, LITTLE, LayerGap};
 use batchnorm_model::job::{Answer, Job, Task};
-use batchnorm_model::recalibrate::{Answers, Side};
+use batchnorm_model::recalibrate::{Answers, Side, Verdict};
 use batchnorm_model::recipe::Recipe;
 use batchnorm_model::samples::Data;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
@@ -51,6 +51,7 @@ pub fn found(arguments: &Arguments, file: &ModelFile) -> Result<Option<Found>, F
     let job = |task: Task| Job {
         model: path.clone(),
         data: Some(data.clone()),
+        engine: arguments.resources.engine.choice(),
         threads: arguments.resources.threads(),
         memory,
         task,
@@ -127,8 +128,13 @@ impl Found {
         let looked_at = layers.iter().filter(|layer| layer.effects.is_some()).count();
         let beyond = layers.iter().filter(|layer| layer.is_beyond_errors() == Some(true)).count();
         let largest = layers.first().and_then(LayerGap::change).unwrap_or(0.0);
-        if let [_, ..] = culprits[..] {
-            let names: Vec<String> = culprits.iter().map(|layer| of_layers::short_name(&layer.layer.name)).collect();
+        let names: Vec<String> = culprits.iter().map(|layer| of_layers::short_name(&layer.layer.name)).collect();
+        if let (false, Some(Verdict::Same | Verdict::WithinChance)) = (names.is_empty(), answers.verdict()) {
+            said.push(format!(
+                "No gap in the right answers, by more than chance explains; in the outputs it is made by {}.",
+                names.join(", ")
+            ));
+        } else if !names.is_empty() {
             said.push(match &names[..] {
                 [only] => format!("One batch norm makes the gap: {only}."),
                 all => format!("{} batch norms make the gap, the worst first: {}.", all.len(), all.join(", ")),
@@ -150,6 +156,11 @@ impl Found {
                 "No gap to speak of: {beyond} of {looked_at} batch norms change the outputs beyond the standard errors of their statistics, the largest by {:.2} %, less than {:.0} %.",
                 100.0 * largest,
                 100.0 * LITTLE
+            ));
+        }
+        if self.fits.as_ref().is_some_and(Fits::have_borders) {
+            said.push(String::from(
+                "The model's first norms remember pictures with black borders, as random cuts in a training leave them: that is a part of the difference.",
             ));
         }
         if looked_at < layers.len() {

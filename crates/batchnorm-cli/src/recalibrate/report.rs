@@ -26,8 +26,9 @@ pub fn shown(
         return json(arguments, all, outcome, fits, recipe, output);
     }
     let file = text::one_line(&arguments.input.display().to_string());
-    let Outcome { layers, samples, answers, .. } = outcome;
-    let mut text = format!("{file}: {} of {} batch norms measured on {samples} samples", layers.len(), all.len());
+    let Outcome { layers, samples, answers, engine, .. } = outcome;
+    let mut text =
+        format!("{file}: {} of {} batch norms measured on {samples} samples by {engine}", layers.len(), all.len());
     match (arguments.one_pass, outcome.batch) {
         (true, batch) => {
             let _ = writeln!(text, ", in one pass by batches of {batch}: right for that size.");
@@ -89,7 +90,7 @@ fn of_answers(answers: &Answers) -> String {
             share(now),
             answers.samples,
             match answers.verdict() {
-                Some(Verdict::WithinChance) => ": fewer, and no more than chance explains",
+                Some(Verdict::WithinChance) => ": no more of a difference than chance explains",
                 _ => "",
             }
         );
@@ -163,6 +164,7 @@ fn json(
         "output": output.map(text::path),
         "data": arguments.data.data.as_deref().map(text::path),
         "recipe": recipe.map(Recipe::to_toml),
+        "engine": outcome.engine,
         "samples": outcome.samples,
         "one_pass": arguments.one_pass,
         "batch": outcome.batch,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::inputs::{Inputs, RandomInputs};
 use crate::compare::{self, Comparison, Loaded};
-use crate::engine::{EngineError, Optimiser, PassError, Rten, Written, WrittenError};
+use crate::engine::{EngineChoice, EngineError, Optimiser, PassError, Written, WrittenError};
 use crate::file::{FileError, ModelFile};
 use crate::fingerprint::{self, Fit};
 use crate::gap::{self, Asked, Gap};
@@ -22,6 +22,8 @@ pub struct Job {
     pub model: PathBuf,
     /// The data, if there are some.
     pub data: Option<Data>,
+    /// What runs the model.
+    pub engine: EngineChoice,
     /// Threads.
     pub threads: usize,
     /// Bytes of memory that the child may have.
@@ -220,10 +222,10 @@ pub(super) fn perform(job: &Job, tell: &mut Tell) -> Result<Answer, Refusal> {
                 memory: (job.memory / 4) as usize,
                 files: *files,
             };
-            let engine = Rten::load(written.bytes.clone(), Optimiser::Off)?;
+            let engine = job.engine.load(&written, Optimiser::Off)?;
             let resumed = resumed.as_deref().cloned();
             let outcome =
-                recalibrate::recalibrate(&engine, &written, &inputs, samples.labels(), &request, resumed, tell)?;
+                recalibrate::recalibrate(&*engine, &written, &inputs, samples.labels(), &request, resumed, tell)?;
             Ok(Answer::Recalibrated(Box::new(outcome)))
         }
         Task::Gap { layers, top, quantiles, batch, files } => {
@@ -238,8 +240,8 @@ pub(super) fn perform(job: &Job, tell: &mut Tell) -> Result<Answer, Refusal> {
                 memory: (job.memory / 4) as usize,
                 files: *files,
             };
-            let engine = Rten::load(written.bytes.clone(), Optimiser::Off)?;
-            let found = gap::gap(&engine, &written, &inputs, samples.labels(), &asked, &request, tell)?;
+            let engine = job.engine.load(&written, Optimiser::Off)?;
+            let found = gap::gap(&*engine, &written, &inputs, samples.labels(), &asked, &request, tell)?;
             Ok(Answer::Gap(Box::new(found)))
         }
         Task::Fingerprint => {
@@ -247,16 +249,16 @@ pub(super) fn perform(job: &Job, tell: &mut Tell) -> Result<Answer, Refusal> {
             if !fingerprint::can_tell(&written) {
                 return Ok(Answer::Fits(None));
             }
-            let engine = Rten::load(written.bytes.clone(), Optimiser::Off)?;
+            let engine = job.engine.load(&written, Optimiser::Off)?;
             let inputs = Inputs::of(samples, &written).map_err(of_data)?;
             let fits = match samples.recipe() {
                 // (Whole numbers are levels already.)
                 Some(recipe) if written.inputs.iter().all(|input| !input.is_whole) => {
                     let levels = samples.prepared_by(&fingerprint::levels(recipe))?;
                     let levels = Inputs::of(&levels, &written).map_err(of_data)?;
-                    fingerprint::fits(&engine, &written, &levels, recipe)?
+                    fingerprint::fits(&*engine, &written, &levels, recipe)?
                 }
-                _ => vec![fingerprint::fit(&engine, &written, &inputs)?],
+                _ => vec![fingerprint::fit(&*engine, &written, &inputs)?],
             };
             Ok(Answer::Fits(Some(fits)))
         }
@@ -266,15 +268,15 @@ pub(super) fn perform(job: &Job, tell: &mut Tell) -> Result<Answer, Refusal> {
             let model_of_folded = Model::read(&folded).map_err(FileError::from)?;
             let folded = Written::of(&model_of_folded, &folded, &elsewhere)?;
             let moved = Written::moved(&model, bytes, &elsewhere, SEED)?;
-            let load = |written: &Written, optimiser| Rten::load(written.bytes.clone(), optimiser);
+            let load = |written: &Written, optimiser| job.engine.load(written, optimiser);
             let [original, changed] = [load(&written, Optimiser::Off)?, load(&folded, Optimiser::Off)?];
             let [optimised, nudged] = [load(&written, Optimiser::On)?, load(&moved, Optimiser::Off)?];
             let loaded = |written, engine| Loaded { written, engine };
             let models = [
-                loaded(&written, &original),
-                loaded(&folded, &changed),
-                loaded(&written, &optimised),
-                loaded(&moved, &nudged),
+                loaded(&written, &*original),
+                loaded(&folded, &*changed),
+                loaded(&written, &*optimised),
+                loaded(&moved, &*nudged),
             ];
             let compare = |source: &dyn crate::engine::Source| {
                 compare::compare(&models[0], &models[1], &models[2], &models[3], source, SEED)

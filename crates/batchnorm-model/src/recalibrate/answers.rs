@@ -10,8 +10,8 @@ use crate::engine::{Array, State};
 const FALL: f64 = 0.02;
 /// A growth of one class's share above which it is a sign.
 const GROWTH: f64 = 1.4;
-/// The share of all samples above which fewer right answers are worse, whatever chance may do.
-const MOST_LOST: f64 = 0.03;
+/// The share of all samples above which a difference counts, whatever chance may do.
+const MOST_BY_CHANCE: f64 = 0.03;
 /// The probability below which chance is no explanation.
 const UNLIKELY: f64 = 0.01;
 /// How far the sum of probabilities may be from 1.
@@ -43,8 +43,8 @@ pub enum Verdict {
     Better,
     /// As many are.
     Same,
-    /// Fewer are, and no more fewer than if each answer that changed had become right or wrong by the toss of a coin (in one of a hundred
-    /// such tosses or more), nor more than three in a hundred of all.
+    /// More or fewer, but by no more than if each answer that changed had become right or wrong by the toss of a coin (in one of a hundred
+    /// such tosses or more), nor by more than three in a hundred of all.
     WithinChance,
     /// Fewer are.
     Worse,
@@ -172,12 +172,13 @@ impl Answers {
     /// How the right answers changed, where labels are known.
     pub fn verdict(&self) -> Option<Verdict> {
         let [lost, gained] = self.changed?;
-        let share = lost.saturating_sub(gained) as f64 / self.samples.max(1) as f64;
+        let share = lost.abs_diff(gained) as f64 / self.samples.max(1) as f64;
+        let is_chance = share <= MOST_BY_CHANCE && chance(lost.max(gained), lost.min(gained)) >= UNLIKELY;
         Some(match lost.cmp(&gained) {
-            Ordering::Less => Verdict::Better,
             Ordering::Equal => Verdict::Same,
-            Ordering::Greater if share > MOST_LOST || chance(lost, gained) < UNLIKELY => Verdict::Worse,
-            Ordering::Greater => Verdict::WithinChance,
+            _ if is_chance => Verdict::WithinChance,
+            Ordering::Less => Verdict::Better,
+            Ordering::Greater => Verdict::Worse,
         })
     }
 
@@ -259,7 +260,8 @@ mod tests {
     fn fewer_right_answers_are_worse_where_chance_does_not_explain_them() {
         let verdict =
             |samples, changed| Answers { samples, changed: Some(changed), ..Answers::default() }.verdict().unwrap();
-        assert_eq!(verdict(200, [3, 9]), Verdict::Better);
+        assert_eq!(verdict(200, [3, 12]), Verdict::Better);
+        assert_eq!(verdict(200, [3, 6]), Verdict::WithinChance);
         assert_eq!(verdict(200, [4, 4]), Verdict::Same);
         assert_eq!(verdict(200, [5, 0]), Verdict::WithinChance);
         assert_eq!(verdict(1000, [7, 0]), Verdict::Worse);

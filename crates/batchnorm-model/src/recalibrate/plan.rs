@@ -37,6 +37,8 @@ pub struct Outcome {
     pub batch: usize,
     /// Samples.
     pub samples: usize,
+    /// The engine, with its version.
+    pub engine: String,
     /// The share of the time that the engine took.
     pub engine_share: f64,
     /// Seconds that it took.
