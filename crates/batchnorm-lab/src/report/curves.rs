@@ -92,6 +92,7 @@ fn accuracy(comparison: &Comparison, id: &str, across: Across) -> Chart {
         y_mark: |share| format!("{:.0} %", 100.0 * share),
         width: WIDE,
         height: HEIGHT,
+        ribbons: Vec::new(),
         rule: Some((
             comparison.settings.target_accuracy,
             format!("mark: {}", percent(comparison.settings.target_accuracy)),
