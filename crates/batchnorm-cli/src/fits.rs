@@ -49,6 +49,17 @@ impl Fits {
         lines
     }
 
+    /// Each preparation, the nearest first behind the user's own: its name, its distances, and whether borders bring it nearer.
+    pub fn rows(&self) -> Vec<[String; 3]> {
+        let mut rows: Vec<&Fit> = self.0.iter().collect();
+        rows[1..].sort_by(|one, other| one.distance().total_cmp(&other.distance()));
+        let row = |fit: &Fit| {
+            let distances: Vec<String> = fit.distances.iter().map(|&distance| digits(distance)).collect();
+            [fit.name.clone(), distances.join(", "), String::from(if fit.borders { "yes" } else { "no" })]
+        };
+        rows.into_iter().map(row).collect()
+    }
+
     /// Where another preparation fits better by more than a little: that in words, and how many times.
     pub fn hint(&self) -> Option<(String, f64)> {
         let (own, others) = self.0.split_first()?;

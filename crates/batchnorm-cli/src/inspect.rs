@@ -9,16 +9,18 @@ mod gap;
 mod github;
 mod json;
 mod options;
+mod page;
 mod shown;
 mod table;
 
 use std::path::Path;
 
+use batchnorm_io::atomic;
 use batchnorm_model::file::{Inspection, ModelFile};
 use batchnorm_model::health::Severity;
 pub use options::Arguments;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, tell};
 use crate::terminal::put;
 
 /// Reads, looks, and shows.
@@ -31,7 +33,15 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         return conversion::write(arguments, &file, conventions, output);
     }
     let inspection = file.inspect().map_err(failed)?;
+    if let Some(output) = &arguments.html {
+        atomic::expect_writable(output).map_err(Failure::output)?;
+    }
     let found = gap::found(arguments, &file)?;
+    if let (Some(output), Some(found)) = (&arguments.html, &found) {
+        let page = page::html(&inspection, path, found);
+        atomic::write_file(output, |out| out.write_all(page.as_bytes())).map_err(Failure::output)?;
+        tell(format_args!("wrote {}", output.display()));
+    }
     if let Some(name) = &arguments.layer {
         let layer = channels::named(&inspection, path, name)?;
         let parameters = file.parameters(&layer.name).map_err(failed)?;
