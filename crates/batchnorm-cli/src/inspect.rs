@@ -1,10 +1,11 @@
 //! `batchnorm inspect`: which batch norms are in a model file, whether they are healthy, and what to do where they are not.
 //!
 //! `batchnorm-model` reads and judges; here it is shown: as a table, as JSON, as annotations of GitHub's, one layer's channels, or
-//! written with its statistics by another convention.
+//! written with its statistics by another convention, or mended.
 
 mod channels;
 mod conversion;
+mod fix;
 mod github;
 mod json;
 mod options;
@@ -30,6 +31,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         return conversion::write(arguments, &file, conventions, output);
     }
     let inspection = file.inspect().map_err(failed)?;
+    if let Some(output) = &arguments.fix {
+        let left = fix::write(&file, &inspection, path, output, arguments.json)?;
+        return arguments.deny.map_or(Ok(()), |deny| denied(&left, output, deny));
+    }
     if let Some(name) = &arguments.layer {
         let layer = channels::named(&inspection, path, name)?;
         let parameters = file.parameters(&layer.name).map_err(failed)?;

@@ -16,10 +16,15 @@ use crate::text;
 const FORMAT: &str = "batchnorm-inspect 1";
 
 pub fn text(inspection: &Inspection, path: &Path) -> String {
+    text::json(&object(inspection, path))
+}
+
+/// The whole file.
+pub fn object(inspection: &Inspection, path: &Path) -> Value {
     let mut object = head(inspection, path);
     object["batch_norms"] = inspection.layers.iter().map(|layer| of(layer, &inspection.findings)).collect();
     object["findings"] = inspection.findings.iter().map(|found| finding(found, path)).collect();
-    text::json(&object)
+    object
 }
 
 /// One layer with its channels.
@@ -110,7 +115,7 @@ fn of(layer: &Layer, findings: &[Finding]) -> Value {
     })
 }
 
-fn finding(finding: &Finding, path: &Path) -> Value {
+pub fn finding(finding: &Finding, path: &Path) -> Value {
     json!({
         "code": finding.code.to_string(),
         "severity": finding.severity.to_string(),
