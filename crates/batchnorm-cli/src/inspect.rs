@@ -1,10 +1,11 @@
 //! `batchnorm inspect`: which batch norms are in a model file, whether they are healthy, and what to do where they are not.
 //!
 //! `batchnorm-model` reads and judges; here it is shown: as a table, as JSON, as annotations of GitHub's, one layer's channels, or
-//! written with its statistics by another convention.
+//! written with its statistics by another convention, or mended.
 
 mod channels;
 mod conversion;
+mod fix;
 mod gap;
 mod github;
 mod json;
@@ -41,6 +42,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         let page = page::html(&inspection, path, found);
         atomic::write_file(output, |out| out.write_all(page.as_bytes())).map_err(Failure::output)?;
         tell(format_args!("wrote {}", output.display()));
+    }
+    if let Some(output) = &arguments.fix {
+        let left = fix::write(&file, &inspection, path, output, found.as_ref(), arguments.json)?;
+        return arguments.deny.map_or(Ok(()), |deny| denied(&left, output, deny));
     }
     if let Some(name) = &arguments.layer {
         let layer = channels::named(&inspection, path, name)?;

@@ -14,13 +14,16 @@ use crate::model_process::Resources;
 ///
 /// FILE is a model of ONNX, weights as safetensors (one file, or the .index.json of several), or a .pth, .pt or .bin of PyTorch, of which
 /// nothing is executed. Each batch norm comes with what stands before and behind it, the ranges of its statistics, and whether it can be
-/// folded into a layer beside it; findings have codes that stay (BN001 ...), and what to do about them. Nothing is changed.
+/// folded into a layer beside it; findings have codes that stay (BN001 ...), and what to do about them. The file stays as it is.
+///
+/// With --fix a model of ONNX is written anew where something has one right answer: training mode that was left on, a norm of constants,
+/// a mistaken `spatial`, f16 statistics, useless biases, leftovers of other versions. Each change is listed, and what is left with the reason.
 ///
 /// With --data, data like those of the training, the model is run: which batch norm's statistics make it good in training and bad in use? For each
 /// layer the statistics it should have are measured; then what its own do to a model that is otherwise right, and what mending it alone does.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Exit codes: 0, findings or none; 1, a finding that --deny names; 4, --data with a file that cannot be run; 130, interrupted; 2, 3, 5 as for other commands."
+    after_help = "Exit codes: 0, findings or none; 1, a finding that --deny names; 4, --fix on a file without a graph, --data with one that cannot be run; 130, interrupted; 2, 3, 5 as for other commands."
 )]
 pub struct Arguments {
     /// The model: .onnx, .safetensors, .safetensors.index.json, .pth, .pt or .bin.
@@ -50,6 +53,9 @@ pub struct Arguments {
     /// Exit with code 1 where there is a finding of this severity or a worse one: note, warning or error.
     #[arg(long, value_name = "LEVEL", conflicts_with = "convert")]
     pub deny: Option<Severity>,
+    /// Write the model with what has one right answer mended; it may be the same file. --deny is then about what is left in it.
+    #[arg(long, value_name = "OUT", conflicts_with_all = ["layer", "github", "convert"])]
+    pub fix: Option<PathBuf>,
     /// Write the weights with each batch norm's statistics by another framework's convention (safetensors): pytorch, keras, flax, onnx,
     /// burn, paddlepaddle, mindspore, gluon, haiku or darknet.
     #[arg(long, value_name = "FROM:TO", requires = "output")]

@@ -8,6 +8,7 @@ mod support;
 mod conversion;
 mod files;
 mod findings;
+mod fix;
 mod fold;
 mod guide;
 mod recalibrate;
