@@ -53,7 +53,7 @@ pub struct Gap {
 
 impl Gap {
     /// The layers that make the difference: beyond what the standard errors of the statistics do, more than a little, and no less than a
-    /// tenth of what the first one does.
+    /// fifth of what the first one does.
     pub fn culprits(&self) -> Vec<&LayerGap> {
         let largest = self.layers.iter().filter_map(LayerGap::change).fold(0.0, f64::max);
         let makes_it = |layer: &&LayerGap| {
@@ -67,7 +67,7 @@ impl Gap {
 /// A change of the outputs below which a layer does not break a model.
 pub const LITTLE: f64 = 0.03;
 /// The part of the first layer's change below which another one is not named beside it.
-const SHARE: f64 = 0.1;
+const SHARE: f64 = 0.2;
 
 /// Measures, and looks at the layers. `labels` are the right classes of the samples, where they are known. `tell` is told what happens, and may
 /// stop it. Norms that were left in training mode are looked at as if they were not.

@@ -80,7 +80,7 @@ fn ranking(found: &Found) -> String {
     let culprits = found.gap.culprits();
     let looked_at: Vec<&LayerGap> = found.gap.layers.iter().filter(|layer| layer.effects.is_some()).collect();
     let bar = |layer: &&LayerGap| {
-        let change = layer.change().unwrap_or(0.0);
+        let change = 100.0 * layer.change().unwrap_or(0.0);
         let fill = if culprits.contains(layer) { Fill::Plain } else { Fill::Hatched };
         let text = found.row(layer)[ALL_BUT].clone();
         Bar { fill, ..Bar::new(&of_layers::short_name(&layer.layer.name), change, &text) }
@@ -96,7 +96,7 @@ fn ranking(found: &Found) -> String {
         ..Bars::new(
             "ranking",
             "What each batch norm's statistics alone do",
-            Axis::from_zero("change of the outputs", [largest]),
+            Axis::between("change of the outputs, %", 0.0, (100.0 * largest).max(1.0)),
         )
     };
     let caption = "All but this: how far each batch norm's own statistics take the outputs of a model that is otherwise right. Filled: those that make the gap; \

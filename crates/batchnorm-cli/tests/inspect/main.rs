@@ -2,6 +2,10 @@
 
 #[path = "../../../batchnorm-model/tests/support/mod.rs"]
 mod models;
+#[path = "../browser/mod.rs"]
+mod browser;
+#[path = "../markup/mod.rs"]
+mod markup;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -10,6 +14,7 @@ mod files;
 mod findings;
 mod fix;
 mod fold;
+mod gap;
 mod guide;
 mod recalibrate;
 mod runs;
