@@ -378,7 +378,14 @@ fn generated_graphs_give_the_same() {
     let count: u64 = std::env::var("GRAPHS").ok().map_or(200, |count| count.parse().expect("a number of graphs"));
     let (mut mended, mut left, mut worst) = (0, std::collections::BTreeMap::new(), 0.0f64);
     for seed in 0..count {
-        let (made, input) = generated(seed);
+        let (mut made, input) = generated(seed);
+        // (Left in training mode; the plain loops go by the statistics all the same.)
+        let is_named = made.opset >= 14;
+        let norm = made.graph.nodes.iter_mut().find(|node| node.operator == "BatchNormalization").unwrap();
+        norm.outputs.extend(["batch_m".into(), "batch_v".into()]);
+        if is_named {
+            norm.attributes.push(("training_mode".into(), A::Int(1)));
+        }
         let file = made.to_bytes();
         let repaired = repaired(&file);
         mended += repaired.changes.len();
@@ -387,13 +394,13 @@ fn generated_graphs_give_the_same() {
         }
         let difference = difference(&file, &repaired.bytes, &input);
         assert!(difference < 2e-6, "seed {seed}: {difference:e} of the largest output, {:?}", repaired.changes);
-        assert!(!repaired.changes.is_empty() || repaired.bytes == file, "seed {seed}");
+        assert!(codes(&repaired).contains(&Some(Code::LeftInTraining)), "seed {seed}: {:?}", repaired.left);
         worst = worst.max(difference);
     }
     println!(
         "{count} graphs of the seeds 0..{count}: {mended} mends; the largest difference {worst:.1e}; left: {left:#?}"
     );
-    assert!(mended > 0);
+    assert!(mended as u64 > count, "only {mended}");
 }
 
 #[test]
