@@ -64,6 +64,9 @@ fn training(made: &mut NewModel) {
     bn(made).outputs.extend(["bn_m".into(), "bn_v".into()]);
 }
 
+/// A file, what is added to its norm, and the codes of what is then mended.
+type Case<'f> = (&'f [u8], Vec<u8>, Vec<Option<Code>>);
+
 #[test]
 fn what_was_added_by_mistake_is_taken_off_and_the_file_is_the_one_before() {
     // (The norm is the second node of the graph.)
@@ -75,7 +78,7 @@ fn what_was_added_by_mistake_is_taken_off_and_the_file_is_the_one_before() {
     let [eight, fifteen] = [8, 15].map(|opset| conv_norm(opset, |_| {}));
     let six = conv_norm(6, |made| bn(made).attributes.push(("is_test".into(), A::Int(1))));
     let spatial = [attribute("spatial", 1), attribute("is_test", 0), attribute("consumed_inputs", 0)].concat();
-    let cases: Vec<(&[u8], Vec<u8>, Vec<Option<Code>>)> = vec![
+    let cases: Vec<Case> = vec![
         (&thirteen, five.clone(), vec![Some(Code::LeftInTraining)]),
         (&fifteen, attribute("training_mode", 1), vec![Some(Code::LeftInTraining)]),
         (
@@ -213,6 +216,9 @@ fn a_norm_of_constants_is_computed_once() {
     assert!(difference(&plain.to_bytes(), &repaired.bytes, &picture(3)) < 1e-7);
 }
 
+/// A change of a model to be made.
+type Change = Box<dyn FnOnce(&mut NewModel)>;
+
 #[test]
 fn what_others_take_of_a_norm_of_constants_stays() {
     // The weights as they were, the reshaped ones, and the norm's own output are taken elsewhere too.
@@ -232,7 +238,7 @@ fn what_others_take_of_a_norm_of_constants_stays() {
         made.graph.nodes[1].inputs[0] = "w2".into();
     };
     let infinite = |made: &mut NewModel| set(made, "bn_gamma", Precision::F32, vec![f64::INFINITY; 5]);
-    let others: [(Box<dyn FnOnce(&mut NewModel)>, &str); 4] = [
+    let others: [(Change, &str); 4] = [
         (Box::new(scaled), "its input comes from Mul w2"),
         (Box::new(infinite), "not finite as f32"),
         (Box::new(|made| made.graph.initializers[1] = ints("rows", &[1, 27, 5])), "another length"),
