@@ -146,6 +146,9 @@ fn left(findings: Vec<Finding>, changes: &[Change], refused: Vec<Refused>) -> Ve
             _ => {
                 let own = reasons.get_mut(&of_layer).and_then(VecDeque::pop_front);
                 mend.remedy = mend.remedy.filter(|remedy| *remedy != Remedy::Fix);
+                if code == Code::TrainingOfConstants {
+                    mend.words = String::from("nothing; it is meant");
+                }
                 let reason = own.unwrap_or_else(|| why_left(code).to_owned());
                 left.push(Left { layer, code: Some(code), reason, mend });
             }

@@ -64,6 +64,9 @@ fn training(made: &mut NewModel) {
     bn(made).outputs.extend(["bn_m".into(), "bn_v".into()]);
 }
 
+/// A file, what is added to its norm, and the codes of what is then mended.
+type Case<'f> = (&'f [u8], Vec<u8>, Vec<Option<Code>>);
+
 #[test]
 fn what_was_added_by_mistake_is_taken_off_and_the_file_is_the_one_before() {
     // (The norm is the second node of the graph.)
@@ -75,7 +78,7 @@ fn what_was_added_by_mistake_is_taken_off_and_the_file_is_the_one_before() {
     let [eight, fifteen] = [8, 15].map(|opset| conv_norm(opset, |_| {}));
     let six = conv_norm(6, |made| bn(made).attributes.push(("is_test".into(), A::Int(1))));
     let spatial = [attribute("spatial", 1), attribute("is_test", 0), attribute("consumed_inputs", 0)].concat();
-    let cases: Vec<(&[u8], Vec<u8>, Vec<Option<Code>>)> = vec![
+    let cases: Vec<Case> = vec![
         (&thirteen, five.clone(), vec![Some(Code::LeftInTraining)]),
         (&fifteen, attribute("training_mode", 1), vec![Some(Code::LeftInTraining)]),
         (
@@ -144,7 +147,7 @@ fn training_modes_without_one_right_answer_are_explained_and_stay() {
         bn(made).attributes.clear();
         bn(made).outputs.truncate(1);
         bn(made).name = "other".into();
-        made.graph.nodes.push(node("If", &["c"], &["z"], &[("then_branch", A::Graph(Box::new(branch)))]));
+        made.graph.nodes.push(node("If", &["x"], &["z"], &[("then_branch", A::Graph(Box::new(branch)))]));
     });
     for (file, code, expected) in [
         (never, Code::NeverTracked, "at their start"),
@@ -213,6 +216,9 @@ fn a_norm_of_constants_is_computed_once() {
     assert!(difference(&plain.to_bytes(), &repaired.bytes, &picture(3)) < 1e-7);
 }
 
+/// A change of a model to be made.
+type Change = Box<dyn FnOnce(&mut NewModel)>;
+
 #[test]
 fn what_others_take_of_a_norm_of_constants_stays() {
     // The weights as they were, the reshaped ones, and the norm's own output are taken elsewhere too.
@@ -232,7 +238,7 @@ fn what_others_take_of_a_norm_of_constants_stays() {
         made.graph.nodes[1].inputs[0] = "w2".into();
     };
     let infinite = |made: &mut NewModel| set(made, "bn_gamma", Precision::F32, vec![f64::INFINITY; 5]);
-    let others: [(Box<dyn FnOnce(&mut NewModel)>, &str); 4] = [
+    let others: [(Change, &str); 4] = [
         (Box::new(scaled), "its input comes from Mul w2"),
         (Box::new(infinite), "not finite as f32"),
         (Box::new(|made| made.graph.initializers[1] = ints("rows", &[1, 27, 5])), "another length"),
@@ -376,20 +382,31 @@ fn useless_biases_go_into_the_mean() {
 #[test]
 fn generated_graphs_give_the_same() {
     let count: u64 = std::env::var("GRAPHS").ok().map_or(200, |count| count.parse().expect("a number of graphs"));
-    let (mut mended, mut left, mut worst) = (0, 0, 0.0f64);
+    let (mut mended, mut left, mut worst) = (0, std::collections::BTreeMap::new(), 0.0f64);
     for seed in 0..count {
-        let (made, input) = generated(seed);
+        let (mut made, input) = generated(seed);
+        // (Left in training mode; the plain loops go by the statistics all the same.)
+        let is_named = made.opset >= 14;
+        let norm = made.graph.nodes.iter_mut().find(|node| node.operator == "BatchNormalization").unwrap();
+        norm.outputs.extend(["batch_m".into(), "batch_v".into()]);
+        if is_named {
+            norm.attributes.push(("training_mode".into(), A::Int(1)));
+        }
         let file = made.to_bytes();
         let repaired = repaired(&file);
         mended += repaired.changes.len();
-        left += repaired.left.len();
+        for one in &repaired.left {
+            *left.entry(format!("{:?}: {}", one.code, one.reason)).or_insert(0) += 1;
+        }
         let difference = difference(&file, &repaired.bytes, &input);
         assert!(difference < 2e-6, "seed {seed}: {difference:e} of the largest output, {:?}", repaired.changes);
-        assert!(!repaired.changes.is_empty() || repaired.bytes == file, "seed {seed}");
+        assert!(codes(&repaired).contains(&Some(Code::LeftInTraining)), "seed {seed}: {:?}", repaired.left);
         worst = worst.max(difference);
     }
-    println!("{count} graphs of the seeds 0..{count}: {mended} mends, {left} left; the largest difference {worst:.1e}");
-    assert!(mended as u64 * 8 > count, "only {mended} mends");
+    println!(
+        "{count} graphs of the seeds 0..{count}: {mended} mends; the largest difference {worst:.1e}; left: {left:#?}"
+    );
+    assert!(mended as u64 > count, "only {mended}");
 }
 
 #[test]
