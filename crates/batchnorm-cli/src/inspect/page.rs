@@ -190,7 +190,7 @@ fn strip(number: usize, gap: &LayerGap) -> Option<String> {
             Axis::linear("running deviations", heights),
         )
     };
-    let caption = format!("{name}, drift {:.3}.", gap.drift);
+    let heading = format!("<h3>{}</h3>\n", escape(&name));
     let columns = ["Channel", "Mean in the file", "Deviation", "5 in 100 below", "half below", "95 in 100 below"];
     let mut table = Table::new(&format!("Channels of {name}, those first that drifted most"), columns);
     for &channel in order.iter().take(CHANNELS) {
@@ -198,5 +198,5 @@ fn strip(number: usize, gap: &LayerGap) -> Option<String> {
         let numbers = [old.mean[channel], deviation(channel), low, middle, high].map(shown::number);
         table.row(std::iter::once(channel.to_string().as_str()).chain(numbers.iter().map(String::as_str)));
     }
-    Some(chart.figure(&escape(&caption), table))
+    Some(heading + &chart.figure(&format!("Drift {:.3}.", gap.drift), table))
 }

@@ -58,7 +58,10 @@ fn the_layer_that_breaks_a_model_is_named_and_a_healthy_one_has_none() {
 
     let broken = whole("broken.onnx");
     let [first, second] = [0, 1].map(|at| &broken["gap"]["layers"][at]);
-    assert_eq!((&broken["gap"]["culprits"], &first["name"], &first["makes_the_gap"]), (&json!(["bn2"]), &json!("bn2"), &json!(true)));
+    assert_eq!(
+        (&broken["gap"]["culprits"], &first["name"], &first["makes_the_gap"]),
+        (&json!(["bn2"]), &json!("bn2"), &json!(true))
+    );
     for way in ["all_but_this", "only_this"] {
         let [one, other] = [first, second].map(|layer| layer[way]["change"].as_f64().unwrap());
         assert!(other <= one / 10.0, "{way}: {one}, {other}");
@@ -66,7 +69,11 @@ fn the_layer_that_breaks_a_model_is_named_and_a_healthy_one_has_none() {
     }
     let said = run(folder.path(), &["inspect", "broken.onnx", "--data", "x.npy"]);
     let mend = "this mends it: batchnorm recalibrate broken.onnx broken.recalibrated.onnx --data x.npy";
-    assert!(done(&said).contains("One batch norm makes the gap: bn2.") && done(&said).contains(mend), "{}", done(&said));
+    assert!(
+        done(&said).contains("One batch norm makes the gap: bn2.") && done(&said).contains(mend),
+        "{}",
+        done(&said)
+    );
     // Without data nothing is measured, and nothing is said of it.
     let plain: Value = serde_json::from_str(done(&run(folder.path(), &["inspect", "broken.onnx", "--json"]))).unwrap();
     assert!(plain["gap"].is_null());
@@ -98,7 +105,9 @@ fn the_pages_numbers_are_the_commands_numbers() {
         assert!(page.contains(&expected), "{expected} is not in the page");
     }
     // And its sentences.
-    for line in gap.lines().filter(|line| line.starts_with("With statistics") || line.starts_with("Right answers") || line.starts_with("One batch norm")) {
+    for line in gap.lines().filter(|line| {
+        line.starts_with("With statistics") || line.starts_with("Right answers") || line.starts_with("One batch norm")
+    }) {
         assert!(page.contains(&format!("<p>{}</p>", line.replace(" %", "\u{a0}%"))), "{line}");
     }
     if let Some(browser) = Browser::find_or_say("the page of the gap") {
@@ -111,9 +120,8 @@ fn what_does_not_go_together_is_refused() {
     let folder = folder();
     put_models(folder.path());
     for (more, parts) in [
-        (&["--all"][..], &["--data"][..]),
-        (&["--html", "x.html"], &["--data"]),
-        (&["--data", "x.npy", "--github"], &["--github"]),
+        (&["--data", "x.npy", "--github"][..], &["--github"][..]),
+        (&["--header", "no"], &["--header", "--data"]),
         (&["--data", "x.npy", "--layer", "bn1"], &["--layer"]),
     ] {
         refused(&run(folder.path(), &[&["inspect", "broken.onnx"], more].concat()), 2, parts);
@@ -121,5 +129,9 @@ fn what_does_not_go_together_is_refused() {
     refused(&run(folder.path(), &["inspect", "broken.onnx", "--data", "gone.npy"]), 3, &["gone.npy"]);
     let folded = run(folder.path(), &["fold", "broken.onnx", "folded.onnx"]);
     done(&folded);
-    refused(&run(folder.path(), &["inspect", "folded.onnx", "--data", "x.npy"]), 4, &["no batch norm that can be measured"]);
+    refused(
+        &run(folder.path(), &["inspect", "folded.onnx", "--data", "x.npy"]),
+        4,
+        &["no batch norm that can be measured"],
+    );
 }

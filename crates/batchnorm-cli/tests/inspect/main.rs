@@ -1,11 +1,11 @@
 //! `batchnorm inspect`, `fold` and `recalibrate`, from outside: files in, tables, JSON and exit codes out.
 
-#[path = "../../../batchnorm-model/tests/support/mod.rs"]
-mod models;
 #[path = "../browser/mod.rs"]
 mod browser;
 #[path = "../markup/mod.rs"]
 mod markup;
+#[path = "../../../batchnorm-model/tests/support/mod.rs"]
+mod models;
 #[path = "../support/mod.rs"]
 mod support;
 
