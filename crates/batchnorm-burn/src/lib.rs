@@ -79,7 +79,7 @@
 //! [`hold`](BatchNorm::hold) for steps that may not count, [`counting`](BatchNorm::counting) and
 //! [`weighing`](BatchNorm::weighing) for padding, [ghost batches](BatchNorm::ghost), [policies](Policies) for batches
 //! that are too small, [`Participant`] for one batch over several threads, [`Recalibration`] for weights that never saw
-//! a batch. All layers of a model are reached by one call ([`norms`], [`map_norms`]) and told their paths by another
+//! a batch, [`Gap`] for a model that is good in training and bad in use: which layer it is. All layers of a model are reached by one call ([`norms`], [`map_norms`]) and told their paths by another
 //! ([`name_layers`]); training on several devices needs nothing ([clones and replicas](BatchNorm#clones-and-replicas)).
 //! For use without training a layer is folded into the one before it ([`fold_into`](BatchNorm::fold_into)). Beside batch norm
 //! there are Burn's other norms under their names ([`LayerNorm`], [`GroupNorm`], [`InstanceNorm`], [`RmsNorm`],
@@ -214,6 +214,7 @@ mod error;
 mod extension;
 mod fold;
 mod fused;
+mod gap;
 mod held;
 mod ledger;
 mod lineage;
@@ -245,6 +246,7 @@ pub use config::{BatchNormConfig, RunningAverage, RunningVariance};
 pub use error::{ForwardError, Reason};
 pub use fold::Foldable;
 pub use fused::{Fused, Trained};
+pub use gap::{Exchanged, ExchangedScores, Gap, GapError, GapReport, LayerGap};
 pub use held::Held;
 pub use module::BatchNorm;
 pub use name::LayerName;

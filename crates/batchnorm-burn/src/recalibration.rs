@@ -222,7 +222,7 @@ impl Recalibration {
     }
 
     /// Recalibrates the model it is given: a copy, in evaluation.
-    fn compute<M: Module, B, I: IntoIterator<Item = B>>(
+    pub(crate) fn compute<M: Module, B, I: IntoIterator<Item = B>>(
         self,
         model: &M,
         batches: impl Fn() -> I,
