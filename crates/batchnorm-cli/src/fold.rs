@@ -9,9 +9,10 @@ use batchnorm_model::compare::Comparison;
 use batchnorm_model::file::{FileError, ModelFile};
 use batchnorm_model::job::{Answer, Job, Task};
 
+use crate::engine::Engine;
 use crate::failure::{Failure, tell};
 use crate::model_data::ModelData;
-use crate::model_process::in_child;
+use crate::model_process::{bytes, in_child};
 use crate::terminal::{Stop, put};
 
 /// Fold the batch norms of a model of ONNX into the layers beside them, with a proof that nothing else changes.
@@ -46,6 +47,11 @@ pub struct Arguments {
     /// rounding does, if that is more]
     #[arg(long, value_name = "T")]
     pub tolerance: Option<f64>,
+    /// Memory of the process that runs the models for that, in GiB.
+    #[arg(long, value_name = "GIB", default_value_t = 8.0)]
+    pub max_memory: f64,
+    #[command(flatten)]
+    pub engine: Engine,
     /// Print one object of JSON (docs/json.md).
     #[arg(long)]
     pub json: bool,
@@ -93,9 +99,10 @@ fn compared(arguments: &Arguments, file: &ModelFile) -> Result<Option<Comparison
     }
     let job = Job {
         model: path.clone(),
-        data: data.map(|(data, _)| data),
+        data: data.map(|opened| opened.data),
+        engine: arguments.engine.choice(),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
-        memory: MEMORY,
+        memory: bytes("--max-memory", arguments.max_memory)?,
         task: Task::Fold { to_mul_and_add: arguments.mul_add },
     };
     let stop = Stop::on_ctrl_c()?;
@@ -113,6 +120,3 @@ fn compared(arguments: &Arguments, file: &ModelFile) -> Result<Option<Comparison
     }
     Ok(Some(compared))
 }
-
-/// Memory of the process that runs the two models.
-const MEMORY: u64 = 8 << 30;

@@ -1,23 +1,27 @@
 //! `batchnorm inspect`: which batch norms are in a model file, whether they are healthy, and what to do where they are not.
 //!
 //! `batchnorm-model` reads and judges; here it is shown: as a table, as JSON, as annotations of GitHub's, one layer's channels, or
-//! written with its statistics by another convention.
+//! written with its statistics by another convention, or mended.
 
 mod channels;
 mod conversion;
+mod fix;
+mod gap;
 mod github;
 mod json;
 mod options;
+mod page;
 mod shown;
 mod table;
 
 use std::path::Path;
 
+use batchnorm_io::atomic;
 use batchnorm_model::file::{Inspection, ModelFile};
 use batchnorm_model::health::Severity;
 pub use options::Arguments;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, tell};
 use crate::terminal::put;
 
 /// Reads, looks, and shows.
@@ -30,6 +34,19 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         return conversion::write(arguments, &file, conventions, output);
     }
     let inspection = file.inspect().map_err(failed)?;
+    if let Some(output) = &arguments.html {
+        atomic::expect_writable(output).map_err(Failure::output)?;
+    }
+    let found = gap::found(arguments, &file)?;
+    if let (Some(output), Some(found)) = (&arguments.html, &found) {
+        let page = page::html(&inspection, path, found);
+        atomic::write_file(output, |out| out.write_all(page.as_bytes())).map_err(Failure::output)?;
+        tell(format_args!("wrote {}", output.display()));
+    }
+    if let Some(output) = &arguments.fix {
+        let left = fix::write(&file, &inspection, path, output, found.as_ref(), arguments.json)?;
+        return arguments.deny.map_or(Ok(()), |deny| denied(&left, output, deny));
+    }
     if let Some(name) = &arguments.layer {
         let layer = channels::named(&inspection, path, name)?;
         let parameters = file.parameters(&layer.name).map_err(failed)?;
@@ -38,12 +55,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             false => channels::text(&inspection, path, layer, parameters),
         })?;
     } else if arguments.json {
-        put(&json::text(&inspection, path))?;
+        put(&json::text(&inspection, path, found.as_ref()))?;
     } else if arguments.github {
         put(&github::annotations(&inspection, path))?;
         github::summarise(&inspection, path)?;
     } else {
         put(&table::text(&inspection, path))?;
+        found.as_ref().map_or(Ok(()), |found| put(&found.text(path)))?;
     }
     arguments.deny.map_or(Ok(()), |deny| denied(&inspection, path, deny))
 }

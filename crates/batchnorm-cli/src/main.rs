@@ -7,10 +7,14 @@ mod bench;
 mod compare;
 #[cfg(feature = "train")]
 mod data_set;
+#[cfg(feature = "model")]
+mod engine;
 mod explain;
 #[cfg(feature = "train")]
 mod export;
 mod failure;
+#[cfg(feature = "model")]
+mod fits;
 #[cfg(feature = "train")]
 mod flags;
 #[cfg(feature = "model")]

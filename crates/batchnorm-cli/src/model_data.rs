@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use batchnorm_model::file::ModelFile;
-use batchnorm_model::samples::{Data, Samples};
+use batchnorm_model::samples::Data;
 
 use crate::arrays::{HeaderName, header_without_tables};
 use crate::failure::{Failure, tell};
@@ -23,14 +23,15 @@ pub struct ModelData {
     pictures: Pictures,
 }
 
+/// Data that could be opened.
+pub struct Opened {
+    pub data: Data,
+    pub has_labels: bool,
+}
+
 impl ModelData {
     /// The data, if there are some, opened: what is wrong with them is said before anything runs, and how they are read.
-    pub fn open(
-        &self,
-        file: &ModelFile,
-        model: &Path,
-        labels: Option<&Path>,
-    ) -> Result<Option<(Data, Samples)>, Failure> {
+    pub fn open(&self, file: &ModelFile, model: &Path, labels: Option<&Path>) -> Result<Option<Opened>, Failure> {
         let Some(path) = &self.data else {
             let flags = [
                 ("--header", self.header.is_some()),
@@ -63,6 +64,7 @@ impl ModelData {
                 ));
             }
         }
-        Ok(Some((data, samples)))
+        // (Arrays in memory are not kept: the process that runs the model opens them again.)
+        Ok(Some(Opened { data, has_labels: samples.labels().is_some() }))
     }
 }

@@ -3,14 +3,23 @@
 use std::ops::ControlFlow;
 use std::process::Command;
 
-use batchnorm_model::job::{self, Answer, ChildError, Job, RefusalKind};
+use batchnorm_model::job::{self, Answer, ChildError, Job, RefusalKind, Task};
 use batchnorm_model::recalibrate::Event;
 
-use crate::failure::Failure;
-use crate::terminal::Stop;
+use crate::engine::Engine;
+use crate::failure::{Failure, tell};
+use crate::terminal::{Stop, progress_bar};
 
 /// The name of that command.
 pub const RUN_MODEL: &str = "run-model";
+
+/// Bytes of so many GiB, as an option gives them.
+pub fn bytes(option: &str, gib: f64) -> Result<u64, Failure> {
+    match gib > 0.0 && gib < 1e6 {
+        true => Ok((gib * (1u64 << 30) as f64) as u64),
+        false => Err(Failure::usage(format!("{option}: expected a number of GiB above 0, got {gib}"))),
+    }
+}
 
 /// Has a piece of work done by a process of this program.
 pub fn in_child(
@@ -34,8 +43,12 @@ pub fn in_child(
         return Err(failure);
     }
     answer.map_err(|error| match error {
-        _ if stop.asked() => {
-            Failure::Interrupted(String::from("interrupted; the same command goes on from what is finished"))
+        error if stop.asked() || matches!(error, ChildError::Stopped) => {
+            let then = match job.task {
+                Task::Fold { .. } | Task::Gap { .. } | Task::Fingerprint => "nothing is written",
+                Task::Recalibrate { .. } => "the same command goes on from what is finished",
+            };
+            Failure::Interrupted(format!("interrupted; {then}"))
         }
         ChildError::Refused(refusal) => {
             let message = format!("{}: {}", job.model.display(), refusal.text);
@@ -49,6 +62,85 @@ pub fn in_child(
         }
         error => Failure::output(error),
     })
+}
+
+/// The same with what is announced said, and a bar.
+pub fn with_progress(
+    job: &Job,
+    stop: &Stop,
+    on_event: &mut dyn FnMut(&Event) -> Result<(), Failure>,
+) -> Result<Answer, Failure> {
+    let bar = progress_bar(1000);
+    let answer = in_child(job, stop, &mut |event| {
+        match event {
+            Event::Announced { seconds, layers, passes } => bar.suspend(|| {
+                tell(format_args!(
+                    "{layers} batch norms, {passes} passes over the data's way through the model: about {}",
+                    time(*seconds)
+                ));
+            }),
+            Event::Ranking { seconds, layers } => {
+                bar.suspend(|| tell(format_args!("{layers} of them one by one: about {}", time(*seconds))));
+            }
+            Event::Done(share) => bar.set_position((share * 1000.0) as u64),
+            Event::State(_) => {}
+        }
+        on_event(event)
+    });
+    bar.finish_and_clear();
+    answer
+}
+
+fn time(seconds: f64) -> String {
+    match seconds {
+        ..1.0 => String::from("a second"),
+        ..120.0 => format!("{seconds:.0} s"),
+        _ => format!("{:.0} min", seconds / 60.0),
+    }
+}
+
+/// What running a model may take.
+#[derive(clap::Args)]
+pub struct Resources {
+    #[command(flatten)]
+    pub engine: Engine,
+    /// Samples that run together. Layer by layer it changes no bit of what is measured.
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub batch: usize,
+    /// Threads. [default: as many as there are processors]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Memory of the process that runs the model, in GiB.
+    #[arg(long, value_name = "GIB", default_value_t = 4.0)]
+    max_memory: f64,
+    /// Room for values between two layers in temporary files, in GiB; what finds none is computed again.
+    #[arg(long, value_name = "GIB", default_value_t = 8.0)]
+    cache: f64,
+}
+
+impl Resources {
+    pub fn check(&self) -> Result<(), Failure> {
+        self.memory()?;
+        self.files()?;
+        if self.batch == 0 || self.threads == Some(0) {
+            return Err(Failure::usage("--batch, --threads: expected 1 or more, got 0"));
+        }
+        Ok(())
+    }
+
+    pub fn threads(&self) -> usize {
+        self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    /// Bytes of memory.
+    pub fn memory(&self) -> Result<u64, Failure> {
+        bytes("--max-memory", self.max_memory)
+    }
+
+    /// Bytes of values in files.
+    pub fn files(&self) -> Result<u64, Failure> {
+        if self.cache == 0.0 { Ok(0) } else { bytes("--cache", self.cache) }
+    }
 }
 
 /// The child's side of it.

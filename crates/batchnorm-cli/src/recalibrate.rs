@@ -8,7 +8,6 @@ use std::path::Path;
 
 use batchnorm_io::atomic;
 use batchnorm_model::file::{FileError, Measurable, ModelFile};
-use batchnorm_model::fingerprint::Fit;
 use batchnorm_model::job::{Answer, Job, Task};
 use batchnorm_model::recalibrate::{Event, Outcome, Verdict};
 use batchnorm_model::statistics::Statistics;
@@ -17,17 +16,17 @@ pub use options::Arguments;
 use unfinished::Unfinished;
 
 use crate::failure::{Failure, tell};
-use crate::model_process::in_child;
-use crate::terminal::{Stop, progress_bar, put};
+use crate::fits::Fits;
+use crate::model_data::Opened;
+use crate::model_process::with_progress;
+use crate::terminal::{Stop, put};
 
-/// How often better another preparation of pictures must fit to be spoken of, and to be refused for.
-const SPOKEN_OF: f64 = 2.0;
+/// How often better another preparation of pictures must fit to be refused for.
 const REFUSED: f64 = 10.0;
-const GIB: f64 = (1u64 << 30) as f64;
 
 /// Measures, compares, writes, and says what was done.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    arguments.check()?;
+    arguments.resources.check()?;
     let path = &arguments.input;
     let output = arguments.output.as_deref().filter(|_| !arguments.dry_run);
     if let Some(output) = output {
@@ -40,16 +39,17 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let all = file.measurable().map_err(|error| failed(path, error))?;
     let chosen = chosen(&all, arguments.layers.as_deref(), path)?;
     let opened = arguments.data.open(&file, path, arguments.labels.as_deref())?;
-    let Some((data, samples)) = opened else { return Err(Failure::usage("--data: expected a path")) };
-    if arguments.unless_worse && samples.labels().is_none() {
+    let Some(Opened { data, has_labels }) = opened else { return Err(Failure::usage("--data: expected a path")) };
+    if arguments.unless_worse && !has_labels {
         return Err(Failure::usage("--unless-worse: expected labels (--labels, or sub-folders of pictures), got none"));
     }
-    let threads = arguments.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let memory = arguments.resources.memory()?;
     let job = |task: Task| Job {
         model: path.clone(),
         data: Some(data.clone()),
-        threads,
-        memory: (arguments.max_memory * GIB) as u64,
+        engine: arguments.resources.engine.choice(),
+        threads: arguments.resources.threads(),
+        memory,
         task,
     };
     let stop = Stop::on_ctrl_c()?;
@@ -58,16 +58,16 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut work = job(Task::Recalibrate {
         layers: chosen.iter().map(|(node, _)| *node).collect(),
         one_pass: arguments.one_pass,
-        batch: arguments.batch,
+        batch: arguments.resources.batch,
         blend: arguments.blend.map(|mix| mix.0),
-        files: (arguments.cache * GIB) as u64,
+        files: arguments.resources.files()?,
         resumed: None,
     });
     let unfinished = output.map(|output| Unfinished::of(output, &work, file.onnx().unwrap_or_default()));
     let outcome = measure(&mut work, unfinished.as_ref(), &stop)?;
     let is_worse = outcome.answers.verdict() == Some(Verdict::Worse);
     if is_worse && arguments.unless_worse {
-        put(&report::shown(arguments, &all, &outcome, fits.as_deref(), data.recipe.as_ref(), None))?;
+        put(&report::shown(arguments, &all, &outcome, fits.as_ref(), data.recipe.as_ref(), None))?;
         unfinished.iter().for_each(Unfinished::remove);
         return Err(Failure::refused(format!(
             "{}: fewer answers are right with the new statistics, so nothing is written (--unless-worse); try --blend new:0.1, or data like those of its use",
@@ -75,13 +75,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         )));
     }
     let new: Vec<(usize, Statistics)> = outcome.layers.iter().map(|layer| (layer.node, layer.new.clone())).collect();
-    let bytes = file.with_statistics(&new).map_err(|error| failed(path, error))?;
+    let written = file.with_statistics(&new).map_err(|error| failed(path, error))?;
     if let Some(output) = output {
         file.expect_data_beside(output).map_err(|error| failed(path, error))?;
-        atomic::write_file(output, |out| out.write_all(&bytes)).map_err(Failure::output)?;
+        atomic::write_file(output, |out| out.write_all(&written)).map_err(Failure::output)?;
         unfinished.iter().for_each(Unfinished::remove);
     }
-    put(&report::shown(arguments, &all, &outcome, fits.as_deref(), data.recipe.as_ref(), output))?;
+    put(&report::shown(arguments, &all, &outcome, fits.as_ref(), data.recipe.as_ref(), output))?;
     if is_worse {
         tell("warning: fewer answers are right than before; --rollback puts the old statistics back");
     }
@@ -143,27 +143,15 @@ fn matches(pattern: &str, name: &str) -> bool {
     left.ends_with(last)
 }
 
-/// How well the usual preparations of pictures fit, shown; refuses where another one fits far better.
-fn fingerprint(job: &Job, trusted: bool, stop: &Stop) -> Result<Option<Vec<Fit>>, Failure> {
-    let Answer::Fits(fits) = in_child(job, stop, &mut |_| Ok(()))? else { return Ok(None) };
-    let Some(fits) = fits else { return Ok(None) };
-    report::fits(&fits).iter().for_each(tell);
-    let (own, others) = fits.split_first().unzip();
-    let best = others
-        .and_then(|others: &[Fit]| others.iter().min_by(|one, other| one.distance().total_cmp(&other.distance())));
-    if let (Some(own), Some(best)) = (own, best)
-        && own.distance() > SPOKEN_OF * best.distance()
-    {
-        let ratio = own.distance() / best.distance();
-        let hint = format!("{} fits what the model's first batch norms remember {ratio:.1} times better", best.name);
-        if ratio >= REFUSED && !trusted {
-            return Err(Failure::refused(format!(
-                "--data: {hint}; mend the recipe (--recipe, --scale, --mean, --sd, --colours), or say --trust-data where the data are meant to look different"
-            )));
-        }
-        tell(format_args!("hint: {hint}"));
+/// How well the usual preparations of pictures fit; refuses where another one fits far better.
+fn fingerprint(job: &Job, trusted: bool, stop: &Stop) -> Result<Option<Fits>, Failure> {
+    let fits = Fits::of(job, stop)?;
+    match fits.as_ref().and_then(Fits::hint) {
+        Some((hint, ratio)) if ratio >= REFUSED && !trusted => Err(Failure::refused(format!(
+            "--data: {hint}; mend the recipe (--recipe, --scale, --mean, --sd, --colours), or say --trust-data where the data are meant to look different"
+        ))),
+        _ => Ok(fits),
     }
-    Ok(Some(fits))
 }
 
 /// Has the statistics measured, with a bar, and keeps what is finished.
@@ -174,22 +162,10 @@ fn measure(job: &mut Job, unfinished: Option<&Unfinished>, stop: &Stop) -> Resul
             tell(format_args!("goes on from {}", unfinished.path().display()));
         }
     }
-    let bar = progress_bar(1000);
-    let answer = in_child(job, stop, &mut |event| {
-        match event {
-            Event::Announced { seconds, layers, passes } => {
-                tell(report::announced(*seconds, *layers, *passes));
-            }
-            Event::Done(share) => bar.set_position((share * 1000.0) as u64),
-            Event::State(progress) => {
-                if let Some(unfinished) = unfinished {
-                    unfinished.write(progress)?;
-                }
-            }
-        }
-        Ok(())
+    let answer = with_progress(job, stop, &mut |event| match (event, unfinished) {
+        (Event::State(progress), Some(unfinished)) => unfinished.write(progress),
+        _ => Ok(()),
     });
-    bar.finish_and_clear();
     match answer? {
         Answer::Recalibrated(outcome) => Ok(*outcome),
         _ => Err(Failure::output("the process that runs the model gave another answer than was asked for")),

@@ -5,30 +5,28 @@
 //! from outside (the command line, the machine's name, names of arms) is escaped where it enters the page.
 //!
 //! The sections in the page's order: `finding`, `curves`, `unit`, `gradients`, `answers`, `asked`. Below them are
-//! `chart` with `axis` and `labels`, tables and figures in `markup`, and `averages`.
+//! `averages` and `page`; charts, tables and the page around them are `batchnorm-page`'s.
 //!
 //! A [grid](crate::grid) has its own pages in `study`, of the same charts and tables.
 //!
-//! Lines differ by dash pattern and carry their names; colours come from `style.css`, in light, dark and print.
+//! Lines differ by dash pattern and carry their names; colours are the page's, in light, dark and print.
 
 mod answers;
 mod asked;
 mod averages;
-mod axis;
-mod chart;
 mod curves;
 mod finding;
 mod gradients;
-mod labels;
 mod logs;
-mod markup;
 mod page;
 mod study;
 mod unit;
 
+use batchnorm_page::markup;
+
 use crate::comparison::Comparison;
 use crate::words::percent;
-use page::{alone, page};
+use page::page;
 pub use study::{Rows, arms_table, readings_table, study_html, study_markdown, study_picture};
 
 /// The whole page.
@@ -49,12 +47,12 @@ pub fn html(comparison: &Comparison) -> String {
 
 /// Accuracy against steps, as an SVG file of its own.
 pub fn picture(comparison: &Comparison) -> String {
-    alone(&curves::accuracy_by_steps(comparison))
+    curves::accuracy_by_steps(comparison).file()
 }
 
 /// Accuracy against epochs of some trainings, each with its name and the text of its log (`train --log`), as an SVG file of its own.
 pub fn picture_of_logs(trainings: &[(String, String)]) -> String {
-    alone(&logs::chart(trainings))
+    logs::chart(trainings).file()
 }
 
 fn question(comparison: &Comparison) -> String {

@@ -50,6 +50,12 @@ impl Budget {
         Ok(())
     }
 
+    /// Looks at the vectors of a norm, and takes room for a factor and a summand for each of its channels.
+    pub fn take_affine(&mut self, channels: usize) -> Result<(), TooMuch> {
+        self.look_at(channels.saturating_mul(4))?;
+        self.take::<[f64; 2]>(channels)
+    }
+
     /// Takes room for so many values.
     pub fn take<T>(&mut self, count: usize) -> Result<(), TooMuch> {
         self.take_bytes(count.saturating_mul(size_of::<T>()))

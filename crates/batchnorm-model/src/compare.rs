@@ -16,7 +16,7 @@ pub const FLOORS: f64 = 4.0;
 const TOGETHER: usize = 4;
 
 /// How far apart two models are.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Comparison {
     /// The largest difference of an output, of the largest output.
     pub difference: f64,
@@ -24,6 +24,8 @@ pub struct Comparison {
     pub floor: f64,
     /// Samples.
     pub samples: usize,
+    /// The engine that ran them, with its version.
+    pub engine: String,
 }
 
 impl Comparison {
@@ -99,7 +101,12 @@ pub fn compare(
         };
         largest.iter().zip(&differences).map(of).fold(0.0, f64::max)
     };
-    Ok(Comparison { difference: relative(0), floor: relative(1).max(relative(2)), samples: source.len() })
+    Ok(Comparison {
+        difference: relative(0),
+        floor: relative(1).max(relative(2)),
+        samples: source.len(),
+        engine: original.engine.name().to_owned(),
+    })
 }
 
 fn outputs(model: &Loaded, values: &[(String, Array)]) -> Result<Vec<Array>, PassError> {

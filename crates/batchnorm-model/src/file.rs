@@ -15,6 +15,7 @@ use crate::layer::{Layer, Mode};
 use crate::layers;
 use crate::onnx::{AttributeValue, Graph, GraphError, Model, Node, ReadError, Tensor};
 use crate::parameters::Parameters;
+use crate::repair::{self, Change, Left, RepairError};
 use crate::statistics::{self, Statistics, StatisticsError};
 use crate::weights::{self, SafetensorsError, ShardsError, Weights};
 
@@ -58,6 +59,19 @@ pub struct Inspection {
     pub layers: Vec<Layer>,
     /// What is wrong with them, the worst first.
     pub findings: Vec<Finding>,
+}
+
+/// A model that was mended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Repaired {
+    /// Its bytes, which have been read again: a graph that can run. As they were, where nothing was mended.
+    pub bytes: Vec<u8>,
+    /// What was done, in the order of the file.
+    pub changes: Vec<Change>,
+    /// What was left, with the reason.
+    pub left: Vec<Left>,
+    /// What is found in it now.
+    pub after: Inspection,
 }
 
 /// A batch norm, and whether its statistics can be measured by running the model.
@@ -225,6 +239,31 @@ impl ModelFile {
         Ok(fold::fold(&model, bytes, &elsewhere, to_mul_and_add)?)
     }
 
+    /// Mends what is wrong with its batch norms and has one right answer ([`repair`](mod@crate::repair)).
+    ///
+    /// # Errors
+    /// No model with a graph; otherwise as [`inspect`](Self::inspect); a mended model that cannot be read or run, which would be a mistake
+    /// of this program.
+    pub fn repair(&self) -> Result<Repaired, FileError> {
+        let (model, bytes) = self.graph()?;
+        let Inspection { layers, .. } = self.inspect()?;
+        let elsewhere = |name: &str, offset, length| self.elsewhere(name, offset, length);
+        let repair = repair::repair(&model, bytes, &elsewhere, &layers).map_err(|error| match error {
+            RepairError::Wire(error) => FileError::from(ReadError::from(error)),
+            RepairError::Parts(error) => error.into(),
+        })?;
+        let bytes = written_again(bytes, |out| repair.write(bytes, out))?;
+        let mended = ModelFile {
+            path: self.path.clone(),
+            kind: self.kind,
+            size: bytes.len() as u64,
+            content: Content::Onnx(bytes),
+        };
+        let after = mended.inspect()?;
+        let Content::Onnx(bytes) = mended.content else { return Err(FileError::NoGraph(self.kind)) };
+        Ok(Repaired { bytes, changes: repair.changes, left: repair.left, after })
+    }
+
     /// Its batch norms, in the order of the file, with whether their statistics can be measured.
     ///
     /// # Errors
@@ -233,8 +272,9 @@ impl ModelFile {
         let (model, bytes) = self.graph()?;
         model.check()?;
         let mut norms = Vec::new();
+        let mut budget = Budget::of(bytes.len());
         let elsewhere = |name: &str, offset, length| self.elsewhere(name, offset, length);
-        layers::each(&model, bytes, &elsewhere, &mut |found| {
+        layers::each(&model, bytes, &elsewhere, &mut budget, &mut |found| {
             let node = match (found.node, found.mode) {
                 (None, _) => Err("it is inside a function or a graph within a node, which are not measured"),
                 (_, Mode::TrainingOfConstants) => Err("it normalises constants, and no data"),
@@ -242,11 +282,13 @@ impl ModelFile {
                     Err("it is an instance norm, which has no use for running statistics")
                 }
                 _ if found.by_position => Err("its statistics are of each position (spatial 0)"),
-                _ if found.parameters.is_err() => Err("its statistics are no constants of the file"),
+                _ if found.parameters.is_err() => {
+                    Err("its vectors are no constants of the file, or not of one length (`inspect` says which)")
+                }
                 (Some(node), _) => Ok(node),
             };
             norms.push(Measurable { name: found.name, node });
-        });
+        })?;
         Ok(norms)
     }
 

@@ -264,9 +264,14 @@ fn measured(
             let places = some.iter().map(|&at| begin(at)..(begin(at) + TOGETHER).min(source.len())).collect();
             for moments in in_parallel(engine, places, |places| look(places, &is_far))? {
                 for (populations, moments) in seen.iter_mut().zip(moments) {
-                    for (population, samples) in populations.iter_mut().zip(moments) {
+                    for ((population, samples), &place) in populations.iter_mut().zip(moments).zip(&norms) {
+                        let norm = &written.norms[place];
                         for sample in &samples {
-                            population.observe(sample).map_err(|error| PassError::Data(error.to_string()))?;
+                            population.observe(sample).map_err(|_| PassError::Length {
+                                layer: norm.name.clone(),
+                                expected: norm.statistics.mean.len(),
+                                got: sample.channels().len(),
+                            })?;
                         }
                     }
                 }

@@ -15,6 +15,7 @@ use std::io::{self, Write};
 
 use rayon::prelude::*;
 
+use crate::budget::Budget;
 use crate::edit::Edits;
 use crate::foldable::{Fold, Frozen, Judge, Reason, Side, Target, Verdict};
 use crate::layers::{self, Found};
@@ -108,7 +109,8 @@ pub fn fold<'f>(
     let mut kept: Vec<Kept> = Vec::new();
     let mut norms: Vec<Norm> = Vec::new();
     let mut count = 0;
-    layers::each(model, file, elsewhere, &mut |found: Found<'f>| {
+    let mut budget = Budget::of(file.len());
+    layers::each(model, file, elsewhere, &mut budget, &mut |found: Found<'f>| {
         count += 1;
         let affine = found.parameters.ok().map(|parameters| Affine::of(&parameters, found.epsilon));
         match (found.verdict, found.node, affine) {
@@ -134,11 +136,12 @@ pub fn fold<'f>(
                 kept.push(Kept { name: found.name, reason, affine: node.zip(affine).filter(|_| may_unfold) });
             }
         }
-    });
+    })?;
     for add in 0..graph.nodes.len() {
         let Some(Frozen { mul, input, scale, shift, fold, .. }) = judge.frozen(add) else { continue };
         let numbers = |name: &str| constants.numbers(name, LARGEST, elsewhere).map(|numbers| numbers.to_vec());
         let (Ok(scale), Ok(shift)) = (numbers(scale), numbers(shift)) else { continue };
+        budget.take_affine(scale.len().max(shift.len()))?;
         let node = &graph.nodes[add];
         count += 1;
         norms.push(Norm {

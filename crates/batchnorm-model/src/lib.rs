@@ -3,11 +3,12 @@
 //! In the order in which data flow: the [`kind`] of a file; its bytes as fields of protobuf ([`wire`]) and as a model of ONNX ([`onnx`]), or
 //! its named tensors ([`weights`]); the batch norms in it, each a [`layer`]; whether each is [`foldable`], and what is wrong with it
 //! ([`health`]). [`file`](mod@file) does all that for a path. Changes go the other way: [`edit`] writes a file of ONNX with some fields
-//! changed, [`convert`] tensors by another framework's convention. [`samples`] are a user's data as inputs of a model. Files of one's own are written by [`onnx::NewModel`] and
+//! changed, [`repair`](mod@repair) mends what has one right answer, [`convert`] tensors by another framework's convention. [`samples`] are a user's data as inputs of a model. Files of one's own are written by [`onnx::NewModel`] and
 //! [`weights::NewWeights`], with the [`recipe`] of what the network's pictures went through.
 //!
 //! Whoever writes files and reads none leaves the feature `read` out, and with it all but `numbers`, `onnx`'s and `weights`' new ones,
-//! `recipe` and `wire`.
+//! `recipe` and `wire`. Models are run (feature `engine`) by `rten`, which is built in, or by `onnxruntime` (feature `ort`), a library
+//! that the user names.
 //!
 //! ```no_run
 //! use batchnorm_model::file::ModelFile;
@@ -39,6 +40,8 @@ pub mod fingerprint;
 pub mod fold;
 #[cfg(feature = "read")]
 pub mod foldable;
+#[cfg(feature = "engine")]
+pub mod gap;
 #[cfg(feature = "read")]
 pub mod health;
 #[cfg(feature = "engine")]
@@ -56,6 +59,8 @@ pub mod parameters;
 #[cfg(feature = "engine")]
 pub mod recalibrate;
 pub mod recipe;
+#[cfg(feature = "read")]
+pub mod repair;
 #[cfg(feature = "read")]
 pub mod samples;
 #[cfg(feature = "read")]

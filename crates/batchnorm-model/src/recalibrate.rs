@@ -20,6 +20,7 @@ use std::time::Instant;
 pub use answers::{Answers, Side, Sign, Verdict};
 pub use error::RecalibrateError;
 pub use layer::{Drift, Errors, Recalibrated};
+pub(crate) use plan::say;
 pub use plan::{Event, Outcome, Progress, Request, Tell};
 
 use crate::engine::{Array, Engine, EngineError, Given, Passes, Source, Stages, Written};
@@ -32,6 +33,10 @@ struct Timed<'e> {
 }
 
 impl Engine for Timed<'_> {
+    fn name(&self) -> &str {
+        self.engine.name()
+    }
+
     fn run(&self, given: Vec<(&str, Cow<'_, Array>)>, wanted: &[&str]) -> Result<Vec<Array>, EngineError> {
         let start = Instant::now();
         let result = self.engine.run(given, wanted);
@@ -99,6 +104,7 @@ pub fn recalibrate(
         answers,
         batch,
         samples: source.len(),
+        engine: engine.name().to_owned(),
         engine_share: timed.nanoseconds.load(Ordering::Relaxed) as f64
             / (1e9 * seconds * rayon::current_num_threads() as f64),
         seconds,

@@ -107,7 +107,11 @@ pub fn put(
             put_vector(&mut wiring, node, *place, input, numbers.clone(), precision)?;
         }
         if norm.training {
-            leave_training(&mut wiring, model, &uses, *place)?;
+            let others = node.outputs.iter().skip(1).map(|output| output.text).filter(|name| !name.is_empty());
+            if others.into_iter().any(|name| !uses.users(name).is_empty()) {
+                return Err(StatisticsError::Used(node.title()));
+            }
+            leave_training(&mut wiring, model, *place);
         }
     }
     let mut edits = wiring.finish();
@@ -165,20 +169,14 @@ fn put_vector(
     wiring.put_constant(place, input, NewTensor { name, shape, values: NewValues::Floats(precision, numbers) })
 }
 
-/// Takes a norm out of training mode, as its version has that.
-fn leave_training(wiring: &mut Wiring, model: &Model, uses: &Uses, place: usize) -> Result<(), StatisticsError> {
-    let node = &model.graph.nodes[place];
-    let others = node.outputs.iter().skip(1).map(|output| output.text).filter(|name| !name.is_empty());
-    if others.into_iter().any(|name| !uses.users(name).is_empty()) {
-        return Err(StatisticsError::Used(node.title()));
-    }
+/// Takes a norm out of training mode, as its version has that. Nothing may take what it gives besides its first output.
+pub(crate) fn leave_training(wiring: &mut Wiring, model: &Model, place: usize) {
     wiring.drop_other_outputs(place);
     match model.opset() {
         ..7 => wiring.put_attribute(place, "is_test", NewAttribute::Int(1)),
         7..14 => {}
         _ => wiring.drop_attribute(place, "training_mode"),
     }
-    Ok(())
 }
 
 /// The statistics of before, with the place of their entry.

@@ -148,9 +148,22 @@ impl<'w, 'f> Wiring<'w, 'f> {
             values => values,
         };
         let name = self.add_tensor(NewTensor { values, ..tensor });
+        self.take_instead(place, input, name);
+        Ok(())
+    }
+
+    /// Lets an input of a node take a tensor that was added, by its name.
+    pub fn take_instead(&mut self, place: usize, input: usize, name: String) {
         self.unused.insert((place, input));
         self.new_inputs.insert((place, input), name);
-        Ok(())
+    }
+
+    /// Takes an input off a node, behind which it has no other one.
+    pub fn drop_input(&mut self, place: usize, input: usize) {
+        if let Some(text) = self.node(place).inputs.get(input) {
+            self.edits.remove(text.whole.clone());
+            self.unused.insert((place, input));
+        }
     }
 
     /// The tensor of a constant that nothing but this input takes.
@@ -171,18 +184,24 @@ impl<'w, 'f> Wiring<'w, 'f> {
 
     /// Adds a tensor to the graph; its name, which is as near as can be to the one that it has.
     pub fn add_tensor(&mut self, mut tensor: NewTensor) -> String {
-        tensor.name = self.name(&tensor.name);
+        let name = self.name(&tensor.name);
+        tensor.name.clone_from(&name);
+        self.put_value(tensor);
+        name
+    }
+
+    /// Adds a tensor under the name that it has: that of a value whose maker is taken out.
+    pub fn put_value(&mut self, tensor: NewTensor) {
         let mut bytes = Vec::new();
         put_bytes(&mut bytes, INITIALIZER, &tensor.to_bytes());
         if self.model.ir_version < INITIALIZERS_ALONE
-            && let NewValues::Bytes(precision, _) = tensor.values
+            && let NewValues::Bytes(precision, _) | NewValues::Floats(precision, _) = tensor.values
         {
             let shape = tensor.shape.iter().map(|&length| NewLength::Fixed(length as i64)).collect();
             let value = NewValue { name: tensor.name.clone(), precision, shape: Some(shape) };
             put_bytes(&mut bytes, INPUT, &value.to_bytes());
         }
         self.edits.append(self.graph().content.clone(), &bytes);
-        tensor.name
     }
 
     /// Puts a node behind another one, which takes its output and gives it under its name.
@@ -219,6 +238,7 @@ impl<'w, 'f> Wiring<'w, 'f> {
             for (at, text) in node.inputs.iter().enumerate() {
                 let new = match self.new_inputs.get(&(place, at)) {
                     Some(name) => name.as_str(),
+                    None if self.unused.contains(&(place, at)) => continue,
                     None => self.final_name(text.text),
                 };
                 if new != text.text {

@@ -32,10 +32,10 @@ pub fn text(folding: &Folding, path: &Path, compared: Option<Comparison>) -> Str
              deviations of its mean; seen is the largest difference at {POSITIONS} positions, computed both ways in f64."
         );
     }
-    if let Some(Comparison { difference, floor, samples }) = compared {
+    if let Some(Comparison { difference, floor, samples, engine }) = compared {
         let _ = writeln!(
             text,
-            "Beside the original on {samples} samples: the outputs differ by {difference:.1e} of the largest; rounding alone does {floor:.1e}."
+            "Beside the original on {samples} samples, by {engine}: the outputs differ by {difference:.1e} of the largest; rounding alone does {floor:.1e}."
         );
     }
     text.push_str(&of_layers::reasons("Stays", kept.iter().map(|(name, reason)| (&**name, reason.to_string()))));
@@ -97,6 +97,7 @@ pub fn json(folding: &Folding, path: &Path, output: Option<&Path>, compared: Opt
         "bound": folding.bound(),
         "positions": POSITIONS,
         "compared": compared.map(|compared| json!({
+            "engine": compared.engine,
             "samples": compared.samples,
             "difference": compared.difference,
             "floor": compared.floor,

@@ -9,17 +9,24 @@ use batchnorm_model::layer::{Layer, Mode};
 use batchnorm_model::parameters::Parameters;
 use serde_json::{Value, json};
 
+use super::gap::Found;
 use super::{channels, shown};
 use crate::text;
 
 /// The version of the object's form.
 const FORMAT: &str = "batchnorm-inspect 1";
 
-pub fn text(inspection: &Inspection, path: &Path) -> String {
+pub fn text(inspection: &Inspection, path: &Path, found: Option<&Found>) -> String {
+    text::json(&object(inspection, path, found))
+}
+
+/// The whole file.
+pub fn object(inspection: &Inspection, path: &Path, found: Option<&Found>) -> Value {
     let mut object = head(inspection, path);
     object["batch_norms"] = inspection.layers.iter().map(|layer| of(layer, &inspection.findings)).collect();
     object["findings"] = inspection.findings.iter().map(|found| finding(found, path)).collect();
-    text::json(&object)
+    object["gap"] = found.map_or(Value::Null, Found::json);
+    object
 }
 
 /// One layer with its channels.
@@ -110,7 +117,7 @@ fn of(layer: &Layer, findings: &[Finding]) -> Value {
     })
 }
 
-fn finding(finding: &Finding, path: &Path) -> Value {
+pub fn finding(finding: &Finding, path: &Path) -> Value {
     json!({
         "code": finding.code.to_string(),
         "severity": finding.severity.to_string(),

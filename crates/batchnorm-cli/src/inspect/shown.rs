@@ -4,7 +4,7 @@ use std::path::Path;
 
 use batchnorm_model::file::{Head, Inspection};
 use batchnorm_model::foldable::Verdict;
-use batchnorm_model::health::{Finding, Remedy, Severity};
+use batchnorm_model::health::{Finding, Mend, Remedy, Severity};
 use batchnorm_model::layer::Layer;
 
 use crate::text::{self, of_layers};
@@ -85,8 +85,13 @@ fn size(bytes: u64) -> String {
 
 /// What to do about a finding, with the command that helps, if there is one.
 pub fn mend(finding: &Finding, path: &Path) -> String {
-    let words = text::one_line(&finding.mend.words);
-    match (command(finding, path), finding.mend.remedy) {
+    mend_of(finding.layer.as_deref(), &finding.mend, path)
+}
+
+/// What to do about something in a layer of a file.
+pub fn mend_of(layer: Option<&str>, mend: &Mend, path: &Path) -> String {
+    let words = text::one_line(&mend.words);
+    match (command_of(layer, mend.remedy, path), mend.remedy) {
         (Some(command), Some(Remedy::LookAtChannels)) => format!("{words}; which channels: {command}"),
         (Some(command), Some(Remedy::Recalibrate)) => format!("{words} (yours in place of {DATA}): {command}"),
         (Some(command), _) => format!("{words}: {command}"),
@@ -96,17 +101,26 @@ pub fn mend(finding: &Finding, path: &Path) -> String {
 
 /// The command that mends a finding, or shows more of it.
 pub fn command(finding: &Finding, path: &Path) -> Option<String> {
-    let layer = finding.layer.as_ref()?;
+    command_of(finding.layer.as_deref(), finding.mend.remedy, path)
+}
+
+/// The command of a remedy for a layer of a file.
+pub fn command_of(layer: Option<&str>, remedy: Option<Remedy>, path: &Path) -> Option<String> {
+    let layer = layer?;
     // (A name with control characters cannot be typed.)
     let can_be_typed = |name: &str| !name.chars().any(char::is_control);
     let model = text::word(path);
-    match finding.mend.remedy? {
+    match remedy? {
         Remedy::LookAtChannels if can_be_typed(layer) => {
             Some(format!("batchnorm inspect {model} --layer={}", text::word(Path::new(layer))))
         }
         Remedy::Fold if can_be_typed(&path.to_string_lossy()) => {
             let folded = path.with_extension("folded.onnx");
             Some(format!("batchnorm fold {model} {}", text::word(&folded)))
+        }
+        Remedy::Fix if can_be_typed(&path.to_string_lossy()) => {
+            let fixed = path.with_extension("fixed.onnx");
+            Some(format!("batchnorm inspect {model} --fix {}", text::word(&fixed)))
         }
         Remedy::Recalibrate if can_be_typed(&path.to_string_lossy()) => {
             let new = path.with_extension("recalibrated.onnx");

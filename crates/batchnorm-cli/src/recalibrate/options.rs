@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use batchnorm_model::job::Blend;
 
-use crate::failure::Failure;
 use crate::model_data::ModelData;
+use crate::model_process::Resources;
 
 /// Measure the running statistics of a trained model's batch norms anew, on your data.
 ///
@@ -35,9 +35,6 @@ pub struct Arguments {
     /// Measure all in one pass, each batch normalised by itself as in training: faster for deep models, and it depends on --batch.
     #[arg(long)]
     pub one_pass: bool,
-    /// Samples that run together. Layer by layer it changes no bit of the result.
-    #[arg(long, value_name = "N", default_value_t = 8)]
-    pub batch: usize,
     /// Mix with the old statistics: new:W gives the new ones the weight W (0 to 1), old:W the old ones.
     #[arg(long, value_name = "new:W|old:W")]
     pub blend: Option<Mix>,
@@ -53,15 +50,8 @@ pub struct Arguments {
     /// Measure, and write nothing.
     #[arg(long)]
     pub dry_run: bool,
-    /// Threads. [default: as many as there are processors]
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
-    /// Memory of the process that runs the model, in GiB.
-    #[arg(long, value_name = "GIB", default_value_t = 4.0)]
-    pub max_memory: f64,
-    /// Room for values between two layers in temporary files, in GiB; what finds none is computed again.
-    #[arg(long, value_name = "GIB", default_value_t = 8.0)]
-    pub cache: f64,
+    #[command(flatten)]
+    pub resources: Resources,
     /// Print one object of JSON (docs/json.md).
     #[arg(long)]
     pub json: bool,
@@ -85,22 +75,5 @@ impl FromStr for Mix {
         };
         blend.weight().map_err(|_| expected())?;
         Ok(Mix(blend))
-    }
-}
-
-impl Arguments {
-    pub fn check(&self) -> Result<(), Failure> {
-        let positive = |name: &str, number: f64| match number > 0.0 && number < 1e6 {
-            true => Ok(()),
-            false => Err(Failure::usage(format!("{name}: expected a number of GiB above 0, got {number}"))),
-        };
-        positive("--max-memory", self.max_memory)?;
-        if self.cache != 0.0 {
-            positive("--cache", self.cache)?;
-        }
-        if self.batch == 0 || self.threads == Some(0) {
-            return Err(Failure::usage("--batch, --threads: expected 1 or more, got 0"));
-        }
-        Ok(())
     }
 }

@@ -4,7 +4,6 @@ use std::fmt::Write;
 use std::path::Path;
 
 use batchnorm_model::file::Measurable;
-use batchnorm_model::fingerprint::Fit;
 use batchnorm_model::recalibrate::{Answers, Outcome, Recalibrated, Sign, Verdict};
 use batchnorm_model::recipe::Recipe;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
@@ -12,58 +11,14 @@ use comfy_table::{Cell, CellAlignment, Table};
 use serde_json::{Value, json};
 
 use super::Arguments;
+use crate::fits::Fits;
 use crate::text::{self, of_layers};
-
-/// Preparations of pictures that are shown.
-const SHOWN: usize = 4;
-
-/// How well the data fit, and the best of the usual preparations of pictures.
-pub fn fits(fits: &[Fit]) -> Vec<String> {
-    let Some((own, others)) = fits.split_first() else { return Vec::new() };
-    let line = |fit: &Fit| {
-        let distances: Vec<String> = fit.distances.iter().map(|&distance| digits(distance)).collect();
-        let borders = if fit.borders { ", with black borders as random cuts leave them" } else { "" };
-        format!("{} ({}{borders})", fit.name, distances.join(", "))
-    };
-    let mut lines = vec![format!(
-        "distance of the data from what the first batch norms remember (0: the same; a hint): {}",
-        line(own)
-    )];
-    if !others.is_empty() {
-        let mut sorted: Vec<&Fit> = others.iter().collect();
-        sorted.sort_by(|one, other| one.distance().total_cmp(&other.distance()));
-        let best: Vec<String> = sorted.into_iter().take(SHOWN).map(line).collect();
-        lines.push(format!("the usual preparations that fit best: {}", best.join("; ")));
-    }
-    lines
-}
-
-/// A distance with as many digits as tell it from others.
-fn digits(distance: f64) -> String {
-    match distance {
-        ..0.1 => format!("{distance:.4}"),
-        ..10.0 => format!("{distance:.2}"),
-        _ => format!("{distance:.0}"),
-    }
-}
-
-pub fn announced(seconds: f64, layers: usize, passes: usize) -> String {
-    format!("{layers} batch norms, {passes} passes over the data's way through the model: about {}", time(seconds))
-}
-
-fn time(seconds: f64) -> String {
-    match seconds {
-        ..1.0 => String::from("a second"),
-        ..120.0 => format!("{seconds:.0} s"),
-        _ => format!("{:.0} min", seconds / 60.0),
-    }
-}
 
 pub fn shown(
     arguments: &Arguments,
     all: &[Measurable],
     outcome: &Outcome,
-    fits: Option<&[Fit]>,
+    fits: Option<&Fits>,
     recipe: Option<&Recipe>,
     output: Option<&Path>,
 ) -> String {
@@ -71,13 +26,14 @@ pub fn shown(
         return json(arguments, all, outcome, fits, recipe, output);
     }
     let file = text::one_line(&arguments.input.display().to_string());
-    let Outcome { layers, samples, answers, .. } = outcome;
-    let mut text = format!("{file}: {} of {} batch norms measured on {samples} samples", layers.len(), all.len());
+    let Outcome { layers, samples, answers, engine, .. } = outcome;
+    let mut text =
+        format!("{file}: {} of {} batch norms measured on {samples} samples by {engine}", layers.len(), all.len());
     match (arguments.one_pass, outcome.batch) {
         (true, batch) => {
             let _ = writeln!(text, ", in one pass by batches of {batch}: right for that size.");
         }
-        (false, batch) if batch < arguments.batch.min(*samples) => {
+        (false, batch) if batch < arguments.resources.batch.min(*samples) => {
             let _ = writeln!(text, ", layer by layer (together no more than {batch} run through this model).");
         }
         (false, _) => text.push_str(", layer by layer.\n"),
@@ -134,7 +90,7 @@ fn of_answers(answers: &Answers) -> String {
             share(now),
             answers.samples,
             match answers.verdict() {
-                Some(Verdict::WithinChance) => ": fewer, and no more than chance explains",
+                Some(Verdict::WithinChance) => ": no more of a difference than chance explains",
                 _ => "",
             }
         );
@@ -168,7 +124,7 @@ fn json(
     arguments: &Arguments,
     all: &[Measurable],
     outcome: &Outcome,
-    fits: Option<&[Fit]>,
+    fits: Option<&Fits>,
     recipe: Option<&Recipe>,
     output: Option<&Path>,
 ) -> String {
@@ -208,6 +164,7 @@ fn json(
         "output": output.map(text::path),
         "data": arguments.data.data.as_deref().map(text::path),
         "recipe": recipe.map(Recipe::to_toml),
+        "engine": outcome.engine,
         "samples": outcome.samples,
         "one_pass": arguments.one_pass,
         "batch": outcome.batch,
@@ -223,7 +180,7 @@ fn json(
         "gained": answers.changed.map(|[_, gained]| gained),
         "verdict": answers.verdict(),
         "signs": signs.collect::<Vec<&str>>(),
-        "fits": fits.map(|fits| fits.iter().map(|fit| json!({ "name": fit.name, "distances": fit.distances, "borders": fit.borders })).collect::<Vec<Value>>()),
+        "fits": fits.map(Fits::json),
         "seconds": outcome.seconds,
         "announced": outcome.announced,
         "engine_share": outcome.engine_share,

@@ -36,7 +36,7 @@ impl Unfinished {
             (layers, one_pass, batch, format!("{blend:?}")).hash(&mut hasher);
         }
         if let Some(data) = &job.data {
-            format!("{:?}", (&data.recipe, data.header)).hash(&mut hasher);
+            format!("{:?}", (&data.recipe, data.header, &job.engine)).hash(&mut hasher);
             stamp(&data.path, &mut hasher);
         }
         let mut name = output.file_name().unwrap_or_default().to_owned();

@@ -206,7 +206,7 @@ fn every_code_has_a_file_that_raises_it_and_one_beside_it_that_does_not() {
     assert_eq!(tested.into_iter().collect::<Vec<Code>>(), Code::ALL);
     // What stands in commands for the user's own.
     crate::recalibrate::put_data(folder.path(), "data.npy", &[4, 3, 9, 9]);
-    let (mut commands, mut recalibrations) = (0, 0);
+    let (mut commands, mut recalibrations, mut fixes) = (0, 0, 0);
     for (number, pair) in all.iter().enumerate() {
         let code = pair.code.to_string();
         let [raises, does_not] =
@@ -243,10 +243,21 @@ fn every_code_has_a_file_that_raises_it_and_one_beside_it_that_does_not() {
                 runs(folder.path(), command);
                 commands += 1;
                 recalibrations += usize::from(command.starts_with("batchnorm recalibrate "));
+                if let Some((_, mended)) = command.split_once(" --fix ") {
+                    // What it was printed for is gone.
+                    let after = json(folder.path(), mended.trim_matches('\''), &[]);
+                    let stays =
+                        |other: &serde_json::Value| ["code", "layer"].iter().all(|key| other[key] == finding[key]);
+                    assert!(!after["findings"].as_array().unwrap().iter().any(stays), "{command}: {after:#}");
+                    fixes += 1;
+                }
             }
         }
     }
-    assert!(commands >= 7 && recalibrations >= 2, "only {commands} commands were printed, {recalibrations} on data");
+    assert!(
+        commands >= 7 && recalibrations >= 2 && fixes >= 4,
+        "only {commands} commands were printed, {recalibrations} on data, {fixes} that mend"
+    );
 }
 
 /// Runs a command as it was printed.

@@ -1,4 +1,4 @@
-//! docs/healthy.md, docs/folding.md and docs/recalibrating.md: their commands run, what they show is what these print, and the table has every finding.
+//! docs/healthy.md, docs/folding.md, docs/recalibrating.md and docs/debugging.md: their commands run, what they show is what these print, and the table has every finding.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,6 +11,7 @@ use crate::{healthy, models, node_of, set, support, weights};
 const HEALTHY: &str = include_str!("../../../../docs/healthy.md");
 const FOLDING: &str = include_str!("../../../../docs/folding.md");
 const RECALIBRATING: &str = include_str!("../../../../docs/recalibrating.md");
+const DEBUGGING: &str = include_str!("../../../../docs/debugging.md");
 
 /// The contents of a page's blocks of a kind.
 fn blocks(page: &'static str, kind: &str) -> Vec<&'static str> {
@@ -96,6 +97,19 @@ fn the_commands_of_the_guide_to_new_data_run() {
     let of = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
     assert!(of("back.onnx") == of("model.onnx") && of("one-pass.onnx") != of("adapted.onnx"));
     assert!(printed.contains("2 of 2 batch norms measured on 60 samples") && !of("report.json").is_empty());
+}
+
+#[test]
+fn the_commands_of_the_guide_to_training_and_use_run() {
+    let (folder, printed) = run(DEBUGGING, |folder| {
+        crate::gap::put_models(folder);
+        std::fs::rename(folder.join("broken.onnx"), folder.join("model.onnx")).unwrap();
+        crate::recalibrate::put_labels(folder, &[0; 240]);
+    });
+    assert!(printed.contains("No gap: none of the 2 batch norms"), "{printed}");
+    for name in ["gap.html", "gap.json", "mended.onnx", "fixed.onnx"] {
+        assert!(folder.path().join(name).exists(), "{name}");
+    }
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! `batchnorm inspect`, `fold` and `recalibrate`, from outside: files in, tables, JSON and exit codes out.
 
+#[path = "../browser/mod.rs"]
+mod browser;
+#[path = "../markup/mod.rs"]
+mod markup;
 #[path = "../../../batchnorm-model/tests/support/mod.rs"]
 mod models;
 #[path = "../support/mod.rs"]
@@ -8,9 +12,12 @@ mod support;
 mod conversion;
 mod files;
 mod findings;
+mod fix;
 mod fold;
+mod gap;
 mod guide;
 mod recalibrate;
+mod runs;
 mod shown;
 
 use std::path::Path;

@@ -61,6 +61,7 @@ fn a_model_gets_the_statistics_of_the_data_and_gives_them_back() {
     let output = run(folder.path(), &["recalibrate", "in.onnx", "out.onnx", "--data", "x.npy", "--json"]);
     let report: Value = serde_json::from_str(done(&output)).unwrap();
     assert_eq!(report["format"], "batchnorm-recalibrate 1");
+    assert!(report["engine"].as_str().unwrap().starts_with("rten "), "{report:#}");
     assert_eq!((&report["samples"], &report["batch_norms"]), (&json!(21), &json!(2)));
     assert_eq!(report["layers"][0]["values"], json!(21 * 81));
     assert!(report["change"].as_f64().unwrap() > 0.1 && report["worse"].is_null(), "{report:#}");
@@ -215,6 +216,7 @@ fn a_fold_is_compared_on_data_and_refused_beyond_the_tolerance() {
     let report: Value = serde_json::from_str(done(&output)).unwrap();
     let compared = &report["compared"];
     assert_eq!(compared["samples"], 6);
+    assert!(compared["engine"].as_str().unwrap().starts_with("rten "), "{report:#}");
     assert!(compared["difference"].as_f64().unwrap() < 1e-5 && compared["floor"].as_f64().unwrap() > 0.0, "{report:#}");
     // On random numbers too; and nothing is equal to the bit.
     assert!(
@@ -227,6 +229,32 @@ fn a_fold_is_compared_on_data_and_refused_beyond_the_tolerance() {
         &["nothing is written"],
     );
     assert!(!folder.path().join("no.onnx").exists());
+}
+
+#[test]
+fn what_the_engine_lacks_is_named_with_the_remedy_and_needs_another_one_to_run_alone() {
+    let folder = folder();
+    put_data(folder.path(), "x.npy", &[6, 3, 9, 9]);
+    let mut model = healthy();
+    let last = model.graph.outputs[0].name.clone();
+    model.graph.nodes.push(models::node("Shrink", &[&last], &["shrunk"], &[]));
+    model.graph.outputs = vec![models::shapeless("shrunk")];
+    fs::write(folder.path().join("in.onnx"), model.to_bytes()).unwrap();
+    let command = ["recalibrate", "in.onnx", "out.onnx", "--data", "x.npy"];
+    refused(&run(folder.path(), &command), 4, &["Shrink", "--engine onnxruntime:PATH"]);
+    done(&run(folder.path(), &["inspect", "in.onnx"]));
+    done(&run(folder.path(), &["fold", "in.onnx", "folded.onnx"]));
+    let by = |engine: &str| run(folder.path(), &[&command[..], &["--engine", engine]].concat());
+    // (There is no library here; the tests of the library's own run in one.)
+    match cfg!(feature = "ort") {
+        true => refused(&by("onnxruntime:absent.so"), 4, &["absent.so", "capi/libonnxruntime.so.VERSION"]),
+        false => assert!(text(&by("onnxruntime:absent.so").stderr).contains("--features ort")),
+    }
+    for engine in ["another", "onnxruntime:"] {
+        let output = by(engine);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains("expected rten, or onnxruntime:PATH"), "{}", text(&output.stderr));
+    }
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::markup::{self, Table, escape};
+use batchnorm_page::markup::{self, Table, escape};
+
 use crate::comparison::Comparison;
 use crate::digits::{CLASSES, Digits, PIXELS, TEST_PER_CLASS};
 use crate::probe::Answer;

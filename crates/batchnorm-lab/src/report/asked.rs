@@ -1,6 +1,7 @@
 //! The request and the runs: all that another person needs to run it again. And results that others have published.
 
-use super::markup::{self, Table, escape};
+use batchnorm_page::markup::{self, Table, escape};
+
 use crate::comparison::Comparison;
 use crate::digits::{CLASSES, PIXELS};
 use crate::run::{Ending, Run};

@@ -1,9 +1,11 @@
 //! Accuracy and loss during the training, against steps and against seconds.
 
+use batchnorm_page::{
+    Axis, Chart, Line, WIDE, key, mark,
+    markup::{self, Table},
+};
+
 use super::averages::{by_step, of_arm, some_steps, spreads};
-use super::axis::{Axis, mark};
-use super::chart::{Chart, Line, WIDE, key};
-use super::markup::{self, Table};
 use crate::comparison::Comparison;
 use crate::probe::Probe;
 use crate::run::Point;
@@ -90,6 +92,7 @@ fn accuracy(comparison: &Comparison, id: &str, across: Across) -> Chart {
         y_mark: |share| format!("{:.0} %", 100.0 * share),
         width: WIDE,
         height: HEIGHT,
+        ribbons: Vec::new(),
         rule: Some((
             comparison.settings.target_accuracy,
             format!("mark: {}", percent(comparison.settings.target_accuracy)),
@@ -111,6 +114,7 @@ fn loss(comparison: &Comparison, id: &str, across: Across) -> Chart {
         y_mark: mark,
         width: WIDE,
         height: HEIGHT,
+        ribbons: Vec::new(),
         lines,
         rule: None,
     }

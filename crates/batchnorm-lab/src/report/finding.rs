@@ -1,6 +1,7 @@
 //! The findings of the runs in plain words, and how certain they are.
 
-use super::markup::{self, escape};
+use batchnorm_page::markup::{self, escape};
+
 use crate::comparison::Comparison;
 use crate::run::Run;
 use crate::settings::{Arm, Settings};

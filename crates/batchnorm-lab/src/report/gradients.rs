@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use batchnorm_page::{
+    Axis, Chart, Line, WIDE, key, mark,
+    markup::{self, Table},
+};
+
 use super::averages::{of_arm, some_steps};
-use super::axis::{Axis, mark};
-use super::chart::{Chart, Line, WIDE, key};
-use super::markup::{self, Table};
 use crate::comparison::Comparison;
 use crate::settings::Arm;
 use crate::summary::Spread;
@@ -126,6 +128,7 @@ impl<'a> Norms<'a> {
             y_mark: mark,
             width: WIDE,
             height: HEIGHT,
+            ribbons: Vec::new(),
             lines: self.layers.iter().enumerate().map(line).collect(),
             rule: None,
         }
@@ -167,6 +170,7 @@ fn at_start(arms: &[Norms], layers: usize) -> Chart {
         y_mark: mark,
         width: WIDE,
         height: HEIGHT,
+        ribbons: Vec::new(),
         lines,
         rule: None,
     }

@@ -1,9 +1,8 @@
 //! Accuracy against epochs, out of the logs of `train --log`.
 
+use batchnorm_page::{Axis, Chart, Line, WIDE};
 use serde_json::Value;
 
-use super::axis::Axis;
-use super::chart::{Chart, Line, WIDE};
 use crate::words::percent;
 
 /// The chart of some trainings, each with its name and its log: a line of JSON for each event, of which those with test scores count.
@@ -32,6 +31,7 @@ pub fn chart(trainings: &[(String, String)]) -> Chart {
         y_mark: |value| format!("{:.0} %", 100.0 * value),
         width: WIDE,
         height: 300.0,
+        ribbons: Vec::new(),
         lines,
         rule: None,
     }

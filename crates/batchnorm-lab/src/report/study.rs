@@ -4,8 +4,9 @@ mod charts;
 mod layers;
 mod tables;
 
-use super::markup::{self, escape};
-use super::page::{alone, page};
+use batchnorm_page::markup::{self, escape};
+
+use super::page::page;
 use crate::grid::{Made, Study, findings};
 use crate::words::count;
 use tables::html_table;
@@ -51,7 +52,7 @@ pub fn study_markdown(study: &Study) -> String {
 /// The first chart, as an SVG file of its own.
 pub fn study_picture(study: &Study) -> String {
     let first = charts::all(study).into_iter().next();
-    alone(&first.unwrap_or_else(|| charts::empty(study)))
+    first.unwrap_or_else(|| charts::empty(study)).file()
 }
 
 /// The question, and where it comes from.

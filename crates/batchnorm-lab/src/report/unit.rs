@@ -1,10 +1,12 @@
 //! The inputs of one unit of the last hidden layer during the training: Ioffe and Szegedy's figure 1.
 
+use batchnorm_page::{
+    Axis, Chart, Line, NARROW, mark,
+    markup::{self, Table},
+};
+
 use super::averages::some_steps;
-use super::axis::{Axis, mark};
-use super::chart::{Chart, Line, NARROW};
 use super::curves::probed;
-use super::markup::{self, Table};
 use crate::comparison::Comparison;
 use crate::probe::{Probe, UNIT};
 use crate::run::Run;
@@ -81,6 +83,7 @@ fn panel(index: usize, arm: &Arm, run: &Run, x: &Axis, y: &Axis) -> Chart {
         y_mark: mark,
         width: NARROW,
         height: HEIGHT,
+        ribbons: Vec::new(),
         lines: vec![line(1, "median", 0), line(2, "85th", 1), line(0, "15th", 2)],
         rule: None,
     }

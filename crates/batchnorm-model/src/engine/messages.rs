@@ -27,6 +27,11 @@ pub(super) struct Writer<'w, 'f: 'w> {
 }
 
 impl Writer<'_, '_> {
+    /// A node's name is what people know it by: an engine tells of it by that, and forgets a name that is that of a value too.
+    fn put_name(node: &Node, out: &mut Vec<u8>) {
+        put_bytes(out, 3, node.title().as_bytes());
+    }
+
     /// A batch norm by the operator's version 15, in inference. Statistics that are given have other names than in the file.
     pub fn put_norm(&mut self, norm: &BatchNorm, node: &Node, given: Option<[&str; 2]>, out: &mut Vec<u8>) {
         let inputs = (0..5).map(|at| match (at, given) {
@@ -35,7 +40,7 @@ impl Writer<'_, '_> {
         });
         inputs.for_each(|name| put_bytes(out, 1, name.as_bytes()));
         put_bytes(out, 2, node.output(0).unwrap_or_default().as_bytes());
-        put_bytes(out, 3, node.name.as_bytes());
+        Self::put_name(node, out);
         put_bytes(out, 4, b"BatchNormalization");
         put_message(out, 5, |out| {
             put_bytes(out, 1, b"epsilon");
@@ -48,7 +53,7 @@ impl Writer<'_, '_> {
     pub fn put_node(&mut self, node: &Node, out: &mut Vec<u8>) -> Result<(), WrittenError> {
         node.inputs.iter().for_each(|name| put_bytes(out, 1, name.text.as_bytes()));
         node.outputs.iter().for_each(|name| put_bytes(out, 2, name.text.as_bytes()));
-        put_bytes(out, 3, node.name.as_bytes());
+        Self::put_name(node, out);
         put_bytes(out, 4, node.operator.as_bytes());
         for attribute in &node.attributes {
             let mut message = Vec::new();
@@ -215,11 +220,13 @@ pub(super) fn put_value(name: &str, element: Option<i32>, shape: Option<&[Option
         put_message(out, 1, |out| {
             put_number(out, 1, element as u64);
             let Some(shape) = shape else { return };
+            // (There may be as many axes as the name has bytes.)
+            let short = excerpt(name);
             put_message(out, 2, |out| {
                 for (axis, length) in shape.iter().enumerate() {
                     put_message(out, 1, |out| match length {
                         Some(length) => put_number(out, 1, *length as u64),
-                        None => put_bytes(out, 2, format!("{name}.{axis}").as_bytes()),
+                        None => put_bytes(out, 2, format!("{short}.{axis}").as_bytes()),
                     });
                 }
             });

@@ -15,6 +15,7 @@ use super::array::{Array, Numbers};
 use super::run::{Engine, EngineError};
 use super::stages::Stages;
 use super::written::Written;
+use crate::excerpt::{beginning_of, excerpt};
 use crate::statistics::Statistics;
 
 /// Where data come from.
@@ -49,7 +50,8 @@ pub enum PassError {
     Kept(#[from] io::Error),
     /// A value that has no axis of samples.
     #[error(
-        "{value}: expected a first axis of {samples} samples or a multiple of it, got shape {shape:?}; statistics of single samples cannot be told apart"
+        "{value}: expected a first axis of {samples} samples or a multiple of it, got shape {}; statistics of single samples cannot be told apart",
+        beginning_of(shape)
     )]
     Samples {
         /// The value.
@@ -59,8 +61,18 @@ pub enum PassError {
         /// Its shape.
         shape: Vec<usize>,
     },
+    /// Another number of channels.
+    #[error("{layer}: its statistics have {expected} channels, and its input has {got}")]
+    Length {
+        /// The norm.
+        layer: String,
+        /// Its channels.
+        expected: usize,
+        /// The input's.
+        got: usize,
+    },
     /// What is no array of channels.
-    #[error("{value}: expected floating-point numbers [N, C, ...] for a batch norm, got shape {shape:?}")]
+    #[error("{value}: expected floating-point numbers [N, C, ...] for a batch norm, got shape {}", beginning_of(shape))]
     Channels {
         /// The value.
         value: String,
@@ -196,6 +208,23 @@ impl Passes<'_> {
         Ok(State { samples: state.samples, values: new, own, seen })
     }
 
+    /// The model's outputs from the end of a stage on, with all norms' statistics; the batch stays where it is.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub fn finish(&self, state: &State, statistics: &[Given]) -> Result<State, PassError> {
+        let outputs = self.written.outputs.iter().map(String::as_str);
+        let (there, wanted): (Vec<&str>, Vec<&str>) = outputs.partition(|name| state.values.contains_key(*name));
+        let kept = state.values.iter().map(|(name, array)| (name, Cow::Borrowed(array)));
+        let mut values: HashMap<String, Array> =
+            there.into_iter().map(|name| (name.to_owned(), state.values[name].clone())).collect();
+        if !wanted.is_empty() {
+            let found = self.engine.run(given(self.written, kept, statistics), &wanted)?;
+            values.extend(wanted.iter().map(|&name| name.to_owned()).zip(found));
+        }
+        Ok(State { samples: state.samples, values, ..State::default() })
+    }
+
     /// Takes a batch from the start to the end of a stage, stopping where its own statistics have to be measured.
     ///
     /// # Errors
@@ -265,14 +294,14 @@ fn of_batch(
 pub fn of_samples(value: &str, array: &Array, samples: usize) -> Result<Vec<BatchMoments>, PassError> {
     let first = array.shape.first().copied().unwrap_or(0);
     if samples == 0 || first == 0 || !first.is_multiple_of(samples) {
-        return Err(PassError::Samples { value: value.to_owned(), samples, shape: array.shape.clone() });
+        return Err(PassError::Samples { value: excerpt(value), samples, shape: array.shape.clone() });
     }
     (0..samples).map(|sample| moments(value, array, first / samples, sample)).collect()
 }
 
 /// The moments of the part of so many rows of the first axis.
 fn moments(value: &str, array: &Array, rows: usize, part: usize) -> Result<BatchMoments, PassError> {
-    let wrong = || PassError::Channels { value: value.to_owned(), shape: array.shape.clone() };
+    let wrong = || PassError::Channels { value: excerpt(value), shape: array.shape.clone() };
     let Numbers::F32(numbers) = &array.numbers else { return Err(wrong()) };
     // (An operator of one axis has one channel.)
     let mut shape = if array.shape.len() == 1 { vec![rows, 1] } else { array.shape.clone() };

@@ -4,24 +4,17 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrView, ValueView};
+use rten::{Model, ModelOptions, NodeId, RunErrorKind, RunOptions, ThreadPool, Value, ValueOrView, ValueView};
 use rten_tensor::Tensor;
 use rten_tensor::prelude::*;
 
 use super::array::{Array, Numbers};
-use super::run::{Engine, EngineError};
+use super::run::{Engine, EngineError, Optimiser};
 use crate::excerpt::{beginning, excerpt};
 
 const NAME: &str = "rten";
-
-/// Whether the engine changes a graph before it runs it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Optimiser {
-    /// It runs the graph as it is: what is measured is what the file says.
-    Off,
-    /// It folds and fuses. (What a comparison of rounding is made with.)
-    On,
-}
+/// With the version that Cargo.toml asks for.
+const NAME_AND_VERSION: &str = "rten 0.27";
 
 /// A model in `rten`. Each run has one thread of its own, so that its bits do not depend on how many there are.
 pub struct Rten {
@@ -72,6 +65,10 @@ impl Rten {
 }
 
 impl Engine for Rten {
+    fn name(&self) -> &str {
+        NAME_AND_VERSION
+    }
+
     fn run(&self, given: Vec<(&str, Cow<'_, Array>)>, wanted: &[&str]) -> Result<Vec<Array>, EngineError> {
         let failed = |why: String| EngineError::Run { engine: NAME, why };
         let wanted: Vec<NodeId> = wanted.iter().map(|name| self.id(name)).collect::<Result<_, _>>()?;
@@ -91,7 +88,14 @@ impl Engine for Rten {
             let options = RunOptions::default().with_thread_pool(Some(Arc::clone(pool)));
             self.model.run(values, &wanted, Some(options))
         });
-        let values = result.map_err(|error| failed(beginning(error)))?;
+        let values = result.map_err(|error| {
+            let is_lacking = error.kind() == RunErrorKind::OperatorError;
+            let why = beginning(error);
+            match is_lacking && why.contains("unsupported") {
+                true => EngineError::Lacks { engine: NAME, why },
+                false => failed(why),
+            }
+        })?;
         values.into_iter().map(|value| array(value).map_err(failed)).collect()
     }
 
@@ -143,4 +147,15 @@ fn array(value: Value) -> Result<Array, String> {
         }
         _ => return Err(String::from("a value is a list of tensors, which is not handled")),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_the_one_that_is_built() {
+        let (name, version) = NAME_AND_VERSION.split_once(' ').unwrap();
+        assert!(include_str!("../../Cargo.toml").contains(&format!("{name} = {{ version = \"={version}.")));
+    }
 }

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::budget::TooMuch;
 use crate::numbers::Precision;
 use crate::wire::WireError;
 
@@ -43,6 +44,9 @@ pub enum FoldError {
         /// Why.
         why: String,
     },
+    /// Norms that share larger vectors than a model of its size has.
+    #[error(transparent)]
+    Parts(#[from] TooMuch),
     /// Bytes that are no message.
     #[error(transparent)]
     Wire(#[from] WireError),

@@ -35,6 +35,8 @@ pub enum Remedy {
     LookAtChannels,
     /// Folding the layer mends it.
     Fold,
+    /// It has one right answer, which can be put into the file ([`repair`](mod@crate::repair)).
+    Fix,
     /// Statistics that are measured anew, on data of the user's, mend it.
     Recalibrate,
 }

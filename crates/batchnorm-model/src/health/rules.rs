@@ -1,7 +1,7 @@
 //! What makes a finding of what is known of a layer.
 
 use super::code::{Code, Finding, Mend, Remedy, Severity};
-use crate::foldable::Verdict;
+use crate::foldable::{Reason, Verdict};
 use crate::layer::{ByPosition, Layer, Mode};
 use crate::numbers::Precision;
 use crate::parameters::Summary;
@@ -95,9 +95,15 @@ impl Rules<'_> {
                 format!("the bias of {of} (up to {largest:.3e}) is in its mean too, which takes it out again"),
                 "train without that bias; folding the norm takes it in",
             );
-            if matches!(layer.verdict, Some(Verdict::Foldable(_))) {
-                finding.mend.remedy = Some(Remedy::Fold);
-            }
+            finding.mend.remedy = match layer.verdict {
+                Some(Verdict::Foldable(_)) => Some(Remedy::Fold),
+                // (Behind a layer whose output others take, the bias is theirs too.)
+                Some(Verdict::Kept(Reason::Shared(_) | Reason::Inside(_))) | None => None,
+                Some(Verdict::Kept(_)) => {
+                    finding.mend.words = String::from("train without that bias, or take it out of both");
+                    Some(Remedy::Fix)
+                }
+            };
         }
     }
 
@@ -178,19 +184,15 @@ impl Rules<'_> {
             }
             Some(Mode::Training | Mode::TrainingOfInstances) => {
                 let text = "it is in training mode: what comes out depends on the batch; its statistics are there and not used";
-                self.add(
-                    Code::LeftInTraining,
-                    text.to_owned(),
-                    "export it again in evaluation mode (PyTorch: model.eval())",
-                );
+                let remedy = self.by_fix();
+                let mend = "export it again in evaluation mode (PyTorch: model.eval()), or mend the file";
+                self.add(Code::LeftInTraining, text.to_owned(), mend).mend.remedy = remedy;
             }
             Some(Mode::TrainingOfConstants) => {
                 let text = "it is in training mode on constants, as standardised weights are exported: what comes out is a constant";
-                self.add(
-                    Code::TrainingOfConstants,
-                    text.to_owned(),
-                    "nothing; it is meant, and could be computed once",
-                );
+                let remedy = self.by_fix();
+                let mend = "nothing; it is meant, and can be computed once";
+                self.add(Code::TrainingOfConstants, text.to_owned(), mend).mend.remedy = remedy;
             }
             Some(Mode::Inference) | None if summary.at_start => {
                 let text = "its mean is 0 and its variance 1 in every channel: it never saw a batch, or its statistics were lost";
@@ -200,6 +202,12 @@ impl Rules<'_> {
             }
             Some(Mode::Inference) | None => {}
         }
+    }
+
+    /// The remedy of what has one right answer, where the norm is in the model's own graph.
+    fn by_fix(&self) -> Option<Remedy> {
+        let Layer { neighbours, inside, .. } = self.layer;
+        (neighbours.is_some() && inside.is_none()).then_some(Remedy::Fix)
     }
 
     /// The remedy of statistics that data mend, where the model can be run.
@@ -226,7 +234,8 @@ impl Rules<'_> {
         match self.layer.by_position {
             Some(ByPosition::Mistaken) => {
                 let text = "spatial is 0, which asks for statistics of each position, and its vectors have a number for each channel, as MXNet exported";
-                self.add(Code::SpatialByMistake, text.to_owned(), "set spatial to 1");
+                let remedy = self.by_fix();
+                self.add(Code::SpatialByMistake, text.to_owned(), "set spatial to 1").mend.remedy = remedy;
             }
             Some(ByPosition::Unknown) => {
                 let text = "spatial is 0, which asks for statistics of each position; whether its vectors have a number for each of them is not said in the file";

@@ -5,6 +5,7 @@ use std::ops::Range;
 use batchnorm::reference::random::Random;
 
 use crate::engine::{Array, Numbers, Source, Written, WrittenInput};
+use crate::excerpt::{beginning_of, excerpt};
 use crate::samples::Samples;
 
 /// Samples of the user's as the inputs of a model.
@@ -20,14 +21,18 @@ impl<'i> Inputs<'i> {
     /// # Errors
     /// Names that the model does not have; inputs that are not there; shapes that do not fit.
     pub fn of(samples: &'i Samples, written: &'i Written) -> Result<Inputs<'i>, String> {
-        let names = || written.inputs.iter().map(|input| input.name.as_str()).collect::<Vec<_>>().join(", ");
+        let names = || listed(written.inputs.iter().map(|input| excerpt(&input.name)));
         let mut inputs = Vec::new();
         for own in samples.inputs() {
             let input = match (&own.name, &written.inputs[..]) {
                 // (One array needs no name.)
                 (_, [only]) if samples.inputs().len() == 1 => only,
                 (Some(name), all) => all.iter().find(|input| input.name == *name).ok_or_else(|| {
-                    format!("--data: expected arrays by the names of the model's inputs ({}), got {name}", names())
+                    format!(
+                        "--data: expected arrays by the names of the model's inputs ({}), got {}",
+                        names(),
+                        excerpt(name)
+                    )
                 })?,
                 (None, _) => {
                     return Err(format!(
@@ -48,7 +53,9 @@ impl<'i> Inputs<'i> {
         }
         let missing = written.inputs.iter().find(|input| !inputs.iter().any(|known| known.name == input.name));
         match missing {
-            Some(input) => Err(format!("--data: no array for the model's input {}; it has {}", input.name, names())),
+            Some(input) => {
+                Err(format!("--data: no array for the model's input {}; it has {}", excerpt(&input.name), names()))
+            }
             None => Ok(Inputs { samples, inputs }),
         }
     }
@@ -56,18 +63,28 @@ impl<'i> Inputs<'i> {
 
 fn does_not_fit(input: &WrittenInput, shape: &[Option<i64>], got: &[usize], are_pictures: bool) -> String {
     let lengths = |length: &Option<i64>| length.map_or_else(|| String::from("any"), |length| length.to_string());
-    let shape: Vec<String> = shape.iter().skip(1).map(lengths).collect();
     let mend = if are_pictures {
         "; say by a recipe what size and order pictures are to have (--recipe, --resize, --crop, --layout)"
     } else {
         ""
     };
     format!(
-        "--data: expected samples of shape [{}] for the model's input {}, got {got:?}{mend}",
-        shape.join(", "),
-        input.name
+        "--data: expected samples of shape [{}] for the model's input {}, got {}{mend}",
+        listed(shape.iter().skip(1).map(lengths)),
+        excerpt(&input.name),
+        beginning_of(got)
     )
 }
+
+/// The first of some words, and how many more there are.
+fn listed(words: impl ExactSizeIterator<Item = String>) -> String {
+    let more = words.len().saturating_sub(LISTED);
+    let first = words.take(LISTED).collect::<Vec<_>>().join(", ");
+    if more == 0 { first } else { format!("{first} and {more} more") }
+}
+
+/// Words of a list that are said.
+const LISTED: usize = 8;
 
 impl Source for Inputs<'_> {
     fn len(&self) -> usize {
@@ -94,7 +111,7 @@ fn whole(input: &WrittenInput, values: &[f32]) -> Result<Vec<i32>, String> {
         if whole as f32 == value {
             Ok(whole)
         } else {
-            Err(format!("{}: expected whole numbers, got {value}", input.name))
+            Err(format!("{}: expected whole numbers, got {value}", excerpt(&input.name)))
         }
     };
     values.iter().map(of).collect()
@@ -124,7 +141,7 @@ impl<'i> RandomInputs<'i> {
                 Some(shape) if !input.is_whole => Ok((input.name.as_str(), shape)),
                 _ => Err(format!(
                     "{}: random data need an input of floating point whose shape the model says; give some by --data",
-                    input.name
+                    excerpt(&input.name)
                 )),
             }
         };

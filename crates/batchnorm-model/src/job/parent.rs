@@ -6,7 +6,7 @@ use std::thread;
 
 use thiserror::Error;
 
-use super::work::{Answer, Job, Message, Refusal};
+use super::work::{Answer, Job, Message, Refusal, Task};
 use crate::excerpt::beginning;
 use crate::recalibrate::Tell;
 
@@ -25,23 +25,28 @@ pub enum ChildError {
     Refused(Refusal),
     /// It asked for more memory than it may have.
     #[error(
-        "the model with these data needs more than {limit} bytes of memory{wanted}; give more by --max-memory, or smaller batches by --batch"
+        "the model with these data needs more than {limit} bytes of memory{wanted}; give more by --max-memory{}",
+        if *.in_batches { ", or smaller batches by --batch" } else { "" }
     )]
     Memory {
         /// Bytes that it may have.
         limit: u64,
         /// The request that failed, if it said one.
         wanted: String,
+        /// Samples run in batches whose size the user chooses.
+        in_batches: bool,
     },
     /// It died.
-    #[error("the process that ran the model ended early ({how}){said}; the model may be damaged, or made to do that")]
+    #[error("the process that ran the model ended early ({how}){said}; {cause}")]
     Died {
         /// By which signal, or with which code.
         how: String,
         /// What it said last.
         said: String,
+        /// What that may come from.
+        cause: &'static str,
     },
-    /// The caller stopped it.
+    /// The caller stopped it, or whoever asks all processes to stop.
     #[error("stopped")]
     Stopped,
 }
@@ -56,8 +61,9 @@ pub fn run(command: &mut Command, job: &Job, tell: &mut Tell) -> Result<Answer, 
     let mut child = Ended(command.spawn()?);
     let mut bytes = Vec::new();
     ciborium::into_writer(job, &mut bytes).map_err(io::Error::other)?;
-    // (A child that is gone already says why below.)
-    let _ = child.0.stdin.take().map(|mut input| input.write_all(&bytes));
+    // (A child that is gone already says why below. One that lives ends itself when this end of its input is gone.)
+    let mut input = child.0.stdin.take();
+    let _ = input.as_mut().map(|input| input.write_all(&bytes));
     let errors = child.0.stderr.take();
     let said = thread::spawn(move || {
         let mut said = Vec::new();
@@ -83,7 +89,7 @@ pub fn run(command: &mut Command, job: &Job, tell: &mut Tell) -> Result<Answer, 
     drop(output);
     let status = child.0.wait()?;
     let said = said.join().unwrap_or_default();
-    Err(why(status, &said, job.memory))
+    Err(why(status, &said, job))
 }
 
 /// A child that does not outlive the caller's interest in it.
@@ -96,16 +102,42 @@ impl Drop for Ended {
     }
 }
 
-fn why(status: ExitStatus, said: &str, limit: u64) -> ChildError {
+fn why(status: ExitStatus, said: &str, job: &Job) -> ChildError {
+    let in_batches = matches!(job.task, Task::Recalibrate { .. } | Task::Gap { .. });
+    let memory = |wanted: String| ChildError::Memory { limit: job.memory, wanted, in_batches };
     // What Rust says where memory cannot be had.
     if let Some((_, rest)) = said.split_once("memory allocation of ") {
         let bytes: String = rest.chars().take_while(char::is_ascii_digit).collect();
-        return ChildError::Memory { limit, wanted: format!(" (it asked for {bytes} at once)") };
+        return memory(format!(" (it asked for {bytes} at once)"));
     }
     if said.contains("capacity overflow") {
-        return ChildError::Memory { limit, wanted: String::new() };
+        return memory(String::new());
     }
+    // (A terminal sends Ctrl-C to all processes, and the caller may not have looked at its own yet.)
+    let cause = match signal(status) {
+        Some(INTERRUPT) => return ChildError::Stopped,
+        Some(KILL) => {
+            "somebody ended it, or the system did, as it does where memory runs out: then give it less by --max-memory"
+        }
+        _ if said.contains("stack overflow") => "the model's graph is too long or too deep for the engine",
+        _ => "the model may be damaged, or made to do that, or the engine has a fault",
+    };
     let last = said.lines().map(str::trim).rfind(|line| !line.is_empty() && !line.starts_with("note:"));
     let said = last.map_or_else(String::new, |line| format!(": {}", beginning(line)));
-    ChildError::Died { how: status.to_string(), said }
+    ChildError::Died { how: status.to_string(), said, cause }
+}
+
+/// Numbers of signals.
+const INTERRUPT: i32 = 2;
+const KILL: i32 = 9;
+
+/// The signal that ended a process, where there are such.
+#[cfg(unix)]
+fn signal(status: ExitStatus) -> Option<i32> {
+    std::os::unix::process::ExitStatusExt::signal(&status)
+}
+
+#[cfg(not(unix))]
+fn signal(_: ExitStatus) -> Option<i32> {
+    None
 }

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::inputs::{Inputs, RandomInputs};
 use crate::compare::{self, Comparison, Loaded};
-use crate::engine::{EngineError, Optimiser, PassError, Rten, Written, WrittenError};
+use crate::engine::{EngineChoice, EngineError, Optimiser, PassError, Written, WrittenError};
 use crate::file::{FileError, ModelFile};
 use crate::fingerprint::{self, Fit};
+use crate::gap::{self, Asked, Gap};
 use crate::onnx::Model;
 use crate::recalibrate::{self, Event, Outcome, Progress, RecalibrateError, Request, Tell};
 use crate::samples::{Data, SamplesError};
@@ -21,6 +22,8 @@ pub struct Job {
     pub model: PathBuf,
     /// The data, if there are some.
     pub data: Option<Data>,
+    /// What runs the model.
+    pub engine: EngineChoice,
     /// Threads.
     pub threads: usize,
     /// Bytes of memory that the child may have.
@@ -49,6 +52,19 @@ pub enum Task {
     },
     /// The usual preprocessings are tried.
     Fingerprint,
+    /// It is found which layer's statistics make a difference.
+    Gap {
+        /// The norms, by the places of their nodes in the graph.
+        layers: Vec<usize>,
+        /// How many are looked at one by one; all, if none is said.
+        top: Option<usize>,
+        /// Quantiles are taken.
+        quantiles: bool,
+        /// Samples in a batch.
+        batch: usize,
+        /// Bytes of values between layers in files.
+        files: u64,
+    },
     /// The folded model is compared with the original.
     Fold {
         /// Norms that no layer takes become a multiplication and an addition.
@@ -97,6 +113,8 @@ pub enum Answer {
     Recalibrated(Box<Outcome>),
     /// How well the usual preprocessings fit; the user's own is the first one. None where the model's statistics say nothing.
     Fits(Option<Vec<Fit>>),
+    /// Which layer's statistics make a difference.
+    Gap(Box<Gap>),
     /// How far the folded model is from the original.
     Compared(Comparison),
 }
@@ -188,41 +206,59 @@ pub(super) fn perform(job: &Job, tell: &mut Tell) -> Result<Answer, Refusal> {
     let samples = job.data.as_ref().map(Data::open).transpose()?;
     let of_data = |text: String| Refusal::new(RefusalKind::Data, text);
     let needed = || of_data(String::from("--data: this needs data"));
+    let places = |nodes: &[usize]| -> Vec<usize> {
+        nodes.iter().filter_map(|node| written.norms.iter().position(|norm| norm.node == *node)).collect()
+    };
     match &job.task {
         Task::Recalibrate { layers, one_pass, batch, blend, files, resumed } => {
             let samples = samples.as_ref().ok_or_else(needed)?;
             let inputs = Inputs::of(samples, &written).map_err(of_data)?;
-            let of_node = |node: &usize| written.norms.iter().position(|norm| norm.node == *node);
             let asked = |text: String| Refusal::new(RefusalKind::Asked, text);
             let request = Request {
-                layers: layers.iter().filter_map(of_node).collect(),
+                layers: places(layers),
                 one_pass: *one_pass,
                 batch: *batch,
                 mix: blend.map(Blend::weight).transpose().map_err(asked)?,
                 memory: (job.memory / 4) as usize,
                 files: *files,
             };
-            let engine = Rten::load(written.bytes.clone(), Optimiser::Off)?;
+            let engine = job.engine.load(&written, Optimiser::Off)?;
             let resumed = resumed.as_deref().cloned();
             let outcome =
-                recalibrate::recalibrate(&engine, &written, &inputs, samples.labels(), &request, resumed, tell)?;
+                recalibrate::recalibrate(&*engine, &written, &inputs, samples.labels(), &request, resumed, tell)?;
             Ok(Answer::Recalibrated(Box::new(outcome)))
+        }
+        Task::Gap { layers, top, quantiles, batch, files } => {
+            let samples = samples.as_ref().ok_or_else(needed)?;
+            let inputs = Inputs::of(samples, &written).map_err(of_data)?;
+            let asked = Asked { layers: places(layers), top: *top, quantiles: *quantiles };
+            let request = Request {
+                layers: Vec::new(),
+                one_pass: false,
+                batch: *batch,
+                mix: None,
+                memory: (job.memory / 4) as usize,
+                files: *files,
+            };
+            let engine = job.engine.load(&written, Optimiser::Off)?;
+            let found = gap::gap(&*engine, &written, &inputs, samples.labels(), &asked, &request, tell)?;
+            Ok(Answer::Gap(Box::new(found)))
         }
         Task::Fingerprint => {
             let samples = samples.as_ref().ok_or_else(needed)?;
             if !fingerprint::can_tell(&written) {
                 return Ok(Answer::Fits(None));
             }
-            let engine = Rten::load(written.bytes.clone(), Optimiser::Off)?;
+            let engine = job.engine.load(&written, Optimiser::Off)?;
             let inputs = Inputs::of(samples, &written).map_err(of_data)?;
             let fits = match samples.recipe() {
                 // (Whole numbers are levels already.)
                 Some(recipe) if written.inputs.iter().all(|input| !input.is_whole) => {
                     let levels = samples.prepared_by(&fingerprint::levels(recipe))?;
                     let levels = Inputs::of(&levels, &written).map_err(of_data)?;
-                    fingerprint::fits(&engine, &written, &levels, recipe)?
+                    fingerprint::fits(&*engine, &written, &levels, recipe)?
                 }
-                _ => vec![fingerprint::fit(&engine, &written, &inputs)?],
+                _ => vec![fingerprint::fit(&*engine, &written, &inputs)?],
             };
             Ok(Answer::Fits(Some(fits)))
         }
@@ -232,15 +268,15 @@ pub(super) fn perform(job: &Job, tell: &mut Tell) -> Result<Answer, Refusal> {
             let model_of_folded = Model::read(&folded).map_err(FileError::from)?;
             let folded = Written::of(&model_of_folded, &folded, &elsewhere)?;
             let moved = Written::moved(&model, bytes, &elsewhere, SEED)?;
-            let load = |written: &Written, optimiser| Rten::load(written.bytes.clone(), optimiser);
+            let load = |written: &Written, optimiser| job.engine.load(written, optimiser);
             let [original, changed] = [load(&written, Optimiser::Off)?, load(&folded, Optimiser::Off)?];
             let [optimised, nudged] = [load(&written, Optimiser::On)?, load(&moved, Optimiser::Off)?];
             let loaded = |written, engine| Loaded { written, engine };
             let models = [
-                loaded(&written, &original),
-                loaded(&folded, &changed),
-                loaded(&written, &optimised),
-                loaded(&moved, &nudged),
+                loaded(&written, &*original),
+                loaded(&folded, &*changed),
+                loaded(&written, &*optimised),
+                loaded(&moved, &*nudged),
             ];
             let compare = |source: &dyn crate::engine::Source| {
                 compare::compare(&models[0], &models[1], &models[2], &models[3], source, SEED)

@@ -57,10 +57,21 @@ pub(crate) struct Found<'f> {
     pub by_position: bool,
 }
 
-/// Goes to all batch norms of a model, in the order of the file.
-pub(crate) fn each<'f>(model: &Model<'f>, file: &'f [u8], elsewhere: &Elsewhere, visit: &mut dyn FnMut(Found<'f>)) {
-    let _ = walk::<()>(model, file, &mut |norms, place, judge| {
+/// Goes to all batch norms of a model, in the order of the file. Ends where layers share so large vectors that looking at them would not
+/// end, or that what is computed of them takes more memory than a file of this size should.
+pub(crate) fn each<'f>(
+    model: &Model<'f>,
+    file: &'f [u8],
+    elsewhere: &Elsewhere,
+    budget: &mut Budget,
+    visit: &mut dyn FnMut(Found<'f>),
+) -> Result<(), TooMuch> {
+    let ended = walk(model, file, &mut |norms, place, judge| {
         let parameters = norms.parameters(place, elsewhere);
+        let channels = parameters.as_ref().map_or(0, Parameters::channels);
+        if let Err(error) = budget.take_affine(channels) {
+            return ControlFlow::Break(error);
+        }
         visit(Found {
             name: norms.name(place),
             node: judge.map(|_| place),
@@ -72,6 +83,7 @@ pub(crate) fn each<'f>(model: &Model<'f>, file: &'f [u8], elsewhere: &Elsewhere,
         });
         ControlFlow::Continue(())
     });
+    ended.break_value().map_or(Ok(()), Err)
 }
 
 /// The vectors of the batch norm of a name.

@@ -10,8 +10,8 @@ use crate::engine::{Array, State};
 const FALL: f64 = 0.02;
 /// A growth of one class's share above which it is a sign.
 const GROWTH: f64 = 1.4;
-/// The share of all samples above which fewer right answers are worse, whatever chance may do.
-const MOST_LOST: f64 = 0.03;
+/// The share of all samples above which a difference counts, whatever chance may do.
+const MOST_BY_CHANCE: f64 = 0.03;
 /// The probability below which chance is no explanation.
 const UNLIKELY: f64 = 0.01;
 /// How far the sum of probabilities may be from 1.
@@ -43,8 +43,8 @@ pub enum Verdict {
     Better,
     /// As many are.
     Same,
-    /// Fewer are, and no more fewer than if each answer that changed had become right or wrong by the toss of a coin (in one of a hundred
-    /// such tosses or more), nor more than three in a hundred of all.
+    /// More or fewer, but by no more than if each answer that changed had become right or wrong by the toss of a coin (in one of a hundred
+    /// such tosses or more), nor by more than three in a hundred of all.
     WithinChance,
     /// Fewer are.
     Worse,
@@ -75,7 +75,7 @@ pub enum Sign {
 
 impl Answers {
     /// Takes in a batch's outputs before and after.
-    pub(super) fn take(
+    pub(crate) fn take(
         &mut self,
         outputs: &[String],
         before: &State,
@@ -93,10 +93,7 @@ impl Answers {
             }
         }
         self.samples += samples;
-        self.change = match self.squares {
-            [0.0, _] => 0.0,
-            [change, all] => (change / all).sqrt(),
-        };
+        self.settle();
         let scores = |array: &Array| classes(array, samples);
         let rows = outputs.iter().filter_map(both).find_map(|(one, other)| {
             let classes = scores(one).filter(|classes| scores(other) == Some(*classes))?;
@@ -132,22 +129,56 @@ impl Answers {
                 *gained += usize::from(before != label && after == label);
             }
         }
+        self.settle();
+        Ok(())
+    }
+
+    /// Takes in the answers of other samples.
+    pub(crate) fn merge(&mut self, other: &Answers) {
+        self.samples += other.samples;
+        self.squares = [0, 1].map(|at| self.squares[at] + other.squares[at]);
+        if let Some(same) = other.same {
+            *self.same.get_or_insert(0) += same;
+        }
+        if let Some([lost, gained]) = other.changed {
+            let all = self.changed.get_or_insert_default();
+            *all = [all[0] + lost, all[1] + gained];
+        }
+        for (side, other) in [(&mut self.before, &other.before), (&mut self.after, &other.after)] {
+            let Some(other) = other else { continue };
+            let side = side.get_or_insert_default();
+            side.confidences += other.confidences;
+            side.counts.resize(other.counts.len(), 0);
+            side.counts.iter_mut().zip(&other.counts).for_each(|(count, other)| *count += other);
+            if let Some(right) = other.right {
+                *side.right.get_or_insert(0) += right;
+            }
+        }
+        self.settle();
+    }
+
+    /// What follows from what was counted.
+    fn settle(&mut self) {
+        self.change = match self.squares {
+            [0.0, _] => 0.0,
+            [change, all] => (change / all).sqrt(),
+        };
         for side in [&mut self.before, &mut self.after].into_iter().flatten() {
             side.confidence = side.confidences / self.samples as f64;
             side.largest_class = side.counts.iter().max().copied().unwrap_or(0) as f64 / self.samples as f64;
         }
-        Ok(())
     }
 
     /// How the right answers changed, where labels are known.
     pub fn verdict(&self) -> Option<Verdict> {
         let [lost, gained] = self.changed?;
-        let share = lost.saturating_sub(gained) as f64 / self.samples.max(1) as f64;
+        let share = lost.abs_diff(gained) as f64 / self.samples.max(1) as f64;
+        let is_chance = share <= MOST_BY_CHANCE && chance(lost.max(gained), lost.min(gained)) >= UNLIKELY;
         Some(match lost.cmp(&gained) {
-            Ordering::Less => Verdict::Better,
             Ordering::Equal => Verdict::Same,
-            Ordering::Greater if share > MOST_LOST || chance(lost, gained) < UNLIKELY => Verdict::Worse,
-            Ordering::Greater => Verdict::WithinChance,
+            _ if is_chance => Verdict::WithinChance,
+            Ordering::Less => Verdict::Better,
+            Ordering::Greater => Verdict::Worse,
         })
     }
 
@@ -229,7 +260,8 @@ mod tests {
     fn fewer_right_answers_are_worse_where_chance_does_not_explain_them() {
         let verdict =
             |samples, changed| Answers { samples, changed: Some(changed), ..Answers::default() }.verdict().unwrap();
-        assert_eq!(verdict(200, [3, 9]), Verdict::Better);
+        assert_eq!(verdict(200, [3, 12]), Verdict::Better);
+        assert_eq!(verdict(200, [3, 6]), Verdict::WithinChance);
         assert_eq!(verdict(200, [4, 4]), Verdict::Same);
         assert_eq!(verdict(200, [5, 0]), Verdict::WithinChance);
         assert_eq!(verdict(1000, [7, 0]), Verdict::Worse);

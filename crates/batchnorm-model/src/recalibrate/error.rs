@@ -27,16 +27,6 @@ pub enum RecalibrateError {
     /// No data.
     #[error("expected one sample or more, got none")]
     Empty,
-    /// Another number of channels.
-    #[error("{layer}: its statistics have {expected} channels, and its input has {got}")]
-    Channels {
-        /// The norm.
-        layer: String,
-        /// Its channels.
-        expected: usize,
-        /// The input's.
-        got: usize,
-    },
     /// A state of another recalibration.
     #[error("the state to go on from is not one of this recalibration")]
     Progress,

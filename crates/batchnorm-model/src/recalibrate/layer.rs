@@ -28,6 +28,8 @@ pub struct Recalibrated {
     pub drift: Drift,
     /// Standard errors, by how samples differ from each other; none of one sample.
     pub errors: Option<Errors>,
+    /// Those of each channel's mean and variance, in their units.
+    pub channel_errors: Option<Vec<[f64; 2]>>,
 }
 
 /// How far statistics moved.
@@ -78,8 +80,10 @@ impl Recalibrated {
         let means = pairs().map(|(at, before, _)| (new.mean[at] - old.mean[at]).abs() / before.sqrt()).collect();
         let deviations = pairs().map(|(_, before, after)| (after / before).sqrt()).collect();
         let [_, median, largest] = spread(means);
-        let errors: Option<Vec<_>> = population.standard_errors().into_iter().collect();
-        let errors = errors.map(|errors| {
+        let known: Option<Vec<_>> = population.standard_errors().into_iter().collect();
+        let channel_errors =
+            known.as_ref().map(|errors| errors.iter().map(|error| [error.mean, error.variance]).collect());
+        let errors = known.map(|errors| {
             let relative = |of: &dyn Fn(usize) -> f64| spread((0..errors.len()).map(of).collect());
             let scale = |at: usize| channels[at].population_variance() + epsilon;
             let mean = relative(&|at| errors[at].mean / scale(at).sqrt());
@@ -98,6 +102,7 @@ impl Recalibrated {
             values: channels.first().map_or(0, |channel| channel.count()),
             drift: Drift { mean: [median, largest], deviation: spread(deviations) },
             errors,
+            channel_errors,
             new,
         })
     }

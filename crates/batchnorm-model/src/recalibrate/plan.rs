@@ -6,6 +6,7 @@ use batchnorm::{POPULATION_ROW, UpdateWeight};
 use serde::{Deserialize, Serialize};
 
 use super::answers::Answers;
+use super::error::RecalibrateError;
 use super::layer::Recalibrated;
 
 /// What is to be measured, and how.
@@ -36,6 +37,8 @@ pub struct Outcome {
     pub batch: usize,
     /// Samples.
     pub samples: usize,
+    /// The engine, with its version.
+    pub engine: String,
     /// The share of the time that the engine took.
     pub engine_share: f64,
     /// Seconds that it took.
@@ -56,6 +59,13 @@ pub enum Event {
         layers: usize,
         /// Times that all data go through a part of the model.
         passes: usize,
+    },
+    /// How long the layers will take that are looked at one by one.
+    Ranking {
+        /// Seconds.
+        seconds: f64,
+        /// Layers.
+        layers: usize,
     },
     /// How far it has come, of 1.
     Done(f64),
@@ -80,3 +90,8 @@ pub struct Progress {
 
 /// What is told what happens, and may stop it.
 pub type Tell<'t> = dyn FnMut(&Event) -> ControlFlow<()> + 't;
+
+/// Tells something, and stops if that is wanted.
+pub(crate) fn say(tell: &mut Tell, event: &Event) -> Result<(), RecalibrateError> {
+    if tell(event).is_break() { Err(RecalibrateError::Stopped) } else { Ok(()) }
+}

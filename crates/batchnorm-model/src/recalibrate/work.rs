@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use batchnorm::{BatchMoments, POPULATION_ROW, Population};
 use rayon::prelude::*;
 
+use super::plan::say;
 use super::{Answers, Event, Progress, RecalibrateError, Recalibrated, Request, Tell};
 use crate::engine::{Given, Keeper, PassError, Passes, State, in_parallel};
 
@@ -314,7 +315,7 @@ impl<'w> Work<'w> {
         let observed = measured.layers.par_iter_mut().map(|(layer, population)| {
             let uses = || norms.iter().filter(|(norm, _)| norm.layer == *layer);
             for (norm, sample) in (0..samples).flat_map(|at| uses().map(move |(norm, moments)| (norm, &moments[at]))) {
-                let left_out = population.observe(sample).map_err(|_| RecalibrateError::Channels {
+                let left_out = population.observe(sample).map_err(|_| PassError::Length {
                     layer: norm.name.clone(),
                     expected: norm.statistics.mean.len(),
                     got: sample.channels().len(),
@@ -371,8 +372,4 @@ impl<'w> Work<'w> {
 /// The moments of each sample of a batch at the inputs of norms.
 fn moments_of(passes: &Passes, state: &mut State, norms: &[usize]) -> Result<Moments, PassError> {
     norms.iter().map(|&norm| state.moments(passes.written, norm)).collect()
-}
-
-fn say(tell: &mut Tell, event: &Event) -> Result<(), RecalibrateError> {
-    if tell(event).is_break() { Err(RecalibrateError::Stopped) } else { Ok(()) }
 }

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use batchnorm_page::{Axis, Chart, Line, STYLES, WIDE, figures, mark, markup};
 use indexmap::{IndexMap, IndexSet};
 
 use crate::grid::{Arm, Study};
 use crate::look::{Kind, PERCENTILES, Series};
 use crate::report::averages::spreads;
-use crate::report::axis::{Axis, mark};
-use crate::report::chart::{Chart, Line, STYLES, WIDE, figures};
-use crate::report::markup;
 use crate::summary::Spread;
 use crate::words::{self, percent};
 
@@ -108,6 +106,7 @@ fn chart(title: String, x: Axis, lines: Vec<Line>) -> Chart {
         y_mark: |share| format!("{} %", mark(100.0 * share)),
         width: WIDE,
         height: HEIGHT,
+        ribbons: Vec::new(),
         lines,
         rule: None,
     }
@@ -311,6 +310,7 @@ fn units(study: &Study) -> Vec<(Chart, String)> {
             y_mark: mark,
             width: WIDE,
             height: HEIGHT,
+            ribbons: Vec::new(),
             lines: lines.collect(),
             rule: None,
         };

@@ -1,14 +1,12 @@
 //! What was read off each layer: gradient norms, weight norms, effective learning rates, running over real variance.
 
+use batchnorm_page::{Axis, Chart, Line, STYLES, WIDE, figures, mark, markup};
 use indexmap::IndexSet;
 
 use super::charts::{self, beside_name};
 use super::tables::html_table;
 use crate::grid::{Arm, Study, Taken};
 use crate::look::ON_THE_WAY;
-use crate::report::axis::{Axis, mark};
-use crate::report::chart::{Chart, Line, STYLES, WIDE, figures};
-use crate::report::markup;
 use crate::summary::Spread;
 use crate::words::{self, capitalised, figure, ranged};
 
@@ -77,6 +75,7 @@ fn charts(study: &Study, what: &str, steps: &[usize]) -> Vec<(Chart, String)> {
                     y_mark: mark,
                     width: WIDE,
                     height: HEIGHT,
+                    ribbons: Vec::new(),
                     lines,
                     rule: None,
                 };

@@ -1,10 +1,10 @@
 //! The tables of a grid, as text: on the terminal, in HTML and in Markdown they are the same.
 
+use batchnorm_page::markup::Table;
 use indexmap::IndexSet;
 
 use crate::grid::{ArmFigures, Beside, Near, Scale, Study, Sweep, Taken, difference, points, sooner};
 use crate::look::Kind;
-use crate::report::markup::Table;
 use crate::run::Ending;
 use crate::statistics::Verdict;
 use crate::summary::Spread;

@@ -6,6 +6,14 @@ const ROOM_FOR_ZERO: f64 = 0.07;
 const MOST_MARKS: usize = 9;
 
 /// One axis of a chart.
+///
+/// ```
+/// use batchnorm_page::Axis;
+///
+/// let axis = Axis::between("accuracy", 0.0, 1.0);
+/// assert_eq!(axis.place(0.25), 0.25);
+/// assert_eq!(Axis::index("layer", 1, 4).marks(), [1.0, 2.0, 3.0, 4.0]);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Axis {
     /// Its quantity, with the unit.
@@ -18,6 +26,8 @@ pub struct Axis {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Scale {
     Linear,
+    /// Of whole numbers: linear, with no mark between two of them.
+    Whole,
     Logarithmic,
     /// Logarithmic, with 0 at the edge: step 0 has no logarithm, and must be seen.
     LogarithmicWithZero,
@@ -36,6 +46,12 @@ impl Axis {
         Axis { name: name.to_owned(), scale: Scale::Linear, least, greatest }
     }
 
+    /// Things with numbers, from the first to the last, each with as much room as any: layers, channels.
+    pub fn index(name: &str, first: usize, last: usize) -> Axis {
+        let (least, greatest) = (first as f64 - 0.5, last.max(first) as f64 + 0.5);
+        Axis { name: name.to_owned(), scale: Scale::Whole, least, greatest }
+    }
+
     /// Logarithmic over the values above 0.
     pub fn logarithmic(name: &str, values: impl IntoIterator<Item = f64>) -> Axis {
         let (least, greatest) = extent(values.into_iter().filter(|value| *value > 0.0)).unwrap_or((1.0, 10.0));
@@ -51,13 +67,14 @@ impl Axis {
         Axis { name: name.to_owned(), scale: Scale::LogarithmicWithZero, least, greatest }
     }
 
-    /// The place of a value: 0 at the least, 1 at the greatest; values beyond stand at the edges.
+    /// The place of a value: 0 at the least, 1 at the greatest; values beyond stand at the edges, and on logarithmic axes
+    /// what has no logarithm at the lower one.
     pub fn place(&self, value: f64) -> f64 {
         let logarithmic = || (value.ln() - self.least.ln()) / (self.greatest.ln() - self.least.ln());
         let place = match self.scale {
-            Scale::Linear => (value - self.least) / (self.greatest - self.least),
+            Scale::Linear | Scale::Whole => (value - self.least) / (self.greatest - self.least),
+            Scale::Logarithmic | Scale::LogarithmicWithZero if value <= 0.0 => 0.0,
             Scale::Logarithmic => logarithmic(),
-            Scale::LogarithmicWithZero if value <= 0.0 => 0.0,
             Scale::LogarithmicWithZero => ROOM_FOR_ZERO + (1.0 - ROOM_FOR_ZERO) * logarithmic(),
         };
         place.clamp(0.0, 1.0)
@@ -66,14 +83,16 @@ impl Axis {
     /// The values to mark.
     pub fn marks(&self) -> Vec<f64> {
         match self.scale {
-            Scale::Linear => self.round_values(),
+            Scale::Linear => self.round_values(0.0),
+            Scale::Whole => self.round_values(1.0),
             Scale::Logarithmic => self.decades(),
             Scale::LogarithmicWithZero => [0.0].into_iter().chain(self.decades()).collect(),
         }
     }
 
-    fn round_values(&self) -> Vec<f64> {
-        let rough = (self.greatest - self.least) / 5.0;
+    /// About five round values, no nearer to each other than this.
+    fn round_values(&self, nearest: f64) -> Vec<f64> {
+        let rough = ((self.greatest - self.least) / 5.0).max(nearest);
         let power = 10f64.powf(rough.log10().floor());
         let step = power * [1.0, 2.0, 5.0, 10.0].into_iter().find(|times| times * power >= rough).unwrap_or(10.0);
         let (first, last) = ((self.least / step).ceil() as i64, (self.greatest / step).floor() as i64);
@@ -99,6 +118,10 @@ impl Axis {
 }
 
 /// A mark's value as a person writes it.
+///
+/// ```
+/// assert_eq!([0.0, 0.2, 1e-7].map(batchnorm_page::mark), ["0", "0.2", "1e-7"]);
+/// ```
 pub fn mark(value: f64) -> String {
     let size = value.abs();
     if value == 0.0 {
@@ -136,10 +159,19 @@ mod tests {
     }
 
     #[test]
+    fn numbered_things_have_whole_marks() {
+        let shown = |last| Axis::index("layer", 1, last).marks().into_iter().map(mark).collect::<Vec<_>>().join(" ");
+        assert_eq!([1, 2, 5].map(shown), ["1", "1 2", "1 2 3 4 5"]);
+        assert_eq!([8, 53, 2048].map(shown), ["2 4 6 8", "20 40", "500 1000 1500 2000"]);
+        assert_eq!(Axis::index("layer", 1, 4).place(1.0), 0.125);
+        assert_eq!(Axis::index("none", 1, 0).marks(), [1.0]);
+    }
+
+    #[test]
     fn no_values_equal_values_and_no_numbers_have_a_place() {
         for values in [vec![], vec![3.0], vec![f64::NAN], vec![0.0, f64::INFINITY]] {
             for axis in [Axis::linear, Axis::logarithmic, Axis::from_zero].map(|axis| axis("x", values.clone())) {
-                for value in [0.0, 1.0, 3.0, 1e9] {
+                for value in [f64::NEG_INFINITY, -1.0, 0.0, 1.0, 3.0, 1e9, f64::INFINITY] {
                     assert!((0.0..=1.0).contains(&axis.place(value)), "{axis:?} {value}");
                 }
                 assert!(axis.marks().len() <= MOST_MARKS + 1, "{axis:?}");

@@ -2,6 +2,10 @@
 
 /// Text that may stand between tags and in quoted attributes. Control characters, which HTML has no way to write,
 /// become the replacement character; a percent sign stays on its number's line.
+///
+/// ```
+/// assert_eq!(batchnorm_page::markup::escape("a < 5 %"), "a &lt; 5\u{a0}%");
+/// ```
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.replace(" %", "\u{a0}%").chars() {
@@ -19,6 +23,15 @@ pub fn escape(text: &str) -> String {
 }
 
 /// A table with a caption; on a phone each row becomes a block, its cells named by their columns.
+///
+/// ```
+/// use batchnorm_page::markup::Table;
+///
+/// let mut table = Table::new("Layers", ["Layer", "Gap"]);
+/// table.row(["conv1.norm", "0.3"]);
+/// assert!(table.html().contains("<th scope=\"row\"><span class=\"of\">Layer</span> conv1.norm</th>"));
+/// ```
+#[derive(Debug, Clone)]
 pub struct Table {
     caption: String,
     columns: Vec<String>,
@@ -74,5 +87,27 @@ pub fn paragraph(text: &str) -> String {
 
 /// A figure with its caption.
 pub fn figure(picture: &str, caption: &str) -> String {
-    format!("<figure>\n{picture}<figcaption>{}</figcaption>\n</figure>\n", escape(caption))
+    figure_over(picture, caption, "")
+}
+
+/// A figure with its caption, and more HTML below it.
+pub fn figure_over(picture: &str, caption: &str, below: &str) -> String {
+    format!("<figure>\n{picture}<figcaption>{}</figcaption>\n{below}</figure>\n", escape(caption))
+}
+
+/// HTML that opens under its summary, without a script: by the keyboard too, which also scrolls it. On paper it is as
+/// it was on the screen.
+///
+/// ```
+/// use batchnorm_page::markup::{details, paragraph};
+///
+/// let html = details("How it was measured", &paragraph("Once."));
+/// assert!(html.contains("<summary>How it was measured</summary>") && html.contains("tabindex=\"0\""));
+/// ```
+pub fn details(summary: &str, content: &str) -> String {
+    let summary = escape(summary);
+    format!(
+        "<details>\n<summary>{summary}</summary>\n\
+         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{summary}\">\n{content}</div>\n</details>\n"
+    )
 }

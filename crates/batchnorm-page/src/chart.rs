@@ -9,9 +9,13 @@
 
 use std::fmt::Write;
 
-use super::axis::{Axis, mark};
-use super::labels::{self, Area};
-use super::markup::{self, escape};
+use crate::area::{self, Look, Step};
+use crate::axis::{Axis, mark};
+use crate::labels::{self, Area};
+use crate::markup::{self, Table, escape};
+use crate::picture::Picture;
+use crate::ribbon::{self, Ribbon};
+use crate::style::STYLES;
 
 /// Width of a chart that shares its row with one other, in its own units.
 pub const WIDE: f64 = 440.0;
@@ -21,12 +25,23 @@ const LEFT: f64 = 48.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 26.0;
 const BOTTOM: f64 = 42.0;
-/// Colours and dash patterns of the style sheet; further lines take them again.
-pub const STYLES: usize = 6;
 
-/// A line chart.
+/// Lines and ribbons over two axes.
+///
+/// ```
+/// use batchnorm_page::{Axis, Chart, Line};
+///
+/// let drift = [0.1, 0.4, 2.0];
+/// let chart = Chart {
+///     description: String::from("Rises from 0.1 in layer 1 to 2 in layer 3."),
+///     lines: vec![Line::through_dots("drift", 1, drift)],
+///     ..Chart::new("drift", "Drift by depth", Axis::index("layer", 1, 3), Axis::logarithmic("drift", drift))
+/// };
+/// assert!(chart.svg().starts_with("<svg class=\"chart\""));
+/// ```
+#[derive(Debug, Clone)]
 pub struct Chart {
-    /// Id within the page; the ids of its texts begin with it.
+    /// Id within the page, a word that nothing else there has; the ids of its texts begin with it.
     pub id: String,
     /// Its title, for those who do not see it.
     pub title: String,
@@ -44,6 +59,8 @@ pub struct Chart {
     pub width: f64,
     /// Its height, in the same units.
     pub height: f64,
+    /// Bands, below the lines.
+    pub ribbons: Vec<Ribbon>,
     /// Its lines.
     pub lines: Vec<Line>,
     /// A value to compare the lines with, and its name.
@@ -51,7 +68,7 @@ pub struct Chart {
 }
 
 /// One line, with the range around it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Line {
     /// Its name, which stands beside it; where it is empty, no label.
     pub name: String,
@@ -67,21 +84,65 @@ pub struct Line {
     pub dots: bool,
 }
 
+impl Line {
+    /// A line through values at 1, 2, 3, ..., which [`Axis::index`] shows, each with a dot. Its dash pattern has its colour's number.
+    pub fn through_dots(name: &str, colour: usize, values: impl IntoIterator<Item = f64>) -> Line {
+        let points = values.into_iter().enumerate().map(|(at, value)| ((at + 1) as f64, value)).collect();
+        Line { name: name.to_owned(), colour, dash: colour, points, range: Vec::new(), dots: true }
+    }
+}
+
 impl Chart {
-    /// The chart as an `svg` element.
+    /// An empty chart of the usual size, without a description, which is to be given.
+    pub fn new(id: &str, title: &str, x: Axis, y: Axis) -> Chart {
+        Chart {
+            id: id.to_owned(),
+            title: title.to_owned(),
+            description: String::new(),
+            x,
+            y,
+            x_marks: None,
+            y_mark: mark,
+            width: WIDE,
+            height: 280.0,
+            ribbons: Vec::new(),
+            lines: Vec::new(),
+            rule: None,
+        }
+    }
+
+    /// The chart as an `svg` element of a page, whose styles it needs.
     pub fn svg(&self) -> String {
-        let Chart { id, width, height, .. } = self;
-        let (title, description) = (escape(&self.title), escape(&self.description));
-        format!(
-            "<svg class=\"chart\" viewBox=\"0 0 {width} {height}\" role=\"img\" \
-             aria-labelledby=\"{id}-title {id}-text\">\n<title id=\"{id}-title\">{title}</title>\n\
-             <desc id=\"{id}-text\">{description}</desc>\n{}</svg>\n",
-            self.content()
-        )
+        self.picture().inline()
+    }
+
+    /// The chart as an SVG file of its own.
+    pub fn file(&self) -> String {
+        self.picture().alone()
+    }
+
+    /// The chart with caption and key, and below them its numbers, for whoever opens them.
+    pub fn figure(&self, caption: &str, numbers: Table) -> String {
+        let below = self.key() + &markup::details("The numbers as a table", &numbers.html());
+        markup::figure_over(&self.svg(), caption, &below)
+    }
+
+    /// The key: a piece of each ribbon and of each line with its name. Nothing for a single line, which carries it.
+    pub fn key(&self) -> String {
+        let ribbons = self.ribbons.iter().map(|ribbon| (sample(look(ribbon)), &ribbon.name));
+        let lines = self.lines.iter().map(|line| (piece(line.colour, line.dash), &line.name));
+        let entries: Vec<(String, &String)> = ribbons.chain(lines).filter(|(_, name)| !name.is_empty()).collect();
+        let carried = self.ribbons.is_empty() && entries.len() < 2;
+        if entries.is_empty() || carried { String::new() } else { list(entries) }
+    }
+
+    fn picture(&self) -> Picture<'_> {
+        let Chart { id, title, description, width, height, .. } = self;
+        Picture { id, title, description, width: *width, height: *height, content: self.content() }
     }
 
     /// The content of the `svg` element.
-    pub fn content(&self) -> String {
+    fn content(&self) -> String {
         let mut out = self.frame();
         let mut taken = Vec::new();
         if let Some((value, name)) = &self.rule {
@@ -91,6 +152,10 @@ impl Chart {
             let _ = writeln!(out, "<path class=\"rule\" d=\"M{LEFT} {y:.1}H{right}\"/>");
             let _ =
                 writeln!(out, "<text class=\"rule\" x=\"{}\" y=\"{:.1}\">{}</text>", LEFT + 4.0, y - 5.0, escape(name));
+        }
+        for ribbon in &self.ribbons {
+            let parts = ribbon::parts(&ribbon.bounds, |x, y| self.across_up(x, y));
+            out.extend(parts.iter().map(|steps| area::svg(steps, look(ribbon))));
         }
         for line in &self.lines {
             out += &self.range(line);
@@ -240,7 +305,7 @@ fn path(points: impl Iterator<Item = (f64, f64)>) -> String {
     out
 }
 
-/// Some figures of charts with their captions, under a heading.
+/// Some charts with their captions, beside each other where there is room.
 pub fn figures(charts: &[(Chart, String)]) -> String {
     let figures: String = charts.iter().map(|(chart, caption)| markup::figure(&chart.svg(), caption)).collect();
     if figures.is_empty() { figures } else { format!("<div class=\"charts\">\n{figures}</div>\n") }
@@ -248,22 +313,39 @@ pub fn figures(charts: &[(Chart, String)]) -> String {
 
 /// The key of some lines: a piece of each with its name.
 pub fn key(lines: impl IntoIterator<Item = (impl AsRef<str>, usize, usize)>) -> String {
+    list(lines.into_iter().map(|(name, colour, dash)| (piece(colour, dash), name)))
+}
+
+fn list(entries: impl IntoIterator<Item = (String, impl AsRef<str>)>) -> String {
     let mut out = String::from("<ul class=\"key\">\n");
-    for (name, colour, dash) in lines {
-        let (colour, dash) = (colour % STYLES, dash % STYLES);
+    for (sample, name) in entries {
         let _ = writeln!(
             out,
-            "<li><svg class=\"sample\" viewBox=\"0 0 44 10\" aria-hidden=\"true\">\
-             <path class=\"line c{colour} d{dash}\" d=\"M1 5H43\"/></svg> {}</li>",
+            "<li><svg class=\"sample\" viewBox=\"0 0 44 10\" aria-hidden=\"true\">{sample}</svg> {}</li>",
             escape(name.as_ref())
         );
     }
     out + "</ul>\n"
 }
 
+/// A piece of a line.
+fn piece(colour: usize, dash: usize) -> String {
+    format!("<path class=\"line c{} d{}\" d=\"M1 5H43\"/>", colour % STYLES, dash % STYLES)
+}
+
+/// A piece of an area.
+fn sample(look: Look) -> String {
+    area::svg(&[Step { left: 1.0, right: 43.0, top: 0.7, bottom: 9.3 }], look)
+}
+
+fn look(ribbon: &Ribbon) -> Look {
+    Look { fill: ribbon.fill, colour: ribbon.colour, dash: ribbon.dash }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::area::Fill;
 
     #[test]
     fn thinning_keeps_the_extremes() {
@@ -298,10 +380,11 @@ mod tests {
                 y_mark: mark,
                 width: WIDE,
                 height: 200.0,
+                ribbons: vec![Ribbon::new("a < b", 3, Fill::Hatched, points.clone())],
                 lines: vec![line],
                 rule: Some((0.5, String::from("r"))),
             };
-            let svg = chart.svg();
+            let svg = chart.svg() + &chart.key();
             assert!(!svg.contains("NaN") && !svg.contains("inf") && !svg.contains("a < b"), "{svg}");
         }
     }

@@ -75,6 +75,11 @@ pub fn place(lines: &[(&str, &[Point])], within: Area, taken: &[Area]) -> Vec<Op
     labels
 }
 
+/// Letters that have room in a width.
+pub fn letters(width: f64) -> usize {
+    (width / LETTER).max(0.0) as usize
+}
+
 /// Half the width of a text.
 pub fn half_width(text: &str) -> f64 {
     Area::of_text(text, 0.0, 0.0).right / 2.0

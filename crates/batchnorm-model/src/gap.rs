@@ -1,0 +1,115 @@
+//! Which batch norm makes a model good in training and bad in use.
+//!
+//! In training each norm has the statistics of its batch; in use those of the file. So the statistics that each norm *should* have, for data
+//! like the training's, are measured: layer by layer, each with those before it already right ([`recalibrate`]). Then each layer is looked
+//! at by itself, in two directions:
+//!
+//! - *only this*: the file's statistics, and this layer's measured ones. What mending it alone does to the model as it is.
+//! - *all but this*: the measured statistics, and this layer's of the file. What it alone does to a model that is otherwise right.
+//!
+//! Both changes are of the outputs, `sqrt(sum (a - b)^2 / sum b^2)`, and of the right answers where labels are. Beside them stands what
+//! the measured statistics' own standard errors do: this layer's moved by one of them, up or down at random.
+//!
+//! Layers are sorted by *drift* first, which costs nothing more: the root mean square, over channels, of how far the norm's normalised output
+//! is off, `sqrt(mean(((m - n) / s)^2 + (t / s - 1)^2))` with m, t the measured mean and deviation and n, s those of the file (each
+//! variance with epsilon). The two directions are for those that drifted most.
+
+mod layer;
+mod quantiles;
+mod rank;
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+pub use layer::{Effects, LayerGap};
+pub use quantiles::{QUANTILES, Quantiles};
+
+use crate::engine::{Engine, Given, Passes, Source, Stages, Written};
+use crate::recalibrate::{self, Answers, Outcome, RecalibrateError, Request, Tell};
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Asked {
+    /// The norms, by their places in [`Written::norms`].
+    pub layers: Vec<usize>,
+    /// How many of them, those that drifted most, are looked at in both directions; all, if none is said.
+    pub top: Option<usize>,
+    /// Quantiles of what each norm sees are taken.
+    pub quantiles: bool,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Gap {
+    /// The measured statistics, and how long they took.
+    pub measured: Outcome,
+    /// The model's answers with the file's statistics, and with the measured ones.
+    pub answers: Answers,
+    /// The layers: first those that were looked at in both directions, by what they do to a model that is otherwise right, then the others by
+    /// their drift.
+    pub layers: Vec<LayerGap>,
+}
+
+impl Gap {
+    /// The layers that make the difference: beyond what the standard errors of the statistics do, more than a little, and no less than a
+    /// fifth of what the first one does.
+    pub fn culprits(&self) -> Vec<&LayerGap> {
+        let largest = self.layers.iter().filter_map(LayerGap::change).fold(0.0, f64::max);
+        let makes_it = |layer: &&LayerGap| {
+            layer.is_beyond_errors() == Some(true)
+                && layer.change().is_some_and(|change| change >= LITTLE && change >= SHARE * largest)
+        };
+        self.layers.iter().filter(makes_it).collect()
+    }
+}
+
+/// A change of the outputs below which a layer does not break a model.
+pub const LITTLE: f64 = 0.03;
+/// The part of the first layer's change below which another one is not named beside it.
+const SHARE: f64 = 0.2;
+
+/// Measures, and looks at the layers. `labels` are the right classes of the samples, where they are known. `tell` is told what happens, and may
+/// stop it. Norms that were left in training mode are looked at as if they were not.
+///
+/// # Errors
+/// What [`recalibrate`](recalibrate::recalibrate) says.
+pub fn gap(
+    engine: &dyn Engine,
+    written: &Written,
+    source: &dyn Source,
+    labels: Option<&[usize]>,
+    asked: &Asked,
+    request: &Request,
+    tell: &mut Tell,
+) -> Result<Gap, RecalibrateError> {
+    let request = Request { layers: asked.layers.clone(), one_pass: false, mix: None, ..request.clone() };
+    let measured = recalibrate::recalibrate(engine, written, source, labels, &request, None, tell)?;
+    let place = |node: usize| written.norms.iter().position(|norm| norm.node == node);
+    let old: Vec<Given> = written.norms.iter().map(|norm| Given::of(&norm.statistics)).collect();
+    let mut new = old.clone();
+    let mut layers = Vec::new();
+    for layer in &measured.layers {
+        let Some(place) = place(layer.node) else { continue };
+        new[place] = Given::of(&layer.new);
+        // (Of one that is used several times, its first use stands for all.)
+        if written.norms[place].layer == place {
+            layers.push((place, LayerGap::of(layer, written.norms[place].epsilon)));
+        }
+    }
+    layers.sort_by(|(_, one), (_, other)| other.drift.total_cmp(&one.drift));
+    let top = asked.top.unwrap_or(layers.len()).min(layers.len());
+    let passes = Passes { engine, written, stages: Stages::of(written, &asked.layers), source, by_batch: Vec::new() };
+    let batches: Vec<Range<usize>> = (0..source.len())
+        .step_by(measured.batch)
+        .map(|first| first..(first + measured.batch).min(source.len()))
+        .collect();
+    let mut rank = rank::Rank::new(&passes, [&old, &new], &layers, top, asked.quantiles);
+    rank.run(&batches, labels, tell)?;
+    let answers = rank.into_layers(&mut layers);
+    let mut layers: Vec<LayerGap> = layers.into_iter().map(|(_, layer)| layer).collect();
+    // (Stable: those that were not looked at stay behind, by their drift.)
+    let size = |layer: &LayerGap| layer.change().unwrap_or(-1.0);
+    layers.sort_by(|one, other| size(other).total_cmp(&size(one)));
+    Ok(Gap { measured, answers, layers })
+}
