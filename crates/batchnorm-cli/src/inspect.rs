@@ -35,6 +35,17 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let inspection = file.inspect().map_err(failed)?;
     if let Some(output) = &arguments.html {
+        let same = |other: &Path| {
+            output == other
+                || output.canonicalize().is_ok_and(|one| other.canonicalize().is_ok_and(|other| one == other))
+        };
+        let others = [Some(path), arguments.data.data.as_ref(), arguments.fix.as_ref()];
+        if others.into_iter().flatten().any(|other| same(other)) {
+            return Err(Failure::usage(format!(
+                "--html {}: expected a path of its own, got that of the model, the data or --fix",
+                output.display()
+            )));
+        }
         atomic::expect_writable(output).map_err(Failure::output)?;
     }
     let found = gap::found(arguments, &file)?;

@@ -16,7 +16,7 @@ use batchnorm::{BatchMoments, Population};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{
-    Array, Engine, Given, Numbers, PassError, Source, Written, borrowed, given, in_parallel, of_samples,
+    Array, Engine, Given, Numbers, PassError, Passes, Source, Stages, Written, in_parallel, of_samples,
 };
 use crate::recipe::{Colours, Layout, Recipe};
 
@@ -117,7 +117,7 @@ pub fn levels(recipe: &Recipe) -> Recipe {
 /// # Errors
 /// What the engine and the data say.
 pub fn fit(engine: &dyn Engine, written: &Written, source: &dyn Source) -> Result<Fit, PassError> {
-    let all = measured(engine, written, source, &[Variant { name: String::from(OWN), change: None }])?;
+    let all = measured_together(engine, written, source, &[Variant { name: String::from(OWN), change: None }])?;
     Ok(all.into_iter().next().unwrap_or(Fit { name: String::from(OWN), distances: Vec::new(), borders: false }))
 }
 
@@ -137,7 +137,7 @@ pub fn fits(
             |borders| Change { layout: recipe.layout, order: order(&recipe), values: recipe.values(), borders };
         [false, true].map(|borders| Variant { name: name.clone(), change: Some(change(borders)) })
     });
-    let all = measured(engine, written, source, &variants.collect::<Vec<_>>())?;
+    let all = measured_together(engine, written, source, &variants.collect::<Vec<_>>())?;
     // (Each with borders stands behind itself without.)
     let nearer = |pair: &[Fit]| pair.iter().min_by(|one, other| one.distance().total_cmp(&other.distance())).cloned();
     Ok(all.chunks(2).filter_map(nearer).collect())
@@ -220,15 +220,32 @@ impl Change {
 /// For each preparation and norm the moments of each sample.
 type Seen = Vec<Vec<Vec<BatchMoments>>>;
 
+/// The same by many samples at a time, or by as many as the model declares where it takes no others.
+fn measured_together(
+    engine: &dyn Engine,
+    written: &Written,
+    source: &dyn Source,
+    variants: &[Variant],
+) -> Result<Vec<Fit>, PassError> {
+    measured(engine, written, source, variants, TOGETHER).or_else(|error| match error {
+        PassError::Engine(_) | PassError::Samples { .. } => {
+            measured(engine, written, source, variants, written.declared_batch().unwrap_or(1))
+        }
+        error => Err(error),
+    })
+}
+
 /// For each preparation its distances.
 fn measured(
     engine: &dyn Engine,
     written: &Written,
     source: &dyn Source,
     variants: &[Variant],
+    together: usize,
 ) -> Result<Vec<Fit>, PassError> {
     let norms = first_norms(written);
     let wanted: Vec<&str> = norms.iter().map(|&place| written.norms[place].input.as_str()).collect();
+    let passes = Passes { engine, written, stages: Stages::of(written, &[]), source, by_batch: Vec::new() };
     let statistics: Vec<Given> = written.norms.iter().map(|norm| Given::of(&norm.statistics)).collect();
     let population = |&place: &usize| {
         let channels = written.norms[place].statistics.mean.len();
@@ -245,7 +262,7 @@ fn measured(
                 Some(change) => values.iter().map(|(name, array)| (name.clone(), change.apply(array, first))).collect(),
                 None => values.clone(),
             };
-            let inputs = engine.run(given(written, borrowed(&prepared), &statistics), &wanted)?;
+            let inputs = passes.values_of(&prepared, &statistics, &wanted)?;
             inputs.iter().zip(&wanted).map(|(array, name)| of_samples(name, array, samples)).collect()
         };
         let each = variants.iter().zip(is_far);
@@ -255,13 +272,13 @@ fn measured(
         variants.iter().zip(seen).map(|(variant, seen)| Fit::of(written, &norms, seen, variant)).collect()
     };
     // Samples from all over the data, for files are often sorted; the first batches from all over, too.
-    let count = source.len().min(SAMPLES).div_ceil(TOGETHER);
+    let count = source.len().min(SAMPLES).div_ceil(together);
     let begin = |at: usize| at * source.len() / count;
     let (first, others): (Vec<usize>, Vec<usize>) = (0..count).partition(|at| at.is_multiple_of(count.div_ceil(FIRST)));
     let threads = rayon::current_num_threads();
     for (batches, is_last) in [(first, false), (others, true)] {
         for some in batches.chunks(threads) {
-            let places = some.iter().map(|&at| begin(at)..(begin(at) + TOGETHER).min(source.len())).collect();
+            let places = some.iter().map(|&at| begin(at)..(begin(at) + together).min(begin(at + 1))).collect();
             for moments in in_parallel(engine, places, |places| look(places, &is_far))? {
                 for (populations, moments) in seen.iter_mut().zip(moments) {
                     for ((population, samples), &place) in populations.iter_mut().zip(moments).zip(&norms) {

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use layer::{Effects, LayerGap};
 pub use quantiles::{QUANTILES, Quantiles};
 
-use crate::engine::{Engine, Given, Passes, Source, Stages, Written};
+use crate::engine::{Engine, Given, Passes, Source, Stages, Written, WrittenNorm};
 use crate::recalibrate::{self, Answers, Outcome, RecalibrateError, Request, Tell};
 
 /// What is asked for.
@@ -55,7 +55,8 @@ impl Gap {
     /// The layers that make the difference: beyond what the standard errors of the statistics do, more than a little, and no less than a
     /// fifth of what the first one does.
     pub fn culprits(&self) -> Vec<&LayerGap> {
-        let largest = self.layers.iter().filter_map(LayerGap::change).fold(0.0, f64::max);
+        let changes = self.layers.iter().filter_map(LayerGap::change);
+        let largest = changes.filter(|change| change.is_finite()).fold(0.0, f64::max);
         let makes_it = |layer: &&LayerGap| {
             layer.is_beyond_errors() == Some(true)
                 && layer.change().is_some_and(|change| change >= LITTLE && change >= SHARE * largest)
@@ -83,6 +84,10 @@ pub fn gap(
     request: &Request,
     tell: &mut Tell,
 ) -> Result<Gap, RecalibrateError> {
+    let meant = |(place, norm): &(usize, &WrittenNorm)| norm.training && !asked.layers.contains(place);
+    if let Some((_, norm)) = written.norms.iter().enumerate().find(meant) {
+        return Err(RecalibrateError::ByBatch(norm.name.clone()));
+    }
     let request = Request { layers: asked.layers.clone(), one_pass: false, mix: None, ..request.clone() };
     let measured = recalibrate::recalibrate(engine, written, source, labels, &request, None, tell)?;
     let place = |node: usize| written.norms.iter().position(|norm| norm.node == node);
@@ -107,6 +112,9 @@ pub fn gap(
     let mut rank = rank::Rank::new(&passes, [&old, &new], &layers, top, asked.quantiles);
     rank.run(&batches, labels, tell)?;
     let answers = rank.into_layers(&mut layers);
+    if !answers.compared {
+        return Err(RecalibrateError::Whole);
+    }
     let mut layers: Vec<LayerGap> = layers.into_iter().map(|(_, layer)| layer).collect();
     // (Stable: those that were not looked at stay behind, by their drift.)
     let size = |layer: &LayerGap| layer.change().unwrap_or(-1.0);

@@ -92,6 +92,14 @@ pub fn recalibrate(
     let after = passes(&still_training, &still_training);
     let old: Vec<Given> = written.norms.iter().map(|norm| Given::of(&norm.statistics)).collect();
     let batch = unit(&before, &old, request)?;
+    // (Labels that do not fit the answers are refused before anything is measured.)
+    if let Some(largest) = labels.and_then(|labels| labels.iter().max()) {
+        let samples = batch.min(source.len());
+        let answers = before.go_from_start(0..samples, before.stages.count() - 1, &old)?;
+        let all = vec![*largest; samples];
+        let taken = Answers::default().take(&written.outputs, &answers, &answers, samples, Some(&all));
+        taken.map_err(RecalibrateError::Labels)?;
+    }
     let mut work = Work::new([&before, &during, &after], request, labels, batch, old);
     let progress = resumed.unwrap_or_default();
     work.go_on_from(&progress)?;
@@ -117,8 +125,7 @@ pub fn recalibrate(
 /// enough that samples do not mix.
 fn unit(before: &Passes, old: &[Given], request: &Request) -> Result<usize, RecalibrateError> {
     let (written, samples) = (before.written, before.source.len());
-    let declared = written.inputs.iter().find_map(|input| (*input.shape.as_ref()?.first()?)?.try_into().ok());
-    let alone = declared.filter(|&declared| declared > 0 && declared <= samples).unwrap_or(1);
+    let alone = written.declared_batch().filter(|&declared| declared <= samples).unwrap_or(1);
     // (A norm that still looks at batches mixes samples by itself.)
     if request.batch <= 1 || samples < 2 || !before.by_batch.is_empty() {
         return Ok(request.batch.max(1));

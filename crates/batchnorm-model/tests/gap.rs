@@ -198,6 +198,19 @@ fn a_healthy_model_has_no_gap_and_two_broken_layers_are_both_named() {
 }
 
 #[test]
+fn a_statistic_that_is_no_number_is_named() {
+    for (sign, place) in [(1.0f64, 1), (-1.0, 3)] {
+        let norms = written(&HEALTHY).norms;
+        let Statistics { mut mean, variance } = norms[place].statistics.clone();
+        mean[2] = f64::NAN.copysign(sign);
+        let found = gap_of(&with(&HEALTHY, &[(norms[place].node, Statistics { mean, variance })]), Some(3), 8, 2);
+        assert_eq!(names(&found.culprits()), [format!("n{}", place + 1)]);
+        // (Relu may make 0 of what is no number, so the outputs need not be infinite.)
+        assert_eq!(found.layers[0].drift, f64::INFINITY);
+    }
+}
+
+#[test]
 fn batches_and_threads_change_no_more_than_rounding_and_the_drift_chooses() {
     let file = broken(&HEALTHY, &[3]);
     let whole = gap_of(&file, Some(2), 8, 2);
@@ -224,7 +237,8 @@ fn batches_and_threads_change_no_more_than_rounding_and_the_drift_chooses() {
         &["c1"],
     )
     .unwrap();
-    let layer = whole.layers.iter().find(|layer| layer.layer.name == "n1").unwrap();
+    let all = gap_of(&file, None, 8, 2);
+    let layer = all.layers.iter().find(|layer| layer.layer.name == "n1").unwrap();
     let quantiles = &layer.quantiles.as_ref().unwrap().0;
     for (channel, quantiles) in quantiles.iter().enumerate() {
         let mut seen: Vec<f32> = inputs[0]

@@ -14,6 +14,7 @@ use comfy_table::{Cell, CellAlignment, Table};
 use serde_json::{Value, json};
 
 use super::Arguments;
+use super::json::number;
 use crate::failure::Failure;
 use crate::fits::Fits;
 use crate::model_data::Opened;
@@ -68,6 +69,7 @@ pub fn found(arguments: &Arguments, file: &ModelFile) -> Result<Option<Found>, F
     let Answer::Gap(gap) = with_progress(&job(task), &stop, &mut |_| Ok(()))? else {
         return Err(Failure::output("the process that runs the model gave another answer than was asked for"));
     };
+    let has_labels = has_labels && gap.answers.changed.is_some();
     Ok(Some(Found { gap: *gap, fits, has_labels, data, norms }))
 }
 
@@ -87,12 +89,11 @@ impl Found {
     /// A layer's row, by [`COLUMNS`].
     pub fn row(&self, layer: &LayerGap) -> Vec<String> {
         let none = || String::from("-");
-        let percent = |change: f64| format!("{:.2} %", 100.0 * change);
         let effect =
             |of: &dyn Fn(&batchnorm_model::gap::Effects) -> String| layer.effects.as_ref().map_or_else(none, of);
         let mut row = vec![
             of_layers::short_name(&layer.layer.name),
-            format!("{:.3}", layer.drift),
+            if layer.drift.is_finite() { format!("{:.3}", layer.drift) } else { String::from("not finite") },
             layer.error.map_or_else(none, |error| format!("{error:.3}")),
             effect(&|effects| percent(effects.all_but_this.change)),
             effect(&|effects| percent(effects.only_this.change)),
@@ -113,10 +114,19 @@ impl Found {
     pub fn sentences(&self, path: &Path) -> Vec<String> {
         let Gap { answers, layers, measured } = &self.gap;
         let mut said = vec![format!(
-            "With statistics of these {} samples, measured layer by layer, the outputs change by {:.2} %.",
+            "With statistics of these {} samples, measured layer by layer, the outputs {}.",
             measured.samples,
-            100.0 * answers.change
+            match answers.change.is_finite() {
+                true => format!("change by {}", percent(answers.change)),
+                false => String::from("come from what is not finite, or 0 throughout"),
+            }
         )];
+        let borders = self.fits.as_ref().is_some_and(Fits::have_borders);
+        if borders {
+            said.push(String::from(
+                "The model's first norms remember pictures with black borders, as random cuts in a training leave them: a part of the difference is no fault.",
+            ));
+        }
         if self.has_labels {
             said.push(format!(
                 "Right answers: {} as the file is, {} with the measured ones.",
@@ -129,9 +139,19 @@ impl Found {
         let beyond = layers.iter().filter(|layer| layer.is_beyond_errors() == Some(true)).count();
         let largest = layers.first().and_then(LayerGap::change).unwrap_or(0.0);
         let names: Vec<String> = culprits.iter().map(|layer| of_layers::short_name(&layer.layer.name)).collect();
-        if let (false, Some(Verdict::Same | Verdict::WithinChance)) = (names.is_empty(), answers.verdict()) {
+        if answers.verdict() == Some(Verdict::Worse) {
+            said.push(format!(
+                "Fewer answers are right with the measured statistics: the data are not like those of the training (of all classes, prepared alike?), and say nothing of a gap. The outputs differ most at {}.",
+                if names.is_empty() { String::from("no batch norm") } else { names.join(", ") }
+            ));
+        } else if let (false, Some(Verdict::Same | Verdict::WithinChance)) = (names.is_empty(), answers.verdict()) {
             said.push(format!(
                 "No gap in the right answers, by more than chance explains; in the outputs it is made by {}.",
+                names.join(", ")
+            ));
+        } else if !names.is_empty() && answers.verdict().is_none() && borders {
+            said.push(format!(
+                "The outputs differ most by {}; whether that is a gap only labels can tell (--labels).",
                 names.join(", ")
             ));
         } else if !names.is_empty() {
@@ -141,7 +161,7 @@ impl Found {
             });
             let new = text::word(&path.with_extension("recalibrated.onnx"));
             said.push(format!(
-                "If these data are like those of its use, this mends it: batchnorm recalibrate {} {new} --data {}",
+                "If these data are like those of its use, this mends it, with the same flags for the data: batchnorm recalibrate {} {new} --data {}",
                 text::word(path),
                 text::word(&self.data.path)
             ));
@@ -156,11 +176,6 @@ impl Found {
                 "No gap to speak of: {beyond} of {looked_at} batch norms change the outputs beyond the standard errors of their statistics, the largest by {:.2} %, less than {:.0} %.",
                 100.0 * largest,
                 100.0 * LITTLE
-            ));
-        }
-        if self.fits.as_ref().is_some_and(Fits::have_borders) {
-            said.push(String::from(
-                "The model's first norms remember pictures with black borders, as random cuts in a training leave them: that is a part of the difference.",
             ));
         }
         if looked_at < layers.len() {
@@ -202,20 +217,21 @@ impl Found {
         let answers = |answers: &Answers| {
             let right = |side: &Option<Side>| side.as_ref().and_then(|side| side.right);
             json!({
-                "change": answers.change,
+                "change": number(answers.change),
                 "same_answer": answers.same,
                 "right_before": right(&answers.before),
                 "right_after": right(&answers.after),
+                "verdict": answers.verdict(),
             })
         };
         let layer = |layer: &LayerGap| {
             json!({
                 "name": layer.layer.name,
-                "drift": layer.drift,
-                "error": layer.error,
+                "drift": number(layer.drift),
+                "error": layer.error.map(number),
                 "all_but_this": layer.effects.as_ref().map(|effects| answers(&effects.all_but_this)),
                 "only_this": layer.effects.as_ref().map(|effects| answers(&effects.only_this)),
-                "error_does": layer.effects.as_ref().map(|effects| effects.error),
+                "error_does": layer.effects.as_ref().map(|effects| number(effects.error)),
                 "beyond_errors": layer.is_beyond_errors(),
                 "makes_the_gap": culprits.contains(&&*layer.layer.name),
             })
@@ -238,6 +254,10 @@ impl Found {
 /// The share of right answers after.
 fn right(answers: &Answers) -> String {
     share(answers, &answers.after)
+}
+
+fn percent(change: f64) -> String {
+    if change.is_finite() { format!("{:.2} %", 100.0 * change) } else { String::from("not finite") }
 }
 
 fn before(answers: &Answers) -> String {

@@ -130,7 +130,7 @@ pub fn finding(finding: &Finding, path: &Path) -> Value {
 }
 
 /// A number; a text where JSON has none for it.
-fn number(number: f64) -> Value {
+pub fn number(number: f64) -> Value {
     if number.is_finite() {
         json!(number)
     } else if number.is_nan() {

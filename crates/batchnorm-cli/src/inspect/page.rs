@@ -17,8 +17,9 @@ const MIDDLE: f64 = 1.645;
 const EDGE: f64 = 10.0;
 /// Channels that a table of numbers has.
 const CHANNELS: usize = 256;
-/// The least drift of a picture with logarithmic marks.
+/// The least and the largest drift of a picture with logarithmic marks.
 const LEAST: f64 = 1e-4;
+const MOST: f64 = 1e6;
 
 pub fn html(inspection: &Inspection, path: &Path, found: &Found) -> String {
     let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
@@ -79,13 +80,15 @@ fn rows(found: &Found, caption: &str) -> Table {
 fn ranking(found: &Found) -> String {
     let culprits = found.gap.culprits();
     let looked_at: Vec<&LayerGap> = found.gap.layers.iter().filter(|layer| layer.effects.is_some()).collect();
+    let finite = looked_at.iter().filter_map(|layer| layer.change()).filter(|change| change.is_finite());
+    // (What is not finite has the longest bar.)
+    let most = finite.fold(0.01, f64::max);
     let bar = |layer: &&LayerGap| {
-        let change = 100.0 * layer.change().unwrap_or(0.0);
+        let change = 100.0 * layer.change().unwrap_or(0.0).min(most);
         let fill = if culprits.contains(layer) { Fill::Plain } else { Fill::Hatched };
         let text = found.row(layer)[ALL_BUT].clone();
         Bar { fill, ..Bar::new(&of_layers::short_name(&layer.layer.name), change, &text) }
     };
-    let largest = looked_at.iter().filter_map(|layer| layer.change()).fold(0.0, f64::max);
     let description = match culprits.first() {
         Some(first) => format!("The longest bar is that of {}.", of_layers::short_name(&first.layer.name)),
         None => String::from("No bar stands out; see the table."),
@@ -96,7 +99,7 @@ fn ranking(found: &Found) -> String {
         ..Bars::new(
             "ranking",
             "What each batch norm's statistics alone do",
-            Axis::between("change of the outputs, %", 0.0, (100.0 * largest).max(1.0)),
+            Axis::between("change of the outputs, %", 0.0, 100.0 * most),
         )
     };
     let caption = "All but this: how far each batch norm's own statistics take the outputs of a model that is otherwise right. Filled: those that make the gap; \
@@ -114,7 +117,8 @@ const ALL_BUT: usize = 3;
 fn depth(found: &Found) -> String {
     let mut layers: Vec<&LayerGap> = found.gap.layers.iter().collect();
     layers.sort_by_key(|layer| layer.layer.node);
-    let seen = |number: f64| number.max(LEAST);
+    // (What is not finite stands at the top.)
+    let seen = |number: f64| number.clamp(LEAST, MOST);
     let drifts = || layers.iter().map(|layer| seen(layer.drift));
     let errors = || layers.iter().map(|layer| layer.error.map_or(f64::NAN, seen));
     let mut lines = vec![Line::through_dots("drift", 1, drifts())];
@@ -124,7 +128,7 @@ fn depth(found: &Found) -> String {
     let heights = drifts().chain(errors().filter(|error| error.is_finite()));
     let most = layers.iter().max_by(|one, other| one.drift.total_cmp(&other.drift));
     let description = most.map_or_else(String::new, |layer| {
-        format!("The most is {:.3}, at {}.", layer.drift, of_layers::short_name(&layer.layer.name))
+        format!("The most is {}, at {}.", found.row(layer)[1], of_layers::short_name(&layer.layer.name))
     });
     let chart = Chart {
         description,
@@ -198,5 +202,14 @@ fn strip(number: usize, gap: &LayerGap) -> Option<String> {
         let numbers = [old.mean[channel], deviation(channel), low, middle, high].map(shown::number);
         table.row(std::iter::once(channel.to_string().as_str()).chain(numbers.iter().map(String::as_str)));
     }
-    Some(heading + &chart.figure(&format!("Drift {:.3}.", gap.drift), table))
+    Some(
+        heading
+            + &chart.figure(
+                &format!(
+                    "Drift {}.",
+                    if gap.drift.is_finite() { format!("{:.3}", gap.drift) } else { String::from("not finite") }
+                ),
+                table,
+            ),
+    )
 }

@@ -68,7 +68,8 @@ fn the_layer_that_breaks_a_model_is_named_and_a_healthy_one_has_none() {
         assert!(first[way]["right_after"].is_u64());
     }
     let said = run(folder.path(), &["inspect", "broken.onnx", "--data", "x.npy"]);
-    let mend = "this mends it: batchnorm recalibrate broken.onnx broken.recalibrated.onnx --data x.npy";
+    let mend =
+        "with the same flags for the data: batchnorm recalibrate broken.onnx broken.recalibrated.onnx --data x.npy";
     assert!(
         done(&said).contains("One batch norm makes the gap: bn2.") && done(&said).contains(mend),
         "{}",

@@ -162,13 +162,25 @@ impl Passes<'_> {
     /// # Errors
     /// What the data and the engine say.
     pub fn values(&self, places: Range<usize>, statistics: &[Given], wanted: &[&str]) -> Result<Vec<Array>, PassError> {
-        let values = self.source.read(places).map_err(PassError::Data)?;
+        self.values_of(&self.source.read(places).map_err(PassError::Data)?, statistics, wanted)
+    }
+
+    /// The same of given inputs.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub fn values_of(
+        &self,
+        values: &[(String, Array)],
+        statistics: &[Given],
+        wanted: &[&str],
+    ) -> Result<Vec<Array>, PassError> {
         // (An input that is wanted itself is there already; and nothing is asked for twice.)
         let read = |name: &str| values.iter().find(|(known, _)| known == name).map(|(_, array)| array);
         let mut asked: Vec<&str> = wanted.iter().copied().filter(|name| read(name).is_none()).collect();
         asked.sort_unstable();
         asked.dedup();
-        let found = self.engine.run(given(self.written, borrowed(&values), statistics), &asked)?;
+        let found = self.engine.run(given(self.written, borrowed(values), statistics), &asked)?;
         let of = |name: &&str| read(name).or_else(|| Some(&found[asked.binary_search(name).ok()?])).cloned();
         Ok(wanted.iter().filter_map(of).collect())
     }

@@ -212,6 +212,13 @@ impl Written {
         }
         Ok(written)
     }
+
+    /// How many samples the file declares, if it does.
+    pub fn declared_batch(&self) -> Option<usize> {
+        let first = |input: &WrittenInput| usize::try_from((*input.shape.as_ref()?.first()?)?).ok();
+        self.inputs.iter().find_map(first).filter(|&batch| batch > 0)
+    }
+
     /// The values that are computed from the model's inputs, and these.
     pub fn computed(&self) -> HashSet<&str> {
         let mut computed: HashSet<&str> = self.inputs.iter().map(|input| input.name.as_str()).collect();

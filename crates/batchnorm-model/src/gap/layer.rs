@@ -58,22 +58,28 @@ impl LayerGap {
         LayerGap {
             layer: layer.clone(),
             epsilon,
-            drift: root_mean(channels().map(of).sum()),
+            drift: at_most(root_mean(channels().map(of).sum())),
             error,
             effects: None,
             quantiles: None,
         }
     }
 
-    /// What it alone does to a model that is otherwise right, where that was looked at.
+    /// What it alone does to a model that is otherwise right, where that was looked at; infinite where the outputs are not finite any more.
     pub fn change(&self) -> Option<f64> {
-        self.effects.as_ref().map(|effects| effects.all_but_this.change)
+        self.effects.as_ref().map(|effects| at_most(effects.all_but_this.change))
     }
 
     /// Whether that is more than the standard errors of its statistics do, where these are known.
     pub fn is_beyond_errors(&self) -> Option<bool> {
         let effects = self.effects.as_ref()?;
         self.error?;
-        Some(effects.all_but_this.change > BEYOND * effects.error)
+        let error = if effects.error.is_nan() { 0.0 } else { effects.error };
+        Some(at_most(effects.all_but_this.change) > BEYOND * error)
     }
+}
+
+/// What is no number is as large as can be: statistics that are not finite make it.
+fn at_most(number: f64) -> f64 {
+    if number.is_nan() { f64::INFINITY } else { number }
 }

@@ -9,7 +9,7 @@ use batchnorm::reference::random::Random;
 
 use super::layer::{Effects, LayerGap};
 use super::quantiles::Histogram;
-use crate::engine::{Given, PassError, Passes, in_parallel};
+use crate::engine::{Given, PassError, Passes, State, in_parallel};
 use crate::recalibrate::{Answers, Event, RecalibrateError, Recalibrated, Tell, say};
 use crate::statistics::Statistics;
 
@@ -55,7 +55,7 @@ impl<'r> Rank<'r> {
             old,
             new,
             looked_at: looked_at.collect(),
-            histograms: if quantiles { layers.iter().map(histogram).collect() } else { BTreeMap::new() },
+            histograms: if quantiles { layers[..top].iter().map(histogram).collect() } else { BTreeMap::new() },
             answers: Answers::default(),
             effects: BTreeMap::new(),
             errors: BTreeMap::new(),
@@ -106,21 +106,31 @@ impl<'r> Rank<'r> {
         let samples = batch.len();
         let mut right = passes.start(batch)?;
         let mut as_is = right.clone();
-        // (Kept until the outputs that they are compared with are there.)
-        let mut finished = Vec::new();
-        let mut seen = Seen::default();
-        for (stage, norms) in passes.stages.norms.iter().enumerate() {
+        // (First, so that each layer's outputs are compared and gone: they may be large, and layers many.)
+        let answers_right = passes.finish(&right, self.new)?;
+        let answers_as_is = passes.finish(&as_is, self.old)?;
+        let compare = |before: &State, after: &State| {
+            let mut answers = Answers::default();
+            answers.take(&written.outputs, before, after, samples, labels).map(|()| answers)
+        };
+        let mut seen = match compare(&answers_as_is, &answers_right) {
+            Ok(answers) => Seen { answers, ..Seen::default() },
+            Err(error) => return Ok(Err(error)),
+        };
+        for stage in 0..passes.stages.norms.len() {
             right = passes.go(right, stage, self.new)?;
             as_is = passes.go(as_is, stage, self.old)?;
-            for &place in norms {
+            for &norm in &passes.stages.norms[stage] {
+                let layer = written.norms[norm].layer;
                 if let (Some(histogram), Some(array)) =
-                    (self.histograms.get(&place), right.value(&written.norms[place].input))
+                    (self.histograms.get(&layer), right.value(&written.norms[norm].input))
                 {
                     let mut counts = histogram.empty();
                     histogram.count(array, &mut counts);
-                    seen.counts.push((place, counts));
+                    seen.counts.push((layer, counts));
                 }
-                let Some(moved) = self.looked_at.get(&place) else { continue };
+            }
+            for (&place, moved) in self.looked_at.iter().filter(|(place, _)| self.first_stage(**place) == stage) {
                 let with = |all: &[Given], of: &dyn Fn(usize) -> Given| -> Vec<Given> {
                     let uses = written.norms.iter().zip(all).enumerate();
                     uses.map(|(at, (norm, given))| if norm.layer == place { of(at) } else { given.clone() }).collect()
@@ -128,26 +138,20 @@ impl<'r> Rank<'r> {
                 let only = passes.finish(&as_is, &with(self.old, &|at| self.new[at].clone()))?;
                 let but = passes.finish(&right, &with(self.new, &|at| self.old[at].clone()))?;
                 let error = passes.finish(&right, &with(self.new, &|_| moved.clone()))?;
-                finished.push((place, [only, but, error]));
+                let pairs = [(&answers_as_is, &only), (&answers_right, &but), (&answers_right, &error)];
+                match pairs.map(|(before, after)| compare(before, after)) {
+                    [Ok(only), Ok(but), Ok(error)] => seen.effects.push((place, [only, but, error])),
+                    [Err(error), ..] | [_, Err(error), _] | [.., Err(error)] => return Ok(Err(error)),
+                }
             }
         }
-        let last = passes.stages.count() - 1;
-        let right = passes.go(right, last, self.new)?;
-        let as_is = passes.go(as_is, last, self.old)?;
-        let outputs = &written.outputs;
-        let compare = |before, after| {
-            let mut answers = Answers::default();
-            answers.take(outputs, before, after, samples, labels).map(|()| answers)
-        };
-        let all = || {
-            seen.answers = compare(&as_is, &right)?;
-            for (place, [only, but, error]) in &finished {
-                let three = [compare(&as_is, only)?, compare(&right, but)?, compare(&right, error)?];
-                seen.effects.push((*place, three));
-            }
-            Ok(seen)
-        };
-        Ok(all())
+        Ok(Ok(seen))
+    }
+
+    /// The first stage that a layer is used in, wherever in the file that use stands.
+    fn first_stage(&self, layer: usize) -> usize {
+        let uses = |norms: &Vec<usize>| norms.iter().any(|&norm| self.passes.written.norms[norm].layer == layer);
+        self.passes.stages.norms.iter().position(uses).unwrap_or(usize::MAX)
     }
 
     /// Puts what was found into the layers; the answers of the whole model.

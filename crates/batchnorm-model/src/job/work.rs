@@ -13,7 +13,7 @@ use crate::fingerprint::{self, Fit};
 use crate::gap::{self, Asked, Gap};
 use crate::onnx::Model;
 use crate::recalibrate::{self, Event, Outcome, Progress, RecalibrateError, Request, Tell};
-use crate::samples::{Data, SamplesError};
+use crate::samples::{Data, Samples, SamplesError};
 
 /// A piece of work.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -224,8 +224,9 @@ pub(super) fn perform(job: &Job, tell: &mut Tell) -> Result<Answer, Refusal> {
             };
             let engine = job.engine.load(&written, Optimiser::Off)?;
             let resumed = resumed.as_deref().cloned();
-            let outcome =
-                recalibrate::recalibrate(&*engine, &written, &inputs, samples.labels(), &request, resumed, tell)?;
+            let outcome = with_labels(samples, |labels| {
+                recalibrate::recalibrate(&*engine, &written, &inputs, labels, &request, resumed.clone(), tell)
+            })?;
             Ok(Answer::Recalibrated(Box::new(outcome)))
         }
         Task::Gap { layers, top, quantiles, batch, files } => {
@@ -241,7 +242,8 @@ pub(super) fn perform(job: &Job, tell: &mut Tell) -> Result<Answer, Refusal> {
                 files: *files,
             };
             let engine = job.engine.load(&written, Optimiser::Off)?;
-            let found = gap::gap(&*engine, &written, &inputs, samples.labels(), &asked, &request, tell)?;
+            let found =
+                with_labels(samples, |labels| gap::gap(&*engine, &written, &inputs, labels, &asked, &request, tell))?;
             Ok(Answer::Gap(Box::new(found)))
         }
         Task::Fingerprint => {
@@ -287,6 +289,17 @@ pub(super) fn perform(job: &Job, tell: &mut Tell) -> Result<Answer, Refusal> {
             };
             Ok(Answer::Compared(compared))
         }
+    }
+}
+
+/// Does something with the samples' labels, or without where these are sub-folders that are no classes of the model.
+fn with_labels<'s, T>(
+    samples: &'s Samples,
+    mut work: impl FnMut(Option<&'s [usize]>) -> Result<T, RecalibrateError>,
+) -> Result<T, RecalibrateError> {
+    match work(samples.labels()) {
+        Err(RecalibrateError::Labels(_)) if samples.classes().is_some() => work(None),
+        result => result,
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Answers {
     pub samples: usize,
     /// Change of the outputs, `sqrt(sum (after - before)^2 / sum before^2)` over all of them.
     pub change: f64,
+    /// There were outputs of floating point to compare.
+    pub compared: bool,
     /// Of a classifier: samples of which the answer is the same.
     pub same: Option<usize>,
     /// Of a classifier whose labels are known: samples of which the answer was right and is wrong, and was wrong and is right.
@@ -86,6 +88,7 @@ impl Answers {
         let both = |name: &String| Some((before.value(name)?, after.value(name)?));
         for (one, other) in outputs.iter().filter_map(both) {
             let (Some(one), Some(other)) = (one.as_floats(), other.as_floats()) else { continue };
+            self.compared = true;
             for (&one, &other) in one.iter().zip(other) {
                 let (one, other) = (f64::from(one), f64::from(other));
                 self.squares[0] += (other - one).powi(2);
@@ -136,6 +139,7 @@ impl Answers {
     /// Takes in the answers of other samples.
     pub(crate) fn merge(&mut self, other: &Answers) {
         self.samples += other.samples;
+        self.compared |= other.compared;
         self.squares = [0, 1].map(|at| self.squares[at] + other.squares[at]);
         if let Some(same) = other.same {
             *self.same.get_or_insert(0) += same;

@@ -30,6 +30,16 @@ pub enum RecalibrateError {
     /// A state of another recalibration.
     #[error("the state to go on from is not one of this recalibration")]
     Progress,
+    /// A norm that is meant to look at batches, beside which a gap is not measured.
+    #[error(
+        "{0}: it normalises by its batch in use too, and the gap of such a model is not measured; where it is a norm of constants, `inspect --fix` makes one of it first"
+    )]
+    ByBatch(String),
+    /// Outputs of whole numbers alone.
+    #[error(
+        "its outputs are whole numbers, whose change says nothing; make the scores before them (before ArgMax) an output"
+    )]
+    Whole,
     /// Answers that do not fit the labels.
     #[error("{0}")]
     Labels(String),
