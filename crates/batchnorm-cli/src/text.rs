@@ -25,6 +25,20 @@ pub fn json(object: &serde_json::Value) -> String {
     })
 }
 
+/// A number as JSON; a text where it has none for it.
+#[cfg(feature = "model")]
+pub fn number(number: f64) -> serde_json::Value {
+    use serde_json::json;
+
+    if number.is_finite() {
+        json!(number)
+    } else if number.is_nan() {
+        json!("NaN")
+    } else {
+        json!(if number > 0.0 { "Infinity" } else { "-Infinity" })
+    }
+}
+
 /// Tells whether a character turns the direction of what stands beside it.
 fn turns(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -14,13 +14,12 @@ use comfy_table::{Cell, CellAlignment, Table};
 use serde_json::{Value, json};
 
 use super::Arguments;
-use super::json::number;
 use crate::failure::Failure;
 use crate::fits::Fits;
 use crate::model_data::Opened;
 use crate::model_process::with_progress;
 use crate::terminal::Stop;
-use crate::text::{self, of_layers};
+use crate::text::{self, number, of_layers};
 
 /// Layers that are looked at one by one, unless all are wanted.
 const TOP: usize = 8;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::gap::Found;
 use super::{channels, shown};
-use crate::text;
+use crate::text::{self, number};
 
 /// The version of the object's form.
 const FORMAT: &str = "batchnorm-inspect 1";
@@ -127,15 +127,4 @@ pub fn finding(finding: &Finding, path: &Path) -> Value {
         "mend": finding.mend.words,
         "command": shown::command(finding, path),
     })
-}
-
-/// A number; a text where JSON has none for it.
-pub fn number(number: f64) -> Value {
-    if number.is_finite() {
-        json!(number)
-    } else if number.is_nan() {
-        json!("NaN")
-    } else {
-        json!(if number > 0.0 { "Infinity" } else { "-Infinity" })
-    }
 }
