@@ -173,6 +173,6 @@ fn folded_norms_change_scores_by_rounding_and_no_class() {
         assert!(of("time of a pass folded over unfolded") > 0.0);
     }
     // No batch norm, or none right behind a linear map.
-    assert!(read(&|plan| plan.network.norm = NormKind::Group).readings.is_empty());
+    assert!(read(&|plan| plan.network.norm = NormKind::None).readings.is_empty());
     assert!(read(&|plan| plan.network.placement = Placement::After).readings.is_empty());
 }
