@@ -30,20 +30,17 @@ impl Fits {
 
     /// In lines: the data's distances, and the best of the others.
     pub fn lines(&self) -> Vec<String> {
-        let Some((own, others)) = self.0.split_first() else { return Vec::new() };
+        let (Some(own), others) = (self.0.first(), self.others()) else { return Vec::new() };
         let line = |fit: &Fit| {
-            let distances: Vec<String> = fit.distances.iter().map(|&distance| digits(distance)).collect();
             let borders = if fit.borders { ", with black borders as random cuts leave them" } else { "" };
-            format!("{} ({}{borders})", fit.name, distances.join(", "))
+            format!("{} ({}{borders})", fit.name, distances(fit))
         };
         let mut lines = vec![format!(
             "distance of the data from what the first batch norms remember (0: the same; a hint): {}",
             line(own)
         )];
         if !others.is_empty() {
-            let mut sorted: Vec<&Fit> = others.iter().collect();
-            sorted.sort_by(|one, other| one.distance().total_cmp(&other.distance()));
-            let best: Vec<String> = sorted.into_iter().take(SHOWN).map(line).collect();
+            let best: Vec<String> = others.into_iter().take(SHOWN).map(line).collect();
             lines.push(format!("the usual preparations that fit best: {}", best.join("; ")));
         }
         lines
@@ -51,19 +48,20 @@ impl Fits {
 
     /// Each preparation, the nearest first behind the user's own: its name, its distances, and whether borders bring it nearer.
     pub fn rows(&self) -> Vec<[String; 3]> {
-        let mut rows: Vec<&Fit> = self.0.iter().collect();
-        rows[1..].sort_by(|one, other| one.distance().total_cmp(&other.distance()));
-        let row = |fit: &Fit| {
-            let distances: Vec<String> = fit.distances.iter().map(|&distance| digits(distance)).collect();
-            [fit.name.clone(), distances.join(", "), String::from(if fit.borders { "yes" } else { "no" })]
-        };
-        rows.into_iter().map(row).collect()
+        let row = |fit: &Fit| [fit.name.clone(), distances(fit), String::from(if fit.borders { "yes" } else { "no" })];
+        self.0.iter().take(1).chain(self.others()).map(row).collect()
+    }
+
+    /// The usual preparations, the nearest first.
+    fn others(&self) -> Vec<&Fit> {
+        let mut others: Vec<&Fit> = self.0.iter().skip(1).collect();
+        others.sort_by(|one, other| one.distance().total_cmp(&other.distance()));
+        others
     }
 
     /// Where another preparation fits better by more than a little: that in words, and how many times.
     pub fn hint(&self) -> Option<(String, f64)> {
-        let (own, others) = self.0.split_first()?;
-        let best = others.iter().min_by(|one, other| one.distance().total_cmp(&other.distance()))?;
+        let (own, best) = (self.0.first()?, *self.others().first()?);
         let ratio = own.distance() / best.distance();
         let hint = || format!("{} fits what the model's first batch norms remember {ratio:.1} times better", best.name);
         (ratio > SPOKEN_OF).then(|| (hint(), ratio))
@@ -78,6 +76,11 @@ impl Fits {
         let fit = |fit: &Fit| json!({ "name": fit.name, "distances": fit.distances, "borders": fit.borders });
         self.0.iter().map(fit).collect()
     }
+}
+
+/// A preparation's distances.
+fn distances(fit: &Fit) -> String {
+    fit.distances.iter().map(|&distance| digits(distance)).collect::<Vec<String>>().join(", ")
 }
 
 /// A distance with as many digits as tell it from others.

@@ -12,7 +12,7 @@ use batchnorm_model::job::{Answer, Job, Task};
 use crate::engine::Engine;
 use crate::failure::{Failure, tell};
 use crate::model_data::ModelData;
-use crate::model_process::{bytes, in_child};
+use crate::model_process::{bytes, in_child, other_answer, processors};
 use crate::terminal::{Stop, put};
 
 /// Fold the batch norms of a model of ONNX into the layers beside them, with a proof that nothing else changes.
@@ -101,13 +101,13 @@ fn compared(arguments: &Arguments, file: &ModelFile) -> Result<Option<Comparison
         model: path.clone(),
         data: data.map(|opened| opened.data),
         engine: arguments.engine.choice(),
-        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        threads: processors(),
         memory: bytes("--max-memory", arguments.max_memory)?,
         task: Task::Fold { to_mul_and_add: arguments.mul_add },
     };
     let stop = Stop::on_ctrl_c()?;
     let Answer::Compared(compared) = in_child(&job, &stop, &mut |_| Ok(()))? else {
-        return Err(Failure::output("the process that runs the model gave another answer than was asked for"));
+        return Err(other_answer());
     };
     let limit = arguments.tolerance.unwrap_or_else(|| compared.limit());
     if compared.difference > limit {

@@ -1,10 +1,12 @@
 //! The process that runs a model: this program, started by itself with a command that is not for people.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::process::Command;
 
 use batchnorm_model::job::{self, Answer, ChildError, Job, RefusalKind, Task};
 use batchnorm_model::recalibrate::Event;
+use batchnorm_model::samples::Data;
 
 use crate::engine::Engine;
 use crate::failure::{Failure, tell};
@@ -103,7 +105,7 @@ fn time(seconds: f64) -> String {
 #[derive(clap::Args)]
 pub struct Resources {
     #[command(flatten)]
-    pub engine: Engine,
+    engine: Engine,
     /// Samples that run together. Layer by layer it changes no bit of what is measured.
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub batch: usize,
@@ -128,12 +130,19 @@ impl Resources {
         Ok(())
     }
 
-    pub fn threads(&self) -> usize {
-        self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    /// A piece of work on a model with these data.
+    pub fn job(&self, model: &Path, data: &Data, task: Task) -> Result<Job, Failure> {
+        Ok(Job {
+            model: model.to_owned(),
+            data: Some(data.clone()),
+            engine: self.engine.choice(),
+            threads: self.threads.unwrap_or_else(processors),
+            memory: self.memory()?,
+            task,
+        })
     }
 
-    /// Bytes of memory.
-    pub fn memory(&self) -> Result<u64, Failure> {
+    fn memory(&self) -> Result<u64, Failure> {
         bytes("--max-memory", self.max_memory)
     }
 
@@ -141,6 +150,16 @@ impl Resources {
     pub fn files(&self) -> Result<u64, Failure> {
         if self.cache == 0.0 { Ok(0) } else { bytes("--cache", self.cache) }
     }
+}
+
+/// How many processors there are.
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Of an answer to something else than was asked.
+pub fn other_answer() -> Failure {
+    Failure::output("the process that runs the model gave another answer than was asked for")
 }
 
 /// The child's side of it.

@@ -18,7 +18,7 @@ use unfinished::Unfinished;
 use crate::failure::{Failure, tell};
 use crate::fits::Fits;
 use crate::model_data::Opened;
-use crate::model_process::with_progress;
+use crate::model_process::{other_answer, with_progress};
 use crate::terminal::{Stop, put};
 
 /// How often better another preparation of pictures must fit to be refused for.
@@ -43,17 +43,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.unless_worse && !has_labels {
         return Err(Failure::usage("--unless-worse: expected labels (--labels, or sub-folders of pictures), got none"));
     }
-    let memory = arguments.resources.memory()?;
-    let job = |task: Task| Job {
-        model: path.clone(),
-        data: Some(data.clone()),
-        engine: arguments.resources.engine.choice(),
-        threads: arguments.resources.threads(),
-        memory,
-        task,
-    };
+    let job = |task: Task| arguments.resources.job(path, &data, task);
     let stop = Stop::on_ctrl_c()?;
-    let fits = fingerprint(&job(Task::Fingerprint), arguments.trust_data, &stop)?;
+    let fits = fingerprint(&job(Task::Fingerprint)?, arguments.trust_data, &stop)?;
 
     let mut work = job(Task::Recalibrate {
         layers: chosen.iter().map(|(node, _)| *node).collect(),
@@ -62,7 +54,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         blend: arguments.blend.map(|mix| mix.0),
         files: arguments.resources.files()?,
         resumed: None,
-    });
+    })?;
     let unfinished = output.map(|output| Unfinished::of(output, &work, file.onnx().unwrap_or_default()));
     let outcome = measure(&mut work, unfinished.as_ref(), &stop)?;
     let is_worse = outcome.answers.verdict() == Some(Verdict::Worse);
@@ -168,6 +160,6 @@ fn measure(job: &mut Job, unfinished: Option<&Unfinished>, stop: &Stop) -> Resul
     });
     match answer? {
         Answer::Recalibrated(outcome) => Ok(*outcome),
-        _ => Err(Failure::output("the process that runs the model gave another answer than was asked for")),
+        _ => Err(other_answer()),
     }
 }

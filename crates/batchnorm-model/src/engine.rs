@@ -26,7 +26,8 @@ pub use messages::moved_by_one;
 #[cfg(feature = "ort")]
 pub use ort::OnnxRuntime;
 pub use passes::{
-    Given, Keeper, PassError, Passes, Source, State, borrowed, given, in_parallel, of_samples, statistics_of,
+    Given, Keeper, PassError, Passes, Source, State, borrowed, given, in_batches, in_parallel, of_samples,
+    statistics_of,
 };
 pub use rten::Rten;
 pub use run::{Engine, EngineError, Optimiser};

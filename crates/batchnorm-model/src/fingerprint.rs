@@ -19,6 +19,7 @@ use crate::engine::{
     Array, Engine, Given, Numbers, PassError, Passes, Source, Stages, Written, in_parallel, of_samples,
 };
 use crate::recipe::{Colours, Layout, Recipe};
+use crate::samples::put;
 
 /// Norms that are looked at.
 const NORMS: usize = 3;
@@ -134,7 +135,7 @@ pub fn fits(
     let own = (String::from(OWN), recipe.clone());
     let variants = std::iter::once(own).chain(candidates(recipe)).flat_map(|(name, recipe)| {
         let change =
-            |borders| Change { layout: recipe.layout, order: order(&recipe), values: recipe.values(), borders };
+            |borders| Change { layout: recipe.layout, order: recipe.colours.order(), values: recipe.values(), borders };
         [false, true].map(|borders| Variant { name: name.clone(), change: Some(change(borders)) })
     });
     let all = measured_together(engine, written, source, &variants.collect::<Vec<_>>())?;
@@ -153,18 +154,10 @@ struct Variant {
 struct Change {
     layout: Layout,
     /// For each channel of the input that of the levels.
-    order: Vec<usize>,
+    order: &'static [usize],
     /// For each channel what its levels become.
     values: Vec<[f32; 256]>,
     borders: bool,
-}
-
-fn order(recipe: &Recipe) -> Vec<usize> {
-    match recipe.colours {
-        Colours::Rgb => vec![0, 1, 2],
-        Colours::Bgr => vec![2, 1, 0],
-        Colours::Grey => vec![0],
-    }
 }
 
 impl Change {
@@ -199,19 +192,7 @@ impl Change {
                 picture[at] as usize
             };
             let value = |row, column, channel: usize| self.values[channel][level(row, column, self.order[channel])];
-            let pixels = || (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
-            match self.layout {
-                Layout::Nchw => {
-                    for channel in 0..channels {
-                        values.extend(pixels().map(|(row, column)| value(row, column, channel)));
-                    }
-                }
-                Layout::Nhwc => {
-                    for (row, column) in pixels() {
-                        values.extend((0..channels).map(|channel| value(row, column, channel)));
-                    }
-                }
-            }
+            put(self.layout, [rows, columns, channels], value, &mut values);
         }
         Array::floats(levels.shape.clone(), values)
     }

@@ -18,14 +18,12 @@ mod layer;
 mod quantiles;
 mod rank;
 
-use std::ops::Range;
-
 use serde::{Deserialize, Serialize};
 
 pub use layer::{Effects, LayerGap};
 pub use quantiles::{QUANTILES, Quantiles};
 
-use crate::engine::{Engine, Given, Passes, Source, Stages, Written, WrittenNorm};
+use crate::engine::{Engine, Given, Passes, Source, Stages, Written, WrittenNorm, in_batches};
 use crate::recalibrate::{self, Answers, Outcome, RecalibrateError, Request, Tell};
 
 /// What is asked for.
@@ -105,12 +103,8 @@ pub fn gap(
     layers.sort_by(|(_, one), (_, other)| other.drift.total_cmp(&one.drift));
     let top = asked.top.unwrap_or(layers.len()).min(layers.len());
     let passes = Passes { engine, written, stages: Stages::of(written, &asked.layers), source, by_batch: Vec::new() };
-    let batches: Vec<Range<usize>> = (0..source.len())
-        .step_by(measured.batch)
-        .map(|first| first..(first + measured.batch).min(source.len()))
-        .collect();
     let mut rank = rank::Rank::new(&passes, [&old, &new], &layers, top, asked.quantiles);
-    rank.run(&batches, labels, tell)?;
+    rank.run(&in_batches(source.len(), measured.batch), labels, tell)?;
     let answers = rank.into_layers(&mut layers);
     if !answers.compared {
         return Err(RecalibrateError::Whole);

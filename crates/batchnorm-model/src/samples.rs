@@ -14,4 +14,6 @@ mod set;
 pub use arrays::{MOST_TABLE_NUMBERS, MOST_UNPACKED};
 pub use error::SamplesError;
 pub use labels::MOST_LABEL;
+#[cfg(feature = "engine")]
+pub(crate) use prepare::put;
 pub use set::{Data, InputShape, Samples};

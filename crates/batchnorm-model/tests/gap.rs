@@ -2,16 +2,19 @@
 #![cfg(feature = "engine")]
 #![allow(missing_docs)]
 
+#[path = "support/skip.rs"]
+mod skip;
 mod support;
 
 use std::ops::{ControlFlow, Range};
 use std::sync::LazyLock;
 
-use batchnorm_model::engine::{Array, Optimiser, Rten, Source, Written};
+use batchnorm_model::engine::{Array, Optimiser, Rten, Source};
 use batchnorm_model::gap::{Asked, Gap, QUANTILES, gap};
-use batchnorm_model::onnx::{Model, NewAttribute, NewModel, NewNode};
+use batchnorm_model::onnx::NewModel;
 use batchnorm_model::recalibrate::{Request, recalibrate};
-use batchnorm_model::statistics::{self, Statistics};
+use batchnorm_model::statistics::Statistics;
+use skip::{conv, with, written};
 use support::*;
 
 /// Samples whose light differs, and whose values do.
@@ -39,28 +42,23 @@ impl Source for Numbers {
     }
 }
 
-fn conv(name: &str, from: &str) -> NewNode {
-    let padded = [("pads", NewAttribute::Ints(vec![1; 4]))];
-    node("Conv", &[from, &format!("{name}.w")], &[name], &padded)
-}
-
 /// Six norms, two of them on a branch beside each other, one before a matrix product; a classifier of four.
 fn network() -> NewModel {
     let relu = |from: &str, to: &str| node("Relu", &[from], &[to], &[]);
     let nodes = vec![
-        conv("c1", "x"),
+        conv("c1", "x", 1),
         norm("n1", "c1", "b1"),
         relu("b1", "r1"),
-        conv("c2", "r1"),
+        conv("c2", "r1", 1),
         norm("n2", "c2", "b2"),
-        conv("c3", "r1"),
+        conv("c3", "r1", 1),
         norm("n3", "c3", "b3"),
         node("Add", &["b2", "b3"], &["sum"], &[]),
         relu("sum", "r3"),
-        conv("c4", "r3"),
+        conv("c4", "r3", 1),
         norm("n4", "c4", "b4"),
         relu("b4", "r4"),
-        conv("c5", "r4"),
+        conv("c5", "r4", 1),
         norm("n5", "c5", "b5"),
         relu("b5", "r5"),
         node("GlobalAveragePool", &["r5"], &["p"], &[]),
@@ -80,17 +78,6 @@ fn network() -> NewModel {
         tensors.extend(vectors);
     });
     model(15, &[-1, 3, 8, 8], nodes, tensors)
-}
-
-fn written(file: &[u8]) -> Written {
-    Written::of(&Model::read(file).unwrap(), file, &|_, _, _| Err("none".into())).unwrap()
-}
-
-fn with(file: &[u8], changes: &[(usize, Statistics)]) -> Vec<u8> {
-    let edits = statistics::put(&Model::read(file).unwrap(), file, &|_, _, _| Err("none".into()), changes).unwrap();
-    let mut new = Vec::new();
-    edits.write(file, &mut new).unwrap();
-    new
 }
 
 fn request(batch: usize) -> Request {

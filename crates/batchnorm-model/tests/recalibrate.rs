@@ -28,14 +28,6 @@ fn statistics_of(outcome: &Outcome) -> Vec<(usize, Statistics)> {
     outcome.layers.iter().map(|layer| (layer.node, layer.new.clone())).collect()
 }
 
-fn with(file: &[u8], changes: &[(usize, Statistics)]) -> Vec<u8> {
-    let model = Model::read(file).unwrap();
-    let edits = statistics::put(&model, file, &|_, _, _| Err("none".into()), changes).unwrap();
-    let mut new = Vec::new();
-    edits.write(file, &mut new).unwrap();
-    new
-}
-
 /// Mean and variance of each channel of [N, C, ...], in two plain passes.
 fn plain(array: &run::Array) -> Statistics {
     let (samples, channels) = (array.shape[0], array.shape[1]);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use batchnorm_model::file::{Measurable, ModelFile};
 use batchnorm_model::gap::{Gap, LITTLE, LayerGap};
-use batchnorm_model::job::{Answer, Job, Task};
+use batchnorm_model::job::{Answer, Task};
 use batchnorm_model::recalibrate::{Answers, Side, Verdict};
 use batchnorm_model::recipe::Recipe;
 use batchnorm_model::samples::Data;
@@ -17,7 +17,7 @@ use super::Arguments;
 use crate::failure::Failure;
 use crate::fits::Fits;
 use crate::model_data::Opened;
-use crate::model_process::with_progress;
+use crate::model_process::{other_answer, with_progress};
 use crate::terminal::Stop;
 use crate::text::{self, number, of_layers};
 
@@ -47,17 +47,9 @@ pub fn found(arguments: &Arguments, file: &ModelFile) -> Result<Option<Found>, F
         let why = norms.iter().find_map(|norm| norm.node.err()).unwrap_or("there is none");
         return Err(Failure::refused(format!("{}: --data: no batch norm that can be measured: {why}", path.display())));
     }
-    let memory = arguments.resources.memory()?;
-    let job = |task: Task| Job {
-        model: path.clone(),
-        data: Some(data.clone()),
-        engine: arguments.resources.engine.choice(),
-        threads: arguments.resources.threads(),
-        memory,
-        task,
-    };
+    let job = |task: Task| arguments.resources.job(path, &data, task);
     let stop = Stop::on_ctrl_c()?;
-    let fits = Fits::of(&job(Task::Fingerprint), &stop)?;
+    let fits = Fits::of(&job(Task::Fingerprint)?, &stop)?;
     let task = Task::Gap {
         layers,
         top: (!arguments.all).then_some(TOP),
@@ -65,8 +57,8 @@ pub fn found(arguments: &Arguments, file: &ModelFile) -> Result<Option<Found>, F
         batch: arguments.resources.batch,
         files: arguments.resources.files()?,
     };
-    let Answer::Gap(gap) = with_progress(&job(task), &stop, &mut |_| Ok(()))? else {
-        return Err(Failure::output("the process that runs the model gave another answer than was asked for"));
+    let Answer::Gap(gap) = with_progress(&job(task)?, &stop, &mut |_| Ok(()))? else {
+        return Err(other_answer());
     };
     let has_labels = has_labels && gap.answers.changed.is_some();
     Ok(Some(Found { gap: *gap, fits, has_labels, data, norms }))
@@ -92,7 +84,7 @@ impl Found {
             |of: &dyn Fn(&batchnorm_model::gap::Effects) -> String| layer.effects.as_ref().map_or_else(none, of);
         let mut row = vec![
             of_layers::short_name(&layer.layer.name),
-            if layer.drift.is_finite() { format!("{:.3}", layer.drift) } else { String::from("not finite") },
+            drift(layer),
             layer.error.map_or_else(none, |error| format!("{error:.3}")),
             effect(&|effects| percent(effects.all_but_this.change)),
             effect(&|effects| percent(effects.only_this.change)),
@@ -253,6 +245,11 @@ impl Found {
 /// The share of right answers after.
 fn right(answers: &Answers) -> String {
     share(answers, &answers.after)
+}
+
+/// A layer's drift.
+pub fn drift(layer: &LayerGap) -> String {
+    if layer.drift.is_finite() { format!("{:.3}", layer.drift) } else { String::from("not finite") }
 }
 
 fn percent(change: f64) -> String {

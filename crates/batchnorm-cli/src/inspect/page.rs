@@ -7,7 +7,7 @@ use batchnorm_model::gap::LayerGap;
 use batchnorm_page::markup::{Table, escape, paragraph, section};
 use batchnorm_page::{Axis, Bar, Bars, Chart, Fill, Line, Page, Ribbon, Style};
 
-use super::gap::Found;
+use super::gap::{Found, drift};
 use super::shown;
 use crate::text::of_layers;
 
@@ -128,7 +128,7 @@ fn depth(found: &Found) -> String {
     let heights = drifts().chain(errors().filter(|error| error.is_finite()));
     let most = layers.iter().max_by(|one, other| one.drift.total_cmp(&other.drift));
     let description = most.map_or_else(String::new, |layer| {
-        format!("The most is {}, at {}.", found.row(layer)[1], of_layers::short_name(&layer.layer.name))
+        format!("The most is {}, at {}.", drift(layer), of_layers::short_name(&layer.layer.name))
     });
     let chart = Chart {
         description,
@@ -165,15 +165,12 @@ fn channels(found: &Found) -> String {
 /// One layer's channels; none without quantiles.
 fn strip(number: usize, gap: &LayerGap) -> Option<String> {
     let quantiles = &gap.quantiles.as_ref()?.0;
-    let (old, new) = (&gap.layer.old, &gap.layer.new);
+    let old = &gap.layer.old;
     let deviation = |channel: usize| (old.variance[channel].max(0.0) + gap.epsilon).sqrt();
     let place = |channel: usize, value: f64| (value - old.mean[channel]) / deviation(channel);
-    let drift = |channel: usize| {
-        let ratio = ((new.variance[channel] + gap.epsilon).sqrt() / deviation(channel) - 1.0).powi(2);
-        (place(channel, new.mean[channel]).powi(2) + ratio).sqrt()
-    };
+    let drifts: Vec<f64> = gap.channel_drifts().collect();
     let mut order: Vec<usize> = (0..quantiles.len()).collect();
-    order.sort_by(|&one, &other| drift(other).total_cmp(&drift(one)));
+    order.sort_by(|&one, &other| drifts[other].total_cmp(&drifts[one]));
     let within = |value: f64| value.clamp(-EDGE, EDGE);
     let seen = |&channel: &usize| {
         let [low, .., high] = quantiles[channel];
@@ -202,14 +199,5 @@ fn strip(number: usize, gap: &LayerGap) -> Option<String> {
         let numbers = [old.mean[channel], deviation(channel), low, middle, high].map(shown::number);
         table.row(std::iter::once(channel.to_string().as_str()).chain(numbers.iter().map(String::as_str)));
     }
-    Some(
-        heading
-            + &chart.figure(
-                &format!(
-                    "Drift {}.",
-                    if gap.drift.is_finite() { format!("{:.3}", gap.drift) } else { String::from("not finite") }
-                ),
-                table,
-            ),
-    )
+    Some(heading + &chart.figure(&format!("Drift {}.", drift(gap)), table))
 }

@@ -424,6 +424,11 @@ fn read(file: &mut File, shape: Vec<usize>, kind: char) -> io::Result<Array> {
     Ok(Array { shape, numbers })
 }
 
+/// So many samples in batches of a size, the last one of what is left.
+pub fn in_batches(samples: usize, size: usize) -> Vec<Range<usize>> {
+    (0..samples).step_by(size).map(|first| first..(first + size).min(samples)).collect()
+}
+
 /// Works on each of some things with an engine, on as many threads as rayon's current pool has; the results are in the order of the things.
 ///
 /// # Errors

@@ -38,31 +38,30 @@ pub struct Effects {
 
 impl LayerGap {
     pub(super) fn of(layer: &Recalibrated, epsilon: f64) -> LayerGap {
-        let (old, new) = (&layer.old, &layer.new);
-        let scale = |variance: f64| variance.max(0.0) + epsilon;
-        let channels = || 0..new.mean.len();
+        let new = &layer.new;
         let root_mean = |squares: f64| (squares / new.mean.len() as f64).sqrt();
-        let of = |channel: usize| {
-            let (before, after) = (scale(old.variance[channel]), scale(new.variance[channel]));
-            (new.mean[channel] - old.mean[channel]).powi(2) / before + ((after / before).sqrt() - 1.0).powi(2)
-        };
         // (The deviation is off by half of what the variance is, relative.)
         let error = layer.channel_errors.as_ref().map(|errors| {
-            let of = |channel: usize| {
-                let [mean, variance] = errors[channel];
-                let scale = scale(new.variance[channel]);
+            let of = |(&[mean, variance], measured): (&[f64; 2], &f64)| {
+                let scale = measured.max(0.0) + epsilon;
                 mean.powi(2) / scale + (variance / (2.0 * scale)).powi(2)
             };
-            root_mean(channels().map(of).sum())
+            root_mean(errors.iter().zip(&new.variance).map(of).sum())
         });
-        LayerGap {
-            layer: layer.clone(),
-            epsilon,
-            drift: at_most(root_mean(channels().map(of).sum())),
-            error,
-            effects: None,
-            quantiles: None,
-        }
+        let mut gap = LayerGap { layer: layer.clone(), epsilon, drift: 0.0, error, effects: None, quantiles: None };
+        gap.drift = at_most(root_mean(gap.channel_drifts().map(|drift| drift.powi(2)).sum()));
+        gap
+    }
+
+    /// How far each channel of its normalised output is off.
+    pub fn channel_drifts(&self) -> impl Iterator<Item = f64> {
+        let (old, new) = (&self.layer.old, &self.layer.new);
+        let scale = |variance: f64| variance.max(0.0) + self.epsilon;
+        (0..new.mean.len()).map(move |channel| {
+            let (before, after) = (scale(old.variance[channel]), scale(new.variance[channel]));
+            let moved = (new.mean[channel] - old.mean[channel]).powi(2) / before;
+            (moved + ((after / before).sqrt() - 1.0).powi(2)).sqrt()
+        })
     }
 
     /// What it alone does to a model that is otherwise right, where that was looked at; infinite where the outputs are not finite any more.
@@ -72,10 +71,10 @@ impl LayerGap {
 
     /// Whether that is more than the standard errors of its statistics do, where these are known.
     pub fn is_beyond_errors(&self) -> Option<bool> {
-        let effects = self.effects.as_ref()?;
+        let (change, effects) = (self.change()?, self.effects.as_ref()?);
         self.error?;
-        let error = if effects.error.is_nan() { 0.0 } else { effects.error };
-        Some(at_most(effects.all_but_this.change) > BEYOND * error)
+        // (No number is no error that would explain a change.)
+        Some(change > BEYOND * effects.error.max(0.0))
     }
 }
 

@@ -20,20 +20,26 @@ pub(super) struct Rank<'r> {
     passes: &'r Passes<'r>,
     old: &'r [Given],
     new: &'r [Given],
-    /// The layers that are looked at, by their places, with their statistics moved by their standard errors.
-    looked_at: BTreeMap<usize, Given>,
+    /// The layers that are looked at, by their places.
+    looked_at: BTreeMap<usize, LookedAt>,
     histograms: BTreeMap<usize, Histogram>,
     answers: Answers,
-    effects: BTreeMap<usize, Effects>,
-    /// What the errors do.
-    errors: BTreeMap<usize, Answers>,
+    /// For each layer: only this, all but this, and what its errors do.
+    effects: BTreeMap<usize, [Answers; 3]>,
+}
+
+/// A layer that is looked at.
+struct LookedAt {
+    /// The first stage that it is used in, wherever in the file that use stands.
+    stage: usize,
+    /// Its measured statistics, moved by their standard errors.
+    moved: Given,
 }
 
 /// What one batch gives.
 #[derive(Default)]
 struct Seen {
     answers: Answers,
-    /// For each layer: only this, all but this, and what its errors do.
     effects: Vec<(usize, [Answers; 3])>,
     counts: Vec<(usize, Vec<u64>)>,
 }
@@ -46,7 +52,13 @@ impl<'r> Rank<'r> {
         top: usize,
         quantiles: bool,
     ) -> Rank<'r> {
-        let looked_at = layers[..top].iter().map(|(place, layer)| (*place, moved(&layer.layer, *place)));
+        let stage = |layer: usize| {
+            let uses = |norms: &Vec<usize>| norms.iter().any(|&norm| passes.written.norms[norm].layer == layer);
+            passes.stages.norms.iter().position(uses).unwrap_or(usize::MAX)
+        };
+        let looked_at = layers[..top]
+            .iter()
+            .map(|(place, layer)| (*place, LookedAt { stage: stage(*place), moved: moved(&layer.layer, *place) }));
         let histogram = |(place, layer): &(usize, LayerGap)| {
             (*place, Histogram::of(&passes.written.norms[*place], &layer.layer.new))
         };
@@ -58,7 +70,6 @@ impl<'r> Rank<'r> {
             histograms: if quantiles { layers[..top].iter().map(histogram).collect() } else { BTreeMap::new() },
             answers: Answers::default(),
             effects: BTreeMap::new(),
-            errors: BTreeMap::new(),
         }
     }
 
@@ -77,13 +88,10 @@ impl<'r> Rank<'r> {
                 self.of_batch(batch, labels)
             })?;
             for seen in seen {
-                let seen = seen.map_err(RecalibrateError::Labels)?;
                 self.answers.merge(&seen.answers);
-                for (place, [only, but, error]) in &seen.effects {
-                    let effects = self.effects.entry(*place).or_default();
-                    effects.only_this.merge(only);
-                    effects.all_but_this.merge(but);
-                    self.errors.entry(*place).or_default().merge(error);
+                for (place, three) in &seen.effects {
+                    let all = self.effects.entry(*place).or_default();
+                    all.iter_mut().zip(three).for_each(|(all, more)| all.merge(more));
                 }
                 for (place, counts) in &seen.counts {
                     self.histograms.entry(*place).and_modify(|histogram| histogram.add(counts));
@@ -100,8 +108,8 @@ impl<'r> Rank<'r> {
         Ok(())
     }
 
-    /// One batch; the inner error is of its labels.
-    fn of_batch(&self, batch: Range<usize>, labels: Option<&[usize]>) -> Result<Result<Seen, String>, PassError> {
+    /// One batch.
+    fn of_batch(&self, batch: Range<usize>, labels: Option<&[usize]>) -> Result<Seen, PassError> {
         let (passes, written) = (self.passes, self.passes.written);
         let samples = batch.len();
         let mut right = passes.start(batch)?;
@@ -111,12 +119,11 @@ impl<'r> Rank<'r> {
         let answers_as_is = passes.finish(&as_is, self.old)?;
         let compare = |before: &State, after: &State| {
             let mut answers = Answers::default();
-            answers.take(&written.outputs, before, after, samples, labels).map(|()| answers)
+            // (That labels fit was seen before anything was measured.)
+            answers.take(&written.outputs, before, after, samples, labels).map_err(PassError::Data)?;
+            Ok::<Answers, PassError>(answers)
         };
-        let mut seen = match compare(&answers_as_is, &answers_right) {
-            Ok(answers) => Seen { answers, ..Seen::default() },
-            Err(error) => return Ok(Err(error)),
-        };
+        let mut seen = Seen { answers: compare(&answers_as_is, &answers_right)?, ..Seen::default() };
         for stage in 0..passes.stages.norms.len() {
             right = passes.go(right, stage, self.new)?;
             as_is = passes.go(as_is, stage, self.old)?;
@@ -130,7 +137,7 @@ impl<'r> Rank<'r> {
                     seen.counts.push((layer, counts));
                 }
             }
-            for (&place, moved) in self.looked_at.iter().filter(|(place, _)| self.first_stage(**place) == stage) {
+            for (&place, LookedAt { moved, .. }) in self.looked_at.iter().filter(|(_, layer)| layer.stage == stage) {
                 let with = |all: &[Given], of: &dyn Fn(usize) -> Given| -> Vec<Given> {
                     let uses = written.norms.iter().zip(all).enumerate();
                     uses.map(|(at, (norm, given))| if norm.layer == place { of(at) } else { given.clone() }).collect()
@@ -138,29 +145,22 @@ impl<'r> Rank<'r> {
                 let only = passes.finish(&as_is, &with(self.old, &|at| self.new[at].clone()))?;
                 let but = passes.finish(&right, &with(self.new, &|at| self.old[at].clone()))?;
                 let error = passes.finish(&right, &with(self.new, &|_| moved.clone()))?;
-                let pairs = [(&answers_as_is, &only), (&answers_right, &but), (&answers_right, &error)];
-                match pairs.map(|(before, after)| compare(before, after)) {
-                    [Ok(only), Ok(but), Ok(error)] => seen.effects.push((place, [only, but, error])),
-                    [Err(error), ..] | [_, Err(error), _] | [.., Err(error)] => return Ok(Err(error)),
-                }
+                let three =
+                    [compare(&answers_as_is, &only)?, compare(&answers_right, &but)?, compare(&answers_right, &error)?];
+                seen.effects.push((place, three));
             }
         }
-        Ok(Ok(seen))
-    }
-
-    /// The first stage that a layer is used in, wherever in the file that use stands.
-    fn first_stage(&self, layer: usize) -> usize {
-        let uses = |norms: &Vec<usize>| norms.iter().any(|&norm| self.passes.written.norms[norm].layer == layer);
-        self.passes.stages.norms.iter().position(uses).unwrap_or(usize::MAX)
+        Ok(seen)
     }
 
     /// Puts what was found into the layers; the answers of the whole model.
     pub fn into_layers(mut self, layers: &mut [(usize, LayerGap)]) -> Answers {
         for (place, layer) in layers {
             layer.quantiles = self.histograms.get(place).map(Histogram::quantiles);
-            layer.effects = self.effects.remove(place).map(|effects| Effects {
-                error: self.errors.get(place).map_or(0.0, |answers| answers.change),
-                ..effects
+            layer.effects = self.effects.remove(place).map(|[only_this, all_but_this, error]| Effects {
+                only_this,
+                all_but_this,
+                error: error.change,
             });
         }
         self.answers

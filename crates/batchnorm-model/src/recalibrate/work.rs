@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::plan::say;
 use super::{Answers, Event, Progress, RecalibrateError, Recalibrated, Request, Tell};
-use crate::engine::{Given, Keeper, PassError, Passes, State, in_parallel};
+use crate::engine::{Given, Keeper, PassError, Passes, State, in_batches, in_parallel};
 
 /// Time between two states that are told.
 const BETWEEN_STATES: Duration = Duration::from_secs(10);
@@ -58,8 +58,7 @@ impl<'w> Work<'w> {
         old: Vec<Given>,
     ) -> Work<'w> {
         let samples = during.source.len();
-        let batches: Vec<Range<usize>> =
-            (0..samples).step_by(batch).map(|first| first..(first + batch).min(samples)).collect();
+        let batches = in_batches(samples, batch);
         Work {
             before,
             during,

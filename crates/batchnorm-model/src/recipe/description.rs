@@ -113,6 +113,17 @@ pub enum Colours {
     Grey,
 }
 
+impl Colours {
+    /// For each channel of an input that of red, green and blue (of grey pictures, in which all three are alike, the first).
+    pub fn order(self) -> &'static [usize] {
+        match self {
+            Colours::Rgb => &[0, 1, 2],
+            Colours::Bgr => &[2, 1, 0],
+            Colours::Grey => &[0],
+        }
+    }
+}
+
 /// Where the axis of channels stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -25,28 +25,32 @@ pub fn prepare(picture: Picture, recipe: &Recipe, into: &mut Vec<f32>) -> Result
             _ => border,
         }
     };
-    let order: &[usize] = match recipe.colours {
-        Colours::Rgb => &[0, 1, 2],
-        Colours::Bgr => &[2, 1, 0],
-        Colours::Grey => &[0],
-    };
-    let values = recipe.values();
-    let pixels = |height: usize| (0..height).flat_map(|row| (0..width).map(move |column| (row, column)));
-    let channels = || order.iter().zip(&values);
-    match recipe.layout {
+    let (order, values) = (recipe.colours.order(), recipe.values());
+    let value = |row, column, channel: usize| values[channel][usize::from(levels(row, column)[order[channel]])];
+    put(recipe.layout, [height, width, order.len()], value, into);
+    Ok([height, width])
+}
+
+/// Appends a picture's values in the order of the layout's axes, of each row, column and channel what is given.
+pub fn put(
+    layout: Layout,
+    [rows, columns, channels]: [usize; 3],
+    value: impl Fn(usize, usize, usize) -> f32,
+    into: &mut Vec<f32>,
+) {
+    let pixels = || (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
+    match layout {
         Layout::Nchw => {
-            for (&colour, values) in channels() {
-                into.extend(pixels(height).map(|(row, column)| values[usize::from(levels(row, column)[colour])]));
+            for channel in 0..channels {
+                into.extend(pixels().map(|(row, column)| value(row, column, channel)));
             }
         }
         Layout::Nhwc => {
-            for (row, column) in pixels(height) {
-                let levels = levels(row, column);
-                into.extend(channels().map(|(&colour, values)| values[usize::from(levels[colour])]));
+            for (row, column) in pixels() {
+                into.extend((0..channels).map(|channel| value(row, column, channel)));
             }
         }
     }
-    Ok([height, width])
 }
 
 /// Half of what is cut off, as Python rounds it for torchvision.

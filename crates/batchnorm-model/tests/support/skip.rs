@@ -6,7 +6,7 @@ use std::ops::Range;
 use batchnorm_model::engine::{Array, Source, Written};
 use batchnorm_model::onnx::{Model, NewAttribute, NewModel};
 use batchnorm_model::recalibrate::Request;
-use batchnorm_model::statistics::Statistics;
+use batchnorm_model::statistics::{self, Statistics};
 
 use super::support::*;
 
@@ -45,6 +45,15 @@ pub fn written(file: &[u8]) -> Written {
     let model = Model::read(file).unwrap();
     model.check().unwrap();
     Written::of(&model, file, &|_, _, _| Err("none".into())).unwrap()
+}
+
+/// The file with other statistics in some norms, by the places of their nodes.
+pub fn with(file: &[u8], changes: &[(usize, Statistics)]) -> Vec<u8> {
+    let model = Model::read(file).unwrap();
+    let edits = statistics::put(&model, file, &|_, _, _| Err("none".into()), changes).unwrap();
+    let mut new = Vec::new();
+    edits.write(file, &mut new).unwrap();
+    new
 }
 
 pub fn conv(name: &str, from: &str, pad: i64) -> batchnorm_model::onnx::NewNode {
