@@ -19,7 +19,7 @@ pub struct Fits(Vec<Fit>);
 impl Fits {
     /// Has them found, and says what was; none where the model's statistics say nothing.
     pub fn of(job: &Job, stop: &Stop) -> Result<Option<Fits>, Failure> {
-        let Answer::Fits(Some(fits)) = in_child(job, stop, &mut |_| Ok(()))? else { return Ok(None) };
+        let Answer::Fits(Some(fits)) = in_child(job, stop, None, &mut |_| {})? else { return Ok(None) };
         let fits = Fits(fits);
         fits.lines().iter().for_each(tell);
         if let Some((hint, _)) = fits.hint() {
@@ -65,11 +65,6 @@ impl Fits {
         let ratio = own.distance() / best.distance();
         let hint = || format!("{} fits what the model's first batch norms remember {ratio:.1} times better", best.name);
         (ratio > SPOKEN_OF).then(|| (hint(), ratio))
-    }
-
-    /// Whether the user's own preparation fits best with black borders.
-    pub fn have_borders(&self) -> bool {
-        self.0.first().is_some_and(|own| own.borders) && self.hint().is_none()
     }
 
     pub fn json(&self) -> Value {

@@ -104,9 +104,10 @@ fn compared(arguments: &Arguments, file: &ModelFile) -> Result<Option<Comparison
         threads: processors(),
         memory: bytes("--max-memory", arguments.max_memory)?,
         task: Task::Fold { to_mul_and_add: arguments.mul_add },
+        resumed: None,
     };
     let stop = Stop::on_ctrl_c()?;
-    let Answer::Compared(compared) = in_child(&job, &stop, &mut |_| Ok(()))? else {
+    let Answer::Compared(compared) = in_child(&job, &stop, None, &mut |_| {})? else {
         return Err(other_answer());
     };
     let limit = arguments.tolerance.unwrap_or_else(|| compared.limit());

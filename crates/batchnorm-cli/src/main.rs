@@ -40,6 +40,8 @@ mod terminal;
 mod text;
 #[cfg(feature = "train")]
 mod train;
+#[cfg(feature = "model")]
+mod unfinished;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

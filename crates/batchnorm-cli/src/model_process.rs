@@ -4,13 +4,14 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::Command;
 
-use batchnorm_model::job::{self, Answer, ChildError, Job, RefusalKind, Task};
+use batchnorm_model::job::{self, Answer, ChildError, Job, RefusalKind, Resume, Task};
 use batchnorm_model::recalibrate::Event;
 use batchnorm_model::samples::Data;
 
 use crate::engine::Engine;
 use crate::failure::{Failure, tell};
 use crate::terminal::{Stop, progress_bar};
+use crate::unfinished::Unfinished;
 
 /// The name of that command.
 pub const RUN_MODEL: &str = "run-model";
@@ -23,11 +24,12 @@ pub fn bytes(option: &str, gib: f64) -> Result<u64, Failure> {
     }
 }
 
-/// Has a piece of work done by a process of this program.
+/// Has a piece of work done by a process of this program, and what is finished of it kept.
 pub fn in_child(
     job: &Job,
     stop: &Stop,
-    on_event: &mut dyn FnMut(&Event) -> Result<(), Failure>,
+    unfinished: Option<&Unfinished>,
+    on_event: &mut dyn FnMut(&Event<Resume>),
 ) -> Result<Answer, Failure> {
     let program = std::env::current_exe().map_err(Failure::output)?;
     let mut command = Command::new(program);
@@ -36,8 +38,9 @@ pub fn in_child(
     command.env("MIMALLOC_ARENA_RESERVE", "65536");
     let mut own = None;
     let answer = job::run(&mut command, job, &mut |event| {
-        if let Err(failure) = on_event(event) {
-            own = Some(failure);
+        on_event(event);
+        if let (Event::State(resume), Some(unfinished)) = (event, unfinished) {
+            own = unfinished.write(resume).err();
         }
         if own.is_some() || stop.asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
@@ -46,9 +49,9 @@ pub fn in_child(
     }
     answer.map_err(|error| match error {
         error if stop.asked() || matches!(error, ChildError::Stopped) => {
-            let then = match job.task {
-                Task::Fold { .. } | Task::Gap { .. } | Task::Fingerprint => "nothing is written",
-                Task::Recalibrate { .. } => "the same command goes on from what is finished",
+            let then = match unfinished {
+                None => "nothing is written",
+                Some(_) => "the same command goes on from what is finished",
             };
             Failure::Interrupted(format!("interrupted; {then}"))
         }
@@ -66,28 +69,27 @@ pub fn in_child(
     })
 }
 
-/// The same with what is announced said, and a bar.
-pub fn with_progress(
-    job: &Job,
-    stop: &Stop,
-    on_event: &mut dyn FnMut(&Event) -> Result<(), Failure>,
-) -> Result<Answer, Failure> {
-    let bar = progress_bar(1000);
-    let answer = in_child(job, stop, &mut |event| {
-        match event {
-            Event::Announced { seconds, layers, passes } => bar.suspend(|| {
-                tell(format_args!(
-                    "{layers} batch norms, {passes} passes over the data's way through the model: about {}",
-                    time(*seconds)
-                ));
-            }),
-            Event::Ranking { seconds, layers } => {
-                bar.suspend(|| tell(format_args!("{layers} of them one by one: about {}", time(*seconds))));
-            }
-            Event::Done(share) => bar.set_position((share * 1000.0) as u64),
-            Event::State(_) => {}
+/// The same with what is announced said, and a bar; from where it was interrupted, if it was.
+pub fn with_progress(mut job: Job, stop: &Stop, unfinished: Option<&Unfinished>) -> Result<Answer, Failure> {
+    if let Some(unfinished) = unfinished {
+        job.resumed = unfinished.read();
+        if job.resumed.is_some() {
+            tell(format_args!("goes on from {}", unfinished.path().display()));
         }
-        on_event(event)
+    }
+    let bar = progress_bar(1000);
+    let answer = in_child(&job, stop, unfinished, &mut |event| match event {
+        Event::Announced { seconds, layers, passes } => bar.suspend(|| {
+            tell(format_args!(
+                "{layers} batch norms, {passes} passes over the data's way through the model: about {}",
+                time(*seconds)
+            ));
+        }),
+        Event::Ranking { seconds, layers } => {
+            bar.suspend(|| tell(format_args!("{layers} of them one by one: about {}", time(*seconds))));
+        }
+        Event::Done(share) => bar.set_position((share * 1000.0) as u64),
+        Event::State(_) => {}
     });
     bar.finish_and_clear();
     answer
@@ -139,6 +141,7 @@ impl Resources {
             threads: self.threads.unwrap_or_else(processors),
             memory: self.memory()?,
             task,
+            resumed: None,
         })
     }
 

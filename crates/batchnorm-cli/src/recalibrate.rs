@@ -2,24 +2,23 @@
 
 mod options;
 mod report;
-mod unfinished;
 
 use std::path::Path;
 
 use batchnorm_io::atomic;
 use batchnorm_model::file::{FileError, Measurable, ModelFile};
 use batchnorm_model::job::{Answer, Job, Task};
-use batchnorm_model::recalibrate::{Event, Outcome, Verdict};
+use batchnorm_model::recalibrate::Verdict;
 use batchnorm_model::statistics::Statistics;
 
 pub use options::Arguments;
-use unfinished::Unfinished;
 
 use crate::failure::{Failure, tell};
 use crate::fits::Fits;
 use crate::model_data::Opened;
 use crate::model_process::{other_answer, with_progress};
 use crate::terminal::{Stop, put};
+use crate::unfinished::Unfinished;
 
 /// How often better another preparation of pictures must fit to be refused for.
 const REFUSED: f64 = 10.0;
@@ -47,16 +46,17 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let stop = Stop::on_ctrl_c()?;
     let fits = fingerprint(&job(Task::Fingerprint)?, arguments.trust_data, &stop)?;
 
-    let mut work = job(Task::Recalibrate {
+    let work = job(Task::Recalibrate {
         layers: chosen.iter().map(|(node, _)| *node).collect(),
         one_pass: arguments.one_pass,
         batch: arguments.resources.batch,
         blend: arguments.blend.map(|mix| mix.0),
         files: arguments.resources.files()?,
-        resumed: None,
     })?;
-    let unfinished = output.map(|output| Unfinished::of(output, &work, file.onnx().unwrap_or_default()));
-    let outcome = measure(&mut work, unfinished.as_ref(), &stop)?;
+    let unfinished = output.map(|output| Unfinished::beside(output, &work, file.onnx().unwrap_or_default()));
+    let Answer::Recalibrated(outcome) = with_progress(work, &stop, unfinished.as_ref())? else {
+        return Err(other_answer());
+    };
     let is_worse = outcome.answers.verdict() == Some(Verdict::Worse);
     if is_worse && arguments.unless_worse {
         put(&report::shown(arguments, &all, &outcome, fits.as_ref(), data.recipe.as_ref(), None))?;
@@ -143,23 +143,5 @@ fn fingerprint(job: &Job, trusted: bool, stop: &Stop) -> Result<Option<Fits>, Fa
             "--data: {hint}; mend the recipe (--recipe, --scale, --mean, --sd, --colours), or say --trust-data where the data are meant to look different"
         ))),
         _ => Ok(fits),
-    }
-}
-
-/// Has the statistics measured, with a bar, and keeps what is finished.
-fn measure(job: &mut Job, unfinished: Option<&Unfinished>, stop: &Stop) -> Result<Outcome, Failure> {
-    if let (Task::Recalibrate { resumed, .. }, Some(unfinished)) = (&mut job.task, unfinished) {
-        *resumed = unfinished.read().map(Box::new);
-        if resumed.is_some() {
-            tell(format_args!("goes on from {}", unfinished.path().display()));
-        }
-    }
-    let answer = with_progress(job, stop, &mut |event| match (event, unfinished) {
-        (Event::State(progress), Some(unfinished)) => unfinished.write(progress),
-        _ => Ok(()),
-    });
-    match answer? {
-        Answer::Recalibrated(outcome) => Ok(*outcome),
-        _ => Err(other_answer()),
     }
 }

@@ -11,12 +11,12 @@
 
 use std::ops::Range;
 
-use batchnorm::reference::random::Random;
 use batchnorm::{BatchMoments, Population};
 use serde::{Deserialize, Serialize};
 
+use crate::cut::Cut;
 use crate::engine::{
-    Array, Engine, Given, Numbers, PassError, Passes, Source, Stages, Written, in_parallel, of_samples,
+    Array, Engine, Given, Numbers, PassError, Passes, Source, Stages, Written, in_parallel, of_samples, statistics_of,
 };
 use crate::recipe::{Colours, Layout, Recipe};
 use crate::samples::put;
@@ -29,10 +29,8 @@ const TOGETHER: usize = 16;
 /// Batches after which preparations are left out that are so many times as far away as the nearest.
 const FIRST: usize = 4;
 const FAR: f64 = 10.0;
-/// The part of a picture's side by which a random cut moves it at most, as of 4 pixels of 32.
-const MOVED: usize = 8;
-/// The seed of how far each is moved.
-const SEED: u64 = 4;
+/// How many times nearer samples must be with black borders to be taken for a training's.
+const CLEARLY: f64 = 4.0;
 /// The name of the data as they are prepared.
 const OWN: &str = "these data";
 /// The mean and standard deviation of ImageNet's pictures, red, green and blue of 0 to 1.
@@ -118,7 +116,7 @@ pub fn levels(recipe: &Recipe) -> Recipe {
 /// # Errors
 /// What the engine and the data say.
 pub fn fit(engine: &dyn Engine, written: &Written, source: &dyn Source) -> Result<Fit, PassError> {
-    let all = measured_together(engine, written, source, &[Variant { name: String::from(OWN), change: None }])?;
+    let all = Look::at(engine, written, source).fits(&[Variant::own(None)])?;
     Ok(all.into_iter().next().unwrap_or(Fit { name: String::from(OWN), distances: Vec::new(), borders: false }))
 }
 
@@ -134,20 +132,58 @@ pub fn fits(
 ) -> Result<Vec<Fit>, PassError> {
     let own = (String::from(OWN), recipe.clone());
     let variants = std::iter::once(own).chain(candidates(recipe)).flat_map(|(name, recipe)| {
-        let change =
-            |borders| Change { layout: recipe.layout, order: recipe.colours.order(), values: recipe.values(), borders };
-        [false, true].map(|borders| Variant { name: name.clone(), change: Some(change(borders)) })
+        let change = || Change { layout: recipe.layout, order: recipe.colours.order(), values: recipe.values() };
+        [None, Some(Cut::of(&recipe))].map(|cut| Variant { name: name.clone(), change: Some(change()), cut })
     });
-    let all = measured_together(engine, written, source, &variants.collect::<Vec<_>>())?;
+    let all = Look::at(engine, written, source).fits(&variants.collect::<Vec<_>>())?;
     // (Each with borders stands behind itself without.)
     let nearer = |pair: &[Fit]| pair.iter().min_by(|one, other| one.distance().total_cmp(&other.distance())).cloned();
     Ok(all.chunks(2).filter_map(nearer).collect())
+}
+
+/// Whether the first norms clearly remember samples with the black borders of a random cut. Each is given what the one before it *should*
+/// say, so that one whose statistics are wrong does not hide it in those behind it.
+///
+/// # Errors
+/// What the engine and the data say.
+pub fn remembers(engine: &dyn Engine, written: &Written, source: &dyn Source, cut: &Cut) -> Result<bool, PassError> {
+    let norms = first_norms(written);
+    let distance = |cut: Option<&Cut>| -> Result<f64, PassError> {
+        let variant = Variant::own(cut.cloned());
+        let mut look = Look::at(engine, written, source);
+        let mut seen = Vec::new();
+        for &place in &norms {
+            look.norms = vec![place];
+            let population = look.at_all(std::slice::from_ref(&variant))?.swap_remove(0).swap_remove(0);
+            look.statistics[place] = Given::of(&statistics_of(&population.channels()));
+            seen.push(population);
+        }
+        Ok(Fit::of(written, &norms, &seen, &variant).distance())
+    };
+    Ok(!norms.is_empty() && CLEARLY * distance(Some(cut))? < distance(None)?)
 }
 
 /// A preparation that is tried.
 struct Variant {
     name: String,
     change: Option<Change>,
+    cut: Option<Cut>,
+}
+
+impl Variant {
+    /// What the source gives.
+    fn own(cut: Option<Cut>) -> Variant {
+        Variant { name: String::from(OWN), change: None, cut }
+    }
+
+    /// What becomes of an input, whose first sample has this place.
+    fn of(&self, array: &Array, first: usize) -> Array {
+        let changed = self.change.as_ref().map_or_else(|| array.clone(), |change| change.apply(array));
+        match &self.cut {
+            Some(cut) => cut.apply(changed, first),
+            None => changed,
+        }
+    }
 }
 
 /// What is made of levels.
@@ -157,12 +193,11 @@ struct Change {
     order: &'static [usize],
     /// For each channel what its levels become.
     values: Vec<[f32; 256]>,
-    borders: bool,
 }
 
 impl Change {
-    /// The levels of pictures, whose first one has this place, as an input.
-    fn apply(&self, levels: &Array, first: usize) -> Array {
+    /// The levels of pictures as an input.
+    fn apply(&self, levels: &Array) -> Array {
         let (Numbers::F32(numbers), &[samples, ..]) = (&levels.numbers, &levels.shape[..]) else {
             return levels.clone();
         };
@@ -170,24 +205,12 @@ impl Change {
         let axes = if self.layout == Layout::Nchw { [2, 3] } else { [1, 2] };
         let [rows, columns] = axes.map(|axis| levels.shape[axis]);
         let mut values = Vec::with_capacity(numbers.len());
-        for (at, picture) in numbers.chunks_exact(each).enumerate() {
-            let mut random = Random::new(SEED.wrapping_add((first + at) as u64));
-            let mut moved = |length: usize| {
-                let most = if self.borders { length / MOVED } else { 0 };
-                random.below(2 * most + 1) as isize - most as isize
-            };
-            let (down, right) = (moved(rows), moved(columns));
+        for picture in numbers.chunks_exact(each) {
             let level = |row: usize, column: usize, channel: usize| {
-                let place = (row.checked_add_signed(down), column.checked_add_signed(right));
-                let (Some(row), Some(column)) = place else { return 0 };
-                if row >= rows || column >= columns {
-                    return 0;
-                }
                 let pixel = row * columns + column;
-                let at = if self.layout == Layout::Nchw {
-                    channel * rows * columns + pixel
-                } else {
-                    pixel * channels + channel
+                let at = match self.layout {
+                    Layout::Nchw => channel * rows * columns + pixel,
+                    Layout::Nhwc => pixel * channels + channel,
                 };
                 picture[at] as usize
             };
@@ -201,90 +224,106 @@ impl Change {
 /// For each preparation and norm the moments of each sample.
 type Seen = Vec<Vec<Vec<BatchMoments>>>;
 
-/// The same by many samples at a time, or by as many as the model declares where it takes no others.
-fn measured_together(
-    engine: &dyn Engine,
-    written: &Written,
-    source: &dyn Source,
-    variants: &[Variant],
-) -> Result<Vec<Fit>, PassError> {
-    measured(engine, written, source, variants, TOGETHER).or_else(|error| match error {
-        PassError::Engine(_) | PassError::Samples { .. } => {
-            measured(engine, written, source, variants, written.declared_batch().unwrap_or(1))
-        }
-        error => Err(error),
-    })
+/// A model whose norms are looked at, with all norms' statistics as a run is given them.
+struct Look<'l> {
+    passes: Passes<'l>,
+    norms: Vec<usize>,
+    statistics: Vec<Given>,
 }
 
-/// For each preparation its distances.
-fn measured(
-    engine: &dyn Engine,
-    written: &Written,
-    source: &dyn Source,
-    variants: &[Variant],
-    together: usize,
-) -> Result<Vec<Fit>, PassError> {
-    let norms = first_norms(written);
-    let wanted: Vec<&str> = norms.iter().map(|&place| written.norms[place].input.as_str()).collect();
-    let passes = Passes { engine, written, stages: Stages::of(written, &[]), source, by_batch: Vec::new() };
-    let statistics: Vec<Given> = written.norms.iter().map(|norm| Given::of(&norm.statistics)).collect();
-    let population = |&place: &usize| {
-        let channels = written.norms[place].statistics.mean.len();
-        Population::new(channels).map_err(|error| PassError::Data(error.to_string()))
-    };
-    let populations = || norms.iter().map(population).collect::<Result<Vec<_>, _>>();
-    let mut seen = variants.iter().map(|_| populations()).collect::<Result<Vec<_>, _>>()?;
-    let mut is_far = vec![false; variants.len()];
-    let look = |places: Range<usize>, is_far: &[bool]| -> Result<Seen, PassError> {
-        let (first, samples) = (places.start, places.len());
-        let values = source.read(places).map_err(PassError::Data)?;
-        let of = |variant: &Variant| {
-            let prepared: Vec<(String, Array)> = match &variant.change {
-                Some(change) => values.iter().map(|(name, array)| (name.clone(), change.apply(array, first))).collect(),
-                None => values.clone(),
-            };
-            let inputs = passes.values_of(&prepared, &statistics, &wanted)?;
-            inputs.iter().zip(&wanted).map(|(array, name)| of_samples(name, array, samples)).collect()
+impl<'l> Look<'l> {
+    /// At its first norms, as it is.
+    fn at(engine: &'l dyn Engine, written: &'l Written, source: &'l dyn Source) -> Look<'l> {
+        Look {
+            passes: Passes { engine, written, stages: Stages::of(written, &[]), source, by_batch: Vec::new() },
+            norms: first_norms(written),
+            statistics: written.norms.iter().map(|norm| Given::of(&norm.statistics)).collect(),
+        }
+    }
+
+    /// For each preparation its distances.
+    fn fits(&self, variants: &[Variant]) -> Result<Vec<Fit>, PassError> {
+        Ok(self.fits_of(variants, &self.at_all(variants)?))
+    }
+
+    /// For each preparation what each norm sees; by many samples at a time, or by as many as the model declares where it takes no others.
+    fn at_all(&self, variants: &[Variant]) -> Result<Vec<Vec<Population>>, PassError> {
+        self.measured(variants, TOGETHER).or_else(|error| match error {
+            PassError::Engine(_) | PassError::Samples { .. } => {
+                self.measured(variants, self.passes.written.declared_batch().unwrap_or(1))
+            }
+            error => Err(error),
+        })
+    }
+
+    fn measured(&self, variants: &[Variant], together: usize) -> Result<Vec<Vec<Population>>, PassError> {
+        let Look { passes, norms, statistics } = self;
+        let norm = |place: &usize| &passes.written.norms[*place];
+        let wanted: Vec<&str> = norms.iter().map(|place| norm(place).input.as_str()).collect();
+        let population = |place: &usize| {
+            let channels = norm(place).statistics.mean.len();
+            Population::new(channels).map_err(|error| PassError::Data(error.to_string()))
         };
-        let each = variants.iter().zip(is_far);
-        each.map(|(variant, is_far)| if *is_far { Ok(Vec::new()) } else { of(variant) }).collect()
-    };
-    let fits = |seen: &[Vec<Population>]| -> Vec<Fit> {
-        variants.iter().zip(seen).map(|(variant, seen)| Fit::of(written, &norms, seen, variant)).collect()
-    };
-    // Samples from all over the data, for files are often sorted; the first batches from all over, too.
-    let count = source.len().min(SAMPLES).div_ceil(together);
-    let begin = |at: usize| at * source.len() / count;
-    let (first, others): (Vec<usize>, Vec<usize>) = (0..count).partition(|at| at.is_multiple_of(count.div_ceil(FIRST)));
-    let threads = rayon::current_num_threads();
-    for (batches, is_last) in [(first, false), (others, true)] {
-        for some in batches.chunks(threads) {
-            let places = some.iter().map(|&at| begin(at)..(begin(at) + together).min(begin(at + 1))).collect();
-            for moments in in_parallel(engine, places, |places| look(places, &is_far))? {
-                for (populations, moments) in seen.iter_mut().zip(moments) {
-                    for ((population, samples), &place) in populations.iter_mut().zip(moments).zip(&norms) {
-                        let norm = &written.norms[place];
-                        for sample in &samples {
-                            population.observe(sample).map_err(|_| PassError::Length {
-                                layer: norm.name.clone(),
-                                expected: norm.statistics.mean.len(),
-                                got: sample.channels().len(),
-                            })?;
+        let populations = || norms.iter().map(population).collect::<Result<Vec<_>, _>>();
+        let mut seen = variants.iter().map(|_| populations()).collect::<Result<Vec<_>, _>>()?;
+        let mut is_far = vec![false; variants.len()];
+        let look = |places: Range<usize>, is_far: &[bool]| -> Result<Seen, PassError> {
+            let (first, samples) = (places.start, places.len());
+            let values = passes.source.read(places).map_err(PassError::Data)?;
+            let of = |variant: &Variant| {
+                let prepare = |(name, array): &(String, Array)| (name.clone(), variant.of(array, first));
+                let prepared: Vec<(String, Array)> = values.iter().map(prepare).collect();
+                let inputs = passes.values_of(&prepared, statistics, &wanted)?;
+                inputs.iter().zip(&wanted).map(|(array, name)| of_samples(name, array, samples)).collect()
+            };
+            let each = variants.iter().zip(is_far);
+            each.map(|(variant, is_far)| if *is_far { Ok(Vec::new()) } else { of(variant) }).collect()
+        };
+        // Samples from all over the data, for files are often sorted; the first batches from all over, too.
+        let samples = passes.source.len();
+        let count = samples.min(SAMPLES).div_ceil(together);
+        let begin = |at: usize| at * samples / count;
+        let (first, others): (Vec<usize>, Vec<usize>) =
+            (0..count).partition(|at| at.is_multiple_of(count.div_ceil(FIRST)));
+        let threads = rayon::current_num_threads();
+        for (batches, is_last) in [(first, false), (others, true)] {
+            for some in batches.chunks(threads) {
+                let places = some.iter().map(|&at| begin(at)..(begin(at) + together).min(begin(at + 1))).collect();
+                for moments in in_parallel(passes.engine, places, |places| look(places, &is_far))? {
+                    for (populations, moments) in seen.iter_mut().zip(moments) {
+                        for ((population, samples), norm) in
+                            populations.iter_mut().zip(moments).zip(norms.iter().map(norm))
+                        {
+                            for sample in &samples {
+                                population.observe(sample).map_err(|_| PassError::Length {
+                                    layer: norm.name.clone(),
+                                    expected: norm.statistics.mean.len(),
+                                    got: sample.channels().len(),
+                                })?;
+                            }
                         }
                     }
                 }
             }
-        }
-        if !is_last {
-            let distances: Vec<f64> = fits(&seen).iter().map(Fit::distance).collect();
-            let nearest = distances.iter().copied().fold(f64::INFINITY, f64::min);
-            // (The first ones are the user's own.)
-            for (is_far, distance) in is_far.iter_mut().zip(&distances).skip(2) {
-                *is_far = *distance > FAR * nearest;
+            if !is_last {
+                let distances: Vec<f64> = self.fits_of(variants, &seen).iter().map(Fit::distance).collect();
+                let nearest = distances.iter().copied().fold(f64::INFINITY, f64::min);
+                // (The first ones are the user's own.)
+                for (is_far, distance) in is_far.iter_mut().zip(&distances).skip(2) {
+                    *is_far = *distance > FAR * nearest;
+                }
             }
         }
+        Ok(seen)
     }
-    Ok(fits(&seen))
+
+    fn fits_of(&self, variants: &[Variant], seen: &[Vec<Population>]) -> Vec<Fit> {
+        variants
+            .iter()
+            .zip(seen)
+            .map(|(variant, seen)| Fit::of(self.passes.written, &self.norms, seen, variant))
+            .collect()
+    }
 }
 
 impl Fit {
@@ -306,7 +345,7 @@ impl Fit {
         Fit {
             name: variant.name.clone(),
             distances: norms.iter().zip(populations).map(distance).collect(),
-            borders: variant.change.as_ref().is_some_and(|change| change.borders),
+            borders: variant.cut.is_some(),
         }
     }
 }

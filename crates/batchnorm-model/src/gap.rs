@@ -13,28 +13,37 @@
 //! Layers are sorted by *drift* first, which costs nothing more: the root mean square, over channels, of how far the norm's normalised output
 //! is off, `sqrt(mean(((m - n) / s)^2 + (t / s - 1)^2))` with m, t the measured mean and deviation and n, s those of the file (each
 //! variance with epsilon). The two directions are for those that drifted most.
+//!
+//! A training that cuts pictures at random leaves their borders in the statistics, which is no fault. Where the first norms remember such a
+//! [`Cut`] ([`remembers`]), statistics are measured on samples that are cut likewise; the changes are of samples as they are.
 
 mod layer;
 mod quantiles;
 mod rank;
+mod tally;
 
 use serde::{Deserialize, Serialize};
 
 pub use layer::{Effects, LayerGap};
 pub use quantiles::{QUANTILES, Quantiles};
+pub use tally::Tally;
 
-use crate::engine::{Engine, Given, Passes, Source, Stages, Written, WrittenNorm, in_batches};
-use crate::recalibrate::{self, Answers, Outcome, RecalibrateError, Request, Tell};
+use crate::cut::{Cut, CutSamples};
+use crate::engine::{Engine, Given, Passes, Source, Stages, Written, WrittenNorm};
+use crate::fingerprint::remembers;
+use crate::recalibrate::{self, Answers, Event, Outcome, RecalibrateError, Request, Tell};
 
 /// What is asked for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Asked {
-    /// The norms, by their places in [`Written::norms`].
-    pub layers: Vec<usize>,
-    /// How many of them, those that drifted most, are looked at in both directions; all, if none is said.
+    /// What is measured: of which norms, and how; always layer by layer, and nothing is mixed.
+    pub request: Request,
+    /// How many of the norms, those that drifted most, are looked at in both directions; all, if none is said.
     pub top: Option<usize>,
     /// Quantiles of what each norm sees are taken.
     pub quantiles: bool,
+    /// How a training may have cut the samples, if it may.
+    pub cut: Option<Cut>,
 }
 
 /// What was found.
@@ -42,6 +51,8 @@ pub struct Asked {
 pub struct Gap {
     /// The measured statistics, and how long they took.
     pub measured: Outcome,
+    /// They were measured on samples cut at random, for the first norms remember that.
+    pub cut: bool,
     /// The model's answers with the file's statistics, and with the measured ones.
     pub answers: Answers,
     /// The layers: first those that were looked at in both directions, by what they do to a model that is otherwise right, then the others by
@@ -68,6 +79,22 @@ pub const LITTLE: f64 = 0.03;
 /// The part of the first layer's change below which another one is not named beside it.
 const SHARE: f64 = 0.2;
 
+/// From where it goes on when it was interrupted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Progress {
+    /// Statistics are being measured.
+    Measuring(recalibrate::Progress),
+    /// Layers are being looked at.
+    Ranking {
+        /// What was measured.
+        measured: Box<Outcome>,
+        /// Batches that are done.
+        done: usize,
+        /// What was seen of them.
+        tally: Box<Tally>,
+    },
+}
+
 /// Measures, and looks at the layers. `labels` are the right classes of the samples, where they are known. `tell` is told what happens, and may
 /// stop it. Norms that were left in training mode are looked at as if they were not.
 ///
@@ -79,15 +106,34 @@ pub fn gap(
     source: &dyn Source,
     labels: Option<&[usize]>,
     asked: &Asked,
-    request: &Request,
-    tell: &mut Tell,
+    resumed: Option<Progress>,
+    tell: &mut Tell<Progress>,
 ) -> Result<Gap, RecalibrateError> {
-    let meant = |(place, norm): &(usize, &WrittenNorm)| norm.training && !asked.layers.contains(place);
+    let meant = |(place, norm): &(usize, &WrittenNorm)| norm.training && !asked.request.layers.contains(place);
     if let Some((_, norm)) = written.norms.iter().enumerate().find(meant) {
         return Err(RecalibrateError::ByBatch(norm.name.clone()));
     }
-    let request = Request { layers: asked.layers.clone(), one_pass: false, mix: None, ..request.clone() };
-    let measured = recalibrate::recalibrate(engine, written, source, labels, &request, None, tell)?;
+    if source.is_empty() {
+        return Err(RecalibrateError::Empty);
+    }
+    let cut = match &asked.cut {
+        Some(cut) if remembers(engine, written, source, cut)? => Some(CutSamples { source, cut }),
+        _ => None,
+    };
+    let training = cut.as_ref().map_or(source, |cut| cut);
+    let request = Request { one_pass: false, mix: None, ..asked.request.clone() };
+    let (measured, begun) = match resumed {
+        Some(Progress::Ranking { measured, done, tally }) => (*measured, (done, *tally)),
+        resumed => {
+            let progress = match resumed {
+                Some(Progress::Measuring(progress)) => Some(progress),
+                _ => None,
+            };
+            let mut tell = |event: &Event| tell(&event.part_of(|progress| Progress::Measuring(progress.clone())));
+            let measured = recalibrate::recalibrate(engine, written, training, labels, &request, progress, &mut tell)?;
+            (measured, Default::default())
+        }
+    };
     let place = |node: usize| written.norms.iter().position(|norm| norm.node == node);
     let old: Vec<Given> = written.norms.iter().map(|norm| Given::of(&norm.statistics)).collect();
     let mut new = old.clone();
@@ -102,10 +148,17 @@ pub fn gap(
     }
     layers.sort_by(|(_, one), (_, other)| other.drift.total_cmp(&one.drift));
     let top = asked.top.unwrap_or(layers.len()).min(layers.len());
-    let passes = Passes { engine, written, stages: Stages::of(written, &asked.layers), source, by_batch: Vec::new() };
-    let mut rank = rank::Rank::new(&passes, [&old, &new], &layers, top, asked.quantiles);
-    rank.run(&in_batches(source.len(), measured.batch), labels, tell)?;
-    let answers = rank.into_layers(&mut layers);
+    let passes = |source| Passes {
+        engine,
+        written,
+        stages: Stages::of(written, &asked.request.layers),
+        source,
+        by_batch: Vec::new(),
+    };
+    let (in_use, measuring) = (passes(source), passes(training));
+    let rank = rank::Rank::new([&in_use, &measuring], [&old, &new], &layers[..top], asked.quantiles);
+    let tally = rank.run(&measured, begun, labels, tell)?;
+    let answers = rank.into_layers(tally, &mut layers);
     if !answers.compared {
         return Err(RecalibrateError::Whole);
     }
@@ -113,5 +166,5 @@ pub fn gap(
     // (Stable: those that were not looked at stay behind, by their drift.)
     let size = |layer: &LayerGap| layer.change().unwrap_or(-1.0);
     layers.sort_by(|one, other| size(other).total_cmp(&size(one)));
-    Ok(Gap { measured, answers, layers })
+    Ok(Gap { measured, cut: cut.is_some(), answers, layers })
 }

@@ -11,4 +11,4 @@ mod work;
 pub use child::serve;
 pub use inputs::{Inputs, RandomInputs};
 pub use parent::{ChildError, run};
-pub use work::{Answer, Blend, Job, Message, Refusal, RefusalKind, Task};
+pub use work::{Answer, Blend, Job, Message, Refusal, RefusalKind, Resume, Task};

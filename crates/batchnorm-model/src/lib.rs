@@ -26,6 +26,8 @@ mod budget;
 pub mod compare;
 #[cfg(feature = "read")]
 pub mod convert;
+#[cfg(feature = "engine")]
+pub mod cut;
 #[cfg(feature = "read")]
 pub mod edit;
 #[cfg(feature = "engine")]

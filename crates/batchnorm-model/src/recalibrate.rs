@@ -20,7 +20,7 @@ use std::time::Instant;
 pub use answers::{Answers, Side, Sign, Verdict};
 pub use error::RecalibrateError;
 pub use layer::{Drift, Errors, Recalibrated};
-pub(crate) use plan::say;
+pub(crate) use plan::{BETWEEN_STATES, say};
 pub use plan::{Event, Outcome, Progress, Request, Tell};
 
 use crate::engine::{Array, Engine, EngineError, Given, Passes, Source, Stages, Written};

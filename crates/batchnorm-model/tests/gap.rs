@@ -10,9 +10,10 @@ use std::ops::{ControlFlow, Range};
 use std::sync::LazyLock;
 
 use batchnorm_model::engine::{Array, Optimiser, Rten, Source};
-use batchnorm_model::gap::{Asked, Gap, QUANTILES, gap};
+use batchnorm_model::cut::Cut;
+use batchnorm_model::gap::{Asked, Gap, Progress, QUANTILES, gap};
 use batchnorm_model::onnx::NewModel;
-use batchnorm_model::recalibrate::{Request, recalibrate};
+use batchnorm_model::recalibrate::{Event, RecalibrateError, Request, recalibrate};
 use batchnorm_model::statistics::Statistics;
 use skip::{conv, with, written};
 use support::*;
@@ -85,14 +86,13 @@ fn request(batch: usize) -> Request {
 }
 
 /// The network with the statistics of its training's data.
-static HEALTHY: LazyLock<Vec<u8>> = LazyLock::new(healthy);
+static HEALTHY: LazyLock<Vec<u8>> = LazyLock::new(|| trained_on(&Numbers::of(4000, 5)));
 
-fn healthy() -> Vec<u8> {
+fn trained_on(data: &dyn Source) -> Vec<u8> {
     let file = network().to_bytes();
     let model = written(&file);
     let engine = Rten::load(model.bytes.clone(), Optimiser::Off).unwrap();
-    let data = Numbers::of(4000, 5);
-    let outcome = recalibrate(&engine, &model, &data, None, &request(8), None, &mut |_| ControlFlow::Continue(()));
+    let outcome = recalibrate(&engine, &model, data, None, &request(8), None, &mut |_| ControlFlow::Continue(()));
     let new: Vec<_> = outcome.unwrap().layers.iter().map(|layer| (layer.node, layer.new.clone())).collect();
     with(&file, &new)
 }
@@ -121,12 +121,10 @@ fn gap_of(file: &[u8], top: Option<usize>, batch: usize, threads: usize) -> Gap 
     let scores = batchnorm_model::engine::Engine::run(&judge, given, &["y"]).unwrap();
     let largest = |scores: &[f32]| (0..4).max_by(|&one, &other| scores[one].total_cmp(&scores[other])).unwrap();
     let labels: Vec<usize> = scores[0].as_floats().unwrap().chunks(4).map(largest).collect();
-    let asked = Asked { layers: (0..6).collect(), top, quantiles: true };
+    let asked = Asked { request: request(batch), top, quantiles: true, cut: None };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-    pool.install(|| {
-        gap(&engine, &model, &data, Some(&labels), &asked, &request(batch), &mut |_| ControlFlow::Continue(()))
-    })
-    .unwrap()
+    pool.install(|| gap(&engine, &model, &data, Some(&labels), &asked, None, &mut |_| ControlFlow::Continue(())))
+        .unwrap()
 }
 
 fn names(layers: &[&batchnorm_model::gap::LayerGap]) -> Vec<String> {
@@ -243,4 +241,108 @@ fn batches_and_threads_change_no_more_than_rounding_and_the_drift_chooses() {
             assert!((quantile - expected).abs() < deviation / 16.0, "{share}: {quantile}, {expected}");
         }
     }
+}
+
+/// Numbers that are never below a black of -1.5, each sample moved by up to a pixel either way where it is cut.
+struct Pictures {
+    numbers: Numbers,
+    cut: bool,
+}
+
+impl Pictures {
+    fn of(samples: usize, seed: u64, cut: bool) -> Pictures {
+        let Numbers(numbers) = Numbers::of(samples, seed);
+        Pictures { numbers: Numbers(numbers.into_iter().map(|value| value.max(-1.5)).collect()), cut }
+    }
+}
+
+impl Source for Pictures {
+    fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
+    fn read(&self, places: Range<usize>) -> Result<Vec<(String, Array)>, String> {
+        let whole = self.numbers.read(places.clone())?;
+        if !self.cut {
+            return Ok(whole);
+        }
+        let mut values = Vec::new();
+        for (place, sample) in places.clone().zip(whole[0].1.as_floats().unwrap().chunks(EACH)) {
+            let (down, right) = (place * 7 % 3, place * 5 / 3 % 3);
+            values.extend((0..EACH).map(|at| {
+                let (row, column) = ((at / 8 % 8 + down).wrapping_sub(1), (at % 8 + right).wrapping_sub(1));
+                if row < 8 && column < 8 { sample[at / 64 * 64 + row * 8 + column] } else { -1.5 }
+            }));
+        }
+        Ok(vec![("x".into(), Array::floats(whole[0].1.shape.clone(), values))])
+    }
+}
+
+fn gap_of_pictures(file: &[u8]) -> Gap {
+    let (model, data) = (written(file), Pictures::of(2000, 9, false));
+    let engine = Rten::load(model.bytes.clone(), Optimiser::Off).unwrap();
+    let cut = Cut::of_arrays(&data).unwrap();
+    assert!(cut.is_some());
+    let asked = Asked { request: request(8), top: None, quantiles: true, cut };
+    gap(&engine, &model, &data, None, &asked, None, &mut |_| ControlFlow::Continue(())).unwrap()
+}
+
+/// A training with random cuts leaves their borders in the statistics: that is no gap, and hides none.
+#[test]
+fn borders_of_random_cuts_are_no_gap() {
+    let plain = gap_of_pictures(&trained_on(&Pictures::of(4000, 5, false)));
+    assert!(!plain.cut && plain.culprits().is_empty());
+    let file = trained_on(&Pictures::of(4000, 5, true));
+    let healthy = gap_of_pictures(&file);
+    println!("healthy: outputs change by {:.4}", healthy.answers.change);
+    assert!(healthy.cut && healthy.culprits().is_empty());
+    // Without the cut it would look like one.
+    let (model, data) = (written(&file), Pictures::of(2000, 9, false));
+    let engine = Rten::load(model.bytes.clone(), Optimiser::Off).unwrap();
+    let asked = Asked { request: request(8), top: None, quantiles: false, cut: None };
+    let uncut = gap(&engine, &model, &data, None, &asked, None, &mut |_| ControlFlow::Continue(())).unwrap();
+    println!("measured on samples as they are: {:.4}", uncut.answers.change);
+    assert!(uncut.answers.change > 4.0 * healthy.answers.change);
+    for place in 0..6 {
+        let found = gap_of_pictures(&broken(&file, &[place]));
+        assert!(found.cut, "n{}", place + 1);
+        assert_eq!(names(&found.culprits()), [format!("n{}", place + 1)]);
+        let changes: Vec<f64> = found.layers.iter().map(|layer| layer.change().unwrap()).collect();
+        println!("n{} broken: {changes:.4?}", place + 1);
+        assert!(changes[1] <= changes[0] / 10.0);
+    }
+}
+
+#[test]
+fn interrupted_anywhere_it_goes_on_to_the_same_end() {
+    let (model, data) = (written(&broken(&HEALTHY, &[2])), Numbers::of(200, 9));
+    let engine = Rten::load(model.bytes.clone(), Optimiser::Off).unwrap();
+    let asked = Asked { request: request(8), top: Some(3), quantiles: true, cut: None };
+    let labels: Vec<usize> = (0..200).map(|at| at % 4).collect();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let run = |resumed: Option<Progress>, tell: &mut (dyn FnMut(&Event<Progress>) -> ControlFlow<()> + Send)| {
+        pool.install(|| gap(&engine, &model, &data, Some(&labels), &asked, resumed, &mut |event| tell(event)))
+    };
+    let mut states = Vec::new();
+    let whole = run(None, &mut |event| {
+        if let Event::State(state) = event {
+            states.push((**state).clone());
+        }
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    // One behind each layer, the last when all are measured.
+    assert!(matches!(states[0], Progress::Measuring(_)));
+    assert!(matches!(states.last(), Some(Progress::Ranking { done: 0, .. })));
+    for state in states {
+        let other = run(Some(state), &mut |_| ControlFlow::Continue(())).unwrap();
+        assert_eq!((&whole.layers, &whole.answers), (&other.layers, &other.answers));
+    }
+    // While layers are looked at, too: an event stops it, and the tally of what is done goes on.
+    let mut events = 0;
+    let stopped = run(None, &mut |event| {
+        events += usize::from(matches!(event, Event::Ranking { .. }));
+        if events > 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert!(matches!(stopped, Err(RecalibrateError::Stopped)));
 }

@@ -20,6 +20,7 @@ use crate::model_data::Opened;
 use crate::model_process::{other_answer, with_progress};
 use crate::terminal::Stop;
 use crate::text::{self, number, of_layers};
+use crate::unfinished::Unfinished;
 
 /// Layers that are looked at one by one, unless all are wanted.
 const TOP: usize = 8;
@@ -57,9 +58,12 @@ pub fn found(arguments: &Arguments, file: &ModelFile) -> Result<Option<Found>, F
         batch: arguments.resources.batch,
         files: arguments.resources.files()?,
     };
-    let Answer::Gap(gap) = with_progress(&job(task)?, &stop, &mut |_| Ok(()))? else {
+    let work = job(task)?;
+    let unfinished = Unfinished::in_cache(&work, file.onnx().unwrap_or_default());
+    let Answer::Gap(gap) = with_progress(work, &stop, unfinished.as_ref())? else {
         return Err(other_answer());
     };
+    unfinished.iter().for_each(Unfinished::remove);
     let has_labels = has_labels && gap.answers.changed.is_some();
     Ok(Some(Found { gap: *gap, fits, has_labels, data, norms }))
 }
@@ -103,7 +107,7 @@ impl Found {
 
     /// What it comes to, a sentence each.
     pub fn sentences(&self, path: &Path) -> Vec<String> {
-        let Gap { answers, layers, measured } = &self.gap;
+        let Gap { answers, layers, measured, cut } = &self.gap;
         let mut said = vec![format!(
             "With statistics of these {} samples, measured layer by layer, the outputs {}.",
             measured.samples,
@@ -112,10 +116,9 @@ impl Found {
                 false => String::from("come from what is not finite, or 0 throughout"),
             }
         )];
-        let borders = self.fits.as_ref().is_some_and(Fits::have_borders);
-        if borders {
+        if *cut {
             said.push(String::from(
-                "The model's first norms remember pictures with black borders, as random cuts in a training leave them: a part of the difference is no fault.",
+                "They were measured on samples cut at random, with black borders, for the model's first norms remember such; the changes are of samples as they are.",
             ));
         }
         if self.has_labels {
@@ -138,11 +141,6 @@ impl Found {
         } else if let (false, Some(Verdict::Same | Verdict::WithinChance)) = (names.is_empty(), answers.verdict()) {
             said.push(format!(
                 "No gap in the right answers, by more than chance explains; in the outputs it is made by {}.",
-                names.join(", ")
-            ));
-        } else if !names.is_empty() && answers.verdict().is_none() && borders {
-            said.push(format!(
-                "The outputs differ most by {}; whether that is a gap only labels can tell (--labels).",
                 names.join(", ")
             ));
         } else if !names.is_empty() {
@@ -233,6 +231,7 @@ impl Found {
             "recipe": self.data.recipe.as_ref().map(Recipe::to_toml),
             "fits": self.fits.as_ref().map(Fits::json),
             "samples": self.gap.measured.samples,
+            "cut": self.gap.cut,
             "outputs": answers(&self.gap.answers),
             "layers": self.gap.layers.iter().map(layer).collect::<Vec<Value>>(),
             "culprits": culprits,

@@ -15,33 +15,24 @@ const DEVIATIONS: f64 = 8.0;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Quantiles(pub Vec<[f64; 5]>);
 
-/// Counts of values by bins about the mean.
+/// Bins about the mean of each channel of a norm, in which values are counted.
 pub(super) struct Histogram {
     means: Vec<f64>,
     deviations: Vec<f64>,
-    counts: Vec<u64>,
 }
 
 impl Histogram {
     /// For a norm that sees values with these statistics.
     pub fn of(norm: &WrittenNorm, statistics: &Statistics) -> Histogram {
         let deviation = |variance: &f64| (variance.max(0.0) + norm.epsilon).sqrt();
-        Histogram {
-            means: statistics.mean.clone(),
-            deviations: statistics.variance.iter().map(deviation).collect(),
-            counts: vec![0; BINS * statistics.mean.len()],
-        }
+        Histogram { means: statistics.mean.clone(), deviations: statistics.variance.iter().map(deviation).collect() }
     }
 
-    /// Room for counts of a batch.
-    pub fn empty(&self) -> Vec<u64> {
-        vec![0; self.counts.len()]
-    }
-
-    /// Counts a batch [N, C, ...].
-    pub fn count(&self, array: &Array, counts: &mut [u64]) {
-        let Some(values) = array.as_floats() else { return };
+    /// The counts of a batch [N, C, ...].
+    pub fn count(&self, array: &Array) -> Vec<u64> {
         let channels = self.means.len();
+        let mut counts = vec![0; BINS * channels];
+        let Some(values) = array.as_floats() else { return counts };
         let plane = array.shape.iter().skip(2).product::<usize>().max(1);
         for (at, values) in values.chunks(plane).enumerate() {
             let channel = at % channels;
@@ -53,14 +44,11 @@ impl Histogram {
                 counts[(place as usize).min(BINS - 1)] += 1;
             }
         }
+        counts
     }
 
-    /// Takes in what was counted.
-    pub fn add(&mut self, counts: &[u64]) {
-        self.counts.iter_mut().zip(counts).for_each(|(all, more)| *all += more);
-    }
-
-    pub fn quantiles(&self) -> Quantiles {
+    /// What follows from the counts of all.
+    pub fn quantiles(&self, counts: &[u64]) -> Quantiles {
         let of = |(channel, counts): (usize, &[u64])| {
             let all: u64 = counts.iter().sum();
             QUANTILES.map(|share| {
@@ -79,6 +67,6 @@ impl Histogram {
                 self.means[channel] + (bin * width - DEVIATIONS) * self.deviations[channel]
             })
         };
-        Quantiles(self.counts.chunks(BINS).enumerate().map(of).collect())
+        Quantiles(counts.chunks(BINS).enumerate().map(of).collect())
     }
 }

@@ -7,25 +7,26 @@ use std::time::Instant;
 
 use batchnorm::reference::random::Random;
 
+use super::Progress;
 use super::layer::{Effects, LayerGap};
 use super::quantiles::Histogram;
-use crate::engine::{Given, PassError, Passes, State, in_parallel};
-use crate::recalibrate::{Answers, Event, RecalibrateError, Recalibrated, Tell, say};
+use super::tally::Tally;
+use crate::engine::{Given, PassError, Passes, State, in_batches, in_parallel};
+use crate::recalibrate::{Answers, BETWEEN_STATES, Event, Outcome, RecalibrateError, Recalibrated, Tell, say};
 use crate::statistics::Statistics;
 
 /// The seed of which statistics move up and which down.
 const SEED: u64 = 26;
 
 pub(super) struct Rank<'r> {
+    /// The samples as in use, and as they were measured.
     passes: &'r Passes<'r>,
+    measuring: &'r Passes<'r>,
     old: &'r [Given],
     new: &'r [Given],
     /// The layers that are looked at, by their places.
     looked_at: BTreeMap<usize, LookedAt>,
     histograms: BTreeMap<usize, Histogram>,
-    answers: Answers,
-    /// For each layer: only this, all but this, and what its errors do.
-    effects: BTreeMap<usize, [Answers; 3]>,
 }
 
 /// A layer that is looked at.
@@ -36,82 +37,68 @@ struct LookedAt {
     moved: Given,
 }
 
-/// What one batch gives.
-#[derive(Default)]
-struct Seen {
-    answers: Answers,
-    effects: Vec<(usize, [Answers; 3])>,
-    counts: Vec<(usize, Vec<u64>)>,
-}
-
 impl<'r> Rank<'r> {
     pub fn new(
-        passes: &'r Passes<'r>,
+        [passes, measuring]: [&'r Passes<'r>; 2],
         [old, new]: [&'r [Given]; 2],
-        layers: &[(usize, LayerGap)],
-        top: usize,
+        looked_at: &[(usize, LayerGap)],
         quantiles: bool,
     ) -> Rank<'r> {
         let stage = |layer: usize| {
             let uses = |norms: &Vec<usize>| norms.iter().any(|&norm| passes.written.norms[norm].layer == layer);
             passes.stages.norms.iter().position(uses).unwrap_or(usize::MAX)
         };
-        let looked_at = layers[..top]
-            .iter()
-            .map(|(place, layer)| (*place, LookedAt { stage: stage(*place), moved: moved(&layer.layer, *place) }));
         let histogram = |(place, layer): &(usize, LayerGap)| {
             (*place, Histogram::of(&passes.written.norms[*place], &layer.layer.new))
         };
-        Rank {
-            passes,
-            old,
-            new,
-            looked_at: looked_at.collect(),
-            histograms: if quantiles { layers[..top].iter().map(histogram).collect() } else { BTreeMap::new() },
-            answers: Answers::default(),
-            effects: BTreeMap::new(),
-        }
+        let histograms = if quantiles { looked_at.iter().map(histogram).collect() } else { BTreeMap::new() };
+        let looked_at = looked_at
+            .iter()
+            .map(|(place, layer)| (*place, LookedAt { stage: stage(*place), moved: moved(&layer.layer, *place) }));
+        Rank { passes, measuring, old, new, looked_at: looked_at.collect(), histograms }
     }
 
-    /// Takes all batches through the model.
+    /// Takes all batches through the model, or those behind the ones of which there is a tally.
     pub fn run(
-        &mut self,
-        batches: &[Range<usize>],
+        &self,
+        measured: &Outcome,
+        (mut done, mut tally): (usize, Tally),
         labels: Option<&[usize]>,
-        tell: &mut Tell,
-    ) -> Result<(), RecalibrateError> {
+        tell: &mut Tell<Progress>,
+    ) -> Result<Tally, RecalibrateError> {
+        let batches = in_batches(self.passes.source.len(), measured.batch);
+        let left = batches.get(done..).ok_or(RecalibrateError::Progress)?;
         let start = Instant::now();
-        let mut done = 0;
-        for some in batches.chunks(rayon::current_num_threads()) {
+        let mut told: Option<Instant> = None;
+        for some in left.chunks(rayon::current_num_threads()) {
+            // (First when the layers are measured: that took long.)
+            if told.is_none_or(|told| told.elapsed() > BETWEEN_STATES) {
+                let state =
+                    Progress::Ranking { measured: Box::new(measured.clone()), done, tally: Box::new(tally.clone()) };
+                say(tell, &Event::State(Box::new(state)))?;
+                told = Some(Instant::now());
+            }
             let seen = in_parallel(self.passes.engine, some.to_vec(), |batch| {
                 let labels = labels.map(|labels| &labels[batch.clone()]);
                 self.of_batch(batch, labels)
             })?;
-            for seen in seen {
-                self.answers.merge(&seen.answers);
-                for (place, three) in &seen.effects {
-                    let all = self.effects.entry(*place).or_default();
-                    all.iter_mut().zip(three).for_each(|(all, more)| all.merge(more));
-                }
-                for (place, counts) in &seen.counts {
-                    self.histograms.entry(*place).and_modify(|histogram| histogram.add(counts));
-                }
-            }
-            if done == 0 {
-                let rounds = batches.len() as f64 / some.len() as f64;
+            seen.into_iter().for_each(|seen| tally.merge(seen));
+            if some.as_ptr() == left.as_ptr() {
+                let rounds = left.len() as f64 / some.len() as f64;
                 let seconds = start.elapsed().as_secs_f64() * rounds;
                 say(tell, &Event::Ranking { seconds, layers: self.looked_at.len() })?;
             }
             done += some.len();
             say(tell, &Event::Done(done as f64 / batches.len() as f64))?;
         }
-        Ok(())
+        Ok(tally)
     }
 
     /// One batch.
-    fn of_batch(&self, batch: Range<usize>, labels: Option<&[usize]>) -> Result<Seen, PassError> {
+    fn of_batch(&self, batch: Range<usize>, labels: Option<&[usize]>) -> Result<Tally, PassError> {
         let (passes, written) = (self.passes, self.passes.written);
         let samples = batch.len();
+        let mut tally = Tally { counts: self.counts(batch.clone())?, ..Tally::default() };
         let mut right = passes.start(batch)?;
         let mut as_is = right.clone();
         // (First, so that each layer's outputs are compared and gone: they may be large, and layers many.)
@@ -123,20 +110,10 @@ impl<'r> Rank<'r> {
             answers.take(&written.outputs, before, after, samples, labels).map_err(PassError::Data)?;
             Ok::<Answers, PassError>(answers)
         };
-        let mut seen = Seen { answers: compare(&answers_as_is, &answers_right)?, ..Seen::default() };
+        tally.answers = compare(&answers_as_is, &answers_right)?;
         for stage in 0..passes.stages.norms.len() {
             right = passes.go(right, stage, self.new)?;
             as_is = passes.go(as_is, stage, self.old)?;
-            for &norm in &passes.stages.norms[stage] {
-                let layer = written.norms[norm].layer;
-                if let (Some(histogram), Some(array)) =
-                    (self.histograms.get(&layer), right.value(&written.norms[norm].input))
-                {
-                    let mut counts = histogram.empty();
-                    histogram.count(array, &mut counts);
-                    seen.counts.push((layer, counts));
-                }
-            }
             for (&place, LookedAt { moved, .. }) in self.looked_at.iter().filter(|(_, layer)| layer.stage == stage) {
                 let with = |all: &[Given], of: &dyn Fn(usize) -> Given| -> Vec<Given> {
                     let uses = written.norms.iter().zip(all).enumerate();
@@ -147,23 +124,44 @@ impl<'r> Rank<'r> {
                 let error = passes.finish(&right, &with(self.new, &|_| moved.clone()))?;
                 let three =
                     [compare(&answers_as_is, &only)?, compare(&answers_right, &but)?, compare(&answers_right, &error)?];
-                seen.effects.push((place, three));
+                tally.effects.insert(place, three);
             }
         }
-        Ok(seen)
+        Ok(tally)
+    }
+
+    /// How many values fall into the bins of each norm whose quantiles are taken, where all norms are right.
+    fn counts(&self, batch: Range<usize>) -> Result<BTreeMap<usize, Vec<u64>>, PassError> {
+        let mut all = Tally::default();
+        if self.histograms.is_empty() {
+            return Ok(all.counts);
+        }
+        let passes = self.measuring;
+        let mut state = passes.start(batch)?;
+        for stage in 0..passes.stages.norms.len() {
+            state = passes.go(state, stage, self.new)?;
+            for norm in passes.stages.norms[stage].iter().map(|&norm| &passes.written.norms[norm]) {
+                if let (Some(histogram), Some(array)) = (self.histograms.get(&norm.layer), state.value(&norm.input)) {
+                    let counts = BTreeMap::from([(norm.layer, histogram.count(array))]);
+                    all.merge(Tally { counts, ..Tally::default() });
+                }
+            }
+        }
+        Ok(all.counts)
     }
 
     /// Puts what was found into the layers; the answers of the whole model.
-    pub fn into_layers(mut self, layers: &mut [(usize, LayerGap)]) -> Answers {
+    pub fn into_layers(self, mut tally: Tally, layers: &mut [(usize, LayerGap)]) -> Answers {
         for (place, layer) in layers {
-            layer.quantiles = self.histograms.get(place).map(Histogram::quantiles);
-            layer.effects = self.effects.remove(place).map(|[only_this, all_but_this, error]| Effects {
+            let counts = self.histograms.get(place).zip(tally.counts.get(place));
+            layer.quantiles = counts.map(|(histogram, counts)| histogram.quantiles(counts));
+            layer.effects = tally.effects.remove(place).map(|[only_this, all_but_this, error]| Effects {
                 only_this,
                 all_but_this,
                 error: error.change,
             });
         }
-        self.answers
+        tally.answers
     }
 }
 

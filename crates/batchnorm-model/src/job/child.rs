@@ -4,7 +4,7 @@ use std::io::{self, BufReader, Read, Write};
 use std::ops::ControlFlow;
 use std::{process, thread};
 
-use super::work::{Job, Message, Refusal, RefusalKind, perform};
+use super::work::{Job, Message, Refusal, RefusalKind, Resume, perform};
 use crate::recalibrate::Event;
 
 /// Reads a piece of work, limits the memory of this process, does the work, and writes what happens and what came out. When the caller goes
@@ -35,7 +35,7 @@ pub fn serve(input: impl Read + Send + 'static, mut output: impl Write + Send) -
     };
     let output = &mut output;
     let message = pool.install(|| {
-        let mut tell = |event: &Event| match say(output, &Message::Event(event.clone())) {
+        let mut tell = |event: &Event<Resume>| match say(output, &Message::Event(event.clone())) {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
         };

@@ -6,7 +6,7 @@ use std::thread;
 
 use thiserror::Error;
 
-use super::work::{Answer, Job, Message, Refusal, Task};
+use super::work::{Answer, Job, Message, Refusal, Resume, Task};
 use crate::excerpt::beginning;
 use crate::recalibrate::Tell;
 
@@ -56,7 +56,7 @@ pub enum ChildError {
 ///
 /// # Errors
 /// A child that cannot be started, refuses, or dies.
-pub fn run(command: &mut Command, job: &Job, tell: &mut Tell) -> Result<Answer, ChildError> {
+pub fn run(command: &mut Command, job: &Job, tell: &mut Tell<Resume>) -> Result<Answer, ChildError> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).env("RUST_BACKTRACE", "0");
     let mut child = Ended(command.spawn()?);
     let mut bytes = Vec::new();

@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::inputs::{Inputs, RandomInputs};
 use crate::compare::{self, Comparison, Loaded};
+use crate::cut::Cut;
 use crate::engine::{EngineChoice, EngineError, Optimiser, PassError, Written, WrittenError};
 use crate::file::{FileError, ModelFile};
 use crate::fingerprint::{self, Fit};
 use crate::gap::{self, Asked, Gap};
 use crate::onnx::Model;
-use crate::recalibrate::{self, Event, Outcome, Progress, RecalibrateError, Request, Tell};
+use crate::recalibrate::{self, Event, Outcome, RecalibrateError, Request, Tell};
 use crate::samples::{Data, Samples, SamplesError};
 
 /// A piece of work.
@@ -30,6 +31,17 @@ pub struct Job {
     pub memory: u64,
     /// What is to be done.
     pub task: Task,
+    /// From where it goes on.
+    pub resumed: Option<Resume>,
+}
+
+/// From where work goes on that was interrupted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Resume {
+    /// A recalibration.
+    Recalibrate(recalibrate::Progress),
+    /// The layers that make a difference.
+    Gap(Box<gap::Progress>),
 }
 
 /// What is to be done.
@@ -47,8 +59,6 @@ pub enum Task {
         blend: Option<Blend>,
         /// Bytes of values between layers in files.
         files: u64,
-        /// From where it goes on.
-        resumed: Option<Box<Progress>>,
     },
     /// The usual preprocessings are tried.
     Fingerprint,
@@ -99,7 +109,7 @@ impl Blend {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Message {
     /// Something happened on the way.
-    Event(Event),
+    Event(Event<Resume>),
     /// It is done.
     Answer(Box<Answer>),
     /// It cannot be done.
@@ -196,7 +206,7 @@ impl From<RecalibrateError> for Refusal {
 ///
 /// # Errors
 /// What cannot be done, in a sentence.
-pub(super) fn perform(job: &Job, tell: &mut Tell) -> Result<Answer, Refusal> {
+pub(super) fn perform(job: &Job, tell: &mut Tell<Resume>) -> Result<Answer, Refusal> {
     let file = ModelFile::open(&job.model)?;
     let bytes = file.onnx().ok_or_else(|| Refusal::from(FileError::NoGraph(file.kind())))?;
     let model = Model::read(bytes).map_err(FileError::from)?;
@@ -210,7 +220,7 @@ pub(super) fn perform(job: &Job, tell: &mut Tell) -> Result<Answer, Refusal> {
         nodes.iter().filter_map(|node| written.norms.iter().position(|norm| norm.node == *node)).collect()
     };
     match &job.task {
-        Task::Recalibrate { layers, one_pass, batch, blend, files, resumed } => {
+        Task::Recalibrate { layers, one_pass, batch, blend, files } => {
             let samples = samples.as_ref().ok_or_else(needed)?;
             let inputs = Inputs::of(samples, &written).map_err(of_data)?;
             let asked = |text: String| Refusal::new(RefusalKind::Asked, text);
@@ -223,27 +233,43 @@ pub(super) fn perform(job: &Job, tell: &mut Tell) -> Result<Answer, Refusal> {
                 files: *files,
             };
             let engine = job.engine.load(&written, Optimiser::Off)?;
-            let resumed = resumed.as_deref().cloned();
+            let resumed = || match &job.resumed {
+                Some(Resume::Recalibrate(progress)) => Some(progress.clone()),
+                _ => None,
+            };
+            let mut tell = |event: &Event| tell(&event.part_of(|progress| Resume::Recalibrate(progress.clone())));
             let outcome = with_labels(samples, |labels| {
-                recalibrate::recalibrate(&*engine, &written, &inputs, labels, &request, resumed.clone(), tell)
+                recalibrate::recalibrate(&*engine, &written, &inputs, labels, &request, resumed(), &mut tell)
             })?;
             Ok(Answer::Recalibrated(Box::new(outcome)))
         }
         Task::Gap { layers, top, quantiles, batch, files } => {
             let samples = samples.as_ref().ok_or_else(needed)?;
             let inputs = Inputs::of(samples, &written).map_err(of_data)?;
-            let asked = Asked { layers: places(layers), top: *top, quantiles: *quantiles };
+            let cut = match samples.recipe() {
+                _ if written.inputs.iter().any(|input| input.is_whole) => None,
+                Some(recipe) => Some(Cut::of(recipe)),
+                None => Cut::of_arrays(&inputs).map_err(of_data)?,
+            };
             let request = Request {
-                layers: Vec::new(),
+                layers: places(layers),
                 one_pass: false,
                 batch: *batch,
                 mix: None,
                 memory: (job.memory / 4) as usize,
                 files: *files,
             };
+            let asked = Asked { request, top: *top, quantiles: *quantiles, cut };
             let engine = job.engine.load(&written, Optimiser::Off)?;
-            let found =
-                with_labels(samples, |labels| gap::gap(&*engine, &written, &inputs, labels, &asked, &request, tell))?;
+            let resumed = || match &job.resumed {
+                Some(Resume::Gap(progress)) => Some((**progress).clone()),
+                _ => None,
+            };
+            let mut tell =
+                |event: &Event<gap::Progress>| tell(&event.part_of(|progress| Resume::Gap(Box::new(progress.clone()))));
+            let found = with_labels(samples, |labels| {
+                gap::gap(&*engine, &written, &inputs, labels, &asked, resumed(), &mut tell)
+            })?;
             Ok(Answer::Gap(Box::new(found)))
         }
         Task::Fingerprint => {

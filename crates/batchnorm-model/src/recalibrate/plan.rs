@@ -1,6 +1,7 @@
 //! What is asked for, what happens on the way, and what comes out.
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use batchnorm::{POPULATION_ROW, UpdateWeight};
 use serde::{Deserialize, Serialize};
@@ -47,10 +48,10 @@ pub struct Outcome {
     pub announced: f64,
 }
 
-/// What happens on the way.
+/// What happens on the way, of work that goes on from a `P` when it was interrupted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Event {
+pub enum Event<P = Progress> {
     /// How long it will take.
     Announced {
         /// Seconds.
@@ -70,7 +71,19 @@ pub enum Event {
     /// How far it has come, of 1.
     Done(f64),
     /// From where it could go on.
-    State(Box<Progress>),
+    State(Box<P>),
+}
+
+impl<P> Event<P> {
+    /// The same of work of which that is a part.
+    pub fn part_of<Q>(&self, of: impl FnOnce(&P) -> Q) -> Event<Q> {
+        match *self {
+            Event::Announced { seconds, layers, passes } => Event::Announced { seconds, layers, passes },
+            Event::Ranking { seconds, layers } => Event::Ranking { seconds, layers },
+            Event::Done(share) => Event::Done(share),
+            Event::State(ref state) => Event::State(Box::new(of(state))),
+        }
+    }
 }
 
 /// From where a recalibration goes on that was interrupted.
@@ -88,10 +101,13 @@ pub struct Progress {
     pub used: Vec<(usize, Vec<[f64; POPULATION_ROW]>)>,
 }
 
+/// Time between two states that are told.
+pub(crate) const BETWEEN_STATES: Duration = Duration::from_secs(10);
+
 /// What is told what happens, and may stop it.
-pub type Tell<'t> = dyn FnMut(&Event) -> ControlFlow<()> + 't;
+pub type Tell<'t, P = Progress> = dyn FnMut(&Event<P>) -> ControlFlow<()> + 't;
 
 /// Tells something, and stops if that is wanted.
-pub(crate) fn say(tell: &mut Tell, event: &Event) -> Result<(), RecalibrateError> {
+pub(crate) fn say<P>(tell: &mut Tell<P>, event: &Event<P>) -> Result<(), RecalibrateError> {
     if tell(event).is_break() { Err(RecalibrateError::Stopped) } else { Ok(()) }
 }

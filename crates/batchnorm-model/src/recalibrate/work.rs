@@ -2,17 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use batchnorm::{BatchMoments, POPULATION_ROW, Population};
 use rayon::prelude::*;
 
-use super::plan::say;
+use super::plan::{BETWEEN_STATES, say};
 use super::{Answers, Event, Progress, RecalibrateError, Recalibrated, Request, Tell};
 use crate::engine::{Given, Keeper, PassError, Passes, State, in_batches, in_parallel};
-
-/// Time between two states that are told.
-const BETWEEN_STATES: Duration = Duration::from_secs(10);
 
 /// Batches for each thread between two waits for all threads, where batches keep no memory.
 const ROUNDS: usize = 4;
