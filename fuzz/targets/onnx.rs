@@ -9,6 +9,7 @@ use std::ops::Range;
 use batchnorm_fuzz::{files, memory, mutate};
 use batchnorm_model::file::{FileError, ModelFile};
 use batchnorm_model::fold::FoldError;
+use batchnorm_model::health::Code;
 use batchnorm_model::kind::Kind;
 use batchnorm_model::layer::Layer;
 use batchnorm_model::onnx::{BatchNorm, Constant, Constants, Graph, Model, Node, Tensor, Uses};
@@ -62,6 +63,7 @@ fn inspects(bytes: &[u8], norms: Result<usize, String>) {
     if file.kind() == Kind::Onnx {
         assert_eq!(Ok(inspection.layers.len()), norms, "batch norms");
         folds(&file, bytes, inspection.layers.len());
+        repairs(&file, bytes, inspection.layers.len());
     }
     assert!(!inspection.layers.is_empty() || !inspection.findings.is_empty(), "nothing to say");
     for finding in &inspection.findings {
@@ -97,6 +99,30 @@ fn folds(file: &ModelFile, bytes: &[u8], norms: usize) {
         let graphs = std::iter::once(&model.graph).chain(model.functions.iter().map(|function| &function.graph));
         let left: usize = graphs.map(|graph| batch_norms(graph, model.opset())).sum();
         assert_eq!(left + gone, norms, "batch norms of the folded model");
+    }
+}
+
+/// What is mended can be read and run, has as many batch norms less as were of constants, and nothing more to mend; where nothing is
+/// mended it is the file, to the bit.
+fn repairs(file: &ModelFile, bytes: &[u8], norms: usize) {
+    let repaired = match file.repair() {
+        Ok(repaired) => repaired,
+        Err(FileError::Parts(_)) => return,
+        Err(error) => panic!("{error}, of a model that is inspected"),
+    };
+    if repaired.changes.is_empty() {
+        assert_eq!(repaired.bytes, bytes);
+    }
+    let model = Model::read(&repaired.bytes).expect("a mended model that reads");
+    model.check().expect("a mended model that can run");
+    let graphs = std::iter::once(&model.graph).chain(model.functions.iter().map(|function| &function.graph));
+    let left: usize = graphs.map(|graph| batch_norms(graph, model.opset())).sum();
+    let gone = repaired.changes.iter().filter(|change| change.code == Some(Code::BN011)).count();
+    assert_eq!(left + gone, norms, "batch norms of the mended model");
+    let again = ModelFile::open(&files::put("mended.onnx", &repaired.bytes)).expect("a mended model as a file");
+    match again.repair() {
+        Ok(again) => assert!(again.changes.is_empty(), "mended again: {:?}", again.changes),
+        Err(error) => assert!(matches!(error, FileError::Parts(_)), "{error}, of a mended model"),
     }
 }
 

@@ -4,10 +4,14 @@ use std::path::{Path, PathBuf};
 
 use batchnorm_model::file::ModelFile;
 use batchnorm_model::samples::Data;
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory};
 
 use crate::arrays::{HeaderName, header_without_tables};
 use crate::failure::{Failure, tell};
+use crate::model_process::Resources;
 use crate::pictures::{Pictures, recipe_of};
+use crate::text;
 
 /// Data for a model.
 #[derive(clap::Args, Clone, Default)]
@@ -21,6 +25,23 @@ pub struct ModelData {
     header: Option<HeaderName>,
     #[command(flatten)]
     pictures: Pictures,
+}
+
+/// The flags of this command line that say what a model is run on, and how, for a command that takes the same.
+pub fn flags_given() -> String {
+    let all = crate::Arguments::command().get_matches();
+    let Some((_, given)) = all.subcommand() else { return String::new() };
+    let flags = Resources::augment_args(ModelData::augment_args(clap::Command::new("")));
+    let flag = |flag: &clap::Arg| {
+        let name =
+            flag.get_long().filter(|_| given.value_source(flag.get_id().as_str()) == Some(ValueSource::CommandLine))?;
+        let values = given.get_raw(flag.get_id().as_str())?.map(|value| value.to_string_lossy());
+        let value = values.collect::<Vec<_>>().join(",");
+        // (What begins like a flag itself.)
+        let between = if value.starts_with('-') { '=' } else { ' ' };
+        Some(format!("--{name}{between}{}", text::word(Path::new(&value))))
+    };
+    flags.get_arguments().filter_map(flag).collect::<Vec<_>>().join(" ")
 }
 
 /// Data that could be opened.

@@ -4,13 +4,16 @@ use std::env;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use batchnorm_io::atomic;
 use batchnorm_model::job::{Job, Resume, Task};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
+
+/// How long what nobody went on with stays in the folder for all.
+const KEPT: Duration = Duration::from_hours(24 * 30);
 
 /// The file of unfinished work.
 pub struct Unfinished {
@@ -38,6 +41,11 @@ impl Unfinished {
         let of = number(job, model);
         let folder = env::home_dir()?.join(".cache/batchnorm/unfinished");
         fs::create_dir_all(&folder).ok()?;
+        let is_old = |file: &fs::DirEntry| {
+            let age = file.metadata().and_then(|metadata| metadata.modified()).map(|changed| changed.elapsed());
+            matches!(age, Ok(Ok(age)) if age > KEPT)
+        };
+        fs::read_dir(&folder).ok()?.flatten().filter(is_old).for_each(|file| drop(fs::remove_file(file.path())));
         let path = folder.join(format!("{of:016x}"));
         atomic::expect_writable(&path).ok()?;
         Some(Unfinished { path, of })

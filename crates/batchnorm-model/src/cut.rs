@@ -36,21 +36,25 @@ impl Cut {
     /// # Errors
     /// What the data say.
     pub fn of_arrays(source: &dyn Source) -> Result<Option<Cut>, String> {
-        let inputs = source.read(0..source.len().min(LOOKED_AT))?;
-        let [(_, array)] = &inputs[..] else { return Ok(None) };
-        let (Some(numbers), &[_, second, _, last]) = (array.as_floats(), &array.shape[..]) else { return Ok(None) };
-        let (layout, channels) = match (second, last) {
-            (1 | 3, _) => (Layout::Nchw, second),
-            (_, 1 | 3) => (Layout::Nhwc, last),
-            _ => return Ok(None),
-        };
-        let run = if layout == Layout::Nchw { array.shape[2] * last } else { 1 };
-        let mut black = vec![f32::INFINITY; channels];
-        for (at, values) in numbers.chunks(run.max(1)).enumerate() {
-            let darkest = &mut black[at % channels];
-            *darkest = values.iter().copied().fold(*darkest, f32::min);
+        let mut found: Option<Cut> = None;
+        for place in 0..source.len().min(LOOKED_AT) {
+            let inputs = source.read(place..place + 1)?;
+            let [(_, array)] = &inputs[..] else { return Ok(None) };
+            let (Some(numbers), &[_, second, third, last]) = (array.as_floats(), &array.shape[..]) else {
+                return Ok(None);
+            };
+            let (layout, channels, run) = match (second, last) {
+                (1 | 3, _) => (Layout::Nchw, second, third * last),
+                (_, 1 | 3) => (Layout::Nhwc, last, 1),
+                _ => return Ok(None),
+            };
+            let cut = found.get_or_insert_with(|| Cut { layout, black: vec![f32::INFINITY; channels] });
+            for (at, values) in numbers.chunks(run.max(1)).enumerate() {
+                let darkest = &mut cut.black[at % channels];
+                *darkest = values.iter().copied().fold(*darkest, f32::min);
+            }
         }
-        Ok(black.iter().all(|value| value.is_finite()).then_some(Cut { layout, black }))
+        Ok(found.filter(|cut| cut.black.iter().all(|value| value.is_finite())))
     }
 
     /// Cuts pictures, of which the first has this place. What is no picture of these channels stays as it is.

@@ -7,7 +7,7 @@
 //! - *only this*: the file's statistics, and this layer's measured ones. What mending it alone does to the model as it is.
 //! - *all but this*: the measured statistics, and this layer's of the file. What it alone does to a model that is otherwise right.
 //!
-//! Both changes are of the outputs, `sqrt(sum (a - b)^2 / sum b^2)`, and of the right answers where labels are. Beside them stands what
+//! Both changes are of the outputs ([`Answers::change`]), and of the right answers where labels are. Beside them stands what
 //! the measured statistics' own standard errors do: this layer's moved by one of them, up or down at random.
 //!
 //! Layers are sorted by *drift* first, which costs nothing more: the root mean square, over channels, of how far the norm's normalised output

@@ -10,6 +10,7 @@ mod answers;
 mod error;
 mod layer;
 mod plan;
+mod spread;
 mod work;
 
 use std::borrow::Cow;

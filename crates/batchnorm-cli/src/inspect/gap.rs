@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::Arguments;
 use crate::failure::Failure;
 use crate::fits::Fits;
-use crate::model_data::Opened;
+use crate::model_data::{Opened, flags_given};
 use crate::model_process::{other_answer, with_progress};
 use crate::terminal::Stop;
 use crate::text::{self, number, of_layers};
@@ -150,9 +150,9 @@ impl Found {
             });
             let new = text::word(&path.with_extension("recalibrated.onnx"));
             said.push(format!(
-                "If these data are like those of its use, this mends it, with the same flags for the data: batchnorm recalibrate {} {new} --data {}",
+                "If these data are like those of its use, this mends it: batchnorm recalibrate {} {new} {}",
                 text::word(path),
-                text::word(&self.data.path)
+                flags_given()
             ));
         } else if layers.iter().all(|layer| layer.error.is_none()) {
             said.push(String::from("Of one sample nobody can say what is chance: give more data."));

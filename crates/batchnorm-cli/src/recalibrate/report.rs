@@ -79,7 +79,8 @@ fn table(layers: &[Recalibrated]) -> Table {
 
 /// What became of the answers.
 fn of_answers(answers: &Answers) -> String {
-    let mut text = format!("The outputs change by {:.2} % (root of squares).\n", 100.0 * answers.change);
+    let mut text =
+        format!("The outputs change by {:.2} % of how they vary (roots of squares).\n", 100.0 * answers.change);
     let (Some(before), Some(after), Some(same)) = (&answers.before, &answers.after, answers.same) else { return text };
     let share = |count: usize| 100.0 * count as f64 / answers.samples as f64;
     if let (Some(right), Some(now)) = (before.right, after.right) {

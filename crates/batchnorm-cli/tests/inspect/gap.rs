@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::browser::Browser;
 use crate::markup::page_is_whole;
 use crate::recalibrate::{put_data, put_labels};
-use crate::support::{done, folder, refused, run, text};
+use crate::support::{command, done, folder, refused, run, text};
 use crate::{healthy, models};
 
 /// The healthy network with a classifier behind it.
@@ -67,14 +67,18 @@ fn the_layer_that_breaks_a_model_is_named_and_a_healthy_one_has_none() {
         assert!(other <= one / 10.0, "{way}: {one}, {other}");
         assert!(first[way]["right_after"].is_u64());
     }
-    let said = run(folder.path(), &["inspect", "broken.onnx", "--data", "x.npy"]);
-    let mend =
-        "with the same flags for the data: batchnorm recalibrate broken.onnx broken.recalibrated.onnx --data x.npy";
+    // The command that mends has the flags that were given; it does what is said.
+    let said = run(folder.path(), &["inspect", "broken.onnx", "--batch=3", "--data", "x.npy"]);
+    let mend = "this mends it: batchnorm recalibrate broken.onnx broken.recalibrated.onnx --data x.npy --batch 3\n";
     assert!(
         done(&said).contains("One batch norm makes the gap: bn2.") && done(&said).contains(mend),
         "{}",
         done(&said)
     );
+    let command: Vec<&str> = mend.trim().split(' ').skip(4).collect();
+    done(&run(folder.path(), &command));
+    let said = run(folder.path(), &["inspect", "broken.recalibrated.onnx", "--data", "x.npy"]);
+    assert!(done(&said).contains("No gap: none of the 2 batch norms"), "{}", done(&said));
     // Without data nothing is measured, and nothing is said of it.
     let plain: Value = serde_json::from_str(done(&run(folder.path(), &["inspect", "broken.onnx", "--json"]))).unwrap();
     assert!(plain["gap"].is_null());
@@ -114,6 +118,50 @@ fn the_pages_numbers_are_the_commands_numbers() {
     if let Some(browser) = Browser::find_or_say("the page of the gap") {
         browser.shows(&folder.path().join("gap.html"), &page);
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn interrupted_it_goes_on_from_what_is_finished() {
+    use std::process::{Command, Stdio};
+    use std::thread::sleep;
+    use std::time::Duration;
+
+    let folder = folder();
+    put_models(folder.path());
+    put_data(folder.path(), "many.npy", &[8000, 3, 9, 9]);
+    // (A home of its own, where it keeps what is finished.)
+    let inspect = || {
+        let mut inspect = command(folder.path(), &["inspect", "broken.onnx", "--data", "many.npy", "--json"]);
+        inspect.env("HOME", folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        inspect
+    };
+    let gap = |output: &std::process::Output| {
+        let mut whole: Value = serde_json::from_str(done(output)).unwrap();
+        whole["gap"]["seconds"].take();
+        whole["gap"].take()
+    };
+    let whole = inspect().output().unwrap();
+    let unfinished = folder.path().join(".cache/batchnorm/unfinished");
+    let kept = || {
+        let is_whole = |file: &fs::DirEntry| !file.file_name().to_string_lossy().starts_with('.');
+        fs::read_dir(&unfinished).map_or(0, |files| files.flatten().filter(is_whole).count())
+    };
+    assert_eq!(kept(), 0);
+    let mut program = inspect().spawn().unwrap();
+    while kept() == 0 && program.try_wait().unwrap().is_none() {
+        sleep(Duration::from_millis(1));
+    }
+    assert!(Command::new("kill").args(["-INT", &program.id().to_string()]).status().unwrap().success());
+    refused(
+        &program.wait_with_output().unwrap(),
+        130,
+        &["interrupted; the same command goes on from what is finished"],
+    );
+    assert_eq!(kept(), 1);
+    let rest = inspect().output().unwrap();
+    assert!(text(&rest.stderr).contains("goes on from "), "{}", text(&rest.stderr));
+    assert_eq!((gap(&rest), kept()), (gap(&whole), 0));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
+use super::spread::Spread;
 use crate::engine::{Array, State};
 
 /// A fall of the mean confidence above which it is a sign.
@@ -22,7 +23,9 @@ const SUM: f64 = 1e-3;
 pub struct Answers {
     /// Samples.
     pub samples: usize,
-    /// Change of the outputs, `sqrt(sum (after - before)^2 / sum before^2)` over all of them.
+    /// Change of the outputs, `sqrt(sum (after - before)^2 / sum (before - m)^2)` over all of them, with m the mean of a channel's values
+    /// before (of a class, where the outputs are scores), so that a large constant in an output hides nothing. Of a single sample, or
+    /// where nothing varies, m is 0.
     pub change: f64,
     /// There were outputs of floating point to compare.
     pub compared: bool,
@@ -34,7 +37,9 @@ pub struct Answers {
     pub before: Option<Side>,
     /// Of a classifier: its answers after.
     pub after: Option<Side>,
-    squares: [f64; 2],
+    squares: f64,
+    /// For each output what it is before.
+    spreads: Vec<Spread>,
 }
 
 /// How the right answers of a classifier changed.
@@ -86,14 +91,14 @@ impl Answers {
         labels: Option<&[usize]>,
     ) -> Result<(), String> {
         let both = |name: &String| Some((before.value(name)?, after.value(name)?));
-        for (one, other) in outputs.iter().filter_map(both) {
-            let (Some(one), Some(other)) = (one.as_floats(), other.as_floats()) else { continue };
+        self.spreads.resize_with(outputs.len(), Spread::default);
+        for (name, spread) in outputs.iter().zip(&mut self.spreads) {
+            let Some((array, other)) = both(name) else { continue };
+            let (Some(one), Some(other)) = (array.as_floats(), other.as_floats()) else { continue };
             self.compared = true;
-            for (&one, &other) in one.iter().zip(other) {
-                let (one, other) = (f64::from(one), f64::from(other));
-                self.squares[0] += (other - one).powi(2);
-                self.squares[1] += one * one;
-            }
+            let squares = one.iter().zip(other).map(|(&one, &other)| (f64::from(other) - f64::from(one)).powi(2));
+            self.squares += squares.sum::<f64>();
+            spread.merge(&Spread::of(array, one));
         }
         self.samples += samples;
         self.settle();
@@ -140,7 +145,9 @@ impl Answers {
     pub(crate) fn merge(&mut self, other: &Answers) {
         self.samples += other.samples;
         self.compared |= other.compared;
-        self.squares = [0, 1].map(|at| self.squares[at] + other.squares[at]);
+        self.squares += other.squares;
+        self.spreads.resize_with(self.spreads.len().max(other.spreads.len()), Spread::default);
+        self.spreads.iter_mut().zip(&other.spreads).for_each(|(spread, other)| spread.merge(other));
         if let Some(same) = other.same {
             *self.same.get_or_insert(0) += same;
         }
@@ -164,8 +171,8 @@ impl Answers {
     /// What follows from what was counted.
     fn settle(&mut self) {
         self.change = match self.squares {
-            [0.0, _] => 0.0,
-            [change, all] => (change / all).sqrt(),
+            0.0 => 0.0,
+            squares => (squares / self.spreads.iter().map(Spread::squares).sum::<f64>()).sqrt(),
         };
         for side in [&mut self.before, &mut self.after].into_iter().flatten() {
             side.confidence = side.confidences / self.samples as f64;
