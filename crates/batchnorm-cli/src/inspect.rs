@@ -24,8 +24,8 @@ pub use options::Arguments;
 use crate::failure::{Failure, tell};
 use crate::terminal::put;
 
-/// Reads, looks, and shows.
-pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+/// Reads, looks, and shows. `flags` are those for data, as they were given.
+pub fn run(arguments: &Arguments, flags: String) -> Result<(), Failure> {
     arguments.check()?;
     let path = &arguments.file;
     let failed = |error: batchnorm_model::file::FileError| Failure::input(format!("{}: {error}", path.display()));
@@ -48,7 +48,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         atomic::expect_writable(output).map_err(Failure::output)?;
     }
-    let found = gap::found(arguments, &file)?;
+    let found = gap::found(arguments, flags, &file)?;
     if let (Some(output), Some(found)) = (&arguments.html, &found) {
         let page = page::html(&inspection, path, found);
         atomic::write_file(output, |out| out.write_all(page.as_bytes())).map_err(Failure::output)?;

@@ -43,7 +43,7 @@ mod train;
 #[cfg(feature = "model")]
 mod unfinished;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// Fresh outputs of 100 MB cost more in page faults than in arithmetic; this allocator keeps its pages.
@@ -86,7 +86,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let outcome = match Arguments::parse().command {
+    let given = Arguments::command().get_matches();
+    let Arguments { command } = Arguments::from_arg_matches(&given).unwrap_or_else(|error| error.exit());
+    let outcome = match command {
         #[cfg(feature = "train")]
         Command::Compare(arguments) => compare::run(arguments),
         #[cfg(feature = "train")]
@@ -99,7 +101,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "model")]
         Command::Fold(arguments) => fold::run(&arguments),
         #[cfg(feature = "model")]
-        Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments, model_data::flags_given(&given)),
         #[cfg(feature = "model")]
         Command::Recalibrate(arguments) => recalibrate::run(&arguments),
         #[cfg(feature = "model")]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use batchnorm_model::file::ModelFile;
 use batchnorm_model::samples::Data;
 use clap::parser::ValueSource;
-use clap::{Args, CommandFactory};
+use clap::{ArgMatches, Args};
 
 use crate::arrays::{HeaderName, header_without_tables};
 use crate::failure::{Failure, tell};
@@ -27,10 +27,9 @@ pub struct ModelData {
     pictures: Pictures,
 }
 
-/// The flags of this command line that say what a model is run on, and how, for a command that takes the same.
-pub fn flags_given() -> String {
-    let all = crate::Arguments::command().get_matches();
-    let Some((_, given)) = all.subcommand() else { return String::new() };
+/// The flags that were given to a command and say what a model is run on, and how, for another command that takes them.
+pub fn flags_given(command: &ArgMatches) -> String {
+    let Some((_, given)) = command.subcommand() else { return String::new() };
     let flags = Resources::augment_args(ModelData::augment_args(clap::Command::new("")));
     let flag = |flag: &clap::Arg| {
         let name =

@@ -18,6 +18,7 @@
 //! [`Cut`] ([`remembers`]), statistics are measured on samples that are cut likewise; the changes are of samples as they are.
 
 mod layer;
+mod progress;
 mod quantiles;
 mod rank;
 mod tally;
@@ -25,6 +26,7 @@ mod tally;
 use serde::{Deserialize, Serialize};
 
 pub use layer::{Effects, LayerGap};
+pub use progress::Progress;
 pub use quantiles::{QUANTILES, Quantiles};
 pub use tally::Tally;
 
@@ -78,22 +80,6 @@ impl Gap {
 pub const LITTLE: f64 = 0.03;
 /// The part of the first layer's change below which another one is not named beside it.
 const SHARE: f64 = 0.2;
-
-/// From where it goes on when it was interrupted.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Progress {
-    /// Statistics are being measured.
-    Measuring(recalibrate::Progress),
-    /// Layers are being looked at.
-    Ranking {
-        /// What was measured.
-        measured: Box<Outcome>,
-        /// Batches that are done.
-        done: usize,
-        /// What was seen of them.
-        tally: Box<Tally>,
-    },
-}
 
 /// Measures, and looks at the layers. `labels` are the right classes of the samples, where they are known. `tell` is told what happens, and may
 /// stop it. Norms that were left in training mode are looked at as if they were not.

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::Arguments;
 use crate::failure::Failure;
 use crate::fits::Fits;
-use crate::model_data::{Opened, flags_given};
+use crate::model_data::Opened;
 use crate::model_process::{other_answer, with_progress};
 use crate::terminal::Stop;
 use crate::text::{self, number, of_layers};
@@ -30,13 +30,15 @@ pub struct Found {
     pub gap: Gap,
     pub fits: Option<Fits>,
     pub data: Data,
+    /// The flags that say which these are and how they are run, as they were given.
+    pub flags: String,
     pub has_labels: bool,
     /// All norms of the model, and why those are left out that cannot be measured.
     pub norms: Vec<Measurable>,
 }
 
 /// Measures and looks, if there are data.
-pub fn found(arguments: &Arguments, file: &ModelFile) -> Result<Option<Found>, Failure> {
+pub fn found(arguments: &Arguments, flags: String, file: &ModelFile) -> Result<Option<Found>, Failure> {
     let path = &arguments.file;
     let Some(Opened { data, has_labels }) = arguments.data.open(file, path, arguments.labels.as_deref())? else {
         return Ok(None);
@@ -65,7 +67,7 @@ pub fn found(arguments: &Arguments, file: &ModelFile) -> Result<Option<Found>, F
     };
     unfinished.iter().for_each(Unfinished::remove);
     let has_labels = has_labels && gap.answers.changed.is_some();
-    Ok(Some(Found { gap: *gap, fits, has_labels, data, norms }))
+    Ok(Some(Found { gap: *gap, fits, has_labels, data, flags, norms }))
 }
 
 /// The columns of a layer's row, of which the last three stand with labels alone.
@@ -152,7 +154,7 @@ impl Found {
             said.push(format!(
                 "If these data are like those of its use, this mends it: batchnorm recalibrate {} {new} {}",
                 text::word(path),
-                flags_given()
+                self.flags
             ));
         } else if layers.iter().all(|layer| layer.error.is_none()) {
             said.push(String::from("Of one sample nobody can say what is chance: give more data."));

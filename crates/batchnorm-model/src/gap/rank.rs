@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use batchnorm::reference::random::Random;
 
-use super::Progress;
 use super::layer::{Effects, LayerGap};
+use super::progress::Progress;
 use super::quantiles::Histogram;
 use super::tally::Tally;
 use crate::engine::{Given, PassError, Passes, State, in_batches, in_parallel};
