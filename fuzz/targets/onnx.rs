@@ -117,7 +117,7 @@ fn repairs(file: &ModelFile, bytes: &[u8], norms: usize) {
     model.check().expect("a mended model that can run");
     let graphs = std::iter::once(&model.graph).chain(model.functions.iter().map(|function| &function.graph));
     let left: usize = graphs.map(|graph| batch_norms(graph, model.opset())).sum();
-    let gone = repaired.changes.iter().filter(|change| change.code == Some(Code::BN011)).count();
+    let gone = repaired.changes.iter().filter(|change| change.code == Some(Code::TrainingOfConstants)).count();
     assert_eq!(left + gone, norms, "batch norms of the mended model");
     let again = ModelFile::open(&files::put("mended.onnx", &repaired.bytes)).expect("a mended model as a file");
     match again.repair() {
