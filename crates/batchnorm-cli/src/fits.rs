@@ -10,6 +10,8 @@ use crate::terminal::Stop;
 
 /// How often better another preparation must fit to be spoken of.
 const SPOKEN_OF: f64 = 2.0;
+/// How often better it must fit to be refused for.
+const REFUSED: f64 = 10.0;
 /// Preparations that are shown.
 const SHOWN: usize = 4;
 
@@ -65,6 +67,11 @@ impl Fits {
         let ratio = own.distance() / best.distance();
         let hint = || format!("{} fits what the model's first batch norms remember {ratio:.1} times better", best.name);
         (ratio > SPOKEN_OF).then(|| (hint(), ratio))
+    }
+
+    /// The same where it fits so much better that the preparation must be wrong.
+    pub fn refusal(&self) -> Option<String> {
+        self.hint().filter(|(_, ratio)| *ratio >= REFUSED).map(|(hint, _)| hint)
     }
 
     pub fn json(&self) -> Value {

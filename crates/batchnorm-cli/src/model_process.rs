@@ -49,9 +49,9 @@ pub fn in_child(
     }
     answer.map_err(|error| match error {
         error if stop.asked() || matches!(error, ChildError::Stopped) => {
-            let then = match unfinished {
-                None => "nothing is written",
-                Some(_) => "the same command goes on from what is finished",
+            let then = match unfinished.is_some_and(Unfinished::exists) {
+                false => "nothing is written",
+                true => "the same command goes on from what is finished",
             };
             Failure::Interrupted(format!("interrupted; {then}"))
         }

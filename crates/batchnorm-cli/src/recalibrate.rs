@@ -20,9 +20,6 @@ use crate::model_process::{other_answer, with_progress};
 use crate::terminal::{Stop, put};
 use crate::unfinished::Unfinished;
 
-/// How often better another preparation of pictures must fit to be refused for.
-const REFUSED: f64 = 10.0;
-
 /// Measures, compares, writes, and says what was done.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     arguments.resources.check()?;
@@ -49,11 +46,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let work = job(Task::Recalibrate {
         layers: chosen.iter().map(|(node, _)| *node).collect(),
         one_pass: arguments.one_pass,
+        cut: arguments.cut,
         batch: arguments.resources.batch,
         blend: arguments.blend.map(|mix| mix.0),
         files: arguments.resources.files()?,
     })?;
-    let unfinished = output.map(|output| Unfinished::beside(output, &work, file.onnx().unwrap_or_default()));
+    let unfinished = output.map(|output| Unfinished::beside(output, &work, &file));
     let Answer::Recalibrated(outcome) = with_progress(work, &stop, unfinished.as_ref())? else {
         return Err(other_answer());
     };
@@ -138,8 +136,8 @@ fn matches(pattern: &str, name: &str) -> bool {
 /// How well the usual preparations of pictures fit; refuses where another one fits far better.
 fn fingerprint(job: &Job, trusted: bool, stop: &Stop) -> Result<Option<Fits>, Failure> {
     let fits = Fits::of(job, stop)?;
-    match fits.as_ref().and_then(Fits::hint) {
-        Some((hint, ratio)) if ratio >= REFUSED && !trusted => Err(Failure::refused(format!(
+    match fits.as_ref().and_then(Fits::refusal) {
+        Some(hint) if !trusted => Err(Failure::refused(format!(
             "--data: {hint}; mend the recipe (--recipe, --scale, --mean, --sd, --colours), or say --trust-data where the data are meant to look different"
         ))),
         _ => Ok(fits),

@@ -57,6 +57,12 @@ pub fn word(path: &Path) -> String {
     if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
+/// A path as an argument of a command, which does not look like a flag.
+#[cfg(feature = "model")]
+pub fn operand(path: &Path) -> String {
+    if path.to_string_lossy().starts_with('-') { word(&Path::new(".").join(path)) } else { word(path) }
+}
+
 /// Names of a model's layers, as tables have them.
 #[cfg(feature = "model")]
 pub mod of_layers {

@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use batchnorm_io::atomic;
+use batchnorm_model::file::ModelFile;
 use batchnorm_model::job::{Job, Resume, Task};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 
+/// What is kept means the same as long as this number stays.
+const FORMAT: u32 = 2;
 /// How long what nobody went on with stays in the folder for all.
 const KEPT: Duration = Duration::from_hours(24 * 30);
 
@@ -19,6 +22,8 @@ const KEPT: Duration = Duration::from_hours(24 * 30);
 pub struct Unfinished {
     path: PathBuf,
     of: u64,
+    /// Without it the work goes on all the same.
+    may_fail: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -30,15 +35,15 @@ struct Content {
 
 impl Unfinished {
     /// Beside the work's output.
-    pub fn beside(output: &Path, job: &Job, model: &[u8]) -> Unfinished {
+    pub fn beside(output: &Path, job: &Job, model: &ModelFile) -> Unfinished {
         let mut name = output.file_name().unwrap_or_default().to_owned();
         name.push(".unfinished");
-        Unfinished { path: output.with_file_name(name), of: number(job, model) }
+        Unfinished { path: output.with_file_name(name), of: key(job, model), may_fail: false }
     }
 
     /// In the folder of the user's home for what can be had again, for work that has no output; none where nothing can be written there.
-    pub fn in_cache(job: &Job, model: &[u8]) -> Option<Unfinished> {
-        let of = number(job, model);
+    pub fn in_cache(job: &Job, model: &ModelFile) -> Option<Unfinished> {
+        let of = key(job, model);
         let folder = env::home_dir()?.join(".cache/batchnorm/unfinished");
         fs::create_dir_all(&folder).ok()?;
         let is_old = |file: &fs::DirEntry| {
@@ -48,7 +53,11 @@ impl Unfinished {
         fs::read_dir(&folder).ok()?.flatten().filter(is_old).for_each(|file| drop(fs::remove_file(file.path())));
         let path = folder.join(format!("{of:016x}"));
         atomic::expect_writable(&path).ok()?;
-        Some(Unfinished { path, of })
+        Some(Unfinished { path, of, may_fail: true })
+    }
+
+    pub fn exists(&self) -> bool {
+        self.path.is_file()
     }
 
     pub fn path(&self) -> &Path {
@@ -66,7 +75,10 @@ impl Unfinished {
         let mut bytes = Vec::new();
         let content = Content { of: self.of, resume: resume.clone() };
         ciborium::into_writer(&content, &mut bytes).map_err(Failure::output)?;
-        atomic::write_file(&self.path, |out| out.write_all(&bytes)).map_err(Failure::output)
+        match atomic::write_file(&self.path, |out| out.write_all(&bytes)) {
+            Err(error) if !self.may_fail => Err(Failure::output(error)),
+            _ => Ok(()),
+        }
     }
 
     /// It is finished.
@@ -76,14 +88,15 @@ impl Unfinished {
 }
 
 /// What tells a piece of work from others: it is another one when the model, the data or what is asked for change.
-fn number(job: &Job, model: &[u8]) -> u64 {
+fn key(job: &Job, model: &ModelFile) -> u64 {
     let mut hasher = DefaultHasher::new();
-    env!("CARGO_PKG_VERSION").hash(&mut hasher);
-    model.hash(&mut hasher);
+    (env!("CARGO_PKG_VERSION"), FORMAT).hash(&mut hasher);
+    model.onnx().unwrap_or_default().hash(&mut hasher);
+    model.data_files().iter().for_each(|data| stamp(data, &mut hasher));
     // (Other batches change no bit layer by layer, but states stand between batches.)
     match &job.task {
-        Task::Recalibrate { layers, one_pass, batch, blend, .. } => {
-            (layers, one_pass, batch, format!("{blend:?}")).hash(&mut hasher);
+        Task::Recalibrate { layers, one_pass, cut, batch, blend, .. } => {
+            (layers, one_pass, cut, batch, format!("{blend:?}")).hash(&mut hasher);
         }
         Task::Gap { layers, top, quantiles, batch, .. } => (layers, top, quantiles, batch).hash(&mut hasher),
         Task::Fingerprint | Task::Fold { .. } => {}

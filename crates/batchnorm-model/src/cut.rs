@@ -30,23 +30,21 @@ impl Cut {
         Cut { layout: recipe.layout, black: recipe.values().iter().map(|values| values[0]).collect() }
     }
 
-    /// Of arrays, if they look like pictures: of four axes, the second or else the last of 1 or 3 channels. The darkest value of each
-    /// channel is taken for black.
+    /// Of arrays, if one input looks like pictures and no other: of four axes, the second or else the last of 1 or 3 channels. The least
+    /// value of each channel is taken for black.
     ///
     /// # Errors
     /// What the data say.
     pub fn of_arrays(source: &dyn Source) -> Result<Option<Cut>, String> {
+        let count = source.len().min(LOOKED_AT);
         let mut found: Option<Cut> = None;
-        for place in 0..source.len().min(LOOKED_AT) {
+        // (From all over, for files are often sorted.)
+        for place in (0..count).map(|at| at * source.len() / count) {
             let inputs = source.read(place..place + 1)?;
-            let [(_, array)] = &inputs[..] else { return Ok(None) };
-            let (Some(numbers), &[_, second, third, last]) = (array.as_floats(), &array.shape[..]) else {
+            let mut pictures =
+                inputs.iter().filter_map(|(_, array)| Some((array.as_floats()?, channels_of(&array.shape)?)));
+            let (Some((numbers, (layout, channels, run))), None) = (pictures.next(), pictures.next()) else {
                 return Ok(None);
-            };
-            let (layout, channels, run) = match (second, last) {
-                (1 | 3, _) => (Layout::Nchw, second, third * last),
-                (_, 1 | 3) => (Layout::Nhwc, last, 1),
-                _ => return Ok(None),
             };
             let cut = found.get_or_insert_with(|| Cut { layout, black: vec![f32::INFINITY; channels] });
             for (at, values) in numbers.chunks(run.max(1)).enumerate() {
@@ -93,6 +91,15 @@ impl Cut {
             }
         }
         Array::floats(array.shape, cut)
+    }
+}
+
+/// The layout of an array that looks like pictures, its channels, and how many values of one channel stand together.
+fn channels_of(shape: &[usize]) -> Option<(Layout, usize, usize)> {
+    match *shape {
+        [_, channels @ (1 | 3), rows, columns] => Some((Layout::Nchw, channels, rows * columns)),
+        [_, _, _, channels @ (1 | 3)] => Some((Layout::Nhwc, channels, 1)),
+        _ => None,
     }
 }
 

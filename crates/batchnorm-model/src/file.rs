@@ -1,5 +1,6 @@
 //! A model file that is open: its bytes or its tensors, and the batch norms in it.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ use crate::health::{self, Finding};
 use crate::kind::{Kind, KindError};
 use crate::layer::{Layer, Mode};
 use crate::layers;
-use crate::onnx::{AttributeValue, Graph, GraphError, Model, Node, ReadError, Tensor};
+use crate::onnx::{AttributeValue, Graph, GraphError, Model, ReadError, Tensor};
 use crate::parameters::Parameters;
 use crate::repair::{self, Change, Left, RepairError};
 use crate::statistics::{self, Statistics, StatisticsError};
@@ -336,9 +337,7 @@ impl ModelFile {
     /// Tensors in other files, which are not in the folder of that path.
     pub fn expect_data_beside(&self, path: &Path) -> Result<(), FileError> {
         let Content::Onnx(bytes) = &self.content else { return Ok(()) };
-        let model = Model::read(bytes)?;
-        let mut graphs = std::iter::once(&model.graph).chain(model.functions.iter().map(|function| &function.graph));
-        let external = graphs.find_map(data_file);
+        let external = locations(&Model::read(bytes)?).first().map(|name| excerpt(name));
         let folder = |path: &Path| {
             path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).canonicalize()
         };
@@ -346,6 +345,13 @@ impl ModelFile {
             Some(data) if folder(path)? != folder(&self.path)? => Err(FileError::DataElsewhere { data }),
             _ => Ok(()),
         }
+    }
+
+    /// The files that it has tensors in, beside its own.
+    pub fn data_files(&self) -> Vec<PathBuf> {
+        let Content::Onnx(bytes) = &self.content else { return Vec::new() };
+        let Ok(model) = Model::read(bytes) else { return Vec::new() };
+        locations(&model).iter().map(|name| self.path.with_file_name(name)).collect()
     }
 
     /// Its bytes, folded, which have been read again: a graph that can run.
@@ -395,15 +401,23 @@ fn written_again(bytes: &[u8], write: impl FnOnce(&mut dyn io::Write) -> io::Res
     Ok(written)
 }
 
-/// A file that a tensor of a graph, or of one within it, has its values in.
-fn data_file(graph: &Graph) -> Option<String> {
-    let of_tensor = |tensor: &Tensor| tensor.location().map(excerpt);
-    let of_node = |node: &Node| {
-        let own = node.attributes.iter().find_map(|attribute| match &attribute.value {
-            AttributeValue::Tensor(tensor) => of_tensor(tensor),
+/// The files that tensors of a model have their values in, by name.
+fn locations<'f>(model: &Model<'f>) -> BTreeSet<&'f str> {
+    let mut found = BTreeSet::new();
+    let graphs = std::iter::once(&model.graph).chain(model.functions.iter().map(|function| &function.graph));
+    graphs.for_each(|graph| data_files(graph, &mut found));
+    found
+}
+
+/// The files that tensors of a graph, and of those within it, have their values in.
+fn data_files<'f>(graph: &Graph<'f>, found: &mut BTreeSet<&'f str>) {
+    found.extend(graph.initializers.iter().filter_map(Tensor::location));
+    for node in &graph.nodes {
+        let own = node.attributes.iter().filter_map(|attribute| match &attribute.value {
+            AttributeValue::Tensor(tensor) => tensor.location(),
             _ => None,
         });
-        own.or_else(|| node.graphs().find_map(|(_, inner)| data_file(inner)))
-    };
-    graph.initializers.iter().find_map(of_tensor).or_else(|| graph.nodes.iter().find_map(of_node))
+        found.extend(own);
+        node.graphs().for_each(|(_, inner)| data_files(inner, found));
+    }
 }

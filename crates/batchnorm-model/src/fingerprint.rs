@@ -29,8 +29,11 @@ const TOGETHER: usize = 16;
 /// Batches after which preparations are left out that are so many times as far away as the nearest.
 const FIRST: usize = 4;
 const FAR: f64 = 10.0;
-/// How many times nearer samples must be with black borders to be taken for a training's.
+/// Norms that are asked whether they remember black borders, how many times nearer samples must be with them to be taken for a
+/// training's, and how many norms must say so.
+const ASKED: usize = 6;
 const CLEARLY: f64 = 4.0;
+const VOTES: usize = 2;
 /// The name of the data as they are prepared.
 const OWN: &str = "these data";
 /// The mean and standard deviation of ImageNet's pictures, red, green and blue of 0 to 1.
@@ -88,11 +91,11 @@ fn candidates(recipe: &Recipe) -> Vec<(String, Recipe)> {
 }
 
 /// The first norms that see the data and have running statistics; none where these are at their start.
-fn first_norms(written: &Written) -> Vec<usize> {
+fn first_norms(written: &Written, most: usize) -> Vec<usize> {
     let computed = written.computed();
     let sees = |value: &str| computed.contains(value);
     let norms = written.norms.iter().enumerate().filter(|(_, norm)| !norm.training && sees(&norm.input));
-    let told = norms.take(NORMS).filter(|(_, norm)| {
+    let told = norms.take(most).filter(|(_, norm)| {
         let pairs = norm.statistics.mean.iter().zip(&norm.statistics.variance);
         let at_start = pairs.clone().all(|(mean, variance)| (*mean, *variance) == (0.0, 1.0));
         !at_start && pairs.clone().all(|(mean, variance)| mean.is_finite() && variance.is_finite() && *variance >= 0.0)
@@ -102,7 +105,7 @@ fn first_norms(written: &Written) -> Vec<usize> {
 
 /// Tells whether a model's first norms have statistics by which data can be judged.
 pub fn can_tell(written: &Written) -> bool {
-    !first_norms(written).is_empty()
+    !first_norms(written, NORMS).is_empty()
 }
 
 /// Values of 0 to 255 as they come, red, green and blue in this order: what [`fits`] prepares pictures from.
@@ -116,8 +119,10 @@ pub fn levels(recipe: &Recipe) -> Recipe {
 /// # Errors
 /// What the engine and the data say.
 pub fn fit(engine: &dyn Engine, written: &Written, source: &dyn Source) -> Result<Fit, PassError> {
-    let all = Look::at(engine, written, source).fits(&[Variant::own(None)])?;
-    Ok(all.into_iter().next().unwrap_or(Fit { name: String::from(OWN), distances: Vec::new(), borders: false }))
+    let cut = Cut::of_arrays(source).map_err(PassError::Data)?;
+    let variants: Vec<Variant> = std::iter::once(None).chain(cut.map(Some)).map(Variant::own).collect();
+    let nearest = nearest(&Look::at(engine, written, source).fits(&variants)?);
+    Ok(nearest.unwrap_or(Fit { name: String::from(OWN), distances: Vec::new(), borders: false }))
 }
 
 /// How well pictures fit: prepared as the recipe says, then by the usual preprocessings. The source has their [`levels`].
@@ -137,18 +142,22 @@ pub fn fits(
     });
     let all = Look::at(engine, written, source).fits(&variants.collect::<Vec<_>>())?;
     // (Each with borders stands behind itself without.)
-    let nearer = |pair: &[Fit]| pair.iter().min_by(|one, other| one.distance().total_cmp(&other.distance())).cloned();
-    Ok(all.chunks(2).filter_map(nearer).collect())
+    Ok(all.chunks(2).filter_map(nearest).collect())
 }
 
-/// Whether the first norms clearly remember samples with the black borders of a random cut. Each is given what the one before it *should*
-/// say, so that one whose statistics are wrong does not hide it in those behind it.
+fn nearest(fits: &[Fit]) -> Option<Fit> {
+    fits.iter().min_by(|one, other| one.distance().total_cmp(&other.distance())).cloned()
+}
+
+/// Whether the first norms clearly remember samples with the black borders of a random cut: at least two of six do, and none remembers
+/// samples without. Each is given what the one before it *should* say, so that one whose statistics are wrong, which has nothing to say,
+/// does not hide it in those behind it.
 ///
 /// # Errors
 /// What the engine and the data say.
 pub fn remembers(engine: &dyn Engine, written: &Written, source: &dyn Source, cut: &Cut) -> Result<bool, PassError> {
-    let norms = first_norms(written);
-    let distance = |cut: Option<&Cut>| -> Result<f64, PassError> {
+    let norms = first_norms(written, ASKED);
+    let distances = |cut: Option<&Cut>| -> Result<Vec<f64>, PassError> {
         let variant = Variant::own(cut.cloned());
         let mut look = Look::at(engine, written, source);
         let mut seen = Vec::new();
@@ -158,9 +167,15 @@ pub fn remembers(engine: &dyn Engine, written: &Written, source: &dyn Source, cu
             look.statistics[place] = Given::of(&statistics_of(&population.channels()));
             seen.push(population);
         }
-        Ok(Fit::of(written, &norms, &seen, &variant).distance())
+        Ok(Fit::of(written, &norms, &seen, &variant).distances)
     };
-    Ok(!norms.is_empty() && CLEARLY * distance(Some(cut))? < distance(None)?)
+    if norms.is_empty() {
+        return Ok(false);
+    }
+    let (cut, plain) = (distances(Some(cut))?, distances(None)?);
+    let both = || cut.iter().zip(&plain);
+    let votes = both().filter(|(cut, plain)| CLEARLY * **cut < **plain).count();
+    Ok(votes >= VOTES.min(norms.len()) && !both().any(|(cut, plain)| CLEARLY * plain < *cut))
 }
 
 /// A preparation that is tried.
@@ -236,7 +251,7 @@ impl<'l> Look<'l> {
     fn at(engine: &'l dyn Engine, written: &'l Written, source: &'l dyn Source) -> Look<'l> {
         Look {
             passes: Passes { engine, written, stages: Stages::of(written, &[]), source, by_batch: Vec::new() },
-            norms: first_norms(written),
+            norms: first_norms(written, NORMS),
             statistics: written.norms.iter().map(|norm| Given::of(&norm.statistics)).collect(),
         }
     }

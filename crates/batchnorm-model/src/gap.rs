@@ -15,7 +15,7 @@
 //! variance with epsilon). The two directions are for those that drifted most.
 //!
 //! A training that cuts pictures at random leaves their borders in the statistics, which is no fault. Where the first norms remember such a
-//! [`Cut`] ([`remembers`]), statistics are measured on samples that are cut likewise; the changes are of samples as they are.
+//! [`Cut`](crate::cut::Cut) ([`remembers`]), statistics are measured on samples that are cut likewise; the changes are of samples as they are.
 
 mod layer;
 mod progress;
@@ -30,7 +30,7 @@ pub use progress::Progress;
 pub use quantiles::{QUANTILES, Quantiles};
 pub use tally::Tally;
 
-use crate::cut::{Cut, CutSamples};
+use crate::cut::CutSamples;
 use crate::engine::{Engine, Given, Passes, Source, Stages, Written, WrittenNorm};
 use crate::fingerprint::remembers;
 use crate::recalibrate::{self, Answers, Event, Outcome, RecalibrateError, Request, Tell};
@@ -38,14 +38,13 @@ use crate::recalibrate::{self, Answers, Event, Outcome, RecalibrateError, Reques
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Asked {
-    /// What is measured: of which norms, and how; always layer by layer, and nothing is mixed.
+    /// What is measured: of which norms, and how; always layer by layer, and nothing is mixed. How a training may have cut the samples, if
+    /// it may: it is done where the model remembers it.
     pub request: Request,
     /// How many of the norms, those that drifted most, are looked at in both directions; all, if none is said.
     pub top: Option<usize>,
     /// Quantiles of what each norm sees are taken.
     pub quantiles: bool,
-    /// How a training may have cut the samples, if it may.
-    pub cut: Option<Cut>,
 }
 
 /// What was found.
@@ -102,12 +101,13 @@ pub fn gap(
     if source.is_empty() {
         return Err(RecalibrateError::Empty);
     }
-    let cut = match &asked.cut {
+    let cut = match &asked.request.cut {
         Some(cut) if remembers(engine, written, source, cut)? => Some(CutSamples { source, cut }),
         _ => None,
     };
     let training = cut.as_ref().map_or(source, |cut| cut);
-    let request = Request { one_pass: false, mix: None, ..asked.request.clone() };
+    let remembered = cut.as_ref().map(|samples| samples.cut.clone());
+    let request = Request { one_pass: false, mix: None, cut: remembered, ..asked.request.clone() };
     let (measured, begun) = match resumed {
         Some(Progress::Ranking { measured, done, tally }) => (*measured, (done, *tally)),
         resumed => {
@@ -116,7 +116,7 @@ pub fn gap(
                 _ => None,
             };
             let mut tell = |event: &Event| tell(&event.part_of(|progress| Progress::Measuring(progress.clone())));
-            let measured = recalibrate::recalibrate(engine, written, training, labels, &request, progress, &mut tell)?;
+            let measured = recalibrate::recalibrate(engine, written, source, labels, &request, progress, &mut tell)?;
             (measured, Default::default())
         }
     };

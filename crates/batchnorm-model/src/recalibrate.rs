@@ -24,6 +24,7 @@ pub use layer::{Drift, Errors, Recalibrated};
 pub(crate) use plan::{BETWEEN_STATES, say};
 pub use plan::{Event, Outcome, Progress, Request, Tell};
 
+use crate::cut::CutSamples;
 use crate::engine::{Array, Engine, EngineError, Given, Passes, Source, Stages, Written};
 use work::Work;
 
@@ -71,10 +72,12 @@ pub fn recalibrate(
     let timed = Timed { engine, nanoseconds: AtomicU64::new(0) };
     let norms = || written.norms.iter().enumerate();
     let is_chosen = |place: &usize| request.layers.contains(place);
-    let training: Vec<usize> = norms().filter(|(_, norm)| norm.training).map(|(place, _)| place).collect();
-    let still_training: Vec<usize> = training.iter().copied().filter(|place| !is_chosen(place)).collect();
+    let by_batch: Vec<usize> = norms().filter(|(_, norm)| norm.training).map(|(place, _)| place).collect();
+    let still_training: Vec<usize> = by_batch.iter().copied().filter(|place| !is_chosen(place)).collect();
     let stopped: Vec<usize> = request.layers.iter().chain(&still_training).copied().collect();
-    let passes = |stops: &[usize], by_batch: &[usize]| Passes {
+    let cut = request.cut.as_ref().map(|cut| CutSamples { source, cut });
+    let training: &dyn Source = cut.as_ref().map_or(source, |cut| cut);
+    let passes = |source, stops: &[usize], by_batch: &[usize]| Passes {
         engine: &timed,
         written,
         stages: Stages::of(written, stops),
@@ -88,9 +91,9 @@ pub fn recalibrate(
         }
     }
     // As it is in the file; while it is measured; in use.
-    let before = passes(&training, &training);
-    let during = passes(&stopped, if request.one_pass { &stopped } else { &still_training });
-    let after = passes(&still_training, &still_training);
+    let before = passes(source, &by_batch, &by_batch);
+    let during = passes(training, &stopped, if request.one_pass { &stopped } else { &still_training });
+    let after = passes(source, &still_training, &still_training);
     let old: Vec<Given> = written.norms.iter().map(|norm| Given::of(&norm.statistics)).collect();
     let batch = unit(&before, &old, request)?;
     // (Labels that do not fit the answers are refused before anything is measured.)

@@ -124,7 +124,8 @@ fn trained_on(pictures: &Pictures) -> Written {
     let file = model(15, &shape, nodes, tensors).to_bytes();
     let first = written(&file);
     let engine = Rten::load(first.bytes.clone(), Optimiser::Off).unwrap();
-    let request = Request { layers: vec![0, 1], one_pass: false, batch: 8, mix: None, memory: 1 << 30, files: 0 };
+    let request =
+        Request { layers: vec![0, 1], one_pass: false, batch: 8, mix: None, cut: None, memory: 1 << 30, files: 0 };
     let outcome = recalibrate(&engine, &first, pictures, None, &request, None, &mut |_| ControlFlow::Continue(()));
     let new: Vec<(usize, Statistics)> =
         outcome.unwrap().layers.iter().map(|layer| (layer.node, layer.new.clone())).collect();

@@ -59,6 +59,7 @@ fn one_pass_beside_plain_forward_passes() {
         one_pass: true,
         batch: BATCH,
         mix: None,
+        cut: None,
         memory: 1 << 30,
         files: 0,
     };

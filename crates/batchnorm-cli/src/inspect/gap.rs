@@ -61,7 +61,7 @@ pub fn found(arguments: &Arguments, flags: String, file: &ModelFile) -> Result<O
         files: arguments.resources.files()?,
     };
     let work = job(task)?;
-    let unfinished = Unfinished::in_cache(&work, file.onnx().unwrap_or_default());
+    let unfinished = Unfinished::in_cache(&work, file);
     let Answer::Gap(gap) = with_progress(work, &stop, unfinished.as_ref())? else {
         return Err(other_answer());
     };
@@ -150,14 +150,24 @@ impl Found {
                 [only] => format!("One batch norm makes the gap: {only}."),
                 all => format!("{} batch norms make the gap, the worst first: {}.", all.len(), all.join(", ")),
             });
-            let new = text::word(&path.with_extension("recalibrated.onnx"));
-            said.push(format!(
-                "If these data are like those of its use, this mends it: batchnorm recalibrate {} {new} {}",
-                text::word(path),
-                self.flags
-            ));
+            said.push(match self.fits.as_ref().and_then(Fits::refusal) {
+                Some(hint) => format!(
+                    "But {hint}: mend the preparation first (--recipe, --scale, --mean, --sd, --colours); the gap may be that alone."
+                ),
+                None => {
+                    let [old, new] = [path.to_owned(), path.with_extension("recalibrated.onnx")].map(|path| text::operand(&path));
+                    let labels = self.data.labels.as_ref().map_or_else(String::new, |labels| {
+                        format!(" --labels {} --unless-worse", text::operand(labels))
+                    });
+                    let cut = if *cut { " --cut" } else { "" };
+                    format!(
+                        "If these data are like those of its use, this mends it: batchnorm recalibrate {old} {new} {}{labels}{cut}",
+                        self.flags
+                    )
+                }
+            });
         } else if layers.iter().all(|layer| layer.error.is_none()) {
-            said.push(String::from("Of one sample nobody can say what is chance: give more data."));
+            said.push(String::from("Of one sample, or of equal ones, nobody can say what is chance: give more data."));
         } else if beyond == 0 {
             said.push(format!(
                 "No gap: none of the {looked_at} batch norms that were looked at changes the outputs beyond what the standard errors of its statistics do."

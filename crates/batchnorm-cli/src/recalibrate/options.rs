@@ -35,6 +35,10 @@ pub struct Arguments {
     /// Measure all in one pass, each batch normalised by itself as in training: faster for deep models, and it depends on --batch.
     #[arg(long)]
     pub one_pass: bool,
+    /// Measure on pictures cut at random out of black borders, by up to an eighth of their sides, as many trainings do: where `inspect --data`
+    /// says that the model remembers such. Answers are of the pictures as they are.
+    #[arg(long)]
+    pub cut: bool,
     /// Mix with the old statistics: new:W gives the new ones the weight W (0 to 1), old:W the old ones.
     #[arg(long, value_name = "new:W|old:W")]
     pub blend: Option<Mix>,
@@ -45,7 +49,7 @@ pub struct Arguments {
     #[arg(long)]
     pub trust_data: bool,
     /// Put the statistics back that the model had before, which it has kept.
-    #[arg(long, conflicts_with_all = ["data", "labels", "layers", "one_pass", "blend", "unless_worse"])]
+    #[arg(long, conflicts_with_all = ["data", "labels", "layers", "one_pass", "cut", "blend", "unless_worse"])]
     pub rollback: bool,
     /// Measure, and write nothing.
     #[arg(long)]

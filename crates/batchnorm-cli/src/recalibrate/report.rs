@@ -38,6 +38,11 @@ pub fn shown(
         }
         (false, _) => text.push_str(", layer by layer.\n"),
     }
+    if arguments.cut {
+        text.push_str(
+            "Measured on pictures cut at random out of black borders; the answers are of the pictures as they are.\n",
+        );
+    }
     let _ = writeln!(text, "{}", table(layers));
     text.push_str(
         "Mean moved: in old standard deviations, the median of the channels and the largest. Deviation: new by old, least, median, largest. \
@@ -168,6 +173,7 @@ fn json(
         "engine": outcome.engine,
         "samples": outcome.samples,
         "one_pass": arguments.one_pass,
+        "cut": arguments.cut,
         "batch": outcome.batch,
         "batch_norms": all.len(),
         "layers": outcome.layers.iter().map(layer).collect::<Vec<Value>>(),

@@ -17,7 +17,7 @@ pub struct LayerGap {
     pub epsilon: f64,
     /// How far its normalised output is off: root mean square over channels.
     pub drift: f64,
-    /// How far it would be if each statistic were off by one standard error; none of one sample.
+    /// How far it would be if each statistic were off by one standard error; none of one sample, or of equal ones.
     pub error: Option<f64>,
     /// What it does to the outputs, where that was looked at.
     pub effects: Option<Effects>,
@@ -48,6 +48,8 @@ impl LayerGap {
             };
             root_mean(errors.iter().zip(&new.variance).map(of).sum())
         });
+        // (Equal samples have none, and say no more than one.)
+        let error = error.filter(|error| *error > 0.0);
         let mut gap = LayerGap { layer: layer.clone(), epsilon, drift: 0.0, error, effects: None, quantiles: None };
         gap.drift = at_most(root_mean(gap.channel_drifts().map(|drift| drift.powi(2)).sum()));
         gap

@@ -53,6 +53,8 @@ pub enum Task {
         layers: Vec<usize>,
         /// In one pass, by batches.
         one_pass: bool,
+        /// On samples cut at random, as a training did.
+        cut: bool,
         /// Samples in a batch.
         batch: usize,
         /// Mix new and old ones.
@@ -220,15 +222,21 @@ pub(super) fn perform(job: &Job, tell: &mut Tell<Resume>) -> Result<Answer, Refu
         nodes.iter().filter_map(|node| written.norms.iter().position(|norm| norm.node == *node)).collect()
     };
     match &job.task {
-        Task::Recalibrate { layers, one_pass, batch, blend, files } => {
+        Task::Recalibrate { layers, one_pass, cut, batch, blend, files } => {
             let samples = samples.as_ref().ok_or_else(needed)?;
             let inputs = Inputs::of(samples, &written).map_err(of_data)?;
             let asked = |text: String| Refusal::new(RefusalKind::Asked, text);
+            let cut = if *cut {
+                cut_of(samples, &written, &inputs)?.map_or_else(no_pictures, |cut| Ok(Some(cut)))?
+            } else {
+                None
+            };
             let request = Request {
                 layers: places(layers),
                 one_pass: *one_pass,
                 batch: *batch,
                 mix: blend.map(Blend::weight).transpose().map_err(asked)?,
+                cut,
                 memory: (job.memory / 4) as usize,
                 files: *files,
             };
@@ -246,20 +254,16 @@ pub(super) fn perform(job: &Job, tell: &mut Tell<Resume>) -> Result<Answer, Refu
         Task::Gap { layers, top, quantiles, batch, files } => {
             let samples = samples.as_ref().ok_or_else(needed)?;
             let inputs = Inputs::of(samples, &written).map_err(of_data)?;
-            let cut = match samples.recipe() {
-                _ if written.inputs.iter().any(|input| input.is_whole) => None,
-                Some(recipe) => Some(Cut::of(recipe)),
-                None => Cut::of_arrays(&inputs).map_err(of_data)?,
-            };
             let request = Request {
                 layers: places(layers),
                 one_pass: false,
                 batch: *batch,
                 mix: None,
+                cut: cut_of(samples, &written, &inputs)?,
                 memory: (job.memory / 4) as usize,
                 files: *files,
             };
-            let asked = Asked { request, top: *top, quantiles: *quantiles, cut };
+            let asked = Asked { request, top: *top, quantiles: *quantiles };
             let engine = job.engine.load(&written, Optimiser::Off)?;
             let resumed = || match &job.resumed {
                 Some(Resume::Gap(progress)) => Some((**progress).clone()),
@@ -316,6 +320,20 @@ pub(super) fn perform(job: &Job, tell: &mut Tell<Resume>) -> Result<Answer, Refu
             Ok(Answer::Compared(compared))
         }
     }
+}
+
+/// How a training may have cut these samples, if they are pictures, or arrays that look like some.
+fn cut_of(samples: &Samples, written: &Written, inputs: &Inputs) -> Result<Option<Cut>, Refusal> {
+    match samples.recipe() {
+        _ if written.inputs.iter().any(|input| input.is_whole) => Ok(None),
+        Some(recipe) => Ok(Some(Cut::of(recipe))),
+        None => Cut::of_arrays(inputs).map_err(|text| Refusal::new(RefusalKind::Data, text)),
+    }
+}
+
+fn no_pictures() -> Result<Option<Cut>, Refusal> {
+    let text = "--cut: expected pictures, or arrays of 1 or 3 channels of floating point, got others";
+    Err(Refusal::new(RefusalKind::Asked, text))
 }
 
 /// Does something with the samples' labels, or without where these are sub-folders that are no classes of the model.

@@ -23,9 +23,9 @@ const SUM: f64 = 1e-3;
 pub struct Answers {
     /// Samples.
     pub samples: usize,
-    /// Change of the outputs, `sqrt(sum (after - before)^2 / sum (before - m)^2)` over all of them, with m the mean of a channel's values
-    /// before (of a class, where the outputs are scores), so that a large constant in an output hides nothing. Of a single sample, or
-    /// where nothing varies, m is 0.
+    /// Change of the outputs, `sqrt(sum (after - before)^2 / sum (before - m)^2)`, of that output that changes most: so a large one hides no
+    /// other. m is the mean before over samples and positions of what stands at one place of the second axis (a class, where outputs are
+    /// scores; of more than 1,024 all have one), so a large constant hides nothing. Where nothing varies, as in scores of one sample, m is 0.
     pub change: f64,
     /// There were outputs of floating point to compare.
     pub compared: bool,
@@ -37,9 +37,8 @@ pub struct Answers {
     pub before: Option<Side>,
     /// Of a classifier: its answers after.
     pub after: Option<Side>,
-    squares: f64,
-    /// For each output what it is before.
-    spreads: Vec<Spread>,
+    /// For each output the squares of its change, and how much it varies before.
+    outputs: Vec<(f64, Spread)>,
 }
 
 /// How the right answers of a classifier changed.
@@ -91,13 +90,13 @@ impl Answers {
         labels: Option<&[usize]>,
     ) -> Result<(), String> {
         let both = |name: &String| Some((before.value(name)?, after.value(name)?));
-        self.spreads.resize_with(outputs.len(), Spread::default);
-        for (name, spread) in outputs.iter().zip(&mut self.spreads) {
+        self.outputs.resize_with(outputs.len(), Default::default);
+        for (name, (squares, spread)) in outputs.iter().zip(&mut self.outputs) {
             let Some((array, other)) = both(name) else { continue };
             let (Some(one), Some(other)) = (array.as_floats(), other.as_floats()) else { continue };
             self.compared = true;
-            let squares = one.iter().zip(other).map(|(&one, &other)| (f64::from(other) - f64::from(one)).powi(2));
-            self.squares += squares.sum::<f64>();
+            let changes = one.iter().zip(other).map(|(&one, &other)| f64::from(other) - f64::from(one));
+            *squares += changes.map(|change| change * change).sum::<f64>();
             spread.merge(&Spread::of(array, one));
         }
         self.samples += samples;
@@ -145,9 +144,11 @@ impl Answers {
     pub(crate) fn merge(&mut self, other: &Answers) {
         self.samples += other.samples;
         self.compared |= other.compared;
-        self.squares += other.squares;
-        self.spreads.resize_with(self.spreads.len().max(other.spreads.len()), Spread::default);
-        self.spreads.iter_mut().zip(&other.spreads).for_each(|(spread, other)| spread.merge(other));
+        self.outputs.resize_with(self.outputs.len().max(other.outputs.len()), Default::default);
+        for ((squares, spread), (more, other)) in self.outputs.iter_mut().zip(&other.outputs) {
+            *squares += more;
+            spread.merge(other);
+        }
         if let Some(same) = other.same {
             *self.same.get_or_insert(0) += same;
         }
@@ -170,10 +171,10 @@ impl Answers {
 
     /// What follows from what was counted.
     fn settle(&mut self) {
-        self.change = match self.squares {
-            0.0 => 0.0,
-            squares => (squares / self.spreads.iter().map(Spread::squares).sum::<f64>()).sqrt(),
-        };
+        let changes = self.outputs.iter().filter(|(squares, _)| *squares != 0.0);
+        // (What is no number is as large as can be.)
+        let relative = changes.map(|(squares, spread)| (squares / spread.squares()).sqrt().abs());
+        self.change = relative.max_by(f64::total_cmp).unwrap_or(0.0);
         for side in [&mut self.before, &mut self.after].into_iter().flatten() {
             side.confidence = side.confidences / self.samples as f64;
             side.largest_class = side.counts.iter().max().copied().unwrap_or(0) as f64 / self.samples as f64;

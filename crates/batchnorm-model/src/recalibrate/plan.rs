@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::answers::Answers;
 use super::error::RecalibrateError;
 use super::layer::Recalibrated;
+use crate::cut::Cut;
 
 /// What is to be measured, and how.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +22,8 @@ pub struct Request {
     pub batch: usize,
     /// Mix the new statistics with the old ones, by these weights.
     pub mix: Option<UpdateWeight>,
+    /// Measure on samples cut at random, as a training did; the answers are of samples as they are.
+    pub cut: Option<Cut>,
     /// Bytes of values between two layers that may be kept in memory.
     pub memory: usize,
     /// Bytes of them that may be kept in files.

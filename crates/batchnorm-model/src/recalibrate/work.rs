@@ -141,7 +141,7 @@ impl<'w> Work<'w> {
         for stage in 0..=self.stages() {
             let is_last = stage == self.stages();
             let chosen = if is_last { Vec::new() } else { self.chosen(stage) };
-            if is_last && self.request.one_pass {
+            if is_last && (self.request.one_pass || self.request.cut.is_some()) {
                 // (In use its norms do not look at batches any more.)
                 in_parallel(self.during.engine, some.to_vec(), |batch| {
                     self.answer(self.after, batch, &self.new).map(drop)
@@ -259,8 +259,9 @@ impl<'w> Work<'w> {
                 let batch = &self.batches[at];
                 let before = self.answer(self.before, batch.clone(), &self.old)?;
                 let after = match kept {
-                    Some(state) => self.during.go(state, self.stages(), &self.new)?,
-                    None => self.answer(self.after, batch.clone(), &self.new)?,
+                    // (Cut samples are measured, and not used.)
+                    Some(state) if self.request.cut.is_none() => self.during.go(state, self.stages(), &self.new)?,
+                    _ => self.answer(self.after, batch.clone(), &self.new)?,
                 };
                 Ok((at, before, after))
             })?;

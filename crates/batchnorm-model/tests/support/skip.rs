@@ -38,7 +38,7 @@ impl Source for Numbers {
 }
 
 pub fn request(layers: Vec<usize>) -> Request {
-    Request { layers, one_pass: false, batch: 8, mix: None, memory: 1 << 30, files: 1 << 30 }
+    Request { layers, one_pass: false, batch: 8, mix: None, cut: None, memory: 1 << 30, files: 1 << 30 }
 }
 
 pub fn written(file: &[u8]) -> Written {
