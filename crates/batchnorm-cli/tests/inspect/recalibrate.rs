@@ -53,6 +53,30 @@ fn classifier() -> NewModel {
 }
 
 #[test]
+fn pictures_are_cut_where_that_is_asked_for_and_nothing_else_is() {
+    let folder = folder();
+    fs::write(folder.path().join("in.onnx"), healthy().to_bytes()).unwrap();
+    fs::write(folder.path().join("rows.onnx"), classifier().to_bytes()).unwrap();
+    put_data(folder.path(), "x.npy", &[21, 3, 9, 9]);
+    put_data(folder.path(), "rows.npy", &[21, 1]);
+    let recalibrated = |output: &str, more: &[&str]| {
+        let command = ["recalibrate", "in.onnx", output, "--data", "x.npy", "--json"];
+        let report: Value = serde_json::from_str(done(&run(folder.path(), &[&command[..], more].concat()))).unwrap();
+        (report["cut"].clone(), fs::read(folder.path().join(output)).unwrap())
+    };
+    let (plain, cut) = (recalibrated("plain.onnx", &[]), recalibrated("cut.onnx", &["--cut"]));
+    assert_eq!((&plain.0, &cut.0), (&json!(false), &json!(true)));
+    assert!(plain.1 != cut.1);
+    // Where a picture is cut depends on nothing but its place.
+    assert!(recalibrated("other.onnx", &["--cut", "--batch", "4", "--threads", "1", "--cache", "0"]).1 == cut.1);
+    refused(
+        &run(folder.path(), &["recalibrate", "rows.onnx", "out.onnx", "--data", "rows.npy", "--cut"]),
+        4,
+        &["--cut: expected pictures"],
+    );
+}
+
+#[test]
 fn a_model_gets_the_statistics_of_the_data_and_gives_them_back() {
     let folder = folder();
     let of = |name: &str| fs::read(folder.path().join(name)).unwrap();
