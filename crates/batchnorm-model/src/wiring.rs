@@ -29,6 +29,8 @@ pub(crate) struct Wiring<'w, 'f> {
     file: &'f [u8],
     edits: Edits,
     names: HashSet<String>,
+    /// The last number behind each name that was wanted again: thousands of norms may share one vector.
+    numbers: HashMap<String, u32>,
     removed: HashSet<usize>,
     /// Inputs of nodes that no longer take what they took.
     unused: HashSet<(usize, usize)>,
@@ -52,6 +54,7 @@ impl<'w, 'f> Wiring<'w, 'f> {
             file,
             edits: Edits::default(),
             names,
+            numbers: HashMap::new(),
             removed: HashSet::new(),
             unused: HashSet::new(),
             renamed: HashMap::new(),
@@ -72,11 +75,14 @@ impl<'w, 'f> Wiring<'w, 'f> {
     /// A name that nothing has.
     fn name(&mut self, like: &str) -> String {
         let mut name = like.to_owned();
-        let mut number = 1;
-        while !self.names.insert(name.clone()) {
-            number += 1;
-            name = format!("{like}_{number}");
+        if self.names.contains(&name) {
+            let number = self.numbers.entry(name.clone()).or_insert(1);
+            while self.names.contains(&name) {
+                *number += 1;
+                name = format!("{like}_{number}");
+            }
         }
+        self.names.insert(name.clone());
         name
     }
 

@@ -171,7 +171,7 @@ fn bound(unit: &Unit, exact: &Exact, rounding: &Rounding, output: usize, range: 
     let alpha = unit.linear.alpha.abs();
     // The sizes that numbers have on their way, as large as they can be.
     let normed = |norm: &Affine, channel: usize, size: f64| {
-        (size + norm.mean[channel].abs()) * norm.scale[channel].abs() + norm.beta[channel].abs()
+        (size + norm.mean[channel].abs()) * norm.scale_and_shift(channel).0.abs() + norm.beta[channel].abs()
     };
     let (mut rounded, mut size, mut count) = (0.0, 0.0, 0);
     each(&unit.linear, output, |weight, input| {
@@ -257,11 +257,8 @@ mod tests {
         let (weights, bias) = (numbers(6 * 2 * 9, 0.0), numbers(6, 0.0));
         let mut affine = |channels: usize| {
             let (gamma, beta, mean) = (numbers(channels, 0.0), numbers(channels, 0.0), numbers(channels, 0.0));
-            let deviation = numbers(channels, 1.5);
-            let scale: Vec<f64> = gamma.iter().zip(&deviation).map(|(gamma, deviation)| gamma / deviation).collect();
-            let shift = beta.iter().zip(&mean).zip(&scale).map(|((beta, mean), scale)| beta - mean * scale).collect();
-            let variance = deviation.iter().map(|deviation| deviation * deviation).collect();
-            Affine { gamma, beta, mean, variance, epsilon: 0.0, scale, shift }
+            let variance = numbers(channels, 1.5).iter().map(|deviation| deviation * deviation).collect();
+            Affine { gamma, beta, mean, variance, epsilon: 0.0 }
         };
         let (behind, before) = (vec![affine(6)], before.then(|| affine(4)));
         Unit { linear, weights, bias, before, behind }

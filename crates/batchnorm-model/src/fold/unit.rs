@@ -31,34 +31,36 @@ impl Unit {
     pub fn exact(&self) -> Exact {
         let (mut weights, mut bias) = (self.weights.clone(), self.bias.clone());
         if let Some(before) = &self.before {
+            let (scale, shift) = before.scales_and_shifts();
             for (places, output, input) in self.linear.blocks() {
                 let channel = self.channel(input, before);
                 for weight in &mut weights[places] {
-                    bias[output] += self.linear.alpha * *weight * before.shift[channel];
-                    *weight *= before.scale[channel];
+                    bias[output] += self.linear.alpha * *weight * shift[channel];
+                    *weight *= scale[channel];
                 }
             }
         }
         for behind in &self.behind {
+            let (scale, shift) = behind.scales_and_shifts();
             match self.linear.rows() {
                 Rows::OfAnOutput(length) => {
-                    for (row, scale) in weights.chunks_mut(length.max(1)).zip(&behind.scale) {
+                    for (row, scale) in weights.chunks_mut(length.max(1)).zip(&scale) {
                         row.iter_mut().for_each(|weight| *weight *= scale);
                     }
                 }
                 Rows::OfAllOutputs => {
                     for row in weights.chunks_mut(self.linear.outputs().max(1)) {
-                        row.iter_mut().zip(&behind.scale).for_each(|(weight, scale)| *weight *= scale);
+                        row.iter_mut().zip(&scale).for_each(|(weight, scale)| *weight *= scale);
                     }
                 }
                 Rows::Else => {
                     for (places, output, _) in self.linear.blocks() {
-                        weights[places].iter_mut().for_each(|weight| *weight *= behind.scale[output]);
+                        weights[places].iter_mut().for_each(|weight| *weight *= scale[output]);
                     }
                 }
             }
             for (output, bias) in bias.iter_mut().enumerate() {
-                *bias = *bias * behind.scale[output] + behind.shift[output];
+                *bias = *bias * scale[output] + shift[output];
             }
         }
         Exact { weights, bias }

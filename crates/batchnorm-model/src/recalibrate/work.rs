@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use batchnorm::{BatchMoments, POPULATION_ROW, Population};
 use rayon::prelude::*;
@@ -11,6 +11,8 @@ use super::plan::{BETWEEN_STATES, say};
 use super::{Answers, Event, Progress, RecalibrateError, Recalibrated, Request, Tell};
 use crate::engine::{Given, Keeper, PassError, Passes, State, in_batches, in_parallel};
 
+/// Between two states told is at least so many times as long as one took.
+const SHARE: u32 = 10;
 /// Batches for each thread between two waits for all threads, where batches keep no memory.
 const ROUNDS: usize = 4;
 
@@ -34,6 +36,8 @@ pub(super) struct Work<'w> {
     seconds: Vec<f64>,
     done: f64,
     told: Instant,
+    /// How long telling a state took, the last time.
+    telling: Duration,
 }
 
 /// The norms that are measured together, by their places, and what is known of each layer: one that is used several times has one
@@ -71,6 +75,7 @@ impl<'w> Work<'w> {
             seconds: Vec::new(),
             done: 0.0,
             told: Instant::now(),
+            telling: Duration::ZERO,
         }
     }
 
@@ -190,7 +195,10 @@ impl<'w> Work<'w> {
                 self.measure(stage..stage + 1, done, &mut norms, tell)?;
                 self.settle(norms)?;
                 (done, measured) = (0, Vec::new());
-                self.tell_state(stage + 1, 0, None, tell)?;
+                // (Of thousands of small layers telling all states would take longer than measuring.)
+                if self.told.elapsed() > SHARE * self.telling {
+                    self.tell_state(stage + 1, 0, None, tell)?;
+                }
             }
         }
         self.answers(tell)
@@ -361,8 +369,12 @@ impl<'w> Work<'w> {
         let is_used_again = |layer: &usize| norms.iter().filter(|norm| norm.layer == *layer).count() > 1;
         let used = self.used.iter().filter(|(layer, _)| is_used_again(layer));
         let used = used.map(|(layer, population)| (*layer, population.to_rows())).collect();
+        let begun = Instant::now();
+        let told =
+            say(tell, &Event::State(Box::new(Progress { stage, done, known: self.known.clone(), measured, used })));
         self.told = Instant::now();
-        say(tell, &Event::State(Box::new(Progress { stage, done, known: self.known.clone(), measured, used })))
+        self.telling = self.told - begun;
+        told
     }
 }
 
