@@ -57,6 +57,8 @@ mod layers;
 pub mod numbers;
 pub mod onnx;
 #[cfg(feature = "read")]
+mod os_path;
+#[cfg(feature = "read")]
 pub mod parameters;
 #[cfg(feature = "engine")]
 pub mod recalibrate;

@@ -156,12 +156,12 @@ impl Found {
                 ),
                 None => {
                     let [old, new] = [path.to_owned(), path.with_extension("recalibrated.onnx")].map(|path| text::operand(&path));
-                    let labels = self.data.labels.as_ref().map_or_else(String::new, |labels| {
-                        format!(" --labels {} --unless-worse", text::operand(labels))
-                    });
+                    let labels = self.data.labels.as_ref();
+                    let labels = labels.map_or_else(String::new, |labels| format!(" --labels {}", text::operand(labels)));
+                    let checked = if self.has_labels { " --unless-worse" } else { "" };
                     let cut = if *cut { " --cut" } else { "" };
                     format!(
-                        "If these data are like those of its use, this mends it: batchnorm recalibrate {old} {new} {}{labels}{cut}",
+                        "If these data are like those of its use, this mends it: batchnorm recalibrate {old} {new} {}{labels}{checked}{cut}",
                         self.flags
                     )
                 }

@@ -110,19 +110,26 @@ fn of_answers(answers: &Answers) -> String {
         before.largest_class,
         after.largest_class
     );
-    for sign in answers.signs() {
-        let _ = writeln!(text, "{}", words(sign));
-    }
-    if answers.signs().is_empty() && before.right.is_none() {
-        text.push_str("No sign of harm in these; only labels can tell (--labels).\n");
+    // (Where there are labels, they have told.)
+    if before.right.is_none() {
+        for sign in answers.signs() {
+            let _ = writeln!(text, "{}", words(sign));
+        }
+        if answers.signs().is_empty() {
+            text.push_str("No sign of harm in these; only labels can tell (--labels).\n");
+        }
     }
     text
 }
 
 fn words(sign: Sign) -> &'static str {
     match sign {
-        Sign::Confidence => "A sign of harm: the mean confidence fell by more than 0.02. Only labels can tell.",
-        Sign::OneClass => "A sign of harm: one class is answered 1.4 times as often as before. Only labels can tell.",
+        Sign::Confidence => {
+            "A sign of harm: the mean confidence fell by more than 0.02. Only labels can tell (--labels)."
+        }
+        Sign::OneClass => {
+            "A sign of harm: one class is answered 1.4 times as often as before. Only labels can tell (--labels)."
+        }
     }
 }
 

@@ -181,3 +181,22 @@ fn ctrl_c_ends_a_model_without_end() {
     }
     assert!(!folder.path().join("out.onnx").exists());
 }
+
+/// Names of files may be any bytes on Linux; the process that runs the model gets them as they are.
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_are_no_utf_8_reach_the_process_that_runs_the_model() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let folder = folder();
+    let [model, data] = [&b"m\xff.onnx"[..], &b"x\xfe.npy"[..]].map(OsStr::from_bytes);
+    fs::write(folder.path().join(model), healthy().to_bytes()).unwrap();
+    put_data(folder.path(), "x.npy", &[4, 3, 9, 9]);
+    fs::rename(folder.path().join("x.npy"), folder.path().join(data)).unwrap();
+    for [name, flag] in [["recalibrate", "out.onnx"], ["fold", "folded.onnx"], ["inspect", "--json"]] {
+        let output = command(folder.path(), &[name]).arg(model).args([flag, "--data"]).arg(data).output().unwrap();
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert!(["out.onnx", "folded.onnx"].iter().all(|name| folder.path().join(name).is_file()));
+}

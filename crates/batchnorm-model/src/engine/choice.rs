@@ -9,6 +9,7 @@ use super::ort::OnnxRuntime;
 use super::rten::Rten;
 use super::run::{Engine, EngineError, Optimiser};
 use super::written::Written;
+use crate::os_path;
 
 /// Which engine runs a model.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -17,7 +18,7 @@ pub enum EngineChoice {
     #[default]
     Rten,
     /// `onnxruntime`, a library in a file (feature `ort`).
-    OnnxRuntime(PathBuf),
+    OnnxRuntime(#[serde(with = "os_path")] PathBuf),
 }
 
 impl EngineChoice {

@@ -13,6 +13,7 @@ use crate::file::{FileError, ModelFile};
 use crate::fingerprint::{self, Fit};
 use crate::gap::{self, Asked, Gap};
 use crate::onnx::Model;
+use crate::os_path;
 use crate::recalibrate::{self, Event, Outcome, RecalibrateError, Request, Tell};
 use crate::samples::{Data, Samples, SamplesError};
 
@@ -20,6 +21,7 @@ use crate::samples::{Data, Samples, SamplesError};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// The model.
+    #[serde(with = "os_path")]
     pub model: PathBuf,
     /// The data, if there are some.
     pub data: Option<Data>,

@@ -15,6 +15,7 @@ use super::folder::Found;
 use super::labels;
 use super::pictures::Pictures;
 use crate::excerpt::excerpt;
+use crate::os_path;
 use crate::recipe::Recipe;
 
 /// The user's data as inputs of a model. Several threads may read from it at once.
@@ -46,8 +47,10 @@ pub struct Samples {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Data {
     /// A file, or a folder of pictures.
+    #[serde(with = "os_path")]
     pub path: PathBuf,
     /// The right classes, where they are in a file of their own.
+    #[serde(with = "os_path::optional")]
     pub labels: Option<PathBuf>,
     /// What is done to pictures.
     pub recipe: Option<Recipe>,
