@@ -38,9 +38,9 @@ pub fn in_child(
     command.env("MIMALLOC_ARENA_RESERVE", "65536");
     let mut own = None;
     let answer = job::run(&mut command, job, &mut |event| {
-        on_event(event);
+        on_event(&event);
         if let (Event::State(resume), Some(unfinished)) = (event, unfinished) {
-            own = unfinished.write(resume).err();
+            own = unfinished.write(*resume).err();
         }
         if own.is_some() || stop.asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });

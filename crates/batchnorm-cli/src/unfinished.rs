@@ -71,9 +71,9 @@ impl Unfinished {
         (content.of == self.of).then_some(content.resume)
     }
 
-    pub fn write(&self, resume: &Resume) -> Result<(), Failure> {
+    pub fn write(&self, resume: Resume) -> Result<(), Failure> {
         let mut bytes = Vec::new();
-        let content = Content { of: self.of, resume: resume.clone() };
+        let content = Content { of: self.of, resume };
         ciborium::into_writer(&content, &mut bytes).map_err(Failure::output)?;
         match atomic::write_file(&self.path, |out| out.write_all(&bytes)) {
             Err(error) if !self.may_fail => Err(Failure::output(error)),

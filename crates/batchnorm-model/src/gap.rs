@@ -115,7 +115,7 @@ pub fn gap(
                 Some(Progress::Measuring(progress)) => Some(progress),
                 _ => None,
             };
-            let mut tell = |event: &Event| tell(&event.part_of(|progress| Progress::Measuring(progress.clone())));
+            let mut tell = |event: Event| tell(event.part_of(Progress::Measuring));
             let measured = recalibrate::recalibrate(engine, written, source, labels, &request, progress, &mut tell)?;
             (measured, Default::default())
         }

@@ -29,7 +29,7 @@ pub(crate) struct Wiring<'w, 'f> {
     file: &'f [u8],
     edits: Edits,
     names: HashSet<String>,
-    /// The last number behind each name that was wanted again: thousands of norms may share one vector.
+    /// The last number behind each name that was asked for: thousands of norms may share one vector.
     numbers: HashMap<String, u32>,
     removed: HashSet<usize>,
     /// Inputs of nodes that no longer take what they took.
@@ -75,14 +75,11 @@ impl<'w, 'f> Wiring<'w, 'f> {
     /// A name that nothing has.
     fn name(&mut self, like: &str) -> String {
         let mut name = like.to_owned();
-        if self.names.contains(&name) {
-            let number = self.numbers.entry(name.clone()).or_insert(1);
-            while self.names.contains(&name) {
-                *number += 1;
-                name = format!("{like}_{number}");
-            }
+        let number = self.numbers.entry(name.clone()).or_insert(1);
+        while !self.names.insert(name.clone()) {
+            *number += 1;
+            name = format!("{like}_{number}");
         }
-        self.names.insert(name.clone());
         name
     }
 

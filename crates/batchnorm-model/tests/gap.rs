@@ -322,13 +322,13 @@ fn interrupted_anywhere_it_goes_on_to_the_same_end() {
     let asked = Asked { request: request(8), top: Some(3), quantiles: true };
     let labels: Vec<usize> = (0..200).map(|at| at % 4).collect();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-    let run = |resumed: Option<Progress>, tell: &mut (dyn FnMut(&Event<Progress>) -> ControlFlow<()> + Send)| {
+    let run = |resumed: Option<Progress>, tell: &mut (dyn FnMut(Event<Progress>) -> ControlFlow<()> + Send)| {
         pool.install(|| gap(&engine, &model, &data, Some(&labels), &asked, resumed, &mut |event| tell(event)))
     };
     let mut states = Vec::new();
     let whole = run(None, &mut |event| {
         if let Event::State(state) = event {
-            states.push((**state).clone());
+            states.push(*state);
         }
         ControlFlow::Continue(())
     })
@@ -352,8 +352,8 @@ fn interrupted_anywhere_it_goes_on_to_the_same_end() {
                     std::thread::sleep(std::time::Duration::from_millis(10_100));
                 }
             }
-            Event::State(state) if matches!(**state, Progress::Ranking { done: 1.., .. }) => {
-                middle = Some((**state).clone());
+            Event::State(state) if matches!(*state, Progress::Ranking { done: 1.., .. }) => {
+                middle = Some(*state);
                 return ControlFlow::Break(());
             }
             _ => {}

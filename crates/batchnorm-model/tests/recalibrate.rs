@@ -154,7 +154,7 @@ fn what_was_interrupted_goes_on_to_the_same_bits() {
             let mut states = Vec::new();
             let outcome = recalibrate(&engine, &written, &data, None, &request, resumed, &mut |event| {
                 if let Event::State(state) = event {
-                    states.push((**state).clone());
+                    states.push(*state);
                 }
                 if states.len() == stop_at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });

@@ -113,7 +113,7 @@ fn of_answers(answers: &Answers) -> String {
     // (Where there are labels, they have told.)
     if before.right.is_none() {
         for sign in answers.signs() {
-            let _ = writeln!(text, "{}", words(sign));
+            let _ = writeln!(text, "A sign of harm: {}. Only labels can tell (--labels).", words(sign));
         }
         if answers.signs().is_empty() {
             text.push_str("No sign of harm in these; only labels can tell (--labels).\n");
@@ -124,12 +124,8 @@ fn of_answers(answers: &Answers) -> String {
 
 fn words(sign: Sign) -> &'static str {
     match sign {
-        Sign::Confidence => {
-            "A sign of harm: the mean confidence fell by more than 0.02. Only labels can tell (--labels)."
-        }
-        Sign::OneClass => {
-            "A sign of harm: one class is answered 1.4 times as often as before. Only labels can tell (--labels)."
-        }
+        Sign::Confidence => "the mean confidence fell by more than 0.02",
+        Sign::OneClass => "one class is answered 1.4 times as often as before",
     }
 }
 

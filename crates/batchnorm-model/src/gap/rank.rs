@@ -75,7 +75,7 @@ impl<'r> Rank<'r> {
             if told.is_none_or(|told| told.elapsed() > BETWEEN_STATES) {
                 let state =
                     Progress::Ranking { measured: Box::new(measured.clone()), done, tally: Box::new(tally.clone()) };
-                say(tell, &Event::State(Box::new(state)))?;
+                say(tell, Event::State(Box::new(state)))?;
                 told = Some(Instant::now());
             }
             let seen = in_parallel(self.passes.engine, some.to_vec(), |batch| {
@@ -86,10 +86,10 @@ impl<'r> Rank<'r> {
             if some.as_ptr() == left.as_ptr() {
                 let rounds = left.len() as f64 / some.len() as f64;
                 let seconds = start.elapsed().as_secs_f64() * rounds;
-                say(tell, &Event::Ranking { seconds, layers: self.looked_at.len() })?;
+                say(tell, Event::Ranking { seconds, layers: self.looked_at.len() })?;
             }
             done += some.len();
-            say(tell, &Event::Done(done as f64 / batches.len() as f64))?;
+            say(tell, Event::Done(done as f64 / batches.len() as f64))?;
         }
         Ok(tally)
     }

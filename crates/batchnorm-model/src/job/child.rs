@@ -35,7 +35,7 @@ pub fn serve(input: impl Read + Send + 'static, mut output: impl Write + Send) -
     };
     let output = &mut output;
     let message = pool.install(|| {
-        let mut tell = |event: &Event<Resume>| match say(output, &Message::Event(event.clone())) {
+        let mut tell = |event: Event<Resume>| match say(output, &Message::Event(event)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
         };

@@ -77,7 +77,7 @@ pub fn run(command: &mut Command, job: &Job, tell: &mut Tell<Resume>) -> Result<
     loop {
         match ciborium::from_reader::<Message, _>(&mut output) {
             Ok(Message::Event(event)) => {
-                if tell(&event).is_break() {
+                if tell(event).is_break() {
                     return Err(ChildError::Stopped);
                 }
             }

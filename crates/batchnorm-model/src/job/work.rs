@@ -247,7 +247,7 @@ pub(super) fn perform(job: &Job, tell: &mut Tell<Resume>) -> Result<Answer, Refu
                 Some(Resume::Recalibrate(progress)) => Some(progress.clone()),
                 _ => None,
             };
-            let mut tell = |event: &Event| tell(&event.part_of(|progress| Resume::Recalibrate(progress.clone())));
+            let mut tell = |event: Event| tell(event.part_of(Resume::Recalibrate));
             let outcome = with_labels(samples, |labels| {
                 recalibrate::recalibrate(&*engine, &written, &inputs, labels, &request, resumed(), &mut tell)
             })?;
@@ -272,7 +272,7 @@ pub(super) fn perform(job: &Job, tell: &mut Tell<Resume>) -> Result<Answer, Refu
                 _ => None,
             };
             let mut tell =
-                |event: &Event<gap::Progress>| tell(&event.part_of(|progress| Resume::Gap(Box::new(progress.clone()))));
+                |event: Event<gap::Progress>| tell(event.part_of(|progress| Resume::Gap(Box::new(progress))));
             let found = with_labels(samples, |labels| {
                 gap::gap(&*engine, &written, &inputs, labels, &asked, resumed(), &mut tell)
             })?;

@@ -79,12 +79,12 @@ pub enum Event<P = Progress> {
 
 impl<P> Event<P> {
     /// The same of work of which that is a part.
-    pub fn part_of<Q>(&self, of: impl FnOnce(&P) -> Q) -> Event<Q> {
-        match *self {
+    pub fn part_of<Q>(self, of: impl FnOnce(P) -> Q) -> Event<Q> {
+        match self {
             Event::Announced { seconds, layers, passes } => Event::Announced { seconds, layers, passes },
             Event::Ranking { seconds, layers } => Event::Ranking { seconds, layers },
             Event::Done(share) => Event::Done(share),
-            Event::State(ref state) => Event::State(Box::new(of(state))),
+            Event::State(state) => Event::State(Box::new(of(*state))),
         }
     }
 }
@@ -108,9 +108,9 @@ pub struct Progress {
 pub(crate) const BETWEEN_STATES: Duration = Duration::from_secs(10);
 
 /// What is told what happens, and may stop it.
-pub type Tell<'t, P = Progress> = dyn FnMut(&Event<P>) -> ControlFlow<()> + 't;
+pub type Tell<'t, P = Progress> = dyn FnMut(Event<P>) -> ControlFlow<()> + 't;
 
 /// Tells something, and stops if that is wanted.
-pub(crate) fn say<P>(tell: &mut Tell<P>, event: &Event<P>) -> Result<(), RecalibrateError> {
+pub(crate) fn say<P>(tell: &mut Tell<P>, event: Event<P>) -> Result<(), RecalibrateError> {
     if tell(event).is_break() { Err(RecalibrateError::Stopped) } else { Ok(()) }
 }

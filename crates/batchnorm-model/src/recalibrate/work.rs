@@ -134,7 +134,7 @@ impl<'w> Work<'w> {
         }
         self.seconds.push(before / some.len() as f64);
         let passes = if self.request.one_pass { 3 } else { self.stages() + 2 };
-        say(tell, &Event::Announced { seconds: all, layers: self.request.layers.len(), passes })?;
+        say(tell, Event::Announced { seconds: all, layers: self.request.layers.len(), passes })?;
         Ok(all)
     }
 
@@ -351,7 +351,7 @@ impl<'w> Work<'w> {
 
     fn tell_done(&self, tell: &mut Tell) -> Result<(), RecalibrateError> {
         let all = self.seconds.iter().sum::<f64>() * self.batches.len() as f64;
-        say(tell, &Event::Done(if all > 0.0 { (self.done / all).min(1.0) } else { 1.0 }))
+        say(tell, Event::Done(if all > 0.0 { (self.done / all).min(1.0) } else { 1.0 }))
     }
 
     fn tell_state(
@@ -371,7 +371,7 @@ impl<'w> Work<'w> {
         let used = used.map(|(layer, population)| (*layer, population.to_rows())).collect();
         let begun = Instant::now();
         let told =
-            say(tell, &Event::State(Box::new(Progress { stage, done, known: self.known.clone(), measured, used })));
+            say(tell, Event::State(Box::new(Progress { stage, done, known: self.known.clone(), measured, used })));
         self.told = Instant::now();
         self.telling = self.told - begun;
         told
